@@ -1,1 +1,5 @@
-//! x
+//! A TLS front for databases that never serves a stale certificate.
+
+pub mod config;
+pub mod control;
+pub mod protocol;

@@ -1,0 +1,516 @@
+//! What `proxyctl` and `proxyd` say to each other.
+//!
+//! Plain data: append variants only, never reorder, and raise [`wire::PROTOCOL`] when a struct
+//! changes, because bincode knows fields and variants by their position. The same [`Status`] is
+//! what `proxyctl status --json` prints, so its names are a promise to scripts as well.
+
+pub mod wire;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What `proxyctl` asks of the daemon, one a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Reads the TLS files again and swaps.
+    ReloadTls,
+    /// The same, and the configuration file too.
+    Reload,
+    /// Asks what runs and what it serves.
+    Status,
+    /// Sets the exit-failure command.
+    SetOnExitFailure {
+        /// The program's absolute path and its arguments.
+        command: Vec<String>,
+        /// How long it may run.
+        timeout: Duration,
+    },
+    /// Takes back what was set at run time; the configuration's command, if any, holds again.
+    ClearOnExitFailure,
+    /// Asks for the exit-failure command.
+    ShowOnExitFailure,
+    /// Loads what is on disk without serving it.
+    Verify,
+    /// Asks for the events so far, and those to come if `follow`.
+    Events {
+        /// Whether to go on answering as events happen.
+        follow: bool,
+    },
+    /// Stops accepting, lets sessions end within the drain timeout, and ends the daemon.
+    Drain,
+    /// Ends the daemon and its sessions at once.
+    Stop,
+}
+
+/// What the daemon answers.
+///
+/// One for each request, but for [`Request::Events`], which is answered by an
+/// [`Response::Event`] for each event and, unless followed, an [`Response::End`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Response {
+    /// The result of a reload.
+    Reloaded(ReloadReport),
+    /// What runs and what it serves.
+    Status(Box<Status>),
+    /// The exit-failure command now in force.
+    OnExitFailure(ExitHookStatus),
+    /// What a reload would do.
+    Verified(VerifyReport),
+    /// An event.
+    Event(Event),
+    /// There is nothing more to come.
+    End,
+    /// The daemon is ending; it closes this connection when it has ended.
+    Ending {
+        /// Sessions still open.
+        connections: u64,
+        /// How long they may go on.
+        within: Duration,
+    },
+    /// The request was refused, or failed.
+    Refused {
+        /// Why, and what holds now, as a sentence.
+        reason: String,
+    },
+}
+
+/// Why TLS material was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    /// The daemon started.
+    Start,
+    /// `proxyctl reload-tls`.
+    ReloadTls,
+    /// `proxyctl reload`.
+    Reload,
+    /// The signal HUP.
+    Sighup,
+    /// The files changed.
+    Watch,
+    /// A worker had to be started again.
+    Crash,
+}
+
+/// Facts about a certificate, as a person wants to read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFacts {
+    /// The subject's distinguished name.
+    pub subject: String,
+    /// The issuer's distinguished name.
+    pub issuer: String,
+    /// The serial number, lower-case hexadecimal without separators.
+    pub serial: String,
+    /// SHA-256 of the leaf's DER, lower-case hexadecimal.
+    pub sha256: String,
+    /// The first moment at which it is valid.
+    pub not_before: Timestamp,
+    /// The last moment at which it is valid.
+    pub not_after: Timestamp,
+    /// Names and addresses of the subject alternative name extension.
+    pub dns_names: Vec<String>,
+    /// For example `ecdsa-p256`, `rsa-2048`, `ed25519`.
+    pub key_type: String,
+}
+
+/// The result of a reload: which generation every serving worker now serves, and what became of
+/// each identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// The generation that every serving worker has confirmed.
+    pub generation: u64,
+    /// Whether that is a new one.
+    pub changed: bool,
+    /// Serving workers that confirmed.
+    pub workers: usize,
+    /// What became of each identity.
+    pub identities: Vec<IdentityChange>,
+    /// What was wrong on disk; empty when everything there is served.
+    pub problems: Vec<Problem>,
+}
+
+/// What a reload did to an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityChange {
+    /// Its name.
+    pub name: String,
+    /// What happened to it.
+    pub outcome: IdentityOutcome,
+    /// What was served before; `None` for an identity that is new.
+    pub old: Option<CertificateFacts>,
+    /// What is served now.
+    pub new: CertificateFacts,
+}
+
+/// What happened to an identity in a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityOutcome {
+    /// The files are broken; the last good certificate is still served.
+    Kept,
+    /// The files hold what was served already.
+    Unchanged,
+    /// The files' certificate is now served.
+    Updated,
+}
+
+/// Something wrong with what is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The identity or listener it concerns, as `identity "default"`; empty for the configuration.
+    pub subject: String,
+    /// The file, if it is about one.
+    pub file: Option<String>,
+    /// What is wrong and what to do about it.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.subject.is_empty() {
+            write!(f, "{}: ", self.subject)?;
+        }
+        if let Some(file) = &self.file {
+            write!(f, "{file}: ")?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+/// What a reload would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// The generation now served.
+    pub generation: u64,
+    /// Every configured identity.
+    pub identities: Vec<VerifiedIdentity>,
+    /// What is wrong on disk, over all.
+    pub problems: Vec<Problem>,
+    /// What is odd on disk but would load.
+    pub warnings: Vec<Problem>,
+}
+
+/// An identity on disk against the one served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedIdentity {
+    /// Its name.
+    pub name: String,
+    /// Its certificate file.
+    pub cert: String,
+    /// Its key file.
+    pub key: String,
+    /// What is on disk; `None` if it would not load.
+    pub disk: Option<CertificateFacts>,
+    /// What is served; `None` if it is new in the configuration file.
+    pub served: Option<CertificateFacts>,
+}
+
+/// What runs, what it serves, since when, and what crashed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of this document's names and meanings.
+    pub schema: u32,
+    /// The supervisor process.
+    pub supervisor: SupervisorStatus,
+    /// The worker processes, one for each slot that has one.
+    pub workers: Vec<WorkerStatus>,
+    /// Restarts of workers since the daemon started.
+    pub restarts: RestartStatus,
+    /// What is served, and how that stands to the disk.
+    pub tls: TlsStatus,
+    /// The exit-failure command.
+    pub on_exit_failure: ExitHookStatus,
+    /// The listeners of the configuration.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// The supervisor process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SupervisorStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Seconds since then.
+    pub uptime_s: f64,
+    /// What it is doing.
+    pub state: SupervisorState,
+    /// The configuration file; `None` when it was started by arguments alone.
+    pub config: Option<String>,
+}
+
+/// What the daemon as a whole is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SupervisorState {
+    /// No worker has served yet.
+    Starting,
+    /// At least one worker serves.
+    Serving,
+    /// Workers have failed and none serves now; clients wait in the listening sockets' queues.
+    Degraded,
+    /// It was told to end and sessions are finishing.
+    Draining,
+}
+
+/// A worker process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its process id; `None` while its slot waits to start one.
+    pub pid: Option<u32>,
+    /// Its slot.
+    pub slot: usize,
+    /// What it is doing.
+    pub state: WorkerState,
+    /// When it started; while waiting, when the next one will.
+    pub started_at: Timestamp,
+    /// The generation it serves; 0 before it does.
+    pub generation: u64,
+    /// The sessions it has open.
+    pub connections: u64,
+}
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerState {
+    /// It was started and has not said that it serves.
+    Starting,
+    /// It accepts connections.
+    Serving,
+    /// It finishes the sessions it has.
+    Draining,
+    /// Its slot waits for the disk to be read, or for a back-off to end.
+    Waiting,
+}
+
+/// Restarts of workers since the daemon started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RestartStatus {
+    /// Workers started in the place of one that failed.
+    pub total: u64,
+    /// Failures in a row of the slot that fares worst; 0 when all are healthy.
+    pub consecutive: u32,
+    /// The last failure; `None` when there was none.
+    pub last: Option<ExitStatus>,
+}
+
+/// How a worker failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExitStatus {
+    /// When.
+    pub at: Timestamp,
+    /// Its process id; 0 if it could not even be started.
+    pub pid: u32,
+    /// What kind of failure it was.
+    pub kind: ExitKind,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The status it exited with.
+    pub code: Option<i32>,
+    /// Seconds it had lived.
+    pub uptime_s: f64,
+}
+
+/// What kind of failure a worker's end was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitKind {
+    /// It exited by itself.
+    Code,
+    /// A signal ended it.
+    Signal,
+    /// It ended, or could not be started, before it served.
+    Start,
+    /// It was silent for too long and was killed.
+    Watchdog,
+}
+
+/// What is served, and how that stands to the disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TlsStatus {
+    /// The number of the configuration and material in service.
+    pub generation: u64,
+    /// When it was loaded.
+    pub loaded_at: Timestamp,
+    /// Why.
+    pub trigger: Trigger,
+    /// How the disk stands to it.
+    pub disk: DiskStatus,
+    /// Whether a cold start with what is on disk now would come up and serve everything.
+    pub restart_safe: bool,
+    /// What the last load found wrong; `None` after one that found nothing.
+    pub last_error: Option<LoadError>,
+    /// The identities served.
+    pub identities: Vec<IdentityStatus>,
+}
+
+/// How the disk stands to what is served. By content, not by times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// The verdict.
+    pub state: DiskState,
+    /// Why it is invalid.
+    pub reason: Option<String>,
+}
+
+/// The verdict on what is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskState {
+    /// A reload would bring something new.
+    Changed,
+    /// A reload would find something broken.
+    Invalid,
+    /// What is on disk is what is served.
+    Same,
+}
+
+/// What a load found wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadError {
+    /// When.
+    pub at: Timestamp,
+    /// Why that load was made.
+    pub trigger: Trigger,
+    /// What was wrong, and what is still served.
+    pub message: String,
+}
+
+/// An identity that is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityStatus {
+    /// Its name.
+    pub name: String,
+    /// Its certificate file.
+    pub cert: String,
+    /// Its key file.
+    pub key: String,
+    /// The subject's distinguished name.
+    pub subject: String,
+    /// The issuer's distinguished name.
+    pub issuer: String,
+    /// The serial number, lower-case hexadecimal without separators.
+    pub serial: String,
+    /// SHA-256 of the leaf's DER, lower-case hexadecimal.
+    pub sha256: String,
+    /// The first moment at which it is valid.
+    pub not_before: Timestamp,
+    /// The last moment at which it is valid.
+    pub not_after: Timestamp,
+    /// Whole days until then, negative once it has passed.
+    pub days_left: i64,
+    /// Names and addresses of the subject alternative name extension.
+    pub dns_names: Vec<String>,
+    /// For example `ecdsa-p256`, `rsa-2048`, `ed25519`.
+    pub key_type: String,
+}
+
+/// The exit-failure command and its last run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExitHookStatus {
+    /// The program and its arguments; `None` when none is set.
+    pub command: Option<Vec<String>>,
+    /// Seconds it may run; `None` when none is set.
+    pub timeout_s: Option<f64>,
+    /// Where it was set.
+    pub source: ExitHookSource,
+    /// How its last run ended; `None` before the first.
+    pub last_run: Option<ExitHookRun>,
+}
+
+/// Where the exit-failure command was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitHookSource {
+    /// In the configuration file.
+    Config,
+    /// By `proxyctl set-on-exit-failure`.
+    Runtime,
+    /// Nowhere.
+    Unset,
+}
+
+/// How a run of the exit-failure command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitHookRun {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The status it exited with; `None` if it was killed or could not be started.
+    pub exit_code: Option<i32>,
+    /// Whether it was killed because it ran for too long.
+    pub timed_out: bool,
+    /// Why it could not be started; `None` if it could.
+    pub error: Option<String>,
+}
+
+/// A listener and its sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens; the real port where the configuration says 0.
+    pub bind: String,
+    /// What it speaks.
+    pub protocol: crate::protocol::Protocol,
+    /// The server behind it.
+    pub backend: String,
+    /// Its sessions.
+    pub connections: ConnectionCounts,
+}
+
+/// Sessions of a listener since the daemon started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionCounts {
+    /// Open now.
+    pub open: u64,
+    /// Accepted since the start.
+    pub total: u64,
+    /// Ended before TLS was up.
+    pub failed_handshakes: u64,
+    /// Refused because the listener was full.
+    pub refused: u64,
+    /// Ended because the backend could not be reached.
+    pub failed_backends: u64,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts up from 1 since the daemon started.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// What happened, as a sentence.
+    pub message: String,
+}
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// The daemon began to serve.
+    Started,
+    /// A load put a new generation in service.
+    Reloaded,
+    /// A load found nothing new.
+    Unchanged,
+    /// A load found something broken; the last good of it is still served.
+    ReloadFailed,
+    /// A worker failed.
+    WorkerFailed,
+    /// A worker began to serve.
+    WorkerServing,
+    /// The exit-failure command ended.
+    ExitHook,
+    /// The exit-failure command was set or cleared.
+    ExitHookSet,
+    /// The daemon was told to end.
+    Ending,
+}
