@@ -1,0 +1,106 @@
+//! Frames with descriptors over the link.
+//!
+//! A frame is its length (32 bits, big-endian) and a body of bincode; a descriptor travels with
+//! the first byte of the frame it belongs to.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{io::Interest, net::UnixStream};
+use zeroize::Zeroizing;
+
+use crate::{control::wire, sys::fds};
+
+/// The longest body. Both ends are ours; the limit only turns a fault into an error.
+pub const MAX_FRAME: usize = 256 << 20;
+
+/// Sends `message`, with a descriptor if one belongs to it.
+pub async fn send<T: Serialize>(
+    stream: &UnixStream,
+    message: &T,
+    mut fd: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let body = Zeroizing::new(wire::encode(message, MAX_FRAME as u64).map_err(io::Error::other)?);
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    for part in [&length.to_be_bytes()[..], &body] {
+        let mut rest = part;
+        while !rest.is_empty() {
+            let sent = stream
+                .async_io(Interest::WRITABLE, || fds::send_with(stream, rest, fd))
+                .await?;
+            fd = None;
+            rest = &rest[sent..];
+        }
+    }
+    Ok(())
+}
+
+/// The receiving end of a link.
+#[derive(Debug)]
+pub struct Receiver {
+    stream: Arc<UnixStream>,
+    fds: VecDeque<OwnedFd>,
+}
+
+impl Receiver {
+    /// Receives from `stream`.
+    pub fn new(stream: Arc<UnixStream>) -> Self {
+        Self {
+            stream,
+            fds: VecDeque::new(),
+        }
+    }
+
+    /// Receives the next message; `None` when the other end is gone.
+    ///
+    /// Not safe to cancel in the middle of a frame.
+    pub async fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        let mut header = [0; 4];
+        if !self.fill(&mut header).await? {
+            return Ok(None);
+        }
+        let length = u32::from_be_bytes(header) as usize;
+        if length > MAX_FRAME {
+            return Err(io::Error::other("a frame of the link is too long"));
+        }
+        let mut body = Zeroizing::new(vec![0; length]);
+        if !self.fill(&mut body).await? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        wire::decode(&body, MAX_FRAME as u64)
+            .map(Some)
+            .map_err(io::Error::other)
+    }
+
+    /// Returns the descriptor that came with the last message, if one did.
+    pub fn descriptor(&mut self) -> Option<OwnedFd> {
+        self.fds.pop_front()
+    }
+
+    /// Fills `space`; `false` when the stream ended before its first byte.
+    async fn fill(&mut self, space: &mut [u8]) -> io::Result<bool> {
+        let mut filled = 0;
+        while filled < space.len() {
+            let Self { stream, fds } = self;
+            let received = stream
+                .async_io(Interest::READABLE, || {
+                    fds::receive_with(&**stream, &mut space[filled..], fds)
+                })
+                .await;
+            match received {
+                Ok(0) if filled == 0 => return Ok(false),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(received) => filled += received,
+                // The other process died with bytes of ours unread.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}

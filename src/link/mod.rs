@@ -1,0 +1,115 @@
+//! What the supervisor and a worker say to each other, over a socket pair that nobody else can
+//! reach.
+//!
+//! The worker is the same program file, so there is no version to agree on. Private keys cross
+//! this link: frames are wiped after use.
+
+pub mod channel;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{Address, Config, Listener},
+    control::{ConnectionCounts, Trigger},
+    tls::material::Material,
+};
+
+/// One immutable state of everything that is served: configuration and material together.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Generation {
+    /// Counts up from 1; each load that brought something new adds one.
+    pub number: u64,
+    /// When it was loaded.
+    pub loaded_at: Timestamp,
+    /// Why.
+    pub trigger: Trigger,
+    /// The configuration.
+    pub config: Config,
+    /// The certificates, keys and authorities.
+    pub material: Material,
+}
+
+/// What tells a listening socket from another across reloads: a listener keeps its sockets as long
+/// as it keeps its name and its address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ListenerKey {
+    /// The listener's name.
+    pub name: String,
+    /// Its address as configured.
+    pub bind: String,
+}
+
+impl ListenerKey {
+    /// Returns the key of `listener`.
+    pub fn of(listener: &Listener) -> Self {
+        Self {
+            name: listener.name.clone(),
+            bind: listener.bind.to_string(),
+        }
+    }
+
+    /// Returns whether the key is that of a Unix socket, which all slots share.
+    pub fn is_unix(&self) -> bool {
+        matches!(self.bind.parse(), Ok(Address::Unix(_)))
+    }
+}
+
+/// What the supervisor tells a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Accepts from the listening socket that comes along, which is a slot's for a listener.
+    Accept {
+        /// The listener.
+        key: ListenerKey,
+        /// The slot that the socket belongs to: the worker's own, or one without a worker.
+        slot: usize,
+    },
+    /// Stops accepting from the sockets of a slot that has a worker again.
+    Release {
+        /// The slot.
+        slot: usize,
+    },
+    /// Serves this generation from now on, and confirms it.
+    Serve(Box<Generation>),
+    /// Asks for the counts.
+    Count {
+        /// Comes back in the answer.
+        ask: u64,
+    },
+    /// Stops accepting, finishes sessions, and exits.
+    Drain,
+}
+
+/// What a worker tells the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// Every handshake that begins from now on is made with this generation.
+    Serving {
+        /// Its number.
+        generation: u64,
+    },
+    /// It could not build what it was told to serve, and serves what it did before.
+    Refused {
+        /// The number of the generation.
+        generation: u64,
+        /// Why.
+        reason: String,
+    },
+    /// It is alive; sent several times within the heartbeat timeout.
+    Beat,
+    /// Its counts, sent with each beat and when asked for.
+    Counts {
+        /// The ask that it answers; `None` by itself.
+        ask: Option<u64>,
+        /// Sessions by listener name.
+        counts: Vec<(String, ConnectionCounts)>,
+    },
+}
+
+/// How often a worker says that it is alive, so that some silence is no death.
+pub fn beat_interval(heartbeat_timeout: Duration) -> Duration {
+    (heartbeat_timeout / 5).clamp(Duration::from_millis(50), Duration::from_secs(1))
+}

@@ -1,0 +1,199 @@
+//! Loads of the disk: one at a time, and for everybody who waits one that began after they came.
+
+use std::time::Duration;
+
+use crate::control::Trigger;
+
+/// Somebody who waits for the result of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// How long a load may take before those who wait for it are told that the disk does not answer.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A load that is going on or will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Counts up.
+    pub id: u64,
+    /// The most demanding reason for it.
+    pub trigger: Trigger,
+    /// Those who wait for its result.
+    pub asks: Vec<AskId>,
+}
+
+/// The loads going on and asked for.
+#[derive(Debug, Default)]
+pub struct Loads {
+    last: u64,
+    running: Option<Running>,
+    queued: Option<Load>,
+}
+
+#[derive(Debug)]
+struct Running {
+    load: Load,
+    began: Duration,
+    overdue: bool,
+}
+
+/// What became of a wish for a load.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It begins now.
+    Begins(u64),
+    /// It will begin when the one that runs is over.
+    Queued(u64),
+    /// The disk does not answer an earlier load.
+    Hopeless,
+}
+
+impl Loads {
+    /// Asks for a load that begins at `now` or later.
+    pub fn wish(&mut self, trigger: Trigger, ask: Option<AskId>, now: Duration) -> Wish {
+        match &self.running {
+            None => {
+                let load = self.next(trigger, ask);
+                let id = load.id;
+                self.run(load, now);
+                Wish::Begins(id)
+            }
+            Some(running) if running.overdue => Wish::Hopeless,
+            Some(_) => Wish::Queued(self.enqueue(trigger, ask)),
+        }
+    }
+
+    fn next(&mut self, trigger: Trigger, ask: Option<AskId>) -> Load {
+        self.last += 1;
+        Load {
+            id: self.last,
+            trigger,
+            asks: ask.into_iter().collect(),
+        }
+    }
+
+    fn run(&mut self, load: Load, now: Duration) {
+        self.running = Some(Running {
+            load,
+            began: now,
+            overdue: false,
+        });
+    }
+
+    fn enqueue(&mut self, trigger: Trigger, ask: Option<AskId>) -> u64 {
+        if let Some(queued) = &mut self.queued {
+            queued.trigger = stronger(queued.trigger, trigger);
+            queued.asks.extend(ask);
+            return queued.id;
+        }
+        let load = self.next(trigger, ask);
+        let id = load.id;
+        self.queued = Some(load);
+        id
+    }
+
+    /// Ends the load that runs; returns it, and the queued one, which begins now.
+    pub fn end(&mut self, now: Duration) -> Option<(Load, Option<Load>)> {
+        let ended = self.running.take()?.load;
+        let begun = self.queued.take();
+        if let Some(load) = &begun {
+            self.run(load.clone(), now);
+        }
+        Some((ended, begun))
+    }
+
+    /// Gives up waiting for a load that runs for too long at `now`.
+    ///
+    /// Returns those who are told so: its own and the queued one's. The load itself goes on; what
+    /// it brings is used when it comes.
+    pub fn give_up(&mut self, now: Duration) -> Option<Vec<Load>> {
+        let running = self.running.as_mut()?;
+        if running.overdue || now < running.began + PATIENCE {
+            return None;
+        }
+        running.overdue = true;
+        let waiting = Load {
+            asks: std::mem::take(&mut running.load.asks),
+            ..running.load.clone()
+        };
+        Some([Some(waiting), self.queued.take()].into_iter().flatten().collect())
+    }
+
+    /// Returns when [`Self::give_up`] will have something to say.
+    pub fn deadline(&self) -> Option<Duration> {
+        let running = self.running.as_ref()?;
+        (!running.overdue).then_some(running.began + PATIENCE)
+    }
+
+    /// Returns whether a load is going on or queued.
+    pub fn is_pending(&self, id: u64) -> bool {
+        let running = self.running.as_ref().map(|running| running.load.id);
+        let queued = self.queued.as_ref().map(|load| load.id);
+        running == Some(id) || queued == Some(id)
+    }
+
+    /// Takes everybody who waits, because the daemon is ending.
+    pub fn abandon(&mut self) -> Vec<AskId> {
+        let mut asks = Vec::new();
+        if let Some(running) = &mut self.running {
+            asks.append(&mut running.load.asks);
+        }
+        asks.extend(self.queued.take().into_iter().flat_map(|load| load.asks));
+        asks
+    }
+}
+
+/// Returns whichever trigger makes a load read more; of equals, the first.
+fn stronger(one: Trigger, other: Trigger) -> Trigger {
+    let rank = |trigger| match trigger {
+        Trigger::Crash | Trigger::Start => 0,
+        Trigger::Watch => 1,
+        Trigger::ReloadTls => 2,
+        Trigger::Reload | Trigger::Sighup => 3,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+
+    #[test]
+    fn those_who_come_during_a_load_share_the_next() {
+        let mut loads = Loads::default();
+        assert_eq!(
+            loads.wish(Trigger::ReloadTls, Some(AskId(1)), NOW),
+            Wish::Begins(1)
+        );
+        for ask in 2..5 {
+            assert_eq!(
+                loads.wish(Trigger::ReloadTls, Some(AskId(ask)), NOW),
+                Wish::Queued(2)
+            );
+        }
+        loads.wish(Trigger::Sighup, None, NOW);
+        let (ended, begun) = loads.end(NOW).unwrap();
+        assert_eq!(ended.asks, [AskId(1)]);
+        let begun = begun.unwrap();
+        assert_eq!(begun.asks, [AskId(2), AskId(3), AskId(4)]);
+        assert_eq!(begun.trigger, Trigger::Sighup);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_disk_that_does_not_answer() {
+        let mut loads = Loads::default();
+        loads.wish(Trigger::ReloadTls, Some(AskId(1)), NOW);
+        loads.wish(Trigger::ReloadTls, Some(AskId(2)), NOW);
+        assert_eq!(loads.give_up(PATIENCE / 2), None);
+        let told = loads.give_up(PATIENCE).unwrap();
+        assert_eq!(told.len(), 2);
+        assert_eq!(
+            loads.wish(Trigger::Crash, None, PATIENCE),
+            Wish::Hopeless
+        );
+        let (ended, _) = loads.end(PATIENCE * 2).unwrap();
+        assert!(ended.asks.is_empty());
+    }
+}

@@ -1,0 +1,186 @@
+//! A place for one worker: what it holds, and how long it waits before it holds the next.
+
+use std::time::Duration;
+
+/// A worker that was asked for, whether or not its process could be started.
+///
+/// Never used twice, so that what is heard late of a dead worker is known for what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u64);
+
+/// How long a worker must have served for its failure to be the first of a row.
+pub const HEALTHY: Duration = Duration::from_secs(10);
+
+/// The wait before the third start in a row; the second happens at once.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait before a start.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// A place for one worker.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// What it holds.
+    pub state: SlotState,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+/// What a slot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotState {
+    /// Nothing, for good: the daemon is ending.
+    Empty,
+    /// Nothing until a back-off is over.
+    Waiting {
+        /// When that is.
+        until: Duration,
+    },
+    /// Nothing until this load of the disk is over.
+    Loading {
+        /// The load, begun after the last worker's end.
+        load: u64,
+    },
+    /// A worker.
+    Worker(Worker),
+}
+
+/// A worker, as far as the plan knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Worker {
+    /// Which.
+    pub id: WorkerId,
+    /// When it was started.
+    pub started: Duration,
+    /// What it does.
+    pub doing: Doing,
+    /// The newest generation that it has confirmed; 0 before the first.
+    pub generation: u64,
+    /// How long nothing was heard of it.
+    pub silence: Duration,
+}
+
+/// What a worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// It gets ready.
+    Starting,
+    /// It accepts.
+    Serving {
+        /// Since when.
+        since: Duration,
+    },
+    /// It finishes the sessions it has.
+    Draining,
+    /// It was killed and its end is not known yet.
+    Condemned {
+        /// Why it was.
+        why: Condemned,
+        /// Since when it had served; `None` if it never did.
+        since: Option<Duration>,
+    },
+}
+
+/// Why a worker was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condemned {
+    /// It was silent for too long.
+    Silent,
+    /// It did not get ready in time.
+    NeverReady,
+    /// It could not serve a generation that the supervisor could.
+    Unable,
+    /// Whatever happens to it is meant.
+    Ending,
+}
+
+impl Slot {
+    /// Returns the worker, if there is one.
+    pub fn worker(&self) -> Option<&Worker> {
+        match &self.state {
+            SlotState::Worker(worker) => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// Returns the worker to change it, if there is one.
+    pub fn worker_mut(&mut self) -> Option<&mut Worker> {
+        match &mut self.state {
+            SlotState::Worker(worker) => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// Returns the worker's id, if there is one that accepts.
+    pub fn serving(&self) -> Option<WorkerId> {
+        self.worker()
+            .filter(|worker| matches!(worker.doing, Doing::Serving { .. }))
+            .map(|worker| worker.id)
+    }
+
+    /// Counts a failure at `now`; returns how long to wait before the next start.
+    pub fn fail(&mut self, served_since: Option<Duration>, now: Duration) -> Duration {
+        if served_since.is_some_and(|since| now.saturating_sub(since) >= HEALTHY) {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        wait_after(self.failures)
+    }
+}
+
+impl Worker {
+    /// Returns since when it serves or served; `None` if it never did.
+    pub fn served_since(&self) -> Option<Duration> {
+        match self.doing {
+            Doing::Serving { since } => Some(since),
+            Doing::Condemned { since, .. } => since,
+            Doing::Starting | Doing::Draining => None,
+        }
+    }
+
+    /// Returns whether it is meant to confirm new generations.
+    pub fn is_wanted(&self) -> bool {
+        matches!(self.doing, Doing::Starting | Doing::Serving { .. })
+    }
+}
+
+/// How long to wait before the next start after so many failures in a row.
+pub fn wait_after(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        more => FIRST_WAIT
+            .saturating_mul(1_u32.checked_shl(more - 2).unwrap_or(u32::MAX))
+            .min(LONGEST_WAIT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_restart_is_at_once_and_later_ones_wait_longer_and_longer() {
+        let waits: Vec<u128> = (1..=12).map(|n| wait_after(n).as_millis()).collect();
+        assert_eq!(
+            waits,
+            [
+                0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000, 10_000
+            ]
+        );
+        assert_eq!(wait_after(u32::MAX), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn a_healthy_while_forgets_failures() {
+        let mut slot = Slot {
+            state: SlotState::Empty,
+            failures: 7,
+        };
+        let served = Some(Duration::from_secs(5));
+        assert_eq!(
+            slot.fail(served, Duration::from_secs(15)),
+            Duration::ZERO
+        );
+        assert!(slot.fail(None, Duration::from_secs(16)) > Duration::ZERO);
+    }
+}

@@ -1,0 +1,5 @@
+//! What the kernel is asked for beyond files and sockets.
+
+pub mod fds;
+pub mod privileges;
+pub mod sandbox;

@@ -1,0 +1,84 @@
+//! Whom workers run as.
+
+use nix::unistd::{Gid, Group, Uid, User};
+
+/// The user a worker runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The user's name.
+    pub name: String,
+    /// The user's id.
+    pub uid: u32,
+    /// The id of the user's primary group.
+    pub gid: u32,
+}
+
+/// Why no user could be chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// A user was named, but only root may become somebody else.
+    #[error("`user` = \"{0}\" needs proxyd to be started as root; leave it out, or start as root")]
+    NotRoot(String),
+    /// No such user.
+    #[error("`user` = \"{0}\": there is no such user; create it, or name another")]
+    Unknown(String),
+    /// Neither the usual user nor `nobody` is there.
+    #[error("no user to run workers as: create the user `proxyd`, or set `user`")]
+    NoDefault,
+    /// The user database did not answer.
+    #[error("looking up the user `{name}`: {source}")]
+    Lookup {
+        /// The name that was looked up.
+        name: String,
+        /// What the system said.
+        source: nix::Error,
+    },
+}
+
+/// The users tried, in order, when the configuration names none.
+const DEFAULT_USERS: [&str; 2] = ["proxyd", "nobody"];
+
+/// Chooses whom workers run as; `None` leaves them with the supervisor's user.
+///
+/// Root becomes `wanted`, or without it `proxyd` if there is such a user and else `nobody`. Any
+/// other user stays who they are.
+pub fn worker_account(wanted: Option<&str>) -> Result<Option<Account>, AccountError> {
+    match wanted {
+        Some(name) if Uid::effective().is_root() => find(name)?
+            .map(Some)
+            .ok_or_else(|| AccountError::Unknown(name.to_owned())),
+        Some(name) => match find(name)? {
+            Some(account) if account.uid == Uid::effective().as_raw() => Ok(None),
+            Some(_) => Err(AccountError::NotRoot(name.to_owned())),
+            None => Err(AccountError::Unknown(name.to_owned())),
+        },
+        None if Uid::effective().is_root() => default_account().map(Some),
+        None => Ok(None),
+    }
+}
+
+fn default_account() -> Result<Account, AccountError> {
+    for name in DEFAULT_USERS {
+        if let Some(account) = find(name)? {
+            return Ok(account);
+        }
+    }
+    Err(AccountError::NoDefault)
+}
+
+fn find(name: &str) -> Result<Option<Account>, AccountError> {
+    let user = User::from_name(name).map_err(|source| AccountError::Lookup {
+        name: name.to_owned(),
+        source,
+    })?;
+    Ok(user.map(|user| Account {
+        name: user.name,
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+    }))
+}
+
+/// Finds a group's id by its name; `None` if there is no such group.
+pub fn group_id(name: &str) -> Result<Option<u32>, nix::Error> {
+    Ok(Group::from_name(name)?.map(|group| Gid::as_raw(group.gid)))
+}

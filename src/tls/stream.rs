@@ -1,0 +1,413 @@
+//! One end of a TLS connection without its socket: bytes from the network in, plaintext out, and
+//! the other way round.
+//!
+//! It stands on rustls' unbuffered interface, so that a connection that is idle holds no buffer:
+//! what a read brought lies in a caller's scratch space, and only the head of a record whose tail
+//! has not come yet is kept.
+
+use std::sync::Arc;
+
+use rustls::{
+    ClientConfig,
+    CommonState,
+    ServerConfig,
+    client::UnbufferedClientConnection,
+    pki_types::ServerName,
+    server::UnbufferedServerConnection,
+    unbuffered::{
+        ConnectionState,
+        EncodeError,
+        EncryptError,
+        InsufficientSizeError,
+        UnbufferedStatus,
+    },
+};
+
+/// The most bytes that wait for the tail of a record or of a handshake message.
+///
+/// rustls joins handshake messages of up to 64 KiB (`MAX_HANDSHAKE_SIZE`) in the caller's buffer;
+/// a record adds at most 16 KiB and 2 KiB of expansion (RFC 5246 §6.2.3).
+pub const MAX_HELD: usize = 84 * 1024;
+
+/// The length of a TLS record's header (RFC 8446 §5.1).
+const RECORD_HEADER: usize = 5;
+
+/// The longest record that can be a `ClientHello`'s first (RFC 8446 §5.1: 2^14).
+const MAX_PLAIN_RECORD: usize = 16 * 1024;
+
+/// The content type of a handshake record (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 0x16;
+
+/// One end of a TLS connection.
+#[derive(Debug)]
+pub struct TlsStream {
+    side: Side,
+    held: Vec<u8>,
+    peer_closed: bool,
+    sent_close: bool,
+}
+
+#[derive(Debug)]
+enum Side {
+    Client(Box<UnbufferedClientConnection>),
+    Server(Box<UnbufferedServerConnection>),
+}
+
+/// Why a TLS connection ended or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The peer broke a rule, or cannot agree with us, or told us that we did.
+    #[error("{0}")]
+    Protocol(#[from] rustls::Error),
+    /// The peer sent a record that never ends.
+    #[error("the peer's record or handshake message is longer than TLS allows")]
+    TooLong,
+    /// Keys of this connection protected as much as they may.
+    #[error("the connection's keys are used up")]
+    KeysExhausted,
+    /// The peer sent something other than TLS.
+    #[error("the peer does not speak TLS")]
+    NotTls,
+}
+
+/// Space for bytes on their way out, kept at its size between uses.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    space: Vec<u8>,
+    len: usize,
+}
+
+impl Outgoing {
+    /// Returns what was put in.
+    pub fn filled(&self) -> &[u8] {
+        &self.space[..self.len]
+    }
+
+    /// Forgets what was put in.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Puts `bytes` in as they are.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        self.space[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn reserve(&mut self, more: usize) {
+        if self.space.len() < self.len + more {
+            self.space.resize(self.len + more, 0);
+        }
+    }
+
+    /// Calls `write` with free space, once more with enough of it if the first was too small.
+    fn write<E: SizeNeeded>(
+        &mut self,
+        mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let written = match write(&mut self.space[self.len..]) {
+            Ok(written) => written,
+            Err(error) => {
+                let Some(size) = error.size_needed() else {
+                    return Err(error);
+                };
+                self.reserve(size);
+                write(&mut self.space[self.len..])?
+            }
+        };
+        self.len += written;
+        Ok(())
+    }
+}
+
+/// An error that may say how much space would have been enough.
+trait SizeNeeded {
+    fn size_needed(&self) -> Option<usize>;
+}
+
+impl SizeNeeded for EncodeError {
+    fn size_needed(&self) -> Option<usize> {
+        match self {
+            Self::InsufficientSize(InsufficientSizeError { required_size }) => Some(*required_size),
+            Self::AlreadyEncoded => None,
+        }
+    }
+}
+
+impl SizeNeeded for EncryptError {
+    fn size_needed(&self) -> Option<usize> {
+        match self {
+            Self::InsufficientSize(InsufficientSizeError { required_size }) => Some(*required_size),
+            Self::EncryptExhausted => None,
+        }
+    }
+}
+
+/// Whether the first bytes of a client hold a whole record, so that the answer can be chosen.
+///
+/// The configuration of a connection is chosen at this moment and not at accept, so that a client
+/// that connected before a reload and spoke after it is shown the new certificate.
+pub fn holds_client_hello(bytes: &[u8]) -> Result<bool, TlsError> {
+    match bytes {
+        [] => Ok(false),
+        [first, ..] if *first != HANDSHAKE => Err(TlsError::NotTls),
+        [_, major, ..] if *major != 3 => Err(TlsError::NotTls),
+        [_, _, _, high, low, ..] => {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            if length > MAX_PLAIN_RECORD {
+                return Err(TlsError::TooLong);
+            }
+            Ok(bytes.len() >= RECORD_HEADER + length)
+        }
+        _ => Ok(false),
+    }
+}
+
+impl TlsStream {
+    /// Begins the end that presents a certificate.
+    pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
+        let connection = UnbufferedServerConnection::new(config)?;
+        Ok(Self::new(Side::Server(Box::new(connection))))
+    }
+
+    /// Begins the end that checks `name`; [`Self::begin`] then puts out its first message.
+    pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
+        let connection = UnbufferedClientConnection::new(config, name)?;
+        Ok(Self::new(Side::Client(Box::new(connection))))
+    }
+
+    fn new(side: Side) -> Self {
+        Self {
+            side,
+            held: Vec::new(),
+            peer_closed: false,
+            sent_close: false,
+        }
+    }
+
+    /// Returns whether the handshake is still going on.
+    pub fn is_handshaking(&self) -> bool {
+        self.state().is_handshaking()
+    }
+
+    /// Returns whether the peer said that it sends nothing more.
+    pub fn peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// Returns the protocol that was agreed on by ALPN (RFC 7301).
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.state().alpn_protocol()
+    }
+
+    /// Returns the TLS version as the PROXY protocol writes it, such as `TLSv1.3`.
+    pub fn version(&self) -> &'static str {
+        match self.state().protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "unknown",
+        }
+    }
+
+    fn state(&self) -> &CommonState {
+        match &self.side {
+            Side::Client(connection) => connection,
+            Side::Server(connection) => connection,
+        }
+    }
+
+    /// Puts out what must be sent before anything is received.
+    pub fn begin(&mut self, out: &mut Outgoing) -> Result<(), TlsError> {
+        self.receive(&mut [], &mut Vec::new(), out).map(drop)
+    }
+
+    /// Returns the bytes of earlier reads that wait for more.
+    ///
+    /// They belong in front of the next bytes of the network when those are given to
+    /// [`Self::receive`].
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// Takes `bytes` from the network, those of [`Self::held`] first, appends what they hold to
+    /// `plain`, and puts out what has to be answered.
+    ///
+    /// After an error, `out` holds the alert that tells the peer.
+    pub fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        plain: &mut Vec<u8>,
+        out: &mut Outgoing,
+    ) -> Result<(), TlsError> {
+        let (used, result) = match &mut self.side {
+            Side::Client(connection) => advance(&mut **connection, bytes, plain, out),
+            Side::Server(connection) => advance(&mut **connection, bytes, plain, out),
+        };
+        self.peer_closed |= result?;
+        self.hold(&bytes[used..])
+    }
+
+    /// Keeps `rest` for the next read, and no memory for nothing.
+    fn hold(&mut self, rest: &[u8]) -> Result<(), TlsError> {
+        if rest.len() > MAX_HELD {
+            return Err(TlsError::TooLong);
+        }
+        if rest.is_empty() {
+            self.held = Vec::new();
+        } else {
+            self.held.clear();
+            self.held.extend_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    /// Puts out `plain`, encrypted.
+    pub fn send(&mut self, plain: &[u8], out: &mut Outgoing) -> Result<(), TlsError> {
+        match &mut self.side {
+            Side::Client(connection) => encrypt(&mut **connection, &mut self.held, plain, out),
+            Side::Server(connection) => encrypt(&mut **connection, &mut self.held, plain, out),
+        }
+    }
+
+    /// Puts out the message that nothing more will be sent (RFC 8446 §6.1), once.
+    pub fn close(&mut self, out: &mut Outgoing) {
+        if self.sent_close || self.is_handshaking() {
+            return;
+        }
+        self.sent_close = true;
+        match &mut self.side {
+            Side::Client(connection) => close(&mut **connection, &mut self.held, out),
+            Side::Server(connection) => close(&mut **connection, &mut self.held, out),
+        }
+    }
+}
+
+/// What the two kinds of rustls connection have in common but do not share a trait for.
+trait Connection {
+    type Data;
+
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Connection for UnbufferedClientConnection {
+    type Data = rustls::client::ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(bytes)
+    }
+}
+
+impl Connection for UnbufferedServerConnection {
+    type Data = rustls::server::ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(bytes)
+    }
+}
+
+/// Runs a connection until it wants more bytes.
+///
+/// Returns how many of `bytes` are done with, and whether the peer closed its direction.
+fn advance<C: Connection>(
+    connection: &mut C,
+    bytes: &mut [u8],
+    plain: &mut Vec<u8>,
+    out: &mut Outgoing,
+) -> (usize, Result<bool, TlsError>) {
+    let mut used = 0;
+    let mut peer_closed = false;
+    loop {
+        let UnbufferedStatus { mut discard, state } = connection.process(&mut bytes[used..]);
+        let wants_more = match state {
+            Ok(state) => match step(state, &mut discard, &mut peer_closed, plain, out) {
+                Ok(wants_more) => wants_more,
+                Err(error) => return (used, Err(error)),
+            },
+            Err(error) => {
+                last_words(connection, &mut bytes[used..], out);
+                return (used, Err(error.into()));
+            }
+        };
+        used += discard;
+        if wants_more {
+            return (used, Ok(peer_closed));
+        }
+    }
+}
+
+/// Does what one state asks for; returns whether the connection waits for the network now.
+fn step<Data>(
+    state: ConnectionState<'_, '_, Data>,
+    discard: &mut usize,
+    peer_closed: &mut bool,
+    plain: &mut Vec<u8>,
+    out: &mut Outgoing,
+) -> Result<bool, TlsError> {
+    match state {
+        ConnectionState::ReadTraffic(mut traffic) => {
+            while let Some(record) = traffic.next_record() {
+                let record = record?;
+                *discard += record.discard;
+                plain.extend_from_slice(record.payload);
+            }
+            Ok(false)
+        }
+        ConnectionState::EncodeTlsData(mut data) => {
+            // The only other error is a second encoding of the same data.
+            let _ = out.write(|space| data.encode(space));
+            Ok(false)
+        }
+        ConnectionState::TransmitTlsData(data) => {
+            data.done();
+            Ok(false)
+        }
+        ConnectionState::PeerClosed => {
+            *peer_closed = true;
+            Ok(false)
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Puts out the alert that rustls has queued behind an error.
+///
+/// `bytes` are those that the error came from: rustls remembers how far it got in them and must
+/// not be shown fewer.
+fn last_words<C: Connection>(connection: &mut C, bytes: &mut [u8], out: &mut Outgoing) {
+    while let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process(bytes).state {
+        if out.write(|space| data.encode(space)).is_err() {
+            return;
+        }
+    }
+}
+
+fn encrypt<C: Connection>(
+    connection: &mut C,
+    held: &mut [u8],
+    plain: &[u8],
+    out: &mut Outgoing,
+) -> Result<(), TlsError> {
+    loop {
+        match connection.process(held).state? {
+            ConnectionState::WriteTraffic(mut traffic) => {
+                return out
+                    .write(|space| traffic.encrypt(plain, space))
+                    .map_err(|_| TlsError::KeysExhausted);
+            }
+            ConnectionState::EncodeTlsData(mut data) => {
+                // The only other error is a second encoding of the same data.
+                let _ = out.write(|space| data.encode(space));
+            }
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            _ => return Err(rustls::Error::HandshakeNotComplete.into()),
+        }
+    }
+}
+
+fn close<C: Connection>(connection: &mut C, held: &mut [u8], out: &mut Outgoing) {
+    if let Ok(ConnectionState::WriteTraffic(mut traffic)) = connection.process(held).state {
+        // What fails here is told to the peer by the socket's end instead.
+        let _ = out.write(|space| traffic.queue_close_notify(space));
+    }
+}

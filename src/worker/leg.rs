@@ -1,0 +1,330 @@
+//! One of the two connections of a session: a socket, TLS on it or not, and what could not be
+//! sent yet.
+//!
+//! Buffers belong to the thread, not to the connection: an idle leg owns none.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::socket::Socket;
+use crate::tls::stream::{MAX_HELD, Outgoing, TlsError, TlsStream, holds_client_hello};
+
+/// How much is read from a socket at once: four full TLS records.
+const READ_SIZE: usize = 64 * 1024;
+
+/// The most plaintext that a client may have sent while its opening is still being read.
+pub const MAX_OPENING: usize = 1 << 20;
+
+/// Space that every connection of a thread uses in turn.
+#[derive(Debug)]
+pub struct Scratch {
+    input: Vec<u8>,
+    plain: Vec<u8>,
+    out: Outgoing,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        input: vec![0; MAX_HELD + READ_SIZE],
+        plain: Vec::with_capacity(READ_SIZE),
+        out: Outgoing::default(),
+    });
+}
+
+/// Calls `act` with this thread's scratch space.
+///
+/// `act` must not call it again: nothing that polls may be called from inside.
+pub fn with_scratch<R>(act: impl FnOnce(&mut Scratch) -> R) -> R {
+    SCRATCH.with_borrow_mut(act)
+}
+
+/// One of the two connections of a session.
+#[derive(Debug)]
+pub struct Leg {
+    socket: Socket,
+    tls: Option<Box<TlsStream>>,
+    unsent: Vec<u8>,
+    early: Vec<u8>,
+    ended: bool,
+    write: WriteSide,
+}
+
+/// How far the closing of our direction has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WriteSide {
+    Open,
+    Closing,
+    Closed,
+}
+
+/// What came from a leg.
+#[derive(Debug)]
+pub enum Received<'s> {
+    /// These bytes; none if only TLS itself had something to say.
+    Bytes(&'s [u8]),
+    /// The peer sends nothing more.
+    End,
+}
+
+/// Why a leg failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LegError {
+    /// The socket failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// TLS failed.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The peer left in the middle.
+    #[error("it closed the connection")]
+    Ended,
+    /// The peer sent more than its opening can need.
+    #[error("it sent more than {MAX_OPENING} bytes before its opening was over")]
+    TooLong,
+}
+
+impl Leg {
+    /// Makes a leg of a connected socket, in plaintext.
+    pub fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            tls: None,
+            unsent: Vec::new(),
+            early: Vec::new(),
+            ended: false,
+            write: WriteSide::Open,
+        }
+    }
+
+    /// Returns the socket.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Returns the TLS state, if there is TLS.
+    pub fn tls(&self) -> Option<&TlsStream> {
+        self.tls.as_deref()
+    }
+
+    /// Returns whether the peer has said that it sends nothing more.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Puts plaintext back in front of what [`Self::poll_receive`] brings next.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        self.early.splice(0..0, bytes.iter().copied());
+    }
+
+    /// Receives what the peer sent next.
+    pub fn poll_receive<'s>(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &'s mut Scratch,
+    ) -> Poll<Result<(Received<'s>, &'s mut Outgoing), LegError>> {
+        let Scratch { input, plain, out } = scratch;
+        plain.clear();
+        if !self.early.is_empty() {
+            plain.extend_from_slice(&std::mem::take(&mut self.early));
+            return Poll::Ready(Ok((Received::Bytes(plain), out)));
+        }
+        if self.ended {
+            return Poll::Ready(Ok((Received::End, out)));
+        }
+        let held = self.tls.as_ref().map_or(&[][..], |tls| tls.held());
+        let start = held.len();
+        input[..start].copy_from_slice(held);
+        let mut space = ReadBuf::new(&mut input[start..start + READ_SIZE]);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut space))?;
+        let read = space.filled().len();
+        if read == 0 {
+            self.ended = true;
+            return Poll::Ready(Ok((Received::End, out)));
+        }
+        if self.tls.is_none() {
+            return Poll::Ready(Ok((Received::Bytes(&input[..read]), out)));
+        }
+        self.decrypt(cx, &mut input[..start + read], plain, out)?;
+        let received = match (plain.is_empty(), self.ended) {
+            (true, true) => Received::End,
+            _ => Received::Bytes(plain),
+        };
+        Poll::Ready(Ok((received, out)))
+    }
+
+    fn decrypt(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+        plain: &mut Vec<u8>,
+        out: &mut Outgoing,
+    ) -> Result<(), LegError> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(());
+        };
+        out.clear();
+        let result = tls.receive(bytes, plain, out);
+        self.ended |= tls.peer_closed();
+        self.write_or_keep(cx, out.filled())?;
+        Ok(result?)
+    }
+
+    /// Sends `bytes`, keeping what the socket does not take now for [`Self::poll_flush`].
+    pub fn submit(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        out: &mut Outgoing,
+    ) -> Result<(), LegError> {
+        match &mut self.tls {
+            None => self.write_or_keep(cx, bytes),
+            Some(tls) => {
+                out.clear();
+                tls.send(bytes, out)?;
+                self.write_or_keep(cx, out.filled())
+            }
+        }
+    }
+
+    fn write_or_keep(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Result<(), LegError> {
+        while self.unsent.is_empty() && !bytes.is_empty() {
+            match Pin::new(&mut self.socket).poll_write(cx, bytes)? {
+                Poll::Ready(written) => bytes = &bytes[written..],
+                Poll::Pending => break,
+            }
+        }
+        self.unsent.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Sends what was kept.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LegError>> {
+        let mut sent = 0;
+        while sent < self.unsent.len() {
+            match Pin::new(&mut self.socket).poll_write(cx, &self.unsent[sent..])? {
+                Poll::Ready(written) => sent += written,
+                Poll::Pending => {
+                    self.unsent.drain(..sent);
+                    return Poll::Pending;
+                }
+            }
+        }
+        if sent > 0 {
+            self.unsent = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says that nothing more will be sent: first in TLS, then by the socket.
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LegError>> {
+        if self.write == WriteSide::Open {
+            self.write = WriteSide::Closing;
+            if let Some(tls) = &mut self.tls {
+                let mut out = Outgoing::default();
+                tls.close(&mut out);
+                self.write_or_keep(cx, out.filled())?;
+            }
+        }
+        ready!(self.poll_flush(cx))?;
+        if self.write == WriteSide::Closing {
+            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            self.write = WriteSide::Closed;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Receives at least one byte, to the end of `into`.
+    pub async fn receive(&mut self, into: &mut Vec<u8>) -> Result<(), LegError> {
+        let before = into.len();
+        while into.len() == before {
+            poll_fn(|cx| {
+                with_scratch(|scratch| match ready!(self.poll_receive(cx, scratch))?.0 {
+                    Received::Bytes(bytes) => {
+                        into.extend_from_slice(bytes);
+                        Poll::Ready(Ok(()))
+                    }
+                    Received::End => Poll::Ready(Err(LegError::Ended)),
+                })
+            })
+            .await?;
+        }
+        if into.len() > MAX_OPENING {
+            return Err(LegError::TooLong);
+        }
+        Ok(())
+    }
+
+    /// Sends all of `bytes`.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), LegError> {
+        poll_fn(|cx| {
+            Poll::Ready(with_scratch(|scratch| self.submit(cx, bytes, &mut scratch.out)))
+        })
+        .await?;
+        self.flush().await
+    }
+
+    /// Sends all that was kept.
+    pub async fn flush(&mut self) -> Result<(), LegError> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Says that nothing more will be sent, and waits until that has gone out.
+    pub async fn close(&mut self) -> Result<(), LegError> {
+        poll_fn(|cx| self.poll_close(cx)).await
+    }
+
+    /// Ends TLS here as the server, with `first` already read.
+    ///
+    /// `choose` gives the configuration once the client has spoken, and not before.
+    pub async fn accept_tls(
+        &mut self,
+        mut first: Vec<u8>,
+        choose: impl FnOnce() -> Arc<rustls::ServerConfig>,
+    ) -> Result<(), LegError> {
+        while !holds_client_hello(&first)? {
+            self.receive(&mut first).await?;
+        }
+        self.tls = Some(Box::new(TlsStream::server(choose())?));
+        self.handshake(first).await
+    }
+
+    /// Begins TLS here as the client.
+    pub async fn connect_tls(&mut self, tls: TlsStream) -> Result<(), LegError> {
+        self.tls = Some(Box::new(tls));
+        self.handshake(Vec::new()).await
+    }
+
+    /// Finishes a handshake, beginning with the bytes in `first`.
+    async fn handshake(&mut self, mut first: Vec<u8>) -> Result<(), LegError> {
+        let mut early = Vec::new();
+        poll_fn(|cx| {
+            Poll::Ready(with_scratch(|scratch| {
+                self.decrypt(cx, &mut first, &mut early, &mut scratch.out)
+            }))
+        })
+        .await?;
+        while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+            self.flush().await?;
+            poll_fn(|cx| {
+                with_scratch(|scratch| match ready!(self.poll_receive(cx, scratch))?.0 {
+                    Received::Bytes(bytes) => {
+                        early.extend_from_slice(bytes);
+                        Poll::Ready(Ok(()))
+                    }
+                    Received::End => Poll::Ready(Err(LegError::Ended)),
+                })
+            })
+            .await?;
+        }
+        self.early = early;
+        self.flush().await
+    }
+}

@@ -1,0 +1,170 @@
+//! Bytes both ways between a client and its backend, until both have said all they had to say.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+use super::leg::{Leg, LegError, Received, Scratch, with_scratch};
+
+/// How often a busy direction is served before other sessions get their turn.
+const BURST: usize = 8;
+
+/// How long a session that failed may take to say goodbye to its client.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Both sides closed.
+    Closed,
+    /// No byte moved for as long as the listener allows.
+    Idle,
+    /// The client's connection failed.
+    Client(LegError),
+    /// The backend's connection failed.
+    Backend(LegError),
+}
+
+/// A session in which the client and the backend talk to each other.
+#[derive(Debug)]
+struct Relay {
+    client: Leg,
+    backend: Leg,
+    up: Flow,
+    down: Flow,
+    idle: Option<Idle>,
+}
+
+/// How far one direction has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Moving,
+    Over,
+}
+
+#[derive(Debug)]
+struct Idle {
+    limit: Duration,
+    last: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// Relays until both sides have closed, one fails, or nothing moves for `idle`.
+pub async fn relay(client: Leg, backend: Leg, idle: Option<Duration>) -> Ended {
+    let mut relay = Relay {
+        client,
+        backend,
+        up: Flow::Moving,
+        down: Flow::Moving,
+        idle: idle.map(Idle::new),
+    };
+    let ended = (&mut relay).await;
+    if !matches!(ended, Ended::Closed | Ended::Client(_)) {
+        let _ = tokio::time::timeout(LAST_WORDS, relay.client.close()).await;
+    }
+    ended
+}
+
+impl Future for Relay {
+    type Output = Ended;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let this = self.get_mut();
+        let mut moved = false;
+        let ended = with_scratch(|scratch| this.poll_both(cx, scratch, &mut moved));
+        match (ended, &mut this.idle) {
+            (Poll::Pending, Some(idle)) => idle.poll(cx, moved),
+            (ended, _) => ended,
+        }
+    }
+}
+
+impl Relay {
+    fn poll_both(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        moved: &mut bool,
+    ) -> Poll<Ended> {
+        if self.up == Flow::Moving {
+            match poll_flow(&mut self.client, &mut self.backend, cx, scratch, moved) {
+                Poll::Ready(Ok(())) => self.up = Flow::Over,
+                Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(Ended::Client(error)),
+                Poll::Ready(Err(Fault::To(error))) => return Poll::Ready(Ended::Backend(error)),
+                Poll::Pending => {}
+            }
+        }
+        if self.down == Flow::Moving {
+            match poll_flow(&mut self.backend, &mut self.client, cx, scratch, moved) {
+                Poll::Ready(Ok(())) => self.down = Flow::Over,
+                Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(Ended::Backend(error)),
+                Poll::Ready(Err(Fault::To(error))) => return Poll::Ready(Ended::Client(error)),
+                Poll::Pending => {}
+            }
+        }
+        match (self.up, self.down) {
+            (Flow::Over, Flow::Over) => Poll::Ready(Ended::Closed),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+/// Which end of a direction failed.
+enum Fault {
+    From(LegError),
+    To(LegError),
+}
+
+/// Moves what `from` sends to `to`; ready when `from` has ended and `to` was told.
+fn poll_flow(
+    from: &mut Leg,
+    to: &mut Leg,
+    cx: &mut Context<'_>,
+    scratch: &mut Scratch,
+    moved: &mut bool,
+) -> Poll<Result<(), Fault>> {
+    for _ in 0..BURST {
+        ready!(to.poll_flush(cx)).map_err(Fault::To)?;
+        match ready!(from.poll_receive(cx, scratch)).map_err(Fault::From)? {
+            (Received::Bytes(bytes), out) => {
+                *moved = true;
+                if !bytes.is_empty() {
+                    to.submit(cx, bytes, out).map_err(Fault::To)?;
+                }
+            }
+            (Received::End, _) => return to.poll_close(cx).map_err(Fault::To),
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            last: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(limit)),
+        }
+    }
+
+    /// Notes whether anything moved; ready when nothing has for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ended> {
+        if moved {
+            self.last = Instant::now();
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let end = self.last + self.limit;
+            if end <= Instant::now() {
+                return Poll::Ready(Ended::Idle);
+            }
+            self.timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
