@@ -1,0 +1,365 @@
+# shellcheck shell=bash
+# Starts the database servers that the tests talk to, each in a folder of its own that is thrown away
+# afterwards, and tells the tests where they are.
+
+# Empty until there is one.
+run_folder=
+postgres_bin=
+declare -A version port socket pid
+servers=()
+
+# Fills `servers` and `version` with what can be started on this machine.
+find_servers() {
+  if has mariadbd && has mariadb-install-db && has mariadb; then
+    servers+=(mariadb)
+    version[mariadb]=$(mariadbd --no-defaults --version | sed -nE 's/.* Ver ([0-9.]+).*/\1/p')
+  else
+    skip 'MariaDB is not installed'
+  fi
+  if [[ -e $mysql_home/version ]]; then
+    servers+=(mysql)
+    version[mysql]=$(<"$mysql_home/version")
+  fi
+  postgres_bin=$(postgres_programs)
+  if [[ -n $postgres_bin ]]; then
+    servers+=(postgres)
+    version[postgres]=$("$postgres_bin/postgres" --version | sed -nE 's/[^0-9]*([0-9.]+).*/\1/p')
+  else
+    skip 'PostgreSQL is not installed'
+  fi
+  if ((${#servers[@]} > 0)) && ! has openssl; then
+    skip 'the servers need certificates, and openssl is not installed'
+    servers=()
+  fi
+}
+
+report_found() {
+  local name found=()
+  for name in "${servers[@]}"; do
+    found+=("$name ${version[$name]}")
+  done
+  [[ ! -e $python_home/ready ]] || found+=("Python $(<"$python_home/ready") with drivers")
+  say "found ${found[*]:-no server}" | sed 's/ \([a-zP][a-z]* [0-9]\)/, \1/2g'
+}
+
+# Makes what every run shares: the certificates, and a new data folder for each server.
+prepare_servers() {
+  ((${#servers[@]} > 0)) || return 0
+  make_certificates
+  local name
+  for name in "${servers[@]}"; do
+    prepare_data "$name"
+  done
+}
+
+# Prints the user that the server $1 runs as. The workers of proxyd are `nobody`, so that the servers
+# must be someone else, and they refuse to be root.
+server_user() {
+  local user=mysql
+  [[ $1 != postgres ]] || user=postgres
+  if ((EUID != 0)); then
+    id -un
+  elif id -u "$user" >/dev/null 2>&1; then
+    echo "$user"
+  else
+    echo daemon
+  fi
+}
+
+# Runs a program as the user of the server $1, and ends it when this script dies without a chance to.
+as_server() {
+  local user
+  user=$(server_user "$1")
+  shift
+  if ((EUID == 0)); then
+    exec setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups --pdeathsig=KILL "$@"
+  else
+    exec setpriv --pdeathsig=KILL "$@"
+  fi
+}
+
+make_certificates() {
+  local pki=$cache/pki log=$cache/pki.log
+  if [[ -e $pki/server.pem ]] && openssl x509 -in "$pki/server.pem" -checkend 86400 -noout >/dev/null; then
+    return
+  fi
+  rm -rf "$pki"
+  mkdir -p "$pki"
+  cat >"$pki/openssl.cnf" <<'END'
+[req]
+distinguished_name = subject
+prompt = no
+[subject]
+CN = proxyd test database CA
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:localhost, IP:127.0.0.1
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+END
+  (
+    cd "$pki"
+    umask 077
+    openssl ecparam -name prime256v1 -genkey -noout -out ca-key.pem
+    openssl req -x509 -new -config openssl.cnf -extensions ca -key ca-key.pem -days 3650 -out ca.pem
+    openssl ecparam -name prime256v1 -genkey -noout -out server-key.pem
+    openssl req -new -config openssl.cnf -subj /CN=localhost -key server-key.pem -out server.csr
+    openssl x509 -req -in server.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 365 \
+      -extfile openssl.cnf -extensions server -out server.pem.new
+    mv server.pem.new server.pem
+  ) >"$log" 2>&1 || die "cannot make certificates; what openssl said is in $log"
+}
+
+# Prints where the unused data folder of the server $1 is kept. The name changes with all that makes
+# the data what it is.
+kept_data() {
+  printf '%s/data/%s-%s-%s\n' "$cache" "$1" "${version[$1]}" \
+    "$(cksum <"${BASH_SOURCE[0]}" | cut -d ' ' -f 1)"
+}
+
+make_run_folder() {
+  [[ -z $run_folder ]] || return 0
+  # Not below TMPDIR, which may be closed to other users or too long for a socket's address.
+  run_folder=$(mktemp -d /tmp/proxyd-tests.XXXXXX)
+  chmod 755 "$run_folder"
+  cp "$cache/pki/ca.pem" "$run_folder/ca.pem"
+  chmod 644 "$run_folder/ca.pem"
+}
+
+# Makes the folder that the server $1 may write to, with its certificate.
+make_server_folder() {
+  local folder=$run_folder/$1
+  mkdir -p "$folder"
+  cp "$cache/pki/server.pem" "$cache/pki/server-key.pem" "$folder"
+  chmod 600 "$folder/server-key.pem"
+  chmod 755 "$folder"
+}
+
+give_to_server() {
+  ((EUID != 0)) || chown -R "$(server_user "$1"):" "$run_folder/$1"
+}
+
+prepare_data() {
+  local name=$1 kept
+  kept=$(kept_data "$name")
+  [[ ! -d $kept ]] || return 0
+  make_run_folder
+  make_server_folder "$name"
+  give_to_server "$name"
+  local log=$cache/$name-init.log
+  say "making a data folder for $name ${version[$name]}"
+  ("initialise_$name" "$run_folder/$name/data") >"$log" 2>&1 </dev/null ||
+    die "cannot make a data folder for $name; what it said is in $log"
+  mkdir -p "$cache/data"
+  rm -rf "$cache/data/$name"-*
+  mv "$run_folder/$name/data" "$kept"
+  rm -rf "${run_folder:?}/$name"
+}
+
+initialise_mariadb() {
+  as_server mariadb mariadb-install-db --no-defaults --datadir="$1" --skip-name-resolve \
+    --auth-root-authentication-method=normal --skip-test-db --innodb-log-file-size=8M
+}
+
+initialise_mysql() {
+  local -a command
+  mapfile -t command < <(mysqld_command)
+  as_server mysql "${command[@]}" --datadir="$1" --initialize-insecure
+}
+
+initialise_postgres() {
+  local password
+  password=$run_folder/postgres/password
+  echo scram-pw >"$password"
+  chmod 644 "$password"
+  (as_server postgres "$postgres_bin/initdb" --pgdata="$1" --username=scram --pwfile="$password" \
+    --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-sync)
+  cat >"$1/pg_hba.conf" <<'END'
+local    all  all                scram-sha-256
+hostssl  all  all  127.0.0.1/32  scram-sha-256
+host     all  all  127.0.0.1/32  scram-sha-256
+END
+  echo 'CREATE DATABASE test;' |
+    as_server postgres "$postgres_bin/postgres" --single -D "$1" postgres
+}
+
+# Prints the first words of every mysqld command, one a line: the program and where its parts are.
+mysqld_command() {
+  local home=$mysql_home
+  if ! (as_server mysql test -r "$home/root/usr/share/mysql/english/errmsg.sys"); then
+    # The user must be able to reach what the server reads once it runs.
+    home=$run_folder/mysql-programs
+    # A hard link costs nothing, where the two folders are on one file system.
+    [[ -d $home ]] || cp -a --link "$mysql_home" "$home" 2>/dev/null || cp -a "$mysql_home/." "$home"
+  fi
+  local usr=$home/root/usr
+  printf '%s\n' "$home/bin/mysqld" --no-defaults --basedir="$usr" \
+    --lc-messages-dir="$usr/share/mysql" --character-sets-dir="$usr/share/mysql/charsets" \
+    --plugin-dir="$usr/lib/mysql/plugin" --secure-file-priv=NULL \
+    --innodb-buffer-pool-size=64M --performance-schema=OFF
+}
+
+start_servers() {
+  ((${#servers[@]} > 0)) || return 0
+  make_run_folder
+  local name
+  for name in "${servers[@]}"; do
+    make_server_folder "$name"
+    cp -a --reflink=auto "$(kept_data "$name")" "$run_folder/$name/data"
+    "accounts_$name" >"$run_folder/$name/accounts.sql"
+    give_to_server "$name"
+    launch "$name"
+  done
+  for name in "${servers[@]}"; do
+    await "$name"
+    export_server "$name"
+  done
+  export PROXYD_TEST_CA=$run_folder/ca.pem
+  export PROXYD_TEST_REQUIRE=${servers[*]}
+  if [[ -e $python_home/ready ]]; then
+    export PROXYD_TEST_PYTHON=$python_home/bin/python
+    PROXYD_TEST_REQUIRE+=' python'
+  fi
+}
+
+# Prints a loopback port below those that the kernel hands out for outgoing connections, and where
+# nobody listens now.
+free_port() {
+  local candidate
+  while true; do
+    candidate=$((20000 + RANDOM % 10000))
+    if ! (: <"/dev/tcp/127.0.0.1/$candidate") 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+}
+
+launch() {
+  local name=$1
+  port[$name]=$(free_port)
+  socket[$name]=$run_folder/$name/socket
+  [[ $name != postgres ]] || socket[$name]=$run_folder/$name/.s.PGSQL.${port[$name]}
+  "run_$name" "$run_folder/$name" "${port[$name]}" >"$run_folder/$name/log" 2>&1 </dev/null &
+  pid[$name]=$!
+  # Otherwise bash reports how it ended.
+  disown
+}
+
+accounts_mariadb() {
+  cat <<'END'
+CREATE DATABASE IF NOT EXISTS test;
+CREATE USER IF NOT EXISTS 'native'@'%' IDENTIFIED VIA mysql_native_password USING PASSWORD('native-pw');
+GRANT ALL ON *.* TO 'native'@'%' WITH GRANT OPTION;
+END
+}
+
+run_mariadb() {
+  as_server mariadb mariadbd --no-defaults --datadir="$1/data" --init-file="$1/accounts.sql" \
+    --bind-address=127.0.0.1 --port="$2" --socket="$1/socket" --pid-file="$1/pid" \
+    --ssl-ca="$run_folder/ca.pem" --ssl-cert="$1/server.pem" --ssl-key="$1/server-key.pem" \
+    --max-connections=500 --skip-name-resolve --innodb-buffer-pool-size=64M \
+    --innodb-log-file-size=8M --innodb-flush-log-at-trx-commit=0
+}
+
+accounts_mysql() {
+  cat <<'END'
+CREATE DATABASE IF NOT EXISTS test;
+CREATE USER IF NOT EXISTS 'sha2'@'%' IDENTIFIED WITH caching_sha2_password BY 'sha2-pw';
+GRANT ALL ON *.* TO 'sha2'@'%' WITH GRANT OPTION;
+END
+}
+
+run_mysql() {
+  local -a command
+  mapfile -t command < <(mysqld_command)
+  as_server mysql "${command[@]}" --datadir="$1/data" --init-file="$1/accounts.sql" \
+    --bind-address=127.0.0.1 --port="$2" --socket="$1/socket" --pid-file="$1/pid" --mysqlx=OFF \
+    --ssl-ca="$run_folder/ca.pem" --ssl-cert="$1/server.pem" --ssl-key="$1/server-key.pem" \
+    --max-connections=500 --skip-name-resolve --skip-log-bin \
+    --innodb-flush-log-at-trx-commit=0
+}
+
+accounts_postgres() { :; }
+
+run_postgres() {
+  as_server postgres "$postgres_bin/postgres" -D "$1/data" -p "$2" -k "$1" \
+    -c listen_addresses=127.0.0.1 -c max_connections=500 -c fsync=off -c ssl=on \
+    -c ssl_cert_file="$1/server.pem" -c ssl_key_file="$1/server-key.pem"
+}
+
+# Succeeds once the server $1 lets its user in.
+answers() {
+  case $1 in
+    mariadb)
+      MYSQL_PWD=native-pw mariadb --no-defaults --socket="${socket[mariadb]}" --user=native \
+        --execute='SELECT 1' test
+      ;;
+    mysql)
+      MYSQL_PWD=sha2-pw "$mysql_home/bin/mysql" --no-defaults --socket="${socket[mysql]}" --user=sha2 \
+        --execute='SELECT 1' test
+      ;;
+    postgres)
+      PGPASSWORD=scram-pw "$postgres_bin/psql" -X -w -h "$run_folder/postgres" -p "${port[postgres]}" \
+        -U scram -d test -c 'SELECT 1'
+      ;;
+  esac >/dev/null 2>&1 </dev/null
+}
+
+# Waits until the server $1 serves. Someone may take its port between the look and the start, so that
+# a server which ends at once gets another.
+await() {
+  local name=$1 tries=3 deadline=$((SECONDS + 60))
+  until answers "$name"; do
+    if ! kill -0 "${pid[$name]}" 2>/dev/null; then
+      ((--tries > 0)) || server_failed "$name" 'does not start'
+      launch "$name"
+    fi
+    ((SECONDS < deadline)) || server_failed "$name" 'does not answer'
+    sleep 0.1
+  done
+}
+
+server_failed() {
+  tail -n 20 "$run_folder/$1/log" >&2
+  die "$1 ${version[$1]} $2"
+}
+
+export_server() {
+  local name=$1 client
+  case $name in
+    mariadb) client=$(command -v mariadb) ;;
+    mysql) client=$mysql_home/bin/mysql ;;
+    postgres) client=$postgres_bin/psql ;;
+  esac
+  local prefix=PROXYD_TEST_${name^^}
+  export "${prefix}_PORT=${port[$name]}" "${prefix}_SOCKET=${socket[$name]}" \
+    "${prefix}_VERSION=${version[$name]}" "${prefix}_CLIENT=$client"
+}
+
+# Nothing that the servers hold is worth a slow ending.
+stop_servers() {
+  local name
+  for name in "${!pid[@]}"; do
+    local signal=KILL
+    # This one would leave its children behind, and ends them itself when told to quit.
+    [[ $name != postgres ]] || signal=QUIT
+    kill -"$signal" "${pid[$name]}" 2>/dev/null || true
+  done
+  for name in "${!pid[@]}"; do
+    local deadline=$((SECONDS + 10))
+    while kill -0 "${pid[$name]}" 2>/dev/null && ((SECONDS < deadline)); do
+      sleep 0.02
+    done
+    kill -KILL "${pid[$name]}" 2>/dev/null || true
+  done
+  pid=()
+  [[ -z $run_folder ]] || rm -rf "$run_folder"
+  run_folder=
+}
