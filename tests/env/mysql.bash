@@ -95,23 +95,31 @@ unpack_packages() {
   # Perl comes along for scripts that no test runs; the rest is for people to read.
   rm -rf "$root"/usr/share/{doc,locale,man,perl} "$root"/usr/lib/*/{gconv,perl,perl-base}
   chmod -R a+rX "$root"
-  write_starter sbin/mysqld "$mysql_home/bin/mysqld"
+  # shellcheck disable=SC2016  # The script itself is to put its folder in.
+  write_starter sbin/mysqld "$mysql_home/bin/mysqld" '--basedir="$root/usr"' \
+    '--lc-messages-dir="$root/usr/share/mysql"' \
+    '--character-sets-dir="$root/usr/share/mysql/charsets"'
   write_starter bin/mysql "$mysql_home/bin/mysql"
 }
 
-# Writes a script $2 that runs usr/$1 with the libraries it was built with. It finds them from its own
-# place, so that the folder can be moved.
+# Writes a script $2 that runs usr/$1 with the libraries and the plugins that came with it, and without
+# the machine's own settings. It finds all that from its own place, so that the folder can be moved.
 write_starter() {
-  cat >"$2" <<END
+  local program=$1 script=$2 settings=
+  shift 2
+  (($# == 0)) || printf -v settings ' \\\n  %s' "$@"
+  cat >"$script" <<END
 #!/bin/sh
 root=\$(cd "\$(dirname "\$0")/../root" && pwd)
 libraries=\$(echo "\$root"/usr/lib/*-linux-*)
-exec "\$(echo "\$libraries"/ld-linux*.so.*)" --argv0 "\$root/usr/$1" --library-path "\$libraries" "\$root/usr/$1" "\$@"
+exec "\$(echo "\$libraries"/ld-linux*.so.*)" --argv0 "\$root/usr/$program" \\
+  --library-path "\$libraries" "\$root/usr/$program" --no-defaults \\
+  --plugin-dir="\$root/usr/lib/mysql/plugin"$settings "\$@"
 END
-  chmod 755 "$2"
+  chmod 755 "$script"
 }
 
 mysql_version() {
-  "$mysql_home/bin/mysql" --no-defaults --version >&2 &&
-    "$mysql_home/bin/mysqld" --no-defaults --version | sed -nE 's/.* Ver ([0-9.]+).*/\1/p' | grep .
+  "$mysql_home/bin/mysql" --version >&2 &&
+    "$mysql_home/bin/mysqld" --version | sed -nE 's/.* Ver ([0-9.]+).*/\1/p' | grep .
 }

@@ -168,9 +168,7 @@ initialise_mariadb() {
 }
 
 initialise_mysql() {
-  local -a command
-  mapfile -t command < <(mysqld_command)
-  as_server mysql "${command[@]}" --datadir="$1" --initialize-insecure
+  as_server mysql "$(mysqld_program)" --datadir="$1" --initialize-insecure
 }
 
 initialise_postgres() {
@@ -189,20 +187,16 @@ END
     as_server postgres "$postgres_bin/postgres" --single -D "$1" postgres
 }
 
-# Prints the first words of every mysqld command, one a line: the program and where its parts are.
-mysqld_command() {
+# Prints where mysqld is. Its user must be able to reach what it reads once it runs, and the folder that
+# the repository is in may be closed.
+mysqld_program() {
   local home=$mysql_home
   if ! (as_server mysql test -r "$home/root/usr/share/mysql/english/errmsg.sys"); then
-    # The user must be able to reach what the server reads once it runs.
     home=$run_folder/mysql-programs
     # A hard link costs nothing, where the two folders are on one file system.
     [[ -d $home ]] || cp -a --link "$mysql_home" "$home" 2>/dev/null || cp -a "$mysql_home/." "$home"
   fi
-  local usr=$home/root/usr
-  printf '%s\n' "$home/bin/mysqld" --no-defaults --basedir="$usr" \
-    --lc-messages-dir="$usr/share/mysql" --character-sets-dir="$usr/share/mysql/charsets" \
-    --plugin-dir="$usr/lib/mysql/plugin" --secure-file-priv=NULL \
-    --innodb-buffer-pool-size=64M --performance-schema=OFF
+  echo "$home/bin/mysqld"
 }
 
 start_servers() {
@@ -277,12 +271,11 @@ END
 }
 
 run_mysql() {
-  local -a command
-  mapfile -t command < <(mysqld_command)
-  as_server mysql "${command[@]}" --datadir="$1/data" --init-file="$1/accounts.sql" \
+  as_server mysql "$(mysqld_program)" --datadir="$1/data" --init-file="$1/accounts.sql" \
     --bind-address=127.0.0.1 --port="$2" --socket="$1/socket" --pid-file="$1/pid" --mysqlx=OFF \
     --ssl-ca="$run_folder/ca.pem" --ssl-cert="$1/server.pem" --ssl-key="$1/server-key.pem" \
-    --max-connections=500 --skip-name-resolve --skip-log-bin \
+    --max-connections=500 --skip-name-resolve --skip-log-bin --secure-file-priv=NULL \
+    --innodb-buffer-pool-size=64M --performance-schema=OFF \
     --innodb-flush-log-at-trx-commit=0
 }
 
@@ -302,7 +295,7 @@ answers() {
         --execute='SELECT 1' test
       ;;
     mysql)
-      MYSQL_PWD=sha2-pw "$mysql_home/bin/mysql" --no-defaults --socket="${socket[mysql]}" --user=sha2 \
+      MYSQL_PWD=sha2-pw "$mysql_home/bin/mysql" --socket="${socket[mysql]}" --user=sha2 \
         --execute='SELECT 1' test
       ;;
     postgres)

@@ -1,0 +1,729 @@
+//! The database servers and the clients that `tests/run` puts beside the tests.
+//!
+//! `tests/run` starts each server once for a whole run and says where it is by environment variables:
+//! `PROXYD_TEST_<SERVER>_PORT`, `_SOCKET`, `_VERSION` and `_CLIENT`, with `MARIADB`, `MYSQL` or
+//! `POSTGRES` for the server; `PROXYD_TEST_CA` for the certificate that all of them chain to; and
+//! `PROXYD_TEST_PYTHON`. A server that is not there makes a test end early, unless
+//! `PROXYD_TEST_REQUIRE` lists it, or is `1` for all: then the test fails.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a client may take unless the test says otherwise.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Returns MariaDB, with an account that logs in by `mysql_native_password`.
+pub(crate) fn mariadb() -> Option<Server> {
+    Server::find(Kind::Mariadb)
+}
+
+/// Returns MySQL 9, with an account that logs in by `caching_sha2_password`.
+pub(crate) fn mysql() -> Option<Server> {
+    Server::find(Kind::Mysql)
+}
+
+/// Returns PostgreSQL, with an account that logs in by `scram-sha-256`.
+pub(crate) fn postgres() -> Option<Server> {
+    Server::find(Kind::Postgres)
+}
+
+/// Runs a Python program that may import `pymysql`, `psycopg` and `cryptography`.
+///
+/// The program sees `arguments` as `sys.argv[1:]`. Returns `None` where there is no such Python.
+pub(crate) fn python(program: &str, arguments: &[&str]) -> Option<Outcome> {
+    let Some(python) = env::var_os("PROXYD_TEST_PYTHON") else {
+        skip("python");
+        return None;
+    };
+    let mut command = clean_command(python);
+    command.arg("-c").arg(program).args(arguments);
+    Some(run(command, Duration::from_secs(60)))
+}
+
+/// Runs a program to its end, without input, and kills it at the deadline.
+pub(crate) fn run(mut command: Command, deadline: Duration) -> Outcome {
+    command.stdin(Stdio::null());
+    let mut child = spawn(&mut command);
+    let (working, ended) = mpsc::channel::<()>();
+    let stdout = collect(child.stdout.take(), working.clone());
+    let stderr = collect(child.stderr.take(), working);
+    // Nothing is ever sent: both readers let go of the channel once the program closes its output.
+    let late = ended.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout);
+    if late {
+        // It may have ended just now.
+        let _ = child.kill();
+    }
+    Outcome::of(child, late, text_of(stdout), text_of(stderr))
+}
+
+/// Which program a server is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// MariaDB.
+    Mariadb,
+    /// MySQL 9.
+    Mysql,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl Kind {
+    /// The name that `tests/run` uses.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mariadb => "mariadb",
+            Self::Mysql => "mysql",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+/// A server that runs, and the account to use there.
+///
+/// Its certificate is good for `localhost` and `127.0.0.1`. The account may do everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    /// Which program it is.
+    pub(crate) kind: Kind,
+    /// Where it listens on 127.0.0.1.
+    pub(crate) port: u16,
+    /// Where it listens on a Unix socket, which every user may reach.
+    pub(crate) socket: PathBuf,
+    /// The certificate that its own chains to.
+    pub(crate) ca: PathBuf,
+    /// Its version, such as `10.11.14`.
+    pub(crate) version: String,
+    /// Its own command line client.
+    pub(crate) client: PathBuf,
+    /// The account's name.
+    pub(crate) user: &'static str,
+    /// The account's password.
+    pub(crate) password: &'static str,
+    /// An empty database.
+    pub(crate) database: &'static str,
+}
+
+impl Server {
+    fn find(kind: Kind) -> Option<Self> {
+        let prefix = format!("PROXYD_TEST_{}", kind.name().to_uppercase());
+        let Some(port) = env::var_os(format!("{prefix}_PORT")) else {
+            skip(kind.name());
+            return None;
+        };
+        let (user, password) = match kind {
+            Kind::Mariadb => ("native", "native-pw"),
+            Kind::Mysql => ("sha2", "sha2-pw"),
+            Kind::Postgres => ("scram", "scram-pw"),
+        };
+        Some(Self {
+            kind,
+            port: port
+                .to_str()
+                .and_then(|port| port.parse().ok())
+                .unwrap_or_else(|| panic!("{prefix}_PORT is not a port: {}", port.display())),
+            socket: variable(&format!("{prefix}_SOCKET")).into(),
+            ca: variable("PROXYD_TEST_CA").into(),
+            version: variable(&format!("{prefix}_VERSION")),
+            client: variable(&format!("{prefix}_CLIENT")).into(),
+            user,
+            password,
+            database: "test",
+        })
+    }
+
+    /// Returns where it listens on TCP, as a backend is written.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Returns where it listens on a Unix socket, as a backend is written.
+    pub(crate) fn socket_address(&self) -> String {
+        format!("unix:{}", self.socket.display())
+    }
+
+    /// Returns its client, aimed at the server itself with full verification.
+    pub(crate) fn client(&self) -> Client<'_> {
+        Client {
+            server: self,
+            target: Target::Tcp("127.0.0.1".into(), self.port),
+            user: self.user.into(),
+            password: self.password.into(),
+            tls: Tls::VerifyFull(self.ca.clone()),
+            options: Vec::new(),
+            deadline: DEADLINE,
+        }
+    }
+}
+
+/// What a client asks of TLS.
+#[derive(Clone, Debug)]
+pub(crate) enum Tls {
+    /// It speaks clear text.
+    Off,
+    /// It insists on TLS and trusts anyone.
+    Require,
+    /// It wants a certificate that chains to this file's.
+    VerifyCa(PathBuf),
+    /// It wants that, and the name or address it connects to in the certificate.
+    VerifyFull(PathBuf),
+}
+
+/// A server's command line client: whom it connects to, as whom, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Client<'server> {
+    server: &'server Server,
+    target: Target,
+    user: String,
+    password: String,
+    tls: Tls,
+    options: Vec<String>,
+    deadline: Duration,
+}
+
+impl Client<'_> {
+    /// Connects by TCP to someone else than the server itself.
+    pub(crate) fn at(mut self, host: &str, port: u16) -> Self {
+        self.target = Target::Tcp(host.into(), port);
+        self
+    }
+
+    /// Connects by a Unix socket.
+    ///
+    /// `psql` insists on a socket called `.s.PGSQL.<port>`, and never speaks TLS there.
+    pub(crate) fn at_socket(mut self, socket: &Path) -> Self {
+        self.target = Target::Unix(socket.into());
+        self
+    }
+
+    /// Logs in as someone else.
+    pub(crate) fn login(mut self, user: &str, password: &str) -> Self {
+        self.user = user.into();
+        self.password = password.into();
+        self
+    }
+
+    /// Asks something else of TLS.
+    pub(crate) fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Presents a certificate.
+    pub(crate) fn identity(self, certificate: &Path, key: &Path) -> Self {
+        let (certificate, key) = (certificate.display(), key.display());
+        if self.server.kind == Kind::Postgres {
+            self.option(format!("sslcert={certificate}"))
+                .option(format!("sslkey={key}"))
+        } else {
+            self.option(format!("--ssl-cert={certificate}"))
+                .option(format!("--ssl-key={key}"))
+        }
+    }
+
+    /// Adds an argument or, for `psql`, a word of the connection string.
+    pub(crate) fn option(mut self, option: impl Into<String>) -> Self {
+        self.options.push(option.into());
+        self
+    }
+
+    /// Changes how long an answer may take.
+    pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Connects, asks, prints the answer as lines of values between tabs, and ends.
+    pub(crate) fn run(&self, sql: &str) -> Outcome {
+        let option = match self.server.kind {
+            Kind::Mariadb | Kind::Mysql => "-e",
+            Kind::Postgres => "-c",
+        };
+        let mut command = self.command();
+        command.args([option, sql]);
+        run(command, self.deadline)
+    }
+
+    /// Connects and stays connected.
+    pub(crate) fn open(&self) -> Session {
+        Session::start(self.command(), self.deadline)
+    }
+
+    /// Returns the command, which reads statements from its standard input.
+    pub(crate) fn command(&self) -> Command {
+        match self.server.kind {
+            Kind::Mariadb | Kind::Mysql => self.mysql_command(),
+            Kind::Postgres => self.postgres_command(),
+        }
+    }
+
+    fn mysql_command(&self) -> Command {
+        let mut command = clean_command(&self.server.client);
+        let mariadb = self.server.kind == Kind::Mariadb;
+        if mariadb {
+            // It must come first. MySQL's is started by a script that says so itself.
+            command.arg("--no-defaults");
+        }
+        command.env("MYSQL_PWD", &self.password).args([
+            "--batch",
+            "--skip-column-names",
+            "--skip-reconnect",
+            "--unbuffered",
+            &format!("--user={}", self.user),
+            &format!("--database={}", self.server.database),
+        ]);
+        match &self.target {
+            Target::Tcp(host, port) => command
+                .arg("--protocol=tcp")
+                .arg(format!("--host={host}"))
+                .arg(format!("--port={port}")),
+            Target::Unix(path) => command
+                .arg("--protocol=socket")
+                .arg(format!("--socket={}", path.display())),
+        };
+        if mariadb {
+            command.args(match &self.tls {
+                Tls::Off => vec!["--skip-ssl".into()],
+                Tls::Require => vec!["--ssl".into(), "--ssl-verify-server-cert=0".into()],
+                Tls::VerifyCa(ca) => vec![ssl_ca(ca), "--ssl-verify-server-cert=0".into()],
+                Tls::VerifyFull(ca) => vec![ssl_ca(ca), "--ssl-verify-server-cert".into()],
+            });
+        } else {
+            command.args(match &self.tls {
+                // Without TLS, the password goes through only if encrypted with the server's key.
+                Tls::Off => vec![
+                    "--ssl-mode=DISABLED".into(),
+                    "--get-server-public-key".into(),
+                ],
+                Tls::Require => vec!["--ssl-mode=REQUIRED".into()],
+                Tls::VerifyCa(ca) => vec!["--ssl-mode=VERIFY_CA".into(), ssl_ca(ca)],
+                Tls::VerifyFull(ca) => vec!["--ssl-mode=VERIFY_IDENTITY".into(), ssl_ca(ca)],
+            });
+        }
+        command.args(&self.options);
+        command
+    }
+
+    fn postgres_command(&self) -> Command {
+        let (host, port) = match &self.target {
+            Target::Tcp(host, port) => (host.clone(), port.to_string()),
+            Target::Unix(path) => {
+                let folder = path.parent().unwrap_or(path).display().to_string();
+                let port = path.extension().unwrap_or_default().to_string_lossy();
+                (folder, port.into_owned())
+            }
+        };
+        let mut words = vec![
+            format!("host={host}"),
+            format!("port={port}"),
+            format!("user={}", self.user),
+            format!("dbname={}", self.server.database),
+        ];
+        match &self.tls {
+            Tls::Off => words.push("sslmode=disable".into()),
+            Tls::Require => words.push("sslmode=require".into()),
+            Tls::VerifyCa(ca) => {
+                words.extend([
+                    "sslmode=verify-ca".into(),
+                    format!("sslrootcert={}", ca.display()),
+                ]);
+            }
+            Tls::VerifyFull(ca) => {
+                words.extend([
+                    "sslmode=verify-full".into(),
+                    format!("sslrootcert={}", ca.display()),
+                ]);
+            }
+        }
+        words.extend(self.options.iter().cloned());
+        let mut command = clean_command(&self.server.client);
+        command
+            .env("PGPASSWORD", &self.password)
+            .args([
+                "-X",
+                "-A",
+                "-t",
+                "-q",
+                "-w",
+                "-F",
+                "\t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+            ])
+            .arg(words.join(" "));
+        command
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Target {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+/// A client that stays connected and can be asked again. It is killed when dropped.
+pub(crate) struct Session {
+    child: Option<Child>,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    stderr: Option<JoinHandle<String>>,
+    asked: usize,
+    deadline: Duration,
+}
+
+impl Session {
+    fn start(mut command: Command, deadline: Duration) -> Self {
+        command.stdin(Stdio::piped());
+        let mut child = spawn(&mut command);
+        let stdout = child.stdout.take().expect("its output is a pipe");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            input: child.stdin.take(),
+            stderr: Some(collect(child.stderr.take(), ())),
+            child: Some(child),
+            lines,
+            asked: 0,
+            deadline,
+        }
+    }
+
+    /// Asks in the same connection, and returns the lines of the answer.
+    ///
+    /// Returns how the client ended when it did, because the statement failed or the connection is gone.
+    /// The first call is also the one that finds out whether the client could connect.
+    ///
+    /// # Panics
+    ///
+    /// When no answer comes before the deadline.
+    pub(crate) fn ask(&mut self, sql: &str) -> Result<String, Outcome> {
+        self.asked += 1;
+        let mark = format!("end of answer {}", self.asked);
+        if let Some(input) = &mut self.input {
+            // A client that has ended cannot read this, and the end of its output tells.
+            let _ = writeln!(input, "{sql};\nSELECT '{mark}';").and_then(|()| input.flush());
+        }
+        let end = Instant::now() + self.deadline;
+        let mut answer = Vec::new();
+        loop {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) if line == mark => return Ok(answer.join("\n")),
+                Ok(line) => answer.push(line),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.end(&answer.join("\n"))),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("no answer to {sql:?} in {:?}", self.deadline)
+                }
+            }
+        }
+    }
+
+    /// Ends the client politely, as a user does who has no more to ask.
+    pub(crate) fn close(mut self) -> Outcome {
+        self.input = None;
+        let end = Instant::now() + self.deadline;
+        let mut rest = Vec::new();
+        loop {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => rest.push(line),
+                Err(RecvTimeoutError::Disconnected) => return self.end(&rest.join("\n")),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("the client did not end in {:?}", self.deadline)
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, stdout: &str) -> Outcome {
+        self.input = None;
+        let child = self.child.take().expect("a session ends once");
+        let stderr = self.stderr.take().map(text_of).unwrap_or_default();
+        Outcome::of(child, false, stdout.into(), stderr)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It has ended when this fails.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    /// By itself, with this status.
+    Exit(i32),
+    /// By this signal, which did not come from here.
+    Signal(i32),
+    /// It was killed at the deadline.
+    Deadline,
+}
+
+/// What a program said and how it ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// How it ended.
+    pub(crate) end: End,
+    /// What it wrote to its standard output, without the last line's end.
+    pub(crate) stdout: String,
+    /// What it wrote to its standard error, without the last line's end.
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    fn of(mut child: Child, late: bool, stdout: String, stderr: String) -> Self {
+        let status = child.wait().expect("the program can be waited for");
+        let end = match status.code() {
+            _ if late => End::Deadline,
+            Some(code) => End::Exit(code),
+            None => End::Signal(status.signal().unwrap_or_default()),
+        };
+        Self {
+            end,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Returns whether the program says that all went well.
+    pub(crate) fn is_success(&self) -> bool {
+        self.end == End::Exit(0)
+    }
+
+    /// Returns what the program answered.
+    ///
+    /// # Panics
+    ///
+    /// When it failed.
+    #[track_caller]
+    pub(crate) fn answer(self) -> String {
+        assert!(self.is_success(), "{self:#?}");
+        self.stdout
+    }
+
+    /// Returns what the program complained about.
+    ///
+    /// # Panics
+    ///
+    /// When it did not fail by itself.
+    #[track_caller]
+    pub(crate) fn complaint(self) -> String {
+        assert!(matches!(self.end, End::Exit(1..)), "{self:#?}");
+        self.stderr
+    }
+}
+
+/// Says that a test does nothing for want of `name`, or fails it where it must not.
+fn skip(name: &str) {
+    let required = env::var("PROXYD_TEST_REQUIRE").unwrap_or_default();
+    assert!(
+        !required
+            .split_whitespace()
+            .any(|word| word == "1" || word == name),
+        "there is no {name}, and PROXYD_TEST_REQUIRE asks for it: run tests/run"
+    );
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    // Past the test runner, which shows nothing of what a test that passes prints.
+    let _ = writeln!(io::stderr(), "SKIPPED: {test} needs {name}, run tests/run");
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Returns a command that sees nothing of the settings of whoever runs the tests.
+fn clean_command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", "/nonexistent")
+        .env("LC_ALL", "C.UTF-8");
+    command
+}
+
+fn ssl_ca(ca: &Path) -> String {
+    format!("--ssl-ca={}", ca.display())
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+}
+
+/// Reads all that comes, and keeps `guard` until then.
+fn collect<T: Send + 'static>(
+    output: Option<impl Read + Send + 'static>,
+    guard: T,
+) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut output) = output {
+            // What came before an error still tells something.
+            let _ = output.read_to_end(&mut bytes);
+        }
+        drop(guard);
+        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+    })
+}
+
+fn text_of(reader: JoinHandle<String>) -> String {
+    reader.join().expect("a reader does not panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers() -> impl Iterator<Item = Server> {
+        [mariadb(), mysql(), postgres()].into_iter().flatten()
+    }
+
+    #[test]
+    fn every_server_answers_its_own_client_with_every_kind_of_tls() {
+        for server in servers() {
+            assert!(!server.version.is_empty());
+            assert_eq!(server.address(), format!("127.0.0.1:{}", server.port));
+            for tls in [
+                Tls::Off,
+                Tls::Require,
+                Tls::VerifyCa(server.ca.clone()),
+                Tls::VerifyFull(server.ca.clone()),
+            ] {
+                let client = server.client().at("localhost", server.port).tls(tls);
+                assert_eq!(client.run("SELECT 1, 'two'").answer(), "1\ttwo");
+            }
+        }
+    }
+
+    #[test]
+    fn every_server_answers_on_its_unix_socket() {
+        for server in servers() {
+            assert!(server.socket_address().starts_with("unix:/"));
+            let client = server.client().at_socket(&server.socket);
+            assert_eq!(client.run("SELECT 1").answer(), "1");
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_is_refused() {
+        for server in servers() {
+            let client = server.client().login(server.user, "wrong");
+            let complaint = client.run("SELECT 1").complaint();
+            assert!(complaint.contains(server.user), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn a_client_without_the_key_of_its_certificate_does_not_connect() {
+        for server in servers() {
+            let client = server
+                .client()
+                .identity(&server.ca, Path::new("/nonexistent/key.pem"));
+            client.run("SELECT 1").complaint();
+        }
+    }
+
+    #[test]
+    fn a_session_is_one_connection_until_it_is_killed() {
+        for server in servers() {
+            let (who, kill) = match server.kind {
+                Kind::Mariadb | Kind::Mysql => ("SELECT CONNECTION_ID()", "KILL "),
+                Kind::Postgres => ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend"),
+            };
+            let mut session = server.client().open();
+            let id = session.ask(who).expect("it connects");
+            assert_eq!(session.ask(who).expect("it is still connected"), id);
+            server.client().run(&format!("{kill}({id})")).answer();
+            assert!(!session.ask(who).expect_err("it was killed").is_success());
+
+            let mut other = server.client().open();
+            other.ask(who).expect("it connects");
+            assert_eq!(other.close().answer(), "");
+        }
+    }
+
+    #[test]
+    fn a_client_is_killed_at_its_deadline() {
+        for server in servers() {
+            let sql = match server.kind {
+                Kind::Mariadb | Kind::Mysql => "SELECT SLEEP(60)",
+                Kind::Postgres => "SELECT pg_sleep(60)",
+            };
+            let client = server.client().deadline(Duration::from_millis(300));
+            assert_eq!(client.run(sql).end, End::Deadline);
+        }
+    }
+
+    #[test]
+    fn a_client_takes_further_options() {
+        for server in servers() {
+            let client = match server.kind {
+                Kind::Mariadb | Kind::Mysql => server.client().option("--column-names"),
+                Kind::Postgres => server.client().option("application_name=number"),
+            };
+            let sql = match server.kind {
+                Kind::Mariadb | Kind::Mysql => "SELECT 1 AS number",
+                Kind::Postgres => "SHOW application_name",
+            };
+            assert!(client.run(sql).answer().starts_with("number"));
+        }
+    }
+
+    #[test]
+    fn the_python_drivers_talk_to_every_server() {
+        let program = "
+import pymysql, psycopg, sys
+kind, port, user, password, database, ca = sys.argv[1:]
+if kind == 'postgres':
+    connection = psycopg.connect(host='127.0.0.1', port=port, user=user, password=password,
+                                 dbname=database, sslmode='verify-full', sslrootcert=ca)
+else:
+    connection = pymysql.connect(host='127.0.0.1', port=int(port), user=user, password=password,
+                                 database=database, ssl={'ca': ca, 'check_hostname': True})
+cursor = connection.cursor()
+cursor.execute('SELECT 42')
+print(cursor.fetchone()[0])
+";
+        for server in servers() {
+            let port = server.port.to_string();
+            let ca = server.ca.to_str().expect("a plain path");
+            let Server {
+                kind,
+                user,
+                password,
+                database,
+                ..
+            } = server;
+            let arguments = [kind.name(), &port, user, password, database, ca];
+            if let Some(outcome) = python(program, &arguments) {
+                assert_eq!(outcome.answer(), "42");
+            }
+        }
+    }
+}
