@@ -13,7 +13,7 @@ make_python() {
   say 'installing the Python drivers'
   rm -rf "$python_home"
   if python3 -m venv "$python_home" >"$log" 2>&1 &&
-    "$python_home/bin/python" -m pip install --disable-pip-version-check \
+    "$python_home/bin/python" -m pip install --disable-pip-version-check --retries 1 \
       'PyMySQL[rsa]' cryptography 'psycopg[binary]' >>"$log" 2>&1 </dev/null; then
     "$python_home/bin/python" -c 'import platform; print(platform.python_version())' \
       >"$python_home/ready"
