@@ -1,7 +1,33 @@
 //! A TLS front for databases that never serves a stale certificate.
+//!
+//! `proxyd` ends TLS in front of MySQL, MariaDB, PostgreSQL or any TCP service and passes the
+//! bytes on; `proxyctl` steers it. Both programs are thin: what they do is here.
+//!
+//! Where things live:
+//!
+//! - [`cli`]: what a person can type; [`config`]: text to checked configuration.
+//! - [`supervisor`]: the parent process, which owns sockets, TLS material and workers.
+//! - [`worker`]: the child process, which serves clients.
+//! - [`link`]: what those two say to each other.
+//! - [`tls`]: certificates, keys and trust, and the only room that knows rustls.
+//! - [`protocol`]: the databases' openings, as pure parsers.
+//! - [`control`]: what `proxyctl` and the daemon say to each other.
+//! - [`ctl`]: what `proxyctl` does with the answers.
+//! - [`telemetry`]: log lines and metrics; [`sys`]: what the kernel is asked for beyond files.
+//!
+//! A client's way: [`worker::listener`] accepts, [`worker::opening`] speaks the protocol's opening
+//! and ends TLS, [`worker::relay`] copies bytes until both sides are done. A certificate's way:
+//! [`tls::load`] reads and checks files into a [`link::Generation`], the supervisor hands it to
+//! every worker, [`worker::service`] swaps it in for the next handshake.
 
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod ctl;
+pub mod link;
 pub mod protocol;
 pub mod supervisor;
 pub mod sys;
+pub mod telemetry;
+pub mod tls;
+pub mod worker;

@@ -1,19 +1,58 @@
 //! Text to checked configuration.
 //!
 //! [`Config`] is what the engine may rely on: every path absolute, every name resolved, every
-//! rule between fields already checked. It is built from a file (`file`) or from the command line,
-//! or refused with every problem at once.
+//! rule between fields already checked. [`load`] makes it from a [`Source`], the file and the
+//! command line, or refuses with every problem at once. The way of the text: `read` finds
+//! misspelt keys and values of the wrong kind, `file` holds what is left, `check` looks at what
+//! must fit together, `report` draws what is wrong. No file but the configuration is read here.
 
-use std::{
-    fmt,
-    path::PathBuf,
-    str::FromStr,
-    time::Duration,
-};
+mod address;
+mod changes;
+mod check;
+mod environment;
+mod file;
+#[cfg(test)]
+mod fixture;
+mod listener;
+mod nearest;
+mod read;
+mod report;
+mod source;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::Protocol;
+pub use self::{
+    address::{Address, AddressError, UNIX_PATH_MAX},
+    changes::needs_restart,
+    environment::Environment,
+    listener::{
+        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
+        ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
+    },
+    report::{ConfigError, Problem, Report},
+    source::{DEFAULT_FILE, Source},
+};
+use crate::cli::proxyd::Args;
+
+/// The most worker processes there can be.
+pub const WORKERS_MAX: usize = 256;
+
+/// The name of what was not given one: the identity that is created, the listener of the command
+/// line.
+pub const DEFAULT_NAME: &str = "default";
+
+/// Returns the configuration that the command line asks for.
+///
+/// Who means to reload keeps a [`Source`] and calls [`Source::load`] instead, so that the second
+/// reading asks the same places as the first.
+pub fn load(args: &Args, environment: &Environment) -> Result<Config, ConfigError> {
+    Source::new(args, environment)?.load()
+}
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +81,7 @@ pub struct Config {
     /// Where log lines go, and which.
     pub log: Log,
     /// Where the metrics page is served; `None` serves none.
-    pub metrics: Option<std::net::SocketAddr>,
+    pub metrics: Option<SocketAddr>,
     /// The command to run when a worker fails.
     pub on_exit_failure: Option<ExitHook>,
     /// The certificates to present, at least one.
@@ -111,213 +150,4 @@ pub struct IdentityFiles {
     /// True only for the identity that stands in for an empty configuration: what an operator
     /// named is never created for them.
     pub created: bool,
-}
-
-/// An address that clients connect to, and what happens to them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listener {
-    /// The unique name that status, metrics and logs use.
-    pub name: String,
-    /// Where it listens.
-    pub bind: Address,
-    /// What is spoken before and inside TLS.
-    pub protocol: Protocol,
-    /// The server behind it.
-    pub backend: Address,
-    /// The names of the identities it presents; the first is the fallback. Never empty.
-    pub identities: Vec<String>,
-    /// What it asks of a client's TLS.
-    pub tls: TlsPolicy,
-    /// What it asks of a client's certificate.
-    pub client_auth: ClientAuth,
-    /// What the connection to the backend looks like.
-    pub backend_tls: BackendTls,
-    /// PROXY protocol headers towards clients and backends.
-    pub proxy_protocol: ProxyProtocol,
-    /// Bounds and deadlines.
-    pub limits: Limits,
-}
-
-/// What a listener asks of a client's TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TlsPolicy {
-    /// Whether a client may stay in plaintext.
-    pub mode: TlsMode,
-    /// The oldest TLS version it accepts.
-    pub min_version: TlsVersion,
-}
-
-/// Whether a client may stay in plaintext.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TlsMode {
-    /// It may: TLS is offered, and plaintext is passed on.
-    Preferred,
-    /// It may not.
-    Required,
-}
-
-/// A TLS protocol version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum TlsVersion {
-    /// TLS 1.2, RFC 5246.
-    #[serde(rename = "1.2")]
-    V1_2,
-    /// TLS 1.3, RFC 8446.
-    #[serde(rename = "1.3")]
-    V1_3,
-}
-
-/// What a listener asks of a client's certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientAuth {
-    /// Whether a certificate is asked for.
-    pub mode: ClientAuthMode,
-    /// The PEM file with the authorities that may have issued it; set unless `mode` is off.
-    pub ca: Option<PathBuf>,
-    /// The PEM file with revocation lists.
-    pub crl: Option<PathBuf>,
-}
-
-/// Whether a client's certificate is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClientAuthMode {
-    /// None is asked for.
-    Off,
-    /// One is asked for, and checked if it comes.
-    Optional,
-    /// No session without one.
-    Required,
-}
-
-/// What the connection to the backend looks like.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackendTls {
-    /// Whether there is TLS, and what is checked.
-    pub mode: BackendTlsMode,
-    /// The PEM file with the authorities trusted there; `None` trusts the system's.
-    pub ca: Option<PathBuf>,
-    /// The PEM file with the certificate to show to the backend, with `key`.
-    pub cert: Option<PathBuf>,
-    /// The PEM file with its private key.
-    pub key: Option<PathBuf>,
-    /// The name its certificate must hold; `None` takes the host of the backend's address.
-    pub server_name: Option<String>,
-}
-
-/// Whether the connection to the backend uses TLS, and what is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BackendTlsMode {
-    /// Plaintext.
-    Off,
-    /// TLS with whatever certificate the backend shows.
-    Require,
-    /// TLS with a certificate from a trusted authority.
-    VerifyCa,
-    /// The same, and it must hold the backend's name.
-    VerifyFull,
-}
-
-/// PROXY protocol headers towards clients and backends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProxyProtocol {
-    /// Whether clients must begin with one.
-    pub accept: bool,
-    /// What backends are sent.
-    pub send: ProxyHeaderVersion,
-}
-
-/// The PROXY protocol header a backend is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProxyHeaderVersion {
-    /// None.
-    Off,
-    /// The text form.
-    V1,
-    /// The binary form.
-    V2,
-}
-
-/// Bounds and deadlines of a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Sessions open at one time, over all workers.
-    pub max_connections: u32,
-    /// From accept until TLS is up and the protocol's opening is over.
-    pub handshake_timeout: Duration,
-    /// For the connection to the backend.
-    pub connect_timeout: Duration,
-    /// For a session in which no byte moves; zero is for ever.
-    pub idle_timeout: Duration,
-}
-
-/// Where something listens: `host:port`, `[v6]:port` or `unix:/path`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Address {
-    /// A name or an IP address, without brackets, and a port.
-    Tcp {
-        /// The name or address.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// The path of a Unix socket.
-    Unix(PathBuf),
-}
-
-/// Why a text is no [`Address`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an address: {why}; write host:port, [v6]:port or unix:/path")]
-pub struct AddressError {
-    text: String,
-    why: &'static str,
-}
-
-impl FromStr for Address {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_address(text).map_err(|why| AddressError {
-            text: text.to_owned(),
-            why,
-        })
-    }
-}
-
-fn parse_address(text: &str) -> Result<Address, &'static str> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return if path.starts_with('/') {
-            Ok(Address::Unix(PathBuf::from(path)))
-        } else {
-            Err("the path after unix: must be absolute")
-        };
-    }
-    let (host, port) = text.rsplit_once(':').ok_or("it has no port")?;
-    let port = port.parse().map_err(|_| "its port is not a number from 0 to 65535")?;
-    let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(v6) => v6
-            .parse::<std::net::Ipv6Addr>()
-            .map(|_| v6)
-            .map_err(|_| "what stands in brackets is no IPv6 address")?,
-        None if host.contains(':') => return Err("an IPv6 address needs brackets"),
-        None if host.is_empty() => return Err("it has no host"),
-        None => host,
-    };
-    Ok(Address::Tcp {
-        host: host.to_owned(),
-        port,
-    })
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }

@@ -4,6 +4,11 @@
 //! changes, because bincode knows fields and variants by their position. The same [`Status`] is
 //! what `proxyctl status --json` prints, so its names are a promise to scripts as well.
 
+mod access;
+mod call;
+pub mod client;
+pub mod server;
+mod socket;
 pub mod wire;
 
 use std::time::Duration;
@@ -476,6 +481,17 @@ pub struct ConnectionCounts {
     pub refused: u64,
     /// Ended because the backend could not be reached.
     pub failed_backends: u64,
+}
+
+impl ConnectionCounts {
+    /// Adds another count of the same listener to this.
+    pub fn add(&mut self, other: Self) {
+        self.open += other.open;
+        self.total += other.total;
+        self.failed_handshakes += other.failed_handshakes;
+        self.refused += other.refused;
+        self.failed_backends += other.failed_backends;
+    }
 }
 
 /// Something that happened.

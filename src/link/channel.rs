@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::{control::wire, sys::fds};
 
 /// The longest body. Both ends are ours; the limit only turns a fault into an error.
-pub const MAX_FRAME: usize = 256 << 20;
+pub const MAX_FRAME: u64 = 256 << 20;
 
 /// Sends `message`, with a descriptor if one belongs to it.
 pub async fn send<T: Serialize>(
@@ -25,7 +25,7 @@ pub async fn send<T: Serialize>(
     message: &T,
     mut fd: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let body = Zeroizing::new(wire::encode(message, MAX_FRAME as u64).map_err(io::Error::other)?);
+    let body = Zeroizing::new(wire::encode(message, MAX_FRAME).map_err(io::Error::other)?);
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     for part in [&length.to_be_bytes()[..], &body] {
         let mut rest = part;
@@ -64,15 +64,15 @@ impl Receiver {
         if !self.fill(&mut header).await? {
             return Ok(None);
         }
-        let length = u32::from_be_bytes(header) as usize;
-        if length > MAX_FRAME {
+        let length = u32::from_be_bytes(header);
+        if u64::from(length) > MAX_FRAME {
             return Err(io::Error::other("a frame of the link is too long"));
         }
-        let mut body = Zeroizing::new(vec![0; length]);
+        let mut body = Zeroizing::new(vec![0; length as usize]);
         if !self.fill(&mut body).await? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        wire::decode(&body, MAX_FRAME as u64)
+        wire::decode(&body, MAX_FRAME)
             .map(Some)
             .map_err(io::Error::other)
     }

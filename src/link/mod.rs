@@ -6,7 +6,7 @@
 
 pub mod channel;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ pub enum ToWorker {
         slot: usize,
     },
     /// Serves this generation from now on, and confirms it.
-    Serve(Box<Generation>),
+    Serve(Arc<Generation>),
     /// Asks for the counts.
     Count {
         /// Comes back in the answer.

@@ -1,2 +1,400 @@
-//! x
+//! The parent process: it owns the listening sockets, the TLS material, the workers and the
+//! control socket, and touches no client's bytes.
+//!
+//! What it decides is in [`plan`]; this loop carries decisions out and feeds it what happens.
+
+mod disk;
+mod events;
+mod failure;
+mod hook;
+mod page;
 pub mod plan;
+mod process;
+mod reload;
+mod requests;
+mod sockets;
+pub mod start;
+mod status;
+mod watch;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    process::{ExitCode, ExitStatus},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use self::{
+    disk::{Reading, View},
+    events::Events,
+    hook::Hook,
+    plan::{Action, AskId, Event, Phase, Plan, WorkerId},
+    process::{Launcher, Process},
+    reload::Report,
+    requests::Asker,
+    sockets::Sockets,
+    watch::Current,
+};
+use crate::{
+    config::Source,
+    control::{
+        ConnectionCounts, EventKind, ExitHookRun, ExitStatus as WorkerExit, LoadError, Trigger,
+        server::{Call, Reply},
+    },
+    link::{FromWorker, ToWorker},
+    telemetry::log::Sink,
+};
+
+/// Something that tasks beside the loop tell it.
+#[derive(Debug)]
+pub enum Message {
+    /// The files of TLS material have changed.
+    Changed,
+    /// The daemon is to end.
+    End {
+        /// Whether its sessions are not waited for.
+        at_once: bool,
+        /// Who waits for the end.
+        reply: Reply,
+    },
+    /// A worker's process has ended, or could not be started.
+    Exited(WorkerId, Option<ExitStatus>),
+    /// A worker said something.
+    FromWorker(WorkerId, FromWorker),
+    /// A run of the exit-failure command is over.
+    HookEnded(ExitHookRun),
+    /// A load of the disk is over.
+    Loaded(Box<Reading>),
+    /// What a status needs is there.
+    Looked(Box<View>, Asker),
+    /// The metrics page wants the status.
+    Page(oneshot::Sender<crate::control::Status>),
+}
+
+/// The supervisor's whole state.
+struct Supervisor {
+    source: Arc<Source>,
+    current: Current,
+    plan: Plan,
+    began: Instant,
+    started_at: Timestamp,
+    sockets: Sockets,
+    launcher: Launcher,
+    sink: Sink,
+    processes: HashMap<WorkerId, Process>,
+    exits: HashMap<WorkerId, Option<ExitStatus>>,
+    retired: BTreeMap<String, ConnectionCounts>,
+    restarts: u64,
+    last_failure: Option<WorkerExit>,
+    last_error: Option<LoadError>,
+    loading: Option<Trigger>,
+    last_asks: u64,
+    asks: HashMap<AskId, Reply>,
+    reports: BTreeMap<u64, Report>,
+    counting: HashMap<u64, Counting>,
+    view: Option<View>,
+    hook: Hook,
+    events: Events,
+    ending: Vec<Reply>,
+    ready: Option<start::Ready>,
+    inbox: mpsc::UnboundedSender<Message>,
+    over: Option<ExitCode>,
+}
+
+/// Workers whose counts somebody waits for.
+#[derive(Debug)]
+struct Counting {
+    missing: BTreeSet<WorkerId>,
+    /// Dropped when none is missing.
+    _done: oneshot::Sender<()>,
+}
+
+/// What the loop listens to.
+struct Ears {
+    inbox: mpsc::UnboundedReceiver<Message>,
+    calls: mpsc::Receiver<Call>,
+    signals: signal_hook_tokio::Signals,
+}
+
+impl Supervisor {
+    /// Time since the daemon's start, by which the plan goes.
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Runs until the daemon has ended.
+    async fn run(mut self, first: Vec<Action>, mut ears: Ears) -> ExitCode {
+        self.act(first);
+        loop {
+            if let Some(code) = self.over {
+                return code;
+            }
+            let due = self.plan.deadline().map(|due| self.began + due);
+            tokio::select! {
+                Some(message) = ears.inbox.recv() => self.take(message),
+                Some(call) = ears.calls.recv() => self.answer(call),
+                Some(signal) = ears.signals.next() => self.signal(signal),
+                () = until(due) => self.tell(Event::Tick),
+            }
+        }
+    }
+
+    /// Tells the plan what happened and does what it decides.
+    fn tell(&mut self, event: Event) {
+        let now = self.now();
+        let actions = self.plan.on(event, now);
+        self.act(actions);
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Changed => self.tell(Event::Reload {
+                ask: None,
+                trigger: Trigger::Watch,
+            }),
+            Message::End { at_once, reply } => {
+                self.ending.push(reply);
+                self.end(at_once);
+            }
+            Message::Exited(id, status) => self.exited(id, status),
+            Message::FromWorker(id, message) => self.heard(id, message),
+            Message::HookEnded(run) => {
+                let message = self.hook.ended(run);
+                info!("{message}");
+                self.events.add(EventKind::ExitHook, message);
+            }
+            Message::Loaded(reading) => self.loaded(*reading),
+            Message::Looked(view, asker) => self.looked(*view, asker),
+            Message::Page(reply) => self.look(Asker::Page(reply)),
+        }
+    }
+
+    fn heard(&mut self, id: WorkerId, message: FromWorker) {
+        match message {
+            FromWorker::Beat => self.tell(Event::Heard(id)),
+            FromWorker::Serving { generation } => self.serving(id, generation),
+            FromWorker::Refused { generation, reason } => {
+                error!(generation, "a worker cannot serve a generation: {reason}");
+                self.tell(Event::Unable(id));
+            }
+            FromWorker::Counts { ask, counts } => {
+                if let Some(process) = self.processes.get_mut(&id) {
+                    process.counts = counts;
+                }
+                self.counted(id, ask);
+            }
+        }
+    }
+
+    fn serving(&mut self, id: WorkerId, generation: u64) {
+        let first = self
+            .plan
+            .slots()
+            .iter()
+            .all(|slot| slot.serving() != Some(id));
+        if let (true, Some(process)) = (first, self.processes.get(&id)) {
+            let (slot, pid) = (process.slot, process.pid);
+            info!(slot, pid, generation, "a worker serves");
+            self.events.add(
+                EventKind::WorkerServing,
+                format!("Worker {pid} in slot {slot} serves generation {generation}."),
+            );
+        }
+        self.tell(Event::Serving {
+            worker: id,
+            generation,
+        });
+    }
+
+    /// Notes that a worker has sent its counts for `ask`, or will not.
+    fn counted(&mut self, id: WorkerId, ask: Option<u64>) {
+        self.counting.retain(|this, counting| {
+            if ask.is_none_or(|ask| ask == *this) {
+                counting.missing.remove(&id);
+            }
+            !counting.missing.is_empty()
+        });
+    }
+
+    fn exited(&mut self, id: WorkerId, status: Option<ExitStatus>) {
+        if let Some(process) = self.processes.get(&id) {
+            for (name, counts) in &process.counts {
+                let sum = self.retired.entry(name.clone()).or_default();
+                sum.add(ConnectionCounts { open: 0, ..*counts });
+            }
+        }
+        self.exits.insert(id, status);
+        self.counting.retain(|_, counting| {
+            counting.missing.remove(&id);
+            !counting.missing.is_empty()
+        });
+        self.tell(Event::Exited(id));
+        self.processes.remove(&id);
+        self.exits.remove(&id);
+    }
+
+    fn signal(&mut self, signal: i32) {
+        match signal {
+            SIGHUP => {
+                info!("reload asked for by signal HUP");
+                self.tell(Event::Reload {
+                    ask: None,
+                    trigger: Trigger::Sighup,
+                });
+            }
+            SIGINT | SIGTERM => self.end(!matches!(
+                self.plan.phase(),
+                Phase::Starting | Phase::Serving
+            )),
+            SIGUSR1 => match self.sink.reopen() {
+                Ok(()) => info!("log file opened anew"),
+                Err(error) => {
+                    error!(%error, "the log file cannot be opened anew; going on as before")
+                }
+            },
+            SIGUSR2 => warn!(
+                "signal USR2: this version cannot upgrade in place; restart it to run another binary"
+            ),
+            _ => {}
+        }
+    }
+
+    /// Ends the daemon: when its sessions have ended, or at once.
+    fn end(&mut self, at_once: bool) {
+        start::tell_systemd(&[sd_notify::NotifyState::Stopping]);
+        if at_once {
+            self.say(EventKind::Ending, "The daemon ends at once.");
+            self.tell(Event::Stop);
+        } else {
+            let within = self.current.borrow().config.drain_timeout;
+            let message = format!(
+                "The daemon ends when its sessions have, within {} s.",
+                within.as_secs_f64()
+            );
+            self.say(EventKind::Ending, &message);
+            self.tell(Event::Drain { within });
+        }
+        self.sockets.close();
+    }
+
+    /// Logs a sentence and remembers it as an event.
+    fn say(&mut self, kind: EventKind, message: &str) {
+        info!("{message}");
+        self.events.add(kind, message.to_owned());
+    }
+
+    /// Does what the plan decided.
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Load { trigger, .. } => self.load(trigger),
+                Action::Start {
+                    slot,
+                    worker,
+                    again,
+                } => self.start(slot, worker, again),
+                Action::Serve(worker) => self.serve(worker),
+                Action::Cover { worker, slot } => self.hand_sockets(worker, slot),
+                Action::Release { worker, slot } => {
+                    self.send(worker, ToWorker::Release { slot });
+                }
+                Action::Kill(worker) => self.kill(worker),
+                Action::Drain(worker) => self.send(worker, ToWorker::Drain),
+                Action::Answer { asks, answer } => self.answer_asks(asks, answer),
+                Action::Report(failure) => self.report_failure(failure),
+                Action::Ready => self.say_ready(),
+                Action::GiveUp => self.give_up(),
+                Action::Exit => self.over = self.over.or(Some(ExitCode::SUCCESS)),
+            }
+        }
+    }
+
+    fn start(&mut self, slot: usize, worker: WorkerId, again: bool) {
+        self.restarts += u64::from(again);
+        match self.launcher.launch(worker, slot) {
+            Ok(process) => {
+                self.processes.insert(worker, process);
+                self.hand_sockets(worker, slot);
+                self.serve(worker);
+            }
+            Err(error) => {
+                error!(slot, %error, "a worker could not be started");
+                let _ = self.inbox.send(Message::Exited(worker, None));
+            }
+        }
+    }
+
+    fn serve(&self, worker: WorkerId) {
+        let generation = Arc::clone(&self.current.borrow());
+        self.send(worker, ToWorker::Serve(generation));
+    }
+
+    /// Lets a worker accept from all sockets of a slot.
+    fn hand_sockets(&self, worker: WorkerId, slot: usize) {
+        let keys: Vec<_> = self
+            .sockets
+            .of_slot(slot)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            self.hand_socket(worker, slot, key);
+        }
+    }
+
+    fn hand_socket(&self, worker: WorkerId, slot: usize, key: crate::link::ListenerKey) {
+        let Some(socket) = self.sockets.of_listener(&key, slot) else {
+            return;
+        };
+        match socket.try_clone_to_owned() {
+            Ok(socket) => {
+                if let Some(process) = self.processes.get(&worker) {
+                    process.send(ToWorker::Accept { key, slot }, Some(socket));
+                }
+            }
+            Err(error) => error!(%error, slot, "a listening socket cannot be handed to a worker"),
+        }
+    }
+
+    fn send(&self, worker: WorkerId, message: ToWorker) {
+        if let Some(process) = self.processes.get(&worker) {
+            process.send(message, None);
+        }
+    }
+
+    fn kill(&self, worker: WorkerId) {
+        if let Some(process) = self.processes.get(&worker) {
+            process.kill();
+        }
+    }
+
+    fn say_ready(&mut self) {
+        self.say(EventKind::Started, "The daemon serves.");
+        start::tell_systemd(&[sd_notify::NotifyState::Ready]);
+        if let Some(ready) = self.ready.take() {
+            ready.succeed();
+        }
+    }
+
+    fn give_up(&mut self) {
+        let reason = "no worker could be started; the lines above say why";
+        error!("{reason}");
+        if let Some(ready) = self.ready.take() {
+            ready.fail(reason);
+        }
+        self.over = Some(ExitCode::FAILURE);
+    }
+}
+
+/// Waits until `due`; for ever if there is nothing due.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -8,20 +8,12 @@ use std::{
 };
 
 use rustix::net::{
-    RecvAncillaryBuffer,
-    RecvAncillaryMessage,
-    RecvFlags,
-    SendAncillaryBuffer,
-    SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 
 /// Sends the front of `bytes`, and `fd` along with its first byte; returns how many went.
-pub fn send_with(
-    socket: impl AsFd,
-    bytes: &[u8],
-    fd: Option<BorrowedFd<'_>>,
-) -> io::Result<usize> {
+pub fn send_with(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();

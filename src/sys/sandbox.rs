@@ -1,16 +1,8 @@
 //! What a worker gives up before it serves anybody.
 
 use landlock::{
-    ABI,
-    Access,
-    AccessFs,
-    PathBeneath,
-    PathFd,
-    Ruleset,
-    RulesetAttr,
-    RulesetCreatedAttr,
-    RulesetError,
-    RulesetStatus,
+    ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, RulesetStatus,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

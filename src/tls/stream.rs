@@ -8,18 +8,12 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig,
-    CommonState,
-    ServerConfig,
+    ClientConfig, CommonState, ServerConfig,
     client::UnbufferedClientConnection,
     pki_types::ServerName,
     server::UnbufferedServerConnection,
     unbuffered::{
-        ConnectionState,
-        EncodeError,
-        EncryptError,
-        InsufficientSizeError,
-        UnbufferedStatus,
+        ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
     },
 };
 

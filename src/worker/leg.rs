@@ -8,7 +8,6 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -54,6 +53,7 @@ pub struct Leg {
     unsent: Vec<u8>,
     early: Vec<u8>,
     ended: bool,
+    spoken: bool,
     write: WriteSide,
 }
 
@@ -100,6 +100,7 @@ impl Leg {
             unsent: Vec::new(),
             early: Vec::new(),
             ended: false,
+            spoken: false,
             write: WriteSide::Open,
         }
     }
@@ -117,6 +118,11 @@ impl Leg {
     /// Returns whether the peer has said that it sends nothing more.
     pub fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Returns whether the peer has sent anything at all.
+    pub fn has_spoken(&self) -> bool {
+        self.spoken
     }
 
     /// Puts plaintext back in front of what [`Self::poll_receive`] brings next.
@@ -149,6 +155,7 @@ impl Leg {
             self.ended = true;
             return Poll::Ready(Ok((Received::End, out)));
         }
+        self.spoken = true;
         if self.tls.is_none() {
             return Poll::Ready(Ok((Received::Bytes(&input[..read]), out)));
         }
@@ -265,7 +272,9 @@ impl Leg {
     /// Sends all of `bytes`.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), LegError> {
         poll_fn(|cx| {
-            Poll::Ready(with_scratch(|scratch| self.submit(cx, bytes, &mut scratch.out)))
+            Poll::Ready(with_scratch(|scratch| {
+                self.submit(cx, bytes, &mut scratch.out)
+            }))
         })
         .await?;
         self.flush().await
@@ -283,16 +292,16 @@ impl Leg {
 
     /// Ends TLS here as the server, with `first` already read.
     ///
-    /// `choose` gives the configuration once the client has spoken, and not before.
+    /// `begin` chooses the configuration once the client has spoken, and not before.
     pub async fn accept_tls(
         &mut self,
         mut first: Vec<u8>,
-        choose: impl FnOnce() -> Arc<rustls::ServerConfig>,
+        begin: impl FnOnce() -> Result<TlsStream, TlsError>,
     ) -> Result<(), LegError> {
         while !holds_client_hello(&first)? {
             self.receive(&mut first).await?;
         }
-        self.tls = Some(Box::new(TlsStream::server(choose())?));
+        self.tls = Some(Box::new(begin()?));
         self.handshake(first).await
     }
 

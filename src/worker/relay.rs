@@ -10,6 +10,7 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 use super::leg::{Leg, LegError, Received, Scratch, with_scratch};
+use crate::protocol::mysql::command::{ChangeUser, CommandWatch};
 
 /// How often a busy direction is served before other sessions get their turn.
 const BURST: usize = 8;
@@ -28,6 +29,8 @@ pub enum Ended {
     Client(LegError),
     /// The backend's connection failed.
     Backend(LegError),
+    /// The client sent what must not pass.
+    Forbidden(ChangeUser),
 }
 
 /// A session in which the client and the backend talk to each other.
@@ -38,6 +41,7 @@ struct Relay {
     up: Flow,
     down: Flow,
     idle: Option<Idle>,
+    watch: Option<CommandWatch>,
 }
 
 /// How far one direction has come.
@@ -55,13 +59,21 @@ struct Idle {
 }
 
 /// Relays until both sides have closed, one fails, or nothing moves for `idle`.
-pub async fn relay(client: Leg, backend: Leg, idle: Option<Duration>) -> Ended {
+///
+/// `watch` looks at what the client sends.
+pub async fn relay(
+    client: Leg,
+    backend: Leg,
+    idle: Option<Duration>,
+    watch: Option<CommandWatch>,
+) -> Ended {
     let mut relay = Relay {
         client,
         backend,
         up: Flow::Moving,
         down: Flow::Moving,
         idle: idle.map(Idle::new),
+        watch,
     };
     let ended = (&mut relay).await;
     if !matches!(ended, Ended::Closed | Ended::Client(_)) {
@@ -92,18 +104,34 @@ impl Relay {
         moved: &mut bool,
     ) -> Poll<Ended> {
         if self.up == Flow::Moving {
-            match poll_flow(&mut self.client, &mut self.backend, cx, scratch, moved) {
+            let watch = &mut self.watch;
+            let look = |bytes: &[u8]| watch.as_mut().map_or(Ok(()), |watch| watch.feed(bytes));
+            match poll_flow(
+                &mut self.client,
+                &mut self.backend,
+                cx,
+                scratch,
+                moved,
+                look,
+            ) {
                 Poll::Ready(Ok(())) => self.up = Flow::Over,
                 Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(Ended::Client(error)),
                 Poll::Ready(Err(Fault::To(error))) => return Poll::Ready(Ended::Backend(error)),
+                Poll::Ready(Err(Fault::Forbidden(what))) => {
+                    return Poll::Ready(Ended::Forbidden(what));
+                }
                 Poll::Pending => {}
             }
         }
         if self.down == Flow::Moving {
-            match poll_flow(&mut self.backend, &mut self.client, cx, scratch, moved) {
+            let (client, backend) = (&mut self.client, &mut self.backend);
+            match poll_flow(backend, client, cx, scratch, moved, |_| Ok(())) {
                 Poll::Ready(Ok(())) => self.down = Flow::Over,
                 Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(Ended::Backend(error)),
                 Poll::Ready(Err(Fault::To(error))) => return Poll::Ready(Ended::Client(error)),
+                Poll::Ready(Err(Fault::Forbidden(what))) => {
+                    return Poll::Ready(Ended::Forbidden(what));
+                }
                 Poll::Pending => {}
             }
         }
@@ -114,8 +142,9 @@ impl Relay {
     }
 }
 
-/// Which end of a direction failed.
+/// What ended a direction before its time.
 enum Fault {
+    Forbidden(ChangeUser),
     From(LegError),
     To(LegError),
 }
@@ -127,6 +156,7 @@ fn poll_flow(
     cx: &mut Context<'_>,
     scratch: &mut Scratch,
     moved: &mut bool,
+    mut look: impl FnMut(&[u8]) -> Result<(), ChangeUser>,
 ) -> Poll<Result<(), Fault>> {
     for _ in 0..BURST {
         ready!(to.poll_flush(cx)).map_err(Fault::To)?;
@@ -134,6 +164,7 @@ fn poll_flow(
             (Received::Bytes(bytes), out) => {
                 *moved = true;
                 if !bytes.is_empty() {
+                    look(bytes).map_err(Fault::Forbidden)?;
                     to.submit(cx, bytes, out).map_err(Fault::To)?;
                 }
             }

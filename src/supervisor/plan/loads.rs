@@ -9,11 +9,11 @@ use crate::control::Trigger;
 pub struct AskId(pub u64);
 
 /// How long a load may take before those who wait for it are told that the disk does not answer.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A load that is going on or will.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Load {
+pub(super) struct Load {
     /// Counts up.
     pub id: u64,
     /// The most demanding reason for it.
@@ -24,7 +24,7 @@ pub struct Load {
 
 /// The loads going on and asked for.
 #[derive(Debug, Default)]
-pub struct Loads {
+pub(super) struct Loads {
     last: u64,
     running: Option<Running>,
     queued: Option<Load>,
@@ -39,7 +39,7 @@ struct Running {
 
 /// What became of a wish for a load.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(super) enum Wish {
     /// It begins now.
     Begins(u64),
     /// It will begin when the one that runs is over.
@@ -50,7 +50,7 @@ pub enum Wish {
 
 impl Loads {
     /// Asks for a load that begins at `now` or later.
-    pub fn wish(&mut self, trigger: Trigger, ask: Option<AskId>, now: Duration) -> Wish {
+    pub(super) fn wish(&mut self, trigger: Trigger, ask: Option<AskId>, now: Duration) -> Wish {
         match &self.running {
             None => {
                 let load = self.next(trigger, ask);
@@ -93,7 +93,7 @@ impl Loads {
     }
 
     /// Ends the load that runs; returns it, and the queued one, which begins now.
-    pub fn end(&mut self, now: Duration) -> Option<(Load, Option<Load>)> {
+    pub(super) fn end(&mut self, now: Duration) -> Option<(Load, Option<Load>)> {
         let ended = self.running.take()?.load;
         let begun = self.queued.take();
         if let Some(load) = &begun {
@@ -106,7 +106,7 @@ impl Loads {
     ///
     /// Returns those who are told so: its own and the queued one's. The load itself goes on; what
     /// it brings is used when it comes.
-    pub fn give_up(&mut self, now: Duration) -> Option<Vec<Load>> {
+    pub(super) fn give_up(&mut self, now: Duration) -> Option<Vec<Load>> {
         let running = self.running.as_mut()?;
         if running.overdue || now < running.began + PATIENCE {
             return None;
@@ -116,16 +116,27 @@ impl Loads {
             asks: std::mem::take(&mut running.load.asks),
             ..running.load.clone()
         };
-        Some([Some(waiting), self.queued.take()].into_iter().flatten().collect())
+        Some(
+            [Some(waiting), self.queued.take()]
+                .into_iter()
+                .flatten()
+                .collect(),
+        )
     }
 
     /// Returns when [`Self::give_up`] will have something to say.
-    pub fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<Duration> {
         let running = self.running.as_ref()?;
         (!running.overdue).then_some(running.began + PATIENCE)
     }
 
+    /// Returns the load that is going on; 0 if none is.
+    pub(super) fn running(&self) -> u64 {
+        self.running.as_ref().map_or(0, |running| running.load.id)
+    }
+
     /// Returns whether a load is going on or queued.
+    #[cfg(test)]
     pub fn is_pending(&self, id: u64) -> bool {
         let running = self.running.as_ref().map(|running| running.load.id);
         let queued = self.queued.as_ref().map(|load| load.id);
@@ -133,7 +144,7 @@ impl Loads {
     }
 
     /// Takes everybody who waits, because the daemon is ending.
-    pub fn abandon(&mut self) -> Vec<AskId> {
+    pub(super) fn abandon(&mut self) -> Vec<AskId> {
         let mut asks = Vec::new();
         if let Some(running) = &mut self.running {
             asks.append(&mut running.load.asks);
@@ -189,10 +200,7 @@ mod tests {
         assert_eq!(loads.give_up(PATIENCE / 2), None);
         let told = loads.give_up(PATIENCE).unwrap();
         assert_eq!(told.len(), 2);
-        assert_eq!(
-            loads.wish(Trigger::Crash, None, PATIENCE),
-            Wish::Hopeless
-        );
+        assert_eq!(loads.wish(Trigger::Crash, None, PATIENCE), Wish::Hopeless);
         let (ended, _) = loads.end(PATIENCE * 2).unwrap();
         assert!(ended.asks.is_empty());
     }

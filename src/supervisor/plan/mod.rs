@@ -114,6 +114,21 @@ impl Plan {
         self.generation
     }
 
+    /// Returns the load that is going on; 0 before the first.
+    pub fn load_running(&self) -> u64 {
+        self.loads.running()
+    }
+
+    /// Returns the slots that a worker accepts for: those it covers, and its own.
+    pub fn slots_of(&self, id: WorkerId) -> Vec<usize> {
+        let own = |(index, slot): (usize, &Slot)| {
+            (slot.worker().map(|worker| worker.id) == Some(id)).then_some(index)
+        };
+        let covered = self.covers.iter().filter(|(_, by)| **by == id);
+        let own = self.slots.iter().enumerate().filter_map(own);
+        own.chain(covered.map(|(slot, _)| *slot)).collect()
+    }
+
     /// Returns when [`Event::Tick`] is due.
     pub fn deadline(&self) -> Option<Duration> {
         let slots = self.slots.iter().filter_map(|slot| match slot.state {
@@ -125,10 +140,7 @@ impl Plan {
             Phase::Draining { until } => Some(until),
             Phase::Starting | Phase::Serving | Phase::Stopping => None,
         };
-        slots
-            .chain(self.loads.deadline())
-            .chain(drain)
-            .min()
+        slots.chain(self.loads.deadline()).chain(drain).min()
     }
 
     /// How often silence is measured.
@@ -189,7 +201,11 @@ impl Plan {
             generation: 0,
             silence: Duration::ZERO,
         });
-        actions.push(Action::Start { slot, worker, again });
+        actions.push(Action::Start {
+            slot,
+            worker,
+            again,
+        });
     }
 
     fn heard(&mut self, id: WorkerId) {

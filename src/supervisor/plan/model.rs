@@ -146,7 +146,10 @@ impl World {
             let Answer::Result { load, .. } = answer else {
                 continue;
             };
-            assert!(load > begun_before, "answered from a load begun before the question");
+            assert!(
+                load > begun_before,
+                "answered from a load begun before the question"
+            );
             for worker in self.plan.wanted() {
                 assert!(
                     worker.generation >= self.brought[&load],
@@ -233,7 +236,9 @@ impl World {
     }
 
     fn confirm(&mut self, choice: usize) {
-        let Some(worker) = self.pick(choice) else { return };
+        let Some(worker) = self.pick(choice) else {
+            return;
+        };
         if self.hung.contains(&worker) {
             return;
         }
@@ -243,7 +248,9 @@ impl World {
     }
 
     fn die(&mut self, choice: usize) {
-        let Some(worker) = self.pick(choice) else { return };
+        let Some(worker) = self.pick(choice) else {
+            return;
+        };
         self.remove(worker);
         self.tell(Event::Exited(worker));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct WorkerId(pub u64);
 
 /// How long a worker must have served for its failure to be the first of a row.
-pub const HEALTHY: Duration = Duration::from_secs(10);
+pub(super) const HEALTHY: Duration = Duration::from_secs(10);
 
 /// The wait before the third start in a row; the second happens at once.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -118,9 +118,19 @@ impl Slot {
             .map(|worker| worker.id)
     }
 
+    /// Returns the failures in a row as of `now`, none once its worker has been healthy for a while.
+    pub fn failures_at(&self, now: Duration) -> u32 {
+        let since = self.worker().and_then(Worker::served_since);
+        if is_healthy(since, now) {
+            0
+        } else {
+            self.failures
+        }
+    }
+
     /// Counts a failure at `now`; returns how long to wait before the next start.
     pub fn fail(&mut self, served_since: Option<Duration>, now: Duration) -> Duration {
-        if served_since.is_some_and(|since| now.saturating_sub(since) >= HEALTHY) {
+        if is_healthy(served_since, now) {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
@@ -144,8 +154,12 @@ impl Worker {
     }
 }
 
+fn is_healthy(served_since: Option<Duration>, now: Duration) -> bool {
+    served_since.is_some_and(|since| now.saturating_sub(since) >= HEALTHY)
+}
+
 /// How long to wait before the next start after so many failures in a row.
-pub fn wait_after(failures: u32) -> Duration {
+pub(super) fn wait_after(failures: u32) -> Duration {
     match failures {
         0 | 1 => Duration::ZERO,
         more => FIRST_WAIT
@@ -177,10 +191,7 @@ mod tests {
             failures: 7,
         };
         let served = Some(Duration::from_secs(5));
-        assert_eq!(
-            slot.fail(served, Duration::from_secs(15)),
-            Duration::ZERO
-        );
+        assert_eq!(slot.fail(served, Duration::from_secs(15)), Duration::ZERO);
         assert!(slot.fail(None, Duration::from_secs(16)) > Duration::ZERO);
     }
 }

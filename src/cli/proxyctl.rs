@@ -1,0 +1,379 @@
+//! Subcommands of the control tool.
+
+use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use jiff::SignedDuration;
+
+use crate::config::Environment;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const AFTER_HELP: &str = "\
+Examples:
+  proxyctl reload-tls                 Serve the certificates now on disk
+  proxyctl status --watch             See what runs, once a second
+  proxyctl check --warn 30d           Ask whether somebody must act
+  proxyctl set-on-exit-failure -- /usr/local/sbin/page --now
+
+Exit status:
+  0  Done
+  1  The daemon refused or it failed; the reason is on stderr
+  2  The arguments make no sense
+  3  No daemon answers at the socket
+  4  The daemon speaks another protocol version
+For `check`: 0 ok, 1 warning, 2 critical, 3 unknown.";
+
+/// Control a running proxyd
+#[derive(Debug, Parser)]
+#[command(name = "proxyctl", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Proxyctl {
+    /// The daemon's control socket
+    ///
+    /// The default is /run/proxyd/proxyd.sock for root, and for others proxyd.sock in the user's
+    /// runtime directory, or else in the user's state directory for proxyd.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "PROXYD_SOCKET",
+        hide_env_values = true
+    )]
+    pub socket: Option<PathBuf>,
+
+    /// Print one JSON document instead of text
+    ///
+    /// `events` prints one document a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(flatten)]
+    timeout: Timeout,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the control tool can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read the TLS files again and serve what they hold
+    ///
+    /// Returns when every serving worker has confirmed: from then on no new handshake sees the old
+    /// certificate. What is broken on disk is reported, and its last good state is still served.
+    ReloadTls(Timeout),
+
+    /// Read the configuration file and the TLS files again
+    Reload(Timeout),
+
+    /// Show what runs, what it serves, since when, and what crashed
+    Status(Status),
+
+    /// Set, clear or show the command to run when a worker fails
+    #[command(after_help = EXIT_HOOK_HELP)]
+    SetOnExitFailure(SetOnExitFailure),
+
+    /// Tell a monitoring system whether somebody must act
+    #[command(after_help = CHECK_HELP)]
+    Check(Check),
+
+    /// Tell whether what is on disk would load, without loading it
+    Verify(Timeout),
+
+    /// Show what happened: reloads, crashes, restarts, commands run
+    Events(Events),
+
+    /// Stop accepting, let sessions end, and end the daemon
+    ///
+    /// Returns when the daemon has ended.
+    Drain(Timeout),
+
+    /// End the daemon and its sessions at once
+    ///
+    /// Returns when the daemon has ended.
+    Stop(Timeout),
+
+    /// Run a throw-away daemon and show what a reload and a crash do
+    ///
+    /// Needs no configuration and touches no running daemon: certificates, a backend and the
+    /// daemon live in a temporary folder until the demonstration is over.
+    Demo(Timeout),
+
+    /// Print a shell completion script
+    Completions {
+        /// The shell it is for
+        shell: Shell,
+    },
+}
+
+const EXIT_HOOK_HELP: &str = "\
+The daemon runs the command without a shell. Its environment holds PROXYD_EXIT_KIND,
+PROXYD_EXIT_SIGNAL, PROXYD_EXIT_CODE, PROXYD_WORKER_PID, PROXYD_WORKER_UPTIME_SECONDS,
+PROXYD_RESTARTS, PROXYD_TLS_GENERATION and PROXYD_CONTROL_SOCKET.
+
+Examples:
+  proxyctl set-on-exit-failure --timeout 10s -- /usr/local/sbin/page --now
+  proxyctl set-on-exit-failure --clear
+  proxyctl set-on-exit-failure --show";
+
+const CHECK_HELP: &str = "\
+Critical: no worker serves, a certificate is at its critical threshold or not valid, the last
+reload failed, or a cold start with what is on disk would fail.
+Warning: a certificate is at its warning threshold, what is on disk is not what is served, a slot
+has no serving worker, a worker keeps failing, or the daemon is starting or draining.
+
+Exit status:
+  0  Ok
+  1  Warning
+  2  Critical
+  3  Unknown, because no daemon answers";
+
+/// How long to wait for the daemon.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Timeout {
+    /// How long to wait for the daemon [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Show it again every second, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+
+    #[command(flatten)]
+    timeout: Timeout,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Go on as events happen, until Ctrl-C
+    #[arg(long)]
+    pub follow: bool,
+
+    #[command(flatten)]
+    timeout: Timeout,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Warn when a certificate has this left: 30d, 12h, or 33% of its lifetime
+    ///
+    /// The default is a third of its lifetime.
+    #[arg(long, value_name = "LEFT")]
+    pub warn: Option<Threshold>,
+
+    /// The same, for the critical state
+    ///
+    /// The default is a tenth of its lifetime.
+    #[arg(long, value_name = "LEFT")]
+    pub critical: Option<Threshold>,
+
+    #[command(flatten)]
+    timeout: Timeout,
+}
+
+/// Arguments of `set-on-exit-failure`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(false))]
+pub struct SetOnExitFailure {
+    /// How long the command may run before it is killed [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with_all = ["clear", "show"])]
+    timeout: Option<Duration>,
+
+    /// Take back the command that was set; the configuration's holds again
+    #[arg(long, group = "what")]
+    pub clear: bool,
+
+    /// Show the command in force and how its last run ended
+    #[arg(long, group = "what")]
+    pub show: bool,
+
+    /// The program, found by PATH if it is a bare name, and its arguments
+    #[arg(value_name = "COMMAND", group = "what", trailing_var_arg = true, num_args = 1..)]
+    pub command: Vec<String>,
+}
+
+impl SetOnExitFailure {
+    /// Returns how long the command may run.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(DEFAULT_TIMEOUT)
+    }
+}
+
+impl Proxyctl {
+    /// Returns how long to wait for the daemon.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        let own = match &self.command {
+            Command::ReloadTls(own)
+            | Command::Reload(own)
+            | Command::Verify(own)
+            | Command::Drain(own)
+            | Command::Stop(own)
+            | Command::Demo(own) => own.timeout,
+            Command::Status(status) => status.timeout.timeout,
+            Command::Events(events) => events.timeout.timeout,
+            Command::Check(check) => check.timeout.timeout,
+            Command::SetOnExitFailure(_) | Command::Completions { .. } => None,
+        };
+        own.or(self.timeout.timeout).unwrap_or(DEFAULT_TIMEOUT)
+    }
+
+    /// Returns the path of the daemon's control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        match &self.socket {
+            Some(path) => path.clone(),
+            None => default_socket(),
+        }
+    }
+}
+
+/// Returns where a daemon of the same user listens, by the daemon's own rule.
+fn default_socket() -> PathBuf {
+    let environment = Environment::of_process();
+    let state_dir = environment.default_state_dir().unwrap_or_default();
+    environment.default_control_socket(&state_dir)
+}
+
+/// How little of a certificate's life may be left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threshold {
+    /// This much time.
+    Time(Duration),
+    /// This many hundredths of its lifetime.
+    Percent(u8),
+}
+
+/// Why a text is no duration or threshold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotADuration {
+    /// It is no duration.
+    #[error("write a duration such as 10s, 500ms or 1m30s")]
+    Duration,
+    /// It is no threshold.
+    #[error("write 30d, 12h, or 33% of the lifetime")]
+    Threshold,
+}
+
+impl FromStr for Threshold {
+    type Err = NotADuration;
+
+    fn from_str(text: &str) -> Result<Self, NotADuration> {
+        let number = |digits: &str| digits.parse::<u32>().ok();
+        let threshold = if let Some(percent) = text.strip_suffix('%') {
+            let percent = percent.parse().ok().filter(|percent| *percent <= 100);
+            percent.map(Self::Percent)
+        } else if let Some(days) = text.strip_suffix('d').and_then(number) {
+            Some(Self::Time(Duration::from_secs(u64::from(days) * 86_400)))
+        } else {
+            duration(text).ok().map(Self::Time)
+        };
+        threshold.ok_or(NotADuration::Threshold)
+    }
+}
+
+/// Returns the positive duration that `text` writes.
+fn duration(text: &str) -> Result<Duration, NotADuration> {
+    let signed: SignedDuration = text.parse().map_err(|_| NotADuration::Duration)?;
+    match Duration::try_from(signed) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(NotADuration::Duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Proxyctl, clap::Error> {
+        Proxyctl::try_parse_from(std::iter::once("proxyctl").chain(line.split_whitespace()))
+    }
+
+    fn hook(line: &str) -> (Duration, SetOnExitFailure) {
+        let parsed = parse(line).unwrap();
+        let timeout = parsed.timeout();
+        match parsed.command {
+            Command::SetOnExitFailure(hook) => (timeout, hook),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Proxyctl::command().debug_assert();
+    }
+
+    #[test]
+    fn the_timeout_stands_before_or_after_the_command() {
+        assert_eq!(parse("status").unwrap().timeout(), DEFAULT_TIMEOUT);
+        for line in [
+            "--timeout 3s status",
+            "status --timeout 3s",
+            "--timeout 9s stop --timeout 3s",
+        ] {
+            assert_eq!(
+                parse(line).unwrap().timeout(),
+                Duration::from_secs(3),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_commands_own_timeout_is_another() {
+        let (wait, hook) = hook("--timeout 3s set-on-exit-failure --timeout 7s -- /bin/x --now -v");
+        assert_eq!(wait, Duration::from_secs(3));
+        assert_eq!(hook.timeout(), Duration::from_secs(7));
+        assert_eq!(hook.command, ["/bin/x", "--now", "-v"]);
+    }
+
+    #[test]
+    fn a_commands_options_are_its_own_without_two_dashes() {
+        let (_, hook) = hook("set-on-exit-failure /bin/x --json --clear");
+        assert_eq!(hook.command, ["/bin/x", "--json", "--clear"]);
+        assert!(!hook.clear);
+    }
+
+    #[test]
+    fn senseless_lines_are_refused() {
+        for line in [
+            "",
+            "set-on-exit-failure",
+            "set-on-exit-failure --clear --show",
+            "set-on-exit-failure --clear /bin/x",
+            "set-on-exit-failure --show --timeout 3s",
+            "status --timeout 0s",
+            "status --timeout -3s",
+            "status --timeout 12",
+            "check --warn 101%",
+            "check --warn soon",
+            "completions tcsh",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn thresholds_are_days_durations_or_shares() {
+        assert_eq!(
+            "30d".parse(),
+            Ok(Threshold::Time(Duration::from_secs(2_592_000)))
+        );
+        assert_eq!(
+            "12h".parse(),
+            Ok(Threshold::Time(Duration::from_secs(43_200)))
+        );
+        assert_eq!("33%".parse(), Ok(Threshold::Percent(33)));
+    }
+}

@@ -1,0 +1,20 @@
+//! How the supervisor starts a worker; not for people, and in no manual.
+
+use clap::Parser;
+
+use crate::config::{LogFormat, LogLevel};
+
+/// The first argument that makes a process a worker.
+pub const NAME: &str = "worker";
+
+/// Serve clients; started by the supervisor
+#[derive(Debug, Clone, Parser)]
+#[command(name = NAME)]
+pub struct Args {
+    /// The slot to serve
+    pub slot: usize,
+    /// The severity of log lines
+    pub level: LogLevel,
+    /// The format of log lines
+    pub format: LogFormat,
+}

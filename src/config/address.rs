@@ -1,0 +1,230 @@
+//! Where something listens, as people write it.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The longest path a Unix socket can have: the kernel keeps 108 bytes, one of them the final zero.
+pub const UNIX_PATH_MAX: usize = 107;
+
+/// Where something listens: `host:port`, `[v6]:port` or `unix:/path`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Address {
+    /// A name or an IP address, without brackets, and a port.
+    Tcp {
+        /// The name or address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Returns the port, which a Unix socket does not have.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp { port, .. } => Some(*port),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Returns one spelling for all spellings of the same address.
+    ///
+    /// Host names lose their capitals, IPv6 addresses take their shortest form.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        match self {
+            Self::Tcp { host, port } => Self::Tcp {
+                host: host
+                    .parse::<IpAddr>()
+                    .map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string()),
+                port: *port,
+            },
+            // Collecting the components drops doubled slashes and `.`.
+            Self::Unix(path) => Self::Unix(path.components().collect()),
+        }
+    }
+}
+
+/// Why a text is no [`Address`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an address: {why}; write host:port, [v6]:port or unix:/path")]
+pub struct AddressError {
+    text: String,
+    why: &'static str,
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = match text.strip_prefix("unix:") {
+            Some(path) => parse_unix(path),
+            None => parse_tcp(text),
+        };
+        parsed.map_err(|why| AddressError {
+            text: text.to_owned(),
+            why,
+        })
+    }
+}
+
+fn parse_unix(path: &str) -> Result<Address, &'static str> {
+    if !path.starts_with('/') {
+        return Err("the path after unix: must be absolute");
+    }
+    if path.ends_with('/') {
+        return Err("the path after unix: names a folder");
+    }
+    if path.contains('\0') {
+        return Err("the path after unix: holds a zero byte");
+    }
+    if path.len() > UNIX_PATH_MAX {
+        return Err("the path after unix: is longer than 107 bytes");
+    }
+    Ok(Address::Unix(PathBuf::from(path)))
+}
+
+fn parse_tcp(text: &str) -> Result<Address, &'static str> {
+    let (host, port) = text.rsplit_once(':').ok_or("it has no port")?;
+    Ok(Address::Tcp {
+        port: parse_port(port)?,
+        host: parse_host(host)?.to_owned(),
+    })
+}
+
+fn parse_port(text: &str) -> Result<u16, &'static str> {
+    // The standard parser would take a plus sign too.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok().filter(|_| digits);
+    port.ok_or("its port is not a number from 0 to 65535")
+}
+
+fn parse_host(host: &str) -> Result<&str, &'static str> {
+    if let Some(v6) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        let parsed = v6.parse::<Ipv6Addr>();
+        return parsed
+            .map(|_| v6)
+            .map_err(|_| "what stands in brackets is no IPv6 address");
+    }
+    match host {
+        "" => Err("it has no host"),
+        _ if host.contains(':') => Err("an IPv6 address needs brackets"),
+        _ if host.parse::<Ipv4Addr>().is_ok() || is_host_name(host) => Ok(host),
+        _ => Err("its host is neither a host name nor an IP address"),
+    }
+}
+
+/// Returns whether `name` can stand in DNS as the name of a host.
+///
+/// Underscores are let through because container networks use them. A last label of digits alone
+/// is not: that is a mistyped IPv4 address.
+pub(super) fn is_host_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    name.len() <= 253
+        && name.split('.').all(is_label)
+        && name.rsplit('.').next().is_some_and(|last| !numeric(last))
+}
+
+fn is_label(label: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=63).contains(&label.len())
+        && label.bytes().all(allowed)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_address() -> impl Strategy<Value = Address> {
+        let host = prop_oneof![
+            "[a-z][a-z0-9_-]{0,20}[a-z](\\.[a-z]{1,9}){0,3}",
+            any::<Ipv4Addr>().prop_map(|ip| ip.to_string()),
+            any::<Ipv6Addr>().prop_map(|ip| ip.to_string()),
+        ];
+        prop_oneof![
+            (host, any::<u16>()).prop_map(|(host, port)| Address::Tcp { host, port }),
+            "(/[^/\0]{1,6}){1,3}".prop_map(|path| Address::Unix(PathBuf::from(path))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_survives_being_written_and_read(address in any_address()) {
+            let written = address.to_string();
+            prop_assert_eq!(written.parse::<Address>(), Ok(address));
+        }
+
+        #[test]
+        fn any_text_is_an_address_or_an_error(text in ".{0,40}") {
+            if let Ok(address) = text.parse::<Address>() {
+                let written = address.to_string();
+                prop_assert_eq!(written.parse::<Address>(), Ok(address));
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_wrong_and_how_to_write_it() {
+        let long = format!("unix:/{}", "x".repeat(UNIX_PATH_MAX));
+        for (text, why) in [
+            ("", "it has no port"),
+            ("db", "it has no port"),
+            (":3306", "it has no host"),
+            ("db:", "its port is not a number"),
+            ("db:+80", "its port is not a number"),
+            ("db:65536", "its port is not a number"),
+            ("::1:3306", "an IPv6 address needs brackets"),
+            ("[::1:3306", "an IPv6 address needs brackets"),
+            ("[db]:3306", "what stands in brackets is no IPv6 address"),
+            ("a b:1", "its host is neither"),
+            ("-db:1", "its host is neither"),
+            ("127.0.0.300:1", "its host is neither"),
+            ("unix:run/db.sock", "must be absolute"),
+            ("unix:/run/", "names a folder"),
+            (&long, "longer than 107 bytes"),
+        ] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+            assert!(error.ends_with("write host:port, [v6]:port or unix:/path"));
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_address_have_one_canonical_form() {
+        for (one, other) in [
+            ("[::1]:1", "[0:0:0:0:0:0:0:1]:1"),
+            ("Localhost:1", "localhost:1"),
+            ("unix:/run//db", "unix:/run/./db"),
+        ] {
+            let canonical = |text: &str| text.parse::<Address>().unwrap().canonical();
+            assert_eq!(canonical(one), canonical(other));
+        }
+    }
+}

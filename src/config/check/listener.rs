@@ -1,0 +1,293 @@
+//! The checks of one listener.
+
+use std::{collections::HashSet, ops::Range, path::PathBuf, time::Duration};
+
+use toml::Spanned;
+
+use super::{Check, SHORTEST, word};
+use crate::{
+    config::{
+        Address, BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
+        ProxyProtocol, TlsMode, TlsPolicy,
+        file::{self, Parsed, Table},
+        nearest::nearest,
+        value::Text,
+    },
+    protocol::Protocol,
+};
+
+impl Check<'_> {
+    /// Returns the listeners that could be made out; the rest is among the problems.
+    pub(super) fn listeners(
+        &mut self,
+        written: Vec<Spanned<Table<file::Listener>>>,
+        identities: &[&str],
+    ) -> Vec<Listener> {
+        if written.is_empty() {
+            let message = "there is no listener; add a [[listener]] with `bind` and `backend`";
+            self.absent(None, message);
+        }
+        let mut names = HashSet::new();
+        let numbered = (1..).zip(written);
+        numbered
+            .filter_map(|(number, listener)| {
+                let header = listener.span();
+                let listener = listener.into_inner().0;
+                let name = self.name(
+                    "listener",
+                    number,
+                    listener.name.as_ref(),
+                    &header,
+                    &mut names,
+                );
+                self.listener(name, listener, &header, identities)
+            })
+            .collect()
+    }
+
+    fn listener(
+        &mut self,
+        name: String,
+        written: file::Listener,
+        header: &Range<usize>,
+        identities: &[&str],
+    ) -> Option<Listener> {
+        let bind = self.bind(&name, written.bind, header);
+        let backend = self.backend(&name, written.backend, header);
+        let backend_tls = written.backend_tls;
+        let backend_tls = backend_tls.map(|tls| self.backend_tls(&tls, backend.as_ref()));
+        let client_auth = written
+            .client_auth
+            .map(|auth| self.client_auth(&auth, &written.tls));
+        let identities = self.chosen(written.identities, identities);
+        let limits = self.limits(&written.limits);
+        let (tls, proxy) = (TlsPolicy::default(), ProxyProtocol::default());
+        Some(Listener {
+            name,
+            bind: bind?,
+            protocol: word(written.protocol).unwrap_or(Protocol::Tcp),
+            backend: backend?,
+            identities,
+            tls: TlsPolicy {
+                mode: written
+                    .tls
+                    .mode
+                    .as_ref()
+                    .map_or(tls.mode, |mode| mode.get_ref().0),
+                min_version: word(written.tls.min_version).unwrap_or(tls.min_version),
+            },
+            client_auth: client_auth.unwrap_or_default(),
+            backend_tls: backend_tls.unwrap_or_default(),
+            proxy_protocol: ProxyProtocol {
+                accept: written.proxy_protocol.accept.unwrap_or(proxy.accept),
+                send: word(written.proxy_protocol.send).unwrap_or(proxy.send),
+            },
+            limits,
+        })
+    }
+
+    fn bind(
+        &mut self,
+        name: &str,
+        written: Option<Spanned<Parsed<Address>>>,
+        header: &Range<usize>,
+    ) -> Option<Address> {
+        let Some(written) = written else {
+            let message = format!("listener `{name}` has no `bind`");
+            self.absent(Some(header.clone()), message);
+            return None;
+        };
+        let span = written.span();
+        let bind = written.into_inner().0;
+        self.take(&bind, Some(span), format!("listener `{name}`"));
+        Some(bind)
+    }
+
+    fn backend(
+        &mut self,
+        name: &str,
+        written: Option<Spanned<Parsed<Address>>>,
+        header: &Range<usize>,
+    ) -> Option<Address> {
+        let Some(written) = written else {
+            let message = format!("listener `{name}` has no `backend`");
+            self.absent(Some(header.clone()), message);
+            return None;
+        };
+        if written.get_ref().0.port() == Some(0) {
+            self.wrong(written.span(), "a backend cannot have port 0");
+        }
+        Some(written.into_inner().0)
+    }
+
+    /// Returns the identities a listener names, or all of them.
+    fn chosen(
+        &mut self,
+        written: Option<Spanned<Vec<Spanned<String>>>>,
+        known: &[&str],
+    ) -> Vec<String> {
+        let Some(written) = written else {
+            return known.iter().map(|&name| name.to_owned()).collect();
+        };
+        if written.get_ref().is_empty() {
+            self.wrong(
+                written.span(),
+                "no identity is named; leave the key out to use all",
+            );
+        }
+        let mut chosen: Vec<String> = Vec::new();
+        for name in written.into_inner() {
+            let span = name.span();
+            let name = name.into_inner();
+            if chosen.contains(&name) {
+                self.wrong(span, format!("identity `{name}` is named twice"));
+            } else if !known.contains(&name.as_str()) {
+                self.absent(Some(span), unknown_identity(&name, known));
+            }
+            chosen.push(name);
+        }
+        chosen
+    }
+
+    fn client_auth(
+        &mut self,
+        written: &Spanned<Table<file::ClientAuth>>,
+        tls: &file::Tls,
+    ) -> ClientAuth {
+        let span = written.span();
+        let auth = written.get_ref();
+        let mode = word(auth.mode);
+        match mode {
+            None if auth.ca.is_some() || auth.crl.is_some() => {
+                let message = "`client_auth` has no `mode`, so nothing would be checked; \
+                    write optional, required or off";
+                self.absent(Some(span), message);
+            }
+            Some(ClientAuthMode::Optional | ClientAuthMode::Required) if auth.ca.is_none() => {
+                let message = "`client_auth` has no `ca` to check certificates with";
+                self.absent(Some(span), message);
+            }
+            _ => {}
+        }
+        let plaintext = tls
+            .mode
+            .as_ref()
+            .filter(|mode| mode.get_ref().0 == TlsMode::Preferred);
+        if let (Some(ClientAuthMode::Required), Some(mode)) = (mode, plaintext) {
+            let message = "`preferred` lets plaintext in, which carries no certificate, but \
+                `client_auth` is required";
+            self.wrong(mode.span(), message);
+        }
+        ClientAuth {
+            mode: mode.unwrap_or(ClientAuth::default().mode),
+            ca: auth.ca.as_ref().map(|ca| self.path(ca)),
+            crl: auth.crl.as_ref().map(|crl| self.path(crl)),
+        }
+    }
+
+    fn backend_tls(
+        &mut self,
+        written: &Spanned<Table<file::BackendTls>>,
+        backend: Option<&Address>,
+    ) -> BackendTls {
+        let tls = written.get_ref();
+        let mode = word(tls.mode).unwrap_or(BackendTls::default().mode);
+        match mode {
+            BackendTlsMode::Off => self.unused_without_tls(tls),
+            BackendTlsMode::Require => self.unchecked_ca(tls.ca.as_ref()),
+            BackendTlsMode::VerifyFull
+                if matches!(backend, Some(Address::Unix(_))) && tls.server_name.is_none() =>
+            {
+                let message = "`verify-full` needs a `server_name` here: the backend is a Unix \
+                    socket and has no name to check";
+                self.absent(Some(written.span()), message);
+            }
+            BackendTlsMode::VerifyCa | BackendTlsMode::VerifyFull => {}
+        }
+        match (&tls.cert, &tls.key) {
+            (Some(cert), None) => self.absent(Some(cert.span()), "this `cert` has no `key`"),
+            (None, Some(key)) => self.absent(Some(key.span()), "this `key` has no `cert`"),
+            _ => {}
+        }
+        let path = |text: Option<&Spanned<Parsed<Text>>>| -> Option<PathBuf> {
+            text.map(|text| self.path(text.get_ref()))
+        };
+        BackendTls {
+            mode,
+            ca: path(tls.ca.as_ref()),
+            cert: path(tls.cert.as_ref()),
+            key: path(tls.key.as_ref()),
+            server_name: tls
+                .server_name
+                .as_ref()
+                .map(|name| name.get_ref().0.0.clone()),
+        }
+    }
+
+    fn unused_without_tls(&mut self, tls: &file::BackendTls) {
+        let given = [
+            ("ca", tls.ca.as_ref().map(Spanned::span)),
+            ("cert", tls.cert.as_ref().map(Spanned::span)),
+            ("key", tls.key.as_ref().map(Spanned::span)),
+            ("server_name", tls.server_name.as_ref().map(Spanned::span)),
+        ];
+        for (key, span) in given {
+            let message = format!("`{key}` has no use while `backend_tls` is off; give its `mode`");
+            if let Some(span) = span {
+                self.absent(Some(span), message);
+            }
+        }
+    }
+
+    /// An operator who names an authority believes that it is asked.
+    fn unchecked_ca(&mut self, ca: Option<&Spanned<Parsed<Text>>>) {
+        let message = "`require` does not check the backend's certificate against this; \
+            use verify-ca or verify-full";
+        if let Some(ca) = ca {
+            self.wrong(ca.span(), message);
+        }
+    }
+
+    fn limits(&mut self, written: &file::Limits) -> Limits {
+        let default = Limits::default();
+        let (handshake, connect) = (&written.handshake_timeout, &written.connect_timeout);
+        Limits {
+            max_connections: self.max_connections(written.max_connections.as_ref()),
+            handshake_timeout: self.deadline(
+                handshake.as_ref(),
+                default.handshake_timeout,
+                SHORTEST,
+            ),
+            connect_timeout: self.deadline(connect.as_ref(), default.connect_timeout, SHORTEST),
+            idle_timeout: written
+                .idle_timeout
+                .as_ref()
+                .map_or(Duration::ZERO, |idle| idle.0.0),
+        }
+    }
+
+    fn max_connections(&mut self, written: Option<&Spanned<i64>>) -> u32 {
+        let default = Limits::default().max_connections;
+        let Some(written) = written else {
+            return default;
+        };
+        let number = u32::try_from(*written.get_ref())
+            .ok()
+            .filter(|&number| number > 0);
+        if number.is_none() {
+            let message = format!("`max_connections` is a number from 1 to {}", u32::MAX);
+            self.wrong(written.span(), message);
+        }
+        number.unwrap_or(default)
+    }
+}
+
+fn unknown_identity(name: &str, known: &[&str]) -> String {
+    match nearest(name, known) {
+        Some(meant) => format!("there is no identity `{name}`; did you mean `{meant}`?"),
+        None => format!(
+            "there is no identity `{name}`; there is `{}`",
+            known.join("`, `")
+        ),
+    }
+}

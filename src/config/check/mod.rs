@@ -1,0 +1,361 @@
+//! From what the file says to what the engine may rely on.
+//!
+//! Nothing stops at the first problem: each is noted, something harmless takes the value's place,
+//! and the rest is checked too. A configuration comes out only if nothing was noted.
+
+mod listener;
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use toml::Spanned;
+
+use super::{
+    Address, Config, DEFAULT_NAME, ExitHook, IdentityFiles, Log, LogFormat, LogLevel, Problem,
+    Source, WORKERS_MAX,
+    address::UNIX_PATH_MAX,
+    file::{self, File, Parsed, Table, Word},
+    value::{Name, Text, Time},
+};
+
+/// The shortest deadline that can be meant; shorter ones would fail whatever they are set for.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// A worker under load may well be silent for less than this.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// Returns the configuration that `file` and the rest of `source` describe, or all `problems`.
+pub(super) fn check(
+    file: File,
+    problems: Vec<Problem>,
+    source: &Source,
+) -> Result<Config, Vec<Problem>> {
+    let mut check = Check {
+        base: source
+            .file()
+            .and_then(Path::parent)
+            .unwrap_or(Path::new("/")),
+        whole: problems.is_empty(),
+        problems,
+        taken: HashMap::new(),
+    };
+    let config = check.config(file, source);
+    match config {
+        Some(config) if check.problems.is_empty() => Ok(config),
+        _ => Err(check.problems),
+    }
+}
+
+/// What is known while a file is checked.
+struct Check<'a> {
+    /// What relative paths in the file are relative to.
+    base: &'a Path,
+    /// Whether the file was read as it stands, with nothing cut out of it.
+    whole: bool,
+    problems: Vec<Problem>,
+    /// The addresses that something listens at already, and what.
+    taken: HashMap<Address, String>,
+}
+
+/// The directory and the two files that the daemon is found by.
+struct Places {
+    state_dir: PathBuf,
+    control_socket: PathBuf,
+    pid_file: PathBuf,
+}
+
+impl Check<'_> {
+    fn config(&mut self, file: File, source: &Source) -> Option<Config> {
+        let places = self.places(&file, source);
+        let metrics = file
+            .metrics
+            .as_ref()
+            .and_then(|metrics| self.metrics(metrics));
+        let state_dir = places
+            .as_ref()
+            .map_or(Path::new("/"), |places| &places.state_dir);
+        let identities = self.identities(file.identity, state_dir);
+        let names: Vec<&str> = identities.iter().map(|files| files.name.as_str()).collect();
+        let listeners = match &source.overrides().listener {
+            Some(listener) => vec![listener.clone()],
+            None => self.listeners(file.listener, &names),
+        };
+        let workers = self.workers(file.workers, source);
+        let on_exit_failure = file.on_exit_failure.map(|hook| self.hook(hook));
+        let heartbeat_timeout = self.deadline(
+            file.heartbeat_timeout.as_ref(),
+            Duration::from_secs(5),
+            SHORTEST_HEARTBEAT,
+        );
+        let places = places?;
+        Some(Config {
+            source: source.file().map(Path::to_owned),
+            workers,
+            user: owned(file.user),
+            state_dir: places.state_dir,
+            control_socket: places.control_socket,
+            control_group: owned(file.control_group),
+            pid_file: places.pid_file,
+            drain_timeout: file
+                .drain_timeout
+                .map_or(Duration::from_secs(30), |drain| drain.0.0),
+            heartbeat_timeout,
+            watch: file.watch.unwrap_or(true),
+            log: self.log(file.log, source),
+            metrics,
+            on_exit_failure: on_exit_failure.flatten(),
+            identities,
+            listeners,
+        })
+    }
+
+    /// Notes a problem with what stands at `span`.
+    fn wrong(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.problems.push(Problem {
+            message: message.into(),
+            span: Some(span),
+        });
+    }
+
+    /// Notes that something is not there.
+    ///
+    /// It may be there under a misspelt key; then it is enough to complain about that.
+    fn absent(&mut self, span: Option<Range<usize>>, message: impl Into<String>) {
+        if self.whole {
+            self.problems.push(Problem {
+                message: message.into(),
+                span,
+            });
+        }
+    }
+
+    /// Returns the absolute path that `text` means in this file.
+    fn path(&self, text: &Parsed<Text>) -> PathBuf {
+        // Collecting the components drops `.` and doubled slashes.
+        self.base.join(&text.0.0).components().collect()
+    }
+
+    /// Returns the deadline, which may not be shorter than `shortest`.
+    fn deadline(
+        &mut self,
+        value: Option<&Spanned<Parsed<Time>>>,
+        default: Duration,
+        shortest: Duration,
+    ) -> Duration {
+        let Some(value) = value else { return default };
+        let deadline = value.get_ref().0.0;
+        if deadline < shortest {
+            let least = shortest.as_millis();
+            self.wrong(value.span(), format!("this is shorter than {least}ms"));
+        }
+        deadline
+    }
+
+    /// Notes that `bind` is for `what`, or that it is taken.
+    fn take(&mut self, bind: &Address, span: Option<Range<usize>>, what: String) {
+        // The system gives each port 0 a port of its own.
+        if bind.port() == Some(0) {
+            return;
+        }
+        let bind = bind.canonical();
+        match (self.taken.get(&bind), span) {
+            (Some(holder), Some(span)) => {
+                let message = format!("`{bind}` is taken already by {holder}");
+                self.wrong(span, message);
+            }
+            _ => _ = self.taken.insert(bind, what),
+        }
+    }
+
+    fn places(&mut self, file: &File, source: &Source) -> Option<Places> {
+        let (overrides, environment) = (source.overrides(), source.environment());
+        let state_dir = overrides
+            .state_dir
+            .clone()
+            .or_else(|| Some(self.path(file.state_dir.as_ref()?)))
+            .or_else(|| environment.default_state_dir());
+        let Some(state_dir) = state_dir else {
+            let message = "there is no place for the state directory, because neither \
+                XDG_STATE_HOME nor HOME is set; give --state-dir or `state_dir`";
+            self.absent(None, message);
+            return None;
+        };
+        let pid_file = overrides
+            .pid_file
+            .clone()
+            .or_else(|| Some(self.path(file.pid_file.as_ref()?)))
+            .unwrap_or_else(|| environment.default_pid_file(&state_dir));
+        let control_socket = self.control_socket(file, source, &state_dir);
+        Some(Places {
+            state_dir,
+            control_socket,
+            pid_file,
+        })
+    }
+
+    fn control_socket(&mut self, file: &File, source: &Source, state_dir: &Path) -> PathBuf {
+        let written = file.control_socket.as_ref();
+        let (path, span) = match (&source.overrides().control_socket, written) {
+            (Some(path), _) => (path.clone(), None),
+            (None, Some(written)) => (self.path(written.get_ref()), Some(written.span())),
+            (None, None) => (source.environment().default_control_socket(state_dir), None),
+        };
+        if path.as_os_str().len() > UNIX_PATH_MAX {
+            self.problems.push(Problem {
+                message: format!(
+                    "the control socket's path {} is longer than {UNIX_PATH_MAX} bytes",
+                    path.display()
+                ),
+                span,
+            });
+        }
+        let address = Address::Unix(path.clone());
+        self.take(&address, None, "the control socket".to_owned());
+        path
+    }
+
+    fn workers(&mut self, written: Option<Spanned<i64>>, source: &Source) -> usize {
+        let default = source.environment().default_workers();
+        let from_file = written.map(|written| {
+            let number = usize::try_from(*written.get_ref()).unwrap_or(0);
+            if !(1..=WORKERS_MAX).contains(&number) {
+                let message = format!("`workers` is a number from 1 to {WORKERS_MAX}");
+                self.wrong(written.span(), message);
+            }
+            number
+        });
+        source.overrides().workers.or(from_file).unwrap_or(default)
+    }
+
+    fn log(&self, log: Table<file::Log>, source: &Source) -> Log {
+        let (log, overrides) = (log.0, source.overrides());
+        Log {
+            level: overrides
+                .log_level
+                .or(word(log.level))
+                .unwrap_or(LogLevel::Info),
+            format: overrides
+                .log_format
+                .or(word(log.format))
+                .unwrap_or(LogFormat::Text),
+            file: log.file.map(|file| self.path(&file)),
+        }
+    }
+
+    fn metrics(&mut self, metrics: &Spanned<Table<file::Metrics>>) -> Option<SocketAddr> {
+        let Some(bind) = &metrics.get_ref().bind else {
+            self.absent(Some(metrics.span()), "`metrics` has no `bind`");
+            return None;
+        };
+        let address = bind.get_ref().0;
+        let taken = Address::Tcp {
+            host: address.ip().to_string(),
+            port: address.port(),
+        };
+        self.take(&taken, Some(bind.span()), "the metrics page".to_owned());
+        Some(address)
+    }
+
+    fn hook(&mut self, hook: Spanned<Table<file::ExitHook>>) -> Option<ExitHook> {
+        let span = hook.span();
+        let hook = hook.into_inner().0;
+        let timeout = self.deadline(hook.timeout.as_ref(), Duration::from_secs(10), SHORTEST);
+        let Some(command) = hook.command else {
+            self.absent(Some(span), "`on_exit_failure` has no `command`");
+            return None;
+        };
+        match command.get_ref().first() {
+            None => self.wrong(command.span(), "this command is empty"),
+            Some(program) if !Path::new(program).is_absolute() => {
+                let message = format!("the program `{program}` needs its absolute path");
+                self.wrong(command.span(), message);
+            }
+            Some(_) => {}
+        }
+        if command.get_ref().iter().any(|word| word.contains('\0')) {
+            self.wrong(command.span(), "this command holds a zero byte");
+        }
+        Some(ExitHook {
+            command: command.into_inner(),
+            timeout,
+        })
+    }
+
+    fn identities(
+        &mut self,
+        written: Vec<Spanned<Table<file::Identity>>>,
+        state_dir: &Path,
+    ) -> Vec<IdentityFiles> {
+        if written.is_empty() {
+            let folder = state_dir.join("tls");
+            return vec![IdentityFiles {
+                name: DEFAULT_NAME.to_owned(),
+                cert: folder.join("server.pem"),
+                key: folder.join("server-key.pem"),
+                created: true,
+            }];
+        }
+        let mut names = HashSet::new();
+        let numbered = (1..).zip(written);
+        numbered
+            .map(|(number, identity)| self.identity(number, &identity, &mut names))
+            .collect()
+    }
+
+    fn identity(
+        &mut self,
+        number: usize,
+        identity: &Spanned<Table<file::Identity>>,
+        names: &mut HashSet<String>,
+    ) -> IdentityFiles {
+        let (span, written) = (identity.span(), identity.get_ref());
+        let name = self.name("identity", number, written.name.as_ref(), &span, names);
+        let mut file = |key: &str, value: Option<&Parsed<Text>>| {
+            if value.is_none() {
+                let message = format!("identity `{name}` has no `{key}`");
+                self.absent(Some(span.clone()), message);
+            }
+            value.map_or_else(PathBuf::new, |value| self.path(value))
+        };
+        IdentityFiles {
+            cert: file("cert", written.cert.as_ref()),
+            key: file("key", written.key.as_ref()),
+            name,
+            created: false,
+        }
+    }
+
+    /// Returns the name of the `number`th thing of a `kind`, and notes if another has it.
+    fn name(
+        &mut self,
+        kind: &str,
+        number: usize,
+        written: Option<&Spanned<Parsed<Name>>>,
+        header: &Range<usize>,
+        names: &mut HashSet<String>,
+    ) -> String {
+        let name = match written {
+            Some(name) => name.get_ref().0.0.clone(),
+            None if number == 1 => DEFAULT_NAME.to_owned(),
+            None => format!("{kind}-{number}"),
+        };
+        if !names.insert(name.clone()) {
+            let span = written.map_or_else(|| header.clone(), Spanned::span);
+            self.wrong(span, format!("another {kind} is named `{name}`"));
+        }
+        name
+    }
+}
+
+fn owned(text: Option<Parsed<Text>>) -> Option<String> {
+    text.map(|text| text.0.0)
+}
+
+fn word<T>(word: Option<Word<T>>) -> Option<T> {
+    word.map(|word| word.0)
+}

@@ -1,0 +1,200 @@
+//! One listener: an address that clients connect to and what happens to them there.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::Address;
+use crate::protocol::Protocol;
+
+/// An address that clients connect to, and what happens to them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// The unique name that status, metrics and logs use.
+    pub name: String,
+    /// Where it listens.
+    pub bind: Address,
+    /// What is spoken before and inside TLS.
+    pub protocol: Protocol,
+    /// The server behind it.
+    pub backend: Address,
+    /// The names of the identities it presents; the first is the fallback. Never empty.
+    pub identities: Vec<String>,
+    /// What it asks of a client's TLS.
+    pub tls: TlsPolicy,
+    /// What it asks of a client's certificate.
+    pub client_auth: ClientAuth,
+    /// What the connection to the backend looks like.
+    pub backend_tls: BackendTls,
+    /// PROXY protocol headers towards clients and backends.
+    pub proxy_protocol: ProxyProtocol,
+    /// Bounds and deadlines.
+    pub limits: Limits,
+}
+
+/// What a listener asks of a client's TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsPolicy {
+    /// Whether a client may stay in plaintext.
+    pub mode: TlsMode,
+    /// The oldest TLS version it accepts.
+    pub min_version: TlsVersion,
+}
+
+/// Whether a client may stay in plaintext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// It may: TLS is offered, and plaintext is passed on.
+    Preferred,
+    /// It may not.
+    Required,
+}
+
+/// A TLS protocol version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// TLS 1.2, RFC 5246.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3, RFC 8446.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// What a listener asks of a client's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientAuth {
+    /// Whether a certificate is asked for.
+    pub mode: ClientAuthMode,
+    /// The PEM file with the authorities that may have issued it; set unless `mode` is off.
+    pub ca: Option<PathBuf>,
+    /// The PEM file with revocation lists.
+    pub crl: Option<PathBuf>,
+}
+
+/// Whether a client's certificate is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuthMode {
+    /// None is asked for.
+    Off,
+    /// One is asked for, and checked if it comes.
+    Optional,
+    /// No session without one.
+    Required,
+}
+
+/// What the connection to the backend looks like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendTls {
+    /// Whether there is TLS, and what is checked.
+    pub mode: BackendTlsMode,
+    /// The PEM file with the authorities trusted there; `None` trusts the system's.
+    pub ca: Option<PathBuf>,
+    /// The PEM file with the certificate to show to the backend, with `key`.
+    pub cert: Option<PathBuf>,
+    /// The PEM file with its private key.
+    pub key: Option<PathBuf>,
+    /// The name its certificate must hold; `None` takes the host of the backend's address.
+    pub server_name: Option<String>,
+}
+
+/// Whether the connection to the backend uses TLS, and what is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendTlsMode {
+    /// Plaintext.
+    Off,
+    /// TLS with whatever certificate the backend shows.
+    Require,
+    /// TLS with a certificate from a trusted authority.
+    VerifyCa,
+    /// The same, and it must hold the backend's name.
+    VerifyFull,
+}
+
+/// PROXY protocol headers towards clients and backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyProtocol {
+    /// Whether clients must begin with one.
+    pub accept: bool,
+    /// What backends are sent.
+    pub send: ProxyHeaderVersion,
+}
+
+/// The PROXY protocol header a backend is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyHeaderVersion {
+    /// None.
+    Off,
+    /// The text form.
+    V1,
+    /// The binary form.
+    V2,
+}
+
+/// Bounds and deadlines of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Sessions open at one time, over all workers.
+    pub max_connections: u32,
+    /// From accept until TLS is up and the protocol's opening is over.
+    pub handshake_timeout: Duration,
+    /// For the connection to the backend.
+    pub connect_timeout: Duration,
+    /// For a session in which no byte moves; zero is for ever.
+    pub idle_timeout: Duration,
+}
+
+impl Default for TlsPolicy {
+    fn default() -> Self {
+        Self {
+            mode: TlsMode::Required,
+            min_version: TlsVersion::V1_2,
+        }
+    }
+}
+
+impl Default for ClientAuth {
+    fn default() -> Self {
+        Self {
+            mode: ClientAuthMode::Off,
+            ca: None,
+            crl: None,
+        }
+    }
+}
+
+impl Default for BackendTls {
+    fn default() -> Self {
+        Self {
+            mode: BackendTlsMode::Off,
+            ca: None,
+            cert: None,
+            key: None,
+            server_name: None,
+        }
+    }
+}
+
+impl Default for ProxyProtocol {
+    fn default() -> Self {
+        Self {
+            accept: false,
+            send: ProxyHeaderVersion::Off,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            handshake_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::ZERO,
+        }
+    }
+}

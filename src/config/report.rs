@@ -1,0 +1,172 @@
+//! Problems with a configuration, drawn under the lines they are about.
+
+use std::{fmt, io, ops::Range, path::PathBuf};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+/// After so many problems the rest is only counted.
+pub(super) const SHOWN_MAX: usize = 50;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be opened or read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path leads to something that is read differently from a file.
+    #[error("cannot read the configuration file {}: it is {what}, not a regular file", path.display())]
+    NotAFile {
+        /// What was taken for a file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file is too large to have been written for this.
+    #[error("the configuration file {} is larger than {} KiB", path.display(), limit / 1024)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes that are read.
+        limit: u64,
+    },
+    /// The file holds bytes that are no text.
+    #[error("the configuration file {} is not UTF-8 text: see line {line}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The line of the first byte that is no text, from 1.
+        line: usize,
+    },
+    /// A path on the command line or of the configuration file cannot be shown as text.
+    #[error("the path {} is not UTF-8 text", path.display())]
+    PathNotText {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A relative path was given where nothing says what it is relative to.
+    #[error("cannot resolve {}: the current directory is unknown; give an absolute path", path.display())]
+    NoCurrentDirectory {
+        /// The relative path.
+        path: PathBuf,
+    },
+    /// What was read is not a configuration.
+    #[error(transparent)]
+    Invalid(#[from] Report),
+}
+
+impl ConfigError {
+    /// Returns the text for a terminal, with colour codes if `colour` says so.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        match self {
+            Self::Invalid(report) => report.render(colour),
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong and what to do.
+    pub message: String,
+    /// The bytes of the file it is about; `None` for what is not in the file.
+    pub span: Option<Range<usize>>,
+}
+
+/// All that is wrong with a configuration, never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The file, if there is one.
+    path: Option<PathBuf>,
+    text: String,
+    problems: Vec<Problem>,
+}
+
+impl std::error::Error for Report {}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl Report {
+    /// Gathers `problems` of the file at `path` with this `text`, in the order of its lines.
+    pub(super) fn new(path: Option<PathBuf>, text: String, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
+        Self {
+            path,
+            text,
+            problems,
+        }
+    }
+
+    /// Returns the problems in the order of the file's lines.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Returns the text for a terminal, with colour codes if `colour` says so.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let shown = self.problems.iter().take(SHOWN_MAX);
+        let mut drawn: Vec<String> = shown.map(|problem| self.draw(&renderer, problem)).collect();
+        if self.problems.len() > SHOWN_MAX {
+            drawn.push(format!("and {} more", self.problems.len() - SHOWN_MAX));
+        }
+        drawn.join("\n\n")
+    }
+
+    fn draw(&self, renderer: &Renderer, problem: &Problem) -> String {
+        let title = Level::ERROR.primary_title(problem.message.as_str());
+        let path = self.path.as_ref().map(|path| path.display().to_string());
+        let Some(span) = &problem.span else {
+            let origin = path.map(Origin::path);
+            return renderer.render(&[Group::with_title(title).elements(origin)]);
+        };
+        let line = self.line(span);
+        let marked = AnnotationKind::Primary.span(line.marked);
+        let snippet = Snippet::source(line.text)
+            .line_start(line.number)
+            .path(path)
+            .annotation(marked);
+        renderer.render(&[title.element(snippet)])
+    }
+
+    /// Returns the line that `span` begins in.
+    ///
+    /// Later lines are left away: a caret under a line says more than a frame around a table. And
+    /// the renderer, given the whole file, would go through all of it for each problem.
+    fn line(&self, span: &Range<usize>) -> Line<'_> {
+        let (before, after) = self
+            .text
+            .split_at_checked(span.start)
+            .unwrap_or((&self.text, ""));
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let end = before.len() + after.find(['\r', '\n']).unwrap_or(after.len());
+        Line {
+            number: 1 + before.matches('\n').count(),
+            text: &self.text[start..end],
+            marked: before.len() - start..span.end.clamp(before.len(), end) - start,
+        }
+    }
+}
+
+/// A line of the file with the part of it that something is wrong with.
+struct Line<'a> {
+    number: usize,
+    text: &'a str,
+    marked: Range<usize>,
+}

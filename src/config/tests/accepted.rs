@@ -1,0 +1,159 @@
+//! What a good file means.
+
+use std::{path::Path, time::Duration};
+
+use super::GOOD;
+use crate::{
+    config::{
+        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, IdentityFiles, Limits,
+        Listener, Log, LogFormat, LogLevel, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
+        fixture::parse,
+    },
+    protocol::Protocol,
+};
+
+#[test]
+fn defaults_are_those_of_the_manual() {
+    let config = parse(GOOD).unwrap();
+    assert_eq!(
+        config,
+        Config {
+            source: Some("/etc/proxyd/proxyd.toml".into()),
+            workers: 4,
+            user: None,
+            state_dir: "/home/op/.local/state/proxyd".into(),
+            control_socket: "/home/op/.local/state/proxyd/proxyd.sock".into(),
+            control_group: None,
+            pid_file: "/home/op/.local/state/proxyd/proxyd.pid".into(),
+            drain_timeout: Duration::from_secs(30),
+            heartbeat_timeout: Duration::from_secs(5),
+            watch: true,
+            log: Log {
+                level: LogLevel::Info,
+                format: LogFormat::Text,
+                file: None,
+            },
+            metrics: None,
+            on_exit_failure: None,
+            identities: vec![IdentityFiles {
+                name: "default".to_owned(),
+                cert: "/home/op/.local/state/proxyd/tls/server.pem".into(),
+                key: "/home/op/.local/state/proxyd/tls/server-key.pem".into(),
+                created: true,
+            }],
+            listeners: vec![Listener {
+                name: "default".to_owned(),
+                bind: "[::]:1".parse().unwrap(),
+                protocol: Protocol::Tcp,
+                backend: "db:2".parse().unwrap(),
+                identities: vec!["default".to_owned()],
+                tls: TlsPolicy {
+                    mode: TlsMode::Required,
+                    min_version: TlsVersion::V1_2,
+                },
+                client_auth: ClientAuth::default(),
+                backend_tls: BackendTls::default(),
+                proxy_protocol: ProxyProtocol::default(),
+                limits: Limits {
+                    max_connections: 10_000,
+                    handshake_timeout: Duration::from_secs(10),
+                    connect_timeout: Duration::from_secs(5),
+                    idle_timeout: Duration::ZERO,
+                },
+            }],
+        }
+    );
+}
+
+/// Every key there is, each with a value that is not its default.
+pub(super) const EVERY_KEY: &str = r#"
+workers = 2
+user = "proxyd"
+state_dir = "/var/lib/proxyd"
+control_socket = "/run/proxyd/proxyd.sock"
+control_group = "proxyadmin"
+pid_file = "/run/proxyd/proxyd.pid"
+drain_timeout = "30s"
+heartbeat_timeout = "7s"
+watch = true
+log = { level = "info", format = "text", file = "/var/log/proxyd.log" }
+metrics = { bind = "127.0.0.1:9104" }
+on_exit_failure = { command = ["/usr/local/sbin/page", "--now"], timeout = "10s" }
+
+[[identity]]
+name = "default"
+cert = "/etc/proxyd/tls/server.pem"
+key  = "tls/server.key"
+
+[[listener]]
+name = "orders"
+bind = "0.0.0.0:3307"
+protocol = "mysql"
+backend = "127.0.0.1:3306"
+identities = ["default"]
+tls = { mode = "required", min_version = "1.2" }
+client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl" }
+backend_tls = { mode = "verify-full", ca = "db-ca.pem", cert = "c.pem", key = "c.key", server_name = "db1" }
+proxy_protocol = { accept = false, send = "off" }
+limits = { max_connections = 10000, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s" }
+"#;
+
+#[test]
+fn every_key_reaches_the_configuration() {
+    let config = parse(EVERY_KEY).unwrap();
+    assert_eq!(config.workers, 2);
+    assert_eq!(config.user.as_deref(), Some("proxyd"));
+    assert_eq!(config.control_group.as_deref(), Some("proxyadmin"));
+    assert_eq!(config.heartbeat_timeout, Duration::from_secs(7));
+    assert_eq!(
+        config.log.file.as_deref(),
+        Some(Path::new("/var/log/proxyd.log"))
+    );
+    assert_eq!(config.metrics, Some(([127, 0, 0, 1], 9104).into()));
+    let hook = config.on_exit_failure.unwrap();
+    assert_eq!(hook.command, ["/usr/local/sbin/page", "--now"]);
+    let [identity] = &config.identities[..] else {
+        panic!()
+    };
+    assert!(!identity.created);
+    let [listener] = &config.listeners[..] else {
+        panic!()
+    };
+    assert_eq!(listener.name, "orders");
+    assert_eq!(listener.protocol, Protocol::Mysql);
+    assert_eq!(listener.client_auth.mode, ClientAuthMode::Required);
+    assert_eq!(listener.backend_tls.mode, BackendTlsMode::VerifyFull);
+    assert_eq!(listener.backend_tls.server_name.as_deref(), Some("db1"));
+}
+
+#[test]
+fn relative_paths_are_beside_the_file() {
+    let config = parse(EVERY_KEY).unwrap();
+    let auth = &config.listeners[0].client_auth;
+    assert_eq!(
+        config.identities[0].key,
+        Path::new("/etc/proxyd/tls/server.key")
+    );
+    assert_eq!(
+        auth.ca.as_deref(),
+        Some(Path::new("/etc/proxyd/clients.pem"))
+    );
+    assert_eq!(
+        auth.crl.as_deref(),
+        Some(Path::new("/etc/proxyd/clients.crl"))
+    );
+}
+
+#[test]
+fn an_unnamed_second_listener_is_numbered() {
+    let config = parse(&GOOD.repeat(2).replace("[::]:1", "[::]:0")).unwrap();
+    let names: Vec<&str> = config.listeners.iter().map(|one| &*one.name).collect();
+    assert_eq!(names, ["default", "listener-2"]);
+}
+
+#[test]
+fn a_listener_presents_all_identities_unless_told() {
+    let two = "[[identity]]\ncert = \"a\"\nkey = \"b\"\n".repeat(2);
+    let config = parse(&(two + GOOD)).unwrap();
+    assert_eq!(config.listeners[0].identities, ["default", "identity-2"]);
+}

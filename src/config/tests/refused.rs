@@ -1,0 +1,404 @@
+//! What is refused, and in which words.
+
+use proptest::prelude::*;
+
+use super::{GOOD, accepted::EVERY_KEY, complaint};
+use crate::config::{ConfigError, fixture::parse};
+
+/// Checks that `text` has exactly one problem, on this `line`, whose message has this `fragment`.
+#[track_caller]
+fn one_problem(text: &str, line: usize, fragment: &str) {
+    let complaint = complaint(text);
+    let place = format!("--> /etc/proxyd/proxyd.toml:{line}:");
+    assert_eq!(
+        complaint.matches("error: ").count(),
+        1,
+        "{text}\n{complaint}"
+    );
+    assert!(complaint.contains(fragment), "{fragment}\n{complaint}");
+    assert!(complaint.contains(&place), "{place}\n{complaint}");
+}
+
+#[test]
+fn a_misspelt_key_is_drawn_with_the_key_that_was_meant() {
+    let text = "[[listener]]\nbind = \"[::]:3307\"\nbakend = \"db:3306\"\n";
+    assert_eq!(
+        complaint(text),
+        "error: unknown key `bakend`; did you mean `backend`?\n \
+         --> /etc/proxyd/proxyd.toml:3:1\n  \
+         |\n\
+         3 | bakend = \"db:3306\"\n  \
+         | ^^^^^^"
+    );
+}
+
+#[test]
+fn colour_comes_only_when_asked_for() {
+    let error = parse("worker = 1").unwrap_err();
+    assert!(!error.render(false).contains('\x1b'));
+    assert!(error.render(true).contains('\x1b'));
+}
+
+#[test]
+fn every_mistake_of_the_top_level_is_found() {
+    for (line, fragment) in [
+        (
+            "worker = 2",
+            "unknown key `worker`; did you mean `workers`?",
+        ),
+        (
+            "colour = 2",
+            "unknown key `colour`; known here: workers, user, ",
+        ),
+        ("workers = 0", "`workers` is a number from 1 to 256"),
+        ("workers = 257", "`workers` is a number from 1 to 256"),
+        ("workers = \"two\"", "expected an integer"),
+        ("user = \"\"", "this is empty"),
+        ("control_group = \"\"", "this is empty"),
+        ("state_dir = \"\"", "this is empty"),
+        ("state_dir = \"/a\\u0000b\"", "this holds a zero byte"),
+        ("pid_file = 5", "expected a string"),
+        (
+            "drain_timeout = \"soon\"",
+            "`soon` is not a duration: write for instance 30s",
+        ),
+        ("drain_timeout = 30", "expected a string"),
+        ("drain_timeout = \"-3s\"", "`-3s` is a negative duration"),
+        (
+            "drain_timeout = \"9000h\"",
+            "`9000h` is longer than 30 days",
+        ),
+        ("heartbeat_timeout = \"1ms\"", "this is shorter than 100ms"),
+        ("watch = \"yes\"", "expected a boolean"),
+        (
+            "log = { level = \"wran\" }",
+            "unknown value `wran`; did you mean `warn`?",
+        ),
+        (
+            "log = { level = { info = {} } }",
+            "invalid type: map, expected a string",
+        ),
+        (
+            "log = { format = \"xml\" }",
+            "unknown value `xml`; known here: text, json",
+        ),
+        (
+            "log = { levle = \"info\" }",
+            "unknown key `levle`; did you mean `level`?",
+        ),
+        (
+            "log = [\"info\"]",
+            "invalid type: sequence, expected a table",
+        ),
+        ("metrics = {}", "`metrics` has no `bind`"),
+        (
+            "metrics = { bind = \"localhost:1\" }",
+            "invalid socket address",
+        ),
+        (
+            "metrics = { bind = \"[::]:1\" }",
+            "`[::]:1` is taken already by the metrics page",
+        ),
+        ("on_exit_failure = {}", "`on_exit_failure` has no `command`"),
+        (
+            "on_exit_failure = { command = [] }",
+            "this command is empty",
+        ),
+        (
+            "on_exit_failure = { command = [\"page\"] }",
+            "`page` needs its absolute path",
+        ),
+        (
+            "on_exit_failure = { command = [\"/a\", 5] }",
+            "expected a string",
+        ),
+        (
+            "on_exit_failure = { command = [\"/a\", \"\\u0000\"] }",
+            "holds a zero byte",
+        ),
+        (
+            "on_exit_failure = { command = [\"/a\"], timeout = \"0s\" }",
+            "shorter than 10ms",
+        ),
+        ("identity = 5", "expected an array"),
+    ] {
+        // The address that metrics takes is complained about where the listener wants it.
+        let place = if line.contains("[::]:1") { 3 } else { 1 };
+        one_problem(&format!("{line}\n{GOOD}"), place, fragment);
+    }
+}
+
+#[test]
+fn every_mistake_of_a_listener_is_found() {
+    for (line, fragment) in [
+        ("name = \"a b\"", "`a b` is not a name"),
+        (
+            "protocol = \"mysqll\"",
+            "unknown value `mysqll`; did you mean `mysql`?",
+        ),
+        ("identities = []", "no identity is named"),
+        (
+            "identities = [\"defualt\"]",
+            "no identity `defualt`; did you mean `default`?",
+        ),
+        (
+            "identities = [\"x\"]",
+            "there is no identity `x`; there is `default`",
+        ),
+        (
+            "identities = [\"default\", \"default\"]",
+            "identity `default` is named twice",
+        ),
+        (
+            "tls = { mode = \"off\" }",
+            "unknown value `off`; known here: preferred, required",
+        ),
+        ("tls.min_version = \"1.1\"", "unknown value `1.1`"),
+        (
+            "tls.min_version = 1.2",
+            "floating point `1.2`, expected a string",
+        ),
+        (
+            "client_auth = { mode = \"required\" }",
+            "`client_auth` has no `ca`",
+        ),
+        (
+            "client_auth = { mode = \"optional\", crl = \"c\" }",
+            "`client_auth` has no `ca`",
+        ),
+        (
+            "client_auth = { ca = \"c\" }",
+            "`client_auth` has no `mode`, so nothing",
+        ),
+        (
+            "backend_tls = { ca = \"c\" }",
+            "`ca` has no use while `backend_tls` is off",
+        ),
+        (
+            "backend_tls = { mode = \"off\", server_name = \"a\" }",
+            "`server_name` has no use",
+        ),
+        (
+            "backend_tls = { mode = \"require\", ca = \"c\" }",
+            "use verify-ca or verify-full",
+        ),
+        (
+            "backend_tls = { mode = \"verify-ca\", cert = \"c\" }",
+            "this `cert` has no `key`",
+        ),
+        (
+            "backend_tls = { mode = \"verify-ca\", key = \"c\" }",
+            "this `key` has no `cert`",
+        ),
+        (
+            "backend_tls = { mode = \"verify_full\" }",
+            "did you mean `verify-full`?",
+        ),
+        (
+            "backend_tls = { mode = \"verify-ca\", server_name = \"a b\" }",
+            "neither a DNS name",
+        ),
+        (
+            "proxy_protocol = { send = \"v3\" }",
+            "unknown value `v3`; did you mean `v1`?",
+        ),
+        ("proxy_protocol = { accept = 1 }", "expected a boolean"),
+        (
+            "limits = { max_connections = 0 }",
+            "`max_connections` is a number from 1 to",
+        ),
+        (
+            "limits = { max_connections = -1 }",
+            "`max_connections` is a number from 1 to",
+        ),
+        (
+            "limits = { handshake_timeout = \"0s\" }",
+            "this is shorter than 10ms",
+        ),
+        (
+            "limits = { connect_timeout = \"0s\" }",
+            "this is shorter than 10ms",
+        ),
+        ("limits = { idle_timeout = \"x\" }", "`x` is not a duration"),
+    ] {
+        one_problem(&format!("{GOOD}{line}\n"), 4, fragment);
+    }
+}
+
+#[test]
+fn what_does_not_fit_together_is_found() {
+    let listener = |extra: &str| format!("[[listener]]\n{extra}\n");
+    let twice = "name = \"a\"\nbind = \"h:0\"\nbackend = \"h:1\"";
+    for (text, line, fragment) in [
+        (
+            listener("bind = \"h:1\""),
+            1,
+            "listener `default` has no `backend`",
+        ),
+        (
+            listener("backend = \"h:1\""),
+            1,
+            "listener `default` has no `bind`",
+        ),
+        (
+            listener("bind = \"h\"\nbackend = \"h:1\""),
+            2,
+            "`h` is not an address: it has no port",
+        ),
+        (
+            listener("bind = \"h:1\"\nbackend = \"h:0\""),
+            3,
+            "a backend cannot have port 0",
+        ),
+        (
+            listener(twice) + &listener(twice),
+            6,
+            "another listener is named `a`",
+        ),
+        (
+            GOOD.to_owned() + &listener("bind = \"[0::0]:1\"\nbackend = \"h:1\""),
+            5,
+            "`[::]:1` is taken already by listener `default`",
+        ),
+        (
+            listener(
+                "bind = \"h:1\"\nbackend = \"unix:/db\"\nbackend_tls = { mode = \"verify-full\" }",
+            ),
+            4,
+            "`verify-full` needs a `server_name` here",
+        ),
+        (
+            listener(
+                "bind = \"h:1\"\nbackend = \"h:2\"\ntls.mode = \"preferred\"\n\
+                 client_auth = { mode = \"required\", ca = \"c\" }",
+            ),
+            4,
+            "`preferred` lets plaintext in",
+        ),
+        (
+            "control_socket = \"/run/s\"\n".to_owned()
+                + &listener("bind = \"unix:/run/s\"\nbackend = \"h:1\""),
+            3,
+            "`unix:/run/s` is taken already by the control socket",
+        ),
+        (
+            GOOD.to_owned() + "[[identity]]\nkey = \"k\"",
+            4,
+            "identity `default` has no `cert`",
+        ),
+        (
+            GOOD.to_owned() + "[[identity]]\ncert = \"c\"",
+            4,
+            "identity `default` has no `key`",
+        ),
+        (
+            "listener = [5]".to_owned(),
+            1,
+            "invalid type: integer `5`, expected a table",
+        ),
+        (format!("{GOOD}[limits"), 4, "unclosed table"),
+    ] {
+        one_problem(&text, line, fragment);
+    }
+}
+
+#[test]
+fn an_empty_file_has_no_listener() {
+    for text in ["", "workers = 2", "listener = []"] {
+        let complaint = complaint(text);
+        assert!(complaint.contains("there is no listener; add a [[listener]]"));
+        assert!(complaint.contains("--> /etc/proxyd/proxyd.toml"));
+    }
+}
+
+#[test]
+fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
+    let text = "\
+workers = 0
+usr = \"x\"
+log = { level = 5, fle = \"x\" }
+drain_timeout = \"x\"
+[[identity]]
+nme = \"default\"
+[[listener]]
+bind = \"h\"
+limits = { max_conections = 5, connect_timeout = \"0s\" }
+[[listener]]
+bnid = \"h:1\"
+";
+    let error = parse(text).unwrap_err();
+    let ConfigError::Invalid(report) = error else {
+        panic!("{error}")
+    };
+    let messages: Vec<&str> = report.problems().iter().map(|one| &*one.message).collect();
+    let expected = [
+        "`workers` is a number",
+        "unknown key `usr`; did you mean `user`?",
+        "invalid type: integer `5`",
+        "unknown key `fle`; did you mean `file`?",
+        "`x` is not a duration",
+        "unknown key `nme`; did you mean `name`?",
+        "`h` is not an address",
+        "unknown key `max_conections`; did you mean `max_connections`?",
+        "this is shorter than 10ms",
+        "unknown key `bnid`; did you mean `bind`?",
+    ];
+    assert_eq!(messages.len(), expected.len(), "{messages:#?}");
+    for (message, expected) in messages.iter().zip(expected) {
+        assert!(message.contains(expected), "{message} / {expected}");
+    }
+}
+
+#[test]
+fn broken_syntax_is_shown_where_it_is() {
+    for (text, line) in [
+        ("[[listener]\n", 1),
+        ("workers = 1\nworkers = 2\n", 2),
+        ("a =\n", 1),
+    ] {
+        let complaint = complaint(text);
+        let place = format!("--> /etc/proxyd/proxyd.toml:{line}:");
+        assert!(complaint.contains(&place), "{complaint}");
+    }
+}
+
+#[test]
+fn a_number_of_mistakes_too_large_to_read_is_cut_short() {
+    let lines: Vec<String> = (0..200).map(|number| format!("k{number} = 1")).collect();
+    let text = lines.join("\n");
+    assert_eq!(complaint(&text).matches("error: ").count(), 50);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_configuration_or_a_report(text in ".{0,200}") {
+        let _: String = complaint(&text);
+    }
+
+    #[test]
+    fn any_damage_to_a_good_file_is_a_configuration_or_a_report(
+        at in 0..EVERY_KEY.len(),
+        length in 0..40_usize,
+        put in "[ -~\n\u{e9}]{0,6}",
+    ) {
+        let end = (at + length).min(EVERY_KEY.len());
+        let text = [&EVERY_KEY[..at], &put, &EVERY_KEY[end..]].concat();
+        let _: String = complaint(&text);
+    }
+}
+
+#[test]
+fn depth_and_length_do_no_harm() {
+    let deep = 100_000;
+    for text in [
+        format!("a = {}", "[".repeat(deep)),
+        format!("{} = 1", vec!["a"; deep].join(".")),
+        format!("[{}]", vec!["a"; deep].join(".")),
+        "x".repeat(1_000_000),
+        "[[listener]]\n".repeat(70_000),
+        "log = 1\n".repeat(70_000),
+    ] {
+        let complaint = complaint(&text);
+        assert!(complaint.starts_with("error: ") && complaint.len() < 100_000);
+    }
+}

@@ -1,0 +1,148 @@
+//! Single values of the configuration file that TOML has no type for.
+//!
+//! Each can only be made by parsing, so whoever holds one holds a checked one.
+
+use std::{net::IpAddr, str::FromStr, time::Duration};
+
+use jiff::SignedDuration;
+
+use super::address::is_host_name;
+
+/// The longest duration that is taken for meant: thirty days.
+pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Why a text is not the value it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ValueError {
+    #[error("this is empty")]
+    Empty,
+    #[error("this holds a zero byte")]
+    ZeroByte,
+    #[error("`{0}` is not a name: write 1 to 64 letters, digits, `_`, `.` or `-`")]
+    Name(String),
+    #[error("`{0}` is not a duration: write for instance 30s, 1m 30s or 250ms")]
+    Duration(String),
+    #[error("`{0}` is a negative duration")]
+    Negative(String),
+    #[error("`{0}` is longer than 30 days")]
+    TooLong(String),
+    #[error("`{0}` is neither a DNS name nor an IP address")]
+    ServerName(String),
+}
+
+/// Text that is not empty and fits into a C string: a path, a user, an argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+impl FromStr for Text {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "" => Err(ValueError::Empty),
+            _ if text.contains('\0') => Err(ValueError::ZeroByte),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+/// The name of a listener or an identity.
+///
+/// Names stand in metrics labels, log lines and on command lines, so they need no quoting anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name(pub(super) String);
+
+impl FromStr for Name {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ValueError::Name(text.to_owned()))
+        }
+    }
+}
+
+/// A length of time such as `30s` or `1m 30s`, at most [`LONGEST`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Time(pub(super) Duration);
+
+impl FromStr for Time {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let signed: SignedDuration = text
+            .parse()
+            .map_err(|_| ValueError::Duration(text.to_owned()))?;
+        let time = Duration::try_from(signed).map_err(|_| ValueError::Negative(text.to_owned()))?;
+        if time > LONGEST {
+            return Err(ValueError::TooLong(text.to_owned()));
+        }
+        Ok(Self(time))
+    }
+}
+
+/// The name that a backend's certificate must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ServerName(pub(super) String);
+
+impl FromStr for ServerName {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text.parse::<IpAddr>().is_ok() || is_host_name(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ValueError::ServerName(text.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_are_written_with_units() {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("1m 30s", 90_000),
+            ("250ms", 250),
+            ("0s", 0),
+            ("720h", 2_592_000_000),
+        ] {
+            assert_eq!(text.parse(), Ok(Time(Duration::from_millis(millis))));
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused_with_a_reason() {
+        for (text, why) in [
+            ("", "not a duration"),
+            ("30", "not a duration"),
+            ("soon", "not a duration"),
+            ("2 days", "not a duration"),
+            ("-3s", "negative"),
+            ("721h", "longer than 30 days"),
+            ("9000000000000h", "longer than 30 days"),
+            ("99999999999999999999h", "not a duration"),
+        ] {
+            let error = text.parse::<Time>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        /// A name that passes here must not fail later, where the TLS room builds its policies.
+        #[test]
+        fn every_accepted_server_name_is_one_for_rustls(text in "[a-z0-9_.:-]{1,30}") {
+            if let Ok(ServerName(name)) = text.parse() {
+                prop_assert!(rustls::pki_types::ServerName::try_from(name).is_ok());
+            }
+        }
+    }
+}

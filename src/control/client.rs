@@ -1,0 +1,497 @@
+//! The asking side: connect, hello, ask, time out.
+//!
+//! Blocking, because `proxyctl` does one thing at a time. A deadline is over a whole exchange: a
+//! daemon that drips one byte a second does not stretch it.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Request, Response,
+    wire::{self, Hello, MAX_FRAME, WireError},
+};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no socket.
+    #[error(
+        "no proxyd answers: there is no socket {}; start proxyd, or name its socket with --socket",
+        path.display()
+    )]
+    NoSocket {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// There is a socket, but nobody listens.
+    #[error(
+        "no proxyd answers: nobody listens at {}, its daemon has ended; start proxyd again",
+        path.display()
+    )]
+    NoDaemon {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// The file system does not let this user connect.
+    #[error(
+        "no permission to use {}; run as root, as proxyd's user, or as a member of its control_group",
+        path.display()
+    )]
+    Forbidden {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Connecting failed in another way.
+    #[error("cannot connect to {}: {source}", path.display())]
+    Unreachable {
+        /// The socket's path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nobody greeted in time.
+    #[error(
+        "the proxyd at {} did not answer within {}; it hangs or is stopped",
+        path.display(),
+        Seconds(*within)
+    )]
+    Silent {
+        /// The socket's path.
+        path: PathBuf,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// What answers is something else.
+    #[error("what answers at {} is not proxyd; name its socket with --socket", path.display())]
+    NotProxyd {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// The daemon is of another version.
+    #[error(
+        "proxyd {their_version} speaks protocol {theirs}, this proxyctl protocol {ours}; use the proxyctl that came with that proxyd"
+    )]
+    WrongProtocol {
+        /// The daemon's protocol version.
+        theirs: u16,
+        /// Ours.
+        ours: u16,
+        /// The daemon's program version.
+        their_version: String,
+    },
+    /// The daemon said no, or failed.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The daemon took the request and has not answered.
+    #[error(
+        "proxyd took the request but did not answer within {}; it may still carry it out: see `proxyctl events`, or allow more with --timeout",
+        Seconds(*within)
+    )]
+    NoAnswer {
+        /// How long was waited.
+        within: Duration,
+    },
+    /// The connection was closed with an answer still due.
+    #[error("proxyd closed the connection without an answer; its log says why")]
+    Lost,
+    /// The answer makes no sense.
+    #[error("proxyd's answer is broken: {0}")]
+    Broken(#[source] WireError),
+    /// The daemon answered another question.
+    #[error("proxyd's answer does not fit the request")]
+    Unexpected,
+}
+
+/// Writes a duration as `10s` or `1.5s`.
+struct Seconds(Duration);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}s", self.0.as_secs_f64())
+    }
+}
+
+/// A connection to a daemon that has greeted.
+#[derive(Debug)]
+pub struct Client {
+    stream: Timed,
+    version: String,
+}
+
+impl Client {
+    /// Connects and exchanges hellos, then leaves what remains of `timeout` for one exchange.
+    pub fn connect(path: &Path, timeout: Duration) -> Result<Self, ClientError> {
+        let until = Instant::now().checked_add(timeout);
+        let stream = connect(path, timeout).map_err(|error| unreachable(error, path, timeout))?;
+        let mut stream = Timed {
+            stream,
+            until,
+            within: timeout,
+        };
+        let hello = greet(&mut stream).map_err(|error| greeting(error, path, timeout))?;
+        Ok(Self {
+            stream,
+            version: hello.version,
+        })
+    }
+
+    /// Returns the version of the daemon's program.
+    #[must_use]
+    pub fn daemon_version(&self) -> &str {
+        &self.version
+    }
+
+    /// Sends a request and returns the first response; a refusal is an error.
+    pub fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
+        self.send(request)?;
+        self.receive()?.ok_or(ClientError::Lost)
+    }
+
+    /// Sends a request and returns its responses, up to the last or the connection's end.
+    pub fn ask_many(&mut self, request: &Request) -> Result<Responses<'_>, ClientError> {
+        self.send(request)?;
+        Ok(Responses {
+            client: self,
+            over: false,
+        })
+    }
+
+    /// Waits for ever from now on, for events that may be a long time coming.
+    pub fn forget_deadline(&mut self) {
+        self.stream.until = None;
+    }
+
+    /// Waits until the daemon closes this connection, which it does when it has ended.
+    ///
+    /// Returns whether that happened within `within`.
+    #[must_use]
+    pub fn wait_end(mut self, within: Duration) -> bool {
+        self.stream.allow(within);
+        loop {
+            match self.receive() {
+                Ok(Some(_)) => {}
+                Err(ClientError::NoAnswer { .. }) => return false,
+                Ok(None) | Err(_) => return true,
+            }
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), ClientError> {
+        let body = wire::encode(request, MAX_FRAME).map_err(|error| self.broken(error))?;
+        match wire::write_frame_blocking(&mut self.stream, &body, MAX_FRAME) {
+            // A daemon that refuses us closes early; its reason is still there to be read.
+            Err(WireError::Io(error)) if hung_up(&error) => Ok(()),
+            other => other.map_err(|error| self.broken(error)),
+        }
+    }
+
+    fn receive(&mut self) -> Result<Option<Response>, ClientError> {
+        let body = wire::read_frame_blocking(&mut self.stream, MAX_FRAME);
+        let Some(body) = body.map_err(|error| self.broken(error))? else {
+            return Ok(None);
+        };
+        match wire::decode(&body, MAX_FRAME).map_err(ClientError::Broken)? {
+            Response::Refused { reason } => Err(ClientError::Refused { reason }),
+            response => Ok(Some(response)),
+        }
+    }
+
+    fn broken(&self, error: WireError) -> ClientError {
+        match error {
+            WireError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+                ClientError::NoAnswer {
+                    within: self.stream.within,
+                }
+            }
+            WireError::Io(error) if hung_up(&error) => ClientError::Lost,
+            WireError::Truncated => ClientError::Lost,
+            error => ClientError::Broken(error),
+        }
+    }
+}
+
+/// The responses to one request.
+#[derive(Debug)]
+pub struct Responses<'a> {
+    client: &'a mut Client,
+    over: bool,
+}
+
+impl Iterator for Responses<'_> {
+    type Item = Result<Response, ClientError>;
+
+    /// Returns the next response; after [`Response::End`], an error or the connection's end, none.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let next = self.client.receive().transpose();
+        self.over = !matches!(&next, Some(Ok(response)) if *response != Response::End);
+        next
+    }
+}
+
+/// A stream on which everything must be over by one moment.
+#[derive(Debug)]
+struct Timed {
+    stream: UnixStream,
+    until: Option<Instant>,
+    within: Duration,
+}
+
+impl Timed {
+    fn allow(&mut self, within: Duration) {
+        self.until = Instant::now().checked_add(within);
+        self.within = within;
+    }
+
+    /// Returns the time left, `None` for no end.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let Some(until) = self.until else {
+            return Ok(None);
+        };
+        match until.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => Ok(Some(left)),
+            _ => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// A socket reports its timeout as "would block".
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        io::ErrorKind::TimedOut.into()
+    } else {
+        error
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer).map_err(timed_out)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// Connects; the write timeout is what bounds the wait for room in a full backlog.
+fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let address = socket2::SockAddr::unix(path)?;
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_write_timeout(Some(timeout))?;
+    socket.connect(&address).map_err(timed_out)?;
+    Ok(socket.into())
+}
+
+fn greet(stream: &mut Timed) -> Result<Hello, WireError> {
+    match stream.write_all(&Hello::ours().to_bytes()) {
+        Err(error) if !hung_up(&error) => return Err(error.into()),
+        _ => {}
+    }
+    wire::read_hello_blocking(stream)?.accept()
+}
+
+fn hung_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn unreachable(source: io::Error, path: &Path, within: Duration) -> ClientError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => ClientError::NoSocket { path },
+        io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { path },
+        io::ErrorKind::PermissionDenied => ClientError::Forbidden { path },
+        io::ErrorKind::TimedOut => ClientError::Silent { path, within },
+        _ => ClientError::Unreachable { path, source },
+    }
+}
+
+fn greeting(error: WireError, path: &Path, within: Duration) -> ClientError {
+    let path = path.to_owned();
+    match error {
+        WireError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+            ClientError::Silent { path, within }
+        }
+        WireError::Io(source) if !hung_up(&source) => ClientError::Unreachable { path, source },
+        WireError::WrongProtocol {
+            theirs,
+            ours,
+            their_version,
+        } => ClientError::WrongProtocol {
+            theirs,
+            ours,
+            their_version,
+        },
+        _ => ClientError::NotProxyd { path },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, thread};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    /// Runs a server that takes one connection, and returns what a client makes of it.
+    fn against(serve: impl FnOnce(UnixStream) + Send + 'static) -> Result<Response, ClientError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = thread::spawn(move || serve(listener.accept().unwrap().0));
+        let answer =
+            Client::connect(&path, SHORT).and_then(|mut client| client.ask(&Request::Status));
+        server.join().unwrap();
+        answer
+    }
+
+    fn greeted(mut stream: &UnixStream) -> &UnixStream {
+        stream.write_all(&Hello::ours().to_bytes()).unwrap();
+        wire::read_hello_blocking(&mut stream).unwrap();
+        wire::read_frame_blocking(&mut stream, MAX_FRAME).unwrap();
+        stream
+    }
+
+    /// Keeps the connection until the client has gone.
+    fn linger(mut stream: &UnixStream) {
+        let _ = io::copy(&mut stream, &mut io::sink());
+    }
+
+    #[test]
+    fn an_answer_is_returned() {
+        let answer = against(|stream| {
+            let body = wire::encode(&Response::End, MAX_FRAME).unwrap();
+            wire::write_frame_blocking(&mut greeted(&stream), &body, MAX_FRAME).unwrap();
+        });
+        assert_eq!(answer.unwrap(), Response::End);
+    }
+
+    #[test]
+    fn a_refusal_sent_before_the_request_is_read_is_still_seen() {
+        let answer = against(|mut stream| {
+            stream.write_all(&Hello::ours().to_bytes()).unwrap();
+            let reason = "no".to_owned();
+            let body = wire::encode(&Response::Refused { reason }, MAX_FRAME).unwrap();
+            wire::write_frame_blocking(&mut stream, &body, MAX_FRAME).unwrap();
+        });
+        assert!(matches!(answer, Err(ClientError::Refused { reason }) if reason == "no"));
+    }
+
+    #[test]
+    fn missing_stale_and_silent_sockets_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let error = Client::connect(&path, SHORT).unwrap_err();
+        assert!(matches!(error, ClientError::NoSocket { .. }), "{error}");
+        let listener = UnixListener::bind(&path).unwrap();
+        let error = Client::connect(&path, SHORT).unwrap_err();
+        assert!(matches!(error, ClientError::Silent { .. }), "{error}");
+        drop(listener);
+        let error = Client::connect(&path, SHORT).unwrap_err();
+        assert!(matches!(error, ClientError::NoDaemon { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_full_backlog_does_not_hold_the_client() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let socket =
+            socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        socket
+            .bind(&socket2::SockAddr::unix(&path).unwrap())
+            .unwrap();
+        socket.listen(0).unwrap();
+        let _first = UnixStream::connect(&path).unwrap();
+        let error = Client::connect(&path, SHORT).unwrap_err();
+        assert!(matches!(error, ClientError::Silent { .. }), "{error}");
+    }
+
+    #[test]
+    fn garbage_and_silence_at_the_greeting_are_not_a_daemon() {
+        let error = against(|mut stream| {
+            stream.write_all(b"220 mail.example ESMTP\r\n").unwrap();
+            linger(&stream);
+        });
+        assert!(matches!(error, Err(ClientError::NotProxyd { .. })));
+        assert!(matches!(
+            against(|stream| linger(&stream)),
+            Err(ClientError::Silent { .. })
+        ));
+        assert!(matches!(against(drop), Err(ClientError::NotProxyd { .. })));
+    }
+
+    #[test]
+    fn another_protocol_is_named() {
+        let error = against(|mut stream| {
+            stream.write_all(b"PRXD\x00\x09\x053.0.0").unwrap();
+            linger(&stream);
+        })
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("proxyd 3.0.0 speaks protocol 9"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn half_an_answer_and_none_are_losses() {
+        assert!(matches!(
+            against(|stream| drop(greeted(&stream).write_all(&[0, 0]))),
+            Err(ClientError::Lost)
+        ));
+        assert!(matches!(
+            against(|stream| {
+                greeted(&stream);
+            }),
+            Err(ClientError::Lost)
+        ));
+        let error = against(|stream| linger(greeted(&stream)));
+        assert!(matches!(error, Err(ClientError::NoAnswer { .. })));
+    }
+
+    #[test]
+    fn an_answer_beyond_the_limit_is_broken() {
+        let error = against(|stream| drop(greeted(&stream).write_all(&[0xff; 4])));
+        assert!(matches!(
+            error,
+            Err(ClientError::Broken(WireError::TooLarge { .. }))
+        ));
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "slowness is what is tested")]
+    #[test]
+    fn a_daemon_that_drips_does_not_stretch_the_deadline() {
+        let start = Instant::now();
+        let error = against(|mut stream| {
+            for byte in Hello::ours().to_bytes() {
+                thread::sleep(SHORT / 4);
+                if stream.write_all(&[byte]).is_err() {
+                    break;
+                }
+            }
+        });
+        assert!(matches!(error, Err(ClientError::Silent { .. })));
+        assert!(start.elapsed() < SHORT * 6);
+    }
+}

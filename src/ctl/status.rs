@@ -1,0 +1,330 @@
+//! `status`.
+
+use std::{fmt::Write as _, time::Duration};
+
+use super::{
+    CtlError, Output, ask, exit_hook, pause,
+    render::{Cell, Paint, Table, Tone, clean, count, moment, seconds, short},
+};
+use crate::{
+    cli::{exit, proxyctl::Proxyctl},
+    control::{
+        DiskState, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request, Response, Status,
+        SupervisorState, SupervisorStatus, TlsStatus, Trigger, WorkerState, WorkerStatus,
+        client::ClientError,
+    },
+};
+
+const REDRAW: Duration = Duration::from_secs(1);
+const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
+
+/// Asks the daemon for its status.
+pub(super) fn fetch(arguments: &Proxyctl) -> Result<Box<Status>, ClientError> {
+    match ask(arguments, &Request::Status)? {
+        Response::Status(status) => Ok(status),
+        _ => Err(ClientError::Unexpected),
+    }
+}
+
+/// Shows the status.
+pub(super) fn once(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
+    let status = fetch(arguments)?;
+    output.answer(&status, |paint| text(&status, paint))?;
+    Ok(exit::DONE)
+}
+
+/// Shows the status every second; leaves the terminal's modes alone, so any end is a clean one.
+pub(super) fn watch(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
+    loop {
+        let status = fetch(arguments)?;
+        if output.json {
+            output.json_line(&status)?;
+        } else {
+            let start = if output.terminal { CLEAR_SCREEN } else { "" };
+            let end = if output.terminal { "" } else { "\n" };
+            output.text(&format!("{start}{}{end}", text(&status, output.paint)))?;
+        }
+        pause(REDRAW);
+    }
+}
+
+fn text(status: &Status, paint: Paint) -> String {
+    let mut text = supervisor(&status.supervisor, paint);
+    text.push_str(&tls(&status.tls, paint));
+    text.push_str(&section("Workers", &workers(&status.workers), paint));
+    text.push_str(&section("Listeners", &listeners(&status.listeners), paint));
+    let heading = paint.paint("Restarts", Tone::Heading);
+    let _ = writeln!(text, "\n{heading}  {}", restarts(status));
+    let heading = paint.paint("On exit failure", Tone::Heading);
+    let _ = write!(
+        text,
+        "{heading}  {}",
+        exit_hook::text(&status.on_exit_failure)
+    );
+    text
+}
+
+fn section(heading: &str, table: &Table, paint: Paint) -> String {
+    format!(
+        "\n{}\n{}",
+        paint.paint(heading, Tone::Heading),
+        table.text(paint)
+    )
+}
+
+fn supervisor(supervisor: &SupervisorStatus, paint: Paint) -> String {
+    let (word, tone) = match supervisor.state {
+        SupervisorState::Starting => ("starting", Tone::Odd),
+        SupervisorState::Serving => ("serving", Tone::Good),
+        SupervisorState::Degraded => ("degraded, no worker serves", Tone::Bad),
+        SupervisorState::Draining => ("draining", Tone::Odd),
+    };
+    let config = supervisor.config.as_deref().unwrap_or("command line");
+    format!(
+        "proxyd {} is {}\n  pid {}, up {} since {}, configuration: {}\n",
+        clean(&supervisor.version),
+        paint.paint(word, tone),
+        supervisor.pid,
+        seconds(supervisor.uptime_s),
+        moment(supervisor.started_at),
+        clean(config),
+    )
+}
+
+fn tls(tls: &TlsStatus, paint: Paint) -> String {
+    let mut text = section("TLS", &identities(&tls.identities), paint);
+    let _ = writeln!(
+        text,
+        "  generation {}, loaded {} by {}",
+        tls.generation,
+        moment(tls.loaded_at),
+        trigger(tls.trigger),
+    );
+    let (word, tone) = match tls.disk.state {
+        DiskState::Same => ("what is served", Tone::Good),
+        DiskState::Changed => ("changed since; a reload would serve it", Tone::Odd),
+        DiskState::Invalid => ("invalid", Tone::Bad),
+    };
+    let reason = tls
+        .disk
+        .reason
+        .iter()
+        .map(|reason| format!(": {}", clean(reason)));
+    let reason: String = reason.collect();
+    let _ = writeln!(text, "  on disk: {}{reason}", paint.paint(word, tone));
+    let (word, tone) = if tls.restart_safe {
+        ("yes", Tone::Good)
+    } else {
+        ("no, a cold start would fail or serve less", Tone::Bad)
+    };
+    let _ = writeln!(text, "  restart safe: {}", paint.paint(word, tone));
+    if let Some(error) = &tls.last_error {
+        let failed = paint.paint("the last load failed", Tone::Bad);
+        let (at, by) = (moment(error.at), trigger(error.trigger));
+        let _ = writeln!(text, "  {failed} ({at}, {by}): {}", clean(&error.message));
+    }
+    text
+}
+
+fn trigger(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Start => "start",
+        Trigger::ReloadTls => "reload-tls",
+        Trigger::Reload => "reload",
+        Trigger::Sighup => "SIGHUP",
+        Trigger::Watch => "watch",
+        Trigger::Crash => "crash",
+    }
+}
+
+fn identities(identities: &[IdentityStatus]) -> Table {
+    let headings = [
+        "IDENTITY", "SUBJECT", "EXPIRES", "LEFT", "KEY", "SHA-256", "CERT",
+    ];
+    let mut table = Table::new(&headings);
+    for identity in identities {
+        let (left, tone) = match identity.days_left {
+            days if days < 0 => ("expired".to_owned(), Tone::Bad),
+            days => (format!("{days}d"), Tone::Plain),
+        };
+        table.row([
+            Cell::plain(&identity.name),
+            Cell::plain(&identity.subject),
+            Cell::plain(moment(identity.not_after)),
+            Cell::new(left, tone),
+            Cell::plain(&identity.key_type),
+            Cell::plain(short(&identity.sha256)),
+            Cell::plain(&identity.cert),
+        ]);
+    }
+    table
+}
+
+fn workers(workers: &[WorkerStatus]) -> Table {
+    let mut table = Table::new(&["SLOT", "PID", "STATE", "GENERATION", "SESSIONS", "SINCE"]);
+    for worker in workers {
+        let (word, tone) = match worker.state {
+            WorkerState::Starting => ("starting", Tone::Odd),
+            WorkerState::Serving => ("serving", Tone::Good),
+            WorkerState::Draining => ("draining", Tone::Odd),
+            WorkerState::Waiting => ("waiting", Tone::Bad),
+        };
+        table.row([
+            Cell::plain(worker.slot),
+            Cell::plain(worker.pid.map_or("-".to_owned(), |pid| pid.to_string())),
+            Cell::new(word, tone),
+            Cell::plain(worker.generation),
+            Cell::plain(worker.connections),
+            Cell::plain(moment(worker.started_at)),
+        ]);
+    }
+    table
+}
+
+fn listeners(listeners: &[ListenerStatus]) -> Table {
+    let headings = [
+        "LISTENER", "BIND", "PROTOCOL", "BACKEND", "OPEN", "TOTAL", "FAILED", "REFUSED",
+    ];
+    let mut table = Table::new(&headings);
+    for listener in listeners {
+        let counts = listener.connections;
+        table.row([
+            Cell::plain(&listener.name),
+            Cell::plain(&listener.bind),
+            Cell::plain(format!("{:?}", listener.protocol).to_lowercase()),
+            Cell::plain(&listener.backend),
+            Cell::plain(counts.open),
+            Cell::plain(counts.total),
+            Cell::plain(counts.failed_handshakes + counts.failed_backends),
+            Cell::plain(counts.refused),
+        ]);
+    }
+    table
+}
+
+fn restarts(status: &Status) -> String {
+    let restarts = &status.restarts;
+    let mut text = restarts.total.to_string();
+    if restarts.consecutive > 1 {
+        let _ = write!(
+            text,
+            ", {} in a row",
+            count(restarts.consecutive.into(), "failure")
+        );
+    }
+    if let Some(last) = &restarts.last {
+        let _ = write!(text, "; last {}", failure(last));
+    }
+    text
+}
+
+fn failure(last: &ExitStatus) -> String {
+    let how = match (last.kind, last.signal, last.code) {
+        (ExitKind::Watchdog, ..) => "was silent for too long and was killed".to_owned(),
+        (ExitKind::Start, ..) => "did not come up".to_owned(),
+        (_, Some(signal), _) => format!("was ended by signal {signal}"),
+        (_, None, Some(code)) => format!("exited with {code}"),
+        (_, None, None) => "ended".to_owned(),
+    };
+    let (at, pid, lived) = (moment(last.at), last.pid, seconds(last.uptime_s));
+    format!("{at}: worker {pid} {how} after {lived}")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// A daemon that fares well, as its document.
+    pub(crate) fn document() -> Value {
+        json!({
+            "schema": 1,
+            "supervisor": {"pid": 1, "version": "0.1.0", "started_at": "2026-01-01T10:00:00Z",
+                           "uptime_s": 192.5, "state": "serving", "config": null},
+            "workers": [{"pid": 2, "slot": 0, "state": "serving",
+                         "started_at": "2026-01-01T10:00:01Z", "generation": 3, "connections": 7}],
+            "restarts": {"total": 1, "consecutive": 0,
+                         "last": {"at": "2026-01-01T10:01:00Z", "pid": 9, "kind": "signal",
+                                  "signal": 9, "code": null, "uptime_s": 3.2}},
+            "tls": {"generation": 3, "loaded_at": "2026-01-01T10:02:00Z", "trigger": "reload-tls",
+                    "disk": {"state": "same", "reason": null}, "restart_safe": true,
+                    "last_error": null,
+                    "identities": [{"name": "default", "cert": "/c", "key": "/k",
+                        "subject": "CN=db", "issuer": "CN=ca", "serial": "0a",
+                        "sha256": "ab".repeat(32), "not_before": "2026-01-01T00:00:00Z",
+                        "not_after": "2026-04-01T00:00:00Z", "days_left": 89,
+                        "dns_names": ["db"], "key_type": "ecdsa-p256"}]},
+            "on_exit_failure": {"command": null, "timeout_s": null, "source": "unset",
+                                "last_run": null},
+            "listeners": [{"name": "orders", "bind": "0.0.0.0:3307", "protocol": "mysql",
+                           "backend": "127.0.0.1:3306",
+                           "connections": {"open": 7, "total": 100, "failed_handshakes": 2,
+                                           "refused": 0, "failed_backends": 1}}]
+        })
+    }
+
+    /// The same with `change` applied.
+    pub(crate) fn status(change: impl FnOnce(&mut Status)) -> Status {
+        let mut status = serde_json::from_value(document()).unwrap();
+        change(&mut status);
+        status
+    }
+
+    #[test]
+    fn the_document_has_exactly_the_promised_names() {
+        let written = serde_json::to_value(status(|_| {})).unwrap();
+        assert_eq!(written, document());
+    }
+
+    #[test]
+    fn the_text_tells_everything() {
+        let expected = "\
+proxyd 0.1.0 is serving
+  pid 1, up 3m 12s since 2026-01-01T10:00:00Z, configuration: command line
+
+TLS
+  IDENTITY  SUBJECT  EXPIRES               LEFT  KEY         SHA-256           CERT
+  default   CN=db    2026-04-01T00:00:00Z  89d   ecdsa-p256  abababababababab  /c
+  generation 3, loaded 2026-01-01T10:02:00Z by reload-tls
+  on disk: what is served
+  restart safe: yes
+
+Workers
+  SLOT  PID  STATE    GENERATION  SESSIONS  SINCE
+  0     2    serving  3           7         2026-01-01T10:00:01Z
+
+Listeners
+  LISTENER  BIND          PROTOCOL  BACKEND         OPEN  TOTAL  FAILED  REFUSED
+  orders    0.0.0.0:3307  mysql     127.0.0.1:3306  7     100    3       0
+
+Restarts  1; last 2026-01-01T10:01:00Z: worker 9 was ended by signal 9 after 3.2s
+On exit failure  No command is set
+";
+        assert_eq!(text(&status(|_| {}), Paint::new(false)), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_words() {
+        let status = status(|status| {
+            status.tls.restart_safe = false;
+            status.tls.disk.state = DiskState::Invalid;
+            status.tls.disk.reason = Some("/c: is \x1b[31mempty".into());
+            status.workers[0].pid = None;
+            status.workers[0].state = WorkerState::Waiting;
+        });
+        let text = text(&status, Paint::new(false));
+        for words in [
+            "on disk: invalid: /c: is \\u{1b}[31mempty",
+            "restart safe: no",
+            "-    waiting",
+        ] {
+            assert!(text.contains(words), "{text}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a connection hides from others, as the two ends of it judge.
+
+/// One of the two connections of a session: client to proxy, or proxy to database.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Leg {
+    /// Plain TCP inside this machine.
+    Loopback,
+    /// Plain TCP to another machine.
+    Network,
+    /// TLS, over whatever.
+    Tls,
+    /// A unix socket without TLS.
+    Unix,
+}
+
+impl Leg {
+    /// Tells whether clients and databases count the leg as secure, and so send and expect passwords in the clear.
+    ///
+    /// Plain TCP is never secure to them, not even on the loopback address; a unix socket always is.
+    #[must_use]
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Unix)
+    }
+
+    /// Tells whether a password may cross the leg in the clear without anybody else hearing it.
+    #[must_use]
+    pub fn lets_passwords_through(self) -> bool {
+        self != Self::Network
+    }
+}
+
+/// The two connections of a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Legs {
+    /// Client to proxy.
+    pub client: Leg,
+    /// Proxy to database.
+    pub server: Leg,
+}

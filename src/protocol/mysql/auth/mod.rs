@@ -1,0 +1,315 @@
+//! Carries a login from one leg to the other.
+//!
+//! [`Exchange`] takes whole packets of either side and says what to send where. Each leg keeps its own count of
+//! packets: the `SSLRequest` on one leg and the packets made up on the other shift them against each other, and the
+//! shift needs no thought where each side is simply given its next number.
+//!
+//! `caching_sha2_password` can ask for the password itself. A client with TLS sends it in the clear; a database
+//! without TLS wants it under its RSA key, so the proxy asks for the key and sends what the client would have sent:
+//!
+//! ```text
+//! client                        proxyd                         database
+//! 0  <-- greeting ---------------  <--------------- greeting --  0
+//! 1  --- SSLRequest ------------>
+//! 2  --- login ----------------->  --- login ----------------->  1
+//! 3  <-- 01 04 ------------------  <------------------ 01 04 --  2
+//! 4  --- password, NUL --------->  --- 02 -------------------->  3
+//!                                  <--------------- 01, key ---  4
+//!                                  --- encrypted password ---->  5
+//! 5  <-- OK ---------------------  <--------------------- OK --  6
+//! ```
+//!
+//! That keeps the password from listeners on the database's leg. It cannot keep it from somebody who answers in the
+//! database's place with a key of his own: only TLS with verification does.
+//!
+//! Source: "Caching SHA-2 information" and "Authentication Phase" in the `MySQL` source documentation.
+
+mod leg;
+mod line;
+mod mechanism;
+mod password;
+mod step;
+
+pub use leg::{Leg, Legs};
+pub use mechanism::Mechanism;
+pub use step::{AuthError, Refusal, Sealing, Step, Then};
+
+use self::line::Line;
+use self::password::Password;
+use super::capabilities::Capabilities;
+use super::error::{ERR, ErrorPacket};
+use super::greeting::{Greeting, Scramble};
+use super::login::Login;
+use super::packet::Packet;
+
+/// First byte of an `AuthSwitchRequest`; alone, it asks for the password of before 4.1.
+const AUTH_SWITCH: u8 = 0xfe;
+/// First byte of data between the two ends of a plugin.
+const MORE_DATA: u8 = 0x01;
+/// First byte of an `AuthNextFactor`, where both sides know of several factors.
+const NEXT_FACTOR: u8 = 0x02;
+/// First byte of an OK packet.
+const OK: u8 = 0x00;
+/// `caching_sha2_password` to the client: your proof is right, OK follows.
+const FAST_OK: &[u8] = &[MORE_DATA, 0x03];
+/// `caching_sha2_password` to the client: send the password.
+const FULL_AUTH: &[u8] = &[MORE_DATA, 0x04];
+/// `caching_sha2_password` to the server: send your key.
+const KEY_REQUEST: &[u8] = &[0x02];
+/// The shortest RSA ciphertext that is believed to be one, of a 1024 bit key.
+const CIPHERTEXT_MIN: usize = 128;
+
+/// A login on its way, from the client's login packet to the database's OK or ERR.
+#[derive(Debug)]
+pub struct Exchange {
+    client: Line,
+    server: Line,
+    legs: Legs,
+    factors: Factors,
+    mechanism: Mechanism,
+    /// Of the last greeting or switch; `None` when that one brought less than 20 bytes.
+    scramble: Option<Scramble>,
+    state: State,
+}
+
+/// Who knows of logins with several factors.
+#[derive(Clone, Copy, Debug)]
+struct Factors {
+    client: bool,
+    server: bool,
+}
+
+impl Factors {
+    /// Tells whether a packet that starts with `02` is an `AuthNextFactor`.
+    ///
+    /// The client decides how it is read, so its word is enough, except that `MariaDB`'s `dialog` has questions
+    /// which start with the same byte.
+    fn may_follow(self, mechanism: Mechanism) -> bool {
+        self.client && (self.server || mechanism != Mechanism::Clear)
+    }
+}
+
+/// Whose packet is awaited, and what may be in it.
+#[derive(Debug)]
+enum State {
+    /// The client's answer to what the database said last; the database may still add to it, but not ask anew.
+    Answer,
+    /// The key for this password, from the database.
+    Key(Password),
+    /// The key that the client itself asked for, from the database.
+    KeyForClient,
+    /// Nothing, from nobody.
+    Over,
+    /// The password in the clear, from the client.
+    Password,
+    /// The ciphertext, from the driver.
+    Sealed,
+    /// A request for the key or a ciphertext, from the client.
+    SealedAnswer,
+    /// The database's verdict or question.
+    Verdict,
+}
+
+impl Exchange {
+    /// Starts with the client's login.
+    ///
+    /// `greeting` is the database's. When the leg to the database has TLS, the driver has sent it the
+    /// [`SSLRequest`](Login::write_ssl_request) as packet 1 before.
+    pub fn begin(
+        greeting: &Greeting,
+        login: Packet<'_>,
+        legs: Legs,
+    ) -> Result<(Self, Step), AuthError> {
+        let mut client = Line::after_greeting(legs.client);
+        client.receive(login.seq)?;
+        let login = Login::parse(login.payload)?;
+        let mut exchange = Self {
+            client,
+            server: Line::after_greeting(legs.server),
+            legs,
+            factors: Factors {
+                client: login.capabilities().contains(Capabilities::MULTI_FACTOR),
+                server: greeting.capabilities().contains(Capabilities::MULTI_FACTOR),
+            },
+            mechanism: Mechanism::of(login.plugin().unwrap_or_default()),
+            scramble: Some(*greeting.scramble()),
+            state: State::Verdict,
+        };
+        let step = exchange.login(&login);
+        Ok((exchange, step))
+    }
+
+    /// Takes the next packet of the client.
+    pub fn from_client(&mut self, packet: Packet<'_>) -> Result<Step, AuthError> {
+        self.client.receive(packet.seq)?;
+        match self.state {
+            State::Password if packet.payload != KEY_REQUEST => {
+                self.state = State::Key(Password::new(packet.payload));
+                Ok(Step::server(self.server.send(KEY_REQUEST)))
+            }
+            // The client prefers the key although it has TLS: nothing to do for it.
+            State::Password => Ok(self.seal_answer(packet.payload)),
+            State::SealedAnswer if is_sealed(packet.payload) => {
+                Ok(self.seal_answer(packet.payload))
+            }
+            State::SealedAnswer if !self.legs.server.lets_passwords_through() => {
+                Ok(self.refuse(Refusal::PasswordInClear))
+            }
+            State::Answer | State::SealedAnswer => Ok(self.tell_server(packet.payload)),
+            State::Sealed | State::Over => Err(AuthError::NotExpecting),
+            State::Key(_) | State::KeyForClient | State::Verdict => Err(AuthError::ClientOutOfTurn),
+        }
+    }
+
+    /// Takes the next packet of the database.
+    pub fn from_server(&mut self, packet: Packet<'_>) -> Result<Step, AuthError> {
+        if matches!(self.state, State::Sealed | State::Over) {
+            return Err(AuthError::NotExpecting);
+        }
+        self.server.receive(packet.seq)?;
+        let payload = packet.payload;
+        let first = *payload.first().ok_or(AuthError::ServerOutOfTurn)?;
+        match (&self.state, first) {
+            (_, ERR) => Ok(self.finish(payload, Then::Rejected)),
+            (State::Key(password), MORE_DATA) => {
+                let sealing = Self::sealing(password, self.scramble.as_ref(), &payload[1..])?;
+                self.state = State::Sealed;
+                Ok(Step::client(Vec::new(), Then::Encrypt(sealing)))
+            }
+            (State::KeyForClient, MORE_DATA) => {
+                self.state = State::SealedAnswer;
+                Ok(self.tell_client(payload))
+            }
+            (State::Verdict | State::Answer, OK) => Ok(self.finish(payload, Then::Accepted)),
+            (State::Verdict, _) => self.question(first, payload),
+            // SASL mechanisms say their last word without waiting, and OK comes behind it.
+            (State::Answer, MORE_DATA) if self.mechanism == Mechanism::Challenge => {
+                Ok(self.tell_client(payload))
+            }
+            _ => Err(AuthError::ServerOutOfTurn),
+        }
+    }
+
+    /// Takes the ciphertext asked for with [`Then::Encrypt`].
+    pub fn encrypted(&mut self, ciphertext: &[u8]) -> Result<Step, AuthError> {
+        match self.state {
+            State::Sealed => Ok(self.tell_server(ciphertext)),
+            _ => Err(AuthError::NotExpecting),
+        }
+    }
+
+    /// Ends the login with an error of the proxy; returns the packet for the client.
+    #[must_use]
+    pub fn fail(&mut self, error: &ErrorPacket) -> Vec<u8> {
+        self.state = State::Over;
+        let mut out = Vec::new();
+        error.write(self.client.next(), &mut out);
+        out
+    }
+
+    fn login(&mut self, login: &Login<'_>) -> Step {
+        // A login without a password has nothing to hide, whatever its plugin.
+        let blank = login.response().iter().all(|byte| *byte == 0);
+        if let Some(refusal) = self.mechanism.refusal(self.legs).filter(|_| !blank) {
+            return self.refuse(refusal);
+        }
+        let mut out = Vec::new();
+        login.write(self.server.next(), self.legs.server == Leg::Tls, &mut out);
+        Step::server(out)
+    }
+
+    /// Passes on what the database wants to know from the client.
+    fn question(&mut self, first: u8, payload: &[u8]) -> Result<Step, AuthError> {
+        match first {
+            AUTH_SWITCH => Ok(self.switch(payload)),
+            NEXT_FACTOR if self.factors.may_follow(self.mechanism) => Ok(self.switch(payload)),
+            _ if self.mechanism == Mechanism::CachingSha2 => self.sha2_data(payload),
+            _ => Ok(self.ask(payload)),
+        }
+    }
+
+    /// Passes on a question, if its answer can be carried.
+    fn ask(&mut self, payload: &[u8]) -> Step {
+        if let Some(refusal) = self.mechanism.refusal(self.legs) {
+            return self.refuse(refusal);
+        }
+        self.state = State::Answer;
+        self.tell_client(payload)
+    }
+
+    /// Notes plugin and scramble of an `AuthSwitchRequest` or `AuthNextFactor`.
+    fn switch(&mut self, payload: &[u8]) -> Step {
+        let mut parts = payload[1..].splitn(2, |byte| *byte == 0);
+        let plugin = parts.next().unwrap_or_default();
+        self.mechanism = Mechanism::of(plugin);
+        self.scramble = match parts.next() {
+            Some(data) => data.first_chunk().copied(),
+            // The switch of one byte keeps the greeting's scramble.
+            None => self.scramble,
+        };
+        self.ask(payload)
+    }
+
+    /// Passes on what `caching_sha2_password` says, of which nothing but its two words is taken: a client that reads
+    /// anything else as a call for the password would send it unasked, as far as this exchange knows.
+    fn sha2_data(&mut self, payload: &[u8]) -> Result<Step, AuthError> {
+        self.state = match payload {
+            FAST_OK => State::Verdict,
+            FULL_AUTH => match (self.legs.client.is_secure(), self.legs.server.is_secure()) {
+                (true, true) => State::Answer,
+                (true, false) => State::Password,
+                (false, false) => State::SealedAnswer,
+                (false, true) => return Ok(self.refuse(Refusal::ClientNeedsTls)),
+            },
+            _ => return Err(AuthError::ServerOutOfTurn),
+        };
+        Ok(self.tell_client(payload))
+    }
+
+    /// Passes on a request for the key, or the ciphertext made with it.
+    fn seal_answer(&mut self, payload: &[u8]) -> Step {
+        let step = self.tell_server(payload);
+        if payload == KEY_REQUEST {
+            self.state = State::KeyForClient;
+        }
+        step
+    }
+
+    fn sealing(
+        password: &Password,
+        scramble: Option<&Scramble>,
+        key: &[u8],
+    ) -> Result<Sealing, AuthError> {
+        let scramble = scramble.ok_or(AuthError::ServerOutOfTurn)?;
+        Ok(Sealing {
+            key: key.to_vec(),
+            message: password.mixed_with(scramble),
+        })
+    }
+
+    fn tell_server(&mut self, payload: &[u8]) -> Step {
+        self.state = State::Verdict;
+        Step::server(self.server.send(payload))
+    }
+
+    fn tell_client(&mut self, payload: &[u8]) -> Step {
+        Step::client(self.client.send(payload), Then::Continue)
+    }
+
+    fn finish(&mut self, payload: &[u8], then: Then) -> Step {
+        self.state = State::Over;
+        Step::client(self.client.send(payload), then)
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Step {
+        Step::client(self.fail(&refusal.packet()), Then::Refused(refusal))
+    }
+}
+
+/// Tells whether a client's answer to `01 04` is a request for the key or a ciphertext, not a password.
+fn is_sealed(payload: &[u8]) -> bool {
+    payload == KEY_REQUEST || payload.len() >= CIPHERTEXT_MIN
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,458 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::mysql::greeting::tests as greetings;
+use crate::protocol::mysql::login::tests as logins;
+use crate::protocol::mysql::packet;
+
+const SHA2: &str = "caching_sha2_password";
+const MULTI_FACTOR: u32 = 0x1000_0000;
+const TLS_TO_NETWORK: Legs = legs(Leg::Tls, Leg::Network);
+
+const fn legs(client: Leg, server: Leg) -> Legs {
+    Legs { client, server }
+}
+
+fn packet(seq: u8, payload: &[u8]) -> Packet<'_> {
+    Packet { seq, payload }
+}
+
+fn wire(seq: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    packet::write(seq, payload, &mut out);
+    out
+}
+
+fn begin_with(legs: Legs, plugin: &str, response: &[u8]) -> (Exchange, Step) {
+    let greeting = greetings::greeting(0xdfff_f7ff, SHA2);
+    let login = logins::sample(logins::CLIENT | MULTI_FACTOR, response, plugin);
+    let seq = if legs.client == Leg::Tls { 2 } else { 1 };
+    Exchange::begin(&greeting, packet(seq, &login), legs).expect("a login")
+}
+
+fn begin(legs: Legs, plugin: &str) -> Exchange {
+    let (exchange, step) = begin_with(legs, plugin, &[9; 20]);
+    assert!(matches!(step.then, Then::Continue));
+    assert!(step.to_client.is_empty() && !step.to_server.is_empty());
+    exchange
+}
+
+/// Takes a packet from the server that must reach the client under the given number.
+fn server_to_client(exchange: &mut Exchange, seq: u8, payload: &[u8], as_seq: u8) -> Then {
+    let step = exchange.from_server(packet(seq, payload)).expect("in turn");
+    assert_eq!(step.to_client, wire(as_seq, payload));
+    assert!(step.to_server.is_empty());
+    step.then
+}
+
+/// Takes a packet from the client that must reach the server under the given number.
+fn client_to_server(exchange: &mut Exchange, seq: u8, payload: &[u8], as_seq: u8) {
+    let step = exchange.from_client(packet(seq, payload)).expect("in turn");
+    assert_eq!(*step.to_server, wire(as_seq, payload));
+    assert!(step.to_client.is_empty());
+}
+
+fn refused(step: &Step, seq: u8, refusal: Refusal) {
+    let mut error = Vec::new();
+    refusal.packet().write(seq, &mut error);
+    assert!(
+        matches!(step.then, Then::Refused(found) if found == refusal),
+        "{step:?}"
+    );
+    assert_eq!(step.to_client, error);
+    assert!(step.to_server.is_empty());
+}
+
+#[test]
+fn the_login_fits_the_database_leg() {
+    for (legs, seq, ssl) in [
+        (legs(Leg::Tls, Leg::Network), 1, 0),
+        (legs(Leg::Tls, Leg::Unix), 1, 0),
+        (legs(Leg::Tls, Leg::Tls), 2, 0x08),
+        (legs(Leg::Network, Leg::Tls), 2, 0x08),
+    ] {
+        let (_, step) = begin_with(legs, SHA2, &[9; 32]);
+        assert_eq!(
+            (step.to_server[3], step.to_server[5] & 0x08),
+            (seq, ssl),
+            "{legs:?}"
+        );
+    }
+}
+
+#[test]
+fn numbers_are_shifted_by_the_ssl_request() {
+    let mut exchange = begin(TLS_TO_NETWORK, "mysql_native_password");
+    let accepted = server_to_client(&mut exchange, 2, b"\0\0\0\x02\0\0\0", 3);
+    assert!(matches!(accepted, Then::Accepted));
+
+    let mut exchange = begin(legs(Leg::Network, Leg::Tls), "mysql_native_password");
+    let rejected = server_to_client(&mut exchange, 3, b"\xff\x15\x04#28000no", 2);
+    assert!(matches!(rejected, Then::Rejected));
+    assert_eq!(
+        exchange
+            .from_server(packet(4, b"\0"))
+            .expect_err("it is over"),
+        AuthError::NotExpecting
+    );
+}
+
+#[test]
+fn a_fast_login_passes() {
+    let mut exchange = begin(TLS_TO_NETWORK, SHA2);
+    server_to_client(&mut exchange, 2, FAST_OK, 3);
+    let error = exchange
+        .from_client(packet(4, b"pw\0"))
+        .expect_err("not its turn");
+    assert_eq!(error, AuthError::ClientOutOfTurn);
+
+    let mut exchange = begin(TLS_TO_NETWORK, SHA2);
+    server_to_client(&mut exchange, 2, FAST_OK, 3);
+    let then = server_to_client(&mut exchange, 3, b"\0\0\0\x02\0\0\0", 4);
+    assert!(matches!(then, Then::Accepted));
+}
+
+/// Plays a full login up to the point where the database's key has come.
+fn until_key(exchange: &mut Exchange) -> Sealing {
+    server_to_client(exchange, 2, FULL_AUTH, 3);
+    let step = exchange
+        .from_client(packet(4, b"secret\0"))
+        .expect("the password");
+    assert_eq!(*step.to_server, wire(3, KEY_REQUEST));
+    let step = exchange
+        .from_server(packet(4, b"\x01-----BEGIN"))
+        .expect("the key");
+    assert!(step.to_client.is_empty() && step.to_server.is_empty());
+    match step.then {
+        Then::Encrypt(sealing) => sealing,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_password_goes_under_the_key_of_a_database_without_tls() {
+    for server in [Leg::Network, Leg::Loopback] {
+        let mut exchange = begin(legs(Leg::Tls, server), SHA2);
+        let sealing = until_key(&mut exchange);
+        assert_eq!(sealing.key, b"-----BEGIN");
+        let plain: Vec<u8> = sealing
+            .message
+            .iter()
+            .zip(b"ABCDEFG")
+            .map(|(a, b)| a ^ b)
+            .collect();
+        assert_eq!(plain, b"secret\0");
+        let step = exchange.encrypted(&[5; 256]).expect("asked for");
+        assert_eq!(*step.to_server, wire(5, &[5; 256]));
+        let then = server_to_client(&mut exchange, 6, b"\0\0\0\x02\0\0\0", 5);
+        assert!(matches!(then, Then::Accepted));
+    }
+}
+
+#[test]
+fn the_scramble_of_a_switch_is_the_one_that_counts() {
+    let mut exchange = begin(TLS_TO_NETWORK, "mysql_native_password");
+    let switch = b"\xfecaching_sha2_password\0aaaaaaaaaaaaaaaaaaaa\0";
+    server_to_client(&mut exchange, 2, switch, 3);
+    client_to_server(&mut exchange, 4, &[8; 32], 3);
+    server_to_client(&mut exchange, 4, FULL_AUTH, 5);
+    let step = exchange.from_client(packet(6, b"\0")).expect("a password");
+    assert_eq!(*step.to_server, wire(5, KEY_REQUEST));
+    let step = exchange.from_server(packet(6, b"\x01K")).expect("a key");
+    assert!(matches!(step.then, Then::Encrypt(sealing) if *sealing.message == *b"a"));
+}
+
+#[test]
+fn an_error_instead_of_the_key_reaches_the_client() {
+    let mut exchange = begin(TLS_TO_NETWORK, SHA2);
+    server_to_client(&mut exchange, 2, FULL_AUTH, 3);
+    let step = exchange
+        .from_client(packet(4, b"secret\0"))
+        .expect("the password");
+    assert_eq!(*step.to_server, wire(3, KEY_REQUEST));
+    let then = server_to_client(&mut exchange, 4, b"\xff\x15\x04#28000no key", 5);
+    assert!(matches!(then, Then::Rejected));
+}
+
+#[test]
+fn a_failed_encryption_is_told_to_the_client() {
+    let mut exchange = begin(TLS_TO_NETWORK, SHA2);
+    let _ = until_key(&mut exchange);
+    let error = ErrorPacket::unsupported_login("too long");
+    let mut packet = Vec::new();
+    error.write(5, &mut packet);
+    assert_eq!(exchange.fail(&error), packet);
+    assert_eq!(
+        exchange.encrypted(b"x").expect_err("over"),
+        AuthError::NotExpecting
+    );
+}
+
+#[test]
+fn passwords_pass_where_both_legs_are_secure() {
+    for (server, login_seq) in [(Leg::Tls, 2), (Leg::Unix, 1)] {
+        let mut exchange = begin(legs(Leg::Tls, server), SHA2);
+        server_to_client(&mut exchange, login_seq + 1, FULL_AUTH, 3);
+        client_to_server(&mut exchange, 4, b"secret\0", login_seq + 2);
+        server_to_client(&mut exchange, login_seq + 3, b"\0\0\0\x02\0\0\0", 5);
+    }
+}
+
+#[test]
+fn a_client_may_use_the_key_itself() {
+    let plain = legs(Leg::Network, Leg::Network);
+    for (legs, base) in [(TLS_TO_NETWORK, 1), (plain, 0)] {
+        let mut exchange = begin(legs, SHA2);
+        server_to_client(&mut exchange, 2, FULL_AUTH, 2 + base);
+        client_to_server(&mut exchange, 3 + base, KEY_REQUEST, 3);
+        server_to_client(&mut exchange, 4, b"\x01-----BEGIN", 4 + base);
+        client_to_server(&mut exchange, 5 + base, &[3; 256], 5);
+        server_to_client(&mut exchange, 6, b"\0\0\0\x02\0\0\0", 6 + base);
+    }
+}
+
+#[test]
+fn a_password_instead_of_a_ciphertext_is_stopped() {
+    let mut exchange = begin(legs(Leg::Network, Leg::Network), SHA2);
+    server_to_client(&mut exchange, 2, FULL_AUTH, 2);
+    let step = exchange
+        .from_client(packet(3, b"secret\0"))
+        .expect("in turn");
+    refused(&step, 4, Refusal::PasswordInClear);
+}
+
+#[test]
+fn a_client_without_tls_cannot_log_in_fully_behind_tls() {
+    let mut exchange = begin(legs(Leg::Network, Leg::Tls), SHA2);
+    let step = exchange.from_server(packet(3, FULL_AUTH)).expect("in turn");
+    refused(&step, 2, Refusal::ClientNeedsTls);
+}
+
+#[test]
+fn clear_passwords_stay_off_the_network() {
+    for plugin in [
+        "mysql_clear_password",
+        "dialog",
+        "sha256_password",
+        "never_heard_of",
+    ] {
+        let (_, step) = begin_with(TLS_TO_NETWORK, plugin, b"secret\0");
+        refused(&step, 3, Refusal::PasswordInClear);
+
+        let mut exchange = begin(TLS_TO_NETWORK, SHA2);
+        let switch = [b"\xfe", plugin.as_bytes(), b"\0"].concat();
+        let step = exchange.from_server(packet(2, &switch)).expect("in turn");
+        refused(&step, 3, Refusal::PasswordInClear);
+    }
+}
+
+#[test]
+fn a_login_without_password_passes_whatever_its_plugin() {
+    for response in [&b""[..], b"\0"] {
+        let (_, step) = begin_with(TLS_TO_NETWORK, "mysql_clear_password", response);
+        assert!(matches!(step.then, Then::Continue));
+    }
+}
+
+#[test]
+fn a_blank_login_opens_no_way_for_a_password() {
+    for question in [&b"\x04Password: "[..], b"\x01", b"\x02Code: "] {
+        let (mut exchange, _) = begin_with(TLS_TO_NETWORK, "dialog", b"");
+        let step = exchange.from_server(packet(2, question)).expect("in turn");
+        refused(&step, 3, Refusal::PasswordInClear);
+    }
+}
+
+#[test]
+fn clear_passwords_pass_on_private_legs() {
+    let mut exchange = begin(legs(Leg::Tls, Leg::Loopback), SHA2);
+    server_to_client(&mut exchange, 2, b"\xfemysql_clear_password\0", 3);
+    client_to_server(&mut exchange, 4, b"secret\0", 3);
+}
+
+#[test]
+fn the_old_switch_keeps_the_scramble() {
+    let mut exchange = begin(TLS_TO_NETWORK, "mysql_native_password");
+    server_to_client(&mut exchange, 2, b"\xfe", 3);
+    assert_eq!(exchange.mechanism, Mechanism::Challenge);
+    assert_eq!(exchange.scramble.as_ref(), Some(b"ABCDEFGHIJKLMNOPQRST"));
+    client_to_server(&mut exchange, 4, b"12345678\0", 3);
+}
+
+#[test]
+fn a_second_factor_is_a_switch() {
+    let mut exchange = begin(TLS_TO_NETWORK, SHA2);
+    let factor = b"\x02mysql_clear_password\0";
+    let step = exchange.from_server(packet(2, factor)).expect("in turn");
+    refused(&step, 3, Refusal::PasswordInClear);
+}
+
+#[test]
+fn questions_cannot_be_stacked() {
+    let mut exchange = begin(TLS_TO_NETWORK, SHA2);
+    server_to_client(&mut exchange, 2, FULL_AUTH, 3);
+    let switch = exchange.from_server(packet(
+        3,
+        b"\xfemysql_native_password\0aaaaaaaaaaaaaaaaaaaa\0",
+    ));
+    assert_eq!(
+        switch.expect_err("the password is on its way"),
+        AuthError::ServerOutOfTurn
+    );
+}
+
+#[test]
+fn a_call_for_the_password_does_not_wait_behind_another_question() {
+    let mut exchange = begin(TLS_TO_NETWORK, "mysql_native_password");
+    let switch = b"\xfecaching_sha2_password\0aaaaaaaaaaaaaaaaaaaa\0";
+    server_to_client(&mut exchange, 2, switch, 3);
+    let call = exchange.from_server(packet(3, FULL_AUTH));
+    assert_eq!(
+        call.expect_err("the proof comes first"),
+        AuthError::ServerOutOfTurn
+    );
+}
+
+#[test]
+fn lost_packets_are_noticed() {
+    let mut exchange = begin(TLS_TO_NETWORK, SHA2);
+    let error = exchange
+        .from_server(packet(3, b"\0"))
+        .expect_err("2 comes next");
+    assert_eq!(
+        error,
+        AuthError::Sequence {
+            expected: 2,
+            found: 3
+        }
+    );
+}
+
+#[test]
+fn debug_shows_no_password() {
+    let mut exchange = begin(TLS_TO_NETWORK, SHA2);
+    server_to_client(&mut exchange, 2, FULL_AUTH, 3);
+    let step = exchange
+        .from_client(packet(4, b"secret\0"))
+        .expect("the password");
+    let text = format!("{exchange:?} {step:?}");
+    assert!(
+        text.contains("Password(..)") && !text.contains("115, 101"),
+        "{text}"
+    );
+}
+
+/// One packet of a made-up conversation.
+#[derive(Clone, Debug)]
+enum Said {
+    Client(Vec<u8>),
+    Server(Vec<u8>),
+}
+
+fn server_says() -> impl Strategy<Value = Said> {
+    prop_oneof![
+        Just(FULL_AUTH.to_vec()),
+        Just(FAST_OK.to_vec()),
+        Just(b"\x01-----BEGIN PUBLIC KEY-----".to_vec()),
+        Just(b"\x01\x04\0".to_vec()),
+        Just(b"\x04".to_vec()),
+        Just(b"\xfe".to_vec()),
+        Just(b"\xfemysql_native_password\0aaaaaaaaaaaaaaaaaaaa\0".to_vec()),
+        Just(b"\xfecaching_sha2_password\0bbbbbbbbbbbbbbbbbbbb\0".to_vec()),
+        Just(b"\xfemysql_clear_password\0".to_vec()),
+        Just(b"\xfedialog\0\x04Password: ".to_vec()),
+        Just(b"\x02sha256_password\0cccccccccccccccccccc\0".to_vec()),
+        any::<Vec<u8>>(),
+    ]
+    .prop_map(Said::Server)
+}
+
+/// A client with TLS, which gives its password away wherever its plugin does.
+struct Client {
+    plugin: Vec<u8>,
+    answers: std::collections::VecDeque<Vec<u8>>,
+}
+
+impl Client {
+    fn sends_proofs(&self) -> bool {
+        Mechanism::of(&self.plugin) == Mechanism::Challenge
+    }
+
+    fn hear(&mut self, question: &[u8]) {
+        if let [0xfe | 0x02, switch @ ..] = question {
+            self.plugin = switch
+                .split(|byte| *byte == 0)
+                .next()
+                .unwrap_or_default()
+                .to_vec();
+            let proof = self.sends_proofs() || self.plugin == SHA2.as_bytes();
+            self.answers.push_back(if proof {
+                vec![7; 32]
+            } else {
+                b"correct horse\0".to_vec()
+            });
+        } else if !self.sends_proofs() && question != FAST_OK {
+            self.answers.push_back(b"correct horse\0".to_vec());
+        }
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    /// Whatever a server says, in whatever order, and however late the client answers.
+    #[test]
+    fn no_password_reaches_a_plain_network_leg(
+        plugin in prop_oneof![Just(SHA2), Just("mysql_native_password"), Just("dialog"), Just("sha256_password")],
+        blank: bool,
+        questions in proptest::collection::vec((server_says(), proptest::bool::weighted(0.7)), 4..16),
+    ) {
+        let response = if blank { &b""[..] } else { b"correct horse\0" };
+        let proof = Mechanism::of(plugin.as_bytes()) != Mechanism::Clear && plugin != "sha256_password";
+        let (mut exchange, step) = begin_with(TLS_TO_NETWORK, plugin, if proof { &[7; 32] } else { response });
+        prop_assert!(!contains(&step.to_server, b"correct"));
+        let mut client = Client { plugin: plugin.into(), answers: [].into() };
+        for (question, answers) in questions {
+            let Said::Server(question) = question else { continue };
+            let seq = exchange.server.peek();
+            let Ok(step) = exchange.from_server(packet(seq, &question)) else { break };
+            if let Then::Encrypt(_) = step.then {
+                let sent = exchange.encrypted(&[0xee; 256]).expect("asked for");
+                prop_assert!(!contains(&sent.to_server, b"correct"));
+            }
+            if !step.to_client.is_empty() {
+                client.hear(&question);
+            }
+            let Some(said) = answers.then(|| client.answers.pop_front()).flatten() else { continue };
+            let seq = exchange.client.peek();
+            let Ok(step) = exchange.from_client(packet(seq, &said)) else { break };
+            prop_assert!(!contains(&step.to_server, b"correct"), "{:?}", exchange);
+        }
+    }
+
+    #[test]
+    fn any_conversation_is_survived(
+        said in proptest::collection::vec(
+            prop_oneof![server_says(), any::<Vec<u8>>().prop_map(Said::Client)], 0..12),
+        client_leg in 0..4_usize, server_leg in 0..4_usize,
+    ) {
+        const LEGS: [Leg; 4] = [Leg::Loopback, Leg::Network, Leg::Tls, Leg::Unix];
+        let (mut exchange, _) = begin_with(legs(LEGS[client_leg], LEGS[server_leg]), SHA2, b"");
+        for said in said {
+            let (client, server) = (exchange.client.peek(), exchange.server.peek());
+            let result = match &said {
+                Said::Client(payload) => exchange.from_client(packet(client, payload)),
+                Said::Server(payload) => exchange.from_server(packet(server, payload)),
+            };
+            if let Ok(Step { then: Then::Encrypt(_), .. }) = result {
+                let _ = exchange.encrypted(b"sealed").expect("asked for");
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The connection phase of `MySQL` and `MariaDB`.
+//!
+//! The order of things, when a client uses TLS and the database behind does not:
+//!
+//! ```text
+//! client                     proxyd                      database
+//!   |  <-- greeting, TLS offered --  <------- greeting -----  |
+//!   |  --- SSLRequest ----------->                            |
+//!   |  <========= TLS =========>                              |
+//!   |  --- login ---------------->  --- login, no TLS ----->  |
+//!   |  <-- more data, OK, ERR ----  <-- more data, OK, ERR -- |
+//! ```
+//!
+//! [`greeting`] and [`login`] read the first packets, [`auth`] carries the login from one leg to the other until the
+//! database has said OK or ERR; after that the driver only copies bytes, under the eye of [`command`] where that is
+//! needed.
+//!
+//! Layouts are those of the `MySQL` source documentation, page "Connection Phase", and of `MariaDB`'s "Connecting".
+
+pub mod auth;
+pub mod capabilities;
+pub mod command;
+pub mod error;
+pub mod greeting;
+pub mod login;
+pub mod packet;
+
+pub use capabilities::Capabilities;
+pub use error::ErrorPacket;
+pub use packet::Packet;

@@ -1,0 +1,182 @@
+//! What a version 2 header tells about the client's TLS.
+//!
+//! Layout of the field `PP2_TYPE_SSL`: flags (1); outcome of the check of the client's certificate (4, zero for
+//! good); further fields inside: version, cipher, common name of the certificate.
+
+use super::v2::{field, write_field};
+use crate::protocol::bytes::Reader;
+
+/// The client came over TLS.
+const CAME_OVER_TLS: u8 = 0x01;
+/// The client showed a certificate over this connection.
+const CERTIFICATE: u8 = 0x02;
+/// The client showed a certificate in this TLS session, perhaps over an earlier connection.
+const CERTIFICATE_IN_SESSION: u8 = 0x04;
+
+const VERSION: u8 = 0x21;
+const COMMON_NAME: u8 = 0x22;
+const CIPHER: u8 = 0x23;
+
+/// Longest text that is written. A longer common name is left out: cut short, it might be somebody else's.
+const TEXT_LIMIT: usize = 256;
+
+/// The client's TLS with whoever sends the header.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ClientTls {
+    /// The client came over TLS at all.
+    pub used: bool,
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// The certificate, if any was shown, was found good.
+    pub verified: bool,
+    /// `TLSv1.3`, for example.
+    pub version: Option<String>,
+    /// Cipher suite.
+    pub cipher: Option<String>,
+    /// Common name of the certificate's subject.
+    pub common_name: Option<String>,
+}
+
+/// Whether and when a client showed a certificate.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Certificate {
+    /// It showed none.
+    #[default]
+    Absent,
+    /// On an earlier connection of the same TLS session.
+    InSession,
+    /// On this connection.
+    OnConnection,
+}
+
+impl Certificate {
+    fn from_flags(flags: u8) -> Self {
+        if flags & CERTIFICATE != 0 {
+            Self::OnConnection
+        } else if flags & CERTIFICATE_IN_SESSION != 0 {
+            Self::InSession
+        } else {
+            Self::Absent
+        }
+    }
+
+    fn flags(self) -> u8 {
+        match self {
+            Self::Absent => 0,
+            Self::InSession => CERTIFICATE_IN_SESSION,
+            Self::OnConnection => CERTIFICATE | CERTIFICATE_IN_SESSION,
+        }
+    }
+}
+
+impl ClientTls {
+    /// `PP2_TYPE_SSL`.
+    pub(super) const FIELD: u8 = 0x20;
+
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(value);
+        let flags = reader.u8()?;
+        let mut tls = Self {
+            used: flags & CAME_OVER_TLS != 0,
+            certificate: Certificate::from_flags(flags),
+            verified: reader.u32_be()? == 0,
+            ..Self::default()
+        };
+        while !reader.rest().is_empty() {
+            let (kind, value) = field(&mut reader)?;
+            tls.text(kind, value);
+        }
+        Some(tls)
+    }
+
+    fn text(&mut self, kind: u8, value: &[u8]) {
+        let text = match kind {
+            VERSION => &mut self.version,
+            COMMON_NAME => &mut self.common_name,
+            CIPHER => &mut self.cipher,
+            _ => return,
+        };
+        *text = str::from_utf8(value).ok().map(str::to_owned);
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let used = if self.used { CAME_OVER_TLS } else { 0 };
+        let mut value = vec![used | self.certificate.flags()];
+        value.extend_from_slice(&u32::from(!self.verified).to_be_bytes());
+        let texts = [
+            (VERSION, &self.version),
+            (COMMON_NAME, &self.common_name),
+            (CIPHER, &self.cipher),
+        ];
+        for (kind, text) in texts {
+            if let Some(text) = text.as_ref().filter(|text| text.len() <= TEXT_LIMIT) {
+                write_field(kind, text.as_bytes(), &mut value);
+            }
+        }
+        write_field(Self::FIELD, &value, out);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        pub(crate) fn client_tls()(
+            flags in any::<(bool, bool)>(),
+            certificate in prop_oneof![
+                Just(Certificate::Absent),
+                Just(Certificate::InSession),
+                Just(Certificate::OnConnection),
+            ],
+            version: Option<[char; 4]>,
+            cipher: Option<[char; 9]>,
+            common_name: Option<[char; 5]>,
+        ) -> ClientTls {
+            ClientTls {
+                used: flags.0,
+                certificate,
+                verified: flags.1,
+                version: version.map(String::from_iter),
+                cipher: cipher.map(String::from_iter),
+                common_name: common_name.map(String::from_iter),
+            }
+        }
+    }
+
+    #[test]
+    fn flags_and_texts_have_their_places() {
+        let tls = ClientTls {
+            used: true,
+            certificate: Certificate::InSession,
+            verified: true,
+            common_name: Some("app".to_owned()),
+            ..ClientTls::default()
+        };
+        let mut out = Vec::new();
+        tls.write(&mut out);
+        assert_eq!(out, b"\x20\0\x0b\x05\0\0\0\0\x22\0\x03app");
+        assert_eq!(ClientTls::parse(&out[3..]), Some(tls));
+    }
+
+    #[test]
+    fn a_long_name_is_left_out() {
+        let tls = ClientTls {
+            common_name: Some("n".repeat(TEXT_LIMIT + 1)),
+            ..ClientTls::default()
+        };
+        let mut out = Vec::new();
+        tls.write(&mut out);
+        assert_eq!(out.len(), 3 + 5);
+    }
+
+    #[test]
+    fn cut_fields_are_refused() {
+        let whole = b"\x01\0\0\0\0\x21\0\x02v1";
+        for end in [0, 1, 4, 6, 8, 9] {
+            assert_eq!(ClientTls::parse(&whole[..end]), None, "{end}");
+        }
+    }
+}

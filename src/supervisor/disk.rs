@@ -1,0 +1,171 @@
+//! What is on disk: reading it for a reload, and judging it for those who ask.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::sockets::{Binder, Prepared};
+use crate::{
+    config::{Config, Source, needs_restart},
+    control::{DiskState, Problem, Trigger},
+    link::Generation,
+    tls::load::{self, Loaded},
+};
+
+/// What was found on disk.
+#[derive(Debug)]
+pub struct Reading {
+    /// The configuration that the material was read for, if it is not the one in force.
+    pub config: Option<(Config, Prepared)>,
+    /// Why the configuration on disk was not taken.
+    pub refused: Vec<Problem>,
+    /// The material.
+    pub loaded: Loaded,
+}
+
+/// Everything that a reading needs, so that it can be made on another thread.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    /// Where the configuration comes from.
+    pub source: Arc<Source>,
+    /// What is in force.
+    pub current: Arc<Generation>,
+}
+
+impl Reader {
+    /// Reads TLS material, and for the triggers that ask for it the configuration too.
+    ///
+    /// A configuration is taken whole or not at all; where it is not, the material of the one in
+    /// force is still read. Blocks.
+    pub(super) fn read(&self, trigger: Trigger, binder: &Binder) -> Reading {
+        let refused = match trigger {
+            Trigger::Reload | Trigger::Sighup => match self.read_config(binder) {
+                Ok(Some(reading)) => return reading,
+                Ok(None) => Vec::new(),
+                Err(problems) => problems,
+            },
+            _ => Vec::new(),
+        };
+        Reading {
+            config: None,
+            refused,
+            loaded: self.load(&self.current.config),
+        }
+    }
+
+    /// Reads a configuration that differs from the one in force; `None` if it does not.
+    fn read_config(&self, binder: &Binder) -> Result<Option<Reading>, Vec<Problem>> {
+        let config = self
+            .source
+            .load()
+            .map_err(|error| vec![about_config(&error)])?;
+        if config == self.current.config {
+            return Ok(None);
+        }
+        let fixed = needs_restart(&self.current.config, &config);
+        if !fixed.is_empty() {
+            return Err(vec![about_config(&format_args!(
+                "{} cannot change while the daemon runs; restart it, or change that back",
+                fixed.join(", ")
+            ))]);
+        }
+        let loaded = self.load(&config);
+        if loaded.material.is_none() {
+            return Err(loaded.problems);
+        }
+        let prepared = binder
+            .bind(&config.listeners, Duration::ZERO)
+            .map_err(|error| vec![about_config(&error)])?;
+        Ok(Some(Reading {
+            config: Some((config, prepared)),
+            refused: Vec::new(),
+            loaded,
+        }))
+    }
+
+    fn load(&self, config: &Config) -> Loaded {
+        load::load(config, Some(&self.current.material), Timestamp::now())
+    }
+}
+
+/// Makes a problem of something wrong with the configuration.
+pub(super) fn about_config(error: &dyn std::fmt::Display) -> Problem {
+    Problem {
+        subject: "configuration".to_owned(),
+        file: None,
+        reason: error.to_string(),
+    }
+}
+
+/// How the disk stands to what is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// By content.
+    pub state: DiskState,
+    /// Why it is invalid.
+    pub reason: Option<String>,
+    /// Whether a cold start with it would come up and serve everything.
+    pub restart_safe: bool,
+}
+
+/// A verdict, and what it stands on.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The verdict.
+    pub verdict: Verdict,
+    generation: u64,
+    fingerprint: [u8; 32],
+    config: Result<Config, String>,
+    made: Instant,
+}
+
+/// How long a verdict holds while no file changes: certificates expire by themselves.
+const HOLDS: Duration = Duration::from_secs(30);
+
+impl Reader {
+    /// Judges the disk, by `last` if nothing has changed since. Blocks.
+    pub(super) fn look(&self, last: Option<View>) -> View {
+        let config = self.source.load().map_err(|error| error.to_string());
+        let fingerprint = load::fingerprint(config.as_ref().unwrap_or(&self.current.config));
+        match last {
+            Some(view)
+                if view.generation == self.current.number
+                    && view.fingerprint == fingerprint
+                    && view.config == config
+                    && view.made.elapsed() < HOLDS =>
+            {
+                view
+            }
+            _ => View {
+                verdict: self.judge(&config),
+                generation: self.current.number,
+                fingerprint,
+                config,
+                made: Instant::now(),
+            },
+        }
+    }
+
+    fn judge(&self, config: &Result<Config, String>) -> Verdict {
+        let wanted = config.as_ref().unwrap_or(&self.current.config);
+        let loaded = load::load(wanted, None, Timestamp::now());
+        let mut wrong: Vec<String> = config.as_ref().err().cloned().into_iter().collect();
+        wrong.extend(loaded.problems.iter().map(ToString::to_string));
+        let same = loaded
+            .material
+            .as_ref()
+            .is_some_and(|material| material.digest() == self.current.material.digest());
+        Verdict {
+            state: match (wrong.is_empty(), same && *wanted == self.current.config) {
+                (false, _) => DiskState::Invalid,
+                (true, true) => DiskState::Same,
+                (true, false) => DiskState::Changed,
+            },
+            restart_safe: wrong.is_empty() && loaded.material.is_some(),
+            reason: (!wrong.is_empty()).then(|| wrong.join("; ")),
+        }
+    }
+}

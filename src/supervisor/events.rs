@@ -1,0 +1,52 @@
+//! What happened: the newest events, for those who ask and those who follow.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use crate::control::{Event, EventKind, Response, server::Reply};
+
+/// Events that are remembered.
+const REMEMBERED: usize = 1024;
+
+/// The newest events and who follows them.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    last: u64,
+    newest: VecDeque<Event>,
+    followers: Vec<Reply>,
+}
+
+impl Events {
+    /// Remembers that something happened, and tells those who follow.
+    pub(super) fn add(&mut self, kind: EventKind, message: String) {
+        self.last += 1;
+        let event = Event {
+            seq: self.last,
+            at: Timestamp::now(),
+            kind,
+            message,
+        };
+        self.followers
+            .retain(|follower| follower.push(Response::Event(event.clone())).is_ok());
+        if self.newest.len() == REMEMBERED {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(event);
+    }
+
+    /// Tells `reply` what is remembered, and if `follow` what happens from now on.
+    pub(super) fn tell(&mut self, reply: Reply, follow: bool) {
+        for event in &self.newest {
+            if reply.push(Response::Event(event.clone())).is_err() {
+                return;
+            }
+        }
+        if follow {
+            self.followers.retain(|follower| !follower.is_gone());
+            self.followers.push(reply);
+        } else {
+            reply.answer(Response::End);
+        }
+    }
+}

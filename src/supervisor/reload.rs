@@ -1,0 +1,236 @@
+//! Loads of the disk: begun, taken into service, and answered.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::{error, info, warn};
+
+use super::{
+    Message, Supervisor,
+    disk::{Reader, Reading},
+    plan::{Answer, AskId, Event, Loaded},
+    start,
+};
+use crate::{
+    control::{
+        EventKind, IdentityChange, IdentityOutcome, LoadError, Problem, ReloadReport, Response,
+        Trigger,
+    },
+    link::Generation,
+};
+
+/// Results of loads that are kept until their askers can be answered.
+const KEPT_REPORTS: usize = 32;
+
+/// What a load brought, for those who asked.
+#[derive(Debug)]
+pub(super) struct Report {
+    generation: u64,
+    changed: bool,
+    identities: Vec<IdentityChange>,
+    problems: Vec<Problem>,
+}
+
+impl Supervisor {
+    /// Returns what reads the disk as things stand now.
+    pub(super) fn reader(&self) -> Reader {
+        Reader {
+            source: Arc::clone(&self.source),
+            current: Arc::clone(&self.current.borrow()),
+        }
+    }
+
+    /// Begins to read the disk, beside the loop.
+    pub(super) fn load(&mut self, trigger: Trigger) {
+        self.loading = Some(trigger);
+        if matches!(
+            trigger,
+            Trigger::Reload | Trigger::ReloadTls | Trigger::Sighup
+        ) {
+            start::say_reloading();
+        }
+        let (reader, binder) = (self.reader(), self.sockets.binder());
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_blocking(move || {
+            let reading = reader.read(trigger, &binder);
+            let _ = inbox.send(Message::Loaded(Box::new(reading)));
+        });
+    }
+
+    /// Takes what a load brought into service.
+    pub(super) fn loaded(&mut self, reading: Reading) {
+        let trigger = self.loading.take().unwrap_or(Trigger::Crash);
+        let before = Arc::clone(&self.current.borrow());
+        let identities = reading.loaded.changes(Some(&before.material));
+        let problems = problems_of(&reading);
+        for warning in &reading.loaded.warnings {
+            warn!("{warning}");
+        }
+        let changed = self.install(&before, reading, trigger);
+        let generation = self.current.borrow().number;
+        self.note(trigger, changed, generation, &identities, &problems);
+        self.reports.insert(
+            self.plan.load_running(),
+            Report {
+                generation,
+                changed,
+                identities,
+                problems,
+            },
+        );
+        while self.reports.len() > KEPT_REPORTS {
+            self.reports.pop_first();
+        }
+        if matches!(
+            trigger,
+            Trigger::Reload | Trigger::ReloadTls | Trigger::Sighup
+        ) {
+            start::tell_systemd(&[sd_notify::NotifyState::Ready]);
+        }
+        let loaded = if changed { Loaded::New } else { Loaded::Same };
+        self.tell(Event::Loaded(loaded));
+    }
+
+    /// Makes a new generation of a reading that differs from the one in force.
+    fn install(&mut self, before: &Generation, reading: Reading, trigger: Trigger) -> bool {
+        let Some(material) = reading.loaded.material else {
+            return false;
+        };
+        let same_config = reading.config.is_none();
+        if same_config && material.digest() == before.material.digest() {
+            return false;
+        }
+        let config = match reading.config {
+            None => before.config.clone(),
+            Some((config, prepared)) => {
+                let new = self.sockets.commit(prepared, &config.listeners);
+                self.hand_new_sockets(&new);
+                self.hook.configure(config.on_exit_failure.clone());
+                config
+            }
+        };
+        *self.current.borrow_mut() = Arc::new(Generation {
+            number: before.number + 1,
+            loaded_at: Timestamp::now(),
+            trigger,
+            config,
+            material,
+        });
+        true
+    }
+
+    fn hand_new_sockets(&self, keys: &[crate::link::ListenerKey]) {
+        for worker in self.processes.keys() {
+            for slot in self.plan.slots_of(*worker) {
+                for key in keys {
+                    self.hand_socket(*worker, slot, key.clone());
+                }
+            }
+        }
+    }
+
+    /// Logs a load's result and remembers it.
+    fn note(
+        &mut self,
+        trigger: Trigger,
+        changed: bool,
+        generation: u64,
+        identities: &[IdentityChange],
+        problems: &[Problem],
+    ) {
+        if changed {
+            let updated = updated(identities);
+            info!(generation, ?trigger, "loaded{updated}");
+            self.events.add(
+                EventKind::Reloaded,
+                format!("Generation {generation} is in service{updated}."),
+            );
+        } else if problems.is_empty() && !matches!(trigger, Trigger::Crash | Trigger::Watch) {
+            info!(generation, ?trigger, "nothing on disk has changed");
+            self.events.add(
+                EventKind::Unchanged,
+                format!("Nothing on disk has changed; generation {generation} stays."),
+            );
+        }
+        if problems.is_empty() {
+            self.last_error = None;
+        } else {
+            self.note_problems(trigger, generation, problems);
+        }
+    }
+
+    fn note_problems(&mut self, trigger: Trigger, generation: u64, problems: &[Problem]) {
+        let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "{}; the last good state of it is still served, as generation {generation}",
+            list.join("; ")
+        );
+        error!(?trigger, "{message}");
+        self.events
+            .add(EventKind::ReloadFailed, format!("{message}."));
+        self.last_error = Some(LoadError {
+            at: Timestamp::now(),
+            trigger,
+            message,
+        });
+    }
+
+    /// Answers those who asked for a reload.
+    pub(super) fn answer_asks(&mut self, asks: Vec<AskId>, answer: Answer) {
+        let response = match answer {
+            Answer::Result { load, workers } => self.result(load, workers),
+            Answer::DiskHangs => refused(
+                "the disk does not answer: reading the files takes more than 5 s; what was served \
+                 is still served",
+            ),
+            Answer::Ending => refused("the daemon is ending and reloads no more"),
+        };
+        for ask in asks {
+            if let Some(reply) = self.asks.remove(&ask) {
+                reply.answer(response.clone());
+            }
+        }
+    }
+
+    fn result(&self, load: u64, workers: usize) -> Response {
+        match self.reports.get(&load) {
+            None => refused("the result of the reload was lost among too many others; ask again"),
+            Some(report) => Response::Reloaded(ReloadReport {
+                generation: report.generation,
+                changed: report.changed,
+                workers,
+                identities: report.identities.clone(),
+                problems: report.problems.clone(),
+            }),
+        }
+    }
+}
+
+fn refused(reason: &str) -> Response {
+    Response::Refused {
+        reason: reason.to_owned(),
+    }
+}
+
+fn problems_of(reading: &Reading) -> Vec<Problem> {
+    let mut problems = reading.refused.clone();
+    problems.extend(reading.loaded.problems.iter().cloned());
+    problems
+}
+
+/// Names the identities that a load brought something new for, to end a sentence with.
+fn updated(identities: &[IdentityChange]) -> String {
+    let names: Vec<String> = identities
+        .iter()
+        .filter(|identity| identity.outcome == IdentityOutcome::Updated)
+        .map(|identity| {
+            let end = identity.new.not_after;
+            format!("identity \"{}\", valid until {end}", identity.name)
+        })
+        .collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", names.join(", "))
+    }
+}

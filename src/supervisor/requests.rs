@@ -1,0 +1,211 @@
+//! Answers to `proxyctl`.
+
+use std::time::Duration;
+
+use tokio::{sync::oneshot, time::timeout};
+use tracing::info;
+
+use super::{
+    Counting, Message, Supervisor,
+    disk::View,
+    plan::{AskId, Event},
+};
+use crate::{
+    config::ExitHook,
+    control::{
+        EventKind, Request, Response, Status, Trigger, VerifyReport,
+        server::{Call, Reply},
+    },
+    link::ToWorker,
+    tls,
+};
+
+/// How long a status waits for workers' counts before it does with the last ones.
+const COUNT_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Who asked for a status.
+#[derive(Debug)]
+pub enum Asker {
+    /// Somebody at the control socket.
+    Control(Reply),
+    /// The metrics page.
+    Page(oneshot::Sender<Status>),
+}
+
+impl Supervisor {
+    /// Answers a request, now or when it is done.
+    pub(super) fn answer(&mut self, call: Call) {
+        let Call { request, reply, .. } = call;
+        match request {
+            Request::ReloadTls => self.reload(Trigger::ReloadTls, reply),
+            Request::Reload => self.reload(Trigger::Reload, reply),
+            Request::Status => self.look(Asker::Control(reply)),
+            Request::SetOnExitFailure { command, timeout } => {
+                self.set_hook(ExitHook { command, timeout }, reply);
+            }
+            Request::ClearOnExitFailure => self.clear_hook(reply),
+            Request::ShowOnExitFailure => {
+                reply.answer(Response::OnExitFailure(self.hook.status()));
+            }
+            Request::Verify => self.verify(reply),
+            Request::Events { follow } => self.events.tell(reply, follow),
+            Request::Drain => self.end_for(false, reply),
+            Request::Stop => self.end_for(true, reply),
+        }
+    }
+
+    fn reload(&mut self, trigger: Trigger, reply: Reply) {
+        self.last_asks += 1;
+        let ask = AskId(self.last_asks);
+        self.asks.insert(ask, reply);
+        self.tell(Event::Reload {
+            ask: Some(ask),
+            trigger,
+        });
+    }
+
+    /// Gathers what a status needs, beside the loop.
+    pub(super) fn look(&mut self, asker: Asker) {
+        let counted = self.count();
+        let (reader, last) = (self.reader(), self.view.clone());
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_local(async move {
+            let view = tokio::task::spawn_blocking(move || reader.look(last));
+            let (view, _) = tokio::join!(view, timeout(COUNT_PATIENCE, counted));
+            if let Ok(view) = view {
+                let _ = inbox.send(Message::Looked(Box::new(view), asker));
+            }
+        });
+    }
+
+    /// Asks all workers for their counts; what is returned ends when they have answered.
+    fn count(&mut self) -> oneshot::Receiver<()> {
+        let (done, counted) = oneshot::channel();
+        self.last_asks += 1;
+        let ask = self.last_asks;
+        let slots = self.plan.slots().iter();
+        let missing: std::collections::BTreeSet<_> =
+            slots.filter_map(super::plan::Slot::serving).collect();
+        for worker in &missing {
+            self.send(*worker, ToWorker::Count { ask });
+        }
+        if !missing.is_empty() {
+            self.counting.insert(
+                ask,
+                Counting {
+                    missing,
+                    _done: done,
+                },
+            );
+        }
+        counted
+    }
+
+    /// Answers a status with what was gathered.
+    pub(super) fn looked(&mut self, view: View, asker: Asker) {
+        let status = self.status(view.verdict.clone());
+        self.view = Some(view);
+        match asker {
+            Asker::Control(reply) => reply.answer(Response::Status(Box::new(status))),
+            Asker::Page(reply) => drop(reply.send(status)),
+        }
+    }
+
+    fn set_hook(&mut self, hook: ExitHook, reply: Reply) {
+        let response = match check_hook(&hook).map(|()| self.hook.set(hook)) {
+            Err(reason) => Response::Refused { reason },
+            Ok(Err(error)) => Response::Refused {
+                reason: format!("the command could not be kept in the state directory: {error}"),
+            },
+            Ok(Ok(())) => {
+                self.say(EventKind::ExitHookSet, "The exit-failure command was set.");
+                Response::OnExitFailure(self.hook.status())
+            }
+        };
+        reply.answer(response);
+    }
+
+    fn clear_hook(&mut self, reply: Reply) {
+        let response = match self.hook.clear() {
+            Err(error) => Response::Refused {
+                reason: format!(
+                    "the command could not be removed from the state directory: {error}"
+                ),
+            },
+            Ok(()) => {
+                self.say(
+                    EventKind::ExitHookSet,
+                    "The exit-failure command that was set at run time was cleared.",
+                );
+                Response::OnExitFailure(self.hook.status())
+            }
+        };
+        reply.answer(response);
+    }
+
+    /// Loads what is on disk beside the loop, and serves none of it.
+    fn verify(&self, reply: Reply) {
+        let reader = self.reader();
+        tokio::task::spawn_blocking(move || {
+            let config = reader.source.load();
+            let mut problems = Vec::new();
+            if let Err(error) = &config {
+                problems.push(super::disk::about_config(error));
+            }
+            let config = config.as_ref().unwrap_or(&reader.current.config);
+            let loaded = tls::load(config, None, jiff::Timestamp::now());
+            let served = Some(&reader.current.material);
+            problems.extend(loaded.problems.iter().cloned());
+            reply.answer(Response::Verified(VerifyReport {
+                generation: reader.current.number,
+                identities: loaded.verified(config, served),
+                problems,
+                warnings: loaded.warnings,
+            }));
+        });
+    }
+
+    /// Tells who asked what will happen, and lets it happen once they know.
+    fn end_for(&self, at_once: bool, reply: Reply) {
+        let within = if at_once {
+            Duration::ZERO
+        } else {
+            self.current.borrow().config.drain_timeout
+        };
+        let connections = self
+            .processes
+            .values()
+            .flat_map(|process| &process.counts)
+            .map(|(_, counts)| counts.open)
+            .sum();
+        let inbox = self.inbox.clone();
+        info!(at_once, "the daemon was told to end");
+        tokio::task::spawn_local(async move {
+            // Whoever asked may have gone; the daemon ends all the same.
+            let _ = reply
+                .deliver(Response::Ending {
+                    connections,
+                    within,
+                })
+                .await;
+            let _ = inbox.send(Message::End { at_once, reply });
+        });
+    }
+}
+
+fn check_hook(hook: &ExitHook) -> Result<(), String> {
+    let Some(program) = hook.command.first() else {
+        return Err("the command is empty".to_owned());
+    };
+    if !program.starts_with('/') {
+        return Err(format!("`{program}` is not an absolute path"));
+    }
+    if hook.timeout.is_zero() {
+        return Err("a timeout of 0 s leaves the command no time to run".to_owned());
+    }
+    match std::fs::metadata(program) {
+        Err(error) => Err(format!("{program}: {error}")),
+        Ok(metadata) if !metadata.is_file() => Err(format!("{program} is not a file")),
+        Ok(_) => Ok(()),
+    }
+}

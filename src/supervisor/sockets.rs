@@ -1,0 +1,299 @@
+//! The listening sockets: one for each listener and slot, bound here, kept for the daemon's life.
+//!
+//! No crash, restart or reload closes one, so clients wait in its queue instead of being refused.
+//! A slot's sockets share their port with those of the other slots (socket(7), `SO_REUSEPORT`),
+//! and the kernel spreads clients over them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::{SocketAddr, ToSocketAddrs as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::{fs::FileTypeExt as _, net::UnixStream},
+    },
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use crate::{
+    config::{Address, Listener},
+    link::ListenerKey,
+    worker::socket::tune,
+};
+
+/// Clients that may wait in a socket's queue; the kernel lowers it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// How often a port that a dead predecessor's workers are just leaving is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The mode of a Unix listener: whoever may reach its folder may connect.
+const UNIX_MODE: u32 = 0o777;
+
+/// Why a listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("listener \"{name}\": cannot listen on {bind}: {reason}")]
+pub(super) struct BindError {
+    name: String,
+    bind: String,
+    reason: String,
+}
+
+/// The listening sockets.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    slots: usize,
+    bound: BTreeMap<ListenerKey, Bound>,
+}
+
+/// One listener's sockets.
+#[derive(Debug)]
+struct Bound {
+    /// One for each slot; a Unix listener's single one serves all.
+    sockets: Vec<OwnedFd>,
+    /// What clients connect to, with the real port.
+    address: String,
+    /// The file to remove in the end.
+    file: Option<PathBuf>,
+}
+
+/// What binds sockets beyond those that are bound already.
+#[derive(Debug, Clone)]
+pub(super) struct Binder {
+    slots: usize,
+    bound: BTreeSet<ListenerKey>,
+}
+
+/// Sockets bound for a configuration that is not in force yet.
+#[derive(Debug)]
+pub struct Prepared(BTreeMap<ListenerKey, Bound>);
+
+impl Sockets {
+    /// Keeps sockets for so many slots; none yet.
+    pub(super) fn new(slots: usize) -> Self {
+        Self {
+            slots,
+            bound: BTreeMap::new(),
+        }
+    }
+
+    /// Returns what binds for a new configuration, on whichever thread.
+    pub(super) fn binder(&self) -> Binder {
+        Binder {
+            slots: self.slots,
+            bound: self.bound.keys().cloned().collect(),
+        }
+    }
+
+    /// Keeps what was prepared and closes what `listeners` no longer name; returns the new keys.
+    pub(super) fn commit(
+        &mut self,
+        prepared: Prepared,
+        listeners: &[Listener],
+    ) -> Vec<ListenerKey> {
+        let wanted: Vec<ListenerKey> = listeners.iter().map(ListenerKey::of).collect();
+        self.bound.retain(|key, bound| {
+            let keep = wanted.contains(key);
+            if !keep {
+                bound.remove_file();
+            }
+            keep
+        });
+        let new = prepared.0.keys().cloned().collect();
+        self.bound.extend(prepared.0);
+        new
+    }
+
+    /// Returns the sockets of a slot.
+    pub(super) fn of_slot(
+        &self,
+        slot: usize,
+    ) -> impl Iterator<Item = (&ListenerKey, BorrowedFd<'_>)> {
+        self.bound
+            .iter()
+            .filter_map(move |(key, bound)| Some((key, bound.of_slot(slot)?)))
+    }
+
+    /// Returns a slot's socket of one listener.
+    pub(super) fn of_listener(&self, key: &ListenerKey, slot: usize) -> Option<BorrowedFd<'_>> {
+        self.bound.get(key)?.of_slot(slot)
+    }
+
+    /// Returns what clients of `listener` connect to, with the real port.
+    pub(super) fn address(&self, listener: &Listener) -> String {
+        self.bound
+            .get(&ListenerKey::of(listener))
+            .map_or_else(|| listener.bind.to_string(), |bound| bound.address.clone())
+    }
+
+    /// Closes all of them: clients are refused from now on.
+    pub(super) fn close(&mut self) {
+        for bound in self.bound.values() {
+            bound.remove_file();
+        }
+        self.bound.clear();
+    }
+}
+
+impl Binder {
+    /// Binds what `listeners` need beyond what is bound already, trying for `patience` while an
+    /// address is in use.
+    ///
+    /// Nothing is kept of it if one fails.
+    pub(super) fn bind(
+        &self,
+        listeners: &[Listener],
+        patience: Duration,
+    ) -> Result<Prepared, BindError> {
+        let mut prepared = BTreeMap::new();
+        for listener in listeners {
+            let key = ListenerKey::of(listener);
+            if self.bound.contains(&key) {
+                continue;
+            }
+            let bound = bind(&listener.bind, self.slots, patience).map_err(|error| BindError {
+                name: listener.name.clone(),
+                bind: listener.bind.to_string(),
+                reason: explain(&error),
+            })?;
+            prepared.insert(key, bound);
+        }
+        Ok(Prepared(prepared))
+    }
+}
+
+impl Bound {
+    fn of_slot(&self, slot: usize) -> Option<BorrowedFd<'_>> {
+        let index = if self.file.is_some() { 0 } else { slot };
+        self.sockets.get(index).map(|socket| socket.as_fd())
+    }
+
+    fn remove_file(&self) {
+        if let Some(path) = &self.file {
+            // If it is gone already, that is what was wanted.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process listens there; stop it, or choose another address".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address; see `ip address`".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn bind(address: &Address, slots: usize, patience: Duration) -> io::Result<Bound> {
+    let give_up = Instant::now() + patience;
+    loop {
+        let bound = match address {
+            Address::Tcp { host, port } => bind_tcp((host, *port), slots),
+            Address::Unix(path) => bind_unix(path),
+        };
+        match bound {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up => {
+                wait(RETRY_INTERVAL);
+            }
+            bound => return bound,
+        }
+    }
+}
+
+/// Waits while another process closes its sockets, which nothing tells us of.
+#[allow(clippy::disallowed_methods)]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn bind_tcp(address: (&String, u16), slots: usize) -> io::Result<Bound> {
+    let mut last = io::Error::other("the name has no address");
+    for address in (address.0.as_str(), address.1).to_socket_addrs()? {
+        match bind_slots(address, slots) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_slots(address: SocketAddr, slots: usize) -> io::Result<Bound> {
+    if address.port() != 0 {
+        probe(address)?;
+    }
+    let first = listen(address)?;
+    let real = first
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::Error::other("the socket has no address"))?;
+    let mut sockets = vec![OwnedFd::from(first)];
+    for _ in 1..slots {
+        sockets.push(listen(real)?.into());
+    }
+    Ok(Bound {
+        sockets,
+        address: real.to_string(),
+        file: None,
+    })
+}
+
+/// Fails if anybody listens there, even one who would share the port.
+///
+/// Sharing is meant for the slots of one daemon; two daemons on a port would take clients from
+/// each other.
+fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
+fn listen(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    tune(&SockRef::from(&socket))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path) -> io::Result<Bound> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(
+        path,
+        std::os::unix::fs::PermissionsExt::from_mode(UNIX_MODE),
+    )?;
+    socket.listen(BACKLOG)?;
+    Ok(Bound {
+        sockets: vec![socket.into()],
+        address: format!("unix:{}", path.display()),
+        file: Some(path.to_owned()),
+    })
+}
+
+/// Removes a socket that nobody listens on any more, and nothing else.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => Err(io::Error::other(
+            "something that is no socket has that name; remove it, or choose another",
+        )),
+        Ok(_) if UnixStream::connect(path).is_ok() => Err(io::ErrorKind::AddrInUse.into()),
+        Ok(_) => fs::remove_file(path),
+    }
+}

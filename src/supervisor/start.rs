@@ -1,0 +1,447 @@
+//! The daemon's start, in this order: arguments, configuration, detaching, log, pid file, TLS
+//! files, sockets, control socket, workers, ready.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    fs::{self, File, OpenOptions},
+    io::{self, PipeWriter, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use daemonize::{Daemonize, Outcome};
+use jiff::Timestamp;
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::{
+    Ears, Supervisor, events::Events, hook::Hook, page, plan::Plan, process::Launcher,
+    sockets::Sockets, watch,
+};
+use crate::{
+    cli::proxyd::Args,
+    config::{Config, Environment, Source},
+    control::{
+        Trigger,
+        server::{self, Access},
+    },
+    link::Generation,
+    sys::{privileges, sandbox},
+    telemetry::log::{self, Sink},
+    tls::{self, Loaded, Material, create},
+};
+
+/// How long ports are tried for that the workers of a predecessor that was killed are leaving.
+const PORT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Calls that may wait for the loop.
+const CALL_QUEUE: usize = 256;
+
+/// A reason not to start, as one or more lines for people.
+type Refusal = String;
+
+/// Where the end of the start is told when somebody waits for it.
+#[derive(Debug)]
+pub struct Ready(PipeWriter);
+
+impl Ready {
+    /// Tells that the daemon serves.
+    pub fn succeed(mut self) {
+        // If the shell was interrupted, nobody waits.
+        let _ = self.0.write_all(b"R");
+    }
+
+    /// Tells that it does not, and why.
+    pub fn fail(mut self, reason: &str) {
+        let _ = self.0.write_all(format!("E{reason}").as_bytes());
+    }
+}
+
+/// Runs the daemon as its command line asks; returns its exit status.
+pub fn main(args: &Args) -> ExitCode {
+    let started = Source::new(args, &Environment::of_process())
+        .and_then(|source| source.load().map(|config| (source, config)));
+    let (source, config) = match started {
+        Ok(started) => started,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    if args.check_config {
+        check(&config)
+    } else if args.daemonize {
+        detach(source, config)
+    } else {
+        serve(source, config, None).unwrap_or_else(|refusal| refuse(&refusal))
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn refuse(reason: &str) -> ExitCode {
+    eprintln!("proxyd: {}", reason.trim_end());
+    ExitCode::FAILURE
+}
+
+/// Says whether the daemon would start with this configuration.
+#[allow(clippy::print_stdout)]
+fn check(config: &Config) -> ExitCode {
+    if creates_identity(config) && !config.state_dir.join("tls").exists() {
+        println!("proxyd: the configuration is good; its certificate will be created");
+        return ExitCode::SUCCESS;
+    }
+    let loaded = tls::load(config, None, Timestamp::now());
+    if loaded.material.is_none() || !loaded.problems.is_empty() {
+        return refuse(&list(&loaded));
+    }
+    for warning in &loaded.warnings {
+        println!("proxyd: warning: {warning}");
+    }
+    println!("proxyd: the configuration and its TLS files are good");
+    ExitCode::SUCCESS
+}
+
+/// Whether the configuration names no certificate of its own.
+fn creates_identity(config: &Config) -> bool {
+    config.identities.iter().any(|files| files.created)
+}
+
+fn list(loaded: &Loaded) -> String {
+    let lines: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+    lines.join("\nproxyd: ")
+}
+
+/// Goes to the background; the shell gets its answer when the daemon serves, or cannot.
+fn detach(source: Source, config: Config) -> ExitCode {
+    let (answer, ready) = match io::pipe() {
+        Ok(pipe) => pipe,
+        Err(error) => return refuse(&format!("no pipe to the daemon: {error}")),
+    };
+    // `start` would exit with a status of its own making, and only `execute` lets the parent
+    // wait for what the daemon says.
+    match Daemonize::new()
+        .working_directory("/")
+        .umask(0o022)
+        .execute()
+    {
+        Outcome::Parent(_) => {
+            drop(ready);
+            await_daemon(answer)
+        }
+        Outcome::Child(Err(error)) => {
+            Ready(ready).fail(&error.to_string());
+            ExitCode::FAILURE
+        }
+        Outcome::Child(Ok(_)) => {
+            drop(answer);
+            run_detached(source, config, ready)
+        }
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn await_daemon(mut answer: io::PipeReader) -> ExitCode {
+    let mut text = String::new();
+    match answer
+        .read_to_string(&mut text)
+        .map(|_| text.split_at_checked(1))
+    {
+        Ok(Some(("R", _))) => ExitCode::SUCCESS,
+        Ok(Some(("E", reason))) => refuse(reason),
+        _ => refuse("the daemon died before it served; its log may say why"),
+    }
+}
+
+fn run_detached(source: Source, mut config: Config, ready: PipeWriter) -> ExitCode {
+    // Standard error leads nowhere now.
+    if config.log.file.is_none() {
+        config.log.file = Some(config.state_dir.join("proxyd.log"));
+    }
+    let copy = ready.try_clone();
+    match serve(source, config, Some(Ready(ready))) {
+        Ok(code) => code,
+        Err(refusal) => {
+            if let Ok(copy) = copy {
+                Ready(copy).fail(&refusal);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts everything and serves until the end.
+fn serve(source: Source, config: Config, ready: Option<Ready>) -> Result<ExitCode, Refusal> {
+    make_folder(&config.state_dir, 0o700)?;
+    let sink = open_log(&config)?;
+    let descriptors = sandbox::raise_descriptor_limit().map_err(|error| error.to_string())?;
+    let pid_file = PidFile::lock(&config.pid_file)?;
+    let account =
+        privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())?;
+    let material = first_material(&config)?;
+    let sockets = bind(&config, pid_file.predecessor_died)?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        descriptors,
+        user = account
+            .as_ref()
+            .map_or("that of the supervisor", |account| &account.name),
+        "proxyd starts"
+    );
+    let code = runtime()?.block_on(tokio::task::LocalSet::new().run_until(async {
+        let parts = Parts {
+            source,
+            config,
+            material,
+            sockets,
+            account,
+            sink,
+            ready,
+        };
+        parts.run().await
+    }))?;
+    pid_file.remove();
+    Ok(code)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))
+}
+
+fn open_log(config: &Config) -> Result<Sink, Refusal> {
+    let sink = match &config.log.file {
+        None => Sink::stderr(),
+        Some(path) => Sink::file(path.clone())
+            .map_err(|error| format!("log file {}: {error}", path.display()))?,
+    };
+    log::start(sink.clone(), config.log.level, config.log.format);
+    Ok(sink)
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<(), Refusal> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|error| format!("state directory {}: {error}", path.display()))
+}
+
+/// Creates the TLS files that the configuration lets us create, and loads all.
+///
+/// Nothing was good before a cold start, so anything broken refuses it.
+fn first_material(config: &Config) -> Result<Material, Refusal> {
+    if creates_identity(config) {
+        let folder = config.state_dir.join("tls");
+        create::ensure(&folder, &create::host_name(), Timestamp::now())
+            .map_err(|error| error.to_string())?;
+    }
+    let loaded = tls::load(config, None, Timestamp::now());
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    match loaded {
+        Loaded {
+            material: Some(material),
+            problems,
+            ..
+        } if problems.is_empty() => Ok(material),
+        loaded => Err(list(&loaded)),
+    }
+}
+
+fn bind(config: &Config, predecessor_died: bool) -> Result<Sockets, Refusal> {
+    let patience = if predecessor_died {
+        PORT_PATIENCE
+    } else {
+        Duration::ZERO
+    };
+    let mut sockets = Sockets::new(config.workers);
+    let prepared = sockets
+        .binder()
+        .bind(&config.listeners, patience)
+        .map_err(|error| error.to_string())?;
+    sockets.commit(prepared, &config.listeners);
+    Ok(sockets)
+}
+
+/// The locked file that keeps a second daemon from starting.
+struct PidFile {
+    path: PathBuf,
+    file: File,
+    predecessor_died: bool,
+}
+
+impl PidFile {
+    fn lock(path: &Path) -> Result<Self, Refusal> {
+        let about = |error: &dyn std::fmt::Display| format!("pid file {}: {error}", path.display());
+        if let Some(folder) = path.parent() {
+            make_folder(folder, 0o755).map_err(|error| about(&error))?;
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+            .open(path)
+            .map_err(|error| about(&error))?;
+        let mut before = String::new();
+        // What is in the file is only told; the lock is what counts.
+        let _ = file.read_to_string(&mut before);
+        let before = before.trim();
+        if let Err(error) = file.try_lock() {
+            return Err(match error {
+                fs::TryLockError::WouldBlock => format!(
+                    "already running (pid {before}); {} is locked",
+                    path.display()
+                ),
+                fs::TryLockError::Error(error) => about(&error),
+            });
+        }
+        let written = file
+            .set_len(0)
+            .and_then(|()| io::Seek::rewind(&mut file))
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(|error| about(&error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            predecessor_died: !before.is_empty(),
+            file,
+        })
+    }
+
+    /// Removes the file while it is still locked, so that nobody locks a file without a name.
+    fn remove(self) {
+        // A file that stays is taken over by the next start.
+        let _ = fs::remove_file(&self.path);
+        drop(self.file);
+    }
+}
+
+/// What the start has put together for the loop.
+struct Parts {
+    source: Source,
+    config: Config,
+    material: Material,
+    sockets: Sockets,
+    account: Option<privileges::Account>,
+    sink: Sink,
+    ready: Option<Ready>,
+}
+
+impl Parts {
+    async fn run(self) -> Result<ExitCode, Refusal> {
+        let signals = signal_hook_tokio::Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2])
+            .map_err(|error| format!("no signals: {error}"))?;
+        let calls = self.listen_for_calls()?;
+        let (outbox, inbox) = mpsc::unbounded_channel();
+        if let Some(address) = self.config.metrics {
+            let page = page::bind(address).map_err(|error| format!("metrics: {error}"))?;
+            tokio::task::spawn_local(page::serve(page, outbox.clone()));
+        }
+        let socket = self.config.control_socket.clone();
+        let (plan, first) = Plan::new(self.config.workers, self.config.heartbeat_timeout);
+        let supervisor = self.supervisor(plan, outbox.clone());
+        tokio::task::spawn_local(watch::watch(Rc::clone(&supervisor.current), outbox));
+        let ears = Ears {
+            inbox,
+            calls,
+            signals,
+        };
+        let code = supervisor.run(first, ears).await;
+        // A socket file that stays is taken over by the next start.
+        let _ = fs::remove_file(socket);
+        Ok(code)
+    }
+
+    fn listen_for_calls(&self) -> Result<mpsc::Receiver<server::Call>, Refusal> {
+        let group = match &self.config.control_group {
+            None => None,
+            Some(name) => Some(
+                privileges::group_id(name)
+                    .map_err(|error| format!("control_group \"{name}\": {error}"))?
+                    .ok_or_else(|| format!("control_group \"{name}\": there is no such group"))?,
+            ),
+        };
+        let listener =
+            server::bind(&self.config.control_socket, group).map_err(|error| error.to_string())?;
+        let (sender, calls) = mpsc::channel(CALL_QUEUE);
+        let access = Access::new(group);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = server::serve(listener, access, sender).await {
+                tracing::error!(%error, "the control socket is out of order");
+            }
+        });
+        Ok(calls)
+    }
+
+    fn supervisor(self, plan: Plan, inbox: mpsc::UnboundedSender<super::Message>) -> Supervisor {
+        let hook = Hook::new(
+            &self.config.state_dir,
+            self.config.on_exit_failure.clone(),
+            inbox.clone(),
+        );
+        let launcher = Launcher {
+            account: self.account,
+            log: self.config.log.clone(),
+            sink: self.sink.clone(),
+            inbox: inbox.clone(),
+        };
+        let first = Generation {
+            number: 1,
+            loaded_at: Timestamp::now(),
+            trigger: Trigger::Start,
+            config: self.config,
+            material: self.material,
+        };
+        Supervisor {
+            source: Arc::new(self.source),
+            current: Rc::new(RefCell::new(Arc::new(first))),
+            plan,
+            began: Instant::now(),
+            started_at: Timestamp::now(),
+            sockets: self.sockets,
+            launcher,
+            sink: self.sink,
+            processes: HashMap::new(),
+            exits: HashMap::new(),
+            retired: BTreeMap::new(),
+            restarts: 0,
+            last_failure: None,
+            last_error: None,
+            loading: None,
+            last_asks: 0,
+            asks: HashMap::new(),
+            reports: BTreeMap::new(),
+            counting: HashMap::new(),
+            view: None,
+            hook,
+            events: Events::default(),
+            ending: Vec::new(),
+            ready: self.ready,
+            inbox,
+            over: None,
+        }
+    }
+}
+
+/// Tells systemd (`sd_notify(3)`), if it listens.
+pub fn tell_systemd(states: &[NotifyState<'_>]) {
+    // A service manager that cannot be told cannot be told that either.
+    let _ = sd_notify::notify(states);
+}
+
+/// Tells systemd that a reload begins, which for `Type=notify-reload` needs the time as well.
+pub fn say_reloading() {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell_systemd(&[NotifyState::Reloading, now]);
+    }
+}

@@ -1,0 +1,203 @@
+//! The status as OpenMetrics text.
+
+use std::{fmt::Write as _, sync::atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::Gauge,
+    },
+    registry::Registry,
+};
+
+use crate::control::{DiskState, Status, WorkerState};
+
+/// The labels of a time series.
+type Labels = Vec<(&'static str, String)>;
+
+/// A gauge with a fraction.
+type Fraction = Gauge<f64, AtomicU64>;
+
+/// Returns the metrics page.
+pub fn render(status: &Status) -> String {
+    let mut registry = Registry::with_prefix("proxyd");
+    daemon(status, &mut registry);
+    tls(status, &mut registry);
+    identities(status, &mut registry);
+    listeners(status, &mut registry);
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+/// Returns what a person at a browser wants to know first.
+pub fn overview(status: &Status) -> String {
+    let mut text = format!(
+        "proxyd {} serves generation {}.\n",
+        status.supervisor.version, status.tls.generation
+    );
+    for identity in &status.tls.identities {
+        let _ = writeln!(
+            text,
+            "identity {}: {}, {} days left",
+            identity.name, identity.subject, identity.days_left
+        );
+    }
+    text.push_str("See /metrics, /healthz and /readyz.\n");
+    text
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: i64) {
+    let gauge: Gauge = Gauge::default();
+    gauge.set(value);
+    registry.register(name, help, gauge);
+}
+
+fn count(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    registry.register(name, help, ConstCounter::new(value));
+}
+
+fn daemon(status: &Status, registry: &mut Registry) {
+    let serving = |state| state == WorkerState::Serving;
+    let workers = status
+        .workers
+        .iter()
+        .filter(|worker| serving(worker.state))
+        .count();
+    gauge(
+        registry,
+        "workers_serving",
+        "Workers that accept connections",
+        whole(workers),
+    );
+    gauge(
+        registry,
+        "workers",
+        "Slots for workers",
+        whole(status.workers.len()),
+    );
+    count(
+        registry,
+        "restarts",
+        "Workers started in the place of one that failed",
+        status.restarts.total,
+    );
+    gauge(
+        registry,
+        "restarts_consecutive",
+        "Failures in a row of the slot that fares worst",
+        i64::from(status.restarts.consecutive),
+    );
+    let uptime: Fraction = Gauge::default();
+    uptime.set(status.supervisor.uptime_s);
+    registry.register(
+        "uptime_seconds",
+        "Time since the supervisor started",
+        uptime,
+    );
+}
+
+fn tls(status: &Status, registry: &mut Registry) {
+    let tls = &status.tls;
+    gauge(
+        registry,
+        "tls_generation",
+        "Generation in service",
+        tls.generation.cast_signed(),
+    );
+    gauge(
+        registry,
+        "tls_loaded_timestamp_seconds",
+        "When the generation in service was loaded",
+        tls.loaded_at.as_second(),
+    );
+    gauge(
+        registry,
+        "tls_last_load_failed",
+        "Whether the last load found something broken",
+        i64::from(tls.last_error.is_some()),
+    );
+    gauge(
+        registry,
+        "tls_restart_safe",
+        "Whether a cold start with what is on disk would serve everything",
+        i64::from(tls.restart_safe),
+    );
+    let states: Family<Labels, Gauge> = Family::default();
+    for (state, name) in [
+        (DiskState::Same, "same"),
+        (DiskState::Changed, "changed"),
+        (DiskState::Invalid, "invalid"),
+    ] {
+        let labels = vec![("state", name.to_owned())];
+        states
+            .get_or_create(&labels)
+            .set(i64::from(tls.disk.state == state));
+    }
+    registry.register(
+        "tls_disk_state",
+        "How the disk stands to what is served",
+        states,
+    );
+}
+
+fn identities(status: &Status, registry: &mut Registry) {
+    let ends: Family<Labels, Gauge> = Family::default();
+    let begins: Family<Labels, Gauge> = Family::default();
+    for identity in &status.tls.identities {
+        let labels = vec![
+            ("identity", identity.name.clone()),
+            ("sha256", identity.sha256.clone()),
+        ];
+        ends.get_or_create(&labels)
+            .set(identity.not_after.as_second());
+        begins
+            .get_or_create(&labels)
+            .set(identity.not_before.as_second());
+    }
+    registry.register(
+        "tls_not_after_timestamp_seconds",
+        "When the certificate served expires",
+        ends,
+    );
+    registry.register(
+        "tls_not_before_timestamp_seconds",
+        "When the certificate served became valid",
+        begins,
+    );
+}
+
+fn listeners(status: &Status, registry: &mut Registry) {
+    let open: Family<Labels, Gauge> = Family::default();
+    let accepted: Family<Labels, Counter> = Family::default();
+    let ended: Family<Labels, Counter> = Family::default();
+    for listener in &status.listeners {
+        let labels = vec![("listener", listener.name.clone())];
+        let counts = &listener.connections;
+        open.get_or_create(&labels).set(counts.open.cast_signed());
+        accepted.get_or_create(&labels).inc_by(counts.total);
+        for (reason, number) in [
+            ("handshake", counts.failed_handshakes),
+            ("full", counts.refused),
+            ("backend", counts.failed_backends),
+        ] {
+            let mut labels = labels.clone();
+            labels.push(("reason", reason.to_owned()));
+            ended.get_or_create(&labels).inc_by(number);
+        }
+    }
+    registry.register("sessions_open", "Sessions open now", open);
+    registry.register("sessions", "Sessions accepted", accepted);
+    registry.register(
+        "sessions_failed",
+        "Sessions that never came to relay",
+        ended,
+    );
+}
+
+fn whole(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,224 @@
+//! Facts out of a certificate, as people and policies want them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::Timestamp;
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension},
+    prelude::FromDer,
+    public_key::PublicKey,
+    x509::{SubjectPublicKeyInfo, X509Version},
+};
+
+use crate::control::CertificateFacts;
+
+/// Parses a certificate, which must be all there is.
+pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        Ok(_) => Err("there are bytes after its end".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Returns what a person wants to know about a certificate.
+pub(super) fn facts(certificate: &X509Certificate<'_>) -> CertificateFacts {
+    CertificateFacts {
+        subject: certificate.subject().to_string(),
+        issuer: certificate.issuer().to_string(),
+        serial: serial(certificate.raw_serial()),
+        sha256: hex(digest(&SHA256, certificate.as_raw()).as_ref()),
+        not_before: not_before(certificate),
+        not_after: not_after(certificate),
+        dns_names: alternative_names(certificate),
+        key_type: key_type(certificate.public_key()),
+    }
+}
+
+/// Returns the first moment at which a certificate is valid.
+pub(super) fn not_before(certificate: &X509Certificate<'_>) -> Timestamp {
+    timestamp(certificate.validity().not_before.timestamp())
+}
+
+/// Returns the last moment at which a certificate is valid.
+pub(super) fn not_after(certificate: &X509Certificate<'_>) -> Timestamp {
+    timestamp(certificate.validity().not_after.timestamp())
+}
+
+/// Converts seconds since 1970; the year 9999 of RFC 5280 §4.1.2.5 is past what is told apart.
+pub(super) fn timestamp(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or(if seconds < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
+}
+
+/// Returns whether a certificate is in the form that carries extensions.
+pub(super) fn is_v3(certificate: &X509Certificate<'_>) -> bool {
+    certificate.version() == X509Version::V3
+}
+
+/// Returns whether a certificate names the address where its issuer's certificate can be had.
+pub(super) fn names_issuer_address(certificate: &X509Certificate<'_>) -> bool {
+    certificate.extensions().iter().any(|it| {
+        matches!(
+            it.parsed_extension(),
+            ParsedExtension::AuthorityInfoAccess(_)
+        )
+    })
+}
+
+/// Returns the host names that a client may ask for to get this certificate.
+///
+/// Those of the subject alternative name extension; the common name only when it has none, for
+/// the certificates that old tools make.
+pub(super) fn host_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let names: Vec<_> = general_names(certificate)
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        })
+        .collect();
+    if names.is_empty() {
+        common_names(certificate)
+    } else {
+        names
+    }
+}
+
+fn common_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    certificate
+        .subject()
+        .iter_common_name()
+        .filter_map(|name| name.as_str().ok())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn general_names<'a>(certificate: &'a X509Certificate<'_>) -> &'a [GeneralName<'a>] {
+    match certificate.subject_alternative_name() {
+        Ok(Some(extension)) => &extension.value.general_names,
+        _ => &[],
+    }
+}
+
+fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    general_names(certificate)
+        .iter()
+        .filter_map(shown_name)
+        .collect()
+}
+
+fn shown_name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => shown_address(bytes),
+        _ => None,
+    }
+}
+
+fn shown_address(bytes: &[u8]) -> Option<String> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Some(Ipv4Addr::from(v4).to_string());
+    }
+    let v6 = <[u8; 16]>::try_from(bytes).ok()?;
+    Some(Ipv6Addr::from(v6).to_string())
+}
+
+/// Names the kind and size of a public key, for example `ecdsa-p256`.
+pub(super) fn key_type(key: &SubjectPublicKeyInfo<'_>) -> String {
+    if let Some(bits) = rsa_bits(key) {
+        return format!("rsa-{bits}");
+    }
+    let algorithm = key.algorithm.algorithm.to_id_string();
+    let curve = key
+        .algorithm
+        .parameters
+        .as_ref()
+        .and_then(|it| it.as_oid().ok())
+        .map(|oid| oid.to_id_string());
+    let name = match (algorithm.as_str(), curve.as_deref()) {
+        ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7")) => "ecdsa-p256",
+        ("1.2.840.10045.2.1", Some("1.3.132.0.34")) => "ecdsa-p384",
+        ("1.2.840.10045.2.1", Some("1.3.132.0.35")) => "ecdsa-p521",
+        ("1.2.840.10045.2.1", _) => "ecdsa",
+        ("1.3.101.112", _) => "ed25519",
+        ("1.3.101.113", _) => "ed448",
+        _ => return algorithm,
+    };
+    name.to_owned()
+}
+
+/// Returns the length of an RSA key's modulus; `None` for a key of another kind.
+pub(super) fn rsa_bits(key: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
+    match key.parsed() {
+        Ok(PublicKey::RSA(key)) => {
+            let zeros = key.modulus.iter().take_while(|byte| **byte == 0).count();
+            let first = key.modulus.get(zeros).copied().unwrap_or(0);
+            Some((key.modulus.len() - zeros) * 8 - first.leading_zeros() as usize % 8)
+        }
+        _ => None,
+    }
+}
+
+fn serial(raw: &[u8]) -> String {
+    // The zero that keeps a number positive in DER is none of its digits.
+    match raw {
+        [0, rest @ ..] if !rest.is_empty() => hex(rest),
+        _ => hex(raw),
+    }
+}
+
+/// Writes bytes as lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing into a `String` cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing::Ca;
+
+    #[test]
+    fn facts_are_told_as_people_read_them() {
+        let ca = Ca::new("facts root");
+        let leaf = ca.server(&["db.example.com", "*.example.org", "10.0.0.1", "::1"]);
+        let der = leaf.pair().leaf().to_vec();
+        let facts = facts(&parse(&der).unwrap());
+        assert_eq!(facts.subject, "CN=db.example.com");
+        assert_eq!(facts.issuer, "CN=facts root");
+        assert_eq!(facts.key_type, "ecdsa-p256");
+        assert_eq!(
+            facts.dns_names,
+            ["db.example.com", "*.example.org", "10.0.0.1", "::1"]
+        );
+        assert_eq!(facts.sha256.len(), 64);
+        assert!(facts.not_before < facts.not_after);
+    }
+
+    #[test]
+    fn serials_have_no_sign_byte() {
+        assert_eq!(serial(&[0, 0x9a, 1]), "9a01");
+        assert_eq!(serial(&[0]), "00");
+        assert_eq!(serial(&[0x0a]), "0a");
+    }
+
+    #[test]
+    fn a_cut_certificate_does_not_parse() {
+        let der = Ca::new("x").der();
+        let der = der.as_bytes();
+        assert!(parse(&der[..der.len() - 1]).is_err());
+        assert!(parse(&[der, b"x"].concat()).is_err());
+    }
+}

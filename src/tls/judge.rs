@@ -1,0 +1,171 @@
+//! What was read of one piece to a verdict that names the files.
+
+use jiff::Timestamp;
+
+use super::{
+    bundle::{self, BundleFault},
+    files::{Content, FileFault},
+    identity::{self, Fault, Proved, Role},
+    material::{ClientBundle, Der},
+    settle::{FileSet, Read},
+};
+use crate::control::Problem;
+
+/// A piece that was read: what it is and what is odd, or what is wrong.
+pub(super) struct Verdict<T> {
+    pub(super) result: Result<T, Vec<Problem>>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+impl<T> Verdict<T> {
+    pub(super) fn bad(problems: Vec<Problem>) -> Self {
+        Self {
+            result: Err(problems),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Judges the files of one piece.
+pub(super) struct Judge {
+    subject: String,
+    files: FileSet,
+    now: Timestamp,
+}
+
+impl Judge {
+    pub(super) fn new(subject: String, files: FileSet, now: Timestamp) -> Self {
+        Self {
+            subject,
+            files,
+            now,
+        }
+    }
+
+    pub(super) fn files(&self) -> &FileSet {
+        &self.files
+    }
+
+    fn problem(&self, index: usize, reason: &impl ToString) -> Problem {
+        Problem {
+            subject: self.subject.clone(),
+            file: self
+                .files
+                .paths
+                .get(index)
+                .map(|it| it.display().to_string()),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// Says that the files changed at every look.
+    pub(super) fn restless(&self) -> Problem {
+        let reason = "it and the files it belongs with were being written at every look; try again";
+        self.problem(0, &reason)
+    }
+
+    /// Returns the contents, or what is wrong with every file that could not be read.
+    fn contents<'r>(&self, reads: &'r [Read]) -> Result<Vec<&'r Content>, Vec<Problem>> {
+        let faults = reads.iter().enumerate().filter_map(|(index, read)| {
+            let fault: &FileFault = read.as_ref().err()?;
+            Some(self.problem(index, fault))
+        });
+        let faults: Vec<_> = faults.collect();
+        if faults.is_empty() {
+            Ok(reads.iter().flatten().collect())
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// Judges a certificate file and a key file.
+    pub(super) fn pair(&self, reads: &[Read], role: Role) -> Verdict<Proved> {
+        match self.prove(reads, role) {
+            Ok(proved) => Verdict {
+                warnings: self.odd_pair(&proved),
+                result: Ok(proved),
+            },
+            Err(problems) => Verdict::bad(problems),
+        }
+    }
+
+    fn prove(&self, reads: &[Read], role: Role) -> Result<Proved, Vec<Problem>> {
+        let contents = self.contents(reads)?;
+        let [cert, key] = contents.as_slice() else {
+            return Err(vec![self.restless()]);
+        };
+        identity::prove(cert, key, role, self.now)
+            .map_err(|faults| faults.iter().map(|it| self.fault(it)).collect())
+    }
+
+    fn fault(&self, fault: &Fault) -> Problem {
+        match fault {
+            Fault::Certificate(fault) => self.problem(0, fault),
+            Fault::Key(fault) => self.problem(1, fault),
+        }
+    }
+
+    fn odd_pair(&self, proved: &Proved) -> Vec<Problem> {
+        let cert = proved.cert_warnings.iter().map(|it| self.problem(0, it));
+        let key = proved.key_warnings.iter().map(|it| self.problem(1, it));
+        cert.chain(key).collect()
+    }
+
+    /// Judges a file of authorities.
+    pub(super) fn trust(&self, reads: &[Read]) -> Verdict<Vec<Der>> {
+        let contents = match self.contents(reads) {
+            Ok(contents) => contents,
+            Err(problems) => return Verdict::bad(problems),
+        };
+        let text = contents.first().map_or(&[][..], |it| &it.bytes);
+        self.bundle(0, bundle::roots(text, self.now))
+    }
+
+    /// Judges a file of authorities and perhaps one of revocation lists.
+    pub(super) fn clients(&self, reads: &[Read]) -> Verdict<ClientBundle> {
+        let roots = match reads {
+            [] => return Verdict::bad(vec![self.restless()]),
+            [ca, ..] => self.trust(std::slice::from_ref(ca)),
+        };
+        let crls = match (&roots.result, reads.get(1)) {
+            (_, None) => Verdict {
+                result: Ok(Vec::new()),
+                warnings: Vec::new(),
+            },
+            (_, Some(Err(fault))) => Verdict::bad(vec![self.problem(1, fault)]),
+            (Ok(roots), Some(Ok(crl))) => self.bundle(1, bundle::crls(&crl.bytes, roots, self.now)),
+            (Err(_), Some(Ok(_))) => Verdict::bad(Vec::new()),
+        };
+        both(roots, crls)
+    }
+
+    fn bundle<T>(
+        &self,
+        index: usize,
+        checked: Result<bundle::Checked<T>, BundleFault>,
+    ) -> Verdict<T> {
+        match checked {
+            Ok(checked) => Verdict {
+                warnings: checked
+                    .warnings
+                    .iter()
+                    .map(|it| self.problem(index, it))
+                    .collect(),
+                result: Ok(checked.value),
+            },
+            Err(fault) => Verdict::bad(vec![self.problem(index, &fault)]),
+        }
+    }
+}
+
+fn both(roots: Verdict<Vec<Der>>, crls: Verdict<Vec<Der>>) -> Verdict<ClientBundle> {
+    let result = match (roots.result, crls.result) {
+        (Ok(roots), Ok(crls)) => Ok(ClientBundle { roots, crls }),
+        (roots, crls) => {
+            let problems = [roots.err(), crls.err()];
+            Err(problems.into_iter().flatten().flatten().collect())
+        }
+    };
+    let warnings = [roots.warnings, crls.warnings].concat();
+    Verdict { result, warnings }
+}

@@ -1,0 +1,346 @@
+//! The checked TLS material of a whole configuration.
+//!
+//! Plain data that crosses from the supervisor to its workers; every field is always written, so
+//! that formats without field names can carry it.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer},
+    sign::CertifiedKey,
+};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::control::CertificateFacts;
+
+/// Everything that the TLS of a configuration needs, read and checked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Material {
+    /// The identities, in the order of the configuration.
+    pub identities: Vec<Identity>,
+    /// What each listener trusts, in the order of the configuration.
+    pub listeners: Vec<ListenerMaterial>,
+    /// The authorities of the operating system; empty when no backend relies on them.
+    pub system_roots: Vec<Der>,
+}
+
+/// A certificate to present and its private key, known to belong together.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Identity {
+    /// The name that listeners refer to.
+    pub name: String,
+    /// The file that the chain came from.
+    pub cert: String,
+    /// The file that the key came from.
+    pub key: String,
+    /// The chain and key themselves.
+    pub pair: KeyPair,
+    /// What a person wants to know about the leaf.
+    pub facts: CertificateFacts,
+    /// SHA-256 over chain and key.
+    pub digest: [u8; 32],
+}
+
+/// A certificate chain, leaf first, and the leaf's private key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyPair {
+    /// The chain, never empty.
+    pub chain: Vec<Der>,
+    /// The leaf's private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: PrivateKey,
+}
+
+/// What a listener trusts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListenerMaterial {
+    /// The listener's name.
+    pub name: String,
+    /// Who may have issued a client's certificate; `None` when none is asked for.
+    pub clients: Option<ClientBundle>,
+    /// Who may have issued the backend's certificate; `None` when nothing checks that.
+    pub backend: Option<BackendTrust>,
+    /// What is shown to the backend; `None` shows nothing.
+    pub backend_identity: Option<KeyPair>,
+}
+
+/// Authorities that may have issued a client's certificate, and what they revoked.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ClientBundle {
+    /// The authorities, never empty.
+    pub roots: Vec<Der>,
+    /// Their revocation lists.
+    pub crls: Vec<Der>,
+}
+
+/// Authorities that may have issued a backend's certificate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum BackendTrust {
+    /// Those of the operating system, in [`Material::system_roots`].
+    System,
+    /// These, never empty.
+    Roots(Vec<Der>),
+}
+
+/// A certificate or revocation list in DER.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Der(#[serde(with = "bytes")] Vec<u8>);
+
+/// A private key in DER, wiped from memory when dropped.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PrivateKey(#[serde(with = "bytes")] Zeroizing<Vec<u8>>);
+
+impl Material {
+    /// Returns SHA-256 over all content: the same files give the same digest.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = ContentHash::new();
+        for identity in &self.identities {
+            hash.text("identity", &identity.name);
+            hash.field("pair", &identity.digest);
+        }
+        for listener in &self.listeners {
+            listener.feed(&mut hash);
+        }
+        hash.list("system root", &self.system_roots);
+        hash.finish()
+    }
+
+    /// Returns the identity of that name.
+    #[must_use]
+    pub fn identity(&self, name: &str) -> Option<&Identity> {
+        self.identities.iter().find(|it| it.name == name)
+    }
+
+    /// Returns what the listener of that name trusts.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Option<&ListenerMaterial> {
+        self.listeners.iter().find(|it| it.name == name)
+    }
+}
+
+impl ListenerMaterial {
+    fn feed(&self, hash: &mut ContentHash) {
+        hash.text("listener", &self.name);
+        if let Some(bundle) = &self.clients {
+            hash.list("client root", &bundle.roots);
+            hash.list("crl", &bundle.crls);
+        }
+        match &self.backend {
+            None => {}
+            Some(BackendTrust::System) => hash.field("backend", b"system"),
+            Some(BackendTrust::Roots(roots)) => hash.list("backend root", roots),
+        }
+        if let Some(pair) = &self.backend_identity {
+            hash.field("backend pair", &pair.digest());
+        }
+    }
+}
+
+impl KeyPair {
+    /// Returns SHA-256 over chain and key.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = ContentHash::new();
+        hash.list("chain", &self.chain);
+        hash.field("key", &self.key.0);
+        hash.finish()
+    }
+
+    /// Returns the leaf.
+    #[must_use]
+    pub fn leaf(&self) -> &[u8] {
+        self.chain.first().map_or(&[], Der::as_bytes)
+    }
+
+    pub(super) fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.iter().map(Der::to_certificate).collect()
+    }
+
+    /// Returns the form that rustls signs with; refuses a key of another certificate.
+    pub(super) fn certified(&self) -> Result<CertifiedKey, rustls::Error> {
+        let key = self.key.to_rustls()?;
+        let certified = CertifiedKey::from_der(self.certificates(), key, &super::provider())?;
+        // `from_der` lets a key pass whose public half it cannot work out.
+        certified.keys_match()?;
+        Ok(certified)
+    }
+}
+
+impl Der {
+    /// Returns the bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn to_certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from(self.0.clone())
+    }
+}
+
+impl From<Vec<u8>> for Der {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Der {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Der({} bytes)", self.0.len())
+    }
+}
+
+impl PrivateKey {
+    pub(super) fn new(der: Zeroizing<Vec<u8>>) -> Self {
+        Self(der)
+    }
+
+    pub(super) fn to_rustls(&self) -> Result<PrivateKeyDer<'static>, rustls::Error> {
+        PrivateKeyDer::try_from(self.0.as_slice())
+            .map(|key| key.clone_key())
+            .map_err(|why| rustls::Error::General(why.to_owned()))
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(..)")
+    }
+}
+
+/// SHA-256 over labelled fields, each with its length, so that no two contents look alike.
+pub(super) struct ContentHash(Context);
+
+impl ContentHash {
+    pub(super) fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    pub(super) fn field(&mut self, label: &str, content: &[u8]) {
+        for part in [label.as_bytes(), content] {
+            self.0.update(&(part.len() as u64).to_be_bytes());
+            self.0.update(part);
+        }
+    }
+
+    pub(super) fn text(&mut self, label: &str, content: &str) {
+        self.field(label, content.as_bytes());
+    }
+
+    fn list(&mut self, label: &str, items: &[Der]) {
+        for item in items {
+            self.field(label, item.as_bytes());
+        }
+    }
+
+    pub(super) fn finish(self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(self.0.finish().as_ref());
+        digest
+    }
+}
+
+/// Bytes in one piece, where serde would write a sequence of numbers.
+mod bytes {
+    use std::{fmt, marker::PhantomData};
+
+    use serde::{Deserializer, Serializer, de};
+
+    pub(super) fn serialize<T: AsRef<[u8]>, S: Serializer>(
+        bytes: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes.as_ref())
+    }
+
+    pub(super) fn deserialize<'de, T: From<Vec<u8>>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        deserializer.deserialize_byte_buf(Owned(PhantomData))
+    }
+
+    struct Owned<T>(PhantomData<T>);
+
+    impl<T: From<Vec<u8>>> de::Visitor<'_> for Owned<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<T, E> {
+            Ok(T::from(bytes.to_vec()))
+        }
+
+        fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<T, E> {
+            Ok(T::from(bytes))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bincode::Options;
+
+    use super::*;
+    use crate::tls::testing::{Ca, identity};
+
+    fn sample() -> Material {
+        let ca = Ca::new("root");
+        Material {
+            identities: vec![identity("default", &ca.server(&["db.example.com"]))],
+            listeners: vec![ListenerMaterial {
+                name: "orders".to_owned(),
+                clients: Some(ClientBundle {
+                    roots: vec![ca.der()],
+                    crls: vec![],
+                }),
+                backend: Some(BackendTrust::Roots(vec![ca.der()])),
+                backend_identity: Some(ca.server(&["client"]).pair()),
+            }],
+            system_roots: vec![],
+        }
+    }
+
+    #[test]
+    fn material_survives_the_link() {
+        let material = sample();
+        let codec = bincode::DefaultOptions::new();
+        let bytes = codec.serialize(&material).unwrap();
+        let back: Material = codec.deserialize(&bytes).unwrap();
+        assert_eq!(back.digest(), material.digest());
+        assert_eq!(back.identities[0].facts, material.identities[0].facts);
+        back.identities[0].pair.certified().unwrap();
+    }
+
+    #[test]
+    fn a_private_key_is_never_printed() {
+        let material = sample();
+        let shown = format!("{material:?}");
+        assert!(shown.contains("PrivateKey(..)"));
+        let key = &material.identities[0].pair.key.0;
+        assert!(!shown.contains(&format!("{}, {}, {}", key[0], key[1], key[2])));
+    }
+
+    #[test]
+    fn every_piece_counts_for_the_digest() {
+        let material = sample();
+        let other = Der::from(vec![1, 2, 3]);
+        let edits: [fn(&mut Material, Der); 6] = [
+            |it, _| it.identities[0].name.push('x'),
+            |it, _| it.listeners[0].clients = None,
+            |it, der| it.system_roots.push(der),
+            |it, der| it.listeners[0].clients.as_mut().unwrap().crls.push(der),
+            |it, _| it.listeners[0].backend = Some(BackendTrust::System),
+            |it, _| it.listeners[0].backend_identity = None,
+        ];
+        for edit in edits {
+            let mut changed = material.clone();
+            edit(&mut changed, other.clone());
+            assert_ne!(changed.digest(), material.digest());
+        }
+        assert_eq!(material.clone().digest(), material.digest());
+    }
+}

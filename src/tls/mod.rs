@@ -1,0 +1,61 @@
+//! Certificates, keys and trust: the only room that knows rustls.
+//!
+//! The supervisor calls [`load()`] to read and check the files of a configuration into one
+//! [`Material`], piece by piece: what is broken stays at its last good state. A worker that was
+//! handed a `Material` reads nothing; it builds whole configurations from it with
+//! [`policy::server_config`] and [`policy::client_config`] and swaps them. Nothing in a
+//! configuration is ever changed in place, because resumption would outlive a revocation.
+
+pub mod create;
+pub mod load;
+pub mod material;
+pub mod policy;
+pub mod probe;
+pub mod seal;
+pub mod stream;
+
+mod bundle;
+mod certificate;
+mod files;
+mod identity;
+mod issue;
+mod judge;
+mod pem;
+mod prove;
+mod resolver;
+mod settle;
+mod sources;
+#[cfg(test)]
+mod testing;
+mod verifier;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rustls::{
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::UnixTime,
+};
+
+pub use self::{
+    load::{Loaded, load},
+    material::Material,
+};
+
+/// Returns the cryptography that every TLS object of this process is built on.
+///
+/// It is always passed by hand, so that nothing depends on a process-wide default.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())))
+}
+
+fn unix_time(now: Timestamp) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(
+        u64::try_from(now.as_second()).unwrap_or(0),
+    ))
+}

@@ -1,0 +1,212 @@
+//! A throw-away authority for this room's tests.
+
+use std::{path::PathBuf, time::Duration};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair as Key, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber, SignatureAlgorithm,
+};
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
+
+use super::{
+    certificate,
+    material::{Der, Identity, KeyPair, PrivateKey},
+};
+use crate::{
+    config::{
+        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Limits, Listener, Log,
+        LogFormat, LogLevel, ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
+    },
+    protocol::Protocol,
+};
+
+/// An authority.
+pub(super) struct Ca {
+    pub(super) issuer: Issuer<'static, Key>,
+    pub(super) pem: String,
+    der: Vec<u8>,
+}
+
+/// A certificate from it and the key, in PEM and DER.
+pub(super) struct Leaf {
+    pub(super) cert: String,
+    pub(super) key: String,
+    chain: Vec<Der>,
+    key_der: Vec<u8>,
+}
+
+impl Leaf {
+    pub(super) fn pair(&self) -> KeyPair {
+        KeyPair {
+            chain: self.chain.clone(),
+            key: PrivateKey::new(Zeroizing::new(self.key_der.clone())),
+        }
+    }
+}
+
+pub(super) fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(|it| (*it).to_owned()).collect();
+    let mut params = CertificateParams::new(names.clone()).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, names.first().map_or("nobody", |it| it));
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    params
+}
+
+impl Ca {
+    pub(super) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = Key::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
+        Self {
+            pem: cert.pem(),
+            der: cert.der().to_vec(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    pub(super) fn der(&self) -> Der {
+        Der::from(self.der.clone())
+    }
+
+    pub(super) fn server(&self, names: &[&str]) -> Leaf {
+        self.leaf(&params(names))
+    }
+
+    pub(super) fn leaf(&self, params: &CertificateParams) -> Leaf {
+        self.leaf_with(params, &Key::generate().unwrap())
+    }
+
+    pub(super) fn leaf_with(&self, params: &CertificateParams, key: &Key) -> Leaf {
+        let cert = params.signed_by(key, &self.issuer).unwrap();
+        leaf(&cert, key)
+    }
+
+    /// Returns a revocation list, in PEM, of a leaf.
+    pub(super) fn revoke(&self, revoked: &Leaf, next_update: i32) -> String {
+        let parsed = certificate::parse(revoked.chain[0].as_bytes()).unwrap();
+        let start = rcgen::date_time_ymd(2020, 1, 1);
+        CertificateRevocationListParams {
+            this_update: start,
+            next_update: rcgen::date_time_ymd(next_update, 1, 1),
+            crl_number: SerialNumber::from(1u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: SerialNumber::from_slice(parsed.raw_serial()),
+                revocation_time: start,
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        }
+        .signed_by(&self.issuer)
+        .unwrap()
+        .pem()
+        .unwrap()
+    }
+}
+
+pub(super) fn self_signed(params: &CertificateParams) -> Leaf {
+    let key = Key::generate().unwrap();
+    leaf(&params.self_signed(&key).unwrap(), &key)
+}
+
+fn leaf(cert: &rcgen::Certificate, key: &Key) -> Leaf {
+    Leaf {
+        cert: cert.pem(),
+        key: key.serialize_pem(),
+        chain: vec![Der::from(cert.der().to_vec())],
+        key_der: key.serialize_der(),
+    }
+}
+
+pub(super) fn certified_with(ca: &Ca, algorithm: &'static SignatureAlgorithm) -> CertifiedKey {
+    let key = Key::generate_for(algorithm).unwrap();
+    let leaf = ca.leaf_with(&params(&["db.example.com"]), &key);
+    leaf.pair().certified().unwrap()
+}
+
+pub(super) fn identity(name: &str, leaf: &Leaf) -> Identity {
+    let pair = leaf.pair();
+    Identity {
+        name: name.to_owned(),
+        cert: String::new(),
+        key: String::new(),
+        digest: pair.digest(),
+        facts: certificate::facts(&certificate::parse(pair.leaf()).unwrap()),
+        pair,
+    }
+}
+
+/// A listener that asks nothing of anybody.
+pub(super) fn listener(identities: &[&str]) -> Listener {
+    Listener {
+        name: "orders".to_owned(),
+        bind: "127.0.0.1:0".parse().unwrap(),
+        protocol: Protocol::Mysql,
+        backend: "db.example.com:3306".parse().unwrap(),
+        identities: identities.iter().map(|it| (*it).to_owned()).collect(),
+        tls: TlsPolicy {
+            mode: TlsMode::Required,
+            min_version: TlsVersion::V1_2,
+        },
+        client_auth: ClientAuth {
+            mode: ClientAuthMode::Off,
+            ca: None,
+            crl: None,
+        },
+        backend_tls: BackendTls {
+            mode: BackendTlsMode::Off,
+            ca: None,
+            cert: None,
+            key: None,
+            server_name: None,
+        },
+        proxy_protocol: ProxyProtocol {
+            accept: false,
+            send: ProxyHeaderVersion::Off,
+        },
+        limits: Limits {
+            max_connections: 1,
+            handshake_timeout: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+        },
+    }
+}
+
+/// A configuration with these listeners and no identity yet.
+pub(super) fn config(listeners: Vec<Listener>) -> Config {
+    Config {
+        source: None,
+        workers: 1,
+        user: None,
+        state_dir: PathBuf::new(),
+        control_socket: PathBuf::new(),
+        control_group: None,
+        pid_file: PathBuf::new(),
+        drain_timeout: Duration::ZERO,
+        heartbeat_timeout: Duration::ZERO,
+        watch: false,
+        log: Log {
+            level: LogLevel::Info,
+            format: LogFormat::Text,
+            file: None,
+        },
+        metrics: None,
+        on_exit_failure: None,
+        identities: vec![],
+        listeners,
+    }
+}

@@ -1,0 +1,186 @@
+//! Accepting clients: from the worker's own sockets, and from those of slots it covers.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::TcpListener as StdTcpListener,
+    os::{fd::OwnedFd, unix::net::UnixListener as StdUnixListener},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::{AbortHandle, JoinError},
+};
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+use super::{service::Services, session, socket::Socket};
+use crate::link::ListenerKey;
+
+/// The first pause after an accept that failed for want of resources.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the same complaint is logged.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The sockets that a worker accepts from.
+#[derive(Debug)]
+pub struct Listeners {
+    services: Arc<Services>,
+    sessions: TaskTracker,
+    waiting: Vec<(ListenerKey, usize, OwnedFd)>,
+    accepting: BTreeMap<(ListenerKey, usize), AbortHandle>,
+}
+
+impl Listeners {
+    /// Accepts from nothing yet; sessions run in `sessions`.
+    pub fn new(services: Arc<Services>, sessions: TaskTracker) -> Self {
+        Self {
+            services,
+            sessions,
+            waiting: Vec::new(),
+            accepting: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a listening socket; it is accepted from once its listener is served.
+    pub fn add(&mut self, key: ListenerKey, slot: usize, socket: OwnedFd) {
+        self.waiting.push((key, slot, socket));
+        self.follow();
+    }
+
+    /// Accepts from sockets whose listener is served now, and no longer from those of others.
+    pub fn follow(&mut self) {
+        let services = Arc::clone(&self.services);
+        self.accepting.retain(|(key, _), task| {
+            let keep = services.get(key).is_some();
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        let waiting = std::mem::take(&mut self.waiting);
+        for (key, slot, socket) in waiting {
+            if services.get(&key).is_none() {
+                self.waiting.push((key, slot, socket));
+                continue;
+            }
+            match self.accept(key.clone(), socket) {
+                Ok(task) => {
+                    if let Some(old) = self.accepting.insert((key, slot), task) {
+                        old.abort();
+                    }
+                }
+                Err(error) => error!(listener = key.name, %error, "a listening socket is unusable"),
+            }
+        }
+    }
+
+    /// Stops accepting for a slot.
+    pub fn release(&mut self, slot: usize) {
+        self.waiting.retain(|(_, other, _)| *other != slot);
+        self.accepting.retain(|(_, other), task| {
+            if *other == slot {
+                task.abort();
+            }
+            *other != slot
+        });
+    }
+
+    /// Stops accepting at all.
+    pub fn close(&mut self) {
+        self.waiting.clear();
+        for task in self.accepting.values() {
+            task.abort();
+        }
+        self.accepting.clear();
+    }
+
+    fn accept(&self, key: ListenerKey, socket: OwnedFd) -> io::Result<AbortHandle> {
+        let door = Door::new(&key, socket)?;
+        let (services, sessions) = (Arc::clone(&self.services), self.sessions.clone());
+        let task = tokio::spawn(accept_all(door, key, services, sessions));
+        let handle = task.abort_handle();
+        tokio::spawn(async move { end_with(task.await) });
+        Ok(handle)
+    }
+}
+
+/// Ends the worker if its accepting ended for any reason but being told to.
+///
+/// A worker that lives but does not accept would look healthy and refuse everybody.
+#[allow(clippy::disallowed_methods, clippy::exit)]
+fn end_with(ended: Result<(), JoinError>) {
+    if !ended.is_err_and(|error| error.is_cancelled()) {
+        error!("accepting ended by itself; the worker gives way to a new one");
+        std::process::exit(super::BROKEN);
+    }
+}
+
+/// A listening socket.
+enum Door {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Door {
+    fn new(key: &ListenerKey, socket: OwnedFd) -> io::Result<Self> {
+        if key.is_unix() {
+            UnixListener::from_std(StdUnixListener::from(socket)).map(Self::Unix)
+        } else {
+            TcpListener::from_std(StdTcpListener::from(socket)).map(Self::Tcp)
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(listener) => Socket::Tcp(listener.accept().await?.0),
+            Self::Unix(listener) => Socket::Unix(listener.accept().await?.0),
+        })
+    }
+}
+
+async fn accept_all(door: Door, key: ListenerKey, services: Arc<Services>, sessions: TaskTracker) {
+    let mut pause = SHORTEST_PAUSE;
+    let mut complained: Option<Instant> = None;
+    loop {
+        match door.accept().await {
+            Ok(socket) => {
+                pause = SHORTEST_PAUSE;
+                if let Some(service) = services.get(&key) {
+                    let services = Arc::clone(&services);
+                    sessions.spawn(session::serve(socket, service, services, key.clone()));
+                }
+            }
+            Err(error) if is_of_client(&error) => {}
+            Err(error) => {
+                if complained.is_none_or(|at| at.elapsed() > COMPLAINT_INTERVAL) {
+                    complained = Some(Instant::now());
+                    warn!(
+                        listener = key.name,
+                        %error,
+                        "cannot accept; clients wait in the queue meanwhile"
+                    );
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Whether an accept failed because of the client that came, and not because of us (accept(2)).
+fn is_of_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
+    )
+}

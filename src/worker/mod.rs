@@ -1,0 +1,262 @@
+//! The child process: it accepts clients, ends TLS and relays.
+//!
+//! It starts as a fresh execution of the program with nothing but its link to the supervisor as
+//! standard input, reads no file, runs as an unprivileged user, and has one thread.
+
+pub mod leg;
+pub mod listener;
+pub mod opening;
+pub mod relay;
+pub mod service;
+pub mod session;
+pub mod socket;
+
+use std::{
+    io,
+    os::{fd::AsFd as _, unix::net::UnixStream as StdUnixStream},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::UnixStream, sync::mpsc, time::interval};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use self::{listener::Listeners, service::Services};
+use crate::{
+    cli::worker::Args,
+    link::{FromWorker, Generation, ToWorker, beat_interval, channel},
+    sys::sandbox::{self, Confinement},
+    telemetry::log::{self, Sink},
+};
+
+/// The exit status of a worker that found itself out of order.
+pub const BROKEN: i32 = 70;
+
+/// Beats before the first generation says how often they are wanted.
+const FIRST_BEAT: Duration = Duration::from_millis(200);
+
+/// Runs a worker; returns its exit status.
+pub fn main(args: &Args) -> ExitCode {
+    log::start(Sink::stderr(), args.level, args.format);
+    let link = match take_link() {
+        Ok(link) => link,
+        Err(error) => {
+            error!(%error, "a worker is started by the supervisor, not by hand");
+            return ExitCode::from(2);
+        }
+    };
+    if let Err(error) = sandbox::protect_memory() {
+        error!(%error, "the worker's memory cannot be protected");
+        return ExitCode::FAILURE;
+    }
+    match sandbox::confine_files() {
+        Ok(Confinement::Full) => {}
+        Ok(level) => debug!(
+            ?level,
+            "this kernel cannot confine the worker's files in full"
+        ),
+        Err(error) => warn!(%error, "the worker's files could not be confined"),
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(link)),
+        Err(error) => {
+            error!(%error, "no runtime");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes the link, which is standard input, so that nothing else uses it by chance.
+fn take_link() -> io::Result<StdUnixStream> {
+    let link = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    link.peer_addr()?;
+    link.set_nonblocking(true)?;
+    Ok(link)
+}
+
+/// A worker's state beside its sessions.
+struct Worker {
+    services: Arc<Services>,
+    listeners: Listeners,
+    sessions: TaskTracker,
+    outbox: mpsc::UnboundedSender<FromWorker>,
+    beat: Duration,
+    drain_timeout: Duration,
+}
+
+/// What the worker does after a message.
+enum Then {
+    Serve,
+    Drain,
+}
+
+async fn run(link: StdUnixStream) -> ExitCode {
+    let link = match UnixStream::from_std(link) {
+        Ok(link) => Arc::new(link),
+        Err(error) => {
+            error!(%error, "the link is unusable");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (outbox, messages) = mpsc::unbounded_channel();
+    tokio::spawn(send(Arc::clone(&link), messages));
+    let (told, orders) = mpsc::unbounded_channel();
+    tokio::spawn(receive(link, told));
+    let services = Arc::new(Services::default());
+    let sessions = TaskTracker::new();
+    let mut worker = Worker {
+        listeners: Listeners::new(Arc::clone(&services), sessions.clone()),
+        services,
+        sessions,
+        outbox,
+        beat: FIRST_BEAT,
+        drain_timeout: Duration::ZERO,
+    };
+    worker.serve(orders).await
+}
+
+/// Something that came over the link.
+type Order = (ToWorker, Option<std::os::fd::OwnedFd>);
+
+async fn send(link: Arc<UnixStream>, mut messages: mpsc::UnboundedReceiver<FromWorker>) {
+    while let Some(message) = messages.recv().await {
+        if channel::send(&link, &message, None).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn receive(link: Arc<UnixStream>, orders: mpsc::UnboundedSender<Order>) {
+    let mut receiver = channel::Receiver::new(link);
+    loop {
+        match receiver.receive::<ToWorker>().await {
+            Ok(Some(message)) => {
+                let fd = match message {
+                    ToWorker::Accept { .. } => receiver.descriptor(),
+                    _ => None,
+                };
+                if orders.send((message, fd)).is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                error!(%error, "the link to the supervisor broke");
+                return;
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// Serves until told to drain or until the supervisor is gone, then finishes.
+    async fn serve(&mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> ExitCode {
+        let mut beats = interval(self.beat);
+        let mut period = self.beat;
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    None => {
+                        info!("the supervisor is gone; finishing the sessions there are");
+                        return self.drain().await;
+                    }
+                    Some(order) => {
+                        if let Then::Drain = self.take(order) {
+                            return self.drain_and_beat(orders).await;
+                        }
+                    }
+                },
+                _ = beats.tick() => self.beat(),
+            }
+            if period != self.beat {
+                period = self.beat;
+                beats = interval(period);
+            }
+        }
+    }
+
+    fn take(&mut self, (message, fd): Order) -> Then {
+        match message {
+            ToWorker::Accept { key, slot } => match fd {
+                Some(fd) => self.listeners.add(key, slot, fd),
+                None => error!(slot, "a listening socket did not arrive"),
+            },
+            ToWorker::Release { slot } => self.listeners.release(slot),
+            ToWorker::Serve(generation) => self.swap(&generation),
+            ToWorker::Count { ask } => self.count(Some(ask)),
+            ToWorker::Drain => return Then::Drain,
+        }
+        Then::Serve
+    }
+
+    fn swap(&mut self, generation: &Generation) {
+        let number = generation.number;
+        let answer = match self.services.serve(generation) {
+            Ok(()) => {
+                self.beat = beat_interval(generation.config.heartbeat_timeout);
+                self.drain_timeout = generation.config.drain_timeout;
+                self.listeners.follow();
+                FromWorker::Serving { generation: number }
+            }
+            Err(error) => FromWorker::Refused {
+                generation: number,
+                reason: error.to_string(),
+            },
+        };
+        self.tell(answer);
+    }
+
+    fn beat(&self) {
+        self.tell(FromWorker::Beat);
+        self.count(None);
+    }
+
+    fn count(&self, ask: Option<u64>) {
+        self.tell(FromWorker::Counts {
+            ask,
+            counts: self.services.counts(),
+        });
+    }
+
+    fn tell(&self, message: FromWorker) {
+        // Without a supervisor there is nobody to tell.
+        let _ = self.outbox.send(message);
+    }
+
+    /// Finishes the sessions there are, within the drain timeout.
+    async fn drain(&mut self) -> ExitCode {
+        self.listeners.close();
+        self.sessions.close();
+        let done = tokio::time::timeout(self.drain_timeout, self.sessions.wait()).await;
+        if done.is_err() {
+            warn!("the drain timeout is over; sessions that were left are cut");
+        }
+        ExitCode::SUCCESS
+    }
+
+    /// Does the same while it still tells the supervisor that it lives, and what is left.
+    async fn drain_and_beat(&mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> ExitCode {
+        let (services, outbox) = (Arc::clone(&self.services), self.outbox.clone());
+        let mut beats = interval(self.beat);
+        let still_here = async move {
+            loop {
+                let ask = tokio::select! {
+                    Some((ToWorker::Count { ask }, _)) = orders.recv() => Some(ask),
+                    _ = beats.tick() => None,
+                };
+                let _ = outbox.send(FromWorker::Beat);
+                let counts = services.counts();
+                let _ = outbox.send(FromWorker::Counts { ask, counts });
+            }
+        };
+        tokio::select! {
+            code = self.drain() => code,
+            () = still_here => ExitCode::SUCCESS,
+        }
+    }
+}

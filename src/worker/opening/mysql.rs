@@ -1,0 +1,354 @@
+//! MySQL and MariaDB: the greeting, TLS, and the login up to the server's verdict.
+
+use zeroize::Zeroizing;
+
+use super::{Context, Failure, Opened, accept_tls, backend_failed, connect, is_local, secure};
+use crate::{
+    config::{Address, TlsMode},
+    protocol::mysql::{
+        ErrorPacket, Packet,
+        auth::{self, Exchange, Legs, Step, Then},
+        capabilities::Capabilities,
+        command::CommandWatch,
+        greeting::{Greeting, ServerFirst},
+        login::{ClientFirst, Login},
+        packet,
+    },
+    tls::seal,
+    worker::{
+        leg::{Leg, LegError},
+        session::farewell,
+    },
+};
+
+/// The longest packet of an opening: a login with connection attributes of 64 KiB, and some room.
+const MAX_PACKET: usize = 128 * 1024;
+
+/// The number of the answer to a client's first packet, and with TLS to its second.
+const ANSWER: u8 = 2;
+
+/// A leg and what was read from it but not dealt with.
+struct Reader {
+    leg: Leg,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+/// A packet that was read whole.
+struct Owned {
+    seq: u8,
+    payload: Zeroizing<Vec<u8>>,
+}
+
+impl Owned {
+    fn as_packet(&self) -> Packet<'_> {
+        Packet {
+            seq: self.seq,
+            payload: &self.payload,
+        }
+    }
+}
+
+impl Reader {
+    fn new(leg: Leg) -> Self {
+        Self {
+            leg,
+            bytes: Zeroizing::new(Vec::new()),
+        }
+    }
+
+    /// Takes the next packet from what was read; `None` if it is not whole.
+    fn take(&mut self) -> Result<Option<Owned>, packet::PacketTooLong> {
+        let Some((packet, length)) = packet::split(&self.bytes, MAX_PACKET)? else {
+            return Ok(None);
+        };
+        let owned = Owned {
+            seq: packet.seq,
+            payload: Zeroizing::new(packet.payload.to_vec()),
+        };
+        self.bytes.drain(..length);
+        Ok(Some(owned))
+    }
+
+    async fn read(&mut self) -> Result<(), LegError> {
+        self.leg.receive(&mut self.bytes).await
+    }
+
+    /// Gives the leg back, with what was not dealt with.
+    fn into_leg(mut self) -> Leg {
+        self.leg.unread(&self.bytes);
+        self.leg
+    }
+}
+
+/// Opens a session.
+pub(super) async fn open(context: &Context, client: Leg) -> Result<Opened, Failure> {
+    let mut client = Reader::new(client);
+    let mut backend = match connect(context).await {
+        Ok(backend) => Reader::new(backend),
+        Err(failure) => {
+            let error = backend_down();
+            let mut words = Vec::new();
+            error.write_instead_of_greeting(&mut words);
+            farewell(&mut client.leg, &words).await;
+            return Err(failure);
+        }
+    };
+    let greeting = greet(context, &mut client, &mut backend).await?;
+    let login = log_in(context, &mut client).await?;
+    let answer = login.seq.wrapping_add(1);
+    match carry(context, &greeting, &login, &mut client, &mut backend).await {
+        Ok(watch) => Ok(Opened {
+            client: client.into_leg(),
+            backend: backend.into_leg(),
+            watch,
+        }),
+        Err(failure) => {
+            if matches!(failure, Failure::Backend(_)) {
+                tell(&mut client, &backend_down(), answer).await;
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Tells a client that there is no room.
+pub(super) async fn refuse(mut client: Leg) {
+    let mut words = Vec::new();
+    ErrorPacket::too_many_connections().write_instead_of_greeting(&mut words);
+    farewell(&mut client, &words).await;
+}
+
+fn backend_down() -> ErrorPacket {
+    ErrorPacket::backend_down("proxyd cannot reach the database; its log says why")
+}
+
+async fn tell(client: &mut Reader, error: &ErrorPacket, seq: u8) {
+    let mut words = Vec::new();
+    error.write(seq, &mut words);
+    farewell(&mut client.leg, &words).await;
+}
+
+/// Passes the database's greeting on, with TLS offered.
+async fn greet(
+    context: &Context,
+    client: &mut Reader,
+    backend: &mut Reader,
+) -> Result<Greeting, Failure> {
+    let first = match server_packet(context, backend).await {
+        Ok(first) => first,
+        Err(failure) => {
+            let mut words = Vec::new();
+            backend_down().write_instead_of_greeting(&mut words);
+            farewell(&mut client.leg, &words).await;
+            return Err(failure);
+        }
+    };
+    let mut words = Vec::new();
+    let failure = match ServerFirst::parse(&first.payload) {
+        Ok(ServerFirst::Greeting(greeting)) => {
+            greeting.clone().with_ssl(true).write(&mut words);
+            client.leg.send(&words).await.map_err(Failure::Client)?;
+            return Ok(greeting);
+        }
+        Ok(ServerFirst::Error(error)) => {
+            packet::write(first.seq, &first.payload, &mut words);
+            backend_failed(context, &error.message)
+        }
+        Err(error) => {
+            backend_down().write_instead_of_greeting(&mut words);
+            backend_failed(context, &error)
+        }
+    };
+    farewell(&mut client.leg, &words).await;
+    Err(failure)
+}
+
+async fn server_packet(context: &Context, backend: &mut Reader) -> Result<Owned, Failure> {
+    loop {
+        let taken = backend.take();
+        if let Some(packet) = taken.map_err(|error| backend_failed(context, &error))? {
+            return Ok(packet);
+        }
+        let read = backend.read().await;
+        read.map_err(|error| backend_failed(context, &error))?;
+    }
+}
+
+async fn client_packet(client: &mut Reader) -> Result<Owned, Failure> {
+    loop {
+        match client.take() {
+            Ok(Some(packet)) => return Ok(packet),
+            Ok(None) => {}
+            Err(error) => {
+                tell(client, &ErrorPacket::bad_handshake(), ANSWER).await;
+                return Err(Failure::Refused(error.to_string()));
+            }
+        }
+        super::read_client(&mut client.leg, &mut client.bytes).await?;
+    }
+}
+
+/// Reads the client's login, after TLS if it asks for that.
+async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Failure> {
+    let first = client_packet(client).await?;
+    match ClientFirst::parse(&first.payload) {
+        Ok(ClientFirst::SslRequest) => {
+            // A client does not wait for an answer: TLS may have begun in what was read already.
+            let begun = std::mem::take(&mut *client.bytes);
+            accept_tls(context, &mut client.leg, begun).await?;
+            client_packet(client).await
+        }
+        Ok(ClientFirst::Login(_)) if context.service.listener.tls.mode == TlsMode::Required => {
+            tell(
+                client,
+                &ErrorPacket::tls_required(),
+                first.seq.wrapping_add(1),
+            )
+            .await;
+            Err(Failure::Refused("the client does not use TLS".to_owned()))
+        }
+        Ok(ClientFirst::Login(_)) => Ok(first),
+        Err(error) => {
+            let reason = error.to_string();
+            tell(
+                client,
+                &ErrorPacket::bad_handshake(),
+                first.seq.wrapping_add(1),
+            )
+            .await;
+            Err(Failure::Refused(reason))
+        }
+    }
+}
+
+/// Carries the login to the database, and packets between the two until it is decided.
+async fn carry(
+    context: &Context,
+    greeting: &Greeting,
+    login: &Owned,
+    client: &mut Reader,
+    backend: &mut Reader,
+) -> Result<Option<CommandWatch>, Failure> {
+    let parsed = match Login::parse(&login.payload) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let answer = login.seq.wrapping_add(1);
+            tell(client, &ErrorPacket::bad_handshake(), answer).await;
+            return Err(Failure::Refused(error.to_string()));
+        }
+    };
+    begin_backend_tls(context, greeting, &parsed, backend).await?;
+    let legs = Legs {
+        client: kind(client, None),
+        server: kind(backend, Some(&context.service.listener.backend)),
+    };
+    let begun = Exchange::begin(greeting, login.as_packet(), legs);
+    let (mut exchange, mut step) = begun.map_err(refused)?;
+    loop {
+        if let Some(accepted) = apply(context, &mut exchange, step, client, backend).await? {
+            let secret = legs.server.lets_passwords_through();
+            let watched = CommandWatch::can_watch(parsed.capabilities());
+            return Ok((accepted && !secret && watched).then(CommandWatch::default));
+        }
+        step = next(context, &mut exchange, client, backend).await?;
+    }
+}
+
+fn refused(error: impl std::fmt::Display) -> Failure {
+    Failure::Refused(error.to_string())
+}
+
+async fn begin_backend_tls(
+    context: &Context,
+    greeting: &Greeting,
+    login: &Login<'_>,
+    backend: &mut Reader,
+) -> Result<(), Failure> {
+    if context.connect_tls().is_none() {
+        return Ok(());
+    }
+    if !greeting.capabilities().contains(Capabilities::SSL) {
+        return Err(backend_failed(
+            context,
+            &"it has no TLS; set up its certificate, or `backend_tls.mode = \"off\"` here",
+        ));
+    }
+    let mut request = Vec::new();
+    login.write_ssl_request(1, &mut request);
+    let sent = backend.leg.send(&request).await;
+    sent.map_err(|error| backend_failed(context, &error))?;
+    secure(context, &mut backend.leg).await
+}
+
+/// Returns how far a leg hides what it carries.
+fn kind(reader: &Reader, address: Option<&Address>) -> auth::Leg {
+    match (reader.leg.tls(), address) {
+        (Some(_), _) => auth::Leg::Tls,
+        (None, Some(Address::Unix(_))) => auth::Leg::Unix,
+        (None, Some(address)) if is_local(address) => auth::Leg::Loopback,
+        (None, None) if reader.leg.socket().addresses().is_none() => auth::Leg::Unix,
+        (None, _) => auth::Leg::Network,
+    }
+}
+
+/// Reads the next packet of either side and gives it to the exchange.
+async fn next(
+    context: &Context,
+    exchange: &mut Exchange,
+    client: &mut Reader,
+    backend: &mut Reader,
+) -> Result<Step, Failure> {
+    loop {
+        let taken = backend.take();
+        if let Some(packet) = taken.map_err(|error| backend_failed(context, &error))? {
+            return exchange
+                .from_server(packet.as_packet())
+                .map_err(|error| backend_failed(context, &error));
+        }
+        if let Some(packet) = client.take().map_err(refused)? {
+            return exchange.from_client(packet.as_packet()).map_err(refused);
+        }
+        tokio::select! {
+            read = backend.read() => read.map_err(|error| backend_failed(context, &error))?,
+            read = client.read() => read.map_err(Failure::Client)?,
+        }
+    }
+}
+
+/// Sends what a step asks for; returns whether the client was let in once that is decided.
+async fn apply(
+    context: &Context,
+    exchange: &mut Exchange,
+    mut step: Step,
+    client: &mut Reader,
+    backend: &mut Reader,
+) -> Result<Option<bool>, Failure> {
+    loop {
+        if !step.to_server.is_empty() {
+            let sent = backend.leg.send(&step.to_server).await;
+            sent.map_err(|error| backend_failed(context, &error))?;
+        }
+        match step.then {
+            Then::Refused(_) | Then::Rejected => {
+                farewell(&mut client.leg, &step.to_client).await;
+                return Err(match step.then {
+                    Then::Refused(reason) => refused(reason),
+                    _ => Failure::Done,
+                });
+            }
+            Then::Accepted | Then::Continue | Then::Encrypt(_) => {
+                let sent = client.leg.send(&step.to_client).await;
+                sent.map_err(Failure::Client)?;
+            }
+        }
+        match step.then {
+            Then::Encrypt(sealing) => {
+                let sealed = seal::seal(&sealing.key, &sealing.message)
+                    .map_err(|error| backend_failed(context, &error))?;
+                step = exchange.encrypted(&sealed).map_err(refused)?;
+            }
+            Then::Accepted => return Ok(Some(true)),
+            _ => return Ok(None),
+        }
+    }
+}

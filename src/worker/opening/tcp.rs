@@ -1,0 +1,40 @@
+//! Any TCP service: TLS from the first byte.
+
+use super::{Context, Failure, Opened, accept_tls, connect, read_client, secure};
+use crate::{config::TlsMode, worker::leg::Leg};
+
+/// The content type of a TLS handshake record (RFC 8446 §5.1), with which every TLS client begins.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Opens a session.
+pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, Failure> {
+    match context.service.listener.tls.mode {
+        TlsMode::Required => accept_tls(context, &mut client, Vec::new()).await?,
+        TlsMode::Preferred => {
+            let mut first = Vec::new();
+            read_client(&mut client, &mut first).await?;
+            if first.first() == Some(&TLS_HANDSHAKE) {
+                accept_tls(context, &mut client, first).await?;
+            } else {
+                client.unread(&first);
+            }
+        }
+    }
+    let mut backend = match connect(context).await {
+        Ok(backend) => backend,
+        Err(failure) => return Err(leave(client, failure).await),
+    };
+    match secure(context, &mut backend).await {
+        Ok(()) => Ok(Opened {
+            client,
+            backend,
+            watch: None,
+        }),
+        Err(failure) => Err(leave(client, failure).await),
+    }
+}
+
+async fn leave(mut client: Leg, failure: Failure) -> Failure {
+    crate::worker::session::farewell(&mut client, &[]).await;
+    failure
+}

@@ -1,0 +1,149 @@
+//! What a worker serves: a generation, made ready for handshakes.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    config::Listener,
+    control::ConnectionCounts,
+    link::{Generation, ListenerKey},
+    tls::{
+        policy::{self, BackendPolicy, ClientPolicy, PolicyError},
+        stream::{TlsError, TlsStream},
+    },
+};
+
+/// One listener of a generation, with its TLS configurations built.
+#[derive(Debug)]
+pub struct Service {
+    /// The listener as configured.
+    pub listener: Listener,
+    /// Its sessions, counted across generations.
+    pub counters: Arc<Counters>,
+    clients: ClientPolicy,
+    backend: Option<BackendPolicy>,
+}
+
+impl Service {
+    /// Begins TLS with a client.
+    pub fn accept_tls(&self) -> Result<TlsStream, TlsError> {
+        TlsStream::server(self.clients.clone())
+    }
+
+    /// Begins TLS with the backend; `None` if that leg has none.
+    pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
+        let (config, name) = self.backend.clone()?;
+        Some(TlsStream::client(config, name))
+    }
+}
+
+/// Sessions of a listener, as this worker counts them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    open: AtomicU64,
+    total: AtomicU64,
+    failed_handshakes: AtomicU64,
+    refused: AtomicU64,
+    failed_backends: AtomicU64,
+}
+
+impl Counters {
+    /// Counts a session that begins; it ends when what is returned is dropped.
+    pub fn open(self: &Arc<Self>) -> OpenSession {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        OpenSession(Arc::clone(self))
+    }
+
+    /// Returns the sessions open now.
+    pub fn open_now(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts a session that ended before TLS was up.
+    pub fn fail_handshake(&self) {
+        self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a client that was turned away because the listener was full.
+    pub fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a session whose backend could not be reached.
+    pub fn fail_backend(&self) {
+        self.failed_backends.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> ConnectionCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ConnectionCounts {
+            open: read(&self.open),
+            total: read(&self.total),
+            failed_handshakes: read(&self.failed_handshakes),
+            refused: read(&self.refused),
+            failed_backends: read(&self.failed_backends),
+        }
+    }
+}
+
+/// A session that counts as open until this is dropped.
+#[derive(Debug)]
+pub struct OpenSession(Arc<Counters>);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is served now, for all sessions of this worker.
+#[derive(Debug, Default)]
+pub struct Services {
+    current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
+    counters: Mutex<HashMap<String, Arc<Counters>>>,
+}
+
+impl Services {
+    /// Builds what a generation asks for and swaps it in whole, or not at all.
+    pub fn serve(&self, generation: &Generation) -> Result<(), PolicyError> {
+        let mut next = HashMap::new();
+        for listener in &generation.config.listeners {
+            let service = Service {
+                clients: policy::server_config(listener, &generation.material)?,
+                backend: policy::client_config(listener, &generation.material)?,
+                counters: self.counters_of(&listener.name),
+                listener: listener.clone(),
+            };
+            next.insert(ListenerKey::of(listener), Arc::new(service));
+        }
+        self.current.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// Returns the listener's service in the newest generation; `None` once it is gone from it.
+    pub fn get(&self, key: &ListenerKey) -> Option<Arc<Service>> {
+        self.current.load().get(key).cloned()
+    }
+
+    /// Returns the counts of every listener that was ever served.
+    pub fn counts(&self) -> Vec<(String, ConnectionCounts)> {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters
+            .iter()
+            .map(|(name, counters)| (name.clone(), counters.counts()))
+            .collect()
+    }
+
+    fn counters_of(&self, name: &str) -> Arc<Counters> {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(counters.entry(name.to_owned()).or_default())
+    }
+}

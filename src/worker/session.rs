@@ -1,0 +1,159 @@
+//! One client from accept to close.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use super::{
+    leg::{Leg, LegError},
+    opening::{self, Failure, Opened},
+    relay::{Ended, relay},
+    service::{Service, Services},
+    socket::Socket,
+};
+use crate::{
+    link::ListenerKey,
+    protocol::proxy_header::Endpoints,
+    tls::stream::{TlsError, TlsStream},
+};
+
+/// What the opening of a session needs to know.
+#[derive(Debug)]
+pub struct Context {
+    /// The listener's service when the client came.
+    pub service: Arc<Service>,
+    /// Who talks to whom, as far as it is known.
+    pub endpoints: Option<Endpoints>,
+    services: Arc<Services>,
+    key: ListenerKey,
+}
+
+impl Context {
+    /// Begins TLS with the client by the newest generation, which may be newer than the one that
+    /// was in force when the client came.
+    pub fn accept_tls(&self) -> Result<TlsStream, TlsError> {
+        self.newest().accept_tls()
+    }
+
+    /// Begins TLS with the backend by the newest generation; `None` if that leg has none.
+    pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
+        self.newest().connect_tls()
+    }
+
+    fn newest(&self) -> Arc<Service> {
+        self.services
+            .get(&self.key)
+            .unwrap_or_else(|| Arc::clone(&self.service))
+    }
+}
+
+/// Serves a client until its session has ended.
+pub async fn serve(
+    socket: Socket,
+    service: Arc<Service>,
+    services: Arc<Services>,
+    key: ListenerKey,
+) {
+    let endpoints = socket.addresses().map(|(source, destination)| Endpoints {
+        source,
+        destination,
+    });
+    let peer = endpoints.map(|ends| ends.source);
+    let counters = Arc::clone(&service.counters);
+    let idle = service.listener.limits.idle_timeout;
+    let full = counters.open_now() >= u64::from(service.listener.limits.max_connections);
+    let session = counters.open();
+    let context = Context {
+        service,
+        endpoints,
+        services,
+        key,
+    };
+    // What an opening needs is larger than what a relay needs, and freed before it begins.
+    let opened = Box::pin(open(context, Leg::new(socket), full, peer)).await;
+    if let Some(opened) = opened {
+        let idle = Some(idle).filter(|idle| !idle.is_zero());
+        let ended = relay(opened.client, opened.backend, idle, opened.watch).await;
+        note_end(&ended, peer);
+    }
+    drop(session);
+}
+
+/// Opens a session within its deadline; `None` if it came to nothing.
+async fn open(
+    mut context: Context,
+    client: Leg,
+    full: bool,
+    peer: Option<SocketAddr>,
+) -> Option<Opened> {
+    let deadline = context.service.listener.limits.handshake_timeout;
+    let opening = async {
+        if full {
+            Err(opening::refuse(&context, client).await)
+        } else {
+            opening::open(&mut context, client).await
+        }
+    };
+    let opened = match timeout(deadline, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Failure::Late(deadline)),
+    };
+    opened
+        .inspect_err(|failure| note_failure(failure, &context, peer))
+        .ok()
+}
+
+fn note_failure(failure: &Failure, context: &Context, peer: Option<SocketAddr>) {
+    let listener = &context.service.listener.name;
+    let counters = &context.service.counters;
+    match failure {
+        Failure::Done | Failure::Silent => {
+            debug!(listener, ?peer, "{failure}");
+            return;
+        }
+        Failure::Full => counters.refuse(),
+        Failure::Backend(_) => counters.fail_backend(),
+        Failure::Client(_) | Failure::Late(_) | Failure::Refused(_) => counters.fail_handshake(),
+    }
+    info!(listener, ?peer, "session failed: {failure}");
+}
+
+fn note_end(ended: &Ended, peer: Option<SocketAddr>) {
+    match ended {
+        Ended::Closed => {}
+        Ended::Idle => info!(?peer, "session ended: nothing moved for the idle timeout"),
+        Ended::Client(error) => debug!(?peer, "session ended: client: {error}"),
+        Ended::Backend(error) => debug!(?peer, "session ended: backend: {error}"),
+        Ended::Forbidden(reason) => info!(?peer, "session ended: {reason}"),
+    }
+}
+
+/// Whether a client left without having said anything, as health checks do.
+pub fn is_silence(error: &LegError, received: usize) -> bool {
+    match error {
+        LegError::Ended => received == 0,
+        LegError::Io(error) => received == 0 && error.kind() == std::io::ErrorKind::ConnectionReset,
+        LegError::Tls(_) | LegError::TooLong => false,
+    }
+}
+
+/// Says goodbye to a client whose session came to nothing.
+///
+/// What the client sends meanwhile is read and forgotten, because closing a socket with unread
+/// bytes resets it, and the reset can overtake the goodbye.
+pub async fn farewell(client: &mut Leg, words: &[u8]) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const MOST: usize = 64 * 1024;
+    let goodbye = async {
+        client.send(words).await?;
+        client.close().await?;
+        let mut ignored = Vec::new();
+        while ignored.len() < MOST {
+            client.receive(&mut ignored).await?;
+        }
+        Ok::<(), LegError>(())
+    };
+    // A client that does not listen cannot be told.
+    let _ = timeout(PATIENCE, goodbye).await;
+}
