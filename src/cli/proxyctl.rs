@@ -1,6 +1,6 @@
 //! Subcommands of the control tool.
 
-use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;

@@ -5,7 +5,7 @@
 //! what a read brought lies in a caller's scratch space, and only the head of a record whose tail
 //! has not come yet is kept.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use rustls::{
     ClientConfig, CommonState, ServerConfig,
@@ -33,7 +33,6 @@ const MAX_PLAIN_RECORD: usize = 16 * 1024;
 const HANDSHAKE: u8 = 0x16;
 
 /// One end of a TLS connection.
-#[derive(Debug)]
 pub struct TlsStream {
     side: Side,
     held: Vec<u8>,
@@ -41,10 +40,18 @@ pub struct TlsStream {
     sent_close: bool,
 }
 
-#[derive(Debug)]
 enum Side {
     Client(Box<UnbufferedClientConnection>),
     Server(Box<UnbufferedServerConnection>),
+}
+
+impl fmt::Debug for TlsStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream")
+            .field("version", &self.version())
+            .field("is_handshaking", &self.is_handshaking())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a TLS connection ended or never began.
