@@ -102,7 +102,7 @@ struct Supervisor {
     hook: Hook,
     events: Events,
     ending: Vec<Reply>,
-    ready: Option<start::Ready>,
+    ready: start::Ready,
     inbox: mpsc::UnboundedSender<Message>,
     over: Option<ExitCode>,
 }
@@ -376,17 +376,13 @@ impl Supervisor {
     fn say_ready(&mut self) {
         self.say(EventKind::Started, "The daemon serves.");
         start::tell_systemd(&[sd_notify::NotifyState::Ready]);
-        if let Some(ready) = self.ready.take() {
-            ready.succeed();
-        }
+        self.ready.succeed();
     }
 
     fn give_up(&mut self) {
         let reason = "no worker could be started; the lines above say why";
         error!("{reason}");
-        if let Some(ready) = self.ready.take() {
-            ready.fail(reason);
-        }
+        self.ready.fail(reason);
         self.over = Some(ExitCode::FAILURE);
     }
 }

@@ -47,20 +47,30 @@ const CALL_QUEUE: usize = 256;
 /// A reason not to start, as one or more lines for people.
 type Refusal = String;
 
-/// Where the end of the start is told when somebody waits for it.
-#[derive(Debug)]
-pub struct Ready(PipeWriter);
+/// Where the end of the start is told, once, when somebody waits for it.
+#[derive(Debug, Clone, Default)]
+pub struct Ready(Rc<RefCell<Option<PipeWriter>>>);
 
 impl Ready {
+    fn new(pipe: PipeWriter) -> Self {
+        Self(Rc::new(RefCell::new(Some(pipe))))
+    }
+
     /// Tells that the daemon serves.
-    pub fn succeed(mut self) {
-        // If the shell was interrupted, nobody waits.
-        let _ = self.0.write_all(b"R");
+    pub fn succeed(&self) {
+        self.tell("R");
     }
 
     /// Tells that it does not, and why.
-    pub fn fail(mut self, reason: &str) {
-        let _ = self.0.write_all(format!("E{reason}").as_bytes());
+    pub fn fail(&self, reason: &str) {
+        self.tell(&format!("E{reason}"));
+    }
+
+    fn tell(&self, word: &str) {
+        if let Some(mut pipe) = self.0.take() {
+            // If the shell was interrupted, nobody waits.
+            let _ = pipe.write_all(word.as_bytes());
+        }
     }
 }
 
@@ -77,7 +87,7 @@ pub fn main(args: &Args) -> ExitCode {
     } else if args.daemonize {
         detach(source, config)
     } else {
-        serve(source, config, None).unwrap_or_else(|refusal| refuse(&refusal))
+        serve(source, config, &Ready::default()).unwrap_or_else(|refusal| refuse(&refusal))
     }
 }
 
@@ -133,12 +143,12 @@ fn detach(source: Source, config: Config) -> ExitCode {
             await_daemon(answer)
         }
         Outcome::Child(Err(error)) => {
-            Ready(ready).fail(&error.to_string());
+            Ready::new(ready).fail(&error.to_string());
             ExitCode::FAILURE
         }
         Outcome::Child(Ok(_)) => {
             drop(answer);
-            run_detached(source, config, ready)
+            run_detached(source, config, &Ready::new(ready))
         }
     }
 }
@@ -156,25 +166,19 @@ fn await_daemon(mut answer: io::PipeReader) -> ExitCode {
     }
 }
 
-fn run_detached(source: Source, mut config: Config, ready: PipeWriter) -> ExitCode {
+fn run_detached(source: Source, mut config: Config, ready: &Ready) -> ExitCode {
     // Standard error leads nowhere now.
     if config.log.file.is_none() {
         config.log.file = Some(config.state_dir.join("proxyd.log"));
     }
-    let copy = ready.try_clone();
-    match serve(source, config, Some(Ready(ready))) {
-        Ok(code) => code,
-        Err(refusal) => {
-            if let Ok(copy) = copy {
-                Ready(copy).fail(&refusal);
-            }
-            ExitCode::FAILURE
-        }
-    }
+    serve(source, config, ready).unwrap_or_else(|refusal| {
+        ready.fail(&refusal);
+        ExitCode::FAILURE
+    })
 }
 
 /// Starts everything and serves until the end.
-fn serve(source: Source, config: Config, ready: Option<Ready>) -> Result<ExitCode, Refusal> {
+fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refusal> {
     make_folder(&config.state_dir, 0o700)?;
     let sink = open_log(&config)?;
     let descriptors = sandbox::raise_descriptor_limit().map_err(|error| error.to_string())?;
@@ -200,7 +204,7 @@ fn serve(source: Source, config: Config, ready: Option<Ready>) -> Result<ExitCod
             sockets,
             account,
             sink,
-            ready,
+            ready: ready.clone(),
         };
         parts.run().await
     }))?;
@@ -334,7 +338,7 @@ struct Parts {
     sockets: Sockets,
     account: Option<privileges::Account>,
     sink: Sink,
-    ready: Option<Ready>,
+    ready: Ready,
 }
 
 impl Parts {
