@@ -6,15 +6,17 @@
 //! `PROXYD_TEST_PYTHON`. A server that is not there makes a test end early, unless
 //! `PROXYD_TEST_REQUIRE` lists it, or is `1` for all: then the test fails.
 
-use std::env;
-use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::program::{Outcome, clean_command, collect, run, spawn, text_of};
 
 /// How long a client may take unless the test says otherwise.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -45,22 +47,6 @@ pub(crate) fn python(program: &str, arguments: &[&str]) -> Option<Outcome> {
     let mut command = clean_command(python);
     command.arg("-c").arg(program).args(arguments);
     Some(run(command, Duration::from_secs(60)))
-}
-
-/// Runs a program to its end, without input, and kills it at the deadline.
-pub(crate) fn run(mut command: Command, deadline: Duration) -> Outcome {
-    command.stdin(Stdio::null());
-    let mut child = spawn(&mut command);
-    let (working, ended) = mpsc::channel::<()>();
-    let stdout = collect(child.stdout.take(), working.clone());
-    let stderr = collect(child.stderr.take(), working);
-    // Nothing is ever sent: both readers let go of the channel once the program closes its output.
-    let late = ended.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout);
-    if late {
-        // It may have ended just now.
-        let _ = child.kill();
-    }
-    Outcome::of(child, late, text_of(stdout), text_of(stderr))
 }
 
 /// Which program a server is.
@@ -470,71 +456,6 @@ impl Drop for Session {
     }
 }
 
-/// How a program ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum End {
-    /// By itself, with this status.
-    Exit(i32),
-    /// By this signal, which did not come from here.
-    Signal(i32),
-    /// It was killed at the deadline.
-    Deadline,
-}
-
-/// What a program said and how it ended.
-#[derive(Clone, Debug)]
-pub(crate) struct Outcome {
-    /// How it ended.
-    pub(crate) end: End,
-    /// What it wrote to its standard output, without the last line's end.
-    pub(crate) stdout: String,
-    /// What it wrote to its standard error, without the last line's end.
-    pub(crate) stderr: String,
-}
-
-impl Outcome {
-    fn of(mut child: Child, late: bool, stdout: String, stderr: String) -> Self {
-        let status = child.wait().expect("the program can be waited for");
-        let end = match status.code() {
-            _ if late => End::Deadline,
-            Some(code) => End::Exit(code),
-            None => End::Signal(status.signal().unwrap_or_default()),
-        };
-        Self {
-            end,
-            stdout,
-            stderr,
-        }
-    }
-
-    /// Returns whether the program says that all went well.
-    pub(crate) fn is_success(&self) -> bool {
-        self.end == End::Exit(0)
-    }
-
-    /// Returns what the program answered.
-    ///
-    /// # Panics
-    ///
-    /// When it failed.
-    #[track_caller]
-    pub(crate) fn answer(self) -> String {
-        assert!(self.is_success(), "{self:#?}");
-        self.stdout
-    }
-
-    /// Returns what the program complained about.
-    ///
-    /// # Panics
-    ///
-    /// When it did not fail by itself.
-    #[track_caller]
-    pub(crate) fn complaint(self) -> String {
-        assert!(matches!(self.end, End::Exit(1..)), "{self:#?}");
-        self.stderr
-    }
-}
-
 /// Says that a test does nothing for want of `name`, or fails it where it must not.
 fn skip(name: &str) {
     let required = env::var("PROXYD_TEST_REQUIRE").unwrap_or_default();
@@ -544,61 +465,21 @@ fn skip(name: &str) {
             .any(|word| word == "1" || word == name),
         "there is no {name}, and PROXYD_TEST_REQUIRE asks for it: run tests/run"
     );
-    let test = thread::current().name().unwrap_or("a test").to_owned();
-    // Past the test runner, which shows nothing of what a test that passes prints.
-    let _ = writeln!(io::stderr(), "SKIPPED: {test} needs {name}, run tests/run");
+    super::skip(&format!("there is no {name}, run tests/run"));
 }
 
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Returns a command that sees nothing of the settings of whoever runs the tests.
-fn clean_command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command
-        .env_clear()
-        .envs(env::var_os("PATH").map(|path| ("PATH", path)))
-        .env("HOME", "/nonexistent")
-        .env("LC_ALL", "C.UTF-8");
-    command
-}
-
 fn ssl_ca(ca: &Path) -> String {
     format!("--ssl-ca={}", ca.display())
-}
-
-fn spawn(command: &mut Command) -> Child {
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
-}
-
-/// Reads all that comes, and keeps `guard` until then.
-fn collect<T: Send + 'static>(
-    output: Option<impl Read + Send + 'static>,
-    guard: T,
-) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut output) = output {
-            // What came before an error still tells something.
-            let _ = output.read_to_end(&mut bytes);
-        }
-        drop(guard);
-        String::from_utf8_lossy(&bytes).trim_end().to_owned()
-    })
-}
-
-fn text_of(reader: JoinHandle<String>) -> String {
-    reader.join().expect("a reader does not panic")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::program::End;
 
     fn servers() -> impl Iterator<Item = Server> {
         [mariadb(), mysql(), postgres()].into_iter().flatten()

@@ -1,7 +1,6 @@
 //! Man pages and completions are what the programs' definitions generate.
 //!
 //! Run with `PROXYD_REGENERATE=1` to write them anew.
-#![allow(clippy::unwrap_used, reason = "a test may fail by it")]
 
 use std::{fs, path::Path};
 

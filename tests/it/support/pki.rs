@@ -1,0 +1,228 @@
+//! Throw-away authorities, what they issue, and files to put it in.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber, SignatureAlgorithm,
+};
+
+/// The moment so many days from now, in the type that rcgen takes, which has no name here.
+macro_rules! at {
+    ($days:expr) => {
+        rcgen::date_time_ymd(1970, 1, 1) + seconds_in($days)
+    };
+}
+
+fn seconds_in(days: i64) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = now.unwrap().as_secs().checked_add_signed(days * 86_400);
+    Duration::from_secs(seconds.unwrap())
+}
+
+/// An authority.
+pub(crate) struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Ca {
+    /// Makes an authority of this name.
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// Returns its certificate.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Issues a certificate for this name, good for a quarter of a year.
+    pub(crate) fn leaf(&self, name: &str) -> Leaf {
+        self.request(&[name]).issue()
+    }
+
+    /// Begins a certificate for these names; the first is its subject.
+    pub(crate) fn request(&self, names: &[&str]) -> Request<'_> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let subject = names.first().map_or("nobody", String::as_str);
+        let mut params = CertificateParams::new(names.clone()).unwrap();
+        params.distinguished_name = named(subject);
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(SerialNumber::from(next_serial()));
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        Request {
+            ca: self,
+            params,
+            algorithm: &rcgen::PKCS_ECDSA_P256_SHA256,
+        }
+        .valid(-1, 90)
+    }
+
+    /// Returns a revocation list, good for a month, of these certificates.
+    pub(crate) fn revoke(&self, revoked: &[&Leaf]) -> String {
+        let revoked = revoked.iter().map(|leaf| RevokedCertParams {
+            serial_number: leaf.serial.clone(),
+            revocation_time: at!(-1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        CertificateRevocationListParams {
+            this_update: at!(-1),
+            next_update: at!(30),
+            crl_number: SerialNumber::from(next_serial()),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        }
+        .signed_by(&self.issuer)
+        .unwrap()
+        .pem()
+        .unwrap()
+    }
+}
+
+/// Serial numbers that no two certificates of a process share.
+fn next_serial() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0x1000);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CommonName, name);
+    names
+}
+
+/// A certificate to be issued.
+#[must_use]
+pub(crate) struct Request<'ca> {
+    ca: &'ca Ca,
+    params: CertificateParams,
+    algorithm: &'static SignatureAlgorithm,
+}
+
+impl Request<'_> {
+    /// Makes it good from so many days from now until so many.
+    pub(crate) fn valid(mut self, from: i64, until: i64) -> Self {
+        self.params.not_before = at!(from);
+        self.params.not_after = at!(until);
+        self
+    }
+
+    /// Makes it good for these uses only.
+    pub(crate) fn usages(mut self, usages: &[ExtendedKeyUsagePurpose]) -> Self {
+        self.params.extended_key_usages = usages.to_vec();
+        self
+    }
+
+    /// Makes its key one of another kind.
+    pub(crate) fn algorithm(mut self, algorithm: &'static SignatureAlgorithm) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// Issues it.
+    pub(crate) fn issue(self) -> Leaf {
+        let key = KeyPair::generate_for(self.algorithm).unwrap();
+        let serial = self.params.serial_number.clone().unwrap();
+        let cert = self.params.signed_by(&key, &self.ca.issuer).unwrap();
+        Leaf {
+            sha256: hex(digest(&SHA256, cert.der()).as_ref()),
+            serial,
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+            der: cert.der().to_vec(),
+            key_der: key.serialize_der(),
+        }
+    }
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    /// In PEM.
+    pub(crate) cert: String,
+    /// In PEM.
+    pub(crate) key: String,
+    /// In DER.
+    pub(crate) der: Vec<u8>,
+    /// In DER.
+    pub(crate) key_der: Vec<u8>,
+    /// SHA-256 of the DER, lower-case hexadecimal.
+    pub(crate) sha256: String,
+    serial: SerialNumber,
+}
+
+impl Leaf {
+    /// Returns the serial number as status writes it.
+    pub(crate) fn serial(&self) -> String {
+        let digits = hex(self.serial.as_ref());
+        digits.trim_start_matches('0').to_owned()
+    }
+}
+
+/// Writes bytes as lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The two files of an identity.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    /// The chain.
+    pub(crate) cert: PathBuf,
+    /// The private key.
+    pub(crate) key: PathBuf,
+}
+
+impl Files {
+    /// Names the files of an identity in a folder.
+    pub(crate) fn of(folder: &Path, name: &str) -> Self {
+        Self {
+            cert: folder.join(format!("{name}.pem")),
+            key: folder.join(format!("{name}.key")),
+        }
+    }
+
+    /// Puts a certificate and its key there, each by renaming.
+    pub(crate) fn put(&self, leaf: &Leaf) {
+        replace(&self.key, &leaf.key);
+        replace(&self.cert, &leaf.cert);
+    }
+}
+
+/// Puts a whole file in the place of another, or where there was none.
+pub(crate) fn replace(path: &Path, contents: impl AsRef<[u8]>) {
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, contents).unwrap();
+    fs::rename(&temporary, path).unwrap();
+}
+
+/// Writes over a file, which a reader may see half done.
+pub(crate) fn overwrite(path: &Path, contents: impl AsRef<[u8]>) {
+    fs::write(path, contents).unwrap();
+}

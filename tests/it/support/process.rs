@@ -1,0 +1,112 @@
+//! Processes, as the kernel tells of them (proc(5)).
+
+use std::{fs, path::PathBuf};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
+/// Sends a signal; returns whether there was somebody to send it to.
+pub(crate) fn send(pid: u32, signal: Signal) -> bool {
+    signal::kill(raw(pid), signal).is_ok()
+}
+
+fn raw(pid: u32) -> Pid {
+    Pid::from_raw(pid.try_into().expect("a process id fits"))
+}
+
+/// Returns whether a process is there and has not ended; a zombie has.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    !matches!(state(pid), None | Some('Z' | 'X'))
+}
+
+/// Returns the letter of a process's state, such as `S`, `T` or `Z`.
+pub(crate) fn state(pid: u32) -> Option<char> {
+    stat(pid)?.first()?.chars().next()
+}
+
+/// A process that is still the same if its id was used again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Known {
+    /// Its id.
+    pub(crate) pid: u32,
+    /// When it began, in clock ticks since the machine did.
+    born: String,
+}
+
+impl Known {
+    /// Takes note of a process; `None` if there is none.
+    pub(crate) fn new(pid: u32) -> Option<Self> {
+        let born = stat(pid)?.get(19)?.clone();
+        Some(Self { pid, born })
+    }
+
+    /// Sends it a signal, and nobody else.
+    pub(crate) fn send(&self, signal: Signal) {
+        if Self::new(self.pid).as_ref() == Some(self) {
+            send(self.pid, signal);
+        }
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_alive(&self) -> bool {
+        Self::new(self.pid).as_ref() == Some(self) && is_alive(self.pid)
+    }
+}
+
+/// Returns the living children of a process, and its zombies.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
+    let parent = parent.to_string();
+    let mut children: Vec<u32> = processes()
+        .filter(|pid| stat(*pid).is_some_and(|stat| stat.get(1) == Some(&parent)))
+        .collect();
+    children.sort_unstable();
+    children
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .expect("there is /proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Returns the fields of `/proc/PID/stat` from the state on.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before them may hold anything, closing brackets too.
+    let (_, fields) = text.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Returns what the open descriptors of a process lead to, by their numbers.
+pub(crate) fn descriptors(pid: u32) -> Vec<(u32, PathBuf)> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process can be looked at");
+    let mut descriptors: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            Some((number, fs::read_link(entry.path()).ok()?))
+        })
+        .collect();
+    descriptors.sort();
+    descriptors
+}
+
+/// Returns a line of `/proc/PID/status` by its name, without it.
+pub(crate) fn status_line(pid: u32, name: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
+
+/// Returns the effective user id of a process.
+pub(crate) fn user(pid: u32) -> Option<u32> {
+    status_line(pid, "Uid")?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
+}
