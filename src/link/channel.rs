@@ -14,16 +14,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream};
 use zeroize::Zeroizing;
 
-use crate::{control::wire, sys::fds};
+use crate::{
+    control::wire,
+    sys::fds::{receive_with, send_with},
+};
 
 /// The longest body. Both ends are ours; the limit only turns a fault into an error.
 pub const MAX_FRAME: u64 = 256 << 20;
 
-/// Sends `message`, with a descriptor if one belongs to it.
+/// Sends `message`, with the descriptors that belong to it: [`MAX_FDS`](crate::sys::fds::MAX_FDS) at most.
 pub async fn send<T: Serialize>(
     stream: &UnixStream,
     message: &T,
-    mut fd: Option<BorrowedFd<'_>>,
+    mut fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let body = Zeroizing::new(wire::encode(message, MAX_FRAME).map_err(io::Error::other)?);
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
@@ -31,9 +34,9 @@ pub async fn send<T: Serialize>(
         let mut rest = part;
         while !rest.is_empty() {
             let sent = stream
-                .async_io(Interest::WRITABLE, || fds::send_with(stream, rest, fd))
+                .async_io(Interest::WRITABLE, || send_with(stream, rest, fds))
                 .await?;
-            fd = None;
+            fds = &[];
             rest = &rest[sent..];
         }
     }
@@ -77,9 +80,9 @@ impl Receiver {
             .map_err(io::Error::other)
     }
 
-    /// Returns the descriptor that came with the last message, if one did.
-    pub fn descriptor(&mut self) -> Option<OwnedFd> {
-        self.fds.pop_front()
+    /// Returns the descriptors that came with the last message.
+    pub fn descriptors(&mut self) -> Vec<OwnedFd> {
+        self.fds.drain(..).collect()
     }
 
     /// Fills `space`; `false` when the stream ended before its first byte.
@@ -89,7 +92,7 @@ impl Receiver {
             let Self { stream, fds } = self;
             let received = stream
                 .async_io(Interest::READABLE, || {
-                    fds::receive_with(&**stream, &mut space[filled..], fds)
+                    receive_with(&**stream, &mut space[filled..], fds)
                 })
                 .await;
             match received {

@@ -67,6 +67,12 @@ pub enum ToWorker {
         /// The slot that the socket belongs to: the worker's own, or one without a worker.
         slot: usize,
     },
+    /// Takes places for the sessions of a listener from the semaphore that comes along, and counts
+    /// in the one behind it those that the worker holds.
+    Places {
+        /// The listener's name.
+        listener: String,
+    },
     /// Stops accepting from the sockets of a slot that has a worker again.
     Release {
         /// The slot.

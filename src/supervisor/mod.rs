@@ -8,6 +8,7 @@ mod events;
 mod failure;
 mod hook;
 mod page;
+mod places;
 pub mod plan;
 mod process;
 mod reload;
@@ -34,6 +35,7 @@ use self::{
     disk::{Reading, View},
     events::Events,
     hook::Hook,
+    places::Places,
     plan::{Action, AskId, Event, Phase, Plan, WorkerId},
     process::{Launcher, Process},
     reload::Report,
@@ -85,6 +87,7 @@ struct Supervisor {
     began: Instant,
     started_at: Timestamp,
     sockets: Sockets,
+    places: Places,
     launcher: Launcher,
     sink: Sink,
     processes: HashMap<WorkerId, Process>,
@@ -184,6 +187,7 @@ impl Supervisor {
                 self.tell(Event::Unable(id));
             }
             FromWorker::Counts { ask, counts } => {
+                self.places.settle();
                 if let Some(process) = self.processes.get_mut(&id) {
                     process.counts = counts;
                 }
@@ -228,6 +232,9 @@ impl Supervisor {
                 let sum = self.retired.entry(name.clone()).or_default();
                 sum.add(ConnectionCounts { open: 0, ..*counts });
             }
+            for held in &process.held {
+                self.places.take_back(held);
+            }
         }
         self.exits.insert(id, status);
         self.counting.retain(|_, counting| {
@@ -255,7 +262,7 @@ impl Supervisor {
             SIGUSR1 => match self.sink.reopen() {
                 Ok(()) => info!("log file opened anew"),
                 Err(error) => {
-                    error!(%error, "the log file cannot be opened anew; going on as before")
+                    error!(%error, "the log file cannot be opened anew; going on as before");
                 }
             },
             SIGUSR2 => warn!(
@@ -320,12 +327,34 @@ impl Supervisor {
         match self.launcher.launch(worker, slot) {
             Ok(process) => {
                 self.processes.insert(worker, process);
+                self.hand_places(worker);
                 self.hand_sockets(worker, slot);
                 self.serve(worker);
             }
             Err(error) => {
                 error!(slot, %error, "a worker could not be started");
                 let _ = self.inbox.send(Message::Exited(worker, None));
+            }
+        }
+    }
+
+    /// Lets a worker take places of the listeners whose places it does not know yet.
+    fn hand_places(&mut self, worker: WorkerId) {
+        let Some(process) = self.processes.get_mut(&worker) else {
+            return;
+        };
+        for listener in self.places.names() {
+            if process.held.iter().any(|held| held.listener() == listener) {
+                continue;
+            }
+            match self.places.issue(listener) {
+                Ok(Some((free, count, held))) => {
+                    process.held.push(held);
+                    let listener = listener.clone();
+                    process.send(ToWorker::Places { listener }, vec![free, count]);
+                }
+                Ok(None) => {}
+                Err(error) => error!(%error, listener, "a worker gets no places for sessions"),
             }
         }
     }
@@ -354,7 +383,7 @@ impl Supervisor {
         match socket.try_clone_to_owned() {
             Ok(socket) => {
                 if let Some(process) = self.processes.get(&worker) {
-                    process.send(ToWorker::Accept { key, slot }, Some(socket));
+                    process.send(ToWorker::Accept { key, slot }, vec![socket]);
                 }
             }
             Err(error) => error!(%error, slot, "a listening socket cannot be handed to a worker"),
@@ -363,7 +392,7 @@ impl Supervisor {
 
     fn send(&self, worker: WorkerId, message: ToWorker) {
         if let Some(process) = self.processes.get(&worker) {
-            process.send(message, None);
+            process.send(message, Vec::new());
         }
     }
 

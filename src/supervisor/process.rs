@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream as StdUnixStream,
+    },
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::Instant,
@@ -17,7 +20,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Message, plan::WorkerId};
+use super::{Message, places::Held, plan::WorkerId};
 use crate::{
     cli,
     config::Log,
@@ -43,6 +46,8 @@ pub(super) struct Process {
     pub started: Instant,
     /// The sessions it told of last.
     pub counts: Vec<(String, ConnectionCounts)>,
+    /// What it holds of the listeners' places.
+    pub(crate) held: Vec<Held>,
     outbox: mpsc::UnboundedSender<Parcel>,
 }
 
@@ -50,7 +55,7 @@ pub(super) struct Process {
 #[derive(Debug)]
 struct Parcel {
     message: ToWorker,
-    fd: Option<OwnedFd>,
+    fds: Vec<OwnedFd>,
 }
 
 /// How a worker process is started.
@@ -87,6 +92,7 @@ impl Launcher {
             started_at: Timestamp::now(),
             started: Instant::now(),
             counts: Vec::new(),
+            held: Vec::new(),
             outbox,
         })
     }
@@ -122,10 +128,10 @@ fn clap_name<T: clap::ValueEnum>(value: &T) -> String {
 }
 
 impl Process {
-    /// Sends a message, with a descriptor if one belongs to it, after those sent before.
-    pub(super) fn send(&self, message: ToWorker, fd: Option<OwnedFd>) {
+    /// Sends a message, with the descriptors that belong to it, after those sent before.
+    pub(super) fn send(&self, message: ToWorker, fds: Vec<OwnedFd>) {
         // If the worker is gone, its end is told by other means.
-        let _ = self.outbox.send(Parcel { message, fd });
+        let _ = self.outbox.send(Parcel { message, fds });
     }
 
     /// Kills it.
@@ -140,10 +146,9 @@ impl Process {
 }
 
 async fn send(link: Arc<UnixStream>, mut parcels: mpsc::UnboundedReceiver<Parcel>) {
-    while let Some(Parcel { message, fd }) = parcels.recv().await {
-        use std::os::fd::AsFd as _;
-        let fd = fd.as_ref().map(|fd| fd.as_fd());
-        if channel::send(&link, &message, fd).await.is_err() {
+    while let Some(Parcel { message, fds }) = parcels.recv().await {
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        if channel::send(&link, &message, &fds).await.is_err() {
             return;
         }
     }

@@ -16,7 +16,7 @@ use crate::{
         EventKind, IdentityChange, IdentityOutcome, LoadError, Problem, ReloadReport, Response,
         Trigger,
     },
-    link::Generation,
+    link::{Generation, ListenerKey},
 };
 
 /// Results of loads that are kept until their askers can be answered.
@@ -104,7 +104,10 @@ impl Supervisor {
             None => before.config.clone(),
             Some((config, prepared)) => {
                 let new = self.sockets.commit(prepared, &config.listeners);
-                self.hand_new_sockets(&new);
+                if let Err(error) = self.places.configure(&config.listeners) {
+                    error!(%error, "no places for the sessions of a new listener");
+                }
+                self.hand_to_all(&new);
                 self.hook.configure(config.on_exit_failure.clone());
                 config
             }
@@ -119,11 +122,14 @@ impl Supervisor {
         true
     }
 
-    fn hand_new_sockets(&self, keys: &[crate::link::ListenerKey]) {
-        for worker in self.processes.keys() {
-            for slot in self.plan.slots_of(*worker) {
+    /// Hands every worker what it needs for new listeners.
+    fn hand_to_all(&mut self, keys: &[ListenerKey]) {
+        let workers: Vec<_> = self.processes.keys().copied().collect();
+        for worker in workers {
+            self.hand_places(worker);
+            for slot in self.plan.slots_of(worker) {
                 for key in keys {
-                    self.hand_socket(*worker, slot, key.clone());
+                    self.hand_socket(worker, slot, key.clone());
                 }
             }
         }

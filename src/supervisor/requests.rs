@@ -126,19 +126,18 @@ impl Supervisor {
     }
 
     fn clear_hook(&mut self, reply: Reply) {
-        let response = match self.hook.clear() {
-            Err(error) => Response::Refused {
+        let response = if let Err(error) = self.hook.clear() {
+            Response::Refused {
                 reason: format!(
                     "the command could not be removed from the state directory: {error}"
                 ),
-            },
-            Ok(()) => {
-                self.say(
-                    EventKind::ExitHookSet,
-                    "The exit-failure command that was set at run time was cleared.",
-                );
-                Response::OnExitFailure(self.hook.status())
             }
+        } else {
+            self.say(
+                EventKind::ExitHookSet,
+                "The exit-failure command that was set at run time was cleared.",
+            );
+            Response::OnExitFailure(self.hook.status())
         };
         reply.answer(response);
     }

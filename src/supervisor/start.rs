@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    Ears, Supervisor, events::Events, hook::Hook, page, plan::Plan, process::Launcher,
-    sockets::Sockets, watch,
+    Ears, Supervisor, events::Events, hook::Hook, page, places::Places, plan::Plan,
+    process::Launcher, sockets::Sockets, watch,
 };
 use crate::{
     cli::proxyd::Args,
@@ -187,6 +187,10 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
         privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())?;
     let material = first_material(&config)?;
     let sockets = bind(&config, pid_file.predecessor_died)?;
+    let mut places = Places::default();
+    places
+        .configure(&config.listeners)
+        .map_err(|error| format!("no places for sessions: {error}"))?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -202,6 +206,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
             config,
             material,
             sockets,
+            places,
             account,
             sink,
             ready: ready.clone(),
@@ -336,6 +341,7 @@ struct Parts {
     config: Config,
     material: Material,
     sockets: Sockets,
+    places: Places,
     account: Option<privileges::Account>,
     sink: Sink,
     ready: Ready,
@@ -413,6 +419,7 @@ impl Parts {
             began: Instant::now(),
             started_at: Timestamp::now(),
             sockets: self.sockets,
+            places: self.places,
             launcher,
             sink: self.sink,
             processes: HashMap::new(),

@@ -12,13 +12,15 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-/// Sends the front of `bytes`, and `fd` along with its first byte; returns how many went.
-pub fn send_with(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// The most descriptors that can be sent at once.
+pub const MAX_FDS: usize = 2;
+
+/// Sends the front of `bytes`, and `fds` along with its first byte; returns how many bytes went.
+pub fn send_with(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
     if !fds.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(&fds));
+        control.push(SendAncillaryMessage::ScmRights(fds));
     }
     let sent = rustix::net::sendmsg(
         socket,
@@ -66,7 +68,7 @@ mod tests {
     fn a_descriptor_arrives_with_its_bytes() {
         let (here, there) = UnixStream::pair().unwrap();
         let (mut gift, kept) = UnixStream::pair().unwrap();
-        send_with(&here, b"x", Some(kept.as_fd())).unwrap();
+        send_with(&here, b"x", &[kept.as_fd()]).unwrap();
         drop(kept);
         let mut fds = VecDeque::new();
         let mut space = [0; 8];

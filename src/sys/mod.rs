@@ -3,3 +3,4 @@
 pub mod fds;
 pub mod privileges;
 pub mod sandbox;
+pub mod semaphore;

@@ -126,21 +126,21 @@ fn tls(status: &Status, registry: &mut Registry) {
         "Whether a cold start with what is on disk would serve everything",
         i64::from(tls.restart_safe),
     );
-    let states: Family<Labels, Gauge> = Family::default();
+    let verdicts: Family<Labels, Gauge> = Family::default();
     for (state, name) in [
         (DiskState::Same, "same"),
         (DiskState::Changed, "changed"),
         (DiskState::Invalid, "invalid"),
     ] {
         let labels = vec![("state", name.to_owned())];
-        states
+        verdicts
             .get_or_create(&labels)
             .set(i64::from(tls.disk.state == state));
     }
     registry.register(
         "tls_disk_state",
         "How the disk stands to what is served",
-        states,
+        verdicts,
     );
 }
 

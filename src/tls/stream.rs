@@ -151,7 +151,6 @@ impl SizeNeeded for EncryptError {
 /// that connected before a reload and spoke after it is shown the new certificate.
 pub fn holds_client_hello(bytes: &[u8]) -> Result<bool, TlsError> {
     match bytes {
-        [] => Ok(false),
         [first, ..] if *first != HANDSHAKE => Err(TlsError::NotTls),
         [_, major, ..] if *major != 3 => Err(TlsError::NotTls),
         [_, _, _, high, low, ..] => {

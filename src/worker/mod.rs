@@ -6,6 +6,7 @@
 pub mod leg;
 pub mod listener;
 pub mod opening;
+pub mod places;
 pub mod relay;
 pub mod service;
 pub mod session;
@@ -13,7 +14,10 @@ pub mod socket;
 
 use std::{
     io,
-    os::{fd::AsFd as _, unix::net::UnixStream as StdUnixStream},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream as StdUnixStream,
+    },
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -23,7 +27,7 @@ use tokio::{net::UnixStream, sync::mpsc, time::interval};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use self::{listener::Listeners, service::Services};
+use self::{listener::Listeners, places::Places, service::Services};
 use crate::{
     cli::worker::Args,
     link::{FromWorker, Generation, ToWorker, beat_interval, channel},
@@ -121,11 +125,11 @@ async fn run(link: StdUnixStream) -> ExitCode {
 }
 
 /// Something that came over the link.
-type Order = (ToWorker, Option<std::os::fd::OwnedFd>);
+type Order = (ToWorker, Vec<OwnedFd>);
 
 async fn send(link: Arc<UnixStream>, mut messages: mpsc::UnboundedReceiver<FromWorker>) {
     while let Some(message) = messages.recv().await {
-        if channel::send(&link, &message, None).await.is_err() {
+        if channel::send(&link, &message, &[]).await.is_err() {
             return;
         }
     }
@@ -136,11 +140,8 @@ async fn receive(link: Arc<UnixStream>, orders: mpsc::UnboundedSender<Order>) {
     loop {
         match receiver.receive::<ToWorker>().await {
             Ok(Some(message)) => {
-                let fd = match message {
-                    ToWorker::Accept { .. } => receiver.descriptor(),
-                    _ => None,
-                };
-                if orders.send((message, fd)).is_err() {
+                let fds = receiver.descriptors();
+                if orders.send((message, fds)).is_err() {
                     return;
                 }
             }
@@ -180,12 +181,24 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, (message, fd): Order) -> Then {
+    fn take(&mut self, (message, fds): Order) -> Then {
+        let mut fds = fds.into_iter();
         match message {
-            ToWorker::Accept { key, slot } => match fd {
-                Some(fd) => self.listeners.add(key, slot, fd),
-                None => error!(slot, "a listening socket did not arrive"),
-            },
+            ToWorker::Accept { key, slot } => {
+                if let Some(socket) = fds.next() {
+                    self.listeners.add(key, slot, socket);
+                } else {
+                    error!(slot, "a listening socket did not arrive");
+                }
+            }
+            ToWorker::Places { listener } => {
+                if let (Some(free), Some(held)) = (fds.next(), fds.next()) {
+                    let places = Places::new(free.into(), held.into());
+                    self.services.set_places(listener, places);
+                } else {
+                    error!(listener, "places for sessions did not arrive");
+                }
+            }
             ToWorker::Release { slot } => self.listeners.release(slot),
             ToWorker::Serve(generation) => self.swap(&generation),
             ToWorker::Count { ask } => self.count(Some(ask)),

@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 
+use super::places::Places;
 use crate::{
     config::Listener,
     control::ConnectionCounts,
@@ -27,6 +28,8 @@ pub struct Service {
     pub listener: Listener,
     /// Its sessions, counted across generations.
     pub counters: Arc<Counters>,
+    /// Its places for sessions, shared with the other workers.
+    pub places: Arc<Places>,
     clients: ClientPolicy,
     backend: Option<BackendPolicy>,
 }
@@ -60,11 +63,6 @@ impl Counters {
         self.total.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
         OpenSession(Arc::clone(self))
-    }
-
-    /// Returns the sessions open now.
-    pub fn open_now(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
     }
 
     /// Counts a session that ended before TLS was up.
@@ -104,28 +102,46 @@ impl Drop for OpenSession {
     }
 }
 
+/// Why a generation cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A TLS configuration cannot be built.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The supervisor has not said how many sessions a listener may have.
+    #[error("listener \"{0}\" has no places for sessions")]
+    NoPlaces(String),
+}
+
 /// What is served now, for all sessions of this worker.
 #[derive(Debug, Default)]
 pub struct Services {
     current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
     counters: Mutex<HashMap<String, Arc<Counters>>>,
+    places: Mutex<HashMap<String, Arc<Places>>>,
 }
 
 impl Services {
     /// Builds what a generation asks for and swaps it in whole, or not at all.
-    pub fn serve(&self, generation: &Generation) -> Result<(), PolicyError> {
+    pub fn serve(&self, generation: &Generation) -> Result<(), ServeError> {
         let mut next = HashMap::new();
         for listener in &generation.config.listeners {
             let service = Service {
                 clients: policy::server_config(listener, &generation.material)?,
                 backend: policy::client_config(listener, &generation.material)?,
                 counters: self.counters_of(&listener.name),
+                places: self.places_of(&listener.name)?,
                 listener: listener.clone(),
             };
             next.insert(ListenerKey::of(listener), Arc::new(service));
         }
         self.current.store(Arc::new(next));
         Ok(())
+    }
+
+    /// Takes a listener's places, before its first generation.
+    pub fn set_places(&self, listener: String, places: Places) {
+        lock(&self.places).insert(listener, Arc::new(places));
     }
 
     /// Returns the listener's service in the newest generation; `None` once it is gone from it.
@@ -135,15 +151,23 @@ impl Services {
 
     /// Returns the counts of every listener that was ever served.
     pub fn counts(&self) -> Vec<(String, ConnectionCounts)> {
-        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        counters
+        lock(&self.counters)
             .iter()
             .map(|(name, counters)| (name.clone(), counters.counts()))
             .collect()
     }
 
     fn counters_of(&self, name: &str) -> Arc<Counters> {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(counters.entry(name.to_owned()).or_default())
+        Arc::clone(lock(&self.counters).entry(name.to_owned()).or_default())
     }
+
+    fn places_of(&self, name: &str) -> Result<Arc<Places>, ServeError> {
+        let places = lock(&self.places).get(name).cloned();
+        places.ok_or_else(|| ServeError::NoPlaces(name.to_owned()))
+    }
+}
+
+/// Locks what only this worker's one thread uses, so never in vain.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

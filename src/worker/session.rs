@@ -62,7 +62,8 @@ pub async fn serve(
     let peer = endpoints.map(|ends| ends.source);
     let counters = Arc::clone(&service.counters);
     let idle = service.listener.limits.idle_timeout;
-    let full = counters.open_now() >= u64::from(service.listener.limits.max_connections);
+    let place = service.places.take();
+    let full = place.is_none();
     let session = counters.open();
     let context = Context {
         service,
@@ -77,7 +78,7 @@ pub async fn serve(
         let ended = relay(opened.client, opened.backend, idle, opened.watch).await;
         note_end(&ended, peer);
     }
-    drop(session);
+    drop((session, place));
 }
 
 /// Opens a session within its deadline; `None` if it came to nothing.

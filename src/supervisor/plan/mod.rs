@@ -152,6 +152,7 @@ impl Plan {
     }
 
     /// Takes in what happened at `now`; returns what to do, in this order.
+    #[expect(clippy::needless_pass_by_value, reason = "what happened is over")]
     pub fn on(&mut self, event: Event, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
