@@ -86,6 +86,9 @@ pub fn start(sink: Sink, level: LogLevel, format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(filter(level))
         .with_target(false)
+        // A line that cannot be written is lost. Telling standard error so panics when that is
+        // what is gone, and would take the daemon, or a worker's sessions, along.
+        .log_internal_errors(false)
         .with_writer(sink);
     let started = match format {
         LogFormat::Text => builder.try_init(),
