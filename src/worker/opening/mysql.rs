@@ -273,6 +273,14 @@ async fn begin_backend_tls(
             &"it has no TLS; set up its certificate, or `backend_tls.mode = \"off\"` here",
         ));
     }
+    // Whoever put them there may not be the database (as in CVE-2021-23222): after TLS has begun
+    // they would pass for its words.
+    if !backend.bytes.is_empty() {
+        return Err(backend_failed(
+            context,
+            &"it sends unencrypted data behind its greeting, where TLS is to begin",
+        ));
+    }
     let mut request = Vec::new();
     login.write_ssl_request(1, &mut request);
     let sent = backend.leg.send(&request).await;
