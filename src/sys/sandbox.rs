@@ -6,17 +6,19 @@ use landlock::{
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What the C library reads to turn a backend's name into addresses (nsswitch.conf(5)).
-const NAME_SERVICE: [&str; 9] = [
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/nsswitch.conf",
-    "/etc/host.conf",
-    "/etc/gai.conf",
-    "/etc/ld.so.cache",
+/// Where the C library reads to turn a backend's name into addresses (nsswitch.conf(5)).
+///
+/// Folders and not the files in them: a rule holds for a file, not for its name, and would not
+/// cover the `resolv.conf` or `hosts` that takes the place of the one that was there at the start.
+const NAME_SERVICE: [&str; 8] = [
+    "/etc",
+    "/run/NetworkManager",
+    "/run/resolvconf",
     "/run/systemd/resolve",
     "/lib",
+    "/lib64",
     "/usr/lib",
+    "/usr/lib64",
 ];
 
 /// How much of the file system a worker can still reach.
