@@ -43,6 +43,13 @@ const FIRST_BEAT: Duration = Duration::from_millis(200);
 
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
+    // The supervisor reads the log lines. While it does not, they are lost; a worker that waited
+    // for it would let every client wait.
+    let stderr = io::stderr();
+    let _ = nix::fcntl::fcntl(
+        stderr.as_fd(),
+        nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
+    );
     log::start(Sink::stderr(), args.level, args.format);
     let link = match take_link() {
         Ok(link) => link,
