@@ -66,6 +66,11 @@ impl Ready {
         self.tell(&format!("E{reason}"));
     }
 
+    /// Whether somebody waits.
+    fn is_awaited(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     fn tell(&self, word: &str) {
         if let Some(mut pipe) = self.0.take() {
             // If the shell was interrupted, nobody waits.
@@ -166,11 +171,7 @@ fn await_daemon(mut answer: io::PipeReader) -> ExitCode {
     }
 }
 
-fn run_detached(source: Source, mut config: Config, ready: &Ready) -> ExitCode {
-    // Standard error leads nowhere now.
-    if config.log.file.is_none() {
-        config.log.file = Some(config.state_dir.join("proxyd.log"));
-    }
+fn run_detached(source: Source, config: Config, ready: &Ready) -> ExitCode {
     serve(source, config, ready).unwrap_or_else(|refusal| {
         ready.fail(&refusal);
         ExitCode::FAILURE
@@ -180,7 +181,7 @@ fn run_detached(source: Source, mut config: Config, ready: &Ready) -> ExitCode {
 /// Starts everything and serves until the end.
 fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refusal> {
     make_folder(&config.state_dir, 0o700)?;
-    let sink = open_log(&config)?;
+    let sink = open_log(&config, ready.is_awaited())?;
     let descriptors = sandbox::raise_descriptor_limit().map_err(|error| error.to_string())?;
     let pid_file = PidFile::lock(&config.pid_file)?;
     let account =
@@ -224,8 +225,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
         .map_err(|error| format!("no runtime: {error}"))
 }
 
-fn open_log(config: &Config) -> Result<Sink, Refusal> {
-    let sink = match &config.log.file {
+/// Opens the log; standard error leads nowhere in a daemon that is `detached`.
+///
+/// The configuration is not changed for that: it must stay equal to what a reload finds on disk.
+fn open_log(config: &Config, detached: bool) -> Result<Sink, Refusal> {
+    let instead = detached.then(|| config.state_dir.join("proxyd.log"));
+    let sink = match config.log.file.as_ref().or(instead.as_ref()) {
         None => Sink::stderr(),
         Some(path) => Sink::file(path.clone())
             .map_err(|error| format!("log file {}: {error}", path.display()))?,
