@@ -48,7 +48,7 @@ impl Builder {
         configuration.set("state_dir", "\"state\"");
         configuration.set("control_socket", "\"control.sock\"");
         configuration.set("pid_file", "\"pid\"");
-        configuration.set("log", "{ level = \"debug\", file = \"log\" }");
+        configuration.set("log", "{ file = \"log\" }");
         Self {
             folder,
             backend: Backend::tcp(),

@@ -8,6 +8,7 @@ pub(crate) mod daemon;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod scene;
 pub(crate) mod servers;
 
 use std::{

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
@@ -211,6 +212,7 @@ impl Files {
     /// Puts a certificate and its key there, each by renaming.
     pub(crate) fn put(&self, leaf: &Leaf) {
         replace(&self.key, &leaf.key);
+        fs::set_permissions(&self.key, fs::Permissions::from_mode(0o600)).unwrap();
         replace(&self.cert, &leaf.cert);
     }
 }

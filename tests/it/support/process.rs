@@ -1,11 +1,12 @@
 //! Processes, as the kernel tells of them (proc(5)).
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::fd::OwnedFd, path::PathBuf};
 
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
+use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
 /// Sends a signal; returns whether there was somebody to send it to.
 pub(crate) fn send(pid: u32, signal: Signal) -> bool {
@@ -109,4 +110,17 @@ pub(crate) fn user(pid: u32) -> Option<u32> {
         .nth(1)?
         .parse()
         .ok()
+}
+
+/// Returns a copy of a process's descriptor, which only root gets; `None` skips the test.
+pub(crate) fn descriptor_of(pid: u32, number: i32) -> Option<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(raw(pid).as_raw()).unwrap();
+    let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    match rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty()) {
+        Ok(descriptor) => Some(descriptor),
+        Err(error) => {
+            super::skip(&format!("a worker's link cannot be taken: {error}"));
+            None
+        }
+    }
 }
