@@ -1,0 +1,289 @@
+//! What runs, what it serves, since when, and what crashed: the document of `proxyctl status`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Trigger;
+use crate::protocol::Protocol;
+
+/// What runs, what it serves, since when, and what crashed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of this document's names and meanings.
+    pub schema: u32,
+    /// The supervisor process.
+    pub supervisor: SupervisorStatus,
+    /// The worker processes, one for each slot that has one.
+    pub workers: Vec<WorkerStatus>,
+    /// Restarts of workers since the daemon started.
+    pub restarts: RestartStatus,
+    /// What is served, and how that stands to the disk.
+    pub tls: TlsStatus,
+    /// The exit-failure command.
+    pub on_exit_failure: ExitHookStatus,
+    /// The listeners of the configuration.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// The supervisor process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SupervisorStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Seconds since then.
+    pub uptime_s: f64,
+    /// What it is doing.
+    pub state: SupervisorState,
+    /// The configuration file; `None` when it was started by arguments alone.
+    pub config: Option<String>,
+}
+
+/// What the daemon as a whole is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SupervisorState {
+    /// No worker has served yet.
+    Starting,
+    /// At least one worker serves.
+    Serving,
+    /// Workers have failed and none serves now; clients wait in the listening sockets' queues.
+    Degraded,
+    /// It was told to end and sessions are finishing.
+    Draining,
+}
+
+/// A worker process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its process id; `None` while its slot waits to start one.
+    pub pid: Option<u32>,
+    /// Its slot.
+    pub slot: usize,
+    /// What it is doing.
+    pub state: WorkerState,
+    /// When it started; while waiting, when the next one will.
+    pub started_at: Timestamp,
+    /// The generation it serves; 0 before it does.
+    pub generation: u64,
+    /// The sessions it has open.
+    pub connections: u64,
+}
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerState {
+    /// It was started and has not said that it serves.
+    Starting,
+    /// It accepts connections.
+    Serving,
+    /// It finishes the sessions it has.
+    Draining,
+    /// Its slot waits for the disk to be read, or for a back-off to end.
+    Waiting,
+}
+
+/// Restarts of workers since the daemon started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RestartStatus {
+    /// Workers started in the place of one that failed.
+    pub total: u64,
+    /// Failures in a row of the slot that fares worst; 0 when all are healthy.
+    pub consecutive: u32,
+    /// The last failure; `None` when there was none.
+    pub last: Option<ExitStatus>,
+}
+
+/// How a worker failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExitStatus {
+    /// When.
+    pub at: Timestamp,
+    /// Its process id; 0 if it could not even be started.
+    pub pid: u32,
+    /// What kind of failure it was.
+    pub kind: ExitKind,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The status it exited with.
+    pub code: Option<i32>,
+    /// Seconds it had lived.
+    pub uptime_s: f64,
+}
+
+/// What kind of failure a worker's end was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitKind {
+    /// It exited by itself.
+    Code,
+    /// A signal ended it.
+    Signal,
+    /// It ended, or could not be started, before it served.
+    Start,
+    /// It was silent for too long and was killed.
+    Watchdog,
+}
+
+/// What is served, and how that stands to the disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TlsStatus {
+    /// The number of the configuration and material in service.
+    pub generation: u64,
+    /// When it was loaded.
+    pub loaded_at: Timestamp,
+    /// Why.
+    pub trigger: Trigger,
+    /// How the disk stands to it.
+    pub disk: DiskStatus,
+    /// Whether a cold start with what is on disk now would come up and serve everything.
+    pub restart_safe: bool,
+    /// What the last load found wrong; `None` after one that found nothing.
+    pub last_error: Option<LoadError>,
+    /// The identities served.
+    pub identities: Vec<IdentityStatus>,
+}
+
+/// How the disk stands to what is served. By content, not by times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// The verdict.
+    pub state: DiskState,
+    /// Why it is invalid.
+    pub reason: Option<String>,
+}
+
+/// The verdict on what is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskState {
+    /// A reload would bring something new.
+    Changed,
+    /// A reload would find something broken.
+    Invalid,
+    /// What is on disk is what is served.
+    Same,
+}
+
+/// What a load found wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadError {
+    /// When.
+    pub at: Timestamp,
+    /// Why that load was made.
+    pub trigger: Trigger,
+    /// What was wrong, and what is still served.
+    pub message: String,
+}
+
+/// An identity that is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityStatus {
+    /// Its name.
+    pub name: String,
+    /// Its certificate file.
+    pub cert: String,
+    /// Its key file.
+    pub key: String,
+    /// The subject's distinguished name.
+    pub subject: String,
+    /// The issuer's distinguished name.
+    pub issuer: String,
+    /// The serial number, lower-case hexadecimal without separators.
+    pub serial: String,
+    /// SHA-256 of the leaf's DER, lower-case hexadecimal.
+    pub sha256: String,
+    /// The first moment at which it is valid.
+    pub not_before: Timestamp,
+    /// The last moment at which it is valid.
+    pub not_after: Timestamp,
+    /// Whole days until then, negative once it has passed.
+    pub days_left: i64,
+    /// Names and addresses of the subject alternative name extension.
+    pub dns_names: Vec<String>,
+    /// For example `ecdsa-p256`, `rsa-2048`, `ed25519`.
+    pub key_type: String,
+}
+
+/// The exit-failure command and its last run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExitHookStatus {
+    /// The program and its arguments; `None` when none is set.
+    pub command: Option<Vec<String>>,
+    /// Seconds it may run; `None` when none is set.
+    pub timeout_s: Option<f64>,
+    /// Where it was set.
+    pub source: ExitHookSource,
+    /// How its last run ended; `None` before the first.
+    pub last_run: Option<ExitHookRun>,
+}
+
+/// Where the exit-failure command was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitHookSource {
+    /// In the configuration file.
+    Config,
+    /// By `proxyctl set-on-exit-failure`.
+    Runtime,
+    /// Nowhere.
+    Unset,
+}
+
+/// How a run of the exit-failure command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitHookRun {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The status it exited with; `None` if it was killed or could not be started.
+    pub exit_code: Option<i32>,
+    /// Whether it was killed because it ran for too long.
+    pub timed_out: bool,
+    /// Why it could not be started; `None` if it could.
+    pub error: Option<String>,
+}
+
+/// A listener and its sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens; the real port where the configuration says 0.
+    pub bind: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The server behind it.
+    pub backend: String,
+    /// Its sessions.
+    pub connections: ConnectionCounts,
+}
+
+/// Sessions of a listener since the daemon started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionCounts {
+    /// Open now.
+    pub open: u64,
+    /// Accepted since the start.
+    pub total: u64,
+    /// Ended before TLS was up.
+    pub failed_handshakes: u64,
+    /// Refused because the listener was full.
+    pub refused: u64,
+    /// Ended because the backend could not be reached.
+    pub failed_backends: u64,
+}
+
+impl ConnectionCounts {
+    /// Adds another count of the same listener to this.
+    pub fn add(&mut self, other: Self) {
+        self.open += other.open;
+        self.total += other.total;
+        self.failed_handshakes += other.failed_handshakes;
+        self.refused += other.refused;
+        self.failed_backends += other.failed_backends;
+    }
+}
