@@ -111,6 +111,17 @@ pub struct Verdict {
     pub restart_safe: bool,
 }
 
+impl Verdict {
+    /// Returns the verdict on a disk that does not answer.
+    pub(crate) fn disk_hangs() -> Self {
+        Self {
+            state: DiskState::Invalid,
+            reason: Some("the disk does not answer".to_owned()),
+            restart_safe: false,
+        }
+    }
+}
+
 /// A verdict, and what it stands on.
 #[derive(Debug, Clone)]
 pub struct View {

@@ -73,10 +73,17 @@ pub enum Message {
     HookEnded(ExitHookRun),
     /// A load of the disk is over.
     Loaded(Box<Reading>),
-    /// What a status needs is there.
-    Looked(Box<View>, Asker),
+    /// What a status needs is there, but perhaps for the disk.
+    Looked {
+        /// Who asked.
+        asker: Asker,
+        /// Whether the disk was looked at in time.
+        disk_answers: bool,
+    },
     /// The metrics page wants the status.
     Page(oneshot::Sender<crate::control::Status>),
+    /// The disk was looked at.
+    Seen(Box<View>),
 }
 
 /// The supervisor's whole state.
@@ -102,6 +109,9 @@ struct Supervisor {
     reports: BTreeMap<u64, Report>,
     counting: HashMap<u64, Counting>,
     view: Option<View>,
+    /// Those who wait for the look at the disk that is going on, and for the one after it.
+    looking: Vec<oneshot::Sender<()>>,
+    looking_next: Vec<oneshot::Sender<()>>,
     hook: Hook,
     events: Events,
     ending: Vec<Reply>,
@@ -173,8 +183,12 @@ impl Supervisor {
                 self.events.add(EventKind::ExitHook, message);
             }
             Message::Loaded(reading) => self.loaded(*reading),
-            Message::Looked(view, asker) => self.looked(*view, asker),
+            Message::Looked {
+                asker,
+                disk_answers,
+            } => self.looked(asker, disk_answers),
             Message::Page(reply) => self.look(Asker::Page(reply)),
+            Message::Seen(view) => self.seen(*view),
         }
     }
 

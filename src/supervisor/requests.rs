@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{
     Counting, Message, Supervisor,
-    disk::View,
+    disk::{Verdict, View},
     plan::{AskId, Event},
 };
 use crate::{
@@ -22,6 +22,9 @@ use crate::{
 
 /// How long a status waits for workers' counts before it does with the last ones.
 const COUNT_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long a status waits for the disk before it says that the disk does not answer.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Who asked for a status.
 #[derive(Debug)]
@@ -66,16 +69,51 @@ impl Supervisor {
 
     /// Gathers what a status needs, beside the loop.
     pub(super) fn look(&mut self, asker: Asker) {
-        let counted = self.count();
-        let (reader, last) = (self.reader(), self.view.clone());
+        let (counted, seen) = (self.count(), self.see_disk());
         let inbox = self.inbox.clone();
         tokio::task::spawn_local(async move {
-            let view = tokio::task::spawn_blocking(move || reader.look(last));
-            let (view, _) = tokio::join!(view, timeout(COUNT_PATIENCE, counted));
-            if let Ok(view) = view {
-                let _ = inbox.send(Message::Looked(Box::new(view), asker));
-            }
+            let (seen, _) = tokio::join!(
+                timeout(DISK_PATIENCE, seen),
+                timeout(COUNT_PATIENCE, counted)
+            );
+            let disk_answers = seen.is_ok();
+            let _ = inbox.send(Message::Looked {
+                asker,
+                disk_answers,
+            });
         });
+    }
+
+    /// Looks at the disk, later than now and once for all who ask meanwhile; what is returned ends
+    /// when that is done.
+    fn see_disk(&mut self) -> oneshot::Receiver<()> {
+        let (done, seen) = oneshot::channel();
+        if self.looking.is_empty() {
+            self.looking.push(done);
+            self.begin_look();
+        } else {
+            self.looking_next.push(done);
+        }
+        seen
+    }
+
+    fn begin_look(&self) {
+        let (reader, last) = (self.reader(), self.view.clone());
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_blocking(move || {
+            let view = reader.look(last);
+            let _ = inbox.send(Message::Seen(Box::new(view)));
+        });
+    }
+
+    /// Takes note of what the disk holds, for those who wait for it.
+    pub(super) fn seen(&mut self, view: View) {
+        self.view = Some(view);
+        self.looking = std::mem::take(&mut self.looking_next);
+        self.looking.retain(|waiting| !waiting.is_closed());
+        if !self.looking.is_empty() {
+            self.begin_look();
+        }
     }
 
     /// Asks all workers for their counts; what is returned ends when they have answered.
@@ -102,9 +140,12 @@ impl Supervisor {
     }
 
     /// Answers a status with what was gathered.
-    pub(super) fn looked(&mut self, view: View, asker: Asker) {
-        let status = self.status(view.verdict.clone());
-        self.view = Some(view);
+    pub(super) fn looked(&mut self, asker: Asker, disk_answers: bool) {
+        let verdict = match &self.view {
+            Some(view) if disk_answers => view.verdict.clone(),
+            _ => Verdict::disk_hangs(),
+        };
+        let status = self.status(verdict);
         match asker {
             Asker::Control(reply) => reply.answer(Response::Status(Box::new(status))),
             Asker::Page(reply) => drop(reply.send(status)),

@@ -439,6 +439,8 @@ impl Parts {
             reports: BTreeMap::new(),
             counting: HashMap::new(),
             view: None,
+            looking: Vec::new(),
+            looking_next: Vec::new(),
             hook,
             events: Events::default(),
             ending: Vec::new(),
