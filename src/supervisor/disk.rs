@@ -130,6 +130,7 @@ pub struct View {
     generation: u64,
     fingerprint: [u8; 32],
     config: Result<Config, String>,
+    obstacles: Vec<String>,
     made: Instant,
 }
 
@@ -140,27 +141,31 @@ impl Reader {
     /// Judges the disk, by `last` if nothing has changed since. Blocks.
     pub(super) fn look(&self, last: Option<View>) -> View {
         let config = self.source.load().map_err(|error| error.to_string());
-        let fingerprint = load::fingerprint(config.as_ref().unwrap_or(&self.current.config));
+        let wanted = config.as_ref().unwrap_or(&self.current.config);
+        let fingerprint = load::fingerprint(wanted);
+        let obstacles = super::start::obstacles(wanted);
         match last {
             Some(view)
                 if view.generation == self.current.number
                     && view.fingerprint == fingerprint
                     && view.config == config
+                    && view.obstacles == obstacles
                     && view.made.elapsed() < HOLDS =>
             {
                 view
             }
             _ => View {
-                verdict: self.judge(&config),
+                verdict: self.judge(&config, &obstacles),
                 generation: self.current.number,
                 fingerprint,
                 config,
+                obstacles,
                 made: Instant::now(),
             },
         }
     }
 
-    fn judge(&self, config: &Result<Config, String>) -> Verdict {
+    fn judge(&self, config: &Result<Config, String>, obstacles: &[String]) -> Verdict {
         let wanted = config.as_ref().unwrap_or(&self.current.config);
         let loaded = load::load(wanted, None, Timestamp::now());
         let mut wrong: Vec<String> = config.as_ref().err().cloned().into_iter().collect();
@@ -175,8 +180,8 @@ impl Reader {
                 (true, true) => DiskState::Same,
                 (true, false) => DiskState::Changed,
             },
-            restart_safe: wrong.is_empty() && loaded.material.is_some(),
-            reason: (!wrong.is_empty()).then(|| wrong.join("; ")),
+            restart_safe: wrong.is_empty() && obstacles.is_empty() && loaded.material.is_some(),
+            reason: Some([&wrong[..], obstacles].concat().join("; ")).filter(|why| !why.is_empty()),
         }
     }
 }

@@ -105,6 +105,10 @@ fn refuse(reason: &str) -> ExitCode {
 /// Says whether the daemon would start with this configuration.
 #[allow(clippy::print_stdout)]
 fn check(config: &Config) -> ExitCode {
+    let obstacles = obstacles(config);
+    if !obstacles.is_empty() {
+        return refuse(&obstacles.join("\nproxyd: "));
+    }
     if creates_identity(config) && !config.state_dir.join("tls").exists() {
         println!("proxyd: the configuration is good; its certificate will be created");
         return ExitCode::SUCCESS;
@@ -118,6 +122,33 @@ fn check(config: &Config) -> ExitCode {
     }
     println!("proxyd: the configuration and its TLS files are good");
     ExitCode::SUCCESS
+}
+
+/// Returns what beside the TLS files would keep a daemon from starting with `config`.
+pub(super) fn obstacles(config: &Config) -> Vec<String> {
+    let created = creates_identity(config)
+        .then(|| create::check(&config.state_dir.join("tls")).map_err(|error| error.to_string()));
+    let user =
+        privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string());
+    [
+        created.and_then(Result::err),
+        user.err(),
+        control_group(config).err(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Returns the id of the group whose members may use the control socket.
+fn control_group(config: &Config) -> Result<Option<u32>, Refusal> {
+    let Some(name) = &config.control_group else {
+        return Ok(None);
+    };
+    privileges::group_id(name)
+        .map_err(|error| format!("control_group \"{name}\": {error}"))?
+        .ok_or_else(|| format!("control_group \"{name}\": there is no such group"))
+        .map(Some)
 }
 
 /// Whether the configuration names no certificate of its own.
@@ -378,14 +409,7 @@ impl Parts {
     }
 
     fn listen_for_calls(&self) -> Result<mpsc::Receiver<server::Call>, Refusal> {
-        let group = match &self.config.control_group {
-            None => None,
-            Some(name) => Some(
-                privileges::group_id(name)
-                    .map_err(|error| format!("control_group \"{name}\": {error}"))?
-                    .ok_or_else(|| format!("control_group \"{name}\": there is no such group"))?,
-            ),
-        };
+        let group = control_group(&self.config)?;
         let listener =
             server::bind(&self.config.control_socket, group).map_err(|error| error.to_string())?;
         let (sender, calls) = mpsc::channel(CALL_QUEUE);

@@ -126,6 +126,11 @@ pub fn host_name() -> String {
         .unwrap_or_else(|| "localhost".to_owned())
 }
 
+/// Fails if some of the files are in `dir` and some are not, which [`ensure`] would refuse.
+pub fn check(dir: &Path) -> Result<(), CreateError> {
+    already_there(dir).map(drop)
+}
+
 fn already_there(dir: &Path) -> Result<bool, CreateError> {
     let mut present = Vec::new();
     let mut absent = Vec::new();
