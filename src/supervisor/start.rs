@@ -18,6 +18,7 @@ use daemonize::{Daemonize, Outcome};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -33,7 +34,7 @@ use crate::{
         server::{self, Access},
     },
     link::Generation,
-    sys::{privileges, sandbox},
+    sys::{fds, privileges, sandbox},
     telemetry::log::{self, Sink},
     tls::{self, Loaded, Material, create},
 };
@@ -88,8 +89,13 @@ pub fn main(args: &Args) -> ExitCode {
         Err(error) => return refuse(&error.to_string()),
     };
     if args.check_config {
-        check(&config)
-    } else if args.daemonize {
+        return check(&config);
+    }
+    // Nothing of ours is open yet, and the configuration, which may be one of them, is read.
+    if let Err(error) = fds::close_inherited() {
+        return refuse(&format!("cannot look for inherited descriptors: {error}"));
+    }
+    if args.daemonize {
         detach(source, config)
     } else {
         serve(source, config, &Ready::default()).unwrap_or_else(|refusal| refuse(&refusal))
@@ -213,6 +219,12 @@ fn run_detached(source: Source, config: Config, ready: &Ready) -> ExitCode {
 fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refusal> {
     make_folder(&config.state_dir, 0o700)?;
     let sink = open_log(&config, ready.is_awaited())?;
+    let runtime = runtime()?;
+    // Before the pid file invites anybody to send one: by default these end a process.
+    let signals = {
+        let _context = runtime.enter();
+        Signals::new([SIGHUP, SIGUSR1, SIGUSR2]).map_err(|error| format!("no signals: {error}"))?
+    };
     let descriptors = sandbox::raise_descriptor_limit().map_err(|error| error.to_string())?;
     let pid_file = PidFile::lock(&config.pid_file)?;
     let account =
@@ -232,8 +244,9 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
             .map_or("that of the supervisor", |account| &account.name),
         "proxyd starts"
     );
-    let code = runtime()?.block_on(tokio::task::LocalSet::new().run_until(async {
+    let code = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
         let parts = Parts {
+            signals,
             source,
             config,
             material,
@@ -244,7 +257,10 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
             ready: ready.clone(),
         };
         parts.run().await
-    }))?;
+    }));
+    // A read of a disk that does not answer must not keep the daemon from ending.
+    runtime.shutdown_background();
+    let code = code?;
     pid_file.remove();
     Ok(code)
 }
@@ -351,6 +367,10 @@ impl PidFile {
                 fs::TryLockError::Error(error) => about(&error),
             });
         }
+        // A predecessor that was just ending may have removed the file before it let go of the lock.
+        if !has_name(&file, path) {
+            return Self::lock(path);
+        }
         let written = file
             .set_len(0)
             .and_then(|()| io::Seek::rewind(&mut file))
@@ -371,8 +391,18 @@ impl PidFile {
     }
 }
 
+/// Whether `path` is still the name of `file`.
+fn has_name(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(file), Ok(named)) => (file.dev(), file.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
 /// What the start has put together for the loop.
 struct Parts {
+    signals: Signals,
     source: Source,
     config: Config,
     material: Material,
@@ -385,8 +415,10 @@ struct Parts {
 
 impl Parts {
     async fn run(self) -> Result<ExitCode, Refusal> {
-        let signals = signal_hook_tokio::Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2])
-            .map_err(|error| format!("no signals: {error}"))?;
+        for signal in [SIGINT, SIGTERM] {
+            let added = self.signals.handle().add_signal(signal);
+            added.map_err(|error| format!("no signals: {error}"))?;
+        }
         let calls = self.listen_for_calls()?;
         let (outbox, inbox) = mpsc::unbounded_channel();
         if let Some(address) = self.config.metrics {
@@ -395,7 +427,7 @@ impl Parts {
         }
         let socket = self.config.control_socket.clone();
         let (plan, first) = Plan::new(self.config.workers, self.config.heartbeat_timeout);
-        let supervisor = self.supervisor(plan, outbox.clone());
+        let (supervisor, signals) = self.supervisor(plan, outbox.clone());
         tokio::task::spawn_local(watch::watch(Rc::clone(&supervisor.current), outbox));
         let ears = Ears {
             inbox,
@@ -422,7 +454,11 @@ impl Parts {
         Ok(calls)
     }
 
-    fn supervisor(self, plan: Plan, inbox: mpsc::UnboundedSender<super::Message>) -> Supervisor {
+    fn supervisor(
+        self,
+        plan: Plan,
+        inbox: mpsc::UnboundedSender<super::Message>,
+    ) -> (Supervisor, Signals) {
         let hook = Hook::new(
             &self.config.state_dir,
             self.config.on_exit_failure.clone(),
@@ -441,7 +477,7 @@ impl Parts {
             config: self.config,
             material: self.material,
         };
-        Supervisor {
+        let supervisor = Supervisor {
             source: Arc::new(self.source),
             current: Rc::new(RefCell::new(Arc::new(first))),
             plan,
@@ -471,7 +507,8 @@ impl Parts {
             ready: self.ready,
             inbox,
             over: None,
-        }
+        };
+        (supervisor, self.signals)
     }
 }
 

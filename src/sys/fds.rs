@@ -55,6 +55,21 @@ pub fn receive_with(
     Ok(received.bytes)
 }
 
+/// Closes every descriptor beyond the standard three that whoever started this process left open.
+///
+/// To be called before anything of our own is opened: workers and the exit-failure command would
+/// inherit them.
+pub fn close_inherited() -> io::Result<()> {
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // The one that the list was read by is closed already.
+        let _ = nix::unistd::close(fd);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
