@@ -159,6 +159,11 @@ impl Hook {
         message
     }
 
+    /// Returns whether no run goes on or waits.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.busy
+    }
+
     fn next(&mut self) {
         if self.busy {
             return;

@@ -118,6 +118,7 @@ struct Supervisor {
     ready: start::Ready,
     inbox: mpsc::UnboundedSender<Message>,
     over: Option<ExitCode>,
+    giving_up: bool,
 }
 
 /// Workers whose counts somebody waits for.
@@ -145,7 +146,8 @@ impl Supervisor {
     async fn run(mut self, first: Vec<Action>, mut ears: Ears) -> ExitCode {
         self.act(first);
         loop {
-            if let Some(code) = self.over {
+            // Who gives up lets the exit-failure command tell of it first.
+            if let Some(code) = self.over.filter(|_| !self.giving_up || self.hook.is_idle()) {
                 return code;
             }
             let due = self.plan.deadline().map(|due| self.began + due);
@@ -288,6 +290,7 @@ impl Supervisor {
 
     /// Ends the daemon: when its sessions have ended, or at once.
     fn end(&mut self, at_once: bool) {
+        self.giving_up = false;
         start::tell_systemd(&[sd_notify::NotifyState::Stopping]);
         if at_once {
             self.say(EventKind::Ending, "The daemon ends at once.");
@@ -426,7 +429,9 @@ impl Supervisor {
         let reason = "no worker could be started; the lines above say why";
         error!("{reason}");
         self.ready.fail(reason);
+        self.sockets.close();
         self.over = Some(ExitCode::FAILURE);
+        self.giving_up = true;
     }
 }
 

@@ -507,6 +507,7 @@ impl Parts {
             ready: self.ready,
             inbox,
             over: None,
+            giving_up: false,
         };
         (supervisor, self.signals)
     }

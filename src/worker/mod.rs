@@ -74,7 +74,12 @@ pub fn main(args: &Args) -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(run(link)),
+        Ok(runtime) => {
+            let code = runtime.block_on(run(link));
+            // A look-up of a name that nobody answers must not keep it from ending.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => {
             error!(%error, "no runtime");
             ExitCode::FAILURE
