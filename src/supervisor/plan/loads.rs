@@ -58,7 +58,11 @@ impl Loads {
                 self.run(load, now);
                 Wish::Begins(id)
             }
-            Some(running) if running.overdue => Wish::Hopeless,
+            // Nobody waits for it, but what the disk holds now may be newer than what that load read.
+            Some(running) if running.overdue => {
+                self.enqueue(trigger, None);
+                Wish::Hopeless
+            }
             Some(_) => Wish::Queued(self.enqueue(trigger, ask)),
         }
     }
@@ -104,8 +108,8 @@ impl Loads {
 
     /// Gives up waiting for a load that runs for too long at `now`.
     ///
-    /// Returns those who are told so: its own and the queued one's. The load itself goes on; what
-    /// it brings is used when it comes.
+    /// Returns those who are told so: its own and the queued one's. Both loads stay; what they
+    /// bring is used when it comes.
     pub(super) fn give_up(&mut self, now: Duration) -> Option<Vec<Load>> {
         let running = self.running.as_mut()?;
         if running.overdue || now < running.began + PATIENCE {
@@ -116,12 +120,11 @@ impl Loads {
             asks: std::mem::take(&mut running.load.asks),
             ..running.load.clone()
         };
-        Some(
-            [Some(waiting), self.queued.take()]
-                .into_iter()
-                .flatten()
-                .collect(),
-        )
+        let queued = self.queued.as_mut().map(|queued| Load {
+            asks: std::mem::take(&mut queued.asks),
+            ..queued.clone()
+        });
+        Some([Some(waiting), queued].into_iter().flatten().collect())
     }
 
     /// Returns when [`Self::give_up`] will have something to say.
@@ -201,7 +204,9 @@ mod tests {
         let told = loads.give_up(PATIENCE).unwrap();
         assert_eq!(told.len(), 2);
         assert_eq!(loads.wish(Trigger::Crash, None, PATIENCE), Wish::Hopeless);
-        let (ended, _) = loads.end(PATIENCE * 2).unwrap();
+        let (ended, begun) = loads.end(PATIENCE * 2).unwrap();
         assert!(ended.asks.is_empty());
+        let begun = begun.expect("what was wished for meanwhile is read");
+        assert!(begun.asks.is_empty());
     }
 }
