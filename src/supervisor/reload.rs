@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::{
     Message, Supervisor,
     disk::{Reader, Reading},
-    plan::{Answer, AskId, Event, Loaded},
+    plan::{Answer, AskId, Event, Loaded, Phase},
     start,
 };
 use crate::{
@@ -60,6 +60,10 @@ impl Supervisor {
     /// Takes what a load brought into service.
     pub(super) fn loaded(&mut self, reading: Reading) {
         let trigger = self.loading.take().unwrap_or(Trigger::Crash);
+        if matches!(self.plan.phase(), Phase::Draining { .. } | Phase::Stopping) {
+            // Its new sockets would take in clients whom nobody serves.
+            return;
+        }
         let before = Arc::clone(&self.current.borrow());
         let identities = reading.loaded.changes(Some(&before.material));
         let problems = problems_of(&reading);
