@@ -64,7 +64,8 @@ pub async fn serve(
     let idle = service.listener.limits.idle_timeout;
     let place = service.places.take();
     let full = place.is_none();
-    let session = counters.open();
+    // Who is turned away takes no place while being told.
+    let session = place.map(|place| (counters.open(), place));
     let context = Context {
         service,
         endpoints,
@@ -78,7 +79,7 @@ pub async fn serve(
         let ended = relay(opened.client, opened.backend, idle, opened.watch).await;
         note_end(&ended, peer);
     }
-    drop((session, place));
+    drop(session);
 }
 
 /// Opens a session within its deadline; `None` if it came to nothing.
