@@ -152,7 +152,7 @@ async fn greet(
         }
         Ok(ServerFirst::Error(error)) => {
             packet::write(first.seq, &first.payload, &mut words);
-            backend_failed(context, &error.message)
+            backend_failed(context, &error)
         }
         Err(error) => {
             backend_down().write_instead_of_greeting(&mut words);
@@ -242,6 +242,16 @@ async fn carry(
         client: kind(client, None),
         server: kind(backend, Some(&context.service.listener.backend)),
     };
+    let hidden = [parsed.capabilities(), greeting.capabilities()]
+        .into_iter()
+        .all(|capabilities| !CommandWatch::can_watch(capabilities));
+    if hidden && !legs.server.lets_passwords_through() {
+        // A change of user could not be seen, and would end with the password in the clear.
+        let reason = "compression needs TLS between the proxy and the database";
+        let error = ErrorPacket::unsupported_login(reason);
+        tell(client, &error, login.seq.wrapping_add(1)).await;
+        return Err(Failure::Refused(reason.to_owned()));
+    }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
     let (mut exchange, mut step) = begun.map_err(refused)?;
     loop {
