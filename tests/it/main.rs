@@ -3,8 +3,16 @@
 
 // Every way a worker can die, with every state the disk can be in then.
 mod crash;
+// Going to the background: the shell is told the truth.
+mod daemonize;
 // Man pages and completions against the programs' definitions.
 mod generated;
+// How a daemon starts and ends, and what it leaves behind.
+mod lifecycle;
+// Reloads of a configuration file that has changed.
+mod reconfigure;
+// Reloads: their answers, what they change, and what they leave alone.
+mod reload;
 // The daemon's start and one client, the shortest way through everything.
 mod smoke;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.
