@@ -19,16 +19,22 @@ use crate::{
     sys::fds::{receive_with, send_with},
 };
 
-/// The longest body. Both ends are ours; the limit only turns a fault into an error.
-pub const MAX_FRAME: u64 = 256 << 20;
+/// The longest body for a worker, which is a generation with all its certificates.
+///
+/// The supervisor is trusted; the limit only turns a fault into an error.
+pub const TO_WORKER: u64 = 256 << 20;
+
+/// The longest body from a worker, which talks to strangers and is trusted with little.
+pub const FROM_WORKER: u64 = 1 << 20;
 
 /// Sends `message`, with the descriptors that belong to it: [`MAX_FDS`](crate::sys::fds::MAX_FDS) at most.
 pub async fn send<T: Serialize>(
     stream: &UnixStream,
     message: &T,
+    limit: u64,
     mut fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let body = Zeroizing::new(wire::encode(message, MAX_FRAME).map_err(io::Error::other)?);
+    let body = Zeroizing::new(wire::encode(message, limit).map_err(io::Error::other)?);
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     for part in [&length.to_be_bytes()[..], &body] {
         let mut rest = part;
@@ -47,14 +53,16 @@ pub async fn send<T: Serialize>(
 #[derive(Debug)]
 pub struct Receiver {
     stream: Arc<UnixStream>,
+    limit: u64,
     fds: VecDeque<OwnedFd>,
 }
 
 impl Receiver {
-    /// Receives from `stream`.
-    pub fn new(stream: Arc<UnixStream>) -> Self {
+    /// Receives from `stream` bodies of at most `limit` bytes.
+    pub fn new(stream: Arc<UnixStream>, limit: u64) -> Self {
         Self {
             stream,
+            limit,
             fds: VecDeque::new(),
         }
     }
@@ -68,14 +76,14 @@ impl Receiver {
             return Ok(None);
         }
         let length = u32::from_be_bytes(header);
-        if u64::from(length) > MAX_FRAME {
+        if u64::from(length) > self.limit {
             return Err(io::Error::other("a frame of the link is too long"));
         }
         let mut body = Zeroizing::new(vec![0; length as usize]);
         if !self.fill(&mut body).await? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        wire::decode(&body, MAX_FRAME)
+        wire::decode(&body, self.limit)
             .map(Some)
             .map_err(io::Error::other)
     }
@@ -89,7 +97,7 @@ impl Receiver {
     async fn fill(&mut self, space: &mut [u8]) -> io::Result<bool> {
         let mut filled = 0;
         while filled < space.len() {
-            let Self { stream, fds } = self;
+            let Self { stream, fds, .. } = self;
             let received = stream
                 .async_io(Interest::READABLE, || {
                     receive_with(&**stream, &mut space[filled..], fds)

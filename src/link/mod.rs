@@ -32,22 +32,26 @@ pub struct Generation {
     pub material: Material,
 }
 
-/// What tells a listening socket from another across reloads: a listener keeps its sockets as long
-/// as it keeps its name and its address.
+/// What tells a listening socket from another across reloads: its address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ListenerKey {
-    /// The listener's name.
-    pub name: String,
-    /// Its address as configured.
+    /// The address as configured.
     pub bind: String,
+    /// The listener's name where the address leaves the port to the kernel, so that it does not
+    /// tell listeners apart; else empty.
+    pub name: String,
 }
 
 impl ListenerKey {
     /// Returns the key of `listener`.
     pub fn of(listener: &Listener) -> Self {
+        let name = match listener.bind {
+            Address::Tcp { port: 0, .. } => listener.name.clone(),
+            _ => String::new(),
+        };
         Self {
-            name: listener.name.clone(),
             bind: listener.bind.to_string(),
+            name,
         }
     }
 

@@ -8,14 +8,18 @@ mod events;
 mod failure;
 mod hook;
 mod page;
+mod pid_file;
 mod places;
 pub mod plan;
+mod preflight;
 mod process;
+mod ready;
 mod reload;
 mod requests;
 mod sockets;
 pub mod start;
 mod status;
+mod systemd;
 mod watch;
 
 use std::{
@@ -38,6 +42,7 @@ use self::{
     places::Places,
     plan::{Action, AskId, Event, Phase, Plan, WorkerId},
     process::{Launcher, Process},
+    ready::Ready,
     reload::Report,
     requests::Asker,
     sockets::Sockets,
@@ -115,7 +120,7 @@ struct Supervisor {
     hook: Hook,
     events: Events,
     ending: Vec<Reply>,
-    ready: start::Ready,
+    ready: Ready,
     inbox: mpsc::UnboundedSender<Message>,
     over: Option<ExitCode>,
     giving_up: bool,
@@ -291,7 +296,7 @@ impl Supervisor {
     /// Ends the daemon: when its sessions have ended, or at once.
     fn end(&mut self, at_once: bool) {
         self.giving_up = false;
-        start::tell_systemd(&[sd_notify::NotifyState::Stopping]);
+        systemd::tell(&[sd_notify::NotifyState::Stopping]);
         if at_once {
             self.say(EventKind::Ending, "The daemon ends at once.");
             self.tell(Event::Stop);
@@ -421,7 +426,7 @@ impl Supervisor {
 
     fn say_ready(&mut self) {
         self.say(EventKind::Started, "The daemon serves.");
-        start::tell_systemd(&[sd_notify::NotifyState::Ready]);
+        systemd::tell(&[sd_notify::NotifyState::Ready]);
         self.ready.succeed();
     }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::UnixStream,
@@ -48,6 +49,7 @@ pub(super) struct Process {
     pub counts: Vec<(String, ConnectionCounts)>,
     /// What it holds of the listeners' places.
     pub(crate) held: Vec<Held>,
+    handle: OwnedFd,
     outbox: mpsc::UnboundedSender<Parcel>,
 }
 
@@ -79,6 +81,8 @@ impl Launcher {
         let ours = Arc::new(UnixStream::from_std(ours)?);
         let mut child = self.command(slot, theirs).spawn()?;
         let pid = child.id().ok_or_else(|| io::Error::other("it has no id"))?;
+        // Its id may be given to another process once it was waited for; this handle is not.
+        let handle = pidfd_open(process_id(pid)?, PidfdFlags::empty())?;
         if let Some(stderr) = child.stderr.take() {
             tokio::task::spawn_local(copy_log(stderr, self.sink.clone()));
         }
@@ -93,6 +97,7 @@ impl Launcher {
             started: Instant::now(),
             counts: Vec::new(),
             held: Vec::new(),
+            handle,
             outbox,
         })
     }
@@ -119,6 +124,13 @@ impl Launcher {
     }
 }
 
+fn process_id(pid: u32) -> io::Result<Pid> {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::other("it has no id"))
+}
+
 /// Returns the lower-case name by which clap knows a value.
 fn clap_name<T: clap::ValueEnum>(value: &T) -> String {
     value
@@ -136,26 +148,25 @@ impl Process {
 
     /// Kills it.
     pub(super) fn kill(&self) {
-        let Ok(pid) = i32::try_from(self.pid) else {
-            return;
-        };
-        let pid = nix::unistd::Pid::from_raw(pid);
-        // It may have ended already; its id is not used again before it was waited for.
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        // It may have ended already.
+        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
     }
 }
 
 async fn send(link: Arc<UnixStream>, mut parcels: mpsc::UnboundedReceiver<Parcel>) {
     while let Some(Parcel { message, fds }) = parcels.recv().await {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        if channel::send(&link, &message, &fds).await.is_err() {
+        if channel::send(&link, &message, channel::TO_WORKER, &fds)
+            .await
+            .is_err()
+        {
             return;
         }
     }
 }
 
 async fn receive(link: Arc<UnixStream>, id: WorkerId, inbox: mpsc::UnboundedSender<Message>) {
-    let mut receiver = channel::Receiver::new(link);
+    let mut receiver = channel::Receiver::new(link, channel::FROM_WORKER);
     loop {
         match receiver.receive::<FromWorker>().await {
             Ok(Some(message)) => {

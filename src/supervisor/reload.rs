@@ -9,7 +9,7 @@ use super::{
     Message, Supervisor,
     disk::{Reader, Reading},
     plan::{Answer, AskId, Event, Loaded, Phase},
-    start,
+    systemd,
 };
 use crate::{
     control::{
@@ -47,7 +47,7 @@ impl Supervisor {
             trigger,
             Trigger::Reload | Trigger::ReloadTls | Trigger::Sighup
         ) {
-            start::say_reloading();
+            systemd::say_reloading();
         }
         let (reader, binder) = (self.reader(), self.sockets.binder());
         let inbox = self.inbox.clone();
@@ -89,7 +89,7 @@ impl Supervisor {
             trigger,
             Trigger::Reload | Trigger::ReloadTls | Trigger::Sighup
         ) {
-            start::tell_systemd(&[sd_notify::NotifyState::Ready]);
+            systemd::tell(&[sd_notify::NotifyState::Ready]);
         }
         let loaded = if changed { Loaded::New } else { Loaded::Same };
         self.tell(Event::Loaded(loaded));
@@ -175,6 +175,13 @@ impl Supervisor {
             "{}; the last good state of it is still served, as generation {generation}",
             list.join("; ")
         );
+        let known = self
+            .last_error
+            .as_ref()
+            .is_some_and(|last| last.message == message);
+        if known && trigger == Trigger::Watch {
+            return;
+        }
         error!(?trigger, "{message}");
         self.events
             .add(EventKind::ReloadFailed, format!("{message}."));

@@ -196,7 +196,7 @@ impl Supervisor {
             let loaded = tls::load(config, None, jiff::Timestamp::now());
             let served = Some(&reader.current.material);
             problems.extend(loaded.problems.iter().cloned());
-            let obstacles = super::start::obstacles(config);
+            let obstacles = super::preflight::obstacles(config);
             problems.extend(obstacles.iter().map(|it| super::disk::about_config(it)));
             reply.answer(Response::Verified(VerifyReport {
                 generation: reader.current.number,

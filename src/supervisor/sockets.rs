@@ -157,11 +157,26 @@ impl Binder {
             let bound = bind(&listener.bind, self.slots, patience).map_err(|error| BindError {
                 name: listener.name.clone(),
                 bind: listener.bind.to_string(),
-                reason: explain(&error),
+                reason: self.explain(&error, &listener.bind),
             })?;
             prepared.insert(key, bound);
         }
         Ok(Prepared(prepared))
+    }
+
+    fn explain(&self, error: &io::Error, address: &Address) -> String {
+        let ours = self.bound.iter().find(|key| {
+            let bound = key.bind.parse::<Address>();
+            bound.is_ok_and(|bound| bound.port() == address.port())
+        });
+        match ours {
+            Some(ours) if error.kind() == io::ErrorKind::AddrInUse => format!(
+                "this daemon listens on {} already, which overlaps; take that listener away with \
+                 one reload and add this one with the next",
+                ours.bind
+            ),
+            _ => explain(error),
+        }
     }
 }
 

@@ -4,10 +4,9 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
-    fs::{self, File, OpenOptions},
-    io::{self, PipeWriter, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
     process::ExitCode,
     rc::Rc,
     sync::Arc,
@@ -16,15 +15,24 @@ use std::{
 
 use daemonize::{Daemonize, Outcome};
 use jiff::Timestamp;
-use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
-    Ears, Supervisor, events::Events, hook::Hook, page, places::Places, plan::Plan,
-    process::Launcher, sockets::Sockets, watch,
+    Ears, Supervisor,
+    events::Events,
+    hook::Hook,
+    page,
+    pid_file::PidFile,
+    places::Places,
+    plan::Plan,
+    preflight,
+    process::Launcher,
+    ready::{Ready, await_daemon},
+    sockets::Sockets,
+    watch,
 };
 use crate::{
     cli::proxyd::Args,
@@ -36,49 +44,17 @@ use crate::{
     link::Generation,
     sys::{fds, privileges, sandbox},
     telemetry::log::{self, Sink},
-    tls::{self, Loaded, Material, create},
+    tls::Material,
 };
 
 /// How long ports are tried for that the workers of a predecessor that was killed are leaving.
 const PORT_PATIENCE: Duration = Duration::from_secs(3);
 
+/// A reason not to start, as one or more lines for people.
+pub(super) type Refusal = String;
+
 /// Calls that may wait for the loop.
 const CALL_QUEUE: usize = 256;
-
-/// A reason not to start, as one or more lines for people.
-type Refusal = String;
-
-/// Where the end of the start is told, once, when somebody waits for it.
-#[derive(Debug, Clone, Default)]
-pub struct Ready(Rc<RefCell<Option<PipeWriter>>>);
-
-impl Ready {
-    fn new(pipe: PipeWriter) -> Self {
-        Self(Rc::new(RefCell::new(Some(pipe))))
-    }
-
-    /// Tells that the daemon serves.
-    pub fn succeed(&self) {
-        self.tell("R");
-    }
-
-    /// Tells that it does not, and why.
-    pub fn fail(&self, reason: &str) {
-        self.tell(&format!("E{reason}"));
-    }
-
-    /// Whether somebody waits.
-    fn is_awaited(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
-    fn tell(&self, word: &str) {
-        if let Some(mut pipe) = self.0.take() {
-            // If the shell was interrupted, nobody waits.
-            let _ = pipe.write_all(word.as_bytes());
-        }
-    }
-}
 
 /// Runs the daemon as its command line asks; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
@@ -89,7 +65,7 @@ pub fn main(args: &Args) -> ExitCode {
         Err(error) => return refuse(&error.to_string()),
     };
     if args.check_config {
-        return check(&config);
+        return preflight::check(&config);
     }
     // Nothing of ours is open yet, and the configuration, which may be one of them, is read.
     if let Err(error) = fds::close_inherited() {
@@ -103,68 +79,9 @@ pub fn main(args: &Args) -> ExitCode {
 }
 
 #[allow(clippy::print_stderr)]
-fn refuse(reason: &str) -> ExitCode {
+pub(super) fn refuse(reason: &str) -> ExitCode {
     eprintln!("proxyd: {}", reason.trim_end());
     ExitCode::FAILURE
-}
-
-/// Says whether the daemon would start with this configuration.
-#[allow(clippy::print_stdout)]
-fn check(config: &Config) -> ExitCode {
-    let obstacles = obstacles(config);
-    if !obstacles.is_empty() {
-        return refuse(&obstacles.join("\nproxyd: "));
-    }
-    if creates_identity(config) && !config.state_dir.join("tls").exists() {
-        println!("proxyd: the configuration is good; its certificate will be created");
-        return ExitCode::SUCCESS;
-    }
-    let loaded = tls::load(config, None, Timestamp::now());
-    if loaded.material.is_none() || !loaded.problems.is_empty() {
-        return refuse(&list(&loaded));
-    }
-    for warning in &loaded.warnings {
-        println!("proxyd: warning: {warning}");
-    }
-    println!("proxyd: the configuration and its TLS files are good");
-    ExitCode::SUCCESS
-}
-
-/// Returns what beside the TLS files would keep a daemon from starting with `config`.
-pub(super) fn obstacles(config: &Config) -> Vec<String> {
-    let created = creates_identity(config)
-        .then(|| create::check(&config.state_dir.join("tls")).map_err(|error| error.to_string()));
-    let user =
-        privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string());
-    [
-        created.and_then(Result::err),
-        user.err(),
-        control_group(config).err(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-/// Returns the id of the group whose members may use the control socket.
-fn control_group(config: &Config) -> Result<Option<u32>, Refusal> {
-    let Some(name) = &config.control_group else {
-        return Ok(None);
-    };
-    privileges::group_id(name)
-        .map_err(|error| format!("control_group \"{name}\": {error}"))?
-        .ok_or_else(|| format!("control_group \"{name}\": there is no such group"))
-        .map(Some)
-}
-
-/// Whether the configuration names no certificate of its own.
-fn creates_identity(config: &Config) -> bool {
-    config.identities.iter().any(|files| files.created)
-}
-
-fn list(loaded: &Loaded) -> String {
-    let lines: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
-    lines.join("\nproxyd: ")
 }
 
 /// Goes to the background; the shell gets its answer when the daemon serves, or cannot.
@@ -195,19 +112,6 @@ fn detach(source: Source, config: Config) -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stderr)]
-fn await_daemon(mut answer: io::PipeReader) -> ExitCode {
-    let mut text = String::new();
-    match answer
-        .read_to_string(&mut text)
-        .map(|_| text.split_at_checked(1))
-    {
-        Ok(Some(("R", _))) => ExitCode::SUCCESS,
-        Ok(Some(("E", reason))) => refuse(reason),
-        _ => refuse("the daemon died before it served; its log may say why"),
-    }
-}
-
 fn run_detached(source: Source, config: Config, ready: &Ready) -> ExitCode {
     serve(source, config, ready).unwrap_or_else(|refusal| {
         ready.fail(&refusal);
@@ -225,11 +129,13 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
         let _context = runtime.enter();
         Signals::new([SIGHUP, SIGUSR1, SIGUSR2]).map_err(|error| format!("no signals: {error}"))?
     };
+    sandbox::forbid_core_files().map_err(|error| error.to_string())?;
     let descriptors = sandbox::raise_descriptor_limit().map_err(|error| error.to_string())?;
     let pid_file = PidFile::lock(&config.pid_file)?;
+    preflight::check_groups(&config)?;
     let account =
         privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())?;
-    let material = first_material(&config)?;
+    let material = preflight::first_material(&config)?;
     let sockets = bind(&config, pid_file.predecessor_died)?;
     let mut places = Places::default();
     places
@@ -272,10 +178,18 @@ fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
         .map_err(|error| format!("no runtime: {error}"))
 }
 
+pub(super) fn make_folder(path: &Path, mode: u32) -> Result<(), Refusal> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|error| format!("state directory {}: {error}", path.display()))
+}
+
 /// Opens the log; standard error leads nowhere in a daemon that is `detached`.
 ///
 /// The configuration is not changed for that: it must stay equal to what a reload finds on disk.
-fn open_log(config: &Config, detached: bool) -> Result<Sink, Refusal> {
+pub(super) fn open_log(config: &Config, detached: bool) -> Result<Sink, Refusal> {
     let instead = detached.then(|| config.state_dir.join("proxyd.log"));
     let sink = match config.log.file.as_ref().or(instead.as_ref()) {
         None => Sink::stderr(),
@@ -284,37 +198,6 @@ fn open_log(config: &Config, detached: bool) -> Result<Sink, Refusal> {
     };
     log::start(sink.clone(), config.log.level, config.log.format);
     Ok(sink)
-}
-
-fn make_folder(path: &Path, mode: u32) -> Result<(), Refusal> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .map_err(|error| format!("state directory {}: {error}", path.display()))
-}
-
-/// Creates the TLS files that the configuration lets us create, and loads all.
-///
-/// Nothing was good before a cold start, so anything broken refuses it.
-fn first_material(config: &Config) -> Result<Material, Refusal> {
-    if creates_identity(config) {
-        let folder = config.state_dir.join("tls");
-        create::ensure(&folder, &create::host_name(), Timestamp::now())
-            .map_err(|error| error.to_string())?;
-    }
-    let loaded = tls::load(config, None, Timestamp::now());
-    for warning in &loaded.warnings {
-        warn!("{warning}");
-    }
-    match loaded {
-        Loaded {
-            material: Some(material),
-            problems,
-            ..
-        } if problems.is_empty() => Ok(material),
-        loaded => Err(list(&loaded)),
-    }
 }
 
 fn bind(config: &Config, predecessor_died: bool) -> Result<Sockets, Refusal> {
@@ -330,74 +213,6 @@ fn bind(config: &Config, predecessor_died: bool) -> Result<Sockets, Refusal> {
         .map_err(|error| error.to_string())?;
     sockets.commit(prepared, &config.listeners);
     Ok(sockets)
-}
-
-/// The locked file that keeps a second daemon from starting.
-struct PidFile {
-    path: PathBuf,
-    file: File,
-    predecessor_died: bool,
-}
-
-impl PidFile {
-    fn lock(path: &Path) -> Result<Self, Refusal> {
-        let about = |error: &dyn std::fmt::Display| format!("pid file {}: {error}", path.display());
-        if let Some(folder) = path.parent() {
-            make_folder(folder, 0o755).map_err(|error| about(&error))?;
-        }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
-            .open(path)
-            .map_err(|error| about(&error))?;
-        let mut before = String::new();
-        // What is in the file is only told; the lock is what counts.
-        let _ = file.read_to_string(&mut before);
-        let before = before.trim();
-        if let Err(error) = file.try_lock() {
-            return Err(match error {
-                fs::TryLockError::WouldBlock => format!(
-                    "already running (pid {before}); {} is locked",
-                    path.display()
-                ),
-                fs::TryLockError::Error(error) => about(&error),
-            });
-        }
-        // A predecessor that was just ending may have removed the file before it let go of the lock.
-        if !has_name(&file, path) {
-            return Self::lock(path);
-        }
-        let written = file
-            .set_len(0)
-            .and_then(|()| io::Seek::rewind(&mut file))
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(|error| about(&error))?;
-        Ok(Self {
-            path: path.to_owned(),
-            predecessor_died: !before.is_empty(),
-            file,
-        })
-    }
-
-    /// Removes the file while it is still locked, so that nobody locks a file without a name.
-    fn remove(self) {
-        // A file that stays is taken over by the next start.
-        let _ = fs::remove_file(&self.path);
-        drop(self.file);
-    }
-}
-
-/// Whether `path` is still the name of `file`.
-fn has_name(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(file), Ok(named)) => (file.dev(), file.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
 }
 
 /// What the start has put together for the loop.
@@ -441,7 +256,7 @@ impl Parts {
     }
 
     fn listen_for_calls(&self) -> Result<mpsc::Receiver<server::Call>, Refusal> {
-        let group = control_group(&self.config)?;
+        let group = preflight::control_group(&self.config)?;
         let listener =
             server::bind(&self.config.control_socket, group).map_err(|error| error.to_string())?;
         let (sender, calls) = mpsc::channel(CALL_QUEUE);
@@ -510,18 +325,5 @@ impl Parts {
             giving_up: false,
         };
         (supervisor, self.signals)
-    }
-}
-
-/// Tells systemd (`sd_notify(3)`), if it listens.
-pub fn tell_systemd(states: &[NotifyState<'_>]) {
-    // A service manager that cannot be told cannot be told that either.
-    let _ = sd_notify::notify(states);
-}
-
-/// Tells systemd that a reload begins, which for `Type=notify-reload` needs the time as well.
-pub fn say_reloading() {
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        tell_systemd(&[NotifyState::Reloading, now]);
     }
 }

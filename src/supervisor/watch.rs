@@ -13,29 +13,36 @@ use crate::{link::Generation, tls::load::fingerprint};
 /// How often the files are compared.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Looks after which the disk is read even if no file has changed: time makes certificates valid
+/// and invalid, and something may have been missed.
+const LOOKS_PER_READ: u32 = 60;
+
 /// The generation in force, as the loop changes it.
 pub(super) type Current = Rc<RefCell<Arc<Generation>>>;
 
-/// Tells `inbox` each time the files have changed and then stayed as they are for one look.
+/// Tells `inbox` each time the files have changed and then stayed as they are for one look, and
+/// once in a while when they have not.
 ///
 /// Tools write a certificate and its key one after the other; a look in between would only find a
 /// pair that does not match.
 pub(super) async fn watch(current: Current, inbox: mpsc::UnboundedSender<Message>) {
     let mut looks = interval(INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut told, mut seen) = (None, None);
+    // What was loaded at the start may be older than the first look.
+    let (mut told, mut seen, mut looks_since) = (None, None, 0);
     loop {
         looks.tick().await;
         let generation = Arc::clone(&current.borrow());
         if !generation.config.watch {
-            (told, seen) = (None, None);
+            (told, seen, looks_since) = (None, None, 0);
             continue;
         }
         let look = tokio::task::spawn_blocking(move || fingerprint(&generation.config));
         let Ok(now) = look.await else { continue };
-        let told_before = *told.get_or_insert(now);
-        if now != told_before && seen == Some(now) {
-            told = Some(now);
+        looks_since += 1;
+        let is_news = told != Some(now) || looks_since >= LOOKS_PER_READ;
+        if is_news && seen == Some(now) {
+            (told, looks_since) = (Some(now), 0);
             if inbox.send(Message::Changed).is_err() {
                 return;
             }

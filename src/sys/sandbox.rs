@@ -58,9 +58,14 @@ pub fn confine_files() -> Result<Confinement, RulesetError> {
 /// Keeps this process's memory, with its private keys, out of core files and debuggers, and
 /// forbids it to gain privileges by executing anything.
 pub fn protect_memory() -> nix::Result<()> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    forbid_core_files()?;
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::prctl::set_no_new_privs()
+}
+
+/// Keeps the memory of this process and its children out of core files.
+pub fn forbid_core_files() -> nix::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)
 }
 
 /// Raises the number of descriptors this process and its children may have to the most that the

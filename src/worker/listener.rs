@@ -76,7 +76,7 @@ impl Listeners {
                         old.abort();
                     }
                 }
-                Err(error) => error!(listener = key.name, %error, "a listening socket is unusable"),
+                Err(error) => error!(listener = key.bind, %error, "a listening socket is unusable"),
             }
         }
     }
@@ -162,7 +162,7 @@ async fn accept_all(door: Door, key: ListenerKey, services: Arc<Services>, sessi
                 if complained.is_none_or(|at| at.elapsed() > COMPLAINT_INTERVAL) {
                     complained = Some(Instant::now());
                     warn!(
-                        listener = key.name,
+                        listener = key.bind,
                         %error,
                         "cannot accept; clients wait in the queue meanwhile"
                     );

@@ -141,14 +141,17 @@ type Order = (ToWorker, Vec<OwnedFd>);
 
 async fn send(link: Arc<UnixStream>, mut messages: mpsc::UnboundedReceiver<FromWorker>) {
     while let Some(message) = messages.recv().await {
-        if channel::send(&link, &message, &[]).await.is_err() {
+        if channel::send(&link, &message, channel::FROM_WORKER, &[])
+            .await
+            .is_err()
+        {
             return;
         }
     }
 }
 
 async fn receive(link: Arc<UnixStream>, orders: mpsc::UnboundedSender<Order>) {
-    let mut receiver = channel::Receiver::new(link);
+    let mut receiver = channel::Receiver::new(link, channel::TO_WORKER);
     loop {
         match receiver.receive::<ToWorker>().await {
             Ok(Some(message)) => {

@@ -15,6 +15,11 @@ use crate::protocol::mysql::command::{ChangeUser, CommandWatch};
 /// How often a busy direction is served before other sessions get their turn.
 const BURST: usize = 8;
 
+/// How long a session may last in which one side has ended and the other says nothing.
+///
+/// Nobody looks at the side that ended, so that it may have vanished meanwhile.
+const HALF_CLOSED: Duration = Duration::from_secs(3600);
+
 /// How long a session that failed may take to say goodbye to its client.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -89,6 +94,9 @@ impl Future for Relay {
         let this = self.get_mut();
         let mut moved = false;
         let ended = with_scratch(|scratch| this.poll_both(cx, scratch, &mut moved));
+        if this.up != this.down && this.idle.is_none() {
+            this.idle = Some(Idle::new(HALF_CLOSED));
+        }
         match (ended, &mut this.idle) {
             (Poll::Pending, Some(idle)) => idle.poll(cx, moved),
             (ended, _) => ended,
@@ -114,9 +122,10 @@ impl Relay {
                 moved,
                 look,
             ) {
-                Poll::Ready(Ok(())) => self.up = Flow::Over,
+                // Where the backend takes nothing more, what it said last, such as why it closes,
+                // may still be on its way.
+                Poll::Ready(Ok(()) | Err(Fault::To(_))) => self.up = Flow::Over,
                 Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(Ended::Client(error)),
-                Poll::Ready(Err(Fault::To(error))) => return Poll::Ready(Ended::Backend(error)),
                 Poll::Ready(Err(Fault::Forbidden(what))) => {
                     return Poll::Ready(Ended::Forbidden(what));
                 }

@@ -140,7 +140,7 @@ impl Loads {
 
     /// Returns whether a load is going on or queued.
     #[cfg(test)]
-    pub fn is_pending(&self, id: u64) -> bool {
+    pub(super) fn is_pending(&self, id: u64) -> bool {
         let running = self.running.as_ref().map(|running| running.load.id);
         let queued = self.queued.as_ref().map(|load| load.id);
         running == Some(id) || queued == Some(id)

@@ -24,13 +24,12 @@ use crate::{
 /// The longest packet of an opening: a login with connection attributes of 64 KiB, and some room.
 const MAX_PACKET: usize = 128 * 1024;
 
-/// The number of the answer to a client's first packet, and with TLS to its second.
-const ANSWER: u8 = 2;
-
 /// A leg and what was read from it but not dealt with.
 struct Reader {
     leg: Leg,
     bytes: Zeroizing<Vec<u8>>,
+    /// The number of the next packet that is written in answer.
+    answer: u8,
 }
 
 /// A packet that was read whole.
@@ -53,6 +52,7 @@ impl Reader {
         Self {
             leg,
             bytes: Zeroizing::new(Vec::new()),
+            answer: 0,
         }
     }
 
@@ -65,6 +65,7 @@ impl Reader {
             seq: packet.seq,
             payload: Zeroizing::new(packet.payload.to_vec()),
         };
+        self.answer = packet.seq.wrapping_add(1);
         self.bytes.drain(..length);
         Ok(Some(owned))
     }
@@ -95,20 +96,12 @@ pub(super) async fn open(context: &Context, client: Leg) -> Result<Opened, Failu
     };
     let greeting = greet(context, &mut client, &mut backend).await?;
     let login = log_in(context, &mut client).await?;
-    let answer = login.seq.wrapping_add(1);
-    match carry(context, &greeting, &login, &mut client, &mut backend).await {
-        Ok(watch) => Ok(Opened {
-            client: client.into_leg(),
-            backend: backend.into_leg(),
-            watch,
-        }),
-        Err(failure) => {
-            if matches!(failure, Failure::Backend(_)) {
-                tell(&mut client, &backend_down(), answer).await;
-            }
-            Err(failure)
-        }
-    }
+    let watch = carry(context, &greeting, &login, &mut client, &mut backend).await?;
+    Ok(Opened {
+        client: client.into_leg(),
+        backend: backend.into_leg(),
+        watch,
+    })
 }
 
 /// Tells a client that there is no room.
@@ -122,9 +115,10 @@ fn backend_down() -> ErrorPacket {
     ErrorPacket::backend_down("proxyd cannot reach the database; its log says why")
 }
 
-async fn tell(client: &mut Reader, error: &ErrorPacket, seq: u8) {
+/// Answers the packet that the client sent last with an error, and says goodbye.
+async fn tell(client: &mut Reader, error: &ErrorPacket) {
     let mut words = Vec::new();
-    error.write(seq, &mut words);
+    error.write(client.answer, &mut words);
     farewell(&mut client.leg, &words).await;
 }
 
@@ -180,7 +174,7 @@ async fn client_packet(client: &mut Reader) -> Result<Owned, Failure> {
             Ok(Some(packet)) => return Ok(packet),
             Ok(None) => {}
             Err(error) => {
-                tell(client, &ErrorPacket::bad_handshake(), ANSWER).await;
+                tell(client, &ErrorPacket::bad_handshake()).await;
                 return Err(Failure::Refused(error.to_string()));
             }
         }
@@ -199,23 +193,13 @@ async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Failure
             client_packet(client).await
         }
         Ok(ClientFirst::Login(_)) if context.service.listener.tls.mode == TlsMode::Required => {
-            tell(
-                client,
-                &ErrorPacket::tls_required(),
-                first.seq.wrapping_add(1),
-            )
-            .await;
+            tell(client, &ErrorPacket::tls_required()).await;
             Err(Failure::Refused("the client does not use TLS".to_owned()))
         }
         Ok(ClientFirst::Login(_)) => Ok(first),
         Err(error) => {
             let reason = error.to_string();
-            tell(
-                client,
-                &ErrorPacket::bad_handshake(),
-                first.seq.wrapping_add(1),
-            )
-            .await;
+            tell(client, &ErrorPacket::bad_handshake()).await;
             Err(Failure::Refused(reason))
         }
     }
@@ -232,36 +216,54 @@ async fn carry(
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let answer = login.seq.wrapping_add(1);
-            tell(client, &ErrorPacket::bad_handshake(), answer).await;
+            tell(client, &ErrorPacket::bad_handshake()).await;
             return Err(Failure::Refused(error.to_string()));
         }
     };
-    begin_backend_tls(context, greeting, &parsed, backend).await?;
+    if let Err(failure) = begin_backend_tls(context, greeting, &parsed, backend).await {
+        tell(client, &backend_down()).await;
+        return Err(failure);
+    }
     let legs = Legs {
         client: kind(client, None),
         server: kind(backend, Some(&context.service.listener.backend)),
     };
+    let private = legs.server.lets_passwords_through();
     let hidden = [parsed.capabilities(), greeting.capabilities()]
         .into_iter()
         .all(|capabilities| !CommandWatch::can_watch(capabilities));
-    if hidden && !legs.server.lets_passwords_through() {
+    if hidden && !private {
         // A change of user could not be seen, and would end with the password in the clear.
         let reason = "compression needs TLS between the proxy and the database";
-        let error = ErrorPacket::unsupported_login(reason);
-        tell(client, &error, login.seq.wrapping_add(1)).await;
+        tell(client, &ErrorPacket::unsupported_login(reason)).await;
         return Err(Failure::Refused(reason.to_owned()));
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
-    let (mut exchange, mut step) = begun.map_err(refused)?;
-    loop {
-        if let Some(accepted) = apply(context, &mut exchange, step, client, backend).await? {
-            let secret = legs.server.lets_passwords_through();
-            let watched = CommandWatch::can_watch(parsed.capabilities());
-            return Ok((accepted && !secret && watched).then(CommandWatch::default));
+    let (mut exchange, first) = begun.map_err(refused)?;
+    match exchange_packets(context, &mut exchange, first, client, backend).await {
+        Ok(()) => Ok((!private).then(CommandWatch::default)),
+        Err(failure) => {
+            if matches!(failure, Failure::Backend(_)) {
+                farewell(&mut client.leg, &exchange.fail(&backend_down())).await;
+            }
+            Err(failure)
         }
-        step = next(context, &mut exchange, client, backend).await?;
     }
+}
+
+/// Carries packets until the client is let in.
+async fn exchange_packets(
+    context: &Context,
+    exchange: &mut Exchange,
+    first: Step,
+    client: &mut Reader,
+    backend: &mut Reader,
+) -> Result<(), Failure> {
+    let mut step = first;
+    while !apply(context, exchange, step, client, backend).await? {
+        step = next(context, exchange, client, backend).await?;
+    }
+    Ok(())
 }
 
 fn refused(error: impl std::fmt::Display) -> Failure {
@@ -333,14 +335,14 @@ async fn next(
     }
 }
 
-/// Sends what a step asks for; returns whether the client was let in once that is decided.
+/// Sends what a step asks for; returns whether the client was let in.
 async fn apply(
     context: &Context,
     exchange: &mut Exchange,
     mut step: Step,
     client: &mut Reader,
     backend: &mut Reader,
-) -> Result<Option<bool>, Failure> {
+) -> Result<bool, Failure> {
     loop {
         if !step.to_server.is_empty() {
             let sent = backend.leg.send(&step.to_server).await;
@@ -365,8 +367,8 @@ async fn apply(
                     .map_err(|error| backend_failed(context, &error))?;
                 step = exchange.encrypted(&sealed).map_err(refused)?;
             }
-            Then::Accepted => return Ok(Some(true)),
-            _ => return Ok(None),
+            Then::Accepted => return Ok(true),
+            _ => return Ok(false),
         }
     }
 }

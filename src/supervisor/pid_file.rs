@@ -1,0 +1,79 @@
+//! The locked file that keeps a second daemon from starting.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use super::start::{Refusal, make_folder};
+
+/// The locked file that keeps a second daemon from starting.
+pub(super) struct PidFile {
+    path: PathBuf,
+    file: File,
+    /// Whether a daemon held it that had no time to remove it.
+    pub(super) predecessor_died: bool,
+}
+
+impl PidFile {
+    /// Locks the file at `path`, which is made if it is missing.
+    pub(super) fn lock(path: &Path) -> Result<Self, Refusal> {
+        let about = |error: &dyn std::fmt::Display| format!("pid file {}: {error}", path.display());
+        if let Some(folder) = path.parent() {
+            make_folder(folder, 0o755).map_err(|error| about(&error))?;
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+            .open(path)
+            .map_err(|error| about(&error))?;
+        let mut before = String::new();
+        // What is in the file is only told; the lock is what counts.
+        let _ = file.read_to_string(&mut before);
+        let before = before.trim();
+        if let Err(error) = file.try_lock() {
+            return Err(match error {
+                fs::TryLockError::WouldBlock => format!(
+                    "already running (pid {before}); {} is locked",
+                    path.display()
+                ),
+                fs::TryLockError::Error(error) => about(&error),
+            });
+        }
+        // A predecessor that was just ending may have removed the file before it let go of the lock.
+        if !has_name(&file, path) {
+            return Self::lock(path);
+        }
+        let written = file
+            .set_len(0)
+            .and_then(|()| io::Seek::rewind(&mut file))
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(|error| about(&error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            predecessor_died: !before.is_empty(),
+            file,
+        })
+    }
+
+    /// Removes the file while it is still locked, so that nobody locks a file without a name.
+    pub(super) fn remove(self) {
+        // A file that stays is taken over by the next start.
+        let _ = fs::remove_file(&self.path);
+        drop(self.file);
+    }
+}
+
+/// Whether `path` is still the name of `file`.
+fn has_name(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(file), Ok(named)) => (file.dev(), file.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}

@@ -1,0 +1,113 @@
+//! What must hold before a daemon starts, and what would keep one from starting.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::start::{Refusal, refuse};
+use crate::{
+    config::Config,
+    sys::privileges,
+    tls::{self, Loaded, Material, create},
+};
+
+/// Says whether the daemon would start with this configuration.
+#[allow(clippy::print_stdout)]
+pub(super) fn check(config: &Config) -> ExitCode {
+    let obstacles = obstacles(config);
+    if !obstacles.is_empty() {
+        return refuse(&obstacles.join("\nproxyd: "));
+    }
+    if creates_identity(config) && !config.state_dir.join("tls").exists() {
+        println!("proxyd: the configuration is good; its certificate will be created");
+        return ExitCode::SUCCESS;
+    }
+    let loaded = tls::load(config, None, Timestamp::now());
+    if loaded.material.is_none() || !loaded.problems.is_empty() {
+        return refuse(&list(&loaded));
+    }
+    for warning in &loaded.warnings {
+        println!("proxyd: warning: {warning}");
+    }
+    println!("proxyd: the configuration and its TLS files are good");
+    ExitCode::SUCCESS
+}
+
+/// Returns what beside the TLS files would keep a daemon from starting with `config`.
+pub(super) fn obstacles(config: &Config) -> Vec<String> {
+    let created = creates_identity(config)
+        .then(|| create::check(&config.state_dir.join("tls")).map_err(|error| error.to_string()));
+    let user =
+        privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string());
+    [
+        created.and_then(Result::err),
+        user.err(),
+        check_groups(config).err(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Fails if workers are members of the group that may use the control socket, by the
+/// configuration's own words: one that was broken into could have commands run as root.
+pub(super) fn check_groups(config: &Config) -> Result<(), Refusal> {
+    let group = control_group(config)?;
+    let account =
+        privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())?;
+    match (group, account) {
+        (Some(group), Some(account)) if config.user.is_some() && account.gid == group => {
+            Err(format!(
+                "control_group is the group that workers run in as `user` = \"{}\"; name another, or \
+             a worker that was broken into could command the supervisor",
+                account.name
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the id of the group whose members may use the control socket.
+pub(super) fn control_group(config: &Config) -> Result<Option<u32>, Refusal> {
+    let Some(name) = &config.control_group else {
+        return Ok(None);
+    };
+    privileges::group_id(name)
+        .map_err(|error| format!("control_group \"{name}\": {error}"))?
+        .ok_or_else(|| format!("control_group \"{name}\": there is no such group"))
+        .map(Some)
+}
+
+/// Creates the TLS files that the configuration lets us create, and loads all.
+///
+/// Nothing was good before a cold start, so anything broken refuses it.
+pub(super) fn first_material(config: &Config) -> Result<Material, Refusal> {
+    if creates_identity(config) {
+        let folder = config.state_dir.join("tls");
+        create::ensure(&folder, &create::host_name(), Timestamp::now())
+            .map_err(|error| error.to_string())?;
+    }
+    let loaded = tls::load(config, None, Timestamp::now());
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    match loaded {
+        Loaded {
+            material: Some(material),
+            problems,
+            ..
+        } if problems.is_empty() => Ok(material),
+        loaded => Err(list(&loaded)),
+    }
+}
+
+/// Whether the configuration names no certificate of its own.
+fn creates_identity(config: &Config) -> bool {
+    config.identities.iter().any(|files| files.created)
+}
+
+fn list(loaded: &Loaded) -> String {
+    let lines: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+    lines.join("\nproxyd: ")
+}
