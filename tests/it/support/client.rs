@@ -1,8 +1,8 @@
 //! Clients: a TLS session to an echoing backend, and what was presented in its handshake.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    io::{self, BufRead as _, BufReader, Read, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
@@ -139,11 +139,29 @@ impl Client {
     }
 
     /// Completes the handshake over a connection that is there already.
-    pub(crate) fn over(&self, mut socket: TcpStream) -> io::Result<Session> {
+    pub(crate) fn over(&self, socket: TcpStream) -> io::Result<Session> {
+        self.behind(&[], usize::MAX, socket)
+    }
+
+    /// Sends bytes and begins TLS right behind them, in segments of this length, and completes it.
+    pub(crate) fn behind(
+        &self,
+        bytes: &[u8],
+        segment: usize,
+        mut socket: TcpStream,
+    ) -> io::Result<Session> {
         let name = ServerName::try_from(self.name.clone()).unwrap();
         let config = self.kept.clone();
         let config = config.unwrap_or_else(|| Arc::new(self.config()));
         let mut connection = ClientConnection::new(config, name).unwrap();
+        let mut first = bytes.to_vec();
+        while connection.wants_write() {
+            connection.write_tls(&mut first)?;
+        }
+        socket.set_nodelay(true)?;
+        for segment in first.chunks(segment) {
+            socket.write_all(segment)?;
+        }
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
@@ -215,5 +233,23 @@ impl Session {
         let stream = self.0.get_mut();
         stream.conn.send_close_notify();
         stream.flush()
+    }
+
+    /// Says the same, and shuts down the sending side of the connection too.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.close()?;
+        self.0.get_ref().sock.shutdown(Shutdown::Write)
+    }
+
+    /// Returns TLS and the connection under it, for those who read and write at the same time.
+    pub(crate) fn parts(&mut self) -> (&mut ClientConnection, &mut TcpStream) {
+        let stream = self.0.get_mut();
+        (&mut stream.conn, &mut stream.sock)
+    }
+}
+
+impl Read for Session {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        self.0.read(space)
     }
 }

@@ -5,11 +5,13 @@ pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod configuration;
 pub(crate) mod daemon;
+pub(crate) mod fake;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod scene;
 pub(crate) mod servers;
+pub(crate) mod wire;
 
 use std::{
     io::{self, Write as _},

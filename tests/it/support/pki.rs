@@ -50,6 +50,20 @@ impl Ca {
         }
     }
 
+    /// Makes an authority of this name that this one vouches for.
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
     /// Returns its certificate.
     pub(crate) fn pem(&self) -> &str {
         &self.pem
@@ -143,14 +157,24 @@ impl Request<'_> {
         self
     }
 
+    /// Issues it by its own key instead of the authority's.
+    pub(crate) fn self_signed(self) -> Leaf {
+        let key = KeyPair::generate_for(self.algorithm).unwrap();
+        let cert = self.params.self_signed(&key).unwrap();
+        Self::leaf(self.params, &cert, &key)
+    }
+
     /// Issues it.
     pub(crate) fn issue(self) -> Leaf {
         let key = KeyPair::generate_for(self.algorithm).unwrap();
-        let serial = self.params.serial_number.clone().unwrap();
         let cert = self.params.signed_by(&key, &self.ca.issuer).unwrap();
+        Self::leaf(self.params, &cert, &key)
+    }
+
+    fn leaf(params: CertificateParams, cert: &rcgen::Certificate, key: &KeyPair) -> Leaf {
         Leaf {
+            serial: params.serial_number.unwrap(),
             sha256: hex(digest(&SHA256, cert.der()).as_ref()),
-            serial,
             cert: cert.pem(),
             key: key.serialize_pem(),
             der: cert.der().to_vec(),
