@@ -42,11 +42,13 @@ impl ErrorPacket {
         Self::new(1251, *b"08004", message)
     }
 
-    /// `CR_CONN_HOST_ERROR`: the backend cannot be reached. Clients report this number themselves when a server is
-    /// down, so their retry rules already know it.
+    /// `ER_CONNECT_TO_FOREIGN_DATA_SOURCE`: the backend cannot be reached.
+    ///
+    /// The number by which clients report a server that is down, 2003, is no number for a server: MariaDB's clients
+    /// call a packet with one of their own numbers malformed, and do not show its message.
     #[must_use]
     pub fn backend_down(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(2003, *b"HY000", message)
+        Self::new(1429, *b"08S01", message)
     }
 
     /// `ER_SECURE_TRANSPORT_REQUIRED`: the login came without TLS.

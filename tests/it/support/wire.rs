@@ -100,3 +100,6 @@ pub(crate) fn error(payload: &[u8]) -> (u16, String) {
     let code = u16::from_le_bytes([payload[1], payload[2]]);
     (code, String::from_utf8_lossy(&payload[3..]).into_owned())
 }
+
+/// The number of the error that tells a `MySQL` client that the server cannot be reached.
+pub(crate) const BACKEND_DOWN: u16 = 1429;
