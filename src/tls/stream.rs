@@ -288,6 +288,9 @@ trait Connection {
     type Data;
 
     fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    /// Returns whether something waits to be put out.
+    fn has_queued(&self) -> bool;
 }
 
 impl Connection for UnbufferedClientConnection {
@@ -296,6 +299,10 @@ impl Connection for UnbufferedClientConnection {
     fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(bytes)
     }
+
+    fn has_queued(&self) -> bool {
+        self.wants_write()
+    }
 }
 
 impl Connection for UnbufferedServerConnection {
@@ -303,6 +310,10 @@ impl Connection for UnbufferedServerConnection {
 
     fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(bytes)
+    }
+
+    fn has_queued(&self) -> bool {
+        self.wants_write()
     }
 }
 
@@ -373,9 +384,13 @@ fn step<Data>(
 /// Puts out the alert that rustls has queued behind an error.
 ///
 /// `bytes` are those that the error came from: rustls remembers how far it got in them and must
-/// not be shown fewer.
+/// not be shown fewer. Once nothing is queued it would look at what lies behind the error in them,
+/// and would alert the peer again.
 fn last_words<C: Connection>(connection: &mut C, bytes: &mut [u8], out: &mut Outgoing) {
-    while let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process(bytes).state {
+    while connection.has_queued() {
+        let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process(bytes).state else {
+            return;
+        };
         if out.write(|space| data.encode(space)).is_err() {
             return;
         }
