@@ -15,5 +15,7 @@ mod reconfigure;
 mod reload;
 // The daemon's start and one client, the shortest way through everything.
 mod smoke;
+// `MySQL` and `MariaDB`.
+mod mysql;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.
 mod support;

@@ -1,0 +1,31 @@
+//! `MySQL` and `MariaDB` through the proxy.
+
+// Clients and servers by hand, for what the real ones do not do on demand.
+mod by_hand;
+// Accounts of `caching_sha2_password`, of which the server remembers what it saw once.
+mod caching_sha2;
+// What goes wrong, and what the client is told.
+mod failures;
+// Real servers, every way to reach them, real clients.
+mod matrix;
+// Sessions that outlive what happens to the daemon.
+mod sessions;
+
+use crate::support::{
+    front::with_client_of,
+    servers::{self, Server},
+};
+
+/// Returns the servers, and each as every command line client sees it.
+fn servers_and_clients() -> Vec<(Server, Vec<Server>)> {
+    let all: Vec<_> = [servers::mariadb(), servers::mysql()]
+        .into_iter()
+        .flatten()
+        .collect();
+    all.iter()
+        .map(|server| {
+            let clients = all.iter().map(|other| with_client_of(server, other));
+            (server.clone(), clients.collect())
+        })
+        .collect()
+}

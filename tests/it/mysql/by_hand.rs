@@ -1,0 +1,179 @@
+//! Clients and servers by hand, for what the real ones do not do on demand.
+
+use std::io::{Read as _, Write as _};
+
+use crate::support::{
+    client::{Client, Session, connect},
+    configuration::Listener,
+    daemon::TestDaemon,
+    fake::Fake,
+    pki::Ca,
+    until,
+    wire::{BACKEND_DOWN, OK, error, greeting, login, mysql_ssl_request, packet, read_packet},
+};
+
+/// Starts a server that greets, lets everybody in, and then echoes.
+fn server() -> Fake {
+    Fake::new(|connection| {
+        connection.write_all(&greeting())?;
+        let (seq, _) = read_packet(connection)?;
+        connection.write_all(&packet(seq + 1, OK))?;
+        connection.echo()
+    })
+}
+
+fn front(backend: &Fake, line: &str) -> (Ca, TestDaemon) {
+    let ca = Ca::new("authority");
+    let listener = Listener::tcp("main", &backend.address())
+        .protocol("mysql")
+        .line(line);
+    let daemon = TestDaemon::builder()
+        .identity("default", &ca.leaf("localhost"))
+        .listener(listener)
+        .start();
+    (ca, daemon)
+}
+
+const REQUIRED: &str = "tls = { mode = \"required\" }";
+
+/// Logs in once TLS is there, and sees that bytes pass.
+fn converse(mut session: Session) {
+    session.send(&login(true, "somebody")).unwrap();
+    let (seq, payload) = read_packet(&mut session).unwrap();
+    assert_eq!((seq, &payload[..]), (3, OK));
+    session.send(&packet(0, b"\x03SELECT 1")).unwrap();
+    assert_eq!(
+        read_packet(&mut session).unwrap(),
+        (0, b"\x03SELECT 1".to_vec())
+    );
+}
+
+/// Connects, and sends the request for TLS and its beginning in segments of this length.
+fn converse_in_segments(segment: usize) {
+    let backend = server();
+    let (ca, daemon) = front(&backend, REQUIRED);
+    let mut socket = connect(daemon.address()).unwrap();
+    let (seq, greeted) = read_packet(&mut socket).unwrap();
+    assert_eq!((seq, greeted[0]), (0, 10));
+    let session = Client::new(&ca).behind(&mysql_ssl_request(), segment, socket);
+    converse(session.unwrap());
+    // The login came as if there had been no TLS: numbered anew, and without asking for it.
+    let heard = backend.heard().concat();
+    let expected = [login(false, "somebody"), packet(0, b"\x03SELECT 1")].concat();
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn tls_may_begin_in_the_segment_of_the_request_for_it() {
+    converse_in_segments(usize::MAX);
+}
+
+#[test]
+fn tls_may_begin_a_byte_at_a_time() {
+    converse_in_segments(1);
+}
+
+#[test]
+fn tls_may_begin_before_the_greeting_was_read() {
+    let backend = server();
+    let (ca, daemon) = front(&backend, REQUIRED);
+    let mut socket = connect(daemon.address()).unwrap();
+    let mut first = mysql_ssl_request();
+    let (head, rest) = first.split_at_mut(5);
+    socket.write_all(head).unwrap();
+    read_packet(&mut socket).unwrap();
+    let session = Client::new(&ca).behind(rest, usize::MAX, socket);
+    converse(session.unwrap());
+}
+
+#[test]
+fn the_greeting_offers_tls_and_is_otherwise_the_server_s() {
+    let backend = server();
+    let (_, daemon) = front(&backend, REQUIRED);
+    let mut socket = connect(daemon.address()).unwrap();
+    let (_, shown) = read_packet(&mut socket).unwrap();
+    let original = &greeting()[4..];
+    let changed: Vec<_> = (0..original.len())
+        .filter(|at| original[*at] != shown[*at])
+        .collect();
+    assert_eq!(shown.len(), original.len());
+    assert_eq!(changed.len(), 1);
+    assert_eq!(original[changed[0]] | 0x08, shown[changed[0]]);
+}
+
+#[test]
+fn nothing_of_a_login_without_tls_reaches_the_server() {
+    let backend = server();
+    let (_, daemon) = front(&backend, REQUIRED);
+    let mut socket = connect(daemon.address()).unwrap();
+    read_packet(&mut socket).unwrap();
+    socket.write_all(&login(false, "somebody")).unwrap();
+    let (seq, payload) = read_packet(&mut socket).unwrap();
+    assert_eq!((seq, error(&payload).0), (2, 3159));
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    assert_eq!(backend.heard(), [Vec::<u8>::new()]);
+}
+
+#[test]
+fn nothing_behind_a_login_without_tls_reaches_the_server_either() {
+    let backend = server();
+    let (_, daemon) = front(&backend, REQUIRED);
+    let mut socket = connect(daemon.address()).unwrap();
+    read_packet(&mut socket).unwrap();
+    let more = [login(false, "somebody"), packet(0, b"\x03DROP TABLE t")].concat();
+    socket.write_all(&more).unwrap();
+    let (_, payload) = read_packet(&mut socket).unwrap();
+    assert_eq!(error(&payload).0, 3159);
+    assert_eq!(backend.heard(), [Vec::<u8>::new()]);
+}
+
+#[test]
+fn a_login_without_tls_passes_unchanged_where_tls_is_only_preferred() {
+    let backend = server();
+    let (_, daemon) = front(&backend, "tls = { mode = \"preferred\" }");
+    let mut socket = connect(daemon.address()).unwrap();
+    read_packet(&mut socket).unwrap();
+    socket.write_all(&login(false, "somebody")).unwrap();
+    let (seq, payload) = read_packet(&mut socket).unwrap();
+    assert_eq!((seq, &payload[..]), (2, OK));
+    until("the server has the login", || {
+        backend.heard().concat() == login(false, "somebody")
+    });
+}
+
+#[test]
+fn a_first_packet_that_is_no_login_is_refused() {
+    let backend = server();
+    let (_, daemon) = front(&backend, REQUIRED);
+    let mut socket = connect(daemon.address()).unwrap();
+    read_packet(&mut socket).unwrap();
+    socket.write_all(&packet(1, b"what?")).unwrap();
+    let (_, payload) = read_packet(&mut socket).unwrap();
+    assert_eq!(error(&payload).0, 1043);
+    assert_eq!(backend.heard(), [Vec::<u8>::new()]);
+}
+
+#[test]
+fn an_error_in_the_place_of_the_greeting_reaches_the_client_as_it_is() {
+    let words = packet(0, b"\xff\x10\x04Too many connections");
+    let backend = Fake::saying(&words);
+    let (_, daemon) = front(&backend, REQUIRED);
+    let mut socket = connect(daemon.address()).unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, words);
+    until("the failure is logged", || {
+        daemon.log().contains("Too many connections")
+    });
+}
+
+#[test]
+fn a_backend_that_is_no_database_is_called_down() {
+    let backend = Fake::saying(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let (_, daemon) = front(&backend, REQUIRED);
+    let mut socket = connect(daemon.address()).unwrap();
+    let (seq, payload) = read_packet(&mut socket).unwrap();
+    assert_eq!((seq, error(&payload).0), (0, BACKEND_DOWN));
+}

@@ -1,0 +1,102 @@
+//! A daemon in front of a real server, with a listener for each kind of connection between the two.
+
+use std::path::PathBuf;
+
+use super::{
+    configuration::Listener,
+    daemon::{Builder, TestDaemon},
+    pki::{Ca, Leaf, replace},
+    servers::{Client, Kind, Server, Tls},
+};
+
+/// The kinds of connections between the proxy and a server, by which their listeners are called.
+pub(crate) const LEGS: [&str; 5] = ["plain", "unix", "verify-full", "verify-ca", "require"];
+
+/// Those of them that use TLS.
+pub(crate) const TLS_LEGS: [&str; 3] = ["verify-full", "verify-ca", "require"];
+
+/// Returns the listener of one of [`LEGS`] in front of a server.
+pub(crate) fn listener(server: &Server, leg: &str) -> Listener {
+    let protocol = match server.kind {
+        Kind::Mariadb | Kind::Mysql => "mysql",
+        Kind::Postgres => "postgres",
+    };
+    let ca = server.ca.display();
+    let (backend, tls) = match leg {
+        "plain" => (server.address(), None),
+        "unix" => (server.socket_address(), None),
+        "require" => (server.address(), Some("{ mode = \"require\" }".to_owned())),
+        mode => (
+            server.address(),
+            Some(format!("{{ mode = \"{mode}\", ca = \"{ca}\" }}")),
+        ),
+    };
+    let listener = Listener::tcp(leg, &backend).protocol(protocol);
+    match tls {
+        None => listener,
+        Some(tls) => listener.line(&format!("backend_tls = {tls}")),
+    }
+}
+
+/// A daemon in front of a real server.
+pub(crate) struct Front {
+    /// Who issued the proxy's certificate, which is good for `localhost` and `127.0.0.1`.
+    pub(crate) ca: Ca,
+    /// The proxy's certificate.
+    pub(crate) leaf: Leaf,
+    /// The file with the authority's certificate.
+    pub(crate) ca_file: PathBuf,
+    /// The daemon.
+    pub(crate) daemon: TestDaemon,
+}
+
+impl Front {
+    /// Starts one with a listener for each of [`LEGS`].
+    pub(crate) fn new(server: &Server) -> Self {
+        Self::with(|builder| {
+            let legs = LEGS.into_iter();
+            legs.fold(builder, |it, leg| it.listener(listener(server, leg)))
+        })
+    }
+
+    /// Starts one with other listeners.
+    pub(crate) fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
+        let ca = Ca::new("authority");
+        let leaf = ca.request(&["localhost", "127.0.0.1"]).issue();
+        let daemon = change(TestDaemon::builder().identity("default", &leaf)).start();
+        let ca_file = daemon.path("ca.crt");
+        replace(&ca_file, ca.pem());
+        Self {
+            ca,
+            leaf,
+            ca_file,
+            daemon,
+        }
+    }
+
+    /// Returns the port of a listener.
+    pub(crate) fn port(&self, listener: &str) -> u16 {
+        self.daemon.address_of(listener).port()
+    }
+
+    /// Returns the server's client, aimed at a listener with full verification.
+    pub(crate) fn client<'server>(
+        &self,
+        server: &'server Server,
+        listener: &str,
+    ) -> Client<'server> {
+        server
+            .client()
+            .at("127.0.0.1", self.port(listener))
+            .tls(Tls::VerifyFull(self.ca_file.clone()))
+    }
+}
+
+/// Returns a server as the other's client knows it.
+pub(crate) fn with_client_of(server: &Server, other: &Server) -> Server {
+    Server {
+        kind: other.kind,
+        client: other.client.clone(),
+        ..server.clone()
+    }
+}
