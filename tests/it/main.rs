@@ -17,5 +17,7 @@ mod reload;
 mod smoke;
 // `MySQL` and `MariaDB`.
 mod mysql;
+// `PostgreSQL`.
+mod postgres;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.
 mod support;

@@ -1,0 +1,82 @@
+//! Requests to cancel a query, which come on connections of their own.
+
+use super::psycopg::psycopg;
+use crate::support::{
+    front::{Front, LEGS, listener},
+    servers::postgres,
+};
+
+/// Sleeps in one thread, and cancels that in another once the server says that it sleeps.
+const CANCEL: &str = "
+    import threading
+    with connect(HOW) as connection, at_the_server() as watcher:
+        pid = connection.info.backend_pid
+        def cancel():
+            while True:
+                query = 'SELECT wait_event FROM pg_stat_activity WHERE pid = %s'
+                if watcher.execute(query, (pid,)).fetchone() == ('PgSleep',):
+                    break
+            connection.CANCEL()
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        try:
+            connection.execute('SELECT pg_sleep(40)')
+        except psycopg.errors.QueryCanceled:
+            pass
+        else:
+            raise AssertionError('it slept on')
+        thread.join()
+        assert connection.execute('SELECT 42').fetchone() == (42,)
+";
+
+fn cancels(legs: &[&str], how: &str, cancel: &str) {
+    let Some(server) = postgres() else { return };
+    let front = Front::with(|it| {
+        let preferred = "tls = { mode = \"preferred\" }";
+        let legs = LEGS.into_iter();
+        legs.fold(it, |it, leg| {
+            it.listener(listener(&server, leg).line(preferred))
+        })
+    });
+    let program = CANCEL.replace("HOW", how).replace("CANCEL", cancel);
+    psycopg(&front, &server, legs, &program);
+}
+
+#[test]
+fn a_query_is_cancelled_by_a_request_in_plaintext() {
+    cancels(&LEGS, "", "cancel");
+}
+
+#[test]
+fn a_query_is_cancelled_by_a_request_in_tls() {
+    cancels(&LEGS, "", "cancel_safe");
+}
+
+#[test]
+fn a_query_is_cancelled_by_a_request_in_direct_tls() {
+    cancels(&LEGS, "sslnegotiation='direct'", "cancel_safe");
+}
+
+#[test]
+fn a_query_without_tls_is_cancelled() {
+    cancels(&["plain", "unix"], "sslmode='disable'", "cancel_safe");
+}
+
+#[test]
+fn a_request_in_plaintext_is_passed_on_where_tls_is_required() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    let program = CANCEL.replace("HOW", "").replace("CANCEL", "cancel");
+    psycopg(&front, &server, &LEGS, &program);
+}
+
+#[test]
+fn a_request_to_cancel_is_no_failure() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    let program = CANCEL.replace("HOW", "").replace("CANCEL", "cancel_safe");
+    psycopg(&front, &server, &["plain"], &program);
+    let status = front.daemon.status();
+    let connections = &status["listeners"][0]["connections"];
+    assert_eq!(connections["failed_handshakes"], 0, "{connections}");
+}

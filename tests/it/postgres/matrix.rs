@@ -1,0 +1,196 @@
+//! The real server, every way to reach it, real clients.
+
+use super::psql;
+use crate::support::{
+    front::{Front, LEGS, TLS_LEGS, listener},
+    servers::{Tls, postgres},
+};
+
+#[test]
+fn psql_gets_an_answer_over_every_leg() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    for leg in LEGS {
+        let answer = psql(&front, &server, leg).run("SELECT 1, 'two'").answer();
+        assert_eq!(answer, "1\ttwo", "{leg}");
+    }
+}
+
+#[test]
+fn every_sslmode_with_tls_gets_through() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    for tls in [
+        Tls::Require,
+        Tls::VerifyCa(front.ca_file.clone()),
+        Tls::VerifyFull(front.ca_file.clone()),
+    ] {
+        let client = front.client(&server, "plain").tls(tls);
+        assert_eq!(client.run("SELECT 1").answer(), "1");
+    }
+    // The last of two words counts.
+    for mode in ["sslmode=prefer", "sslmode=allow"] {
+        let client = front.client(&server, "plain").option(mode);
+        assert_eq!(client.run("SELECT 1").answer(), "1", "{mode}");
+    }
+}
+
+#[test]
+fn psql_without_tls_is_refused_where_it_is_required() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    let plain = front.client(&server, "plain").tls(Tls::Off);
+    let complaint = plain.run("SELECT 1").complaint();
+    assert!(
+        complaint.contains("connections without TLS are not allowed here"),
+        "{complaint}"
+    );
+    assert!(complaint.contains("sslmode=require"), "{complaint}");
+}
+
+#[test]
+fn plaintext_passes_where_tls_is_only_preferred() {
+    let Some(server) = postgres() else { return };
+    let front = Front::with(|it| {
+        it.listener(listener(&server, "plain").line("tls = { mode = \"preferred\" }"))
+    });
+    for tls in [Tls::Off, Tls::VerifyFull(front.ca_file.clone())] {
+        let client = front.client(&server, "plain").tls(tls);
+        assert_eq!(client.run("SELECT 1").answer(), "1");
+    }
+}
+
+#[test]
+fn psql_trusts_nobody_but_whom_it_is_told_to() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    let stranger = Tls::VerifyFull(server.ca.clone());
+    let client = front.client(&server, "plain").tls(stranger);
+    let complaint = client.run("SELECT 1").complaint();
+    assert!(
+        complaint.contains("certificate verify failed"),
+        "{complaint}"
+    );
+}
+
+/// The server binds the login to the certificate that it showed, which is not the proxy's. That is
+/// what channel binding is for, and nothing between the two can help it.
+#[test]
+fn the_login_fails_on_a_tls_leg_with_channel_binding() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    for leg in TLS_LEGS {
+        let complaint = front.client(&server, leg).run("SELECT 1").complaint();
+        assert!(
+            complaint.contains("SCRAM channel binding check failed"),
+            "{leg}: {complaint}"
+        );
+    }
+}
+
+/// The server offers channel binding to the proxy's TLS, and the client knows that it has none.
+#[test]
+fn a_client_without_tls_does_not_log_in_on_a_tls_leg() {
+    let Some(server) = postgres() else { return };
+    let front = Front::with(|it| {
+        let preferred = "tls = { mode = \"preferred\" }";
+        it.listener(listener(&server, "require").line(preferred))
+    });
+    let plain = front.client(&server, "require").tls(Tls::Off);
+    let complaint = plain.run("SELECT 1").complaint();
+    assert!(
+        complaint.contains("offered SCRAM-SHA-256-PLUS authentication over a non-SSL"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_client_that_insists_on_channel_binding_does_not_log_in_on_a_plain_leg() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    for leg in ["plain", "unix"] {
+        let client = front.client(&server, leg).option("channel_binding=require");
+        let complaint = client.run("SELECT 1").complaint();
+        assert!(
+            complaint.contains("channel binding is required"),
+            "{leg}: {complaint}"
+        );
+    }
+}
+
+#[test]
+fn the_server_s_leg_has_tls_where_it_is_configured_and_nowhere_else() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    for leg in LEGS {
+        let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let answer = psql(&front, &server, leg).run(sql).answer();
+        let expected = if TLS_LEGS.contains(&leg) { "t" } else { "f" };
+        assert_eq!(answer, expected, "{leg}");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_answered_by_the_server_over_every_leg() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    for leg in LEGS {
+        let wrong = psql(&front, &server, leg).login(server.user, "wrong");
+        let complaint = wrong.run("SELECT 1").complaint();
+        assert!(
+            complaint.contains("password authentication failed"),
+            "{leg}: {complaint}"
+        );
+    }
+}
+
+#[test]
+fn an_error_of_the_server_does_not_end_the_session() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    let client = psql(&front, &server, "plain");
+    let complaint = client.run("SELECT 1/0").complaint();
+    assert!(complaint.contains("division by zero"), "{complaint}");
+    let mut session = client.open();
+    session.ask("\\set ON_ERROR_STOP off\nSELECT 1/0").unwrap();
+    assert_eq!(session.ask("SELECT 2").unwrap(), "2");
+}
+
+#[test]
+fn a_big_value_comes_whole_over_every_leg() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    for leg in LEGS {
+        let sql = "SELECT repeat('0123456789', 200000)";
+        let answer = psql(&front, &server, leg).run(sql).answer();
+        assert!(answer == "0123456789".repeat(200_000), "{leg}");
+    }
+}
+
+#[test]
+fn psql_copies_rows_out() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    for leg in LEGS {
+        let sql = "COPY (SELECT n FROM generate_series(1, 100000) n) TO STDOUT";
+        let answer = psql(&front, &server, leg).run(sql).answer();
+        assert_eq!(answer.lines().count(), 100_000, "{leg}");
+        assert!(answer.ends_with("\n100000"), "{leg}");
+    }
+}
+
+#[test]
+fn a_session_goes_on_when_the_certificate_is_replaced() {
+    let Some(server) = postgres() else { return };
+    let front = Front::new(&server);
+    for leg in LEGS {
+        let client = psql(&front, &server, leg);
+        let mut session = client.open();
+        let id = session.ask("SELECT pg_backend_pid()").unwrap();
+        let leaf = front.ca.request(&["localhost", "127.0.0.1"]).issue();
+        front.daemon.files("default").put(&leaf);
+        front.daemon.ctl(&["reload-tls"]).answer();
+        assert_eq!(session.ask("SELECT pg_backend_pid()").unwrap(), id);
+        assert_eq!(client.run("SELECT 1").answer(), "1");
+    }
+}
