@@ -1,16 +1,22 @@
 //! The exit-failure command: where it is kept, and its runs, one after the other.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     fs,
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    rc::Rc,
     time::Duration,
 };
 
 use jiff::Timestamp;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
@@ -44,6 +50,8 @@ pub(super) struct Hook {
     last_run: Option<ExitHookRun>,
     waiting: VecDeque<Job>,
     busy: bool,
+    /// The process id of the run that goes on.
+    running: Rc<Cell<Option<u32>>>,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -84,6 +92,7 @@ impl Hook {
             last_run: None,
             waiting: VecDeque::new(),
             busy: false,
+            running: Rc::new(Cell::new(None)),
             inbox,
         }
     }
@@ -164,15 +173,21 @@ impl Hook {
         !self.busy
     }
 
+    /// Returns whether that is the process id of the run that goes on.
+    pub(super) fn is_running(&self, pid: u32) -> bool {
+        self.running.get() == Some(pid)
+    }
+
     fn next(&mut self) {
         if self.busy {
             return;
         }
         if let Some(job) = self.waiting.pop_front() {
             self.busy = true;
-            let inbox = self.inbox.clone();
+            let (inbox, running) = (self.inbox.clone(), Rc::clone(&self.running));
             tokio::task::spawn_local(async move {
-                let run = run(job).await;
+                let run = run(job, &running).await;
+                running.set(None);
                 let _ = inbox.send(Message::HookEnded(run));
             });
         }
@@ -200,16 +215,25 @@ fn describe(run: &ExitHookRun) -> String {
 }
 
 /// A process group that is killed when this is dropped.
-struct Group(nix::unistd::Pid);
+struct Group(Option<Pid>);
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        // An empty group is what is wanted.
-        let _ = nix::sys::signal::killpg(self.0, nix::sys::signal::Signal::SIGKILL);
+impl Group {
+    /// Lets what is left of the group go on.
+    fn release(mut self) {
+        self.0 = None;
     }
 }
 
-async fn run(job: Job) -> ExitHookRun {
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // An empty group is what is wanted.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+async fn run(job: Job, running: &Cell<Option<u32>>) -> ExitHookRun {
     let mut ended = ExitHookRun {
         at: Timestamp::now(),
         exit_code: None,
@@ -219,13 +243,14 @@ async fn run(job: Job) -> ExitHookRun {
     match start(&job) {
         Err(error) => ended.error = Some(format!("{}: {error}", job.hook.command[0])),
         Ok((mut child, group)) => {
+            running.set(child.id());
             let output =
                 tokio::task::spawn_local(log_output(child.stdout.take(), child.stderr.take()));
             if let Ok(status) = timeout(job.hook.timeout, child.wait()).await {
                 ended.exit_code = status.ok().and_then(|status| status.code());
                 let _ = timeout(LAST_OUTPUT, output).await;
                 // What it started and left behind on purpose may go on.
-                std::mem::forget(group);
+                group.release();
             } else {
                 ended.timed_out = true;
                 drop(group);
@@ -251,7 +276,7 @@ fn start(job: &Job) -> io::Result<(Child, Group)> {
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
         .ok_or_else(|| io::Error::other("it has no process id"))?;
-    Ok((child, Group(nix::unistd::Pid::from_raw(pid))))
+    Ok((child, Group(Some(Pid::from_raw(pid)))))
 }
 
 async fn log_output(

@@ -31,7 +31,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
@@ -55,6 +55,7 @@ use crate::{
         server::{Call, Reply},
     },
     link::{FromWorker, ToWorker},
+    sys::orphans,
     telemetry::log::Sink,
 };
 
@@ -188,6 +189,7 @@ impl Supervisor {
                 let message = self.hook.ended(run);
                 info!("{message}");
                 self.events.add(EventKind::ExitHook, message);
+                self.reap_orphans();
             }
             Message::Loaded(reading) => self.loaded(*reading),
             Message::Looked {
@@ -265,6 +267,17 @@ impl Supervisor {
         self.tell(Event::Exited(id));
         self.processes.remove(&id);
         self.exits.remove(&id);
+        self.reap_orphans();
+    }
+
+    /// Ends what became of orphans whom process 1 of a container is given.
+    fn reap_orphans(&self) {
+        if std::process::id() != 1 {
+            return;
+        }
+        orphans::reap(|pid| {
+            self.hook.is_running(pid) || self.processes.values().any(|process| process.pid == pid)
+        });
     }
 
     fn signal(&mut self, signal: i32) {
@@ -276,6 +289,7 @@ impl Supervisor {
                     trigger: Trigger::Sighup,
                 });
             }
+            SIGCHLD => self.reap_orphans(),
             SIGINT | SIGTERM => self.end(!matches!(
                 self.plan.phase(),
                 Phase::Starting | Phase::Serving

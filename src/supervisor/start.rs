@@ -15,7 +15,7 @@ use std::{
 
 use daemonize::{Daemonize, Outcome};
 use jiff::Timestamp;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 use tracing::info;
@@ -230,7 +230,7 @@ struct Parts {
 
 impl Parts {
     async fn run(self) -> Result<ExitCode, Refusal> {
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGCHLD, SIGINT, SIGTERM] {
             let added = self.signals.handle().add_signal(signal);
             added.map_err(|error| format!("no signals: {error}"))?;
         }

@@ -1,6 +1,7 @@
 //! What the kernel is asked for beyond files and sockets.
 
 pub mod fds;
+pub mod orphans;
 pub mod privileges;
 pub mod sandbox;
 pub mod semaphore;

@@ -43,6 +43,8 @@ const FIRST_BEAT: Duration = Duration::from_millis(200);
 
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
+    // Else process lists would call it by the link in /proc that it was executed from.
+    let _ = nix::sys::prctl::set_name(c"proxyd-worker");
     // The supervisor reads the log lines. While it does not, they are lost; a worker that waited
     // for it would let every client wait.
     let stderr = io::stderr();
