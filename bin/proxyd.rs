@@ -3,9 +3,10 @@
 use std::{env, process::ExitCode};
 
 use clap::Parser as _;
-use proxyd::{cli, supervisor, worker};
+use proxyd::{cli, supervisor, sys, worker};
 
 fn main() -> ExitCode {
+    sys::signals::die_of_faults();
     if env::args_os()
         .nth(1)
         .is_some_and(|first| first == cli::worker::NAME)

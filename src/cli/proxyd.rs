@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::{
-    config::{Address, LogFormat, LogLevel},
+    config::{Address, Given, LogFormat, LogLevel},
     protocol::Protocol,
 };
 
@@ -107,6 +107,25 @@ pub struct Args {
     /// Write log lines of this severity and above [default: info]
     #[arg(long, help_heading = "What to log")]
     pub log_level: Option<LogLevel>,
+}
+
+impl Args {
+    /// Returns what the command line says about the configuration.
+    pub fn given(&self) -> Given {
+        let args = self.clone();
+        Given {
+            config: args.config,
+            listen: args.listen,
+            backend: args.backend,
+            protocol: args.protocol,
+            workers: args.workers,
+            state_dir: args.state_dir,
+            control_socket: args.control_socket,
+            pid_file: args.pid_file,
+            log_format: args.log_format,
+            log_level: args.log_level,
+        }
+    }
 }
 
 /// Parses an address that is connected to.

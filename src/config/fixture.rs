@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Config, ConfigError, Environment, Source};
-use crate::cli::proxyd::Args;
+use super::{Config, ConfigError, Environment, Given, Source};
 
 /// A user with a home and nothing else.
 pub(super) fn environment() -> Environment {
@@ -21,11 +20,11 @@ pub(super) fn environment() -> Environment {
 
 /// The file `/etc/proxyd/proxyd.toml`, which need not exist.
 pub(super) fn source() -> Source {
-    let args = Args {
+    let given = Given {
         config: Some(PathBuf::from("/etc/proxyd/proxyd.toml")),
-        ..Args::default()
+        ..Given::default()
     };
-    Source::new(&args, &environment()).unwrap()
+    Source::new(&given, &environment()).unwrap()
 }
 
 /// What the file would mean if it held `text`.

@@ -13,6 +13,7 @@ mod environment;
 mod file;
 #[cfg(test)]
 mod fixture;
+mod given;
 mod listener;
 mod nearest;
 mod read;
@@ -30,6 +31,7 @@ pub use self::{
     address::{Address, AddressError, UNIX_PATH_MAX},
     changes::needs_restart,
     environment::Environment,
+    given::Given,
     listener::{
         BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
         ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
@@ -37,7 +39,6 @@ pub use self::{
     report::{ConfigError, Problem, Report},
     source::{DEFAULT_FILE, Source},
 };
-use crate::cli::proxyd::Args;
 
 /// The most worker processes there can be.
 pub const WORKERS_MAX: usize = 256;
@@ -45,14 +46,6 @@ pub const WORKERS_MAX: usize = 256;
 /// The name of what was not given one: the identity that is created, the listener of the command
 /// line.
 pub const DEFAULT_NAME: &str = "default";
-
-/// Returns the configuration that the command line asks for.
-///
-/// Who means to reload keeps a [`Source`] and calls [`Source::load`] instead, so that the second
-/// reading asks the same places as the first.
-pub fn load(args: &Args, environment: &Environment) -> Result<Config, ConfigError> {
-    Source::new(args, environment)?.load()
-}
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -68,6 +68,14 @@ impl ConfigError {
             _ => self.to_string(),
         }
     }
+
+    /// Returns one line for each problem, as it fits into a log or a status.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Invalid(report) => report.lines(),
+            _ => vec![self.to_string()],
+        }
+    }
 }
 
 /// One thing that is wrong with a configuration.
@@ -105,6 +113,17 @@ impl Report {
             text,
             problems,
         }
+    }
+
+    /// Returns a line for each problem: the file, where in it, and what is wrong.
+    fn lines(&self) -> Vec<String> {
+        let place = |problem: &Problem| {
+            let path = self.path.as_ref()?.display();
+            let before = self.text.get(..problem.span.as_ref()?.start)?;
+            Some(format!("{path}:{}: ", before.matches('\n').count() + 1))
+        };
+        let line = |problem: &Problem| place(problem).unwrap_or_default() + &problem.message;
+        self.problems.iter().map(line).collect()
     }
 
     /// Returns the problems in the order of the file's lines.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackendTls, ClientAuth, Config, ConfigError, Environment, Limits, Listener, LogFormat,
+    BackendTls, ClientAuth, Config, ConfigError, Environment, Given, Limits, Listener, LogFormat,
     LogLevel, ProxyProtocol, Report, TlsPolicy, check, file::File, read,
 };
-use crate::{cli::proxyd::Args, protocol::Protocol};
+use crate::protocol::Protocol;
 
 /// The file that is read when neither the command line nor the environment names one.
 pub const DEFAULT_FILE: &str = "/etc/proxyd/proxyd.toml";
@@ -38,30 +38,30 @@ pub(super) struct Overrides {
 
 impl Source {
     /// Decides from the command line and the environment where the configuration comes from.
-    pub fn new(args: &Args, environment: &Environment) -> Result<Self, ConfigError> {
+    pub fn new(given: &Given, environment: &Environment) -> Result<Self, ConfigError> {
         let resolve = |path: Option<&PathBuf>| {
             path.map(|path| resolve(path, environment.current_dir.as_deref()))
                 .transpose()
         };
-        let file = match (&args.config, &args.listen) {
+        let file = match (&given.config, &given.listen) {
             (Some(file), _) => Some(file.clone()),
             (None, Some(_)) => None,
             (None, None) => Some(environment.config.clone().unwrap_or(DEFAULT_FILE.into())),
         };
-        let socket = args
+        let socket = given
             .control_socket
             .as_ref()
             .or(environment.control_socket.as_ref());
         Ok(Self {
             file: resolve(file.as_ref())?,
             overrides: Overrides {
-                workers: args.workers.map(usize::from),
-                state_dir: resolve(args.state_dir.as_ref())?,
+                workers: given.workers.map(usize::from),
+                state_dir: resolve(given.state_dir.as_ref())?,
                 control_socket: resolve(socket)?,
-                pid_file: resolve(args.pid_file.as_ref())?,
-                log_level: args.log_level,
-                log_format: args.log_format,
-                listener: listener(args),
+                pid_file: resolve(given.pid_file.as_ref())?,
+                log_level: given.log_level,
+                log_format: given.log_format,
+                listener: listener(given),
             },
             environment: environment.clone(),
         })
@@ -112,12 +112,12 @@ fn resolve(path: &Path, current_dir: Option<&Path>) -> Result<PathBuf, ConfigErr
 }
 
 /// Returns the listener that the command line describes.
-fn listener(args: &Args) -> Option<Listener> {
+fn listener(given: &Given) -> Option<Listener> {
     Some(Listener {
         name: super::DEFAULT_NAME.to_owned(),
-        bind: args.listen.clone()?,
-        protocol: args.protocol.unwrap_or(Protocol::Tcp),
-        backend: args.backend.clone()?,
+        bind: given.listen.clone()?,
+        protocol: given.protocol.unwrap_or(Protocol::Tcp),
+        backend: given.backend.clone()?,
         identities: vec![super::DEFAULT_NAME.to_owned()],
         tls: TlsPolicy::default(),
         client_auth: ClientAuth::default(),
@@ -132,11 +132,13 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::config::fixture::environment;
+    use crate::{cli::proxyd::Args, config::fixture::environment};
 
     fn source(line: &str, environment: &Environment) -> Source {
-        let args = Args::try_parse_from(line.split_whitespace()).unwrap();
-        Source::new(&args, environment).unwrap()
+        let given = Args::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .given();
+        Source::new(&given, environment).unwrap()
     }
 
     #[test]
@@ -209,11 +211,11 @@ mod tests {
             current_dir: None,
             ..environment()
         };
-        let args = Args {
+        let given = Given {
             config: Some("x.toml".into()),
-            ..Args::default()
+            ..Given::default()
         };
-        let error = Source::new(&args, &lost).unwrap_err().to_string();
+        let error = Source::new(&given, &lost).unwrap_err().to_string();
         assert!(
             error.contains("x.toml: the current directory is unknown"),
             "{error}"
@@ -224,11 +226,11 @@ mod tests {
     fn a_path_that_is_no_text_is_refused() {
         use std::os::unix::ffi::OsStrExt;
 
-        let args = Args {
+        let given = Given {
             pid_file: Some(std::ffi::OsStr::from_bytes(b"/\xff").into()),
-            ..Args::default()
+            ..Given::default()
         };
-        let error = Source::new(&args, &environment()).unwrap_err();
+        let error = Source::new(&given, &environment()).unwrap_err();
         assert!(matches!(error, ConfigError::PathNotText { .. }));
     }
 }

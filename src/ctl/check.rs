@@ -173,6 +173,12 @@ fn serving(status: &Status) -> usize {
     status.workers.iter().filter(serving).count()
 }
 
+/// Whether every worker serves or is getting ready.
+fn starting(status: &Status) -> bool {
+    let fine = |state| matches!(state, WorkerState::Serving | WorkerState::Starting);
+    serving(status) > 0 && status.workers.iter().all(|worker| fine(worker.state))
+}
+
 fn service(status: &Status) -> Vec<Finding> {
     let mut findings = Vec::new();
     match status.supervisor.state {
@@ -182,6 +188,8 @@ fn service(status: &Status) -> Vec<Finding> {
         SupervisorState::Serving if serving(status) == 0 => {
             findings.push(critical("no worker serves"));
         }
+        // The first workers of a daemon do not all get ready at the same moment.
+        SupervisorState::Serving if status.restarts.consecutive == 0 && starting(status) => {}
         SupervisorState::Serving if serving(status) < status.workers.len() => {
             let (serving, all) = (serving(status), status.workers.len());
             findings.push(warning(format!("{serving} of {all} workers serve")));

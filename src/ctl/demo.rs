@@ -156,9 +156,9 @@ fn crash(stage: &mut Stage, teller: &mut Teller<'_>) -> Result<(), DemoError> {
         return Err(DemoError::Wrong("the status does not tell of the restart"));
     }
     let (restarts, generation) = (status.restarts.total, status.tls.generation);
-    let trigger = status.tls.trigger;
+    let trigger = super::status::trigger(status.tls.trigger);
     let saw = format!(
-        "restarts: {restarts}; generation {generation}, loaded because of: {trigger:?}; all workers serve"
+        "restarts: {restarts}; generation {generation}, loaded because of: {trigger}; all workers serve"
     );
     teller.tell("Ask for the status", saw)
 }

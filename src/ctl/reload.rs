@@ -54,9 +54,14 @@ fn reload_text(report: &ReloadReport, paint: Paint) -> String {
     let workers = count(report.workers as u64, "worker");
     let mut text = if report.changed {
         format!("Generation {} is served by {workers}.\n", report.generation)
-    } else {
+    } else if report.problems.is_empty() {
         format!(
             "Nothing new: generation {} is still served by {workers}.\n",
+            report.generation
+        )
+    } else {
+        format!(
+            "Nothing could be taken: generation {} is still served by {workers}.\n",
             report.generation
         )
     };

@@ -126,7 +126,7 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
     text
 }
 
-fn trigger(trigger: Trigger) -> &'static str {
+pub(super) fn trigger(trigger: Trigger) -> &'static str {
     match trigger {
         Trigger::Start => "start",
         Trigger::ReloadTls => "reload-tls",

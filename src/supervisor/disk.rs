@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::sockets::{Binder, Prepared};
 use crate::{
-    config::{Config, Source, needs_restart},
+    config::{Config, ConfigError, Source, needs_restart},
     control::{DiskState, Problem, Trigger},
     link::Generation,
     tls::load::{self, Loaded},
@@ -58,10 +58,7 @@ impl Reader {
 
     /// Reads a configuration that differs from the one in force; `None` if it does not.
     fn read_config(&self, binder: &Binder) -> Result<Option<Reading>, Vec<Problem>> {
-        let config = self
-            .source
-            .load()
-            .map_err(|error| vec![about_config(&error)])?;
+        let config = self.source.load().map_err(|error| wrong_config(&error))?;
         if config == self.current.config {
             return Ok(None);
         }
@@ -89,6 +86,15 @@ impl Reader {
     fn load(&self, config: &Config) -> Loaded {
         load::load(config, Some(&self.current.material), Timestamp::now())
     }
+}
+
+/// Makes problems of a configuration that cannot be taken.
+pub(super) fn wrong_config(error: &ConfigError) -> Vec<Problem> {
+    error
+        .lines()
+        .iter()
+        .map(|line| about_config(line))
+        .collect()
 }
 
 /// Makes a problem of something wrong with the configuration.
@@ -141,7 +147,7 @@ const HOLDS: Duration = Duration::from_secs(2);
 impl Reader {
     /// Judges the disk, by `last` if nothing has changed since. Blocks.
     pub(super) fn look(&self, last: Option<View>) -> View {
-        let config = self.source.load().map_err(|error| error.to_string());
+        let config = self.source.load().map_err(|error| error.lines().join("; "));
         let wanted = config.as_ref().unwrap_or(&self.current.config);
         let fingerprint = load::fingerprint(wanted);
         let obstacles = super::preflight::obstacles(wanted);

@@ -14,6 +14,7 @@ pub mod plan;
 mod preflight;
 mod process;
 mod ready;
+mod refusal;
 mod reload;
 mod requests;
 mod sockets;

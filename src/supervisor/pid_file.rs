@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::start::{Refusal, make_folder};
+use super::refusal::{Refusal, make_folder};
 
 /// The locked file that keeps a second daemon from starting.
 pub(super) struct PidFile {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::start::{Refusal, refuse};
+use super::refusal::{Refusal, refuse};
 use crate::{
     config::Config,
     sys::privileges,

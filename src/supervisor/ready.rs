@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use super::start::refuse;
+use super::refusal::refuse;
 
 /// Where the end of the start is told, once, when somebody waits for it.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{
     Counting, Message, Supervisor,
-    disk::{Verdict, View},
+    disk::{Verdict, View, about_config, wrong_config},
     plan::{AskId, Event},
 };
 use crate::{
@@ -38,11 +38,24 @@ pub enum Asker {
 impl Supervisor {
     /// Answers a request, now or when it is done.
     pub(super) fn answer(&mut self, call: Call) {
-        let Call { request, reply, .. } = call;
+        let Call {
+            request,
+            peer,
+            reply,
+        } = call;
         match request {
             Request::ReloadTls => self.reload(Trigger::ReloadTls, reply),
             Request::Reload => self.reload(Trigger::Reload, reply),
             Request::Status => self.look(Asker::Control(reply)),
+            Request::SetOnExitFailure { .. } | Request::ClearOnExitFailure
+                if !is_owner(peer.uid) =>
+            {
+                reply.answer(Response::Refused {
+                    reason: "the exit-failure command runs as the daemon's user: only that user \
+                             and root may set or clear it"
+                        .to_owned(),
+                });
+            }
             Request::SetOnExitFailure { command, timeout } => {
                 self.set_hook(ExitHook { command, timeout }, reply);
             }
@@ -190,14 +203,14 @@ impl Supervisor {
             let config = reader.source.load();
             let mut problems = Vec::new();
             if let Err(error) = &config {
-                problems.push(super::disk::about_config(error));
+                problems.extend(wrong_config(error));
             }
             let config = config.as_ref().unwrap_or(&reader.current.config);
             let loaded = tls::load(config, None, jiff::Timestamp::now());
             let served = Some(&reader.current.material);
             problems.extend(loaded.problems.iter().cloned());
             let obstacles = super::preflight::obstacles(config);
-            problems.extend(obstacles.iter().map(|it| super::disk::about_config(it)));
+            problems.extend(obstacles.iter().map(|it| about_config(it)));
             reply.answer(Response::Verified(VerifyReport {
                 generation: reader.current.number,
                 identities: loaded.verified(config, served),
@@ -233,6 +246,13 @@ impl Supervisor {
             let _ = inbox.send(Message::End { at_once, reply });
         });
     }
+}
+
+/// Whether a user is root or the one whom the daemon runs as.
+///
+/// Others may use the control socket as members of a group, which must not make them this user.
+fn is_owner(uid: u32) -> bool {
+    uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }
 
 fn check_hook(hook: &ExitHook) -> Result<(), String> {

@@ -5,8 +5,6 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
     process::ExitCode,
     rc::Rc,
     sync::Arc,
@@ -31,6 +29,7 @@ use super::{
     preflight,
     process::Launcher,
     ready::{Ready, await_daemon},
+    refusal::{Refusal, make_folder, refuse},
     sockets::Sockets,
     watch,
 };
@@ -50,15 +49,12 @@ use crate::{
 /// How long ports are tried for that the workers of a predecessor that was killed are leaving.
 const PORT_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A reason not to start, as one or more lines for people.
-pub(super) type Refusal = String;
-
 /// Calls that may wait for the loop.
 const CALL_QUEUE: usize = 256;
 
 /// Runs the daemon as its command line asks; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
-    let started = Source::new(args, &Environment::of_process())
+    let started = Source::new(&args.given(), &Environment::of_process())
         .and_then(|source| source.load().map(|config| (source, config)));
     let (source, config) = match started {
         Ok(started) => started,
@@ -76,12 +72,6 @@ pub fn main(args: &Args) -> ExitCode {
     } else {
         serve(source, config, &Ready::default()).unwrap_or_else(|refusal| refuse(&refusal))
     }
-}
-
-#[allow(clippy::print_stderr)]
-pub(super) fn refuse(reason: &str) -> ExitCode {
-    eprintln!("proxyd: {}", reason.trim_end());
-    ExitCode::FAILURE
 }
 
 /// Goes to the background; the shell gets its answer when the daemon serves, or cannot.
@@ -176,14 +166,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
         .enable_all()
         .build()
         .map_err(|error| format!("no runtime: {error}"))
-}
-
-pub(super) fn make_folder(path: &Path, mode: u32) -> Result<(), Refusal> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .map_err(|error| format!("state directory {}: {error}", path.display()))
 }
 
 /// Opens the log; standard error leads nowhere in a daemon that is `detached`.

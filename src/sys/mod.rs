@@ -5,3 +5,4 @@ pub mod orphans;
 pub mod privileges;
 pub mod sandbox;
 pub mod semaphore;
+pub mod signals;

@@ -3,6 +3,7 @@
 //! It starts as a fresh execution of the program with nothing but its link to the supervisor as
 //! standard input, reads no file, runs as an unprivileged user, and has one thread.
 
+pub mod farewell;
 pub mod leg;
 pub mod listener;
 pub mod opening;
@@ -25,7 +26,7 @@ use std::{
 
 use tokio::{net::UnixStream, sync::mpsc, time::interval};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use self::{listener::Listeners, places::Places, service::Services};
 use crate::{
@@ -66,7 +67,7 @@ pub fn main(args: &Args) -> ExitCode {
     }
     match sandbox::confine_files() {
         Ok(Confinement::Full) => {}
-        Ok(level) => debug!(
+        Ok(level) => info!(
             ?level,
             "this kernel cannot confine the worker's files in full"
         ),

@@ -1,52 +1,18 @@
 //! One client from accept to close.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::{
-    leg::{Leg, LegError},
-    opening::{self, Failure, Opened},
+    leg::Leg,
+    opening::{self, Context, Failure, Opened},
     relay::{Ended, relay},
     service::{Service, Services},
     socket::Socket,
 };
-use crate::{
-    link::ListenerKey,
-    protocol::proxy_header::Endpoints,
-    tls::stream::{TlsError, TlsStream},
-};
-
-/// What the opening of a session needs to know.
-#[derive(Debug)]
-pub struct Context {
-    /// The listener's service when the client came.
-    pub service: Arc<Service>,
-    /// Who talks to whom, as far as it is known.
-    pub endpoints: Option<Endpoints>,
-    services: Arc<Services>,
-    key: ListenerKey,
-}
-
-impl Context {
-    /// Begins TLS with the client by the newest generation, which may be newer than the one that
-    /// was in force when the client came.
-    pub fn accept_tls(&self) -> Result<TlsStream, TlsError> {
-        self.newest().accept_tls()
-    }
-
-    /// Begins TLS with the backend by the newest generation; `None` if that leg has none.
-    pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
-        self.newest().connect_tls()
-    }
-
-    fn newest(&self) -> Arc<Service> {
-        self.services
-            .get(&self.key)
-            .unwrap_or_else(|| Arc::clone(&self.service))
-    }
-}
+use crate::{link::ListenerKey, protocol::proxy_header::Endpoints};
 
 /// Serves a client until its session has ended.
 pub async fn serve(
@@ -129,33 +95,4 @@ fn note_end(ended: &Ended, peer: Option<SocketAddr>) {
         Ended::Backend(error) => debug!(?peer, "session ended: backend: {error}"),
         Ended::Forbidden(reason) => info!(?peer, "session ended: {reason}"),
     }
-}
-
-/// Whether a client left without having said anything, as health checks do.
-pub fn is_silence(error: &LegError, received: usize) -> bool {
-    match error {
-        LegError::Ended => received == 0,
-        LegError::Io(error) => received == 0 && error.kind() == std::io::ErrorKind::ConnectionReset,
-        LegError::Tls(_) | LegError::TooLong => false,
-    }
-}
-
-/// Says goodbye to a client whose session came to nothing.
-///
-/// What the client sends meanwhile is read and forgotten, because closing a socket with unread
-/// bytes resets it, and the reset can overtake the goodbye.
-pub async fn farewell(client: &mut Leg, words: &[u8]) {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    const MOST: usize = 64 * 1024;
-    let goodbye = async {
-        client.send(words).await?;
-        client.close().await?;
-        let mut ignored = Vec::new();
-        while ignored.len() < MOST {
-            client.receive(&mut ignored).await?;
-        }
-        Ok::<(), LegError>(())
-    };
-    // A client that does not listen cannot be told.
-    let _ = timeout(PATIENCE, goodbye).await;
 }

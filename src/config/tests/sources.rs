@@ -3,10 +3,7 @@
 use std::fs;
 
 use super::GOOD;
-use crate::{
-    cli::proxyd::Args,
-    config::{Environment, Source, fixture, load},
-};
+use crate::config::{Environment, Given, Source, fixture};
 
 #[test]
 fn without_a_place_for_state_the_start_is_refused() {
@@ -14,11 +11,11 @@ fn without_a_place_for_state_the_start_is_refused() {
         home: None,
         ..fixture::environment()
     };
-    let args = Args {
+    let given = Given {
         config: Some("/x.toml".into()),
-        ..Args::default()
+        ..Given::default()
     };
-    let source = Source::new(&args, &homeless).unwrap();
+    let source = Source::new(&given, &homeless).unwrap();
     let error = source.parse(GOOD.to_owned()).unwrap_err().to_string();
     assert!(
         error.contains("neither XDG_STATE_HOME nor HOME is set"),
@@ -40,13 +37,12 @@ fn what_is_no_file_is_named() {
         ("latin.toml", "is not UTF-8 text: see line 2"),
         ("folder.toml", "it is a directory, not a regular file"),
     ] {
-        let args = Args {
+        let given = Given {
             config: Some(path(name)),
-            ..Args::default()
+            ..Given::default()
         };
-        let error = load(&args, &fixture::environment())
-            .unwrap_err()
-            .to_string();
+        let source = Source::new(&given, &fixture::environment()).unwrap();
+        let error = source.load().unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
         assert!(error.contains(path(name).to_str().unwrap()), "{error}");
     }
@@ -56,17 +52,17 @@ fn what_is_no_file_is_named() {
 fn a_reload_reads_the_same_file_with_the_same_overrides() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("proxyd.toml");
-    let args = Args {
+    let given = Given {
         config: Some("proxyd.toml".into()),
         workers: Some(3),
-        ..Args::default()
+        ..Given::default()
     };
     let environment = Environment {
         current_dir: Some(folder.path().to_owned()),
         ..fixture::environment()
     };
     fs::write(&file, format!("workers = 1\n{GOOD}")).unwrap();
-    let source = Source::new(&args, &environment).unwrap();
+    let source = Source::new(&given, &environment).unwrap();
     let before = source.load().unwrap();
     fs::write(&file, format!("workers = 2\nwatch = false\n{GOOD}")).unwrap();
     let after = source.load().unwrap();

@@ -3,6 +3,7 @@
 //! One module a protocol drives the pure parsers of [`crate::protocol`] over the legs; this one
 //! holds what they share.
 
+mod context;
 mod mysql;
 mod postgres;
 mod proxy;
@@ -12,9 +13,10 @@ use std::{net::IpAddr, time::Duration};
 
 use tokio::time::timeout;
 
+pub use self::context::Context;
 use super::{
+    farewell::is_silence,
     leg::{Leg, LegError},
-    session::{Context, is_silence},
     socket::Socket,
 };
 use crate::{

@@ -16,8 +16,8 @@ use crate::{
     },
     tls::seal,
     worker::{
+        farewell::farewell,
         leg::{Leg, LegError},
-        session::farewell,
     },
 };
 

@@ -8,7 +8,7 @@ use crate::{
         backend::{SslReply, ssl_request},
         negotiation::{ACCEPT, DECLINE},
     },
-    worker::{leg::Leg, session::farewell},
+    worker::{farewell::farewell, leg::Leg},
 };
 
 /// What a client came for.

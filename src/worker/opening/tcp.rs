@@ -35,6 +35,6 @@ pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, F
 }
 
 async fn leave(mut client: Leg, failure: Failure) -> Failure {
-    crate::worker::session::farewell(&mut client, &[]).await;
+    crate::worker::farewell::farewell(&mut client, &[]).await;
     failure
 }

@@ -1,0 +1,42 @@
+//! What the opening of a session needs to know.
+
+use std::sync::Arc;
+
+use crate::{
+    link::ListenerKey,
+    protocol::proxy_header::Endpoints,
+    tls::stream::{TlsError, TlsStream},
+    worker::service::{Service, Services},
+};
+
+/// What the opening of a session needs to know.
+#[derive(Debug)]
+pub struct Context {
+    /// The listener's service when the client came.
+    pub service: Arc<Service>,
+    /// Who talks to whom, as far as it is known.
+    pub endpoints: Option<Endpoints>,
+    /// What this worker serves, which changes.
+    pub services: Arc<Services>,
+    /// The listener in it.
+    pub key: ListenerKey,
+}
+
+impl Context {
+    /// Begins TLS with the client by the newest generation, which may be newer than the one that
+    /// was in force when the client came.
+    pub fn accept_tls(&self) -> Result<TlsStream, TlsError> {
+        self.newest().accept_tls()
+    }
+
+    /// Begins TLS with the backend by the newest generation; `None` if that leg has none.
+    pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
+        self.newest().connect_tls()
+    }
+
+    fn newest(&self) -> Arc<Service> {
+        self.services
+            .get(&self.key)
+            .unwrap_or_else(|| Arc::clone(&self.service))
+    }
+}
