@@ -5,6 +5,8 @@
 mod crash;
 // Going to the background: the shell is told the truth.
 mod daemonize;
+// The exit-failure command: where it is set, when and how it runs, and that nobody waits for it.
+mod exit_hook;
 // Man pages and completions against the programs' definitions.
 mod generated;
 // How a daemon starts and ends, and what it leaves behind.

@@ -103,6 +103,11 @@ pub(crate) fn status_line(pid: u32, name: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
+/// Returns the name of a process's program, at most 15 bytes of it.
+pub(crate) fn name(pid: u32) -> Option<String> {
+    status_line(pid, "Name")
+}
+
 /// Returns the effective user id of a process.
 pub(crate) fn user(pid: u32) -> Option<u32> {
     status_line(pid, "Uid")?
