@@ -13,6 +13,7 @@
 //! Times are since the daemon's start. Nothing here waits, reads or writes.
 
 mod action;
+mod cover;
 mod event;
 mod loads;
 #[cfg(test)]
@@ -117,16 +118,6 @@ impl Plan {
     /// Returns the load that is going on; 0 before the first.
     pub fn load_running(&self) -> u64 {
         self.loads.running()
-    }
-
-    /// Returns the slots that a worker accepts for: those it covers, and its own.
-    pub fn slots_of(&self, id: WorkerId) -> Vec<usize> {
-        let own = |(index, slot): (usize, &Slot)| {
-            (slot.worker().map(|worker| worker.id) == Some(id)).then_some(index)
-        };
-        let covered = self.covers.iter().filter(|(_, by)| **by == id);
-        let own = self.slots.iter().enumerate().filter_map(own);
-        own.chain(covered.map(|(slot, _)| *slot)).collect()
     }
 
     /// Returns when [`Event::Tick`] is due.
@@ -430,39 +421,6 @@ impl Plan {
         let mut asks = self.loads.abandon();
         asks.extend(self.confirming.drain(..).flat_map(|waiting| waiting.asks));
         answer(asks, Answer::Ending, actions);
-    }
-
-    /// Sees to it that every slot is accepted from while anybody accepts.
-    fn cover(&mut self, actions: &mut Vec<Action>) {
-        if self.is_ending() {
-            self.covers.clear();
-            return;
-        }
-        let serving: Vec<Option<WorkerId>> = self.slots.iter().map(Slot::serving).collect();
-        let slots = &serving;
-        self.covers.retain(|slot, by| {
-            let alive = slots.contains(&Some(*by));
-            if alive && slots[*slot].is_some() {
-                actions.push(Action::Release {
-                    worker: *by,
-                    slot: *slot,
-                });
-            }
-            alive && slots[*slot].is_none()
-        });
-        for slot in 0..serving.len() {
-            if serving[slot].is_some() || self.covers.contains_key(&slot) {
-                continue;
-            }
-            let neighbours = serving[slot..].iter().chain(&serving[..slot]);
-            if let Some(worker) = neighbours.flatten().next() {
-                self.covers.insert(slot, *worker);
-                actions.push(Action::Cover {
-                    worker: *worker,
-                    slot,
-                });
-            }
-        }
     }
 
     /// Answers those whose generation every worker has confirmed.

@@ -311,6 +311,20 @@ proptest! {
 }
 
 #[test]
+fn others_accept_for_a_quiet_worker_before_it_is_given_up() {
+    let mut world = World::new(2);
+    world.confirm(0);
+    world.confirm(1);
+    assert!(world.covers.is_empty());
+    world.make(&Move::Hang(0));
+    world.pass(HEARTBEAT * 3 / 4);
+    assert_eq!(world.covers.len(), 1);
+    world.hung.clear();
+    world.pass(HEARTBEAT / 4);
+    assert!(world.covers.is_empty());
+}
+
+#[test]
 fn a_hung_worker_is_killed_and_a_supervisor_that_was_asleep_kills_nobody() {
     let mut world = World::new(1);
     world.confirm(0);
