@@ -1,8 +1,16 @@
 //! The built programs, driven from outside.
 #![allow(clippy::unwrap_used, reason = "a test may fail by it")]
 
+// Certificates, keys and configurations that are wrong.
+mod bad_input;
+// A daemon whose backend, disk or descriptors fail it.
+mod bad_surroundings;
+// The control socket: who may use it, and what a hostile or broken peer can do there.
+mod control;
 // Every way a worker can die, with every state the disk can be in then.
 mod crash;
+// What `proxyctl` prints and exits with.
+mod ctl;
 // Going to the background: the shell is told the truth.
 mod daemonize;
 // The exit-failure command: where it is set, when and how it runs, and that nobody waits for it.
