@@ -221,7 +221,7 @@ fn a_worker_without_descriptors_says_so_and_recovers() {
         return skip("only root may limit a worker that protects its memory");
     }
     let open = crate::support::process::descriptors(worker).len();
-    let mut sessions = vec![scene.session()];
+    let mut session = scene.session();
     if !limit_descriptors(worker, open + 4) {
         return;
     }
@@ -229,7 +229,7 @@ fn a_worker_without_descriptors_says_so_and_recovers() {
     until("it says so", || {
         scene.daemon.log().contains("cannot accept")
     });
-    sessions[0].echo("still there").unwrap();
+    session.echo("still there").unwrap();
     assert!(limit_descriptors(worker, 20_000));
     for stream in waiting {
         let mut session = Client::new(&scene.ca).over(stream).unwrap();

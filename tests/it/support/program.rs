@@ -143,3 +143,25 @@ pub(super) fn collect<T: Send + 'static>(
 pub(super) fn text_of(reader: JoinHandle<String>) -> String {
     reader.join().expect("a reader does not panic")
 }
+
+/// The user and the group of nobody.
+pub(crate) const NOBODY: u32 = 65534;
+
+/// Returns the words before a program and its arguments that run it as nobody, in this group.
+///
+/// `None` skips the test: only root can do that, and not every program is where nobody finds it.
+pub(crate) fn as_nobody(program: &str, group: u32) -> Option<Vec<String>> {
+    let words = [
+        "setpriv".to_owned(),
+        format!("--reuid={NOBODY}"),
+        format!("--regid={group}"),
+        "--clear-groups".to_owned(),
+    ];
+    let mut probe = clean_command(&words[0]);
+    probe.args(&words[1..]).args([program, "--version"]);
+    if super::is_root() && probe.output().is_ok_and(|output| output.status.success()) {
+        return Some(words.to_vec());
+    }
+    super::skip("only root can become nobody, by setpriv and with a program that nobody may run");
+    None
+}
