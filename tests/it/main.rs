@@ -29,5 +29,7 @@ mod smoke;
 mod mysql;
 // `PostgreSQL`.
 mod postgres;
+// Any service, and bytes both ways.
+mod tcp;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.
 mod support;

@@ -58,6 +58,11 @@ impl Fake {
         })
     }
 
+    /// Starts one that echoes.
+    pub(crate) fn echo() -> Self {
+        Self::new(Heard::echo)
+    }
+
     /// Returns where it is, as a configuration writes it.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
@@ -91,6 +96,11 @@ impl Heard {
             heard,
             number,
         }
+    }
+
+    /// Returns the connection itself.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Reads until the other side ends.

@@ -7,6 +7,7 @@ pub(crate) mod configuration;
 pub(crate) mod daemon;
 pub(crate) mod fake;
 pub(crate) mod front;
+pub(crate) mod openssl;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod program;

@@ -1,0 +1,100 @@
+//! Deadlines.
+
+use std::{
+    io::Read as _,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Socket, Type};
+
+use super::front;
+use crate::support::{
+    backend::{Backend, Behaviour},
+    client::connect,
+    until,
+};
+
+#[test]
+fn a_session_in_which_nothing_moves_ends_at_its_deadline() {
+    let backend = Backend::tcp();
+    let (client, daemon) = front(&backend.address(), "limits = { idle_timeout = \"300ms\" }");
+    let mut session = client.connect(daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    let began = Instant::now();
+    assert_eq!(session.rest().unwrap(), b"");
+    assert!(began.elapsed() >= Duration::from_millis(250));
+    until("the backend is rid of it", || backend.open() == 0);
+    until("the log says why", || daemon.log().contains("idle timeout"));
+}
+
+#[test]
+fn a_session_in_which_something_moves_outlives_the_deadline() {
+    let backend = Backend::tcp();
+    let (client, daemon) = front(&backend.address(), "limits = { idle_timeout = \"2s\" }");
+    let mut session = client.connect(daemon.address()).unwrap();
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        session.echo("still here").unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_says_nothing_is_closed_at_the_deadline_for_handshakes() {
+    let backend = Backend::tcp();
+    for (mode, first) in [("required", &b""[..]), ("required", &[22, 3, 1, 2, 0])] {
+        let limits =
+            format!("tls = {{ mode = \"{mode}\" }}\nlimits = {{ handshake_timeout = \"300ms\" }}");
+        let (_, daemon) = front(&backend.address(), &limits);
+        let mut socket = connect(daemon.address()).unwrap();
+        std::io::Write::write_all(&mut socket, first).unwrap();
+        let began = Instant::now();
+        let mut rest = Vec::new();
+        // Unread bytes make it a reset.
+        let _ = socket.read_to_end(&mut rest);
+        assert!(began.elapsed() >= Duration::from_millis(250));
+        assert!(began.elapsed() < Duration::from_secs(20));
+        daemon.await_status("it is counted", |status| {
+            status["listeners"][0]["connections"]["failed_handshakes"] == 1
+        });
+    }
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn the_deadline_for_handshakes_does_not_end_sessions() {
+    let backend = Backend::tcp();
+    backend.behave(Behaviour::Echo);
+    let limits = "limits = { handshake_timeout = \"1s\" }";
+    let (client, daemon) = front(&backend.address(), limits);
+    let mut session = client.connect(daemon.address()).unwrap();
+    let end = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < end {
+        session.echo("still here").unwrap();
+    }
+}
+
+/// Listens with a queue that is full, so that whoever comes next hears nothing.
+fn mute() -> (SocketAddr, Socket, Vec<TcpStream>) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(&any.into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let patience = Duration::from_millis(200);
+    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, patience).ok());
+    let waiting = waiting.take(64).collect();
+    (address, socket, waiting)
+}
+
+#[test]
+fn a_backend_that_does_not_answer_is_given_up_at_its_deadline() {
+    let (address, _socket, _waiting) = mute();
+    let limits = "limits = { connect_timeout = \"300ms\" }";
+    let (client, daemon) = front(&address.to_string(), limits);
+    let mut session = client.connect(daemon.address()).unwrap();
+    assert_eq!(session.rest().unwrap(), b"");
+    until("the log says why", || {
+        daemon.log().contains("no answer within 0.3 s")
+    });
+}

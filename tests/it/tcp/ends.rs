@@ -1,0 +1,138 @@
+//! Ends of sessions, and halves of them.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::Shutdown,
+};
+
+use super::front;
+use crate::support::{
+    PATIENCE,
+    backend::{Backend, Behaviour, Closed},
+    fake::Fake,
+    until,
+};
+
+/// A backend that answers once it has heard everything.
+fn patient() -> Fake {
+    Fake::new(|connection| {
+        connection.listen()?;
+        connection.write_all(b"that was all")
+    })
+}
+
+#[test]
+fn a_client_that_has_said_all_still_gets_the_answer() {
+    for finish in [
+        crate::support::client::Session::close,
+        crate::support::client::Session::finish,
+    ] {
+        let backend = patient();
+        let (client, daemon) = front(&backend.address(), "");
+        let mut session = client.connect(daemon.address()).unwrap();
+        session.send(b"question").unwrap();
+        finish(&mut session).unwrap();
+        assert_eq!(session.rest().unwrap(), b"that was all");
+        assert_eq!(backend.heard(), [b"question".to_vec()]);
+    }
+}
+
+#[test]
+fn a_plaintext_client_that_has_said_all_still_gets_the_answer() {
+    let backend = patient();
+    let (_, daemon) = front(&backend.address(), "tls = { mode = \"preferred\" }");
+    let mut socket = crate::support::client::connect(daemon.address()).unwrap();
+    socket.write_all(b"question").unwrap();
+    socket.shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"that was all");
+}
+
+#[test]
+fn a_backend_that_has_said_all_still_hears_the_client() {
+    let backend = Fake::new(|connection| {
+        connection.write_all(b"I have spoken")?;
+        connection.stream().shutdown(Shutdown::Write)?;
+        connection.listen()
+    });
+    let (client, daemon) = front(&backend.address(), "");
+    let mut session = client.connect(daemon.address()).unwrap();
+    assert_eq!(session.rest().unwrap(), b"I have spoken");
+    for word in ["and", "yet"] {
+        session.send(word.as_bytes()).unwrap();
+    }
+    session.finish().unwrap();
+    until("the backend heard it", || {
+        backend.heard().concat() == b"andyet"
+    });
+}
+
+#[test]
+fn the_end_is_said_in_tls_before_the_connection_ends() {
+    let closing = Fake::new(|connection| connection.write_all(b"goodbye"));
+    for tls12 in [false, true] {
+        let (client, daemon) = front(&closing.address(), "");
+        let client = if tls12 { client.tls12() } else { client };
+        let mut session = client.connect(daemon.address()).unwrap();
+        // An end that TLS does not announce is an error here.
+        assert_eq!(session.rest().unwrap(), b"goodbye");
+    }
+}
+
+#[test]
+fn a_session_is_over_on_both_sides_once_both_have_ended() {
+    let backend = Backend::tcp();
+    let (client, daemon) = front(&backend.address(), "");
+    let mut session = client.connect(daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    session.finish().unwrap();
+    assert_eq!(session.rest().unwrap(), b"");
+    until("the backend is rid of it", || backend.open() == 0);
+    daemon.await_status("the session is over", |status| {
+        status["workers"][0]["connections"] == 0
+    });
+}
+
+#[test]
+fn a_client_that_vanishes_takes_its_session_along() {
+    let backend = Backend::tcp();
+    let (client, daemon) = front(&backend.address(), "");
+    let mut session = client.connect(daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    drop(session);
+    until("the backend is rid of it", || backend.open() == 0);
+    daemon.await_status("the session is over", |status| {
+        status["workers"][0]["connections"] == 0
+    });
+}
+
+#[test]
+fn a_backend_that_resets_at_once_ends_the_session() {
+    let backend = Backend::tcp();
+    backend.behave(Behaviour::Reset);
+    let (client, daemon) = front(&backend.address(), "");
+    let mut session = client.connect(daemon.address()).unwrap();
+    session.read_timeout(PATIENCE);
+    // What it gets by then, and how it ends, depends on who was faster.
+    let mut space = [0; 16];
+    assert!(!session.read(&mut space).is_ok_and(|read| read > 0));
+    daemon.await_status("the session is over", |status| {
+        status["workers"][0]["connections"] == 0
+    });
+    backend.behave(Behaviour::Echo);
+    let mut session = client.connect(daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+}
+
+#[test]
+fn a_backend_that_is_absent_ends_the_session_until_it_is_there() {
+    let closed = Closed::new();
+    let (client, daemon) = front(&closed.address().to_string(), "");
+    let mut session = client.connect(daemon.address()).unwrap();
+    assert_eq!(session.rest().unwrap(), b"");
+    until("the log says why", || daemon.log().contains("refused"));
+    let _backend = closed.open();
+    let mut session = client.connect(daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+}
