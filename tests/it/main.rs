@@ -31,5 +31,17 @@ mod mysql;
 mod postgres;
 // Any service, and bytes both ways.
 mod tcp;
+// Which certificate clients are shown.
+mod tls;
+// Certificates that clients show.
+mod client_auth;
+// TLS between the proxy and a backend.
+mod backend_tls;
+// PROXY protocol headers.
+mod proxy_protocol;
+// How many sessions a listener takes.
+mod limits;
+// The metrics page.
+mod metrics;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.
 mod support;

@@ -1,0 +1,323 @@
+//! The metrics page.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr};
+
+use crate::support::{
+    backend::{Backend, Behaviour},
+    client::{Client, connect, exchange},
+    configuration::Listener,
+    daemon::{Builder, TestDaemon},
+    pki::Ca,
+    process, until,
+};
+
+struct Front {
+    client: Client,
+    daemon: TestDaemon,
+    page: SocketAddr,
+}
+
+impl Front {
+    fn new(change: impl FnOnce(Builder) -> Builder) -> Self {
+        let ca = Ca::new("authority");
+        let builder = TestDaemon::builder()
+            .set("metrics", "{ bind = \"127.0.0.1:0\" }")
+            .identity("default", &ca.leaf("localhost"));
+        let daemon = change(builder).start();
+        Self {
+            client: Client::new(&ca),
+            page: page(&daemon),
+            daemon,
+        }
+    }
+
+    /// Asks for a page; returns the status and the whole answer.
+    fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let answer = exchange(self.page, request.as_bytes()).unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer)
+    }
+
+    /// Returns what is measured, by name and labels.
+    fn metrics(&self) -> BTreeMap<String, f64> {
+        let (status, answer) = self.ask("GET", "/metrics");
+        assert_eq!(status, 200);
+        let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+        parse(text)
+    }
+
+    #[track_caller]
+    fn await_metric(&self, name: &str, value: f64) {
+        until(&format!("{name} is {value}"), || {
+            self.metrics().get(name) == Some(&value)
+        });
+    }
+}
+
+/// Returns where the page is: the only port of the supervisor at which no listener is.
+fn page(daemon: &TestDaemon) -> SocketAddr {
+    let sockets: Vec<String> = process::descriptors(daemon.pid())
+        .into_iter()
+        .filter_map(|(_, path)| {
+            let path = path.to_str()?;
+            Some(path.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let listeners = daemon.configuration.listeners.iter();
+    let taken: Vec<u16> = listeners
+        .map(|it| daemon.address_of(&it.name).port())
+        .collect();
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let ports = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let inode = (*fields.get(9)?).to_owned();
+        let port = u16::from_str_radix(fields[1].split_once(':')?.1, 16).ok()?;
+        // 0A is a socket that listens.
+        let is_it = fields[3] == "0A" && sockets.contains(&inode) && !taken.contains(&port);
+        is_it.then_some(port)
+    });
+    let ports: Vec<u16> = ports.collect();
+    assert_eq!(ports.len(), 1, "{ports:?}");
+    SocketAddr::from(([127, 0, 0, 1], ports[0]))
+}
+
+/// Reads `OpenMetrics` text, in which every line must be good.
+#[track_caller]
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    let mut types = BTreeMap::new();
+    let mut samples = BTreeMap::new();
+    let is_name = |name: &str| {
+        let is_good = |it: char| it.is_ascii_alphanumeric() || it == '_';
+        name.starts_with("proxyd_") && name.chars().all(is_good)
+    };
+    let body = text.strip_suffix("# EOF\n").unwrap();
+    for line in body.lines() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "TYPE", name, kind] => {
+                assert!(is_name(name), "{line}");
+                assert!(["gauge", "counter"].contains(&kind), "{line}");
+                assert_eq!(types.insert(name, kind), None, "{line}");
+            }
+            ["#", "HELP", name, help] => {
+                assert!(is_name(name), "{line}");
+                assert!(help.ends_with('.'), "{line}");
+            }
+            _ => {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+                let family = name.strip_suffix("_total");
+                let kind = types.get(family.unwrap_or(name));
+                let expected = if family.is_some() { "counter" } else { "gauge" };
+                assert_eq!(kind, Some(&expected), "{line}");
+                let labels = labels.strip_suffix('}').unwrap();
+                let mut quotes = labels.matches('"');
+                assert_eq!(quotes.by_ref().count() % 2, 0, "{line}");
+                let value: f64 = value.parse().unwrap();
+                let known = samples.insert(series.to_owned(), value);
+                assert_eq!(known, None, "{line}");
+            }
+        }
+    }
+    samples
+}
+
+#[test]
+fn every_line_of_the_page_can_be_read() {
+    let front = Front::new(|it| it);
+    let metrics = front.metrics();
+    assert_eq!(metrics["proxyd_workers_serving"], 1.0);
+    assert_eq!(metrics["proxyd_tls_generation"], 1.0);
+    assert_eq!(metrics["proxyd_restarts_total"], 0.0);
+    let open = metrics["proxyd_sessions_open{listener=\"main\"}"];
+    assert!(open.abs() < f64::EPSILON);
+    let expires = metrics
+        .iter()
+        .find(|(name, _)| name.starts_with("proxyd_tls_not_after_timestamp_seconds{"));
+    assert!(*expires.unwrap().1 > 1_700_000_000.0);
+}
+
+#[test]
+fn the_page_says_what_it_is() {
+    let front = Front::new(|it| it);
+    let (_, answer) = front.ask("GET", "/metrics");
+    let answer = answer.to_lowercase();
+    assert!(answer.contains("content-type: application/openmetrics-text"));
+    assert!(answer.contains("version=1.0.0"));
+}
+
+#[test]
+fn names_that_need_it_are_quoted() {
+    let front = Front::new(|it| {
+        let backend = it.backend().address();
+        it.listener(Listener::tcp("main", &backend))
+            .listener(Listener::tcp("other-listener.1", &backend))
+    });
+    let metrics = front.metrics();
+    assert!(metrics.contains_key("proxyd_sessions_open{listener=\"other-listener.1\"}"));
+}
+
+#[test]
+fn sessions_are_counted() {
+    let front = Front::new(|it| it);
+    let mut sessions = Vec::new();
+    for open in 1_u32..=3 {
+        sessions.push(front.client.connect(front.daemon.address()).unwrap());
+        front.await_metric("proxyd_sessions_open{listener=\"main\"}", open.into());
+        front.await_metric("proxyd_sessions_total{listener=\"main\"}", open.into());
+    }
+    drop(sessions);
+    front.await_metric("proxyd_sessions_open{listener=\"main\"}", 0.0);
+    front.await_metric("proxyd_sessions_total{listener=\"main\"}", 3.0);
+}
+
+#[test]
+fn failures_are_counted_by_their_reasons() {
+    let front = Front::new(|it| it);
+    let name =
+        |reason| format!("proxyd_sessions_failed_total{{listener=\"main\",reason=\"{reason}\"}}");
+    let stranger = Client::new(&Ca::new("stranger"));
+    stranger.connect(front.daemon.address()).unwrap_err();
+    front.await_metric(&name("handshake"), 1.0);
+    let metrics = front.metrics();
+    assert_eq!(metrics.get(&name("backend")), Some(&0.0));
+    assert_eq!(metrics.get(&name("full")), Some(&0.0));
+}
+
+#[test]
+fn backends_that_are_down_are_counted() {
+    let closed = crate::support::backend::Closed::new();
+    let address = closed.address().to_string();
+    let front = Front::new(|it| it.listener(Listener::tcp("main", &address)));
+    let _ = front.client.connect(front.daemon.address());
+    let name = "proxyd_sessions_failed_total{listener=\"main\",reason=\"backend\"}";
+    front.await_metric(name, 1.0);
+}
+
+#[test]
+fn sessions_that_were_turned_away_are_counted() {
+    let front = Front::new(|it| {
+        let backend = it.backend().address();
+        let listener = Listener::tcp("main", &backend);
+        it.listener(listener.line("limits = { max_connections = 1 }"))
+    });
+    let mut session = front.client.connect(front.daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    front.client.connect(front.daemon.address()).unwrap_err();
+    let name = "proxyd_sessions_failed_total{listener=\"main\",reason=\"full\"}";
+    front.await_metric(name, 1.0);
+}
+
+#[test]
+fn a_client_that_says_nothing_is_no_failure() {
+    let front = Front::new(|it| it);
+    drop(connect(front.daemon.address()).unwrap());
+    front.await_metric("proxyd_sessions_total{listener=\"main\"}", 1.0);
+    front.await_metric("proxyd_sessions_open{listener=\"main\"}", 0.0);
+    let name = "proxyd_sessions_failed_total{listener=\"main\",reason=\"handshake\"}";
+    assert_eq!(front.metrics()[name], 0.0);
+}
+
+#[test]
+fn a_reload_moves_the_generation() {
+    let front = Front::new(|it| it);
+    let before = front.metrics()["proxyd_tls_generation"];
+    front
+        .daemon
+        .files("default")
+        .put(&Ca::new("another").leaf("localhost"));
+    front.daemon.ctl(&["reload-tls"]).answer();
+    assert!(front.metrics()["proxyd_tls_generation"] > before);
+}
+
+#[test]
+fn a_load_that_failed_shows() {
+    let front = Front::new(|it| it);
+    assert_eq!(front.metrics()["proxyd_tls_last_load_failed"], 0.0);
+    assert_eq!(front.metrics()["proxyd_tls_restart_safe"], 1.0);
+    crate::support::pki::replace(&front.daemon.files("default").cert, "rubbish");
+    front.daemon.ctl(&["reload-tls"]).complaint();
+    front.await_metric("proxyd_tls_last_load_failed", 1.0);
+    front.await_metric("proxyd_tls_restart_safe", 0.0);
+    let (status, _) = front.ask("GET", "/readyz");
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn a_worker_that_died_is_counted() {
+    let front = Front::new(|it| it);
+    let victim = front.daemon.workers()[0];
+    process::send(victim, nix::sys::signal::Signal::SIGKILL);
+    front.await_metric("proxyd_restarts_total", 1.0);
+    front.await_metric("proxyd_workers_serving", 1.0);
+}
+
+#[test]
+fn a_daemon_that_serves_is_alive_and_ready() {
+    let front = Front::new(|it| it);
+    assert_eq!(front.ask("GET", "/healthz").0, 200);
+    assert_eq!(front.ask("GET", "/readyz").0, 200);
+}
+
+#[test]
+fn a_daemon_that_drains_is_alive_and_not_ready() {
+    let backend = Backend::tcp();
+    backend.behave(Behaviour::Echo);
+    let mut front = Front::new(|it| it.listener(Listener::tcp("main", &backend.address())));
+    let mut session = front.client.connect(front.daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    front.daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    until("it says so", || front.ask("GET", "/readyz").0 == 503);
+    assert_eq!(front.ask("GET", "/healthz").0, 200);
+    session.echo("still here").unwrap();
+}
+
+#[test]
+fn the_first_page_is_for_people() {
+    let front = Front::new(|it| it);
+    let (status, answer) = front.ask("GET", "/");
+    assert_eq!(status, 200);
+    assert!(answer.contains("identity default"), "{answer}");
+}
+
+#[test]
+fn there_is_no_other_page() {
+    let front = Front::new(|it| it);
+    for path in ["/nothing", "/metrics/", "//", "/metrics/../healthz"] {
+        assert_eq!(front.ask("GET", path).0, 404, "{path}");
+    }
+}
+
+#[test]
+fn a_query_does_not_make_another_page() {
+    let front = Front::new(|it| it);
+    assert_eq!(front.ask("GET", "/healthz?verbose=1").0, 200);
+}
+
+#[test]
+fn nothing_is_posted() {
+    let front = Front::new(|it| it);
+    for method in ["POST", "PUT", "DELETE"] {
+        let (status, _) = front.ask(method, "/metrics");
+        assert_eq!(status, 405, "{method}");
+    }
+}
+
+#[test]
+fn a_head_has_no_body() {
+    let front = Front::new(|it| it);
+    let (status, answer) = front.ask("HEAD", "/metrics");
+    assert_eq!(status, 200);
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
+    let front = Front::new(|it| it);
+    let answer = exchange(front.page, b"what?\r\n\r\n").unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400"));
+    assert_eq!(front.ask("GET", "/healthz").0, 200);
+}
