@@ -1,0 +1,196 @@
+//! A `proxyd` of the release build, in a folder of its own.
+
+use std::{
+    fs::{self, File},
+    io,
+    net::SocketAddr,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+use proxyd::control::{Request, Response, Status, WorkerState, client::Client};
+use tempfile::TempDir;
+
+use crate::{Failure, pki::Leaf};
+
+/// How long anything that a daemon is asked may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a daemon that starts is looked at.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// A daemon that runs; it is ended, and its folder removed, when this is dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    folder: TempDir,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts one before `backend` that presents `leaf`, and waits until all its workers serve.
+    pub(crate) fn start(workers: usize, leaf: &Leaf, backend: SocketAddr) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir()?;
+        let config = configuration(folder.path(), workers, backend);
+        fs::write(folder.path().join("proxyd.toml"), config)?;
+        let log = File::create(folder.path().join("log"))?;
+        present(folder.path(), leaf)?;
+        let child = Command::new(env!("CARGO_BIN_EXE_proxyd"))
+            .arg("--config")
+            .arg(folder.path().join("proxyd.toml"))
+            .env_clear()
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        let mut daemon = Self {
+            child,
+            folder,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        let status = daemon.serving(workers)?;
+        let listener = status.listeners.first().ok_or("it has no listener")?;
+        daemon.address = listener.bind.parse()?;
+        Ok(daemon)
+    }
+
+    /// Returns the supervisor's process.
+    pub(crate) fn supervisor(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns the workers' processes.
+    pub(crate) fn workers(&self) -> Result<Vec<u32>, Failure> {
+        let workers = self.status()?.workers;
+        Ok(workers.iter().filter_map(|worker| worker.pid).collect())
+    }
+
+    /// Returns the only worker's process.
+    pub(crate) fn worker(&self) -> Result<u32, Failure> {
+        match self.workers()?[..] {
+            [worker] => Ok(worker),
+            _ => Err("there is not exactly one worker".into()),
+        }
+    }
+
+    /// Puts another certificate on disk.
+    pub(crate) fn present(&self, leaf: &Leaf) -> io::Result<()> {
+        present(self.folder.path(), leaf)
+    }
+
+    /// Has the TLS files read again; returns the new generation's number.
+    pub(crate) fn reload_tls(&self) -> Result<u64, Failure> {
+        match self.ask(&Request::ReloadTls)? {
+            Response::Reloaded(report) if report.changed => Ok(report.generation),
+            other => Err(format!("a reload brought nothing new: {other:?}").into()),
+        }
+    }
+
+    fn status(&self) -> Result<Status, Failure> {
+        match self.ask(&Request::Status)? {
+            Response::Status(status) => Ok(*status),
+            other => Err(format!("that is no status: {other:?}").into()),
+        }
+    }
+
+    fn ask(&self, request: &Request) -> Result<Response, Failure> {
+        let socket = control_socket(self.folder.path());
+        Ok(Client::connect(&socket, PATIENCE)?.ask(request)?)
+    }
+
+    fn serving(&mut self, workers: usize) -> Result<Status, Failure> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(status) = self.status()
+                && serve(&status) == workers
+            {
+                return Ok(status);
+            }
+            if Instant::now() > until || self.child.try_wait()?.is_some() {
+                let log = fs::read_to_string(self.folder.path().join("log"))?;
+                return Err(format!("proxyd does not serve:\n{log}").into());
+            }
+            pause(GLANCE);
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let leader = Pid::from_raw(self.child.id().cast_signed());
+        // SIGINT once drains, twice ends at once; who does not listen is killed.
+        let _ = kill(leader, Signal::SIGINT);
+        pause(GLANCE);
+        let _ = kill(leader, Signal::SIGINT);
+        let until = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            pause(GLANCE);
+        }
+        let _ = killpg(leader, Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits where there is nothing that would tell of what is waited for.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "no runtime's thread comes through here"
+)]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn serve(status: &Status) -> usize {
+    let workers = status.workers.iter();
+    workers
+        .filter(|worker| worker.state == WorkerState::Serving)
+        .count()
+}
+
+fn control_socket(folder: &Path) -> PathBuf {
+    folder.join("control.sock")
+}
+
+/// Writes both files aside and moves them to their places.
+fn present(folder: &Path, leaf: &Leaf) -> io::Result<()> {
+    for (name, text) in [("server.pem", &leaf.cert), ("server.key", &leaf.key)] {
+        let aside = folder.join("aside");
+        fs::write(&aside, text)?;
+        fs::set_permissions(&aside, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        fs::rename(&aside, folder.join(name))?;
+    }
+    Ok(())
+}
+
+fn configuration(folder: &Path, workers: usize, backend: SocketAddr) -> String {
+    let at = folder.display();
+    let socket = control_socket(folder);
+    let socket = socket.display();
+    format!(
+        r#"workers = {workers}
+state_dir = "{at}/state"
+control_socket = "{socket}"
+pid_file = "{at}/proxyd.pid"
+watch = false
+log = {{ level = "warn" }}
+
+[[identity]]
+name = "default"
+cert = "{at}/server.pem"
+key = "{at}/server.key"
+
+[[listener]]
+name = "bench"
+bind = "127.0.0.1:0"
+protocol = "tcp"
+backend = "{backend}"
+"#
+    )
+}

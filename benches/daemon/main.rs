@@ -1,0 +1,83 @@
+//! Measures the release build of `proxyd` from outside, against a plain copy loop.
+//!
+//! `cargo bench --bench daemon -- [NAME…]` runs the measures whose names begin with one of NAME,
+//! or all. Everything happens on loopback. What each figure means stands in `docs/performance.md`.
+//!
+//! A figure by itself says as much about the machine as about the program. So each measure also
+//! takes that of a [`baseline`], in turns with it, and the table gives the ratio of the two.
+
+mod backend;
+mod baseline;
+mod bytes;
+mod client;
+mod connections;
+mod crash;
+mod daemon;
+mod front;
+mod idle;
+mod pki;
+mod process;
+mod reload;
+mod requests;
+mod table;
+mod turns;
+
+use std::{env, error::Error, io, process::ExitCode, time::Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::table::Table;
+
+/// What a measure may fail with: nothing here can go on without it.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// A measure: its name, and what adds its lines to the table.
+type Measure = (&'static str, fn(&mut Table) -> Result<(), Failure>);
+
+const MEASURES: [Measure; 7] = [
+    ("connections", connections::measure),
+    ("requests", requests::measure),
+    ("bytes", bytes::measure),
+    ("idle", idle::measure),
+    ("reload", reload::measure),
+    ("crash-one", crash::measure_one),
+    ("crash-all", crash::measure_all),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let done = match arguments.first().map(String::as_str) {
+        Some(baseline::NAME) => baseline::run(&arguments[1..]),
+        _ => measure(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("daemon: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &[String]) -> Result<(), Failure> {
+    let wanted: Vec<&String> = arguments
+        .iter()
+        .filter(|name| !name.starts_with('-'))
+        .collect();
+    let is_wanted =
+        |name: &str| wanted.is_empty() || wanted.iter().any(|start| name.starts_with(*start));
+    let measures = MEASURES.iter().filter(|(name, _)| is_wanted(name));
+    allow_many_sockets()?;
+    let mut table = Table::start()?;
+    for (name, measure) in measures {
+        let begun = Instant::now();
+        measure(&mut table)?;
+        table.note(name, begun.elapsed())?;
+    }
+    Ok(())
+}
+
+fn allow_many_sockets() -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+}

@@ -1,0 +1,47 @@
+//! What the kernel says of a process: the time it ran and the memory it holds.
+
+use std::{fs, io, time::Duration};
+
+use crate::Failure;
+
+/// Returns the CPU time, user's and system's, that a process has used.
+///
+/// `schedstat` counts in nanoseconds; `stat`, which has no more than clock ticks, stands in where
+/// the kernel does not keep it.
+pub(crate) fn cpu(pid: u32) -> Result<Duration, Failure> {
+    let mut total = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = match fs::read_to_string(thread?.path().join("schedstat")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return ticks(pid),
+            Err(error) => return Err(error.into()),
+        };
+        let ran = text.split_whitespace().next().ok_or("schedstat is empty")?;
+        total += Duration::from_nanos(ran.parse()?);
+    }
+    Ok(total)
+}
+
+fn ticks(pid: u32) -> Result<Duration, Failure> {
+    /// Clock ticks of a second, the same on every Linux that this runs on (proc(5)).
+    const PER_SECOND: u64 = 100;
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name may hold anything, and ends with the last parenthesis.
+    let (_, fields) = text.rsplit_once(')').ok_or("stat has no name")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let (user, system) = (fields.get(11), fields.get(12));
+    let user: u64 = user.ok_or("stat has no utime")?.parse()?;
+    let system: u64 = system.ok_or("stat has no stime")?.parse()?;
+    Ok(Duration::from_millis((user + system) * 1000 / PER_SECOND))
+}
+
+/// Returns the KiB of memory that a process shares with no file: its heap and its stacks.
+///
+/// `status` tells it of any process; `smaps` does not of one that is protected.
+pub(crate) fn memory(pid: u32) -> Result<f64, Failure> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let figure = line.and_then(|line| line.split_whitespace().next());
+    let kib: u32 = figure.ok_or("status has no RssAnon")?.parse()?;
+    Ok(f64::from(kib))
+}
