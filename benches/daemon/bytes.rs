@@ -11,10 +11,10 @@ use crate::{
     turns,
 };
 
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 16;
 
 /// The bytes of a round.
-const LENGTH: u32 = 256 << 20;
+const LENGTH: u32 = 64 << 20;
 
 /// What a client writes and reads at once.
 const CHUNK: usize = 64 * 1024;

@@ -4,13 +4,13 @@ use std::{io, thread};
 
 use crate::{Failure, front::Pair, table::Table, turns};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 40;
 
 /// Clients at a time.
-const CLIENTS: u32 = 4;
+const CLIENTS: u32 = 2;
 
 /// Visits of each in a round.
-const VISITS: u32 = 250;
+const VISITS: u32 = 100;
 
 pub(crate) fn measure(table: &mut Table) -> Result<(), Failure> {
     let pair = Pair::start()?;

@@ -11,6 +11,7 @@ mod baseline;
 mod bytes;
 mod client;
 mod connections;
+mod cores;
 mod crash;
 mod daemon;
 mod front;
@@ -26,22 +27,22 @@ use std::{env, error::Error, io, process::ExitCode, time::Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::table::Table;
+use crate::{cores::Cores, table::Table};
 
 /// What a measure may fail with: nothing here can go on without it.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// A measure: its name, and what adds its lines to the table.
-type Measure = (&'static str, fn(&mut Table) -> Result<(), Failure>);
+/// A measure: its name, the cores it has, and what adds its lines to the table.
+type Measure = (&'static str, Cores, fn(&mut Table) -> Result<(), Failure>);
 
 const MEASURES: [Measure; 7] = [
-    ("connections", connections::measure),
-    ("requests", requests::measure),
-    ("bytes", bytes::measure),
-    ("idle", idle::measure),
-    ("reload", reload::measure),
-    ("crash-one", crash::measure_one),
-    ("crash-all", crash::measure_all),
+    ("connections", Cores::One, connections::measure),
+    ("requests", Cores::One, requests::measure),
+    ("bytes", Cores::One, bytes::measure),
+    ("idle", Cores::One, idle::measure),
+    ("reload", Cores::All, reload::measure),
+    ("crash-one", Cores::All, crash::measure_one),
+    ("crash-all", Cores::All, crash::measure_all),
 ];
 
 fn main() -> ExitCode {
@@ -66,11 +67,12 @@ fn measure(arguments: &[String]) -> Result<(), Failure> {
         .collect();
     let is_wanted =
         |name: &str| wanted.is_empty() || wanted.iter().any(|start| name.starts_with(*start));
-    let measures = MEASURES.iter().filter(|(name, _)| is_wanted(name));
+    let measures = MEASURES.iter().filter(|(name, ..)| is_wanted(name));
     allow_many_sockets()?;
     let mut table = Table::start()?;
-    for (name, measure) in measures {
+    for (name, cores, measure) in measures {
         let begun = Instant::now();
+        cores.take()?;
         measure(&mut table)?;
         table.note(name, begun.elapsed())?;
     }

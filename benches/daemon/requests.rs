@@ -8,10 +8,10 @@ use std::{
 
 use crate::{Failure, backend::ECHO, front::Pair, table::Table, turns};
 
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 30;
 
 /// Requests of a round.
-const REQUESTS: u32 = 10_000;
+const REQUESTS: u32 = 2_000;
 
 /// The length of a request and of its answer.
 const LENGTH: usize = 64;
