@@ -145,6 +145,15 @@ impl SizeNeeded for EncryptError {
     }
 }
 
+/// Does now what would otherwise keep the first handshake of this process waiting.
+///
+/// The random number generator gathers its seed when it is used first, which takes AWS-LC about
+/// 20 ms of CPU time.
+pub fn warm_up() {
+    // If there is no randomness, the first handshake fails and says so.
+    let _ = super::provider().secure_random.fill(&mut [0; 32]);
+}
+
 /// Whether the first bytes of a client hold a whole record, so that the answer can be chosen.
 ///
 /// The configuration of a connection is chosen at this moment and not at accept, so that a client

@@ -34,6 +34,7 @@ use crate::{
     link::{FromWorker, Generation, ToWorker, beat_interval, channel},
     sys::sandbox::{self, Confinement},
     telemetry::log::{self, Sink},
+    tls::stream::warm_up,
 };
 
 /// The exit status of a worker that found itself out of order.
@@ -73,6 +74,7 @@ pub fn main(args: &Args) -> ExitCode {
         ),
         Err(error) => warn!(%error, "the worker's files could not be confined"),
     }
+    warm_up();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
