@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::TcpListener as StdTcpListener,
+    net::{SocketAddr, TcpListener as StdTcpListener},
     os::{fd::OwnedFd, unix::net::UnixListener as StdUnixListener},
     sync::Arc,
     time::{Duration, Instant},
@@ -137,24 +137,29 @@ impl Door {
         }
     }
 
-    async fn accept(&self) -> io::Result<Socket> {
+    /// Returns a client's socket, and its address if it has one.
+    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         Ok(match self {
-            Self::Tcp(listener) => Socket::Tcp(listener.accept().await?.0),
-            Self::Unix(listener) => Socket::Unix(listener.accept().await?.0),
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                (Socket::Tcp(stream), Some(peer))
+            }
+            Self::Unix(listener) => (Socket::Unix(listener.accept().await?.0), None),
         })
     }
 }
 
 async fn accept_all(door: Door, key: ListenerKey, services: Arc<Services>, sessions: TaskTracker) {
+    let key = Arc::new(key);
     let mut pause = SHORTEST_PAUSE;
     let mut complained: Option<Instant> = None;
     loop {
         match door.accept().await {
-            Ok(socket) => {
+            Ok((socket, peer)) => {
                 pause = SHORTEST_PAUSE;
                 if let Some(service) = services.get(&key) {
-                    let services = Arc::clone(&services);
-                    sessions.spawn(session::serve(socket, service, services, key.clone()));
+                    let (services, key) = (Arc::clone(&services), Arc::clone(&key));
+                    sessions.spawn(session::serve(socket, peer, service, services, key));
                 }
             }
             Err(error) if is_of_client(&error) => {}

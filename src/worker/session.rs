@@ -12,20 +12,19 @@ use super::{
     service::{Service, Services},
     socket::Socket,
 };
-use crate::{link::ListenerKey, protocol::proxy_header::Endpoints};
+use crate::{
+    config::ProxyHeaderVersion, link::ListenerKey, protocol::proxy_header::Endpoints,
+};
 
-/// Serves a client until its session has ended.
+/// Serves the client at `peer` until its session has ended.
 pub async fn serve(
     socket: Socket,
+    peer: Option<SocketAddr>,
     service: Arc<Service>,
     services: Arc<Services>,
-    key: ListenerKey,
+    key: Arc<ListenerKey>,
 ) {
-    let endpoints = socket.addresses().map(|(source, destination)| Endpoints {
-        source,
-        destination,
-    });
-    let peer = endpoints.map(|ends| ends.source);
+    let endpoints = endpoints(&service, &socket);
     let counters = Arc::clone(&service.counters);
     let idle = service.listener.limits.idle_timeout;
     let place = service.places.take();
@@ -46,6 +45,18 @@ pub async fn serve(
         note_end(&ended, peer);
     }
     drop(session);
+}
+
+/// Asks the kernel who talks to whom, if the backend is to be told.
+fn endpoints(service: &Service, socket: &Socket) -> Option<Endpoints> {
+    if service.listener.proxy_protocol.send == ProxyHeaderVersion::Off {
+        return None;
+    }
+    let (source, destination) = socket.addresses()?;
+    Some(Endpoints {
+        source,
+        destination,
+    })
 }
 
 /// Opens a session within its deadline; `None` if it came to nothing.

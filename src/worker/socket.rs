@@ -61,7 +61,7 @@ impl Socket {
 /// Sockets accepted from a listening one that was tuned are tuned (tcp(7)).
 pub fn tune(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
+    // This sets SO_KEEPALIVE as well.
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
             .with_time(KEEPALIVE_IDLE)

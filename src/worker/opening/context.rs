@@ -14,12 +14,12 @@ use crate::{
 pub struct Context {
     /// The listener's service when the client came.
     pub service: Arc<Service>,
-    /// Who talks to whom, as far as it is known.
+    /// Who talks to whom, as far as it is known and the backend is told of it.
     pub endpoints: Option<Endpoints>,
     /// What this worker serves, which changes.
     pub services: Arc<Services>,
     /// The listener in it.
-    pub key: ListenerKey,
+    pub key: Arc<ListenerKey>,
 }
 
 impl Context {
