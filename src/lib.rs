@@ -17,7 +17,7 @@
 //!
 //! A client's way: [`worker::listener`] accepts, [`worker::opening`] speaks the protocol's opening
 //! and ends TLS, [`worker::relay`] copies bytes until both sides are done. A certificate's way:
-//! [`tls::load`] reads and checks files into a [`link::Generation`], the supervisor hands it to
+//! [`tls::load()`] reads and checks files into a [`link::Generation`], the supervisor hands it to
 //! every worker, [`worker::service`] swaps it in for the next handshake.
 
 pub mod cli;

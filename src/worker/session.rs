@@ -12,9 +12,7 @@ use super::{
     service::{Service, Services},
     socket::Socket,
 };
-use crate::{
-    config::ProxyHeaderVersion, link::ListenerKey, protocol::proxy_header::Endpoints,
-};
+use crate::{config::ProxyHeaderVersion, link::ListenerKey, protocol::proxy_header::Endpoints};
 
 /// Serves the client at `peer` until its session has ended.
 pub async fn serve(
