@@ -320,7 +320,7 @@ impl Leg {
             }))
         })
         .await?;
-        while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+        while self.is_handshaking() {
             self.flush().await?;
             poll_fn(|cx| {
                 with_scratch(|scratch| match ready!(self.poll_receive(cx, scratch))?.0 {
@@ -328,6 +328,8 @@ impl Leg {
                         early.extend_from_slice(bytes);
                         Poll::Ready(Ok(()))
                     }
+                    // The peer's last message of the handshake and its goodbye may come together.
+                    Received::End if !self.is_handshaking() => Poll::Ready(Ok(())),
                     Received::End => Poll::Ready(Err(LegError::Ended)),
                 })
             })
@@ -335,5 +337,9 @@ impl Leg {
         }
         self.early = early;
         self.flush().await
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 }
