@@ -136,3 +136,22 @@ fn a_backend_that_is_absent_ends_the_session_until_it_is_there() {
     let mut session = client.connect(daemon.address()).unwrap();
     session.echo("hello").unwrap();
 }
+
+#[test]
+fn rubbish_behind_the_end_hurts_nobody() {
+    let backend = Fake::new(|connection| {
+        connection.stream().shutdown(Shutdown::Write)?;
+        connection.listen()
+    });
+    let (client, daemon) = front(&backend.address(), "");
+    let workers = daemon.workers();
+    let mut session = client.connect(daemon.address()).unwrap();
+    assert_eq!(session.rest().unwrap(), b"");
+    // A record that nobody can decrypt.
+    let record = [&[23, 3, 3, 0, 64][..], &[7; 64]].concat();
+    session.parts().1.write_all(&record).unwrap();
+    daemon.await_status("the session is over", |status| {
+        status["workers"][0]["connections"] == 0
+    });
+    assert_eq!(daemon.workers(), workers);
+}
