@@ -161,11 +161,18 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
     Ok(code)
 }
 
+/// Returns the runtime, with a thread to read the disk on that never ends.
+///
+/// Where there is none, and the system grants no new one, tokio panics; with one, work waits.
 fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
-    tokio::runtime::Builder::new_current_thread()
+    const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_keep_alive(FOR_EVER)
         .build()
-        .map_err(|error| format!("no runtime: {error}"))
+        .map_err(|error| format!("no runtime: {error}"))?;
+    runtime.spawn_blocking(|| {});
+    Ok(runtime)
 }
 
 /// Opens the log; standard error leads nowhere in a daemon that is `detached`.
