@@ -18,12 +18,15 @@ const LENGTH: usize = 64;
 
 pub(crate) fn measure(table: &mut Table) -> Result<(), Failure> {
     let pair = Pair::start()?;
-    // A figure of each moment: the round with the least CPU time need not have the least latency.
+    // The round with the least CPU time need not be the one with the least latency.
     let mut waits = [Vec::new(), Vec::new()];
     let (ours, baseline) = turns::least(&pair, ROUNDS, |front| {
         let mut session = pair.clients.open(front.address)?;
         let of = usize::from(front.pid == pair.baseline.pid);
-        let cpu = front.cpu_of(|| Ok(waits[of].push(ask(&mut session)?)))?;
+        let cpu = front.cpu_of(|| {
+            waits[of].push(ask(&mut session)?);
+            Ok(())
+        })?;
         Ok(cpu.as_secs_f64() * 1e6 / f64::from(REQUESTS))
     })?;
     table.compare(

@@ -6,12 +6,12 @@ use std::{
 };
 
 /// Where figures are told.
-pub(crate) struct Table(());
+pub(crate) struct Table(io::Stdout);
 
 impl Table {
     /// Prints the table's head.
     pub(crate) fn start() -> io::Result<Self> {
-        let mut table = Self(());
+        let mut table = Self(io::stdout());
         table.print("MEASURE", "PROXYD", "BASELINE", "RATIO")?;
         Ok(table)
     }
@@ -35,7 +35,7 @@ impl Table {
 
     fn print(&mut self, what: &str, ours: &str, baseline: &str, ratio: &str) -> io::Result<()> {
         let line = format!("{what:<58} {ours:>10} {baseline:>10} {ratio:>6}");
-        writeln!(io::stdout(), "{}", line.trim_end())
+        writeln!(self.0, "{}", line.trim_end())
     }
 }
 
