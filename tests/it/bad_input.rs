@@ -15,7 +15,6 @@ use crate::support::{
     daemon::TestDaemon,
     is_root,
     pki::{Ca, Files, overwrite, replace},
-    program::{NOBODY, as_nobody},
     scene::{NAME, Scene},
 };
 
@@ -142,21 +141,6 @@ harms! {
     };
 }
 
-/// Returns a daemon that is not root; `None` skips the test.
-fn unprivileged() -> Option<Scene> {
-    if !is_root() {
-        return Some(Scene::prepare(|builder| builder));
-    }
-    let wrapper = as_nobody(env!("CARGO_BIN_EXE_proxyd"), NOBODY)?;
-    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
-    let scene = Scene::prepare(|builder| builder.wrapped(&wrapper));
-    let files = scene.daemon.files("default");
-    for path in [scene.daemon.folder(), &files.key, &files.cert] {
-        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-    }
-    Some(scene)
-}
-
 /// Takes the key away from a daemon that is not root.
 fn take_away(files: &Files) {
     if is_root() {
@@ -167,7 +151,7 @@ fn take_away(files: &Files) {
 
 #[test]
 fn a_key_that_may_not_be_read_is_refused_at_a_cold_start() {
-    let Some(scene) = unprivileged() else {
+    let Some(scene) = Scene::unprivileged() else {
         return;
     };
     let files = scene.daemon.files("default");
@@ -183,7 +167,7 @@ fn a_key_that_may_not_be_read_is_refused_at_a_cold_start() {
 
 #[test]
 fn a_key_that_may_not_be_read_is_kept_out_by_a_reload() {
-    let Some(mut scene) = unprivileged() else {
+    let Some(mut scene) = Scene::unprivileged() else {
         return;
     };
     scene.daemon.start();

@@ -4,6 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     path::Path,
     process::Command,
+    time::{Duration, Instant},
 };
 
 use crate::support::{
@@ -13,6 +14,7 @@ use crate::support::{
     daemon::TestDaemon,
     is_root,
     pki::Ca,
+    program::{NOBODY, as_nobody},
     scene::{NAME, Scene},
     skip, until,
 };
@@ -261,6 +263,33 @@ fn a_supervisor_without_descriptors_recovers() {
     // What could not be read while there was no descriptor for it is read when it is asked for.
     scene.reload_tls();
     scene.shows(&scene.new);
+}
+
+#[test]
+fn a_supervisor_that_may_start_no_thread_lives_on() {
+    let Some(mut scene) = Scene::unprivileged() else {
+        return;
+    };
+    scene.daemon.start();
+    // A thread that has had nothing to do for ten seconds usually ends.
+    let quiet = Instant::now() + Duration::from_secs(12);
+    until("it was left alone", || Instant::now() > quiet);
+    let limit = |threads: &str| {
+        let words = if is_root() {
+            as_nobody("prlimit", NOBODY).unwrap()
+        } else {
+            vec!["env".to_owned()]
+        };
+        let pid = format!("--pid={}", scene.daemon.pid());
+        let limit = format!("--nproc={threads}:");
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["prlimit", &pid, &limit]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    limit("1");
+    assert_eq!(scene.reload_tls()["changed"], false);
+    assert_eq!(scene.daemon.status()["restarts"]["total"], 0);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn scene() -> Scene {
 /// Lets the first worker die, and waits until another serves in its place; returns the status.
 #[track_caller]
 fn die(scene: &Scene, death: Death) -> Value {
-    let status = scene.daemon.status();
+    let status = scene.await_restarts(0);
     let total = status["restarts"]["total"].as_u64().unwrap();
     let victim = u32::try_from(status["workers"][0]["pid"].as_u64().unwrap()).unwrap();
     strike(victim, death.signal);

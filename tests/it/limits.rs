@@ -3,12 +3,13 @@
 use std::io::{Read as _, Write as _};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::support::{
     backend::Backend,
     client::{Client, Session, connect},
     configuration::Listener,
-    daemon::TestDaemon,
+    daemon::{Builder, TestDaemon},
     fake::Fake,
     front,
     pki::Ca,
@@ -33,15 +34,13 @@ struct Front {
 }
 
 impl Front {
-    fn new(builder: impl FnOnce(&str) -> Vec<Listener>) -> Self {
+    fn new(listeners: impl FnOnce(&str) -> Vec<Listener>) -> Self {
         let ca = Ca::new("authority");
         let daemon = TestDaemon::builder()
             .workers(2)
             .identity("default", &ca.leaf("localhost"));
-        let listeners = builder(&daemon.backend().address());
-        let daemon = listeners
-            .into_iter()
-            .fold(daemon, crate::support::daemon::Builder::listener);
+        let listeners = listeners(&daemon.backend().address());
+        let daemon = listeners.into_iter().fold(daemon, Builder::listener);
         Self {
             client: Client::new(&ca),
             daemon: daemon.start(),
@@ -116,7 +115,7 @@ fn a_worker_that_is_killed_gives_its_places_back() {
         assert!(process::send(victim, Signal::SIGKILL));
         front.daemon.await_status("it is replaced", |status| {
             let workers = status["workers"].as_array().unwrap();
-            let serves = |it: &serde_json::Value| it["pid"] != victim && it["state"] == "serving";
+            let serves = |it: &Value| it["pid"] != victim && it["state"] == "serving";
             workers.len() == 2 && workers.iter().all(serves)
         });
         sessions.retain_mut(|session| session.echo("still here?").is_ok());

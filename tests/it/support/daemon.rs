@@ -240,7 +240,7 @@ impl TestDaemon {
         run(command, PATIENCE)
     }
 
-    /// Starts it and waits until it says that it serves (`sd_notify(3)`).
+    /// Starts it and waits until it says that it serves (`sd_notify(3)`), and all workers do.
     pub(crate) fn start(&mut self) {
         let address = self.path("notify.sock");
         // The name is free again when an earlier start has left it.
@@ -276,6 +276,13 @@ impl TestDaemon {
             let text = String::from_utf8_lossy(&space[..read]).into_owned();
             text.lines().any(|line| line == "READY=1").then_some(())
         });
+        if self.socket().exists() {
+            // The daemon serves as soon as one of them does.
+            self.await_status("all workers serve", |status| {
+                let mut workers = status["workers"].as_array().unwrap().iter();
+                workers.all(|worker| worker["state"] == "serving")
+            });
+        }
     }
 
     /// Returns the supervisor's process id.

@@ -81,19 +81,19 @@ impl Fake {
 #[derive(Debug)]
 pub(crate) struct Heard {
     stream: TcpStream,
-    heard: Arc<Mutex<Vec<Vec<u8>>>>,
+    all: Arc<Mutex<Vec<Vec<u8>>>>,
     number: usize,
 }
 
 impl Heard {
-    fn new(stream: TcpStream, heard: Arc<Mutex<Vec<Vec<u8>>>>) -> Self {
-        let mut all = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(Vec::new());
-        let number = all.len() - 1;
-        drop(all);
+    fn new(stream: TcpStream, all: Arc<Mutex<Vec<Vec<u8>>>>) -> Self {
+        let mut heard = all.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.push(Vec::new());
+        let number = heard.len() - 1;
+        drop(heard);
         Self {
             stream,
-            heard,
+            all,
             number,
         }
     }
@@ -131,7 +131,7 @@ impl Heard {
 impl Read for Heard {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(space)?;
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         heard[self.number].extend_from_slice(&space[..read]);
         Ok(read)
     }

@@ -1,6 +1,7 @@
 //! A daemon with one identity, and the certificate that will take its place.
 
 use std::{
+    os::unix::fs::chown,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,8 +15,9 @@ use serde_json::Value;
 use super::{
     client::{self, Client, Session},
     daemon::{Builder, TestDaemon},
-    pause,
+    is_root, pause,
     pki::{Ca, Leaf},
+    program::{NOBODY, as_nobody},
 };
 
 /// Handshakes that are taken for all: the kernel spreads them over the workers as it likes.
@@ -61,6 +63,21 @@ impl Scene {
     /// Starts a daemon that serves the old certificate with one worker.
     pub(crate) fn new() -> Self {
         Self::with(|builder| builder)
+    }
+
+    /// Prepares a daemon that is not root and may read its files; `None` skips the test.
+    pub(crate) fn unprivileged() -> Option<Self> {
+        if !is_root() {
+            return Some(Self::prepare(|builder| builder));
+        }
+        let wrapper = as_nobody(env!("CARGO_BIN_EXE_proxyd"), NOBODY)?;
+        let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+        let scene = Self::prepare(|builder| builder.wrapped(&wrapper));
+        let files = scene.daemon.files("default");
+        for path in [scene.daemon.folder(), &files.key, &files.cert] {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        Some(scene)
     }
 
     /// Puts the new certificate on disk.

@@ -1,7 +1,7 @@
 //! Deadlines.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
@@ -9,11 +9,7 @@ use std::{
 use socket2::{Domain, Socket, Type};
 
 use super::front;
-use crate::support::{
-    backend::{Backend, Behaviour},
-    client::connect,
-    until,
-};
+use crate::support::{backend::Backend, client::connect, until};
 
 #[test]
 fn a_session_in_which_nothing_moves_ends_at_its_deadline() {
@@ -34,9 +30,10 @@ fn a_session_in_which_something_moves_outlives_the_deadline() {
     let (client, daemon) = front(&backend.address(), "limits = { idle_timeout = \"2s\" }");
     let mut session = client.connect(daemon.address()).unwrap();
     let end = Instant::now() + Duration::from_secs(3);
-    while Instant::now() < end {
+    until("the deadline has long passed", || {
         session.echo("still here").unwrap();
-    }
+        Instant::now() >= end
+    });
 }
 
 #[test]
@@ -47,7 +44,7 @@ fn a_client_that_says_nothing_is_closed_at_the_deadline_for_handshakes() {
             format!("tls = {{ mode = \"{mode}\" }}\nlimits = {{ handshake_timeout = \"300ms\" }}");
         let (_, daemon) = front(&backend.address(), &limits);
         let mut socket = connect(daemon.address()).unwrap();
-        std::io::Write::write_all(&mut socket, first).unwrap();
+        socket.write_all(first).unwrap();
         let began = Instant::now();
         let mut rest = Vec::new();
         // Unread bytes make it a reset.
@@ -64,14 +61,14 @@ fn a_client_that_says_nothing_is_closed_at_the_deadline_for_handshakes() {
 #[test]
 fn the_deadline_for_handshakes_does_not_end_sessions() {
     let backend = Backend::tcp();
-    backend.behave(Behaviour::Echo);
     let limits = "limits = { handshake_timeout = \"1s\" }";
     let (client, daemon) = front(&backend.address(), limits);
     let mut session = client.connect(daemon.address()).unwrap();
     let end = Instant::now() + Duration::from_millis(1500);
-    while Instant::now() < end {
+    until("the deadline has long passed", || {
         session.echo("still here").unwrap();
-    }
+        Instant::now() >= end
+    });
 }
 
 /// Listens with a queue that is full, so that whoever comes next hears nothing.

@@ -9,6 +9,7 @@ use super::front;
 use crate::support::{
     PATIENCE,
     backend::{Backend, Behaviour, Closed},
+    client::{Session, connect},
     fake::Fake,
     until,
 };
@@ -23,10 +24,7 @@ fn patient() -> Fake {
 
 #[test]
 fn a_client_that_has_said_all_still_gets_the_answer() {
-    for finish in [
-        crate::support::client::Session::close,
-        crate::support::client::Session::finish,
-    ] {
+    for finish in [Session::close, Session::finish] {
         let backend = patient();
         let (client, daemon) = front(&backend.address(), "");
         let mut session = client.connect(daemon.address()).unwrap();
@@ -41,7 +39,7 @@ fn a_client_that_has_said_all_still_gets_the_answer() {
 fn a_plaintext_client_that_has_said_all_still_gets_the_answer() {
     let backend = patient();
     let (_, daemon) = front(&backend.address(), "tls = { mode = \"preferred\" }");
-    let mut socket = crate::support::client::connect(daemon.address()).unwrap();
+    let mut socket = connect(daemon.address()).unwrap();
     socket.write_all(b"question").unwrap();
     socket.shutdown(Shutdown::Write).unwrap();
     let mut rest = Vec::new();
