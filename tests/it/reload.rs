@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     PATIENCE,
     backend::Backend,
+    builder::Builder,
     client::{self, Client},
     configuration::Listener,
     daemon::TestDaemon,
@@ -214,7 +215,7 @@ fn every_one_of_many_reloads_at_once_answers_for_what_was_on_disk_before_it() {
 
 #[test]
 fn a_daemon_that_watches_reloads_once_when_the_files_change() {
-    let scene = Scene::with(super::support::daemon::Builder::watch);
+    let scene = Scene::with(Builder::watch);
     scene.renew();
     let status = scene
         .daemon
@@ -234,7 +235,7 @@ fn a_daemon_that_watches_reloads_once_when_the_files_change() {
 
 #[test]
 fn a_daemon_that_watches_waits_for_the_certificate_that_belongs_to_a_key() {
-    let scene = Scene::with(super::support::daemon::Builder::watch);
+    let scene = Scene::with(Builder::watch);
     let files = scene.daemon.files("default");
     replace(&files.key, &scene.new.key);
     scene

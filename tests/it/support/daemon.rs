@@ -18,145 +18,13 @@ use tempfile::TempDir;
 use super::{
     PATIENCE,
     backend::Backend,
-    configuration::{Configuration, Listener},
+    builder::Builder,
+    configuration::Configuration,
     eventually, pause,
-    pki::{Files, Leaf},
+    pki::Files,
     process::{self, Known},
     program::{Outcome, run},
 };
-
-/// What a daemon will be started with.
-#[must_use]
-pub(crate) struct Builder {
-    folder: TempDir,
-    backend: Backend,
-    configuration: Configuration,
-    text: Option<String>,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-    wrapper: Vec<String>,
-}
-
-impl Builder {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Workers are somebody else when the tests are root, and reach a Unix backend in it.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let mut configuration = Configuration::default();
-        configuration.set("workers", "1");
-        configuration.set("watch", "false");
-        configuration.set("state_dir", "\"state\"");
-        configuration.set("control_socket", "\"control.sock\"");
-        configuration.set("pid_file", "\"pid\"");
-        configuration.set("log", "{ file = \"log\" }");
-        Self {
-            folder,
-            backend: Backend::tcp(),
-            configuration,
-            text: None,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            wrapper: Vec::new(),
-        }
-    }
-
-    /// Returns the folder that everything of this daemon is in.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Returns the backend that a listener has unless it names another.
-    pub(crate) fn backend(&self) -> &Backend {
-        &self.backend
-    }
-
-    /// Starts so many workers instead of one.
-    pub(crate) fn workers(self, workers: usize) -> Self {
-        self.set("workers", &workers.to_string())
-    }
-
-    /// Lets it read the disk by itself, which it otherwise does only when told.
-    pub(crate) fn watch(self) -> Self {
-        self.set("watch", "true")
-    }
-
-    /// Sets a key that stands before any table; the value is TOML.
-    pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
-        self.configuration.set(key, value);
-        self
-    }
-
-    /// Adds an identity and its files.
-    ///
-    /// Without one, the daemon creates a certificate of its own.
-    pub(crate) fn identity(mut self, name: &str, leaf: &Leaf) -> Self {
-        Files::of(self.folder(), name).put(leaf);
-        self.configuration.identities.push(name.to_owned());
-        self
-    }
-
-    /// Adds a listener.
-    ///
-    /// Without one, there is one called `main` in front of [`Self::backend`].
-    pub(crate) fn listener(mut self, listener: Listener) -> Self {
-        self.configuration.listeners.push(listener);
-        self
-    }
-
-    /// Takes this text for the configuration file instead of all that was said.
-    pub(crate) fn text(mut self, text: &str) -> Self {
-        self.text = Some(text.to_owned());
-        self
-    }
-
-    /// Adds arguments.
-    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
-        self.arguments.extend(arguments);
-        self
-    }
-
-    /// Adds a variable to its environment.
-    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Has it run by a program such as `setpriv`, which must become it.
-    pub(crate) fn wrapped(mut self, wrapper: &[&str]) -> Self {
-        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
-        self
-    }
-
-    /// Writes the configuration file and returns a daemon that was not started.
-    pub(crate) fn prepare(mut self) -> TestDaemon {
-        if self.configuration.listeners.is_empty() {
-            let listener = Listener::tcp("main", &self.backend.address());
-            self.configuration.listeners.push(listener);
-        }
-        let text = self.text.take();
-        let daemon = TestDaemon {
-            folder: self.folder,
-            backend: self.backend,
-            configuration: self.configuration,
-            arguments: self.arguments,
-            environment: self.environment,
-            wrapper: self.wrapper,
-            child: None,
-            known: Vec::new(),
-        };
-        let text = text.unwrap_or_else(|| daemon.configuration.text(daemon.folder()));
-        daemon.write_configuration(&text);
-        daemon
-    }
-
-    /// Starts it and waits until it serves.
-    pub(crate) fn start(self) -> TestDaemon {
-        let mut daemon = self.prepare();
-        daemon.start();
-        daemon
-    }
-}
 
 /// A daemon. With it, all its processes end.
 pub(crate) struct TestDaemon {
@@ -165,15 +33,40 @@ pub(crate) struct TestDaemon {
     pub(crate) backend: Backend,
     /// What its configuration file says, unless a text was written there instead.
     pub(crate) configuration: Configuration,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-    wrapper: Vec<String>,
+    how: Start,
     child: Option<Child>,
     /// Supervisors that were started, and workers that may outlive theirs.
     known: Vec<Known>,
 }
 
+/// How a daemon is started, beside its configuration.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// Further arguments.
+    pub(super) arguments: Vec<String>,
+    /// Variables of its environment.
+    pub(super) environment: Vec<(String, String)>,
+    /// The words before it, of a program that becomes it.
+    pub(super) wrapper: Vec<String>,
+}
+
 impl TestDaemon {
+    pub(super) fn new(
+        folder: TempDir,
+        backend: Backend,
+        configuration: Configuration,
+        how: Start,
+    ) -> Self {
+        Self {
+            folder,
+            backend,
+            configuration,
+            how,
+            child: None,
+            known: Vec::new(),
+        }
+    }
+
     /// Begins to put one together.
     pub(crate) fn builder() -> Builder {
         Builder::new()
@@ -219,16 +112,21 @@ impl TestDaemon {
     /// Returns the command that starts it, with nothing of the settings of whoever runs the tests.
     pub(crate) fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_proxyd");
-        let mut words = self.wrapper.iter().map(String::as_str).chain([program]);
+        let mut words = self.how.wrapper.iter().map(String::as_str).chain([program]);
         let mut command = Command::new(words.next().unwrap_or(program));
         command
             .args(words)
             .arg("--config")
             .arg(self.path("proxyd.toml"))
-            .args(&self.arguments)
+            .args(&self.how.arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(
+                self.how
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
             .current_dir("/");
         command
     }

@@ -13,8 +13,9 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    builder::Builder,
     client::{self, Client, Session},
-    daemon::{Builder, TestDaemon},
+    daemon::TestDaemon,
     is_root, pause,
     pki::{Ca, Leaf},
     program::{NOBODY, as_nobody},
