@@ -18,6 +18,8 @@ missing_packages() {
   has zsh || echo zsh
   has fish || echo fish
   has man || echo man-db
+  has gdb || echo gdb
+  has unshare || echo util-linux
 }
 
 # Prints the folder with the newest PostgreSQL server's programs, or nothing.

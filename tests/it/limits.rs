@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::support::{
     backend::Backend,
+    builder::Builder,
     client::{Client, Session, connect},
     configuration::Listener,
-    daemon::{Builder, TestDaemon},
+    daemon::TestDaemon,
     fake::Fake,
     front,
     pki::Ca,

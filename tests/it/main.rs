@@ -5,6 +5,8 @@
 mod bad_input;
 // A daemon whose backend, disk or descriptors fail it.
 mod bad_surroundings;
+// A daemon that is process 1.
+mod container;
 // The control socket: who may use it, and what a hostile or broken peer can do there.
 mod control;
 // Every way a worker can die, with every state the disk can be in then.

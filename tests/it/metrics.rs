@@ -6,9 +6,10 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     backend::{Backend, Closed},
+    builder::Builder,
     client::{Client, connect, exchange},
     configuration::Listener,
-    daemon::{Builder, TestDaemon},
+    daemon::TestDaemon,
     pki::{Ca, replace},
     process, until,
 };

@@ -77,7 +77,7 @@ pub async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Fail
 pub async fn refuse(context: &Context, client: Leg) -> Failure {
     match context.service.listener.protocol {
         Protocol::Mysql => mysql::refuse(client).await,
-        Protocol::Postgres => postgres::refuse(client).await,
+        Protocol::Postgres => postgres::refuse(context, client).await,
         Protocol::Tcp => {}
     }
     Failure::Full

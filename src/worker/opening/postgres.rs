@@ -43,11 +43,10 @@ pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, F
     }
 }
 
-/// Tells a client that there is no room.
-pub(super) async fn refuse(mut client: Leg) {
-    // libpq reads an error in the place of the answer to its first request.
-    let mut request = Vec::new();
-    if client.receive(&mut request).await.is_ok() {
+/// Tells a client that there is no room, inside TLS if it asks for that: libpq does not show an
+/// error that came in the clear in the place of the answer.
+pub(super) async fn refuse(context: &Context, mut client: Leg) {
+    if let Ok(Wish::Session(_)) = negotiate(context, &mut client).await {
         tell(&mut client, &ErrorResponse::too_many_connections()).await;
     }
 }

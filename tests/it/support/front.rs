@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::{
+    builder::Builder,
     configuration::Listener,
-    daemon::{Builder, TestDaemon},
+    daemon::TestDaemon,
     pki::{Ca, Leaf, replace},
     servers::{Client, Kind, Server, Tls},
 };

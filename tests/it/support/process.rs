@@ -1,12 +1,14 @@
 //! Processes, as the kernel tells of them (proc(5)).
 
-use std::{fs, os::fd::OwnedFd, path::PathBuf};
+use std::{fs, os::fd::OwnedFd, path::PathBuf, process::Command};
 
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
+
+use super::{PATIENCE, is_root, program::run, skip, until};
 
 /// Sends a signal; returns whether there was somebody to send it to.
 pub(crate) fn send(pid: u32, signal: Signal) -> bool {
@@ -124,8 +126,27 @@ pub(crate) fn descriptor_of(pid: u32, number: i32) -> Option<OwnedFd> {
     match rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty()) {
         Ok(descriptor) => Some(descriptor),
         Err(error) => {
-            super::skip(&format!("a worker's link cannot be taken: {error}"));
+            skip(&format!("a worker's link cannot be taken: {error}"));
             None
         }
     }
+}
+
+/// Makes a process exit with `status`, by a debugger; `false` where that cannot be done.
+#[track_caller]
+pub(crate) fn make_exit(pid: u32, status: i32) -> bool {
+    if !is_root() {
+        skip("only root may attach a debugger to a worker");
+        return false;
+    }
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-p", &pid.to_string()])
+        .args(["-ex", &format!("call (void)_exit({status})")]);
+    if Command::new("gdb").arg("--version").output().is_err() {
+        skip("there is no gdb");
+        return false;
+    }
+    run(gdb, PATIENCE);
+    until("the worker has exited", || !is_alive(pid));
+    true
 }
