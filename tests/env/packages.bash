@@ -18,7 +18,6 @@ missing_packages() {
   has zsh || echo zsh
   has fish || echo fish
   has man || echo man-db
-  has gdb || echo gdb
   has unshare || echo util-linux
 }
 

@@ -1,14 +1,18 @@
 //! Processes, as the kernel tells of them (proc(5)).
 
-use std::{fs, os::fd::OwnedFd, path::PathBuf, process::Command};
+use std::{fs, os::fd::OwnedFd, path::PathBuf};
 
 use nix::{
-    sys::signal::{self, Signal},
+    sys::{
+        ptrace,
+        signal::{self, Signal},
+        wait::waitpid,
+    },
     unistd::Pid,
 };
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
-use super::{PATIENCE, is_root, program::run, skip, until};
+use super::{is_root, skip, until};
 
 /// Sends a signal; returns whether there was somebody to send it to.
 pub(crate) fn send(pid: u32, signal: Signal) -> bool {
@@ -132,21 +136,48 @@ pub(crate) fn descriptor_of(pid: u32, number: i32) -> Option<OwnedFd> {
     }
 }
 
-/// Makes a process exit with `status`, by a debugger; `false` where that cannot be done.
+/// Makes a process exit with `status`, as a debugger would; `false` where that cannot be done.
+///
+/// It is stopped while it waits in a system call, and wakes up in another: exit_group(2).
+#[cfg(target_arch = "x86_64")]
 #[track_caller]
 pub(crate) fn make_exit(pid: u32, status: i32) -> bool {
     if !is_root() {
-        skip("only root may attach a debugger to a worker");
+        skip("only root may attach to a worker");
         return false;
     }
-    let mut gdb = Command::new("gdb");
-    gdb.args(["-nx", "-batch", "-p", &pid.to_string()])
-        .args(["-ex", &format!("call (void)_exit({status})")]);
-    if Command::new("gdb").arg("--version").output().is_err() {
-        skip("there is no gdb");
-        return false;
-    }
-    run(gdb, PATIENCE);
-    until("the worker has exited", || !is_alive(pid));
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    until("the worker waits in a system call", || {
+        wake_in_exit(pid, status)
+    });
     true
+}
+
+/// Says that it cannot be done here.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn make_exit(_pid: u32, _status: i32) -> bool {
+    skip("the registers of this processor are not known");
+    false
+}
+
+/// Stops a process; if that was in a system call, lets it go on in exit_group(2).
+#[cfg(target_arch = "x86_64")]
+fn wake_in_exit(pid: Pid, status: i32) -> bool {
+    /// The length of the instruction that calls the system.
+    const SYSCALL: u64 = 2;
+    /// What stands for the number of the system call outside of one.
+    const NO_CALL: u64 = u64::MAX;
+    ptrace::attach(pid).unwrap();
+    waitpid(pid, None).unwrap();
+    let mut registers = ptrace::getregs(pid).unwrap();
+    let waits = registers.orig_rax != NO_CALL;
+    if waits {
+        registers.rip -= SYSCALL;
+        registers.rax = u64::from(nix::libc::SYS_exit_group.unsigned_abs());
+        registers.rdi = u64::from(status.unsigned_abs());
+        registers.orig_rax = NO_CALL;
+        ptrace::setregs(pid, registers).unwrap();
+    }
+    ptrace::detach(pid, None).unwrap();
+    waits
 }
