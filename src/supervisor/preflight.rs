@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::refusal::{Refusal, refuse};
 use crate::{
-    config::Config,
+    config::{Address, Config, Listener},
     sys::privileges,
     tls::{self, Loaded, Material, create},
 };
@@ -18,6 +18,9 @@ pub(super) fn check(config: &Config) -> ExitCode {
     let obstacles = obstacles(config);
     if !obstacles.is_empty() {
         return refuse(&obstacles.join("\nproxyd: "));
+    }
+    for doubt in doubts(config) {
+        println!("proxyd: warning: {doubt}");
     }
     if creates_identity(config) && !config.state_dir.join("tls").exists() {
         println!("proxyd: the configuration is good; its certificate will be created");
@@ -48,6 +51,27 @@ pub(super) fn obstacles(config: &Config) -> Vec<String> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Returns what would start but not work: backends' sockets that workers cannot reach.
+pub(super) fn doubts(config: &Config) -> Vec<String> {
+    let Ok(Some(account)) = privileges::worker_account(config.user.as_deref()) else {
+        return Vec::new();
+    };
+    let doubt = |listener: &Listener| {
+        let Address::Unix(socket) = &listener.backend else {
+            return None;
+        };
+        let closed = account.is_kept_from(socket)?;
+        Some(format!(
+            "listener \"{}\": workers run as {}, to whom {} on the way to the backend is closed; \
+             set `user`, or open it",
+            listener.name,
+            account.name,
+            closed.display()
+        ))
+    };
+    config.listeners.iter().filter_map(doubt).collect()
 }
 
 /// Fails if workers are members of the group that may use the control socket, by the

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     Ears, Supervisor,
@@ -126,6 +126,9 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
     let account =
         privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())?;
     let material = preflight::first_material(&config)?;
+    for doubt in preflight::doubts(&config) {
+        warn!("{doubt}");
+    }
     let sockets = bind(&config, pid_file.predecessor_died)?;
     let mut places = Places::default();
     places

@@ -1,5 +1,11 @@
 //! Whom workers run as.
 
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
 use nix::unistd::{Gid, Group, Uid, User};
 
 /// The user a worker runs as.
@@ -78,7 +84,68 @@ fn find(name: &str) -> Result<Option<Account>, AccountError> {
     }))
 }
 
+impl Account {
+    /// Returns the first folder on the way to the socket at `path` that this user may not pass, or
+    /// the socket itself if they may not use it; `None` if all is open or is not there yet.
+    ///
+    /// By modes alone: access lists may allow what they forbid.
+    pub fn is_kept_from(&self, path: &Path) -> Option<PathBuf> {
+        let folders: Vec<&Path> = path.ancestors().skip(1).collect();
+        let closed = folders
+            .into_iter()
+            .rev()
+            .find(|folder| !self.may(folder, 0o1));
+        let closed = closed.or_else(|| (!self.may(path, 0o2)).then_some(path));
+        closed.map(Path::to_owned)
+    }
+
+    /// Whether the user has a right, as the lowest octal digit of a mode, to what is at `path`.
+    fn may(&self, path: &Path, right: u32) -> bool {
+        let Ok(metadata) = fs::metadata(path) else {
+            return true;
+        };
+        let shift = match (metadata.uid() == self.uid, metadata.gid() == self.gid) {
+            (true, _) => 6,
+            (false, true) => 3,
+            (false, false) => 0,
+        };
+        self.uid == 0 || metadata.mode() & (right << shift) != 0
+    }
+}
+
 /// Finds a group's id by its name; `None` if there is no such group.
 pub fn group_id(name: &str) -> Result<Option<u32>, nix::Error> {
     Ok(Group::from_name(name)?.map(|group| Gid::as_raw(group.gid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_closed_to_others_is_named() {
+        let outer = tempfile::tempdir().unwrap();
+        let inner = outer.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        let socket = inner.join("socket");
+        fs::write(&socket, "").unwrap();
+        let stranger = Account {
+            name: "stranger".to_owned(),
+            uid: u32::MAX - 1,
+            gid: u32::MAX - 1,
+        };
+        let ask = |folder: u32, end: u32| {
+            let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+            set(outer.path(), 0o755).unwrap();
+            set(&inner, folder).unwrap();
+            set(&socket, end).unwrap();
+            stranger.is_kept_from(&socket)
+        };
+        assert_eq!(ask(0o750, 0o777), Some(inner.clone()));
+        assert_eq!(ask(0o755, 0o755), Some(socket.clone()));
+        assert_eq!(ask(0o711, 0o777), None);
+        assert_eq!(stranger.is_kept_from(&inner.join("absent")), None);
+    }
 }

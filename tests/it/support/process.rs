@@ -138,7 +138,7 @@ pub(crate) fn descriptor_of(pid: u32, number: i32) -> Option<OwnedFd> {
 
 /// Makes a process exit with `status`, as a debugger would; `false` where that cannot be done.
 ///
-/// It is stopped while it waits in a system call, and wakes up in another: exit_group(2).
+/// It is stopped while it waits in a system call, and wakes up in another: `exit_group(2)`.
 #[cfg(target_arch = "x86_64")]
 #[track_caller]
 pub(crate) fn make_exit(pid: u32, status: i32) -> bool {
@@ -160,7 +160,7 @@ pub(crate) fn make_exit(_pid: u32, _status: i32) -> bool {
     false
 }
 
-/// Stops a process; if that was in a system call, lets it go on in exit_group(2).
+/// Stops a process; if that was in a system call, lets it go on in `exit_group(2)`.
 #[cfg(target_arch = "x86_64")]
 fn wake_in_exit(pid: Pid, status: i32) -> bool {
     /// The length of the instruction that calls the system.
@@ -173,7 +173,7 @@ fn wake_in_exit(pid: Pid, status: i32) -> bool {
     let waits = registers.orig_rax != NO_CALL;
     if waits {
         registers.rip -= SYSCALL;
-        registers.rax = u64::from(nix::libc::SYS_exit_group.unsigned_abs());
+        registers.rax = nix::libc::SYS_exit_group.unsigned_abs();
         registers.rdi = u64::from(status.unsigned_abs());
         registers.orig_rax = NO_CALL;
         ptrace::setregs(pid, registers).unwrap();
