@@ -230,6 +230,9 @@ impl Parts {
         let (outbox, inbox) = mpsc::unbounded_channel();
         if let Some(address) = self.config.metrics {
             let page = page::bind(address).map_err(|error| format!("metrics: {error}"))?;
+            if let Ok(address) = page.local_addr() {
+                info!(%address, "the metrics page is served");
+            }
             tokio::task::spawn_local(page::serve(page, outbox.clone()));
         }
         let socket = self.config.control_socket.clone();
