@@ -23,9 +23,9 @@ pub mod proxy_header;
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// `MySQL` and `MariaDB`: the server greets first, TLS starts after a packet of the client.
+    /// MySQL and MariaDB: the server greets first, TLS starts after a packet of the client.
     Mysql,
-    /// `PostgreSQL`: the client asks for TLS, or starts with it.
+    /// PostgreSQL: the client asks for TLS, or starts with it.
     Postgres,
     /// Anything else: TLS from the first byte, nothing is looked at.
     Tcp,

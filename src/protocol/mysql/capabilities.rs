@@ -1,6 +1,6 @@
 //! Capability flags, as far as the connection phase is shaped by them.
 //!
-//! Source: `MySQL` source documentation, "Capabilities Flags". A server sends the lower and the upper sixteen bits
+//! Source: MySQL source documentation, "Capabilities Flags". A server sends the lower and the upper sixteen bits
 //! apart, a client sends all 32 together.
 
 use std::ops::BitOr;
@@ -22,7 +22,7 @@ impl Capabilities {
     pub const PLUGIN_AUTH: Self = Self(0x0008_0000);
     /// The length of the authentication data has its own variable length.
     pub const PLUGIN_AUTH_LENENC: Self = Self(0x0020_0000);
-    /// A login may go on with a second and third plugin (`MySQL` 8.0.27 and later).
+    /// A login may go on with a second and third plugin (MySQL 8.0.27 and later).
     pub const MULTI_FACTOR: Self = Self(0x1000_0000);
 
     /// Takes the bits as they are on the wire.

@@ -6,7 +6,7 @@
 //! must not pass. Compression hides commands; such a session is told so by [`CommandWatch::can_watch`].
 //!
 //! A command is a packet with sequence number 0 whose first byte is its number. Source: "Command Phase" in the
-//! `MySQL` source documentation.
+//! MySQL source documentation.
 
 use thiserror::Error;
 

@@ -1,7 +1,7 @@
 //! ERR packets: what a database says, and what a client is told by the proxy itself.
 //!
 //! Layout: `ff`, two bytes of error code (least significant first), then either `#` and five characters of SQL
-//! state, or nothing, then the message up to the end. Source: "`ERR_Packet`" in the `MySQL` source documentation.
+//! state, or nothing, then the message up to the end. Source: "`ERR_Packet`" in the MySQL source documentation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::protocol::bytes::{Reader, for_log};
 /// First byte of an ERR packet.
 pub const ERR: u8 = 0xff;
 
-/// An error as `MySQL` clients know it.
+/// An error as MySQL clients know it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ErrorPacket {
     /// Number that clients switch on.

@@ -2,9 +2,9 @@
 //!
 //! Layout of a greeting, protocol 10: `0a`; server version and NUL; connection id (4); first part of the scramble
 //! (8) and a filler; capabilities, lower half (2); character set (1); status (2); capabilities, upper half (2);
-//! length of the plugin data (1); reserved (10, of which `MariaDB` fills the last 4 with capabilities of its own);
+//! length of the plugin data (1); reserved (10, of which MariaDB fills the last 4 with capabilities of its own);
 //! second part of the scramble (12 and a NUL); plugin name and NUL.
-//! Source: "`Protocol::HandshakeV10`" in the `MySQL` source documentation, "Initial handshake packet" of `MariaDB`.
+//! Source: "`Protocol::HandshakeV10`" in the MySQL source documentation, "Initial handshake packet" of MariaDB.
 
 use std::ops::Range;
 
@@ -52,7 +52,7 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    /// The only version of the greeting that is spoken since `MySQL` 3.21.
+    /// The only version of the greeting that is spoken since MySQL 3.21.
     const VERSION: u8 = 10;
     /// From the lower half of the capabilities to the upper half: the lower half, character set, status.
     const UPPER_HALF: usize = 5;
@@ -151,7 +151,7 @@ fn second_part(reader: &mut Reader<'_>, data_len: u8) -> Option<[u8; 12]> {
 /// The server's first packet cannot be used.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum GreetingError {
-    /// The server is older than `MySQL` 4.1.
+    /// The server is older than MySQL 4.1.
     #[error("the server does not speak the 4.1 protocol")]
     TooOld,
     /// The packet ends too early.
@@ -170,7 +170,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A greeting as `MySQL` 8.0 sends it.
+    /// A greeting as MySQL 8.0 sends it.
     pub(crate) fn sample(capabilities: u32, plugin: &str) -> Vec<u8> {
         let [a, b, c, d] = capabilities.to_le_bytes();
         let mut payload = b"\x0a8.0.36\0\x0b\0\0\0".to_vec();

@@ -1,9 +1,9 @@
 //! The first packets of a client: a request for TLS, and its login.
 //!
 //! Both start with 32 bytes: capabilities (4), largest packet (4), character set (1), reserved (23, of which
-//! `MariaDB` fills the last 4 with capabilities of its own). An `SSLRequest` ends there. A login goes on with the
+//! MariaDB fills the last 4 with capabilities of its own). An `SSLRequest` ends there. A login goes on with the
 //! user and NUL; authentication data; the database and NUL; the plugin name and NUL; connection attributes.
-//! Source: "`Protocol::SSLRequest`" and "`Protocol::HandshakeResponse41`" in the `MySQL` source documentation.
+//! Source: "`Protocol::SSLRequest`" and "`Protocol::HandshakeResponse41`" in the MySQL source documentation.
 
 use std::fmt;
 
@@ -177,7 +177,7 @@ pub enum LoginError {
     /// The TLS flag in a packet that is no `SSLRequest`.
     #[error("the client asks for TLS in a packet of {0} bytes where an SSLRequest has 32")]
     SslRequestLength(usize),
-    /// The client is older than `MySQL` 4.1.
+    /// The client is older than MySQL 4.1.
     #[error("the client does not speak the 4.1 protocol")]
     TooOld,
     /// The packet ends too early.

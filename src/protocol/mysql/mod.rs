@@ -1,4 +1,4 @@
-//! The connection phase of `MySQL` and `MariaDB`.
+//! The connection phase of MySQL and MariaDB.
 //!
 //! The order of things, when a client uses TLS and the database behind does not:
 //!
@@ -15,7 +15,7 @@
 //! database has said OK or ERR; after that the driver only copies bytes, under the eye of [`command`] where that is
 //! needed.
 //!
-//! Layouts are those of the `MySQL` source documentation, page "Connection Phase", and of `MariaDB`'s "Connecting".
+//! Layouts are those of the MySQL source documentation, page "Connection Phase", and of MariaDB's "Connecting".
 
 pub mod auth;
 pub mod capabilities;

@@ -46,7 +46,7 @@ pub enum SslReplyError {
     /// Unencrypted bytes that might be taken for encrypted ones.
     #[error("the database sends unencrypted data behind its answer to the request for TLS")]
     BytesBehindReply,
-    /// Not a `PostgreSQL` server, perhaps.
+    /// Not a PostgreSQL server, perhaps.
     #[error("the database answers the request for TLS with {0:#04x}; is this a PostgreSQL server?")]
     Unknown(u8),
 }

@@ -1,11 +1,11 @@
 //! The `ErrorResponse` by which the proxy refuses a client.
 //!
 //! Layout: `E`; length (4, itself included); fields, each a letter, text and NUL; a last NUL. Source: "Message
-//! Formats" and "Error and Notice Message Fields" in the `PostgreSQL` manual.
+//! Formats" and "Error and Notice Message Fields" in the PostgreSQL manual.
 
 use std::borrow::Cow;
 
-/// A fatal error as `PostgreSQL` clients know it.
+/// A fatal error as PostgreSQL clients know it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ErrorResponse {
     /// Five characters that clients switch on.

@@ -99,7 +99,7 @@ pub enum OpeningError {
         "the client announces a first message of {0} bytes; does it speak PostgreSQL's protocol?"
     )]
     Length(u32),
-    /// Only version 3 is spoken since `PostgreSQL` 14.
+    /// Only version 3 is spoken since PostgreSQL 14.
     #[error("the client asks for protocol {major}.{minor}, and only 3 is supported")]
     Version {
         /// First half of the version.

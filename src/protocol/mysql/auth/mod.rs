@@ -22,7 +22,7 @@
 //! That keeps the password from listeners on the database's leg. It cannot keep it from somebody who answers in the
 //! database's place with a key of his own: only TLS with verification does.
 //!
-//! Source: "Caching SHA-2 information" and "Authentication Phase" in the `MySQL` source documentation.
+//! Source: "Caching SHA-2 information" and "Authentication Phase" in the MySQL source documentation.
 
 mod leg;
 mod line;
@@ -82,7 +82,7 @@ struct Factors {
 impl Factors {
     /// Tells whether a packet that starts with `02` is an `AuthNextFactor`.
     ///
-    /// The client decides how it is read, so its word is enough, except that `MariaDB`'s `dialog` has questions
+    /// The client decides how it is read, so its word is enough, except that MariaDB's `dialog` has questions
     /// which start with the same byte.
     fn may_follow(self, mechanism: Mechanism) -> bool {
         self.client && (self.server || mechanism != Mechanism::Clear)

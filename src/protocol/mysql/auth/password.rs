@@ -23,7 +23,7 @@ impl Password {
 
     /// Returns the password, NUL included, mixed with the scramble: the message to encrypt under the server's key.
     ///
-    /// Source: "Caching SHA-2 information" in the `MySQL` source documentation, "complete authentication".
+    /// Source: "Caching SHA-2 information" in the MySQL source documentation, "complete authentication".
     pub(super) fn mixed_with(&self, scramble: &Scramble) -> Zeroizing<Vec<u8>> {
         let mut mixed = Zeroizing::new(self.0.clone());
         for (byte, random) in mixed.iter_mut().zip(scramble.iter().cycle()) {
