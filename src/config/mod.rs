@@ -1,10 +1,10 @@
 //! Text to checked configuration.
 //!
-//! [`Config`] is what the engine may rely on: every path absolute, every name resolved, every
-//! rule between fields already checked. [`Source::load`] makes it from a [`Source`], the file and the
-//! command line, or refuses with every problem at once. The way of the text: `read` finds
-//! misspelt keys and values of the wrong kind, `file` holds what is left, `check` looks at what
-//! must fit together, `report` draws what is wrong. No file but the configuration is read here.
+//! [`Config`] is what the engine may rely on: every path absolute, every name resolved, every rule
+//! between fields already checked. [`Source::load`] makes it from a [`Source`], the file and the
+//! command line, or refuses with every problem at once. The way of the text: `read` finds misspelt
+//! keys and values of the wrong kind, `file` holds what is left, `check` looks at what must fit
+//! together, `report` draws what is wrong. No file but the configuration is read here.
 
 mod address;
 mod changes;

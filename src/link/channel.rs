@@ -27,7 +27,8 @@ pub const TO_WORKER: u64 = 256 << 20;
 /// The longest body from a worker, which talks to strangers and is trusted with little.
 pub const FROM_WORKER: u64 = 1 << 20;
 
-/// Sends `message`, with the descriptors that belong to it: [`MAX_FDS`](crate::sys::fds::MAX_FDS) at most.
+/// Sends `message`, with the descriptors that belong to it: [`MAX_FDS`](crate::sys::fds::MAX_FDS)
+/// at most.
 pub async fn send<T: Serialize>(
     stream: &UnixStream,
     message: &T,

@@ -64,8 +64,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns text from a peer fit for one line of a log: what is not printable is escaped, and it is cut at 64
-/// characters.
+/// Returns text from a peer fit for one line of a log: what is not printable is escaped, and it is
+/// cut at 64 characters.
 pub(crate) fn for_log(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes)
         .chars()

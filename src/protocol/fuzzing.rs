@@ -43,8 +43,9 @@ pub fn mysql_packets(data: &[u8]) {
     }
 }
 
-/// Plays a login. The first byte chooses the legs; then come packets: the greeting, the login, and what follows. A
-/// payload that starts with `c0` comes from the client, without that byte; any other comes from the database.
+/// Plays a login. The first byte chooses the legs; then come packets: the greeting, the login, and
+/// what follows. A payload that starts with `c0` comes from the client, without that byte; any
+/// other comes from the database.
 pub fn mysql_auth(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else {
         return;
@@ -104,7 +105,8 @@ fn packets(mut data: &[u8]) -> impl Iterator<Item = Packet<'_>> {
     })
 }
 
-/// Reads `data` as the messages of a client that empties its requests one by one, and as the reply of a database.
+/// Reads `data` as the messages of a client that empties its requests one by one, and as the reply
+/// of a database.
 pub fn postgres_opening(mut data: &[u8]) {
     let _ = SslReply::parse(data);
     let mut negotiation = Negotiation::default();

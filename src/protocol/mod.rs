@@ -1,11 +1,13 @@
 //! The clear-text prologue of each protocol: what travels before TLS, and the login behind it.
 //!
-//! Everything here is bytes in, bytes out. Nothing opens a socket, waits or allocates by a length that a peer has
-//! merely announced, so every parser can be tested in tables and fuzzed. The session drivers of the worker do the
-//! reading and writing and ask this room what they have in their hands.
+//! Everything here is bytes in, bytes out. Nothing opens a socket, waits or allocates by a length
+//! that a peer has merely announced, so every parser can be tested in tables and fuzzed. The
+//! session drivers of the worker do the reading and writing and ask this room what they have in
+//! their hands.
 //!
-//! Three answers are kept apart throughout: *not enough bytes yet* (`None`, `NeedMore`), *this is it*, and *this can
-//! never become valid* (an error, to which the driver answers with the protocol's own error message).
+//! Three answers are kept apart throughout: *not enough bytes yet* (`None`, `NeedMore`), *this is
+//! it*, and *this can never become valid* (an error, to which the driver answers with the
+//! protocol's own error message).
 
 use std::fmt;
 use std::str::FromStr;

@@ -46,7 +46,8 @@ impl PidFile {
                 fs::TryLockError::Error(error) => about(&error),
             });
         }
-        // A predecessor that was just ending may have removed the file before it let go of the lock.
+        // A predecessor that was just ending may have removed the file before it let go of the
+        // lock.
         if !has_name(&file, path) {
             return Self::lock(path);
         }

@@ -1,7 +1,7 @@
 //! Capability flags, as far as the connection phase is shaped by them.
 //!
-//! Source: MySQL source documentation, "Capabilities Flags". A server sends the lower and the upper sixteen bits
-//! apart, a client sends all 32 together.
+//! Source: MySQL source documentation, "Capabilities Flags". A server sends the lower and the upper
+//! sixteen bits apart, a client sends all 32 together.
 
 use std::ops::BitOr;
 

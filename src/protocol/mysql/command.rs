@@ -1,12 +1,14 @@
 //! Watches a client's commands for a second login.
 //!
-//! After login the driver only copies bytes. `COM_CHANGE_USER` logs in again inside the session, and its
-//! `caching_sha2_password` exchange would end with the password in the clear, since the client believes in its TLS.
-//! Over a leg where [`Leg::lets_passwords_through`](super::auth::Leg::lets_passwords_through) is false, that command
-//! must not pass. Compression hides commands; such a session is told so by [`CommandWatch::can_watch`].
+//! After login the driver only copies bytes. `COM_CHANGE_USER` logs in again inside the session,
+//! and its `caching_sha2_password` exchange would end with the password in the clear, since the
+//! client believes in its TLS. Over a leg where
+//! [`Leg::lets_passwords_through`](super::auth::Leg::lets_passwords_through) is false, that command
+//! must not pass. Compression hides commands; such a session is told so by
+//! [`CommandWatch::can_watch`].
 //!
-//! A command is a packet with sequence number 0 whose first byte is its number. Source: "Command Phase" in the
-//! MySQL source documentation.
+//! A command is a packet with sequence number 0 whose first byte is its number. Source: "Command
+//! Phase" in the MySQL source documentation.
 
 use thiserror::Error;
 
@@ -40,7 +42,8 @@ impl CommandWatch {
         client.bits() & COMPRESSION == 0
     }
 
-    /// Looks at the next bytes of the client, in pieces of any size; an error when they must not be passed on.
+    /// Looks at the next bytes of the client, in pieces of any size; an error when they must not be
+    /// passed on.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), ChangeUser> {
         while let Some((first, rest)) = bytes.split_first() {
             if self.remaining == 0 {
@@ -69,7 +72,8 @@ impl CommandWatch {
         let [low, middle, high, seq] = self.header;
         self.header_len = 0;
         self.remaining = u32::from_le_bytes([low, middle, high, 0]);
-        // Long uploads of LOCAL INFILE come round to 0 again; taking such data for a command at worst ends a session.
+        // Long uploads of LOCAL INFILE come round to 0 again; taking such data for a command at
+        // worst ends a session.
         self.at_command = seq == 0 && !self.continued && self.remaining > 0;
         self.continued = self.remaining == FULL;
     }

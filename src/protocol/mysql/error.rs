@@ -1,7 +1,8 @@
 //! ERR packets: what a database says, and what a client is told by the proxy itself.
 //!
-//! Layout: `ff`, two bytes of error code (least significant first), then either `#` and five characters of SQL
-//! state, or nothing, then the message up to the end. Source: "`ERR_Packet`" in the MySQL source documentation.
+//! Layout: `ff`, two bytes of error code (least significant first), then either `#` and five
+//! characters of SQL state, or nothing, then the message up to the end. Source: "`ERR_Packet`" in
+//! the MySQL source documentation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -44,8 +45,9 @@ impl ErrorPacket {
 
     /// `ER_CONNECT_TO_FOREIGN_DATA_SOURCE`: the backend cannot be reached.
     ///
-    /// The number by which clients report a server that is down, 2003, is no number for a server: MariaDB's clients
-    /// call a packet with one of their own numbers malformed, and do not show its message.
+    /// The number by which clients report a server that is down, 2003, is no number for a server:
+    /// MariaDB's clients call a packet with one of their own numbers malformed, and do not show its
+    /// message.
     #[must_use]
     pub fn backend_down(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(1429, *b"08S01", message)
@@ -95,8 +97,8 @@ impl ErrorPacket {
 
     /// Appends the packet in the place of a greeting.
     ///
-    /// Servers leave the SQL state out there, since nobody has agreed on the 4.1 protocol yet; clients would show
-    /// `#08004` as part of the message.
+    /// Servers leave the SQL state out there, since nobody has agreed on the 4.1 protocol yet;
+    /// clients would show `#08004` as part of the message.
     pub fn write_instead_of_greeting(&self, out: &mut Vec<u8>) {
         packet::write(0, &self.payload(None), out);
     }

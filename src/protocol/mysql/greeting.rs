@@ -1,10 +1,12 @@
 //! The first packet of a server: its greeting, or an error in its place.
 //!
-//! Layout of a greeting, protocol 10: `0a`; server version and NUL; connection id (4); first part of the scramble
-//! (8) and a filler; capabilities, lower half (2); character set (1); status (2); capabilities, upper half (2);
-//! length of the plugin data (1); reserved (10, of which MariaDB fills the last 4 with capabilities of its own);
-//! second part of the scramble (12 and a NUL); plugin name and NUL.
-//! Source: "`Protocol::HandshakeV10`" in the MySQL source documentation, "Initial handshake packet" of MariaDB.
+//! Layout of a greeting, protocol 10: `0a`; server version and NUL; connection id (4); first part
+//! of the scramble (8) and a filler; capabilities, lower half (2); character set (1); status (2);
+//! capabilities, upper half (2); length of the plugin data (1); reserved (10, of which MariaDB
+//! fills the last 4 with capabilities of its own); second part of the scramble (12 and a NUL);
+//! plugin name and NUL.
+//! Source: "`Protocol::HandshakeV10`" in the MySQL source documentation, "Initial handshake packet"
+//! of MariaDB.
 
 use std::ops::Range;
 
@@ -21,7 +23,8 @@ pub type Scramble = [u8; 20];
 /// What a server can say first.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ServerFirst {
-    /// It does not want this connection. The packet goes to the client as it is, and TLS never starts.
+    /// It does not want this connection. The packet goes to the client as it is, and TLS never
+    /// starts.
     Error(ErrorPacket),
     /// It waits for a login.
     Greeting(Greeting),
@@ -54,7 +57,8 @@ pub struct Greeting {
 impl Greeting {
     /// The only version of the greeting that is spoken since MySQL 3.21.
     const VERSION: u8 = 10;
-    /// From the lower half of the capabilities to the upper half: the lower half, character set, status.
+    /// From the lower half of the capabilities to the upper half: the lower half, character set,
+    /// status.
     const UPPER_HALF: usize = 5;
 
     fn parse(payload: &[u8]) -> Result<Self, GreetingError> {
@@ -140,7 +144,8 @@ impl Greeting {
 /// Reads the twelve bytes behind the reserved ones and skips what is announced beyond them.
 fn second_part(reader: &mut Reader<'_>, data_len: u8) -> Option<[u8; 12]> {
     let second = reader.array()?;
-    // Servers send max(13, length - 8) bytes, the last of them a NUL; very old ones forget the NUL at the end.
+    // Servers send max(13, length - 8) bytes, the last of them a NUL; very old ones forget the NUL
+    // at the end.
     let behind = usize::from(data_len).saturating_sub(8).max(13) - 12;
     if !reader.rest().is_empty() {
         reader.take(behind)?;

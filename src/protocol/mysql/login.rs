@@ -1,9 +1,11 @@
 //! The first packets of a client: a request for TLS, and its login.
 //!
-//! Both start with 32 bytes: capabilities (4), largest packet (4), character set (1), reserved (23, of which
-//! MariaDB fills the last 4 with capabilities of its own). An `SSLRequest` ends there. A login goes on with the
-//! user and NUL; authentication data; the database and NUL; the plugin name and NUL; connection attributes.
-//! Source: "`Protocol::SSLRequest`" and "`Protocol::HandshakeResponse41`" in the MySQL source documentation.
+//! Both start with 32 bytes: capabilities (4), largest packet (4), character set (1), reserved (23,
+//! of which MariaDB fills the last 4 with capabilities of its own). An `SSLRequest` ends there. A
+//! login goes on with the user and NUL; authentication data; the database and NUL; the plugin name
+//! and NUL; connection attributes.
+//! Source: "`Protocol::SSLRequest`" and "`Protocol::HandshakeResponse41`" in the MySQL source
+//! documentation.
 
 use std::fmt;
 
@@ -21,7 +23,8 @@ const FIXED_LEN: usize = 32;
 pub enum ClientFirst<'a> {
     /// It logs in without TLS.
     Login(Login<'a>),
-    /// TLS starts with the next byte, which may already be in the buffer: clients do not wait for an answer.
+    /// TLS starts with the next byte, which may already be in the buffer: clients do not wait for
+    /// an answer.
     SslRequest,
 }
 
@@ -31,7 +34,8 @@ impl<'a> ClientFirst<'a> {
         let capabilities = capabilities(payload)?;
         match (capabilities.contains(Capabilities::SSL), payload.len()) {
             (true, FIXED_LEN) => Ok(Self::SslRequest),
-            // A server would start TLS here whatever the length; the rest would be a login in the clear.
+            // A server would start TLS here whatever the length; the rest would be a login in the
+            // clear.
             (true, length) => Err(LoginError::SslRequestLength(length)),
             (false, _) => Login::parse(payload).map(Self::Login),
         }
@@ -94,7 +98,8 @@ impl<'a> Login<'a> {
         self.plugin
     }
 
-    /// Appends the login as a packet whose TLS flag fits the leg it is sent on; no other byte changes.
+    /// Appends the login as a packet whose TLS flag fits the leg it is sent on; no other byte
+    /// changes.
     ///
     /// On a leg without TLS the flag must be off, or the database waits for a TLS handshake.
     pub fn write(&self, seq: u8, ssl: bool, out: &mut Vec<u8>) {
@@ -132,7 +137,8 @@ fn write(payload: &[u8], seq: u8, ssl: bool, out: &mut Vec<u8>) {
 /// Reads the capabilities of a client that speaks the 4.1 protocol.
 fn capabilities(payload: &[u8]) -> Result<Capabilities, LoginError> {
     let mut reader = Reader::new(payload);
-    // Before 4.1 there were only sixteen bits, in packets of four or five bytes when TLS was asked for.
+    // Before 4.1 there were only sixteen bits, in packets of four or five bytes when TLS was asked
+    // for.
     let lower = reader.u16_le().ok_or(LoginError::Truncated)?;
     if !Capabilities::from_bits(lower.into()).contains(Capabilities::PROTOCOL_41) {
         return Err(LoginError::TooOld);
@@ -171,7 +177,8 @@ fn variable_length(reader: &mut Reader<'_>) -> Option<usize> {
     }
 }
 
-/// What the client sent is no login; it is told so with [`ErrorPacket::bad_handshake`](super::ErrorPacket::bad_handshake).
+/// What the client sent is no login; it is told so with
+/// [`ErrorPacket::bad_handshake`](super::ErrorPacket::bad_handshake).
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum LoginError {
     /// The TLS flag in a packet that is no `SSLRequest`.

@@ -11,11 +11,12 @@
 //!   |  <-- more data, OK, ERR ----  <-- more data, OK, ERR -- |
 //! ```
 //!
-//! [`greeting`] and [`login`] read the first packets, [`auth`] carries the login from one leg to the other until the
-//! database has said OK or ERR; after that the driver only copies bytes, under the eye of [`command`] where that is
-//! needed.
+//! [`greeting`] and [`login`] read the first packets, [`auth`] carries the login from one leg to
+//! the other until the database has said OK or ERR; after that the driver only copies bytes, under
+//! the eye of [`command`] where that is needed.
 //!
-//! Layouts are those of the MySQL source documentation, page "Connection Phase", and of MariaDB's "Connecting".
+//! Layouts are those of the MySQL source documentation, page "Connection Phase", and of MariaDB's
+//! "Connecting".
 
 pub mod auth;
 pub mod capabilities;

@@ -1,4 +1,5 @@
-//! Packet framing: three bytes of length, least significant first, one byte of sequence number, then the payload.
+//! Packet framing: three bytes of length, least significant first, one byte of sequence number,
+//! then the payload.
 
 use std::fmt;
 
@@ -7,15 +8,16 @@ use thiserror::Error;
 /// Bytes before each payload.
 pub const HEADER_LEN: usize = 4;
 
-/// Largest greeting that is read from a database. Real ones are about 100 bytes; an ERR in its place is at most 512
-/// bytes of text.
+/// Largest greeting that is read from a database. Real ones are about 100 bytes; an ERR in its
+/// place is at most 512 bytes of text.
 pub const GREETING_LIMIT: usize = 4 * 1024;
 
-/// Largest packet that is read during login. Clients send up to 64 KiB of connection attributes, beside user,
-/// database and authentication data.
+/// Largest packet that is read during login. Clients send up to 64 KiB of connection attributes,
+/// beside user, database and authentication data.
 pub const LOGIN_LIMIT: usize = 128 * 1024;
 
-/// Length that announces a continuation in the next packet; nothing in the connection phase is that long.
+/// Length that announces a continuation in the next packet; nothing in the connection phase is that
+/// long.
 const CONTINUED: usize = 0xff_ffff;
 
 /// One packet inside a receive buffer.
@@ -51,8 +53,8 @@ pub struct PacketTooLong {
 
 /// Returns the first packet of `buf` and how many bytes it takes, or `None` while it is incomplete.
 ///
-/// A length above `limit` is an error as soon as the header is there, so a buffer of `limit + HEADER_LEN` bytes is
-/// always enough.
+/// A length above `limit` is an error as soon as the header is there, so a buffer of `limit +
+/// HEADER_LEN` bytes is always enough.
 pub fn split(buf: &[u8], limit: usize) -> Result<Option<(Packet<'_>, usize)>, PacketTooLong> {
     let Some(([low, middle, high, seq], rest)) = buf.split_first_chunk() else {
         return Ok(None);

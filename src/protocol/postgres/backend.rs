@@ -1,8 +1,8 @@
 //! Asking a database for TLS.
 //!
-//! The answer is one byte. Nothing may lie behind it before TLS has started (CVE-2021-23222), and the text of an
-//! error at this point comes from nobody in particular: it goes neither to the client nor into a log
-//! (CVE-2024-10977).
+//! The answer is one byte. Nothing may lie behind it before TLS has started (CVE-2021-23222), and
+//! the text of an error at this point comes from nobody in particular: it goes neither to the
+//! client nor into a log (CVE-2024-10977).
 
 use thiserror::Error;
 
@@ -22,7 +22,8 @@ pub enum SslReply {
     Accept,
     /// It has no TLS; the connection is still good without.
     Decline,
-    /// It refuses the connection, or is too old to know the request. What follows is not to be read.
+    /// It refuses the connection, or is too old to know the request. What follows is not to be
+    /// read.
     Error,
 }
 

@@ -1,7 +1,7 @@
 //! The `ErrorResponse` by which the proxy refuses a client.
 //!
-//! Layout: `E`; length (4, itself included); fields, each a letter, text and NUL; a last NUL. Source: "Message
-//! Formats" and "Error and Notice Message Fields" in the PostgreSQL manual.
+//! Layout: `E`; length (4, itself included); fields, each a letter, text and NUL; a last NUL.
+//! Source: "Message Formats" and "Error and Notice Message Fields" in the PostgreSQL manual.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,8 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// `cannot_connect_now`: the backend cannot be reached; to drivers, a reason to try the next host.
+    /// `cannot_connect_now`: the backend cannot be reached; to drivers, a reason to try the next
+    /// host.
     #[must_use]
     pub fn backend_down(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("57P03", message)

@@ -1,10 +1,11 @@
 //! The prologue of PostgreSQL: who starts TLS, and how.
 //!
-//! A client asks for TLS and waits for one byte of answer; or, from version 17 on, starts with TLS at once. The
-//! request has the form of a start-up message with a version number that no protocol has. Behind the start-up
-//! message the driver only copies bytes.
+//! A client asks for TLS and waits for one byte of answer; or, from version 17 on, starts with TLS
+//! at once. The request has the form of a start-up message with a version number that no protocol
+//! has. Behind the start-up message the driver only copies bytes.
 //!
-//! Source: "Message Flow", section "SSL Session Encryption", and "Message Formats" in the PostgreSQL manual.
+//! Source: "Message Flow", section "SSL Session Encryption", and "Message Formats" in the
+//! PostgreSQL manual.
 
 pub mod backend;
 pub mod error;

@@ -1,8 +1,9 @@
 //! The requests for encryption before a session, and their answers.
 //!
-//! A client may ask for TLS and for GSSAPI encryption, once each, in either order. Bytes that already lie behind a
-//! request were sent before its answer, by a client that breaks the protocol or by somebody who wants them taken for
-//! encrypted ones (CVE-2021-23214): they end the connection.
+//! A client may ask for TLS and for GSSAPI encryption, once each, in either order. Bytes that
+//! already lie behind a request were sent before its answer, by a client that breaks the protocol
+//! or by somebody who wants them taken for encrypted ones (CVE-2021-23214): they end the
+//! connection.
 
 use thiserror::Error;
 

@@ -1,7 +1,8 @@
 //! The first message of a client.
 //!
-//! Layout: length (4, itself included), then a version (4) or one of three numbers in its place; all in network
-//! order. Nothing that starts TLS at once can look like that: its first byte would make a length of 369 MB.
+//! Layout: length (4, itself included), then a version (4) or one of three numbers in its place;
+//! all in network order. Nothing that starts TLS at once can look like that: its first byte would
+//! make a length of 369 MB.
 
 use thiserror::Error;
 
@@ -11,7 +12,8 @@ use crate::protocol::bytes::Reader;
 const TLS_HANDSHAKE: u8 = 0x16;
 /// Bytes of a request for encryption, and what decides about every other message.
 pub const REQUEST_LEN: usize = 8;
-/// Longest start-up message a server takes: its `MAX_STARTUP_PACKET_LENGTH`, to which it does not count the length.
+/// Longest start-up message a server takes: its `MAX_STARTUP_PACKET_LENGTH`, to which it does not
+/// count the length.
 pub const STARTUP_LIMIT: u32 = 10_000 + 4;
 /// A cancel request before its key: length, code, process.
 const CANCEL_HEAD: u32 = 12;
@@ -52,7 +54,8 @@ pub struct Startup {
 impl Opening {
     /// Reads the first message; `None` while too little of it has come.
     ///
-    /// Eight bytes decide, but for a cancel request, which is awaited in full, and TLS, which one byte gives away.
+    /// Eight bytes decide, but for a cancel request, which is awaited in full, and TLS, which one
+    /// byte gives away.
     pub fn parse(buf: &[u8]) -> Result<Option<Self>, OpeningError> {
         if buf.first() == Some(&TLS_HANDSHAKE) {
             return Ok(Some(Self::DirectTls));

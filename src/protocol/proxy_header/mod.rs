@@ -1,8 +1,9 @@
 //! The PROXY header: who the client is, said by whoever connected in its place.
 //!
-//! Version 1 is a line of text, version 2 is binary and can tell about the client's TLS. Both are read where a
-//! listener accepts them and written towards a database that wants them. A listener that accepts them takes nothing
-//! else: a header that anybody may leave out could be forged by anybody.
+//! Version 1 is a line of text, version 2 is binary and can tell about the client's TLS. Both are
+//! read where a listener accepts them and written towards a database that wants them. A listener
+//! that accepts them takes nothing else: a header that anybody may leave out could be forged by
+//! anybody.
 //!
 //! Source: "The PROXY protocol, versions 1 and 2" of the `HAProxy` project.
 
@@ -26,7 +27,8 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Returns both addresses in one family, which headers demand: IPv4 when both can be, else IPv6.
+    /// Returns both addresses in one family, which headers demand: IPv4 when both can be, else
+    /// IPv6.
     fn alike(self) -> (SocketAddr, SocketAddr) {
         let [source, destination] = [self.source, self.destination]
             .map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));

@@ -1,7 +1,7 @@
 //! What a version 2 header tells about the client's TLS.
 //!
-//! Layout of the field `PP2_TYPE_SSL`: flags (1); outcome of the check of the client's certificate (4, zero for
-//! good); further fields inside: version, cipher, common name of the certificate.
+//! Layout of the field `PP2_TYPE_SSL`: flags (1); outcome of the check of the client's certificate
+//! (4, zero for good); further fields inside: version, cipher, common name of the certificate.
 
 use super::v2::{field, write_field};
 use crate::protocol::bytes::Reader;
@@ -17,7 +17,8 @@ const VERSION: u8 = 0x21;
 const COMMON_NAME: u8 = 0x22;
 const CIPHER: u8 = 0x23;
 
-/// Longest text that is written. A longer common name is left out: cut short, it might be somebody else's.
+/// Longest text that is written. A longer common name is left out: cut short, it might be somebody
+/// else's.
 const TEXT_LIMIT: usize = 256;
 
 /// The client's TLS with whoever sends the header.

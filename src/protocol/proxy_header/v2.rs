@@ -1,7 +1,8 @@
 //! Version 2.
 //!
-//! Layout: signature (12); version and command (a half byte each); address family and transport (a half byte each);
-//! length of the rest (2); addresses and ports; type-length-value fields. All numbers in network order.
+//! Layout: signature (12); version and command (a half byte each); address family and transport (a
+//! half byte each); length of the rest (2); addresses and ports; type-length-value fields. All
+//! numbers in network order.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +12,8 @@ use crate::protocol::bytes::Reader;
 
 /// The first bytes, which no other protocol starts with.
 pub const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Longest announced length that is read. Fields such as a certificate's subject need a few hundred bytes.
+/// Longest announced length that is read. Fields such as a certificate's subject need a few hundred
+/// bytes.
 pub const LIMIT: usize = 4096;
 
 const HEAD_LEN: usize = SIGNATURE.len() + 4;

@@ -58,7 +58,8 @@ impl Loads {
                 self.run(load, now);
                 Wish::Begins(id)
             }
-            // Nobody waits for it, but what the disk holds now may be newer than what that load read.
+            // Nobody waits for it, but what the disk holds now may be newer than what that load
+            // read.
             Some(running) if running.overdue => {
                 self.enqueue(trigger, None);
                 Wish::Hopeless

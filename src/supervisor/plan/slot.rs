@@ -118,7 +118,8 @@ impl Slot {
             .map(|worker| worker.id)
     }
 
-    /// Returns the failures in a row as of `now`, none once its worker has been healthy for a while.
+    /// Returns the failures in a row as of `now`, none once its worker has been healthy for a
+    /// while.
     pub fn failures_at(&self, now: Duration) -> u32 {
         let since = self.worker().and_then(Worker::served_since);
         if is_healthy(since, now) {

@@ -14,9 +14,11 @@ pub enum Leg {
 }
 
 impl Leg {
-    /// Tells whether clients and databases count the leg as secure, and so send and expect passwords in the clear.
+    /// Tells whether clients and databases count the leg as secure, and so send and expect
+    /// passwords in the clear.
     ///
-    /// Plain TCP is never secure to them, not even on the loopback address; a unix socket always is.
+    /// Plain TCP is never secure to them, not even on the loopback address; a unix socket always
+    /// is.
     #[must_use]
     pub fn is_secure(self) -> bool {
         matches!(self, Self::Tls | Self::Unix)

@@ -11,7 +11,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Stands where the login comes next: behind the greeting, and behind the `SSLRequest` if the leg has TLS.
+    /// Stands where the login comes next: behind the greeting, and behind the `SSLRequest` if the
+    /// leg has TLS.
     pub(super) fn after_greeting(leg: Leg) -> Self {
         Self {
             next: if leg == Leg::Tls { 2 } else { 1 },

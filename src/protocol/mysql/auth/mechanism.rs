@@ -6,18 +6,21 @@ use super::step::Refusal;
 /// Authentication plugins, sorted by what their client side sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mechanism {
-    /// `caching_sha2_password`: a proof first; the password, in the clear or under a key, when the server asks.
+    /// `caching_sha2_password`: a proof first; the password, in the clear or under a key, when the
+    /// server asks.
     CachingSha2,
     /// A proof made from the server's challenge; the password itself never travels.
     Challenge,
-    /// The password or something as good as it, in the clear; also every plugin that is not known here.
+    /// The password or something as good as it, in the clear; also every plugin that is not known
+    /// here.
     Clear,
-    /// `sha256_password`: the password, in the clear on a secure leg, else under a key that the client asks for.
+    /// `sha256_password`: the password, in the clear on a secure leg, else under a key that the
+    /// client asks for.
     Sha256,
 }
 
-/// Plugins that send only proofs. `mysql_old_password` makes weak ones, but a database of that age is a reason to
-/// put a proxy before it, and its clients already have to allow it by hand.
+/// Plugins that send only proofs. `mysql_old_password` makes weak ones, but a database of that age
+/// is a reason to put a proxy before it, and its clients already have to allow it by hand.
 const CHALLENGE: [&[u8]; 11] = [
     b"auth_gssapi_client",
     b"authentication_fido_client",

@@ -1,11 +1,13 @@
 //! Carries a login from one leg to the other.
 //!
-//! [`Exchange`] takes whole packets of either side and says what to send where. Each leg keeps its own count of
-//! packets: the `SSLRequest` on one leg and the packets made up on the other shift them against each other, and the
-//! shift needs no thought where each side is simply given its next number.
+//! [`Exchange`] takes whole packets of either side and says what to send where. Each leg keeps its
+//! own count of packets: the `SSLRequest` on one leg and the packets made up on the other shift
+//! them against each other, and the shift needs no thought where each side is simply given its next
+//! number.
 //!
-//! `caching_sha2_password` can ask for the password itself. A client with TLS sends it in the clear; a database
-//! without TLS wants it under its RSA key, so the proxy asks for the key and sends what the client would have sent:
+//! `caching_sha2_password` can ask for the password itself. A client with TLS sends it in the
+//! clear; a database without TLS wants it under its RSA key, so the proxy asks for the key and
+//! sends what the client would have sent:
 //!
 //! ```text
 //! client                        proxyd                         database
@@ -19,10 +21,11 @@
 //! 5  <-- OK ---------------------  <--------------------- OK --  6
 //! ```
 //!
-//! That keeps the password from listeners on the database's leg. It cannot keep it from somebody who answers in the
-//! database's place with a key of his own: only TLS with verification does.
+//! That keeps the password from listeners on the database's leg. It cannot keep it from somebody
+//! who answers in the database's place with a key of his own: only TLS with verification does.
 //!
-//! Source: "Caching SHA-2 information" and "Authentication Phase" in the MySQL source documentation.
+//! Source: "Caching SHA-2 information" and "Authentication Phase" in the MySQL source
+//! documentation.
 
 mod leg;
 mod line;
@@ -82,8 +85,8 @@ struct Factors {
 impl Factors {
     /// Tells whether a packet that starts with `02` is an `AuthNextFactor`.
     ///
-    /// The client decides how it is read, so its word is enough, except that MariaDB's `dialog` has questions
-    /// which start with the same byte.
+    /// The client decides how it is read, so its word is enough, except that MariaDB's `dialog` has
+    /// questions which start with the same byte.
     fn may_follow(self, mechanism: Mechanism) -> bool {
         self.client && (self.server || mechanism != Mechanism::Clear)
     }
@@ -92,7 +95,8 @@ impl Factors {
 /// Whose packet is awaited, and what may be in it.
 #[derive(Debug)]
 enum State {
-    /// The client's answer to what the database said last; the database may still add to it, but not ask anew.
+    /// The client's answer to what the database said last; the database may still add to it, but
+    /// not ask anew.
     Answer,
     /// The key for this password, from the database.
     Key(Password),
@@ -113,8 +117,8 @@ enum State {
 impl Exchange {
     /// Starts with the client's login.
     ///
-    /// `greeting` is the database's. When the leg to the database has TLS, the driver has sent it the
-    /// [`SSLRequest`](Login::write_ssl_request) as packet 1 before.
+    /// `greeting` is the database's. When the leg to the database has TLS, the driver has sent it
+    /// the [`SSLRequest`](Login::write_ssl_request) as packet 1 before.
     pub fn begin(
         greeting: &Greeting,
         login: Packet<'_>,
@@ -250,8 +254,9 @@ impl Exchange {
         self.ask(payload)
     }
 
-    /// Passes on what `caching_sha2_password` says, of which nothing but its two words is taken: a client that reads
-    /// anything else as a call for the password would send it unasked, as far as this exchange knows.
+    /// Passes on what `caching_sha2_password` says, of which nothing but its two words is taken: a
+    /// client that reads anything else as a call for the password would send it unasked, as far as
+    /// this exchange knows.
     fn sha2_data(&mut self, payload: &[u8]) -> Result<Step, AuthError> {
         self.state = match payload {
             FAST_OK => State::Verdict,
@@ -306,7 +311,8 @@ impl Exchange {
     }
 }
 
-/// Tells whether a client's answer to `01 04` is a request for the key or a ciphertext, not a password.
+/// Tells whether a client's answer to `01 04` is a request for the key or a ciphertext, not a
+/// password.
 fn is_sealed(payload: &[u8]) -> bool {
     payload == KEY_REQUEST || payload.len() >= CIPHERTEXT_MIN
 }

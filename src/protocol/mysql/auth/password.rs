@@ -6,7 +6,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::protocol::mysql::greeting::Scramble;
 
-/// A password as a client sends it over TLS: the characters and a NUL. Overwritten when dropped, never shown.
+/// A password as a client sends it over TLS: the characters and a NUL. Overwritten when dropped,
+/// never shown.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Password(Vec<u8>);
 
@@ -21,9 +22,11 @@ impl Password {
         Self(bytes)
     }
 
-    /// Returns the password, NUL included, mixed with the scramble: the message to encrypt under the server's key.
+    /// Returns the password, NUL included, mixed with the scramble: the message to encrypt under
+    /// the server's key.
     ///
-    /// Source: "Caching SHA-2 information" in the MySQL source documentation, "complete authentication".
+    /// Source: "Caching SHA-2 information" in the MySQL source documentation, "complete
+    /// authentication".
     pub(super) fn mixed_with(&self, scramble: &Scramble) -> Zeroizing<Vec<u8>> {
         let mut mixed = Zeroizing::new(self.0.clone());
         for (byte, random) in mixed.iter_mut().zip(scramble.iter().cycle()) {

@@ -81,7 +81,8 @@ impl fmt::Debug for Sealing {
 /// Why the proxy does not carry a login.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum Refusal {
-    /// The database expects the password over its TLS, but the client will not send it without TLS of its own.
+    /// The database expects the password over its TLS, but the client will not send it without TLS
+    /// of its own.
     #[error("this login needs the client to use TLS")]
     ClientNeedsTls,
     /// The password would cross the network in the clear, or the database could not read it.
