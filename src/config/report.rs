@@ -60,15 +60,6 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Returns the text for a terminal, with colour codes if `colour` says so.
-    #[must_use]
-    pub fn render(&self, colour: bool) -> String {
-        match self {
-            Self::Invalid(report) => report.render(colour),
-            _ => self.to_string(),
-        }
-    }
-
     /// Returns one line for each problem, as it fits into a log or a status.
     pub fn lines(&self) -> Vec<String> {
         match self {
@@ -100,7 +91,7 @@ impl std::error::Error for Report {}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render(false))
+        f.write_str(&self.render())
     }
 }
 
@@ -127,19 +118,13 @@ impl Report {
     }
 
     /// Returns the problems in the order of the file's lines.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    #[cfg(test)]
+    pub(super) fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// Returns the text for a terminal, with colour codes if `colour` says so.
-    #[must_use]
-    pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+    fn render(&self) -> String {
+        let renderer = Renderer::plain();
         let shown = self.problems.iter().take(SHOWN_MAX);
         let mut drawn: Vec<String> = shown.map(|problem| self.draw(&renderer, problem)).collect();
         if self.problems.len() > SHOWN_MAX {

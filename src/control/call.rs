@@ -70,6 +70,7 @@ impl Reply {
     }
 
     /// Waits until the one who asked has gone.
+    #[cfg(test)]
     pub async fn gone(&self) {
         self.queue.closed().await;
     }

@@ -122,7 +122,6 @@ impl std::fmt::Display for Seconds {
 #[derive(Debug)]
 pub struct Client {
     stream: Timed,
-    version: String,
 }
 
 impl Client {
@@ -135,17 +134,8 @@ impl Client {
             until,
             within: timeout,
         };
-        let hello = greet(&mut stream).map_err(|error| greeting(error, path, timeout))?;
-        Ok(Self {
-            stream,
-            version: hello.version,
-        })
-    }
-
-    /// Returns the version of the daemon's program.
-    #[must_use]
-    pub fn daemon_version(&self) -> &str {
-        &self.version
+        greet(&mut stream).map_err(|error| greeting(error, path, timeout))?;
+        Ok(Self { stream })
     }
 
     /// Sends a request and returns the first response; a refusal is an error.
@@ -300,12 +290,12 @@ fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     Ok(socket.into())
 }
 
-fn greet(stream: &mut Timed) -> Result<Hello, WireError> {
+fn greet(stream: &mut Timed) -> Result<(), WireError> {
     match stream.write_all(&Hello::ours().to_bytes()) {
         Err(error) if !hung_up(&error) => return Err(error.into()),
         _ => {}
     }
-    wire::read_hello_blocking(stream)?.accept()
+    wire::read_hello_blocking(stream)?.accept().map(drop)
 }
 
 fn hung_up(error: &io::Error) -> bool {

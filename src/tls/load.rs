@@ -5,7 +5,7 @@
 //! the first. Without a last good state of every broken piece there is no material at all. An
 //! unknown listener or identity name is no reason to guess: pieces are matched by name only.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -87,12 +87,6 @@ pub fn fingerprint(config: &Config) -> [u8; 32] {
         hash.field("files", &set.digest(&set.read()));
     }
     hash.finish()
-}
-
-/// Returns every file that [`load`] would read.
-#[must_use]
-pub fn files(config: &Config) -> Vec<PathBuf> {
-    file_sets(config).flat_map(|it| it.paths).collect()
 }
 
 impl Loaded {

@@ -94,13 +94,6 @@ impl Session {
     }
 }
 
-/// Opens a session, sends a line through it, and returns what was presented.
-pub fn handshake(address: SocketAddr, name: &str, ca_pem: &[u8]) -> Result<Shown, ProbeError> {
-    let mut session = Session::open(address, name, ca_pem)?;
-    session.echo("Is there anybody out there?")?;
-    Ok(session.shown)
-}
-
 /// Returns a configuration that has no session to resume, so that each handshake is a full one.
 fn config(ca_pem: &[u8]) -> Result<ClientConfig, ProbeError> {
     let mut roots = RootCertStore::empty();
@@ -167,6 +160,13 @@ mod tests {
             stream.get_mut().write_all(line.as_bytes()).unwrap();
         });
         (address, certificate.pem())
+    }
+
+    /// Opens a session, sends a line through it, and returns what was presented.
+    fn handshake(address: SocketAddr, name: &str, ca_pem: &[u8]) -> Result<Shown, ProbeError> {
+        let mut session = Session::open(address, name, ca_pem)?;
+        session.echo("Is there anybody out there?")?;
+        Ok(session.shown)
     }
 
     #[test]

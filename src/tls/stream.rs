@@ -89,13 +89,6 @@ impl Outgoing {
         self.len = 0;
     }
 
-    /// Puts `bytes` in as they are.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
-        self.space[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
     fn reserve(&mut self, more: usize) {
         if self.space.len() < self.len + more {
             self.space.resize(self.len + more, 0);
@@ -180,7 +173,7 @@ impl TlsStream {
         Ok(Self::new(Side::Server(Box::new(connection))))
     }
 
-    /// Begins the end that checks `name`; [`Self::begin`] then puts out its first message.
+    /// Begins the end that checks `name`; [`Self::receive`] of nothing puts out its first message.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
         let connection = UnbufferedClientConnection::new(config, name)?;
         Ok(Self::new(Side::Client(Box::new(connection))))
@@ -224,11 +217,6 @@ impl TlsStream {
             Side::Client(connection) => connection,
             Side::Server(connection) => connection,
         }
-    }
-
-    /// Puts out what must be sent before anything is received.
-    pub fn begin(&mut self, out: &mut Outgoing) -> Result<(), TlsError> {
-        self.receive(&mut [], &mut Vec::new(), out).map(drop)
     }
 
     /// Returns the bytes of earlier reads that wait for more.

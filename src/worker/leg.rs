@@ -115,11 +115,6 @@ impl Leg {
         self.tls.as_deref()
     }
 
-    /// Returns whether the peer has said that it sends nothing more.
-    pub fn ended(&self) -> bool {
-        self.ended
-    }
-
     /// Returns whether the peer has sent anything at all.
     pub fn has_spoken(&self) -> bool {
         self.spoken

@@ -8,14 +8,12 @@
 //! Source: "`Protocol::HandshakeV10`" in the MySQL source documentation, "Initial handshake packet"
 //! of MariaDB.
 
-use std::ops::Range;
-
 use thiserror::Error;
 
 use super::capabilities::Capabilities;
 use super::error::{ERR, ErrorPacket};
 use super::packet;
-use crate::protocol::bytes::{Reader, for_log};
+use crate::protocol::bytes::Reader;
 
 /// The random bytes that a password is proved with.
 pub type Scramble = [u8; 20];
@@ -51,7 +49,6 @@ pub struct Greeting {
     /// Where the lower half of the capabilities starts.
     capabilities_at: usize,
     scramble: Scramble,
-    plugin: Range<usize>,
 }
 
 impl Greeting {
@@ -63,14 +60,13 @@ impl Greeting {
 
     fn parse(payload: &[u8]) -> Result<Self, GreetingError> {
         let mut reader = Reader::new(payload);
-        let at = |reader: &Reader<'_>| payload.len() - reader.rest().len();
         let mut read = || {
             reader.u8()?;
             reader.until_nul()?;
             reader.take(4)?;
             let first: [u8; 8] = reader.array()?;
             reader.take(1)?;
-            let capabilities_at = at(&reader);
+            let capabilities_at = payload.len() - reader.rest().len();
             reader.take(Self::UPPER_HALF + 2)?;
             let data_len = reader.u8()?;
             reader.take(10)?;
@@ -81,7 +77,6 @@ impl Greeting {
             payload: payload.to_vec(),
             capabilities_at,
             scramble: [0; 20],
-            plugin: 0..0,
         };
         let needed = Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION;
         if !greeting.capabilities().contains(needed) {
@@ -90,10 +85,6 @@ impl Greeting {
         let second = second_part(&mut reader, data_len).ok_or(GreetingError::Truncated)?;
         greeting.scramble[..8].copy_from_slice(&first);
         greeting.scramble[8..].copy_from_slice(&second);
-        if greeting.capabilities().contains(Capabilities::PLUGIN_AUTH) {
-            let start = at(&reader);
-            greeting.plugin = start..start + reader.until_nul_or_end().len();
-        }
         Ok(greeting)
     }
 
@@ -121,18 +112,6 @@ impl Greeting {
     #[must_use]
     pub fn scramble(&self) -> &Scramble {
         &self.scramble
-    }
-
-    /// Returns the plugin that the server would like to log in with; empty when it names none.
-    #[must_use]
-    pub fn plugin(&self) -> &[u8] {
-        &self.payload[self.plugin.clone()]
-    }
-
-    /// Returns the server's version, fit for a log.
-    #[must_use]
-    pub fn server_version(&self) -> String {
-        for_log(Reader::new(&self.payload[1..]).until_nul_or_end())
     }
 
     /// Appends the greeting as a packet.
@@ -199,8 +178,6 @@ pub(crate) mod tests {
         let greeting = greeting(0xdfff_f7ff, "caching_sha2_password");
         assert_eq!(greeting.capabilities().bits(), 0xdfff_f7ff);
         assert_eq!(greeting.scramble(), b"ABCDEFGHIJKLMNOPQRST");
-        assert_eq!(greeting.plugin(), b"caching_sha2_password");
-        assert_eq!(greeting.server_version(), "8.0.36");
     }
 
     #[test]
@@ -256,7 +233,6 @@ pub(crate) mod tests {
         let Ok(ServerFirst::Greeting(greeting)) = ServerFirst::parse(&payload) else {
             panic!("a greeting");
         };
-        assert_eq!(greeting.plugin(), b"");
         assert_eq!(&greeting.scramble()[8..], b"IJKLMNOPQRST");
     }
 
@@ -265,7 +241,6 @@ pub(crate) mod tests {
         fn any_bytes_are_survived(mut payload: Vec<u8>, greeting: bool) {
             if greeting { payload.insert(0, 10); }
             if let Ok(ServerFirst::Greeting(greeting)) = ServerFirst::parse(&payload) {
-                let _ = (greeting.plugin(), greeting.server_version());
                 let mut out = Vec::new();
                 greeting.write(&mut out);
                 prop_assert_eq!(&out[packet::HEADER_LEN..], &payload[..]);

@@ -8,10 +8,6 @@ use thiserror::Error;
 /// Bytes before each payload.
 pub const HEADER_LEN: usize = 4;
 
-/// Largest greeting that is read from a database. Real ones are about 100 bytes; an ERR in its
-/// place is at most 512 bytes of text.
-pub const GREETING_LIMIT: usize = 4 * 1024;
-
 /// Largest packet that is read during login. Clients send up to 64 KiB of connection attributes,
 /// beside user, database and authentication data.
 pub const LOGIN_LIMIT: usize = 128 * 1024;

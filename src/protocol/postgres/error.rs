@@ -24,12 +24,6 @@ impl ErrorResponse {
         Self::new("57P03", message)
     }
 
-    /// `connection_failure`: the backend was there and broke off.
-    #[must_use]
-    pub fn backend_failed(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new("08006", message)
-    }
-
     /// `protocol_violation`: the client's first messages make no sense.
     #[must_use]
     pub fn protocol_violation(message: impl Into<Cow<'static, str>>) -> Self {

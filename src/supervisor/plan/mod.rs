@@ -111,6 +111,7 @@ impl Plan {
     }
 
     /// Returns the number of the newest generation.
+    #[cfg(test)]
     pub fn generation(&self) -> u64 {
         self.generation
     }

@@ -21,9 +21,6 @@ use crate::{
     },
 };
 
-/// The longest packet of an opening: a login with connection attributes of 64 KiB, and some room.
-const MAX_PACKET: usize = 128 * 1024;
-
 /// A leg and what was read from it but not dealt with.
 struct Reader {
     leg: Leg,
@@ -58,7 +55,7 @@ impl Reader {
 
     /// Takes the next packet from what was read; `None` if it is not whole.
     fn take(&mut self) -> Result<Option<Owned>, packet::PacketTooLong> {
-        let Some((packet, length)) = packet::split(&self.bytes, MAX_PACKET)? else {
+        let Some((packet, length)) = packet::split(&self.bytes, packet::LOGIN_LIMIT)? else {
             return Ok(None);
         };
         let owned = Owned {
