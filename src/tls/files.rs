@@ -1,6 +1,7 @@
 //! Reading a file that an operator named: bounded, never hanging, and clear about what is wrong.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Read},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
@@ -16,12 +17,21 @@ pub(super) const IDENTITY_LIMIT: u64 = 1 << 20;
 pub(super) const BUNDLE_LIMIT: u64 = 16 << 20;
 
 /// A file's content, wiped from memory when dropped because it may hold a key.
-#[derive(Debug)]
 pub(super) struct Content {
     /// The bytes, never empty.
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// The permission bits.
     pub(super) mode: u32,
+}
+
+/// The bytes may be a key; only their number is shown.
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content")
+            .field("bytes", &self.bytes.len())
+            .field("mode", &self.mode)
+            .finish()
+    }
 }
 
 /// Why a file could not be read.

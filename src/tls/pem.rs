@@ -3,11 +3,12 @@
 //! Text around blocks is ignored, as everywhere. Inside a file that claims to hold blocks nothing
 //! is skipped in silence: half a certificate must never pass for none.
 
+use std::fmt;
+
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use zeroize::Zeroizing;
 
 /// One block and what it held.
-#[derive(Debug)]
 pub(super) struct Block {
     /// For example `CERTIFICATE`.
     pub(super) label: String,
@@ -17,6 +18,17 @@ pub(super) struct Block {
     pub(super) der: Zeroizing<Vec<u8>>,
     /// Whether its headers say that it is encrypted, RFC 1421 §4.6.1.1.
     pub(super) encrypted: bool,
+}
+
+/// The body may be a key and is not shown.
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("label", &self.label)
+            .field("line", &self.line)
+            .field("encrypted", &self.encrypted)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a text is not a row of PEM blocks.

@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    fmt,
     future::poll_fn,
     io,
     pin::Pin,
@@ -23,7 +24,6 @@ const READ_SIZE: usize = 64 * 1024;
 pub const MAX_OPENING: usize = 1 << 20;
 
 /// Space that every connection of a thread uses in turn.
-#[derive(Debug)]
 pub struct Scratch {
     input: Vec<u8>,
     plain: Vec<u8>,
@@ -46,7 +46,6 @@ pub fn with_scratch<R>(act: impl FnOnce(&mut Scratch) -> R) -> R {
 }
 
 /// One of the two connections of a session.
-#[derive(Debug)]
 pub struct Leg {
     socket: Socket,
     tls: Option<Box<TlsStream>>,
@@ -55,6 +54,20 @@ pub struct Leg {
     ended: bool,
     spoken: bool,
     write: WriteSide,
+}
+
+/// What waits in it may be anybody's secret; only how much it is is shown.
+impl fmt::Debug for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leg")
+            .field("socket", &self.socket)
+            .field("tls", &self.tls)
+            .field("unsent", &self.unsent.len())
+            .field("early", &self.early.len())
+            .field("ended", &self.ended)
+            .field("write", &self.write)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How far the closing of our direction has come.
