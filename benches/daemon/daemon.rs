@@ -139,7 +139,7 @@ impl Drop for Daemon {
 }
 
 /// Waits where there is nothing that would tell of what is waited for.
-#[allow(
+#[expect(
     clippy::disallowed_methods,
     reason = "no runtime's thread comes through here"
 )]

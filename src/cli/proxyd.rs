@@ -31,8 +31,10 @@ Signals:
 See proxyd.toml(5) for the configuration file and proxyctl(8) for the control tool.";
 
 /// TLS front for databases that never serves a stale certificate
-// clap shows these comments as they are, so they hold no Markdown.
-#[allow(clippy::doc_markdown)]
+#[expect(
+    clippy::doc_markdown,
+    reason = "clap shows these comments as they are, so they hold no Markdown"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Parser)]
 #[command(name = "proxyd", version, after_help = AFTER_HELP)]
 pub struct Args {

@@ -20,8 +20,7 @@ use super::{
 use crate::protocol::Protocol;
 
 /// The whole file.
-// The keys are named by the contract, not after this type.
-#[allow(clippy::struct_field_names)]
+#[expect(clippy::struct_field_names, reason = "the names are the file's keys")]
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {

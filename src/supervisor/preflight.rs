@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Says whether the daemon would start with this configuration.
-#[allow(clippy::print_stdout)]
+#[expect(clippy::print_stdout, reason = "it is the answer of --check-config")]
 pub(super) fn check(config: &Config) -> ExitCode {
     let obstacles = obstacles(config);
     if !obstacles.is_empty() {

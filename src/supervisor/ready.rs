@@ -41,7 +41,6 @@ impl Ready {
     }
 }
 
-#[allow(clippy::print_stderr)]
 /// Waits for the daemon's word and gives it to the shell.
 pub(super) fn await_daemon(mut answer: PipeReader) -> ExitCode {
     let mut text = String::new();

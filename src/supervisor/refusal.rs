@@ -6,7 +6,10 @@ use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path, process::ExitCode};
 pub(super) type Refusal = String;
 
 /// Tells a reason on standard error; returns the exit status that goes with it.
-#[allow(clippy::print_stderr)]
+#[expect(
+    clippy::print_stderr,
+    reason = "there is no log yet, or nobody looks at it"
+)]
 pub(super) fn refuse(reason: &str) -> ExitCode {
     eprintln!("proxyd: {}", reason.trim_end());
     ExitCode::FAILURE

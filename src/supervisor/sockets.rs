@@ -226,7 +226,10 @@ fn bind(address: &Address, slots: usize, patience: Duration) -> io::Result<Bound
 }
 
 /// Waits while another process closes its sockets, which nothing tells us of.
-#[allow(clippy::disallowed_methods)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "binding is called where it may block"
+)]
 fn wait(time: Duration) {
     std::thread::sleep(time);
 }

@@ -1,7 +1,9 @@
 //! Signals that must end a process when somebody sends them.
 
-// The one call that changes how a signal is taken has no safe form.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "the one call that changes how a signal is taken has no safe form"
+)]
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 

@@ -114,7 +114,11 @@ impl Listeners {
 /// Ends the worker if its accepting ended for any reason but being told to.
 ///
 /// A worker that lives but does not accept would look healthy and refuse everybody.
-#[allow(clippy::disallowed_methods, clippy::exit)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::exit,
+    reason = "no task can return from `main`"
+)]
 fn end_with(ended: Result<(), JoinError>) {
     if !ended.is_err_and(|error| error.is_cancelled()) {
         error!("accepting ended by itself; the worker gives way to a new one");
