@@ -21,6 +21,9 @@ pub mod mysql;
 pub mod postgres;
 pub mod proxy_header;
 
+/// The content type of a TLS handshake record (RFC 8446 §5.1), with which every TLS client begins.
+pub const TLS_HANDSHAKE: u8 = 0x16;
+
 /// What a listener speaks with its clients.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]

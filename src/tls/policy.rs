@@ -24,11 +24,8 @@ use super::{
 };
 use crate::{
     config::{Address, BackendTls, BackendTlsMode, ClientAuthMode, Listener, TlsVersion},
-    protocol::Protocol,
+    protocol::{Protocol, postgres},
 };
-
-/// The only application protocol that a database has registered for TLS.
-const POSTGRES_ALPN: &[u8] = b"postgresql";
 
 /// Why a listener's material cannot be turned into a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +132,7 @@ fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
 
 fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
     match protocol {
-        Protocol::Postgres => vec![POSTGRES_ALPN.to_vec()],
+        Protocol::Postgres => vec![postgres::ALPN.to_vec()],
         Protocol::Mysql | Protocol::Tcp => Vec::new(),
     }
 }

@@ -17,6 +17,8 @@ use rustls::{
     },
 };
 
+use crate::protocol::TLS_HANDSHAKE;
+
 /// The most bytes that wait for the tail of a record or of a handshake message.
 ///
 /// rustls joins handshake messages of up to 64 KiB (`MAX_HANDSHAKE_SIZE`) in the caller's buffer;
@@ -28,9 +30,6 @@ const RECORD_HEADER: usize = 5;
 
 /// The longest record that can be a `ClientHello`'s first (RFC 8446 §5.1: 2^14).
 const MAX_PLAIN_RECORD: usize = 16 * 1024;
-
-/// The content type of a handshake record (RFC 8446 §5.1).
-const HANDSHAKE: u8 = 0x16;
 
 /// One end of a TLS connection.
 pub struct TlsStream {
@@ -153,7 +152,7 @@ pub fn warm_up() {
 /// that connected before a reload and spoke after it is shown the new certificate.
 pub fn holds_client_hello(bytes: &[u8]) -> Result<bool, TlsError> {
     match bytes {
-        [first, ..] if *first != HANDSHAKE => Err(TlsError::NotTls),
+        [first, ..] if *first != TLS_HANDSHAKE => Err(TlsError::NotTls),
         [_, major, ..] if *major != 3 => Err(TlsError::NotTls),
         [_, _, _, high, low, ..] => {
             let length = usize::from(u16::from_be_bytes([*high, *low]));

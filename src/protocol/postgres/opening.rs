@@ -6,10 +6,8 @@
 
 use thiserror::Error;
 
-use crate::protocol::bytes::Reader;
+use crate::protocol::{TLS_HANDSHAKE, bytes::Reader};
 
-/// First byte of a TLS record with a `ClientHello`.
-const TLS_HANDSHAKE: u8 = 0x16;
 /// Bytes of a request for encryption, and what decides about every other message.
 pub const REQUEST_LEN: usize = 8;
 /// Longest start-up message a server takes: its `MAX_STARTUP_PACKET_LENGTH`, to which it does not

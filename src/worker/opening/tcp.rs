@@ -1,10 +1,11 @@
 //! Any TCP service: TLS from the first byte.
 
 use super::{Context, Failure, Opened, accept_tls, connect, read_client, secure};
-use crate::{config::TlsMode, worker::leg::Leg};
-
-/// The content type of a TLS handshake record (RFC 8446 §5.1), with which every TLS client begins.
-const TLS_HANDSHAKE: u8 = 0x16;
+use crate::{
+    config::TlsMode,
+    protocol::TLS_HANDSHAKE,
+    worker::{farewell::farewell, leg::Leg},
+};
 
 /// Opens a session.
 pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, Failure> {
@@ -35,6 +36,6 @@ pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, F
 }
 
 async fn leave(mut client: Leg, failure: Failure) -> Failure {
-    crate::worker::farewell::farewell(&mut client, &[]).await;
+    farewell(&mut client, &[]).await;
     failure
 }
