@@ -84,10 +84,7 @@ pub(super) async fn open(context: &Context, client: Leg) -> Result<Opened, Failu
     let mut backend = match connect(context).await {
         Ok(backend) => Reader::new(backend),
         Err(failure) => {
-            let error = backend_down();
-            let mut words = Vec::new();
-            error.write_instead_of_greeting(&mut words);
-            farewell(&mut client.leg, &words).await;
+            turn_away(&mut client.leg, &backend_down()).await;
             return Err(failure);
         }
     };
@@ -103,9 +100,14 @@ pub(super) async fn open(context: &Context, client: Leg) -> Result<Opened, Failu
 
 /// Tells a client that there is no room.
 pub(super) async fn refuse(mut client: Leg) {
+    turn_away(&mut client, &ErrorPacket::too_many_connections()).await;
+}
+
+/// Says goodbye with an error in the place of the greeting.
+async fn turn_away(client: &mut Leg, error: &ErrorPacket) {
     let mut words = Vec::new();
-    ErrorPacket::too_many_connections().write_instead_of_greeting(&mut words);
-    farewell(&mut client, &words).await;
+    error.write_instead_of_greeting(&mut words);
+    farewell(client, &words).await;
 }
 
 fn backend_down() -> ErrorPacket {
@@ -119,6 +121,12 @@ async fn tell(client: &mut Reader, error: &ErrorPacket) {
     farewell(&mut client.leg, &words).await;
 }
 
+/// Does the same because of what the client sent; returns how the session failed.
+async fn refuse_login(client: &mut Reader, error: &ErrorPacket, reason: String) -> Failure {
+    tell(client, error).await;
+    Failure::Refused(reason)
+}
+
 /// Passes the database's greeting on, with TLS offered.
 async fn greet(
     context: &Context,
@@ -128,9 +136,7 @@ async fn greet(
     let first = match server_packet(context, backend).await {
         Ok(first) => first,
         Err(failure) => {
-            let mut words = Vec::new();
-            backend_down().write_instead_of_greeting(&mut words);
-            farewell(&mut client.leg, &words).await;
+            turn_away(&mut client.leg, &backend_down()).await;
             return Err(failure);
         }
     };
@@ -171,8 +177,8 @@ async fn client_packet(client: &mut Reader) -> Result<Owned, Failure> {
             Ok(Some(packet)) => return Ok(packet),
             Ok(None) => {}
             Err(error) => {
-                tell(client, &ErrorPacket::bad_handshake()).await;
-                return Err(Failure::Refused(error.to_string()));
+                let reason = error.to_string();
+                return Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await);
             }
         }
         super::read_client(&mut client.leg, &mut client.bytes).await?;
@@ -190,14 +196,13 @@ async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Failure
             client_packet(client).await
         }
         Ok(ClientFirst::Login(_)) if context.service.listener.tls.mode == TlsMode::Required => {
-            tell(client, &ErrorPacket::tls_required()).await;
-            Err(Failure::Refused("the client does not use TLS".to_owned()))
+            let reason = "the client does not use TLS".to_owned();
+            Err(refuse_login(client, &ErrorPacket::tls_required(), reason).await)
         }
         Ok(ClientFirst::Login(_)) => Ok(first),
         Err(error) => {
             let reason = error.to_string();
-            tell(client, &ErrorPacket::bad_handshake()).await;
-            Err(Failure::Refused(reason))
+            Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await)
         }
     }
 }
@@ -213,8 +218,8 @@ async fn carry(
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
         Err(error) => {
-            tell(client, &ErrorPacket::bad_handshake()).await;
-            return Err(Failure::Refused(error.to_string()));
+            let reason = error.to_string();
+            return Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await);
         }
     };
     if let Err(failure) = begin_backend_tls(context, greeting, &parsed, backend).await {
@@ -226,14 +231,11 @@ async fn carry(
         server: kind(backend, Some(&context.service.listener.backend)),
     };
     let private = legs.server.lets_passwords_through();
-    let hidden = [parsed.capabilities(), greeting.capabilities()]
-        .into_iter()
-        .all(|capabilities| !CommandWatch::can_watch(capabilities));
-    if hidden && !private {
+    if !private && hides_commands(&parsed, greeting) {
         // A change of user could not be seen, and would end with the password in the clear.
         let reason = "compression needs TLS between the proxy and the database";
-        tell(client, &ErrorPacket::unsupported_login(reason)).await;
-        return Err(Failure::Refused(reason.to_owned()));
+        let error = ErrorPacket::unsupported_login(reason);
+        return Err(refuse_login(client, &error, reason.to_owned()).await);
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
     let (mut exchange, first) = begun.map_err(refused)?;
@@ -246,6 +248,13 @@ async fn carry(
             Err(failure)
         }
     }
+}
+
+/// Whether both sides can compress, and so will.
+fn hides_commands(login: &Login<'_>, greeting: &Greeting) -> bool {
+    [login.capabilities(), greeting.capabilities()]
+        .into_iter()
+        .all(|capabilities| !CommandWatch::can_watch(capabilities))
 }
 
 /// Carries packets until the client is let in.
