@@ -7,7 +7,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::sockets::{Binder, Prepared};
+use super::{
+    preflight,
+    sockets::{Binder, Prepared},
+};
 use crate::{
     config::{Config, ConfigError, Source, needs_restart},
     control::{DiskState, Problem, Trigger},
@@ -119,7 +122,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Returns the verdict on a disk that does not answer.
-    pub(crate) fn disk_hangs() -> Self {
+    pub(super) fn disk_hangs() -> Self {
         Self {
             state: DiskState::Invalid,
             reason: Some("the disk does not answer".to_owned()),
@@ -150,7 +153,7 @@ impl Reader {
         let config = self.source.load().map_err(|error| error.lines().join("; "));
         let wanted = config.as_ref().unwrap_or(&self.current.config);
         let fingerprint = load::fingerprint(wanted);
-        let obstacles = super::preflight::obstacles(wanted);
+        let obstacles = preflight::obstacles(wanted);
         match last {
             Some(view)
                 if view.generation == self.current.number

@@ -52,10 +52,11 @@ use self::{
 use crate::{
     config::Source,
     control::{
-        ConnectionCounts, EventKind, ExitHookRun, ExitStatus as WorkerExit, LoadError, Trigger,
+        ConnectionCounts, EventKind, ExitHookRun, ExitStatus as WorkerExit, LoadError, Status,
+        Trigger,
         server::{Call, Reply},
     },
-    link::{FromWorker, ToWorker},
+    link::{FromWorker, ListenerKey, ToWorker},
     sys::orphans,
     telemetry::log::Sink,
 };
@@ -88,7 +89,7 @@ pub enum Message {
         disk_answers: bool,
     },
     /// The metrics page wants the status.
-    Page(oneshot::Sender<crate::control::Status>),
+    Page(oneshot::Sender<Status>),
     /// The disk was looked at.
     Seen(Box<View>),
 }
@@ -413,7 +414,7 @@ impl Supervisor {
         }
     }
 
-    fn hand_socket(&self, worker: WorkerId, slot: usize, key: crate::link::ListenerKey) {
+    fn hand_socket(&self, worker: WorkerId, slot: usize, key: ListenerKey) {
         let Some(socket) = self.sockets.of_listener(&key, slot) else {
             return;
         };

@@ -1,14 +1,16 @@
 //! Answers to `proxyctl`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{sync::oneshot, time::timeout};
 use tracing::info;
 
 use super::{
     Counting, Message, Supervisor,
     disk::{Verdict, View, about_config, wrong_config},
-    plan::{AskId, Event},
+    plan::{AskId, Event, Slot},
+    preflight,
 };
 use crate::{
     config::ExitHook,
@@ -135,8 +137,7 @@ impl Supervisor {
         self.last_asks += 1;
         let ask = self.last_asks;
         let slots = self.plan.slots().iter();
-        let missing: std::collections::BTreeSet<_> =
-            slots.filter_map(super::plan::Slot::serving).collect();
+        let missing: BTreeSet<_> = slots.filter_map(Slot::serving).collect();
         for worker in &missing {
             self.send(*worker, ToWorker::Count { ask });
         }
@@ -206,10 +207,10 @@ impl Supervisor {
                 problems.extend(wrong_config(error));
             }
             let config = config.as_ref().unwrap_or(&reader.current.config);
-            let loaded = tls::load(config, None, jiff::Timestamp::now());
+            let loaded = tls::load(config, None, Timestamp::now());
             let served = Some(&reader.current.material);
             problems.extend(loaded.problems.iter().cloned());
-            let obstacles = super::preflight::obstacles(config);
+            let obstacles = preflight::obstacles(config);
             problems.extend(obstacles.iter().map(|it| about_config(it)));
             reply.answer(Response::Verified(VerifyReport {
                 generation: reader.current.number,

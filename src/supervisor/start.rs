@@ -115,10 +115,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
     let sink = open_log(&config, ready.is_awaited())?;
     let runtime = runtime()?;
     // Before the pid file invites anybody to send one: by default these end a process.
-    let signals = {
-        let _context = runtime.enter();
-        Signals::new([SIGHUP, SIGUSR1, SIGUSR2]).map_err(|error| format!("no signals: {error}"))?
-    };
+    let signals = first_signals(&runtime)?;
     sandbox::forbid_core_files().map_err(|error| error.to_string())?;
     let descriptors = sandbox::raise_descriptor_limit().map_err(|error| error.to_string())?;
     let pid_file = PidFile::lock(&config.pid_file)?;
@@ -130,10 +127,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
         warn!("{doubt}");
     }
     let sockets = bind(&config, pid_file.predecessor_died)?;
-    let mut places = Places::default();
-    places
-        .configure(&config.listeners)
-        .map_err(|error| format!("no places for sessions: {error}"))?;
+    let places = places(&config)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -178,6 +172,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
     Ok(runtime)
 }
 
+/// Listens to the signals that a daemon may get before it serves.
+fn first_signals(runtime: &tokio::runtime::Runtime) -> Result<Signals, Refusal> {
+    let _context = runtime.enter();
+    Signals::new([SIGHUP, SIGUSR1, SIGUSR2]).map_err(|error| format!("no signals: {error}"))
+}
+
 /// Opens the log; standard error leads nowhere in a daemon that is `detached`.
 ///
 /// The configuration is not changed for that: it must stay equal to what a reload finds on disk.
@@ -205,6 +205,14 @@ fn bind(config: &Config, predecessor_died: bool) -> Result<Sockets, Refusal> {
         .map_err(|error| error.to_string())?;
     sockets.commit(prepared, &config.listeners);
     Ok(sockets)
+}
+
+fn places(config: &Config) -> Result<Places, Refusal> {
+    let mut places = Places::default();
+    places
+        .configure(&config.listeners)
+        .map_err(|error| format!("no places for sessions: {error}"))?;
+    Ok(places)
 }
 
 /// What the start has put together for the loop.

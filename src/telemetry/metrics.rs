@@ -126,6 +126,10 @@ fn tls(status: &Status, registry: &mut Registry) {
         "Whether a cold start with what is on disk would serve everything",
         i64::from(tls.restart_safe),
     );
+    disk_states(tls.disk.state, registry);
+}
+
+fn disk_states(found: DiskState, registry: &mut Registry) {
     let verdicts: Family<Labels, Gauge> = Family::default();
     for (state, name) in [
         (DiskState::Same, "same"),
@@ -135,7 +139,7 @@ fn tls(status: &Status, registry: &mut Registry) {
         let labels = vec![("state", name.to_owned())];
         verdicts
             .get_or_create(&labels)
-            .set(i64::from(tls.disk.state == state));
+            .set(i64::from(state == found));
     }
     registry.register(
         "tls_disk_state",

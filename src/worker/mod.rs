@@ -47,13 +47,7 @@ const FIRST_BEAT: Duration = Duration::from_millis(200);
 pub fn main(args: &Args) -> ExitCode {
     // Else process lists would call it by the link in /proc that it was executed from.
     let _ = nix::sys::prctl::set_name(c"proxyd-worker");
-    // The supervisor reads the log lines. While it does not, they are lost; a worker that waited
-    // for it would let every client wait.
-    let stderr = io::stderr();
-    let _ = nix::fcntl::fcntl(
-        stderr.as_fd(),
-        nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
-    );
+    never_wait_for_log();
     log::start(Sink::stderr(), args.level, args.format);
     let link = match take_link() {
         Ok(link) => link,
@@ -66,14 +60,7 @@ pub fn main(args: &Args) -> ExitCode {
         error!(%error, "the worker's memory cannot be protected");
         return ExitCode::FAILURE;
     }
-    match sandbox::confine_files() {
-        Ok(Confinement::Full) => {}
-        Ok(level) => info!(
-            ?level,
-            "this kernel cannot confine the worker's files in full"
-        ),
-        Err(error) => warn!(%error, "the worker's files could not be confined"),
-    }
+    confine_files();
     warm_up();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -89,6 +76,27 @@ pub fn main(args: &Args) -> ExitCode {
             error!(%error, "no runtime");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Lets log lines be lost while the supervisor does not read them: a worker that waited for it
+/// would let every client wait.
+fn never_wait_for_log() {
+    let _ = nix::fcntl::fcntl(
+        io::stderr().as_fd(),
+        nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
+    );
+}
+
+/// Closes the file system to this worker as far as the kernel can.
+fn confine_files() {
+    match sandbox::confine_files() {
+        Ok(Confinement::Full) => {}
+        Ok(level) => info!(
+            ?level,
+            "this kernel cannot confine the worker's files in full"
+        ),
+        Err(error) => warn!(%error, "the worker's files could not be confined"),
     }
 }
 
