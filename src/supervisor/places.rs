@@ -14,7 +14,7 @@ use crate::{config::Listener, sys::semaphore::Semaphore};
 
 /// The places of every listener.
 #[derive(Debug, Default)]
-pub(crate) struct Places(BTreeMap<String, Room>);
+pub(super) struct Places(BTreeMap<String, Room>);
 
 /// The places of one listener.
 #[derive(Debug)]
@@ -27,14 +27,14 @@ struct Room {
 
 /// What a worker holds of a listener's places.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(super) struct Held {
     listener: String,
     count: Semaphore,
 }
 
 impl Places {
     /// Makes room for `listeners` as their limits are now.
-    pub(crate) fn configure(&mut self, listeners: &[Listener]) -> io::Result<()> {
+    pub(super) fn configure(&mut self, listeners: &[Listener]) -> io::Result<()> {
         self.0
             .retain(|name, _| listeners.iter().any(|listener| listener.name == *name));
         for listener in listeners {
@@ -50,12 +50,12 @@ impl Places {
     }
 
     /// Returns the names of all listeners.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         self.0.keys()
     }
 
     /// Returns what a worker needs to take places of a listener: the semaphore, and its own count.
-    pub(crate) fn issue(&self, listener: &str) -> io::Result<Option<(OwnedFd, OwnedFd, Held)>> {
+    pub(super) fn issue(&self, listener: &str) -> io::Result<Option<(OwnedFd, OwnedFd, Held)>> {
         let Some(room) = self.0.get(listener) else {
             return Ok(None);
         };
@@ -71,7 +71,7 @@ impl Places {
     }
 
     /// Takes back what a worker held that has ended.
-    pub(crate) fn take_back(&mut self, held: &Held) {
+    pub(super) fn take_back(&mut self, held: &Held) {
         if let Some(room) = self.0.get_mut(&held.listener) {
             room.free.give(held.count.drain());
             room.settle();
@@ -79,7 +79,7 @@ impl Places {
     }
 
     /// Takes away places that are free now and no longer allowed.
-    pub(crate) fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for room in self.0.values_mut() {
             room.settle();
         }
@@ -88,7 +88,7 @@ impl Places {
 
 impl Held {
     /// Returns the listener whose places are held.
-    pub(crate) fn listener(&self) -> &str {
+    pub(super) fn listener(&self) -> &str {
         &self.listener
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct Process {
     /// The sessions it told of last.
     pub counts: Vec<(String, ConnectionCounts)>,
     /// What it holds of the listeners' places.
-    pub(crate) held: Vec<Held>,
+    pub(super) held: Vec<Held>,
     handle: OwnedFd,
     outbox: mpsc::UnboundedSender<Parcel>,
 }

@@ -21,5 +21,5 @@ pub(super) fn make_folder(path: &Path, mode: u32) -> Result<(), Refusal> {
         .recursive(true)
         .mode(mode)
         .create(path)
-        .map_err(|error| format!("state directory {}: {error}", path.display()))
+        .map_err(|error| format!("cannot make the folder {}: {error}", path.display()))
 }

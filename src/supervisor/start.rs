@@ -111,7 +111,7 @@ fn run_detached(source: Source, config: Config, ready: &Ready) -> ExitCode {
 
 /// Starts everything and serves until the end.
 fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refusal> {
-    make_folder(&config.state_dir, 0o700)?;
+    make_folder(&config.state_dir, 0o700).map_err(|error| format!("state directory: {error}"))?;
     let sink = open_log(&config, ready.is_awaited())?;
     let runtime = runtime()?;
     // Before the pid file invites anybody to send one: by default these end a process.
