@@ -13,7 +13,8 @@
 //! - [`protocol`]: the databases' openings, as pure parsers.
 //! - [`control`]: what `proxyctl` and the daemon say to each other.
 //! - [`ctl`]: what `proxyctl` does with the answers.
-//! - [`telemetry`]: log lines and metrics; [`sys`]: what the kernel is asked for beyond files.
+//! - [`telemetry`]: log lines and metrics; [`sys`]: what the kernel is asked for beyond files and
+//!   sockets.
 //!
 //! A client's way: [`worker::listener`] accepts, [`worker::opening`] speaks the protocol's opening
 //! and ends TLS, [`worker::relay`] copies bytes until both sides are done. A certificate's way:

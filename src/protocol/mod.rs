@@ -1,4 +1,4 @@
-//! The clear-text prologue of each protocol: what travels before TLS, and the login behind it.
+//! The opening of each protocol: what travels before TLS, and the login behind it.
 //!
 //! Everything here is bytes in, bytes out. Nothing opens a socket, waits or allocates by a length
 //! that a peer has merely announced, so every parser can be tested in tables and fuzzed. The

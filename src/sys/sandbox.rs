@@ -1,4 +1,5 @@
-//! What a worker gives up before it serves anybody.
+//! What this process and its children may do: the files they open, the memory they show, the
+//! descriptors they have.
 
 use landlock::{
     ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,

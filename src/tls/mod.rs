@@ -4,7 +4,7 @@
 //! [`Material`], piece by piece: what is broken stays at its last good state. A worker that was
 //! handed a `Material` reads nothing; it builds whole configurations from it with
 //! [`policy::server_config`] and [`policy::client_config`] and swaps them. Nothing in a
-//! configuration is ever changed in place, because resumption would outlive a revocation.
+//! configuration is ever changed in place, so that each handshake is made with one generation.
 
 pub mod create;
 pub mod load;

@@ -1,4 +1,4 @@
-//! The prologue of PostgreSQL: who starts TLS, and how.
+//! The opening of PostgreSQL: who starts TLS, and how.
 //!
 //! A client asks for TLS and waits for one byte of answer; or, from version 17 on, starts with TLS
 //! at once. The request has the form of a start-up message with a version number that no protocol
