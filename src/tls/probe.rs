@@ -1,7 +1,6 @@
 //! A client that looks at what a listener presents, for demonstrations and tests.
 
 use std::{
-    fmt::Write as _,
     io::{self, BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpStream},
     sync::Arc,
@@ -13,6 +12,8 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject as _},
 };
+
+use super::certificate::hex;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -118,11 +119,7 @@ fn shown(connection: &ClientConnection) -> Shown {
 }
 
 fn fingerprint(der: &[u8]) -> String {
-    let mut hex = String::new();
-    for byte in digest(&SHA256, der).as_ref() {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    hex(digest(&SHA256, der).as_ref())
 }
 
 #[cfg(test)]
