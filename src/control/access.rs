@@ -86,13 +86,32 @@ impl Access {
     }
 }
 
-/// Looks supplementary groups up beside the loop, because a directory service may be slow.
+/// Asks the kernel first, then the user database.
+///
+/// The database is asked beside the loop, because a directory service may be slow.
 async fn is_member(peer: Peer, group: u32) -> bool {
+    if peer
+        .pid
+        .is_some_and(|pid| supplementary(pid).contains(&group))
+    {
+        return true;
+    }
     let looked_up = spawn_blocking(move || groups(peer));
     match timeout(LOOK_UP_DEADLINE, looked_up).await {
         Ok(Ok(Ok(groups))) => groups.contains(&Gid::from_raw(group)),
         _ => false,
     }
+}
+
+/// Returns the supplementary groups of a process (proc(5)); none of one that has ended.
+///
+/// The socket's mode has let it connect by these groups already: should another process have its
+/// id by now, that one is not let in by them alone.
+fn supplementary(pid: i32) -> Vec<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    let numbers = groups.unwrap_or_default().split_whitespace();
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }
 
 fn groups(peer: Peer) -> nix::Result<Vec<Gid>> {

@@ -13,7 +13,7 @@ mod socket;
 mod status;
 pub mod wire;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,19 @@ pub enum Trigger {
     Watch,
     /// A worker had to be started again.
     Crash,
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::ReloadTls => "reload-tls",
+            Self::Reload => "reload",
+            Self::Sighup => "sighup",
+            Self::Watch => "watch",
+            Self::Crash => "crash",
+        })
+    }
 }
 
 /// Something that happened.

@@ -67,7 +67,10 @@ fn request(hook: &SetOnExitFailure) -> Result<Request, ProgramError> {
 fn resolve(program: &str, path: &std::ffi::OsStr) -> Result<String, ProgramError> {
     let found = if program.contains('/') {
         let path = std::path::absolute(program).map_err(|error| unusable(program, &error))?;
-        usable(&path)?;
+        // One that is not there may come yet; the daemon tells of each run that fails.
+        if path.symlink_metadata().is_ok() {
+            usable(&path)?;
+        }
         path
     } else {
         env::split_paths(path)
@@ -163,14 +166,13 @@ mod tests {
         assert!(reason(plain.to_str().unwrap()).contains("not executable"));
         assert!(reason("plain").contains("no program plain in the folders of PATH"));
         assert!(reason(dir.path().to_str().unwrap()).contains("not a file"));
-        assert!(reason("/nonexistent/x").contains("No such file"));
         assert!(reason("").contains("no program"));
     }
 
     #[test]
     fn a_relative_path_becomes_absolute() {
-        let error = resolve("./nonexistent-program", OsStr::new("")).unwrap_err();
-        assert!(error.to_string().starts_with('/'), "{error}");
+        let program = resolve("./not-there-yet", OsStr::new("")).unwrap();
+        assert!(program.starts_with('/'), "{program}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Telling people and the exit-failure command that a worker failed.
 
-use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
+use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
 
 use jiff::Timestamp;
 use tracing::error;
@@ -84,14 +84,14 @@ fn describe(exit: &WorkerExit, failure: &Failure) -> String {
         (_, Some(signal), _) => format!("was ended by signal {signal}"),
         (_, _, code) => format!("exited with status {}", code.unwrap_or_default()),
     };
-    let next = if failure.wait.is_zero() {
-        "the next one is started at once".to_owned()
-    } else {
-        format!(
+    let next = match failure.wait {
+        None => "its sessions are cut, and none is started while the daemon ends".to_owned(),
+        Some(Duration::ZERO) => "the next one is started at once".to_owned(),
+        Some(wait) => format!(
             "failure {} in a row, the next one is started in {} ms",
             failure.failures,
-            failure.wait.as_millis()
-        )
+            wait.as_millis()
+        ),
     };
     format!(
         "Worker {} in slot {} {how} after {:.1} s; {next}.",

@@ -30,6 +30,7 @@ use super::Message;
 use crate::{
     config::ExitHook,
     control::{ExitHookRun, ExitHookSource, ExitHookStatus},
+    sys::processes,
 };
 
 /// Runs that may wait for the one that goes on.
@@ -37,6 +38,9 @@ const QUEUE: usize = 64;
 
 /// How much of a run's output goes to the log.
 const MAX_OUTPUT: u64 = 16 * 1024;
+
+/// How many lines of it at the most.
+const MAX_LINES: usize = 256;
 
 /// How long output is still read after the command itself has ended.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
@@ -253,7 +257,10 @@ async fn run(job: Job, running: &Cell<Option<u32>>) -> ExitHookRun {
                 group.release();
             } else {
                 ended.timed_out = true;
+                // Those that made a group or a session of their own are known by their parents.
+                let others = child.id().map(processes::descendants).unwrap_or_default();
                 drop(group);
+                others.into_iter().for_each(processes::kill);
                 let _ = child.wait().await;
             }
         }
@@ -290,11 +297,10 @@ async fn log_lines(stream: Option<impl AsyncRead + Unpin>, name: &'static str) {
     let Some(stream) = stream else { return };
     let mut bounded = BufReader::new(stream.take(MAX_OUTPUT));
     let mut line = Vec::new();
-    while bounded
-        .read_until(b'\n', &mut line)
-        .await
-        .is_ok_and(|read| read > 0)
-    {
+    for _ in 0..MAX_LINES {
+        if !matches!(bounded.read_until(b'\n', &mut line).await, Ok(1..)) {
+            break;
+        }
         let text = String::from_utf8_lossy(&line);
         info!(
             stream = name,

@@ -41,7 +41,7 @@ use self::{
     events::Events,
     hook::Hook,
     places::Places,
-    plan::{Action, AskId, Event, Phase, Plan, WorkerId},
+    plan::{Action, AskId, Doing, Event, Failure, Phase, Plan, WorkerId},
     process::{Launcher, Process},
     ready::Ready,
     reload::Report,
@@ -126,7 +126,7 @@ struct Supervisor {
     ready: Ready,
     inbox: mpsc::UnboundedSender<Message>,
     over: Option<ExitCode>,
-    giving_up: bool,
+    hook_first: bool,
 }
 
 /// Workers whose counts somebody waits for.
@@ -154,8 +154,11 @@ impl Supervisor {
     async fn run(mut self, first: Vec<Action>, mut ears: Ears) -> ExitCode {
         self.act(first);
         loop {
-            // Who gives up lets the exit-failure command tell of it first.
-            if let Some(code) = self.over.filter(|_| !self.giving_up || self.hook.is_idle()) {
+            // Whatever ended it, the exit-failure command tells of it first.
+            if let Some(code) = self
+                .over
+                .filter(|_| !self.hook_first || self.hook.is_idle())
+            {
                 return code;
             }
             let due = self.plan.deadline().map(|due| self.began + due);
@@ -188,8 +191,13 @@ impl Supervisor {
             Message::Exited(id, status) => self.exited(id, status),
             Message::FromWorker(id, message) => self.heard(id, message),
             Message::HookEnded(run) => {
+                let failed = run.exit_code != Some(0);
                 let message = self.hook.ended(run);
-                info!("{message}");
+                if failed {
+                    warn!("{message}");
+                } else {
+                    info!("{message}");
+                }
                 self.events.add(EventKind::ExitHook, message);
                 self.reap_orphans();
             }
@@ -262,6 +270,7 @@ impl Supervisor {
             }
         }
         self.exits.insert(id, status);
+        self.note_death_in_drain(id, status);
         self.counting.retain(|_, counting| {
             counting.missing.remove(&id);
             !counting.missing.is_empty()
@@ -270,6 +279,26 @@ impl Supervisor {
         self.processes.remove(&id);
         self.exits.remove(&id);
         self.reap_orphans();
+    }
+
+    /// Reports a worker that died while it finished its sessions; none takes its place.
+    fn note_death_in_drain(&mut self, id: WorkerId, status: Option<ExitStatus>) {
+        let slots = self.plan.slots().iter().enumerate();
+        let draining = slots
+            .filter_map(|(slot, state)| Some((slot, state.worker()?)))
+            .find(|(_, worker)| worker.id == id && worker.doing == Doing::Draining);
+        if let (Some((slot, _)), false) = (draining, status.is_some_and(|status| status.success()))
+        {
+            self.hook_first = true;
+            self.report_failure(Failure {
+                slot,
+                worker: id,
+                condemned: None,
+                served: true,
+                failures: 1,
+                wait: None,
+            });
+        }
     }
 
     /// Ends what became of orphans whom process 1 of a container is given.
@@ -311,9 +340,9 @@ impl Supervisor {
 
     /// Ends the daemon: when its sessions have ended, or at once.
     fn end(&mut self, at_once: bool) {
-        self.giving_up = false;
         systemd::tell(&[sd_notify::NotifyState::Stopping]);
         if at_once {
+            self.hook_first = false;
             self.say(EventKind::Ending, "The daemon ends at once.");
             self.tell(Event::Stop);
         } else {
@@ -447,12 +476,12 @@ impl Supervisor {
     }
 
     fn give_up(&mut self) {
-        let reason = "no worker could be started; the lines above say why";
+        let reason = "no worker could be started; the log says why";
         error!("{reason}");
         self.ready.fail(reason);
         self.sockets.close();
         self.over = Some(ExitCode::FAILURE);
-        self.giving_up = true;
+        self.hook_first = true;
     }
 }
 

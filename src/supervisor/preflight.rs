@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::refusal::{Refusal, refuse};
 use crate::{
-    config::{Address, Config, Listener},
+    config::{Address, Config, DEFAULT_NAME, Listener},
     sys::privileges,
     tls::{self, Loaded, Material, create},
 };
@@ -22,18 +22,26 @@ pub(super) fn check(config: &Config) -> ExitCode {
     for doubt in doubts(config) {
         println!("proxyd: warning: {doubt}");
     }
-    if creates_identity(config) && !config.state_dir.join("tls").exists() {
-        println!("proxyd: the configuration is good; its certificate will be created");
-        return ExitCode::SUCCESS;
+    let creates = creates_identity(config) && !config.state_dir.join("tls").exists();
+    let mut loaded = tls::load(config, None, Timestamp::now());
+    if creates {
+        // What will be created is missing, and that is right.
+        let identity = format!("identity \"{DEFAULT_NAME}\"");
+        loaded
+            .problems
+            .retain(|problem| problem.subject != identity);
     }
-    let loaded = tls::load(config, None, Timestamp::now());
-    if loaded.material.is_none() || !loaded.problems.is_empty() {
+    if !loaded.problems.is_empty() {
         return refuse(&list(&loaded));
     }
     for warning in &loaded.warnings {
         println!("proxyd: warning: {warning}");
     }
-    println!("proxyd: the configuration and its TLS files are good");
+    if creates {
+        println!("proxyd: the configuration is good; its certificate will be created");
+    } else {
+        println!("proxyd: the configuration and its TLS files are good");
+    }
     ExitCode::SUCCESS
 }
 

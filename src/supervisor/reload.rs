@@ -150,13 +150,13 @@ impl Supervisor {
     ) {
         if changed {
             let updated = updated(identities);
-            info!(generation, ?trigger, "loaded{updated}");
+            info!(generation, %trigger, "loaded{updated}");
             self.events.add(
                 EventKind::Reloaded,
                 format!("Generation {generation} is in service{updated}."),
             );
         } else if problems.is_empty() && !matches!(trigger, Trigger::Crash | Trigger::Watch) {
-            info!(generation, ?trigger, "nothing on disk has changed");
+            info!(generation, %trigger, "nothing on disk has changed");
             self.events.add(
                 EventKind::Unchanged,
                 format!("Nothing on disk has changed; generation {generation} stays."),
@@ -182,7 +182,7 @@ impl Supervisor {
         if known && trigger == Trigger::Watch {
             return;
         }
-        error!(?trigger, "{message}");
+        error!(%trigger, "{message}");
         self.events
             .add(EventKind::ReloadFailed, format!("{message}."));
         self.last_error = Some(LoadError {

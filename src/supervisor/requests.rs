@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{sync::oneshot, time::timeout};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     Counting, Message, Supervisor,
@@ -267,8 +267,11 @@ fn check_hook(hook: &ExitHook) -> Result<(), String> {
         return Err("a timeout of 0 s leaves the command no time to run".to_owned());
     }
     match std::fs::metadata(program) {
-        Err(error) => Err(format!("{program}: {error}")),
         Ok(metadata) if !metadata.is_file() => Err(format!("{program} is not a file")),
         Ok(_) => Ok(()),
+        Err(error) => {
+            warn!("the exit-failure command cannot be run as things are: {program}: {error}");
+            Ok(())
+        }
     }
 }

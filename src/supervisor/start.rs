@@ -325,7 +325,7 @@ impl Parts {
             ready: self.ready,
             inbox,
             over: None,
-            giving_up: false,
+            hook_first: false,
         };
         (supervisor, self.signals)
     }

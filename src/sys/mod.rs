@@ -3,6 +3,7 @@
 pub mod fds;
 pub mod orphans;
 pub mod privileges;
+pub mod processes;
 pub mod sandbox;
 pub mod semaphore;
 pub mod signals;

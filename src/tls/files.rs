@@ -43,7 +43,7 @@ pub(super) enum FileFault {
     MissingPart(PathBuf),
     #[error("it is a symbolic link to {}, which does not exist", .0.display())]
     Dangling(PathBuf),
-    #[error("user {uid} may not read it")]
+    #[error("permission denied: user {uid} may not read it")]
     Denied { uid: u32 },
     #[error("user {uid} may not enter the folder {}", folder.display())]
     DeniedPart { uid: u32, folder: PathBuf },
@@ -235,7 +235,7 @@ mod tests {
         fs::set_permissions(folder.join("file"), fs::Permissions::from_mode(0o000)).unwrap();
         assert_eq!(
             reason(&folder.join("file")),
-            format!("user {uid} may not read it")
+            format!("permission denied: user {uid} may not read it")
         );
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o000)).unwrap();
         let expected = format!("may not enter the folder {}", folder.display());

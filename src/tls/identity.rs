@@ -94,7 +94,7 @@ pub(super) enum KeyFault {
     Encrypted,
     #[error("the {label} of line {line} is damaged or of a kind that is not supported")]
     Unusable { label: String, line: usize },
-    #[error("the private key does not belong to the certificate")]
+    #[error("the private key does not match the certificate")]
     Mismatch,
 }
 

@@ -86,22 +86,31 @@ fn note_failure(failure: &Failure, context: &Context, peer: Option<SocketAddr>) 
     let counters = &context.service.counters;
     match failure {
         Failure::Done | Failure::Silent => {
-            debug!(listener, ?peer, "{failure}");
+            debug!(listener, peer = peer.map(display), "{failure}");
             return;
         }
         Failure::Full => counters.refuse(),
         Failure::Backend(_) => counters.fail_backend(),
         Failure::Client(_) | Failure::Late(_) | Failure::Refused(_) => counters.fail_handshake(),
     }
-    info!(listener, ?peer, "session failed: {failure}");
+    info!(
+        listener,
+        peer = peer.map(display),
+        "session failed: {failure}"
+    );
 }
 
 fn note_end(ended: &Ended, peer: Option<SocketAddr>) {
     match ended {
         Ended::Closed => {}
-        Ended::Idle => info!(?peer, "session ended: nothing moved for the idle timeout"),
-        Ended::Client(error) => debug!(?peer, "session ended: client: {error}"),
-        Ended::Backend(error) => debug!(?peer, "session ended: backend: {error}"),
-        Ended::Forbidden(reason) => info!(?peer, "session ended: {reason}"),
+        Ended::Idle => info!(
+            peer = peer.map(display),
+            "session ended: nothing moved for the idle timeout"
+        ),
+        Ended::Client(error) => debug!(peer = peer.map(display), "session ended: client: {error}"),
+        Ended::Backend(error) => {
+            debug!(peer = peer.map(display), "session ended: backend: {error}");
+        }
+        Ended::Forbidden(reason) => info!(peer = peer.map(display), "session ended: {reason}"),
     }
 }

@@ -185,10 +185,17 @@ fn it_runs_for_a_worker_that_dies_before_it_serves() {
     let supervisor = scene.daemon.pid();
     let other = scene.daemon.workers()[1];
     kill(&scene.daemon);
-    // Whoever comes next is killed as soon as it can be seen, which is sometimes too late.
+    // Whoever comes next is killed as soon as it can be seen, for which there are milliseconds: it
+    // is looked for without a pause.
+    let is_worker = |pid: u32| {
+        let name = process::name(pid);
+        pid != other && matches!(name.as_deref(), Some("exe" | "proxyd-worker"))
+    };
     until("a worker died before it served", || {
-        for worker in process::children(supervisor) {
-            if worker != other && process::name(worker).as_deref() != Some("hook") {
+        let end = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < end {
+            let workers = process::children(supervisor).into_iter();
+            for worker in workers.filter(|child| is_worker(*child)) {
                 process::send(worker, Signal::SIGKILL);
             }
         }
@@ -296,9 +303,9 @@ fn a_program_that_has_gone_is_told_of_and_changes_nothing() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_refused() {
+fn a_program_that_cannot_be_one_is_refused() {
     let scene = Scene::new();
-    for program in ["/nonexistent/program", "no-such-program-anywhere", "/tmp"] {
+    for program in ["no-such-program-anywhere", "/tmp", "/etc/passwd"] {
         let complaint = scene
             .daemon
             .ctl(&["set-on-exit-failure", "--", program])
@@ -306,6 +313,53 @@ fn a_program_that_is_not_there_is_refused() {
         assert!(complaint.contains(program), "{complaint}");
     }
     assert_eq!(scene.daemon.status()["on_exit_failure"]["source"], "unset");
+}
+
+#[test]
+fn a_program_that_is_not_there_yet_is_set_and_told_of() {
+    let scene = Scene::new();
+    let program = scene.daemon.path("later");
+    let program = program.to_str().unwrap();
+    scene
+        .daemon
+        .ctl(&["set-on-exit-failure", "--", program])
+        .answer();
+    kill(&scene.daemon);
+    let run = last_run(&scene.daemon);
+    assert_eq!(run["exit_code"], Value::Null);
+    assert!(run["error"].as_str().unwrap().contains(program), "{run}");
+    scene.await_restarts(1);
+}
+
+#[test]
+fn a_child_with_a_session_of_its_own_is_killed_with_it() {
+    let scene = Scene::new();
+    let body = "setsid sh -c 'echo $$ > child; echo end >> child; exec sleep 600' & wait";
+    set(&scene.daemon, body, &["--timeout", "1s"]);
+    kill(&scene.daemon);
+    let child = lines(&scene.daemon, "child")[0].parse().unwrap();
+    assert_eq!(last_run(&scene.daemon)["timed_out"], true);
+    until("the child is gone", || !process::is_alive(child));
+}
+
+#[test]
+fn a_worker_that_dies_while_it_drains_is_told_of() {
+    let mut scene = Scene::with(|builder| builder.workers(1));
+    set(
+        &scene.daemon,
+        "echo \"$PROXYD_EXIT_SIGNAL\" > told; echo end >> told",
+        &[],
+    );
+    let _session = scene.session();
+    let worker = scene.daemon.workers()[0];
+    scene.daemon.signal(Signal::SIGTERM);
+    until("it drains", || {
+        scene.daemon.status()["workers"][0]["state"] == "draining"
+    });
+    process::send(worker, Signal::SIGKILL);
+    assert!(scene.daemon.wait_exit(PATIENCE).success());
+    assert_eq!(lines(&scene.daemon, "told")[0], "9");
+    assert!(scene.daemon.log().contains("its sessions are cut"));
 }
 
 #[test]

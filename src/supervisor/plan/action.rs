@@ -90,6 +90,6 @@ pub struct Failure {
     pub served: bool,
     /// Failures in a row, this one included.
     pub failures: u32,
-    /// How long until the next start.
-    pub wait: Duration,
+    /// How long until the next start; `None` when there will be none.
+    pub wait: Option<Duration>,
 }

@@ -255,7 +255,7 @@ impl Plan {
             },
             served: worker.served_since().is_some(),
             failures: slot.failures,
-            wait,
+            wait: Some(wait),
         }));
         if self.phase == Phase::Starting && slot.failures >= START_TRIES {
             actions.push(Action::GiveUp);
@@ -429,7 +429,8 @@ impl Plan {
         let oldest = self.wanted().map(|worker| worker.generation).min();
         let workers = self.wanted().count();
         self.confirming.retain_mut(|waiting| {
-            if oldest.is_some_and(|oldest| oldest < waiting.generation) {
+            // Without a worker there is nobody who could have confirmed it.
+            if oldest.is_none_or(|oldest| oldest < waiting.generation) {
                 return true;
             }
             let result = Answer::Result {

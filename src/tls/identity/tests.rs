@@ -89,7 +89,7 @@ fn broken_files_are_refused_with_their_reason() {
             cert,
             "key: it holds no private key, only: CERTIFICATE",
         ),
-        (cert, &other.key, "key: the private key does not belong"),
+        (cert, &other.key, "key: the private key does not match"),
         (cert, &format!("{key}{key}"), "key: it holds 2 private keys"),
         (
             cert,
@@ -101,7 +101,7 @@ fn broken_files_are_refused_with_their_reason() {
             "-----BEGIN OPENSSH PRIVATE KEY-----\nAAEC\n-----END OPENSSH PRIVATE KEY-----",
             "key: the OPENSSH PRIVATE KEY of line 1 is damaged or of a kind",
         ),
-        (&other.cert, key, "key: the private key does not belong"),
+        (&other.cert, key, "key: the private key does not match"),
         (half, half_key, "cert: the CERTIFICATE block"),
         (half, half_key, "; key: the PRIVATE KEY block"),
     ];
