@@ -156,7 +156,7 @@ fn crash(stage: &mut Stage, teller: &mut Teller<'_>) -> Result<(), DemoError> {
         return Err(DemoError::Wrong("the status does not tell of the restart"));
     }
     let (restarts, generation) = (status.restarts.total, status.tls.generation);
-    let trigger = super::status::trigger(status.tls.trigger);
+    let trigger = status.tls.trigger;
     let saw = format!(
         "restarts: {restarts}; generation {generation}, loaded because of: {trigger}; all workers serve"
     );

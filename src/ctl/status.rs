@@ -10,7 +10,7 @@ use crate::{
     cli::{exit, proxyctl::Proxyctl},
     control::{
         DiskState, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request, Response, Status,
-        SupervisorState, SupervisorStatus, TlsStatus, Trigger, WorkerState, WorkerStatus,
+        SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
         client::ClientError,
     },
 };
@@ -98,7 +98,7 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
         "  generation {}, loaded {} by {}",
         tls.generation,
         moment(tls.loaded_at),
-        trigger(tls.trigger),
+        tls.trigger,
     );
     let (word, tone) = match tls.disk.state {
         DiskState::Same => ("what is served", Tone::Good),
@@ -120,21 +120,10 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
     let _ = writeln!(text, "  restart safe: {}", paint.paint(word, tone));
     if let Some(error) = &tls.last_error {
         let failed = paint.paint("the last load failed", Tone::Bad);
-        let (at, by) = (moment(error.at), trigger(error.trigger));
+        let (at, by) = (moment(error.at), error.trigger);
         let _ = writeln!(text, "  {failed} ({at}, {by}): {}", clean(&error.message));
     }
     text
-}
-
-pub(super) fn trigger(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::Start => "start",
-        Trigger::ReloadTls => "reload-tls",
-        Trigger::Reload => "reload",
-        Trigger::Sighup => "SIGHUP",
-        Trigger::Watch => "watch",
-        Trigger::Crash => "crash",
-    }
 }
 
 fn identities(identities: &[IdentityStatus]) -> Table {
