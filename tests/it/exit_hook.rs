@@ -363,6 +363,25 @@ fn a_worker_that_dies_while_it_drains_is_told_of() {
 }
 
 #[test]
+fn an_end_at_once_is_no_failure_and_waits_for_no_command() {
+    let mut scene = Scene::with(|builder| builder.workers(1));
+    set(
+        &scene.daemon,
+        "echo end > told; sleep 600",
+        &["--timeout", "10m"],
+    );
+    let _session = scene.session();
+    scene.daemon.signal(Signal::SIGTERM);
+    until("it drains", || {
+        scene.daemon.status()["workers"][0]["state"] == "draining"
+    });
+    scene.daemon.signal(Signal::SIGTERM);
+    assert!(scene.daemon.wait_exit(PATIENCE).success());
+    assert!(!scene.daemon.path("told").exists());
+    assert!(!scene.daemon.log().contains("its sessions are cut"));
+}
+
+#[test]
 fn its_output_goes_to_the_log() {
     let scene = Scene::new();
     set(&scene.daemon, "echo to the one; echo to the other >&2", &[]);

@@ -410,9 +410,15 @@ impl Plan {
         self.phase = Phase::Stopping;
         self.abandon(actions);
         for slot in &mut self.slots {
-            match &slot.state {
-                SlotState::Worker(worker) => actions.push(Action::Kill(worker.id)),
-                _ => slot.state = SlotState::Empty,
+            match &mut slot.state {
+                SlotState::Worker(worker) => {
+                    worker.doing = Doing::Condemned {
+                        why: Condemned::Ending,
+                        since: worker.served_since(),
+                    };
+                    actions.push(Action::Kill(worker.id));
+                }
+                state => *state = SlotState::Empty,
             }
         }
     }
