@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
-use proxyd::control::{Request, Response, Status, WorkerState, client::Client};
+use proxyd::control::{Partial, Request, Response, Status, WorkerState, client::Client};
 use tempfile::TempDir;
 
 use crate::{Failure, pki::Leaf};
@@ -87,7 +87,7 @@ impl Daemon {
 
     /// Has the TLS files read again; returns the new generation's number.
     pub(crate) fn reload_tls(&self) -> Result<u64, Failure> {
-        match self.ask(&Request::ReloadTls)? {
+        match self.ask(&Request::ReloadTls(Partial::Allow))? {
             Response::Reloaded(report) if report.changed => Ok(report.generation),
             other => Err(format!("a reload brought nothing new: {other:?}").into()),
         }

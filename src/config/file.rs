@@ -14,8 +14,8 @@ use toml::Spanned;
 
 use super::{
     Address, BackendTlsMode, ClientAuthMode, LogFormat, LogLevel, ProxyHeaderVersion, TlsMode,
-    TlsVersion,
-    value::{Name, ServerName, Text, Time},
+    TlsVersion, UnknownName,
+    value::{HostName, Name, ServerName, Text, Time},
 };
 use crate::protocol::Protocol;
 
@@ -37,6 +37,7 @@ pub(super) struct File {
     pub(super) metrics: Option<Spanned<Table<Metrics>>>,
     pub(super) on_exit_failure: Option<Spanned<Table<ExitHook>>>,
     pub(super) identity: Vec<Spanned<Table<Identity>>>,
+    pub(super) identity_dir: Vec<Spanned<Table<IdentityDir>>>,
     pub(super) listener: Vec<Spanned<Table<Listener>>>,
 }
 
@@ -71,12 +72,20 @@ pub(super) struct Identity {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct IdentityDir {
+    pub(super) name: Option<Spanned<Parsed<Name>>>,
+    pub(super) path: Option<Parsed<Text>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Listener {
     pub(super) name: Option<Spanned<Parsed<Name>>>,
     pub(super) bind: Option<Spanned<Parsed<Address>>>,
     pub(super) protocol: Option<Word<Protocol>>,
     pub(super) backend: Option<Spanned<Parsed<Address>>>,
     pub(super) identities: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) server_names: Vec<Parsed<HostName>>,
     pub(super) tls: Table<Tls>,
     pub(super) client_auth: Option<Spanned<Table<ClientAuth>>>,
     pub(super) backend_tls: Option<Spanned<Table<BackendTls>>>,
@@ -89,6 +98,7 @@ pub(super) struct Listener {
 pub(super) struct Tls {
     pub(super) mode: Option<Spanned<Word<TlsMode>>>,
     pub(super) min_version: Option<Word<TlsVersion>>,
+    pub(super) unknown_name: Option<Word<UnknownName>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

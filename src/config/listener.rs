@@ -18,8 +18,11 @@ pub struct Listener {
     pub protocol: Protocol,
     /// The server behind it.
     pub backend: Address,
-    /// The names of the identities it presents; the first is the fallback. Never empty.
+    /// The names of the identities, and of the folders of identities, that it presents; the first is
+    /// the fallback. Never empty.
     pub identities: Vec<String>,
+    /// The names that its clients ask for; `verify` tells which of them no identity holds.
+    pub server_names: Vec<String>,
     /// What it asks of a client's TLS.
     pub tls: TlsPolicy,
     /// What it asks of a client's certificate.
@@ -39,6 +42,18 @@ pub struct TlsPolicy {
     pub mode: TlsMode,
     /// The oldest TLS version it accepts.
     pub min_version: TlsVersion,
+    /// What a client is shown that asks for a name that no identity holds.
+    pub unknown_name: UnknownName,
+}
+
+/// What a client is shown that asks for a name that no identity holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownName {
+    /// The listener's first identity, as is a client that asks for no name.
+    Fallback,
+    /// Nothing: it is refused with the alert `unrecognized_name` (RFC 6066 §3).
+    Refuse,
 }
 
 /// Whether a client may stay in plaintext.
@@ -153,6 +168,7 @@ impl Default for TlsPolicy {
         Self {
             mode: TlsMode::Required,
             min_version: TlsVersion::V1_2,
+            unknown_name: UnknownName::Fallback,
         }
     }
 }

@@ -34,7 +34,7 @@ pub use self::{
     given::Given,
     listener::{
         BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
-        ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
+        ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion, UnknownName,
     },
     report::{ConfigError, Problem, Report},
     source::{DEFAULT_FILE, Source},
@@ -77,8 +77,10 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// The command to run when a worker fails.
     pub on_exit_failure: Option<ExitHook>,
-    /// The certificates to present, at least one.
+    /// The certificates to present; at least one of these or of the folders.
     pub identities: Vec<IdentityFiles>,
+    /// The folders with more certificates to present; no name is that of an identity too.
+    pub identity_dirs: Vec<IdentityDir>,
     /// The addresses that clients connect to, at least one, names unique.
     pub listeners: Vec<Listener>,
 }
@@ -143,4 +145,26 @@ pub struct IdentityFiles {
     /// True only for the identity that stands in for an empty configuration: what an operator
     /// named is never created for them.
     pub created: bool,
+}
+
+impl IdentityFiles {
+    /// Names an identity that lies in PEM files; the two may be one.
+    #[must_use]
+    pub fn pem(name: String, cert: PathBuf, key: PathBuf) -> Self {
+        Self {
+            name,
+            cert,
+            key,
+            created: false,
+        }
+    }
+}
+
+/// A folder in which each entry is a certificate to present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityDir {
+    /// The name that listeners use for all of them.
+    pub name: String,
+    /// The folder.
+    pub path: PathBuf,
 }

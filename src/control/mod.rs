@@ -34,9 +34,9 @@ pub use self::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Reads the TLS files again and swaps.
-    ReloadTls,
+    ReloadTls(Partial),
     /// The same, and the configuration file too.
-    Reload,
+    Reload(Partial),
     /// Asks what runs and what it serves.
     Status,
     /// Sets the exit-failure command.
@@ -61,6 +61,15 @@ pub enum Request {
     Drain,
     /// Ends the daemon and its sessions at once.
     Stop,
+}
+
+/// Whether a load may bring a part of what changed into service while the rest is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Partial {
+    /// What is good moves on, what is broken stays at its last good state.
+    Allow,
+    /// All or nothing: if anything is broken, everything stays as it is.
+    Refuse,
 }
 
 /// What the daemon answers.

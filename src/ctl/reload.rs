@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// The most identities that are listed although nothing happened to them.
+const SHORT_LIST: usize = 50;
+
 /// Asks for a reload and shows what became of each identity.
 pub(super) fn reload(
     arguments: &Proxyctl,
@@ -65,34 +68,60 @@ fn reload_text(report: &ReloadReport, paint: Paint) -> String {
             report.generation
         )
     };
+    text.push_str(&changes_text(&report.identities, paint));
+    text
+}
+
+/// Lists identities; those that stayed as they were only while the list is short enough to read.
+fn changes_text(changes: &[IdentityChange], paint: Paint) -> String {
+    let is_news = |change: &&IdentityChange| change.outcome != IdentityOutcome::Unchanged;
+    let all = changes.len() <= SHORT_LIST;
+    let shown: Vec<_> = changes.iter().filter(|it| all || is_news(it)).collect();
     let mut table = Table::new(&["IDENTITY", "RESULT", "SHA-256", "SUBJECT", "EXPIRES"]);
-    for identity in &report.identities {
-        table.row(change_row(identity));
+    for change in &shown {
+        table.row(change_row(change));
     }
-    if !report.identities.is_empty() {
+    let mut text = String::new();
+    if !shown.is_empty() {
         text.push_str(&table.text(paint));
+    }
+    match changes.len() - shown.len() {
+        0 => {}
+        1 => text.push_str("1 more identity is unchanged.\n"),
+        more => _ = writeln!(text, "{more} more identities are unchanged."),
     }
     text
 }
 
 fn change_row(change: &IdentityChange) -> [Cell; 5] {
     let (word, tone) = match change.outcome {
+        IdentityOutcome::Held => ("held back", Tone::Odd),
         IdentityOutcome::Kept => ("kept", Tone::Bad),
+        IdentityOutcome::LeftOut => ("left out", Tone::Bad),
+        IdentityOutcome::Removed => ("removed", Tone::Odd),
         IdentityOutcome::Unchanged => ("unchanged", Tone::Plain),
         IdentityOutcome::Updated => ("updated", Tone::Good),
     };
-    let new = short(&change.new.sha256);
-    let fingerprint = match &change.old {
-        Some(old) if old.sha256 != change.new.sha256 => format!("{} -> {new}", short(&old.sha256)),
-        Some(_) => new.to_owned(),
-        None => format!("(none) -> {new}"),
+    let sha256 = |facts: &Option<CertificateFacts>| match facts {
+        Some(facts) => short(&facts.sha256).to_owned(),
+        None => "(none)".to_owned(),
+    };
+    let (old, new) = (sha256(&change.old), sha256(&change.new));
+    let fingerprint = if old == new {
+        new
+    } else {
+        format!("{old} -> {new}")
+    };
+    let fact = |get: fn(&CertificateFacts) -> String| {
+        let facts = change.new.as_ref().or(change.old.as_ref());
+        facts.map_or_else(|| "-".to_owned(), get)
     };
     [
         Cell::plain(&change.name),
         Cell::new(word, tone),
         Cell::plain(fingerprint),
-        Cell::plain(&change.new.subject),
-        Cell::plain(moment(change.new.not_after)),
+        Cell::plain(fact(|facts| facts.subject.clone())),
+        Cell::plain(fact(|facts| moment(facts.not_after))),
     ]
 }
 
@@ -169,7 +198,7 @@ mod tests {
                 name: "default".into(),
                 outcome: IdentityOutcome::Updated,
                 old: Some(facts("a")),
-                new: facts("b"),
+                new: Some(facts("b")),
             }],
             problems: Vec::new(),
         };

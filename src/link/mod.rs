@@ -5,12 +5,14 @@
 //! this link: frames are wiped after use.
 
 pub mod channel;
+mod handover;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::handover::{Handover, NeverGiven};
 use crate::{
     config::{Address, Config, Listener},
     control::{ConnectionCounts, Trigger},
@@ -18,7 +20,7 @@ use crate::{
 };
 
 /// One immutable state of everything that is served: configuration and material together.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Generation {
     /// Counts up from 1; each load that brought something new adds one.
     pub number: u64,
@@ -27,7 +29,7 @@ pub struct Generation {
     /// Why.
     pub trigger: Trigger,
     /// The configuration.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// The certificates, keys and authorities.
     pub material: Material,
 }
@@ -83,7 +85,7 @@ pub enum ToWorker {
         slot: usize,
     },
     /// Serves this generation from now on, and confirms it.
-    Serve(Arc<Generation>),
+    Serve(Handover),
     /// Asks for the counts.
     Count {
         /// Comes back in the answer.

@@ -52,13 +52,14 @@ use self::{
 use crate::{
     config::Source,
     control::{
-        ConnectionCounts, EventKind, ExitHookRun, ExitStatus as WorkerExit, LoadError, Status,
-        Trigger,
+        ConnectionCounts, EventKind, ExitHookRun, ExitStatus as WorkerExit, LoadError, Partial,
+        Status, Trigger,
         server::{Call, Reply},
     },
-    link::{FromWorker, ListenerKey, ToWorker},
+    link::{FromWorker, Handover, ListenerKey, ToWorker},
     sys::orphans,
     telemetry::log::Sink,
+    tls::Memo,
 };
 
 /// Something that tasks beside the loop tell it.
@@ -97,6 +98,7 @@ pub enum Message {
 /// The supervisor's whole state.
 struct Supervisor {
     source: Arc<Source>,
+    memo: Arc<Memo>,
     current: Current,
     plan: Plan,
     began: Instant,
@@ -183,6 +185,7 @@ impl Supervisor {
             Message::Changed => self.tell(Event::Reload {
                 ask: None,
                 trigger: Trigger::Watch,
+                partial: Partial::Allow,
             }),
             Message::End { at_once, reply } => {
                 self.ending.push(reply);
@@ -318,6 +321,7 @@ impl Supervisor {
                 self.tell(Event::Reload {
                     ask: None,
                     trigger: Trigger::Sighup,
+                    partial: Partial::Allow,
                 });
             }
             SIGCHLD => self.reap_orphans(),
@@ -367,7 +371,9 @@ impl Supervisor {
     fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Load { trigger, .. } => self.load(trigger),
+                Action::Load {
+                    trigger, partial, ..
+                } => self.load(trigger, partial),
                 Action::Start {
                     slot,
                     worker,
@@ -426,9 +432,15 @@ impl Supervisor {
         }
     }
 
-    fn serve(&self, worker: WorkerId) {
+    /// Hands a worker what it lacks of the newest generation.
+    fn serve(&mut self, worker: WorkerId) {
+        let Some(process) = self.processes.get_mut(&worker) else {
+            return;
+        };
         let generation = Arc::clone(&self.current.borrow());
-        self.send(worker, ToWorker::Serve(generation));
+        let given = process.given.replace(Arc::clone(&generation));
+        let handover = Handover::new(given.as_deref(), &generation);
+        process.send(ToWorker::Serve(handover), Vec::new());
     }
 
     /// Lets a worker accept from all sockets of a slot.

@@ -13,14 +13,17 @@ use super::{
 };
 use crate::{
     control::{
-        EventKind, IdentityChange, IdentityOutcome, LoadError, Problem, ReloadReport, Response,
-        Trigger,
+        EventKind, IdentityChange, IdentityOutcome, LoadError, Partial, Problem, ReloadReport,
+        Response, Trigger,
     },
     link::{Generation, ListenerKey},
 };
 
 /// Results of loads that are kept until their askers can be answered.
 const KEPT_REPORTS: usize = 32;
+
+/// The most identities that a log line or an event names.
+const MOST_NAMED: usize = 5;
 
 /// What a load brought, for those who asked.
 #[derive(Debug)]
@@ -36,12 +39,13 @@ impl Supervisor {
     pub(super) fn reader(&self) -> Reader {
         Reader {
             source: Arc::clone(&self.source),
+            memo: Arc::clone(&self.memo),
             current: Arc::clone(&self.current.borrow()),
         }
     }
 
     /// Begins to read the disk, beside the loop.
-    pub(super) fn load(&mut self, trigger: Trigger) {
+    pub(super) fn load(&mut self, trigger: Trigger, partial: Partial) {
         self.loading = Some(trigger);
         if matches!(
             trigger,
@@ -52,7 +56,7 @@ impl Supervisor {
         let (reader, binder) = (self.reader(), self.sockets.binder());
         let inbox = self.inbox.clone();
         tokio::task::spawn_blocking(move || {
-            let reading = reader.read(trigger, &binder);
+            let reading = reader.read(trigger, partial, &binder);
             let _ = inbox.send(Message::Loaded(Box::new(reading)));
         });
     }
@@ -67,7 +71,12 @@ impl Supervisor {
         let before = Arc::clone(&self.current.borrow());
         let identities = reading.loaded.changes(Some(&before.material));
         let problems = problems_of(&reading);
-        for warning in &reading.loaded.warnings {
+        let config = reading
+            .config
+            .as_ref()
+            .map_or(&*before.config, |(config, _)| config);
+        let oddities = reading.loaded.oddities(config, Some(&before.material));
+        for warning in reading.loaded.warnings.iter().chain(&oddities) {
             warn!("{warning}");
         }
         let changed = self.install(&before, reading, trigger);
@@ -105,7 +114,7 @@ impl Supervisor {
             return false;
         }
         let config = match reading.config {
-            None => before.config.clone(),
+            None => Arc::clone(&before.config),
             Some((config, prepared)) => {
                 let new = self.sockets.commit(prepared, &config.listeners);
                 if let Err(error) = self.places.configure(&config.listeners) {
@@ -113,9 +122,10 @@ impl Supervisor {
                 }
                 self.hand_to_all(&new);
                 self.hook.configure(config.on_exit_failure.clone());
-                config
+                Arc::new(config)
             }
         };
+        self.plan.expect_pieces(material.pieces());
         *self.current.borrow_mut() = Arc::new(Generation {
             number: before.number + 1,
             loaded_at: Timestamp::now(),
@@ -240,14 +250,18 @@ fn updated(identities: &[IdentityChange]) -> String {
     let names: Vec<String> = identities
         .iter()
         .filter(|identity| identity.outcome == IdentityOutcome::Updated)
-        .map(|identity| {
-            let end = identity.new.not_after;
-            format!("identity \"{}\", valid until {end}", identity.name)
+        .filter_map(|identity| {
+            let end = identity.new.as_ref()?.not_after;
+            Some(format!("identity \"{}\", valid until {end}", identity.name))
         })
         .collect();
-    if names.is_empty() {
-        String::new()
-    } else {
-        format!(" with {}", names.join(", "))
+    match names.len() {
+        0 => String::new(),
+        1..=MOST_NAMED => format!(" with {}", names.join(", ")),
+        more => format!(
+            " with {} and {} more identities",
+            names[..MOST_NAMED].join(", "),
+            more - MOST_NAMED
+        ),
     }
 }

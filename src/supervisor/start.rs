@@ -43,7 +43,7 @@ use crate::{
     link::Generation,
     sys::{fds, privileges, sandbox},
     telemetry::log::{self, Sink},
-    tls::Material,
+    tls::{Material, Memo},
 };
 
 /// How long ports are tried for that the workers of a predecessor that was killed are leaving.
@@ -122,7 +122,8 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
     preflight::check_groups(&config)?;
     let account =
         privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())?;
-    let material = preflight::first_material(&config)?;
+    let memo = Arc::new(Memo::default());
+    let material = preflight::first_material(&config, &memo)?;
     for doubt in preflight::doubts(&config) {
         warn!("{doubt}");
     }
@@ -142,6 +143,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
             signals,
             source,
             config,
+            memo,
             material,
             sockets,
             places,
@@ -220,6 +222,7 @@ struct Parts {
     signals: Signals,
     source: Source,
     config: Config,
+    memo: Arc<Memo>,
     material: Material,
     sockets: Sockets,
     places: Places,
@@ -244,9 +247,14 @@ impl Parts {
             tokio::task::spawn_local(page::serve(page, outbox.clone()));
         }
         let socket = self.config.control_socket.clone();
-        let (plan, first) = Plan::new(self.config.workers, self.config.heartbeat_timeout);
+        let (mut plan, first) = Plan::new(self.config.workers, self.config.heartbeat_timeout);
+        plan.expect_pieces(self.material.pieces());
         let (supervisor, signals) = self.supervisor(plan, outbox.clone());
-        tokio::task::spawn_local(watch::watch(Rc::clone(&supervisor.current), outbox));
+        tokio::task::spawn_local(watch::watch(
+            Rc::clone(&supervisor.current),
+            Arc::clone(&supervisor.memo),
+            outbox,
+        ));
         let ears = Ears {
             inbox,
             calls,
@@ -292,11 +300,12 @@ impl Parts {
             number: 1,
             loaded_at: Timestamp::now(),
             trigger: Trigger::Start,
-            config: self.config,
+            config: Arc::new(self.config),
             material: self.material,
         };
         let supervisor = Supervisor {
             source: Arc::new(self.source),
+            memo: self.memo,
             current: Rc::new(RefCell::new(Arc::new(first))),
             plan,
             began: Instant::now(),

@@ -8,7 +8,10 @@ use tokio::{
 };
 
 use super::Message;
-use crate::{link::Generation, tls::load::fingerprint};
+use crate::{
+    link::Generation,
+    tls::{Memo, load::fingerprint},
+};
 
 /// How often the files are compared.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,7 +28,11 @@ pub(super) type Current = Rc<RefCell<Arc<Generation>>>;
 ///
 /// Tools write a certificate and its key one after the other; a look in between would only find a
 /// pair that does not match.
-pub(super) async fn watch(current: Current, inbox: mpsc::UnboundedSender<Message>) {
+pub(super) async fn watch(
+    current: Current,
+    memo: Arc<Memo>,
+    inbox: mpsc::UnboundedSender<Message>,
+) {
     let mut looks = interval(INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // What was loaded at the start may be older than the first look.
@@ -37,7 +44,8 @@ pub(super) async fn watch(current: Current, inbox: mpsc::UnboundedSender<Message
             (told, seen, looks_since) = (None, None, 0);
             continue;
         }
-        let look = tokio::task::spawn_blocking(move || fingerprint(&generation.config));
+        let memo = Arc::clone(&memo);
+        let look = tokio::task::spawn_blocking(move || fingerprint(&generation.config, &memo));
         let Ok(now) = look.await else { continue };
         looks_since += 1;
         let is_news = told != Some(now) || looks_since >= LOOKS_PER_READ;

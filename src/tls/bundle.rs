@@ -178,6 +178,17 @@ fn check_crl(block: &Block, roots: &[Der], now: Timestamp) -> Result<Vec<String>
     Ok(odd_list(&list, roots, now))
 }
 
+/// Returns when a revocation list is to be replaced, if it says so.
+pub(super) fn next_update(list: &Der) -> Option<Timestamp> {
+    let (_, list) = CertificateRevocationList::from_der(list.as_bytes()).ok()?;
+    update_of(&list)
+}
+
+fn update_of(list: &CertificateRevocationList<'_>) -> Option<Timestamp> {
+    let next = list.next_update()?;
+    Some(certificate::timestamp(next.timestamp()))
+}
+
 fn damaged(line: usize, why: String) -> BundleFault {
     BundleFault::List { line, why }
 }
@@ -195,10 +206,7 @@ fn odd_list(list: &CertificateRevocationList<'_>, roots: &[Der], now: Timestamp)
              that authority's certificate"
         ));
     }
-    let next = list
-        .next_update()
-        .map(|at| certificate::timestamp(at.timestamp()));
-    if let Some(next) = next.filter(|next| *next < now) {
+    if let Some(next) = update_of(list).filter(|next| *next < now) {
         odd.push(format!(
             "the list of {issuer} should have been replaced by {next}; what was revoked since is \
              not known"

@@ -6,6 +6,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
@@ -22,6 +23,50 @@ pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// The permission bits.
     pub(super) mode: u32,
+    /// What the file system said of the file before it was read.
+    pub(super) stamp: Stamp,
+}
+
+/// What the file system says of a file's content without reading it.
+///
+/// Every write changes the time of the last status change, which nobody can set. Only a write in
+/// the same tick of the file system's clock as the one before leaves it as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Asks the file system about the file that a path leads to.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|about| Self::from(&about))
+    }
+
+    /// Returns whether the last change is older than `age` at `then`.
+    pub(super) fn is_older(&self, age: Duration, then: SystemTime) -> bool {
+        let (seconds, nanos) = self.changed;
+        let changed = u64::try_from(seconds)
+            .ok()
+            .zip(u32::try_from(nanos).ok())
+            .map(|(seconds, nanos)| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos));
+        changed.is_some_and(|changed| changed + age <= then)
+    }
+}
+
+impl From<&fs::Metadata> for Stamp {
+    fn from(about: &fs::Metadata) -> Self {
+        Self {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.size(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        }
+    }
 }
 
 /// The bytes may be a key; only their number is shown.
@@ -30,7 +75,7 @@ impl fmt::Debug for Content {
         f.debug_struct("Content")
             .field("bytes", &self.bytes.len())
             .field("mode", &self.mode)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,6 +115,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
     Ok(Content {
         bytes: read_at_most(file, about.len(), limit)?,
         mode: about.mode() & 0o7777,
+        stamp: Stamp::from(&about),
     })
 }
 
@@ -181,6 +227,21 @@ mod tests {
         let content = read(&path, 7).unwrap();
         assert_eq!(content.bytes.as_slice(), b"content");
         assert_eq!(content.mode, 0o640);
+    }
+
+    #[test]
+    fn a_stamp_is_another_after_each_write_and_old_only_with_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let first = Stamp::of(&path).unwrap();
+        assert_eq!(read(&path, 64).unwrap().stamp, first);
+        fs::write(dir.path().join("other"), "one").unwrap();
+        fs::rename(dir.path().join("other"), &path).unwrap();
+        assert_ne!(Stamp::of(&path).unwrap(), first);
+        let now = SystemTime::now();
+        assert!(!first.is_older(Duration::from_secs(60), now));
+        assert!(first.is_older(Duration::from_secs(60), now + Duration::from_secs(120)));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) enum Role {
 pub(super) struct Proved {
     pub(super) pair: KeyPair,
     pub(super) facts: CertificateFacts,
+    /// The host names that a client may ask for to get it.
+    pub(super) host_names: Vec<String>,
     /// About the certificate file.
     pub(super) cert_warnings: Vec<String>,
     /// About the key file.
@@ -121,8 +123,10 @@ pub(super) fn prove(
         key: PrivateKey::new(key_block.der.clone()),
     };
     check(&pair, &chain, &key_block, role, now).map_err(|fault| vec![fault])?;
+    let (facts, host_names) = facts_of(&pair).map_err(|it| vec![Fault::Certificate(it)])?;
     Ok(Proved {
-        facts: facts_of(&pair).map_err(|it| vec![Fault::Certificate(it)])?,
+        facts,
+        host_names,
         cert_warnings: odd_chain(&pair, role, duplicates, now),
         key_warnings: odd_mode(key).into_iter().collect(),
         pair,
@@ -272,9 +276,9 @@ fn check_purpose(leaf: &X509Certificate<'_>, role: Role) -> Result<(), Certifica
     })
 }
 
-fn facts_of(pair: &KeyPair) -> Result<CertificateFacts, CertificateFault> {
+fn facts_of(pair: &KeyPair) -> Result<(CertificateFacts, Vec<String>), CertificateFault> {
     certificate::parse(pair.leaf())
-        .map(|leaf| certificate::facts(&leaf))
+        .map(|leaf| (certificate::facts(&leaf), certificate::host_names(&leaf)))
         .map_err(|why| CertificateFault::Damaged { line: 1, why })
 }
 

@@ -7,7 +7,7 @@ use super::{
     files::{Content, FileFault},
     identity::{self, Fault, Proved, Role},
     material::{ClientBundle, Der},
-    settle::{FileSet, Read},
+    piece::{Piece, Read},
 };
 use crate::control::Problem;
 
@@ -18,7 +18,23 @@ pub(super) struct Verdict<T> {
 }
 
 impl<T> Verdict<T> {
-    pub(super) fn bad(problems: Vec<Problem>) -> Self {
+    pub(super) fn good(value: T, warnings: Vec<Problem>) -> Self {
+        Self {
+            result: Ok(value),
+            warnings,
+        }
+    }
+
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Verdict<U> {
+        Verdict {
+            result: self.result.map(make),
+            warnings: self.warnings,
+        }
+    }
+
+    /// A file that serves two ends is complained about once.
+    pub(super) fn bad(mut problems: Vec<Problem>) -> Self {
+        problems.dedup();
         Self {
             result: Err(problems),
             warnings: Vec::new(),
@@ -27,30 +43,21 @@ impl<T> Verdict<T> {
 }
 
 /// Judges the files of one piece.
-pub(super) struct Judge {
-    subject: String,
-    files: FileSet,
+pub(super) struct Judge<'p> {
+    piece: &'p Piece,
     now: Timestamp,
 }
 
-impl Judge {
-    pub(super) fn new(subject: String, files: FileSet, now: Timestamp) -> Self {
-        Self {
-            subject,
-            files,
-            now,
-        }
+impl<'p> Judge<'p> {
+    pub(super) fn new(piece: &'p Piece, now: Timestamp) -> Self {
+        Self { piece, now }
     }
 
-    pub(super) fn files(&self) -> &FileSet {
-        &self.files
-    }
-
-    fn problem(&self, index: usize, reason: &impl ToString) -> Problem {
+    pub(super) fn problem(&self, index: usize, reason: &impl ToString) -> Problem {
         Problem {
-            subject: self.subject.clone(),
+            subject: self.piece.subject.clone(),
             file: self
-                .files
+                .piece
                 .paths
                 .get(index)
                 .map(|it| it.display().to_string()),

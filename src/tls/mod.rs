@@ -11,18 +11,24 @@ pub mod load;
 pub mod material;
 pub mod policy;
 pub mod probe;
+pub mod resolver;
 pub mod seal;
 pub mod stream;
 
 mod bundle;
 mod certificate;
+mod discover;
 mod files;
+mod hello;
 mod identity;
 mod issue;
 mod judge;
+mod memo;
+mod name;
+mod parallel;
 mod pem;
+mod piece;
 mod prove;
-mod resolver;
 mod settle;
 mod sources;
 #[cfg(test)]
@@ -41,8 +47,9 @@ use rustls::{
 };
 
 pub use self::{
-    load::{Loaded, load},
+    load::{Loaded, Look, load},
     material::Material,
+    memo::{Depth, Memo},
 };
 
 /// Returns the cryptography that every TLS object of this process is built on.

@@ -16,10 +16,10 @@ use rustls::{
 };
 
 use super::{
-    bundle, certificate,
-    material::{BackendTrust, Der, Identity, ListenerMaterial, Material},
+    bundle,
+    material::{BackendTrust, Der, ListenerMaterial, Material},
     provider,
-    resolver::Resolver,
+    resolver::{Keyring, Resolver},
     verifier::{BackendVerifier, Check},
 };
 use crate::{
@@ -67,6 +67,12 @@ pub enum PolicyError {
     },
 }
 
+/// Returns what chooses among a listener's identities.
+pub fn resolver(listener: &Listener, keyring: &mut Keyring) -> Result<Arc<Resolver>, PolicyError> {
+    let missing = |name| At(listener).missing(format!("identity \"{name}\""));
+    keyring.resolver(listener).map_err(missing)
+}
+
 /// What a listener's clients meet.
 pub type ClientPolicy = Arc<ServerConfig>;
 
@@ -80,14 +86,14 @@ pub type BackendPolicy = (Arc<ClientConfig>, ServerName<'static>);
 pub fn server_config(
     listener: &Listener,
     material: &Material,
+    resolver: Arc<Resolver>,
 ) -> Result<ClientPolicy, PolicyError> {
     let at = At(listener);
-    let resolver = Resolver::new(at.identities(material)?);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(listener.tls.min_version))
         .map_err(|it| at.tls(it))?
         .with_client_cert_verifier(at.client_verifier(material)?)
-        .with_cert_resolver(Arc::new(resolver));
+        .with_cert_resolver(resolver);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.alpn_protocols = alpn(listener.protocol);
@@ -150,12 +156,6 @@ fn certificates(ders: &[Der]) -> Vec<CertificateDer<'static>> {
     ders.iter().map(Der::to_certificate).collect()
 }
 
-fn host_names(identity: &Identity) -> Vec<String> {
-    certificate::parse(identity.pair.leaf())
-        .map(|leaf| certificate::host_names(&leaf))
-        .unwrap_or_default()
-}
-
 /// The listener that a configuration is built for; it puts its name into every error.
 struct At<'a>(&'a Listener);
 
@@ -180,20 +180,6 @@ impl At<'_> {
         material
             .listener(&self.0.name)
             .ok_or_else(|| self.missing("entry for it"))
-    }
-
-    fn identities(
-        &self,
-        material: &Material,
-    ) -> Result<Vec<(CertifiedKey, Vec<String>)>, PolicyError> {
-        let identity = |name: &String| {
-            let identity = material
-                .identity(name)
-                .ok_or_else(|| self.missing(format!("identity \"{name}\"")))?;
-            let key = identity.pair.certified().map_err(|it| self.tls(it))?;
-            Ok((key, host_names(identity)))
-        };
-        self.0.identities.iter().map(identity).collect()
     }
 
     fn client_verifier(

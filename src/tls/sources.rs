@@ -1,43 +1,32 @@
 //! Which files a configuration names, and which of them mean something only together.
 
+use std::path::PathBuf;
+
 use super::{
     files::{BUNDLE_LIMIT, IDENTITY_LIMIT},
-    settle::FileSet,
+    piece::Piece,
 };
-use crate::config::{
-    BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, IdentityFiles, Listener,
-};
+use crate::config::{BackendTls, BackendTlsMode, ClientAuthMode, IdentityFiles, Listener};
 
-/// Every set of files that a configuration names.
-pub(super) fn file_sets(config: &Config) -> impl Iterator<Item = FileSet> {
-    let identities = config.identities.iter().map(identity_files);
-    let listeners = config.listeners.iter().flat_map(|it| {
-        let client = client_files(&it.client_auth);
-        let trust = trust_files(&it.backend_tls);
-        let pair = backend_pair_files(&it.backend_tls);
-        [client, trust, pair].into_iter().flatten()
-    });
-    identities.chain(listeners)
+/// An identity: certificate, key.
+pub(super) fn identity_piece(files: &IdentityFiles) -> Piece {
+    Piece::new(
+        format!("identity \"{}\"", files.name),
+        vec![files.cert.clone(), files.key.clone()],
+        IDENTITY_LIMIT,
+    )
 }
 
-/// The files of an identity: certificate, key.
-pub(super) fn identity_files(files: &IdentityFiles) -> FileSet {
-    FileSet {
-        paths: vec![files.cert.clone(), files.key.clone()],
-        limit: IDENTITY_LIMIT,
-    }
-}
-
-/// The files of a client bundle: authorities, then revocation lists if there are.
-pub(super) fn client_files(auth: &ClientAuth) -> Option<FileSet> {
+/// A client bundle: authorities, then revocation lists if there are.
+pub(super) fn clients_piece(listener: &Listener) -> Option<Piece> {
+    let auth = &listener.client_auth;
     if auth.mode == ClientAuthMode::Off {
         return None;
     }
     let ca = auth.ca.clone()?;
-    Some(FileSet {
-        paths: std::iter::once(ca).chain(auth.crl.clone()).collect(),
-        limit: BUNDLE_LIMIT,
-    })
+    let paths = std::iter::once(ca).chain(auth.crl.clone()).collect();
+    let subject = format!("listener \"{}\" client_auth", listener.name);
+    Some(Piece::new(subject, paths, BUNDLE_LIMIT))
 }
 
 fn checks_issuer(tls: &BackendTls) -> bool {
@@ -47,24 +36,29 @@ fn checks_issuer(tls: &BackendTls) -> bool {
     )
 }
 
-/// The file with the authorities that a backend is checked with.
-pub(super) fn trust_files(tls: &BackendTls) -> Option<FileSet> {
+/// The authorities that a backend is checked with.
+pub(super) fn trust_piece(listener: &Listener) -> Option<Piece> {
+    let tls = &listener.backend_tls;
     let ca = tls.ca.clone().filter(|_| checks_issuer(tls))?;
-    Some(FileSet {
-        paths: vec![ca],
-        limit: BUNDLE_LIMIT,
-    })
+    Some(backend_piece(listener, vec![ca], BUNDLE_LIMIT))
 }
 
-/// The files of what is shown to a backend: certificate, key.
-pub(super) fn backend_pair_files(tls: &BackendTls) -> Option<FileSet> {
+/// What is shown to a backend: certificate, key.
+pub(super) fn backend_pair_piece(listener: &Listener) -> Option<Piece> {
+    let tls = &listener.backend_tls;
     if tls.mode == BackendTlsMode::Off {
         return None;
     }
-    Some(FileSet {
-        paths: vec![tls.cert.clone()?, tls.key.clone()?],
-        limit: IDENTITY_LIMIT,
-    })
+    let paths = vec![tls.cert.clone()?, tls.key.clone()?];
+    Some(backend_piece(listener, paths, IDENTITY_LIMIT))
+}
+
+fn backend_piece(listener: &Listener, paths: Vec<PathBuf>, limit: u64) -> Piece {
+    Piece::new(
+        format!("listener \"{}\" backend_tls", listener.name),
+        paths,
+        limit,
+    )
 }
 
 /// Returns whether a backend is checked with what the operating system trusts.

@@ -17,6 +17,10 @@ use rustls::{
     },
 };
 
+use super::{
+    hello::{UNRECOGNIZED_NAME, server_name},
+    resolver::Resolver,
+};
 use crate::protocol::TLS_HANDSHAKE;
 
 /// The most bytes that wait for the tail of a record or of a handshake message.
@@ -68,6 +72,19 @@ pub enum TlsError {
     /// The peer sent something other than TLS.
     #[error("the peer does not speak TLS")]
     NotTls,
+    /// The client asked for a name that no identity of a strict listener holds.
+    #[error("no identity holds the name {0:?} that the client asked for")]
+    UnknownName(String),
+}
+
+impl TlsError {
+    /// Returns the record that tells the peer, for an error that comes before TLS begins.
+    pub fn alert(&self) -> &'static [u8] {
+        match self {
+            Self::UnknownName(_) => &UNRECOGNIZED_NAME,
+            _ => &[],
+        }
+    }
 }
 
 /// Space for bytes on their way out, kept at its size between uses.
@@ -162,6 +179,17 @@ pub fn holds_client_hello(bytes: &[u8]) -> Result<bool, TlsError> {
             Ok(bytes.len() >= RECORD_HEADER + length)
         }
         _ => Ok(false),
+    }
+}
+
+/// Refuses a client by the name that it asks for in its first bytes.
+pub fn check_name(resolver: &Resolver, first: &[u8]) -> Result<(), TlsError> {
+    if !resolver.is_strict() {
+        return Ok(());
+    }
+    match server_name(first) {
+        Some(name) if resolver.refuses(&name) => Err(TlsError::UnknownName(name)),
+        _ => Ok(()),
     }
 }
 

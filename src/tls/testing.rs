@@ -5,9 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair as Key, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber, SignatureAlgorithm,
+    RevokedCertParams, SerialNumber,
 };
-use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::{
@@ -18,6 +17,7 @@ use crate::{
     config::{
         BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Limits, Listener, Log,
         LogFormat, LogLevel, ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
+        UnknownName,
     },
     protocol::Protocol,
 };
@@ -131,21 +131,17 @@ fn leaf(cert: &rcgen::Certificate, key: &Key) -> Leaf {
     }
 }
 
-pub(super) fn certified_with(ca: &Ca, algorithm: &'static SignatureAlgorithm) -> CertifiedKey {
-    let key = Key::generate_for(algorithm).unwrap();
-    let leaf = ca.leaf_with(&params(&["db.example.com"]), &key);
-    leaf.pair().certified().unwrap()
-}
-
 pub(super) fn identity(name: &str, leaf: &Leaf) -> Identity {
     let pair = leaf.pair();
+    let parsed = certificate::parse(pair.leaf()).unwrap();
     Identity {
         name: name.to_owned(),
         cert: String::new(),
         key: String::new(),
         digest: pair.digest(),
-        facts: certificate::facts(&certificate::parse(pair.leaf()).unwrap()),
-        pair,
+        facts: certificate::facts(&parsed),
+        host_names: certificate::host_names(&parsed),
+        pair: leaf.pair(),
     }
 }
 
@@ -157,9 +153,11 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
         protocol: Protocol::Mysql,
         backend: "db.example.com:3306".parse().unwrap(),
         identities: identities.iter().map(|it| (*it).to_owned()).collect(),
+        server_names: vec![],
         tls: TlsPolicy {
             mode: TlsMode::Required,
             min_version: TlsVersion::V1_2,
+            unknown_name: UnknownName::Fallback,
         },
         client_auth: ClientAuth {
             mode: ClientAuthMode::Off,
@@ -207,6 +205,7 @@ pub(super) fn config(listeners: Vec<Listener>) -> Config {
         metrics: None,
         on_exit_failure: None,
         identities: vec![],
+        identity_dirs: vec![],
         listeners,
     }
 }

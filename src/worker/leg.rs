@@ -304,12 +304,18 @@ impl Leg {
     pub async fn accept_tls(
         &mut self,
         mut first: Vec<u8>,
-        begin: impl FnOnce() -> Result<TlsStream, TlsError>,
+        begin: impl FnOnce(&[u8]) -> Result<TlsStream, TlsError>,
     ) -> Result<(), LegError> {
         while !holds_client_hello(&first)? {
             self.receive(&mut first).await?;
         }
-        self.tls = Some(Box::new(begin()?));
+        match begin(&first) {
+            Ok(tls) => self.tls = Some(Box::new(tls)),
+            Err(error) => {
+                self.send(error.alert()).await?;
+                return Err(error.into());
+            }
+        }
         self.handshake(first).await
     }
 

@@ -17,7 +17,8 @@ use crate::{
     link::{Generation, ListenerKey},
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},
-        stream::{TlsError, TlsStream},
+        resolver::{Keyring, Resolver},
+        stream::{TlsError, TlsStream, check_name},
     },
 };
 
@@ -31,12 +32,14 @@ pub struct Service {
     /// Its places for sessions, shared with the other workers.
     pub places: Arc<Places>,
     clients: ClientPolicy,
+    resolver: Arc<Resolver>,
     backend: Option<BackendPolicy>,
 }
 
 impl Service {
-    /// Begins TLS with a client.
-    pub fn accept_tls(&self) -> Result<TlsStream, TlsError> {
+    /// Begins TLS with a client who has said `first`.
+    pub fn accept_tls(&self, first: &[u8]) -> Result<TlsStream, TlsError> {
+        check_name(&self.resolver, first)?;
         TlsStream::server(self.clients.clone())
     }
 
@@ -119,15 +122,20 @@ pub struct Services {
     current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
     counters: Mutex<HashMap<String, Arc<Counters>>>,
     places: Mutex<HashMap<String, Arc<Places>>>,
+    keyring: Mutex<Keyring>,
 }
 
 impl Services {
     /// Builds what a generation asks for and swaps it in whole, or not at all.
     pub fn serve(&self, generation: &Generation) -> Result<(), ServeError> {
         let mut next = HashMap::new();
+        let mut keyring = Keyring::new(&generation.material, &lock(&self.keyring));
         for listener in &generation.config.listeners {
+            let resolver = policy::resolver(listener, &mut keyring)?;
+            let clients = Arc::clone(&resolver);
             let service = Service {
-                clients: policy::server_config(listener, &generation.material)?,
+                clients: policy::server_config(listener, &generation.material, clients)?,
+                resolver,
                 backend: policy::client_config(listener, &generation.material)?,
                 counters: self.counters_of(&listener.name),
                 places: self.places_of(&listener.name)?,
@@ -135,6 +143,7 @@ impl Services {
             };
             next.insert(ListenerKey::of(listener), Arc::new(service));
         }
+        *lock(&self.keyring) = keyring;
         self.current.store(Arc::new(next));
         Ok(())
     }

@@ -33,6 +33,8 @@ mod mysql;
 mod postgres;
 // Any service, and bytes both ways.
 mod tcp;
+// Many identities: folders of them, reloads of some of them, all or nothing.
+mod identities;
 // Which certificate clients are shown.
 mod tls;
 // Certificates that clients show.

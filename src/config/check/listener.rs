@@ -68,6 +68,11 @@ impl Check<'_> {
             protocol: word(written.protocol).unwrap_or(Protocol::Tcp),
             backend: backend?,
             identities,
+            server_names: written
+                .server_names
+                .into_iter()
+                .map(|name| name.0.0)
+                .collect(),
             tls: TlsPolicy {
                 mode: written
                     .tls
@@ -75,6 +80,7 @@ impl Check<'_> {
                     .as_ref()
                     .map_or(tls.mode, |mode| mode.get_ref().0),
                 min_version: word(written.tls.min_version).unwrap_or(tls.min_version),
+                unknown_name: word(written.tls.unknown_name).unwrap_or(tls.unknown_name),
             },
             client_auth: client_auth.unwrap_or_default(),
             backend_tls: backend_tls.unwrap_or_default(),

@@ -3,6 +3,7 @@
 //! Nothing stops at the first problem: each is noted, something harmless takes the value's place,
 //! and the rest is checked too. A configuration comes out only if nothing was noted.
 
+mod identity_dir;
 mod listener;
 
 use std::{
@@ -79,8 +80,19 @@ impl Check<'_> {
         let state_dir = places
             .as_ref()
             .map_or(Path::new("/"), |places| &places.state_dir);
-        let identities = self.identities(file.identity, state_dir);
-        let names: Vec<&str> = identities.iter().map(|files| files.name.as_str()).collect();
+        let mut names = HashSet::new();
+        let identities = if file.identity.is_empty() && !file.identity_dir.is_empty() {
+            Vec::new()
+        } else {
+            self.identities(file.identity, state_dir, &mut names)
+        };
+        let identity_dirs = self.identity_dirs(&file.identity_dir, &mut names);
+        let dirs = identity_dirs.iter().map(|dir| dir.name.as_str());
+        let names: Vec<&str> = identities
+            .iter()
+            .map(|files| files.name.as_str())
+            .chain(dirs)
+            .collect();
         let listeners = match &source.overrides().listener {
             Some(listener) => vec![listener.clone()],
             None => self.listeners(file.listener, &names),
@@ -110,6 +122,7 @@ impl Check<'_> {
             metrics,
             on_exit_failure: on_exit_failure.flatten(),
             identities,
+            identity_dirs,
             listeners,
         })
     }
@@ -290,6 +303,7 @@ impl Check<'_> {
         &mut self,
         written: Vec<Spanned<Table<file::Identity>>>,
         state_dir: &Path,
+        names: &mut HashSet<String>,
     ) -> Vec<IdentityFiles> {
         if written.is_empty() {
             let folder = state_dir.join("tls");
@@ -300,10 +314,9 @@ impl Check<'_> {
                 created: true,
             }];
         }
-        let mut names = HashSet::new();
         let numbered = (1..).zip(written);
         numbered
-            .map(|(number, identity)| self.identity(number, &identity, &mut names))
+            .map(|(number, identity)| self.identity(number, &identity, names))
             .collect()
     }
 

@@ -5,9 +5,9 @@ use std::{path::Path, time::Duration};
 use super::GOOD;
 use crate::{
     config::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, IdentityFiles, Limits,
-        Listener, Log, LogFormat, LogLevel, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
-        fixture::parse,
+        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, IdentityDir, IdentityFiles,
+        Limits, Listener, Log, LogFormat, LogLevel, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
+        UnknownName, fixture::parse,
     },
     protocol::Protocol,
 };
@@ -41,15 +41,18 @@ fn defaults_are_those_of_the_manual() {
                 key: "/home/op/.local/state/proxyd/tls/server-key.pem".into(),
                 created: true,
             }],
+            identity_dirs: vec![],
             listeners: vec![Listener {
                 name: "default".to_owned(),
                 bind: "[::]:1".parse().unwrap(),
                 protocol: Protocol::Tcp,
                 backend: "db:2".parse().unwrap(),
                 identities: vec!["default".to_owned()],
+                server_names: vec![],
                 tls: TlsPolicy {
                     mode: TlsMode::Required,
                     min_version: TlsVersion::V1_2,
+                    unknown_name: UnknownName::Fallback,
                 },
                 client_auth: ClientAuth::default(),
                 backend_tls: BackendTls::default(),
@@ -156,4 +159,48 @@ fn a_listener_presents_all_identities_unless_told() {
     let two = "[[identity]]\ncert = \"a\"\nkey = \"b\"\n".repeat(2);
     let config = parse(&(two + GOOD)).unwrap();
     assert_eq!(config.listeners[0].identities, ["default", "identity-2"]);
+}
+
+#[test]
+fn folders_of_identities_are_named_and_stand_beside_identities() {
+    let text = "
+        [[identity]]
+        cert = \"c\"
+        key = \"k\"
+        [[identity_dir]]
+        path = \"/etc/letsencrypt/live\"
+        [[identity_dir]]
+        name = \"fleet\"
+        path = \"fleet.d\"
+        [[listener]]
+        bind = \"[::]:1\"
+        backend = \"db:2\"
+        [[listener]]
+        bind = \"[::]:2\"
+        backend = \"db:2\"
+        identities = [\"fleet\", \"default\"]
+        tls = { unknown_name = \"refuse\" }
+    ";
+    let config = parse(text).unwrap();
+    let dirs = [
+        ("live", "/etc/letsencrypt/live"),
+        ("fleet", "/etc/proxyd/fleet.d"),
+    ];
+    let dirs = dirs.map(|(name, path)| IdentityDir {
+        name: name.to_owned(),
+        path: path.into(),
+    });
+    assert_eq!(config.identity_dirs, dirs);
+    let listeners = &config.listeners;
+    assert_eq!(listeners[0].identities, ["default", "live", "fleet"]);
+    assert_eq!(listeners[1].identities, ["fleet", "default"]);
+    assert_eq!(listeners[1].tls.unknown_name, UnknownName::Refuse);
+}
+
+#[test]
+fn nothing_is_created_beside_a_folder_of_identities() {
+    let text = format!("[[identity_dir]]\npath = \"live\"\n{GOOD}");
+    let config = parse(&text).unwrap();
+    assert!(config.identities.is_empty());
+    assert_eq!(config.listeners[0].identities, ["live"]);
 }

@@ -401,3 +401,19 @@ fn depth_and_length_do_no_harm() {
         assert!(complaint.starts_with("error: ") && complaint.len() < 100_000);
     }
 }
+
+#[test]
+fn folders_of_identities_have_a_path_and_a_name_of_their_own() {
+    one_problem(
+        &format!("[[identity_dir]]\nname = \"live\"\n{GOOD}"),
+        1,
+        "this `identity_dir` has no `path`",
+    );
+    let taken = "[[identity]]\nname = \"live\"\ncert = \"c\"\nkey = \"k\"\n\
+        [[identity_dir]]\npath = \"/etc/live\"\n";
+    one_problem(
+        &format!("{taken}{GOOD}"),
+        5,
+        "another identity or folder of identities is named `live`",
+    );
+}

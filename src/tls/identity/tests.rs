@@ -4,12 +4,16 @@ use rcgen::{ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::tls::testing::{Ca, Leaf, params, self_signed};
+use crate::tls::{
+    files::Stamp,
+    testing::{Ca, Leaf, params, self_signed},
+};
 
 fn content(text: &str) -> Content {
     Content {
         bytes: Zeroizing::new(text.as_bytes().to_vec()),
         mode: 0o600,
+        stamp: Stamp::of(&std::env::temp_dir()).unwrap(),
     }
 }
 

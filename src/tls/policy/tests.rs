@@ -6,17 +6,22 @@ use rustls::{
 use super::*;
 use crate::tls::{
     bundle as reading,
-    material::ClientBundle,
+    material::{ClientBundle, Identity},
     prove::complete,
     testing::{Ca, Leaf, identity, listener, params, self_signed},
 };
 
 fn material(identities: Vec<Identity>, listener: ListenerMaterial) -> Material {
     Material {
-        identities,
+        identities: identities.into_iter().map(Arc::new).collect(),
         listeners: vec![listener],
         system_roots: vec![],
     }
+}
+
+fn server_config(listener: &Listener, material: &Material) -> Result<ClientPolicy, PolicyError> {
+    let resolver = resolver(listener, &mut Keyring::new(material, &Keyring::default()))?;
+    super::server_config(listener, material, resolver)
 }
 
 fn trust() -> ListenerMaterial {

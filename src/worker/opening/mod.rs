@@ -97,7 +97,9 @@ async fn read_client(client: &mut Leg, buffer: &mut Vec<u8>) -> Result<(), Failu
 /// Ends TLS with a client that has sent `first` of it already.
 async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Result<(), Failure> {
     let nothing_yet = first.is_empty();
-    let accepted = client.accept_tls(first, || context.accept_tls()).await;
+    let accepted = client
+        .accept_tls(first, |first| context.accept_tls(first))
+        .await;
     accepted.map_err(|error| {
         if nothing_yet && !client.has_spoken() && is_silence(&error, 0) {
             Failure::Silent

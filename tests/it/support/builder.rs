@@ -81,6 +81,13 @@ impl Builder {
         self
     }
 
+    /// Adds a folder of identities, which is there and empty.
+    pub(crate) fn identity_dir(mut self, name: &str) -> Self {
+        fs::create_dir(self.folder().join(name)).unwrap();
+        self.configuration.identity_dirs.push(name.to_owned());
+        self
+    }
+
     /// Adds a listener.
     ///
     /// Without one, there is one called `main` in front of [`Self::backend`].

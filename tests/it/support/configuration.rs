@@ -11,6 +11,8 @@ pub(crate) struct Configuration {
     pub(crate) lines: Vec<String>,
     /// The identities, in order.
     pub(crate) identities: Vec<String>,
+    /// The folders of identities, in order.
+    pub(crate) identity_dirs: Vec<String>,
     /// The listeners, in order.
     pub(crate) listeners: Vec<Listener>,
 }
@@ -38,6 +40,14 @@ impl Configuration {
             let _ = writeln!(
                 text,
                 "\n[[identity]]\nname = {name:?}\ncert = \"{cert}\"\nkey = \"{key}\""
+            );
+        }
+        for name in &self.identity_dirs {
+            let path = folder.join(name);
+            let path = path.display();
+            let _ = writeln!(
+                text,
+                "\n[[identity_dir]]\nname = {name:?}\npath = \"{path}\""
             );
         }
         for listener in &self.listeners {

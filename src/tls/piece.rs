@@ -1,0 +1,66 @@
+//! Files that mean something only together.
+
+use std::path::PathBuf;
+
+use super::{
+    files::{self, Content, FileFault},
+    material::ContentHash,
+};
+
+/// Files that mean something only together, what they are, and how large each may be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Piece {
+    /// What they are, as people are told: `identity "default"`.
+    pub(super) subject: String,
+    /// The files, in an order that whoever judges them knows.
+    pub(super) paths: Vec<PathBuf>,
+    /// The most bytes of each.
+    pub(super) limit: u64,
+}
+
+/// What reading one of them gave.
+pub(super) type Read = Result<Content, FileFault>;
+
+impl Piece {
+    pub(super) fn new(subject: String, paths: Vec<PathBuf>, limit: u64) -> Self {
+        Self {
+            subject,
+            paths,
+            limit,
+        }
+    }
+
+    /// Reads all files.
+    pub(super) fn read(&self) -> Vec<Read> {
+        let read = |it: &PathBuf| files::read(it, self.limit);
+        self.paths.iter().map(read).collect()
+    }
+
+    /// Returns SHA-256 over what was read, or why it was not.
+    pub(super) fn digest(&self, reads: &[Read]) -> [u8; 32] {
+        self.join(reads.iter().map(digest_of))
+    }
+
+    /// Returns SHA-256 over the digests of the files.
+    pub(super) fn join(&self, digests: impl Iterator<Item = [u8; 32]>) -> [u8; 32] {
+        let mut hash = ContentHash::new();
+        for (path, digest) in self.paths.iter().zip(digests) {
+            hash.text("path", &path.to_string_lossy());
+            hash.field("digest", &digest);
+        }
+        hash.finish()
+    }
+}
+
+/// Returns SHA-256 over a file's content and mode, or over why there is none.
+pub(super) fn digest_of(read: &Read) -> [u8; 32] {
+    let mut hash = ContentHash::new();
+    match read {
+        Ok(content) => {
+            hash.field("mode", &content.mode.to_be_bytes());
+            hash.field("content", &content.bytes);
+        }
+        Err(fault) => hash.text("fault", &fault.to_string()),
+    }
+    hash.finish()
+}
