@@ -22,6 +22,10 @@ pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// The permission bits.
     pub(super) mode: u32,
+    /// The id of the user who owns the file.
+    pub(super) owner: u32,
+    /// The id of the group that the file belongs to.
+    pub(super) group: u32,
 }
 
 /// The bytes may be a key; only their number is shown.
@@ -30,6 +34,8 @@ impl fmt::Debug for Content {
         f.debug_struct("Content")
             .field("bytes", &self.bytes.len())
             .field("mode", &self.mode)
+            .field("owner", &self.owner)
+            .field("group", &self.group)
             .finish()
     }
 }
@@ -70,6 +76,8 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
     Ok(Content {
         bytes: read_at_most(file, about.len(), limit)?,
         mode: about.mode() & 0o7777,
+        owner: about.uid(),
+        group: about.gid(),
     })
 }
 
@@ -181,6 +189,8 @@ mod tests {
         let content = read(&path, 7).unwrap();
         assert_eq!(content.bytes.as_slice(), b"content");
         assert_eq!(content.mode, 0o640);
+        assert_eq!(content.owner, nix::unistd::geteuid().as_raw());
+        assert_eq!(content.group, path.metadata().unwrap().gid());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
     files::{Content, FileFault},
     identity::{self, Fault, Proved, Role},
     material::{ClientBundle, Der},
+    pair::PairFiles,
     settle::{FileSet, Read},
 };
 use crate::control::Problem;
@@ -78,37 +79,50 @@ impl Judge {
         }
     }
 
-    /// Judges a certificate file and a key file.
-    pub(super) fn pair(&self, reads: &[Read], role: Role) -> Verdict<Proved> {
-        match self.prove(reads, role) {
+    /// Judges a certificate and its key.
+    pub(super) fn pair(&self, reads: &[Read], files: PairFiles<'_>, role: Role) -> Verdict<Proved> {
+        match self.prove(reads, files, role) {
             Ok(proved) => Verdict {
-                warnings: self.odd_pair(&proved),
+                warnings: self.odd_pair(files, &proved),
                 result: Ok(proved),
             },
             Err(problems) => Verdict::bad(problems),
         }
     }
 
-    fn prove(&self, reads: &[Read], role: Role) -> Result<Proved, Vec<Problem>> {
+    fn prove(
+        &self,
+        reads: &[Read],
+        files: PairFiles<'_>,
+        role: Role,
+    ) -> Result<Proved, Vec<Problem>> {
         let contents = self.contents(reads)?;
-        let [cert, key] = contents.as_slice() else {
+        let Some(contents) = files.contents(&contents) else {
             return Err(vec![self.restless()]);
         };
-        identity::prove(cert, key, role, self.now)
-            .map_err(|faults| faults.iter().map(|it| self.fault(it)).collect())
+        identity::prove(&contents, role, self.now)
+            .map_err(|faults| faults.iter().map(|it| self.fault(files, it)).collect())
     }
 
-    fn fault(&self, fault: &Fault) -> Problem {
+    fn fault(&self, files: PairFiles<'_>, fault: &Fault) -> Problem {
         match fault {
             Fault::Certificate(fault) => self.problem(0, fault),
-            Fault::Key(fault) => self.problem(1, fault),
+            Fault::Key(fault) => self.problem(files.key_place(), fault),
+            Fault::Passphrase(fault) => self.problem(files.passphrase_place(), fault),
         }
     }
 
-    fn odd_pair(&self, proved: &Proved) -> Vec<Problem> {
-        let cert = proved.cert_warnings.iter().map(|it| self.problem(0, it));
-        let key = proved.key_warnings.iter().map(|it| self.problem(1, it));
-        cert.chain(key).collect()
+    fn odd_pair(&self, files: PairFiles<'_>, proved: &Proved) -> Vec<Problem> {
+        let about = |place: usize, odd: &[String]| {
+            let problems = odd.iter().map(|it| self.problem(place, it));
+            problems.collect::<Vec<_>>()
+        };
+        [
+            about(0, &proved.cert_warnings),
+            about(files.key_place(), &proved.key_warnings),
+            about(files.passphrase_place(), &proved.passphrase_warnings),
+        ]
+        .concat()
     }
 
     /// Judges a file of authorities.

@@ -16,11 +16,9 @@ use super::{
     material::{
         BackendTrust, ClientBundle, ContentHash, Der, Identity, KeyPair, ListenerMaterial, Material,
     },
+    pair::PairFiles,
     settle::{FileSet, Read, Settled},
-    sources::{
-        backend_pair_files, client_files, file_sets, identity_files, trust_files,
-        wants_system_roots,
-    },
+    sources::{client_files, file_sets, trust_files, wants_system_roots},
 };
 use crate::{
     config::{Config, IdentityFiles, Listener},
@@ -191,8 +189,9 @@ impl Loader {
         last: Option<&Identity>,
     ) -> (Option<Identity>, Outcome) {
         let subject = format!("identity \"{}\"", files.name);
-        let proved = self.piece(subject, identity_files(files), |at, reads| {
-            at.pair(reads, Role::Server)
+        let pair = PairFiles::from(files);
+        let proved = self.piece(subject, pair.file_set(), |at, reads| {
+            at.pair(reads, pair, Role::Server)
         });
         let disk = proved.map(|it| identity_of(files, it));
         let outcome = Outcome {
@@ -276,14 +275,16 @@ impl Loader {
         listener: &Listener,
         last: Option<&ListenerMaterial>,
     ) -> Option<Option<KeyPair>> {
-        let Some(files) = backend_pair_files(&listener.backend_tls) else {
+        let Some(pair) = PairFiles::of_backend(&listener.backend_tls) else {
             return Some(None);
         };
         let subject = format!("listener \"{}\" backend_tls", listener.name);
-        self.piece(subject, files, |at, reads| at.pair(reads, Role::Client))
-            .map(|it| it.pair)
-            .or_else(|| last?.backend_identity.clone())
-            .map(Some)
+        self.piece(subject, pair.file_set(), |at, reads| {
+            at.pair(reads, pair, Role::Client)
+        })
+        .map(|it| it.pair)
+        .or_else(|| last?.backend_identity.clone())
+        .map(Some)
     }
 
     fn system_roots(&mut self, config: &Config, last: Option<&Material>) -> Option<Vec<Der>> {

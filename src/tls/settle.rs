@@ -122,6 +122,8 @@ mod tests {
             vec![Ok(Content {
                 bytes: Zeroizing::new(text.as_bytes().to_vec()),
                 mode: 0o600,
+                owner: 0,
+                group: 0,
             })]
         };
         let judge = |reads: &[Read]| {

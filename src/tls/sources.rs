@@ -1,31 +1,19 @@
 //! Which files a configuration names, and which of them mean something only together.
 
-use super::{
-    files::{BUNDLE_LIMIT, IDENTITY_LIMIT},
-    settle::FileSet,
-};
-use crate::config::{
-    BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, IdentityFiles, Listener,
-};
+use super::{files::BUNDLE_LIMIT, pair::PairFiles, settle::FileSet};
+use crate::config::{BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Listener};
 
 /// Every set of files that a configuration names.
 pub(super) fn file_sets(config: &Config) -> impl Iterator<Item = FileSet> {
-    let identities = config.identities.iter().map(identity_files);
+    let identities = config.identities.iter();
+    let identities = identities.map(|it| PairFiles::from(it).file_set());
     let listeners = config.listeners.iter().flat_map(|it| {
         let client = client_files(&it.client_auth);
         let trust = trust_files(&it.backend_tls);
-        let pair = backend_pair_files(&it.backend_tls);
+        let pair = PairFiles::of_backend(&it.backend_tls).map(|it| it.file_set());
         [client, trust, pair].into_iter().flatten()
     });
     identities.chain(listeners)
-}
-
-/// The files of an identity: certificate, key.
-pub(super) fn identity_files(files: &IdentityFiles) -> FileSet {
-    FileSet {
-        paths: vec![files.cert.clone(), files.key.clone()],
-        limit: IDENTITY_LIMIT,
-    }
 }
 
 /// The files of a client bundle: authorities, then revocation lists if there are.
@@ -53,17 +41,6 @@ pub(super) fn trust_files(tls: &BackendTls) -> Option<FileSet> {
     Some(FileSet {
         paths: vec![ca],
         limit: BUNDLE_LIMIT,
-    })
-}
-
-/// The files of what is shown to a backend: certificate, key.
-pub(super) fn backend_pair_files(tls: &BackendTls) -> Option<FileSet> {
-    if tls.mode == BackendTlsMode::Off {
-        return None;
-    }
-    Some(FileSet {
-        paths: vec![tls.cert.clone()?, tls.key.clone()?],
-        limit: IDENTITY_LIMIT,
     })
 }
 

@@ -26,12 +26,11 @@ impl Site {
         listener.backend_tls.cert = Some(dir.path().join("c"));
         listener.backend_tls.key = Some(dir.path().join("c.key"));
         let mut config = testing::config(vec![listener]);
-        config.identities.push(IdentityFiles {
-            name: "default".to_owned(),
-            cert: dir.path().join("cert"),
-            key: dir.path().join("key"),
-            created: false,
-        });
+        config.identities.push(IdentityFiles::pem(
+            "default",
+            dir.path().join("cert"),
+            dir.path().join("key"),
+        ));
         let ca = Ca::new("root");
         let site = Self { dir, config, ca };
         site.fill();
