@@ -7,6 +7,7 @@
 //! configuration is ever changed in place, so that each handshake is made with one generation.
 
 pub mod create;
+pub mod fuzzing;
 pub mod load;
 pub mod material;
 pub mod policy;

@@ -94,7 +94,7 @@ fn program_of(command: &[String]) -> &str {
 
 impl Passphrase {
     /// Takes a text that is one line, whose end does not belong to it.
-    fn one_line(text: &[u8]) -> Result<Self, LineFault> {
+    pub(super) fn one_line(text: &[u8]) -> Result<Self, LineFault> {
         let line = text.strip_suffix(b"\n").unwrap_or(text);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.contains(&b'\n') {
