@@ -35,6 +35,8 @@ mod postgres;
 mod tcp;
 // Which certificate clients are shown.
 mod tls;
+// Keys in every form in which people have them.
+mod keys;
 // Certificates that clients show.
 mod client_auth;
 // TLS between the proxy and a backend.

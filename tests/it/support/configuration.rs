@@ -11,6 +11,8 @@ pub(crate) struct Configuration {
     pub(crate) lines: Vec<String>,
     /// The identities, in order.
     pub(crate) identities: Vec<String>,
+    /// Whole tables after these, such as identities with keys of other kinds.
+    pub(crate) tables: Vec<String>,
     /// The listeners, in order.
     pub(crate) listeners: Vec<Listener>,
 }
@@ -39,6 +41,9 @@ impl Configuration {
                 text,
                 "\n[[identity]]\nname = {name:?}\ncert = \"{cert}\"\nkey = \"{key}\""
             );
+        }
+        for table in &self.tables {
+            let _ = writeln!(text, "\n{table}");
         }
         for listener in &self.listeners {
             let Listener {
