@@ -66,8 +66,11 @@ pub(super) struct ExitHook {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Identity {
     pub(super) name: Option<Spanned<Parsed<Name>>>,
-    pub(super) cert: Option<Parsed<Text>>,
-    pub(super) key: Option<Parsed<Text>>,
+    pub(super) cert: Option<Spanned<Parsed<Text>>>,
+    pub(super) key: Option<Spanned<Parsed<Text>>>,
+    pub(super) pkcs12: Option<Spanned<Parsed<Text>>>,
+    pub(super) passphrase_file: Option<Spanned<Parsed<Text>>>,
+    pub(super) passphrase_command: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -116,6 +119,9 @@ pub(super) struct BackendTls {
     pub(super) ca: Option<Spanned<Parsed<Text>>>,
     pub(super) cert: Option<Spanned<Parsed<Text>>>,
     pub(super) key: Option<Spanned<Parsed<Text>>>,
+    pub(super) pkcs12: Option<Spanned<Parsed<Text>>>,
+    pub(super) passphrase_file: Option<Spanned<Parsed<Text>>>,
+    pub(super) passphrase_command: Option<Spanned<Vec<String>>>,
     pub(super) server_name: Option<Spanned<Parsed<ServerName>>>,
 }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::Address;
+use super::{Address, PairForm};
 use crate::protocol::Protocol;
 
 /// An address that clients connect to, and what happens to them.
@@ -107,10 +107,12 @@ pub struct BackendTls {
     pub mode: BackendTlsMode,
     /// The PEM file with the authorities trusted there; `None` trusts the system's.
     pub ca: Option<PathBuf>,
-    /// The PEM file with the certificate to show to the backend, with `key`.
+    /// The file with the certificate to show to the backend; `None` shows none.
     pub cert: Option<PathBuf>,
-    /// The PEM file with its private key.
+    /// The file with its private key, which may be the same; set if `cert` is.
     pub key: Option<PathBuf>,
+    /// What these two look like, and what opens the key.
+    pub form: PairForm,
     /// The name its certificate must hold; `None` takes the host of the backend's address.
     pub server_name: Option<String>,
 }
@@ -190,6 +192,7 @@ impl Default for BackendTls {
             ca: None,
             cert: None,
             key: None,
+            form: PairForm::default(),
             server_name: None,
         }
     }

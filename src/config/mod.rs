@@ -14,6 +14,7 @@ mod file;
 #[cfg(test)]
 mod fixture;
 mod given;
+mod identity;
 mod listener;
 mod nearest;
 mod read;
@@ -32,6 +33,7 @@ pub use self::{
     changes::needs_restart,
     environment::Environment,
     given::Given,
+    identity::{IdentityFiles, PairEncoding, PairForm, PassphraseSource},
     listener::{
         BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
         ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion, UnknownName,
@@ -130,36 +132,6 @@ pub struct ExitHook {
     /// How long it may run before it is killed with its children.
     pub timeout: Duration,
 }
-
-/// A certificate to present and where its files are.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct IdentityFiles {
-    /// The name that listeners, status and reports use.
-    pub name: String,
-    /// The PEM file with the chain, leaf first.
-    pub cert: PathBuf,
-    /// The PEM file with the private key.
-    pub key: PathBuf,
-    /// Whether the daemon creates the files when they are missing.
-    ///
-    /// True only for the identity that stands in for an empty configuration: what an operator
-    /// named is never created for them.
-    pub created: bool,
-}
-
-impl IdentityFiles {
-    /// Names an identity that lies in PEM files; the two may be one.
-    #[must_use]
-    pub fn pem(name: String, cert: PathBuf, key: PathBuf) -> Self {
-        Self {
-            name,
-            cert,
-            key,
-            created: false,
-        }
-    }
-}
-
 /// A folder in which each entry is a certificate to present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityDir {

@@ -165,6 +165,20 @@ pub(super) fn rsa_bits(key: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
     }
 }
 
+/// Returns the digest that a certificate's signature stands on, if it is one that was broken.
+pub(super) fn broken_digest(certificate: &X509Certificate<'_>) -> Option<&'static str> {
+    match certificate
+        .signature_algorithm
+        .algorithm
+        .to_id_string()
+        .as_str()
+    {
+        "1.2.840.113549.1.1.4" => Some("MD5"),
+        "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" => Some("SHA-1"),
+        _ => None,
+    }
+}
+
 fn serial(raw: &[u8]) -> String {
     // The zero that keeps a number positive in DER is none of its digits.
     match raw {

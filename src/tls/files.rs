@@ -23,6 +23,10 @@ pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// The permission bits.
     pub(super) mode: u32,
+    /// The id of the user who owns the file.
+    pub(super) owner: u32,
+    /// The id of the group that the file belongs to.
+    pub(super) group: u32,
     /// What the file system said of the file before it was read.
     pub(super) stamp: Stamp,
 }
@@ -69,12 +73,34 @@ impl From<&fs::Metadata> for Stamp {
     }
 }
 
+#[cfg(test)]
+impl Content {
+    /// Makes what a private file with these bytes would give.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: Zeroizing::new(bytes.to_vec()),
+            mode: 0o600,
+            owner: 0,
+            group: 0,
+            stamp: Stamp {
+                device: 0,
+                inode: 0,
+                size: 0,
+                modified: (0, 0),
+                changed: (0, 0),
+            },
+        }
+    }
+}
+
 /// The bytes may be a key; only their number is shown.
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Content")
             .field("bytes", &self.bytes.len())
             .field("mode", &self.mode)
+            .field("owner", &self.owner)
+            .field("group", &self.group)
             .finish_non_exhaustive()
     }
 }
@@ -115,6 +141,8 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
     Ok(Content {
         bytes: read_at_most(file, about.len(), limit)?,
         mode: about.mode() & 0o7777,
+        owner: about.uid(),
+        group: about.gid(),
         stamp: Stamp::from(&about),
     })
 }
@@ -227,6 +255,8 @@ mod tests {
         let content = read(&path, 7).unwrap();
         assert_eq!(content.bytes.as_slice(), b"content");
         assert_eq!(content.mode, 0o640);
+        assert_eq!(content.owner, nix::unistd::geteuid().as_raw());
+        assert_eq!(content.group, path.metadata().unwrap().gid());
     }
 
     #[test]

@@ -7,17 +7,20 @@ use super::{
     files::{Content, FileFault},
     identity::{self, Fault, Proved, Role},
     material::{ClientBundle, Der},
+    pair::PairFiles,
     piece::{Piece, Read},
 };
 use crate::control::Problem;
 
 /// A piece that was read: what it is and what is odd, or what is wrong.
+#[derive(Clone)]
 pub(super) struct Verdict<T> {
     pub(super) result: Result<T, Vec<Problem>>,
     pub(super) warnings: Vec<Problem>,
 }
 
 impl<T> Verdict<T> {
+    #[cfg(test)]
     pub(super) fn good(value: T, warnings: Vec<Problem>) -> Self {
         Self {
             result: Ok(value),
@@ -85,37 +88,53 @@ impl<'p> Judge<'p> {
         }
     }
 
-    /// Judges a certificate file and a key file.
+    /// Judges a certificate and its key.
     pub(super) fn pair(&self, reads: &[Read], role: Role) -> Verdict<Proved> {
-        match self.prove(reads, role) {
+        let Some(files) = PairFiles::of_piece(self.piece) else {
+            return Verdict::bad(vec![self.restless()]);
+        };
+        match self.prove(reads, files, role) {
             Ok(proved) => Verdict {
-                warnings: self.odd_pair(&proved),
+                warnings: self.odd_pair(files, &proved),
                 result: Ok(proved),
             },
             Err(problems) => Verdict::bad(problems),
         }
     }
 
-    fn prove(&self, reads: &[Read], role: Role) -> Result<Proved, Vec<Problem>> {
+    fn prove(
+        &self,
+        reads: &[Read],
+        files: PairFiles<'_>,
+        role: Role,
+    ) -> Result<Proved, Vec<Problem>> {
         let contents = self.contents(reads)?;
-        let [cert, key] = contents.as_slice() else {
+        let Some(contents) = files.contents(&contents) else {
             return Err(vec![self.restless()]);
         };
-        identity::prove(cert, key, role, self.now)
-            .map_err(|faults| faults.iter().map(|it| self.fault(it)).collect())
+        identity::prove(&contents, role, self.now)
+            .map_err(|faults| faults.iter().map(|it| self.fault(files, it)).collect())
     }
 
-    fn fault(&self, fault: &Fault) -> Problem {
+    fn fault(&self, files: PairFiles<'_>, fault: &Fault) -> Problem {
         match fault {
             Fault::Certificate(fault) => self.problem(0, fault),
-            Fault::Key(fault) => self.problem(1, fault),
+            Fault::Key(fault) => self.problem(files.key_place(), fault),
+            Fault::Passphrase(fault) => self.problem(files.passphrase_place(), fault),
         }
     }
 
-    fn odd_pair(&self, proved: &Proved) -> Vec<Problem> {
-        let cert = proved.cert_warnings.iter().map(|it| self.problem(0, it));
-        let key = proved.key_warnings.iter().map(|it| self.problem(1, it));
-        cert.chain(key).collect()
+    fn odd_pair(&self, files: PairFiles<'_>, proved: &Proved) -> Vec<Problem> {
+        let about = |place: usize, odd: &[String]| {
+            let problems = odd.iter().map(|it| self.problem(place, it));
+            problems.collect::<Vec<_>>()
+        };
+        [
+            about(0, &proved.cert_warnings),
+            about(files.key_place(), &proved.key_warnings),
+            about(files.passphrase_place(), &proved.passphrase_warnings),
+        ]
+        .concat()
     }
 
     /// Judges a file of authorities.

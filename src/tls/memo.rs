@@ -21,9 +21,9 @@ use super::{
     material::{ClientBundle, Der, Identity, KeyPair},
     piece::{Piece, Read, digest_of},
 };
-use crate::control::Problem;
 
-/// How long a file is believed to be what it was because nothing says otherwise.
+/// How long a file is believed to be what it was because nothing says otherwise, and what was bad
+/// to be bad.
 const BELIEVED: Duration = Duration::from_secs(60);
 
 /// A write is told from the one before by its time only if they are further apart than the coarsest
@@ -151,13 +151,12 @@ fn next(moments: impl Iterator<Item = Timestamp>, now: Timestamp) -> Timestamp {
     to_come.min().unwrap_or(Timestamp::MAX)
 }
 
-/// Good verdicts of a kind.
+/// Verdicts of a kind.
 pub(super) struct Shelf<T>(Mutex<HashMap<Piece, Kept<T>>>);
 
 struct Kept<T> {
     digest: [u8; 32],
-    value: T,
-    warnings: Vec<Problem>,
+    verdict: Verdict<T>,
     from: Timestamp,
     until: Timestamp,
 }
@@ -177,19 +176,23 @@ impl<T> fmt::Debug for Shelf<T> {
 
 impl<T: Perishable> Shelf<T> {
     /// Returns what was said of these contents, if it would be said again.
+    ///
+    /// What was bad is judged again by who reads contents: not all of it lies in the files, and
+    /// whoever mends something else and asks for a reload wants to know.
     pub(super) fn find(
         &self,
         piece: &Piece,
         digest: [u8; 32],
-        now: Timestamp,
+        (depth, now): (Depth, Timestamp),
     ) -> Option<Verdict<T>> {
         let kept = lock(&self.0);
         let kept = kept.get(piece)?;
+        let believed = kept.verdict.result.is_ok() || depth == Depth::Stamps;
         let holds = kept.digest == digest && kept.from <= now && now <= kept.until;
-        holds.then(|| Verdict::good(kept.value.clone(), kept.warnings.clone()))
+        (believed && holds).then(|| kept.verdict.clone())
     }
 
-    /// Keeps a good verdict on contents, in the place of the last.
+    /// Keeps a verdict on contents, in the place of the last.
     pub(super) fn put(
         &self,
         piece: &Piece,
@@ -197,13 +200,15 @@ impl<T: Perishable> Shelf<T> {
         verdict: &Verdict<T>,
         now: Timestamp,
     ) {
-        let Ok(value) = &verdict.result else { return };
+        let until = match &verdict.result {
+            Ok(value) => value.next_change(now),
+            Err(_) => now.saturating_add(BELIEVED).unwrap_or(now),
+        };
         let kept = Kept {
             digest,
-            value: value.clone(),
-            warnings: verdict.warnings.clone(),
+            verdict: verdict.clone(),
             from: now,
-            until: value.next_change(now),
+            until,
         };
         lock(&self.0).insert(piece.clone(), kept);
     }
@@ -290,11 +295,29 @@ mod tests {
         let shelf = Shelf::default();
         let (bought, sour) = (at("2026-01-02T00:00:00Z"), at("2026-01-09T00:00:00Z"));
         shelf.put(&piece, [1; 32], &Verdict::good(Milk(sour), vec![]), bought);
-        let finds = |digest, now| shelf.find(&piece, digest, now).is_some();
+        let finds = |digest, now| {
+            let at = (Depth::Contents, now);
+            shelf.find(&piece, digest, at).is_some()
+        };
         assert!(finds([1; 32], bought));
         assert!(finds([1; 32], sour));
         assert!(!finds([2; 32], bought));
         assert!(!finds([1; 32], at("2026-01-09T00:00:01Z")));
         assert!(!finds([1; 32], at("2026-01-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn what_was_bad_is_believed_for_a_minute_by_those_who_do_not_read() {
+        let (_dir, piece) = piece();
+        let shelf: Shelf<Vec<Der>> = Shelf::default();
+        let now = Timestamp::now();
+        shelf.put(&piece, [1; 32], &Verdict::bad(vec![]), now);
+        let finds = |depth, now| shelf.find(&piece, [1; 32], (depth, now)).is_some();
+        assert!(finds(Depth::Stamps, now));
+        assert!(!finds(Depth::Contents, now));
+        assert!(!finds(
+            Depth::Stamps,
+            now + BELIEVED + Duration::from_secs(1)
+        ));
     }
 }

@@ -7,6 +7,7 @@
 //! configuration is ever changed in place, so that each handshake is made with one generation.
 
 pub mod create;
+pub mod fuzzing;
 pub mod load;
 pub mod material;
 pub mod policy;
@@ -25,9 +26,13 @@ mod issue;
 mod judge;
 mod memo;
 mod name;
+mod pair;
 mod parallel;
+mod passphrase;
+mod pbes2;
 mod pem;
 mod piece;
+mod pkcs12;
 mod prove;
 mod settle;
 mod sources;

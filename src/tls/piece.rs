@@ -6,6 +6,7 @@ use super::{
     files::{self, Content, FileFault},
     material::ContentHash,
 };
+use crate::config::PairForm;
 
 /// Files that mean something only together, what they are, and how large each may be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,6 +17,8 @@ pub(super) struct Piece {
     pub(super) paths: Vec<PathBuf>,
     /// The most bytes of each.
     pub(super) limit: u64,
+    /// What a pair's files look like, and what opens its key.
+    pub(super) form: PairForm,
 }
 
 /// What reading one of them gave.
@@ -27,6 +30,7 @@ impl Piece {
             subject,
             paths,
             limit,
+            form: PairForm::default(),
         }
     }
 
@@ -52,12 +56,14 @@ impl Piece {
     }
 }
 
-/// Returns SHA-256 over a file's content and mode, or over why there is none.
+/// Returns SHA-256 over a file's content and who may read it, or over why there is none.
 pub(super) fn digest_of(read: &Read) -> [u8; 32] {
     let mut hash = ContentHash::new();
     match read {
         Ok(content) => {
-            hash.field("mode", &content.mode.to_be_bytes());
+            for number in [content.mode, content.owner, content.group] {
+                hash.field("rights", &number.to_be_bytes());
+            }
             hash.field("content", &content.bytes);
         }
         Err(fault) => hash.text("fault", &fault.to_string()),

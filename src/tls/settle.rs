@@ -72,7 +72,7 @@ impl Settler<'_> {
                 return Ok(verdict);
             }
             let reads = read(piece);
-            let known = kind.find(piece, piece.digest(&reads), self.now);
+            let known = kind.find(piece, piece.digest(&reads), (self.depth, self.now));
             known.ok_or_else(|| judge(index, &reads))
         });
         let (mut done, mut open) = sort(first);
@@ -105,7 +105,10 @@ impl Settler<'_> {
     fn recall<T: Perishable>(&self, piece: &Piece, kind: &Shelf<T>) -> Option<Verdict<T>> {
         match self.depth {
             Depth::Contents => None,
-            Depth::Stamps => kind.find(piece, self.memo.glance(piece)?, self.now),
+            Depth::Stamps => {
+                let digest = self.memo.glance(piece)?;
+                kind.find(piece, digest, (self.depth, self.now))
+            }
         }
     }
 }
@@ -138,10 +141,8 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
     };
 
-    use zeroize::Zeroizing;
-
     use super::*;
-    use crate::tls::files::{Content, Stamp};
+    use crate::tls::files::Content;
 
     impl Perishable for String {
         fn next_change(&self, _now: Timestamp) -> Timestamp {
@@ -165,14 +166,9 @@ mod tests {
     /// Settles a file that holds these contents, one after the other and over again.
     fn settled(memo: &Memo, kind: &Shelf<String>, contents: &[&str]) -> Result<String, String> {
         let at = AtomicUsize::new(0);
-        let stamp = Stamp::of(&std::env::temp_dir()).unwrap();
         let read = |_: &Piece| {
             let text = contents[at.fetch_add(1, Ordering::Relaxed) % contents.len()];
-            vec![Ok(Content {
-                bytes: Zeroizing::new(text.as_bytes().to_vec()),
-                mode: 0o600,
-                stamp,
-            })]
+            vec![Ok(Content::of(text.as_bytes()))]
         };
         let settler = Settler {
             memo,

@@ -1,20 +1,25 @@
 //! Which files a configuration names, and which of them mean something only together.
 
-use std::path::PathBuf;
-
 use super::{
     files::{BUNDLE_LIMIT, IDENTITY_LIMIT},
+    pair::PairFiles,
     piece::Piece,
 };
 use crate::config::{BackendTls, BackendTlsMode, ClientAuthMode, IdentityFiles, Listener};
 
-/// An identity: certificate, key.
+/// An identity: certificate, key, passphrase.
 pub(super) fn identity_piece(files: &IdentityFiles) -> Piece {
-    Piece::new(
+    pair_piece(
         format!("identity \"{}\"", files.name),
-        vec![files.cert.clone(), files.key.clone()],
-        IDENTITY_LIMIT,
+        PairFiles::from(files),
     )
+}
+
+fn pair_piece(subject: String, files: PairFiles<'_>) -> Piece {
+    Piece {
+        form: files.form().clone(),
+        ..Piece::new(subject, files.paths(), IDENTITY_LIMIT)
+    }
 }
 
 /// A client bundle: authorities, then revocation lists if there are.
@@ -40,25 +45,21 @@ fn checks_issuer(tls: &BackendTls) -> bool {
 pub(super) fn trust_piece(listener: &Listener) -> Option<Piece> {
     let tls = &listener.backend_tls;
     let ca = tls.ca.clone().filter(|_| checks_issuer(tls))?;
-    Some(backend_piece(listener, vec![ca], BUNDLE_LIMIT))
+    Some(Piece::new(
+        backend_subject(listener),
+        vec![ca],
+        BUNDLE_LIMIT,
+    ))
 }
 
-/// What is shown to a backend: certificate, key.
+/// What is shown to a backend: certificate, key, passphrase.
 pub(super) fn backend_pair_piece(listener: &Listener) -> Option<Piece> {
-    let tls = &listener.backend_tls;
-    if tls.mode == BackendTlsMode::Off {
-        return None;
-    }
-    let paths = vec![tls.cert.clone()?, tls.key.clone()?];
-    Some(backend_piece(listener, paths, IDENTITY_LIMIT))
+    let files = PairFiles::of_backend(&listener.backend_tls)?;
+    Some(pair_piece(backend_subject(listener), files))
 }
 
-fn backend_piece(listener: &Listener, paths: Vec<PathBuf>, limit: u64) -> Piece {
-    Piece::new(
-        format!("listener \"{}\" backend_tls", listener.name),
-        paths,
-        limit,
-    )
+fn backend_subject(listener: &Listener) -> String {
+    format!("listener \"{}\" backend_tls", listener.name)
 }
 
 /// Returns whether a backend is checked with what the operating system trusts.

@@ -16,14 +16,15 @@ use super::{
 use crate::{
     config::{
         BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Limits, Listener, Log,
-        LogFormat, LogLevel, ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
-        UnknownName,
+        LogFormat, LogLevel, PairForm, ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy,
+        TlsVersion, UnknownName,
     },
     protocol::Protocol,
 };
 
 /// An authority.
 pub(super) struct Ca {
+    name: String,
     pub(super) issuer: Issuer<'static, Key>,
     pub(super) pem: String,
     der: Vec<u8>,
@@ -60,20 +61,47 @@ pub(super) fn params(names: &[&str]) -> CertificateParams {
     params
 }
 
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
 impl Ca {
     pub(super) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let params = authority(name);
         let key = Key::generate().unwrap();
         let cert = params.self_signed(&key).unwrap();
+        Self::of(&cert, name, params, key)
+    }
+
+    fn of(cert: &rcgen::Certificate, name: &str, params: CertificateParams, key: Key) -> Self {
         Self {
+            name: name.to_owned(),
             pem: cert.pem(),
             der: cert.der().to_vec(),
             issuer: Issuer::new(params, key),
         }
+    }
+
+    /// Returns an authority that this one vouches for.
+    pub(super) fn intermediate(&self, name: &str) -> Self {
+        let params = authority(name);
+        let key = Key::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        Self::of(&cert, name, params, key)
+    }
+
+    /// Returns, in PEM, what another authority is when this one vouches for it.
+    pub(super) fn sign(&self, other: &Self) -> String {
+        let params = authority(&other.name);
+        params
+            .signed_by(other.issuer.key(), &self.issuer)
+            .unwrap()
+            .pem()
     }
 
     pub(super) fn der(&self) -> Der {
@@ -169,6 +197,7 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
             ca: None,
             cert: None,
             key: None,
+            form: PairForm::default(),
             server_name: None,
         },
         proxy_protocol: ProxyProtocol {

@@ -1,10 +1,13 @@
 //! TLS between the proxy and a backend.
 
+use std::fs;
+
 use crate::support::{
     client::{Client, Session},
     configuration::Listener,
     daemon::TestDaemon,
     fake::{Fake, TlsFake},
+    openssl::{is_there, openssl},
     pki::{Ca, Leaf, replace},
     until,
 };
@@ -168,6 +171,34 @@ fn the_proxy_shows_its_own_certificate_to_the_backend() {
         ("db.crt", databases.pem()),
         ("own.crt", &own.cert),
         ("own-key.pem", &own.key),
+    ];
+    Front::new(&backend.address(), &tls, &files).assert_through();
+    assert_eq!(
+        backend.seen()[0].certificate.as_deref(),
+        Some(&own.sha256[..])
+    );
+}
+
+#[test]
+fn the_certificate_for_the_backend_may_be_in_one_file_with_an_encrypted_key() {
+    if !is_there() {
+        return;
+    }
+    let (databases, clients) = (Ca::new("databases"), Ca::new("clients"));
+    let backend = TlsFake::new(&databases.leaf("127.0.0.1"), Some(&clients));
+    let own = clients.leaf("proxy");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("k"), &own.key).unwrap();
+    openssl(
+        folder.path(),
+        "pkcs8 -topk8 -in k -passout pass:s3cret -out e",
+    );
+    let key = fs::read_to_string(folder.path().join("e")).unwrap();
+    let tls = format!("{FULL}, cert = \"own.pem\", passphrase_file = \"word\"");
+    let files = [
+        ("db.crt", databases.pem()),
+        ("own.pem", &(key + &own.cert)),
+        ("word", "s3cret\n"),
     ];
     Front::new(&backend.address(), &tls, &files).assert_through();
     assert_eq!(

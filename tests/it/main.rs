@@ -37,6 +37,8 @@ mod tcp;
 mod identities;
 // Which certificate clients are shown.
 mod tls;
+// Keys in every form in which people have them.
+mod keys;
 // Certificates that clients show.
 mod client_auth;
 // TLS between the proxy and a backend.

@@ -1,14 +1,18 @@
 //! The checks of one listener.
 
-use std::{collections::HashSet, ops::Range, path::PathBuf, time::Duration};
+use std::{collections::HashSet, ops::Range, time::Duration};
 
 use toml::Spanned;
 
-use super::{Check, SHORTEST, word};
+use super::{
+    Check, SHORTEST,
+    pair::{Pair, PairKeys},
+    word,
+};
 use crate::{
     config::{
         Address, BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
-        ProxyProtocol, TlsMode, TlsPolicy,
+        PairForm, ProxyProtocol, TlsMode, TlsPolicy,
         file::{self, Parsed, Table},
         nearest::nearest,
         value::Text,
@@ -210,19 +214,16 @@ impl Check<'_> {
             }
             BackendTlsMode::VerifyCa | BackendTlsMode::VerifyFull => {}
         }
-        match (&tls.cert, &tls.key) {
-            (Some(cert), None) => self.absent(Some(cert.span()), "this `cert` has no `key`"),
-            (None, Some(key)) => self.absent(Some(key.span()), "this `key` has no `cert`"),
-            _ => {}
-        }
-        let path = |text: Option<&Spanned<Parsed<Text>>>| -> Option<PathBuf> {
-            text.map(|text| self.path(text.get_ref()))
+        let (cert, key, form) = match self.backend_pair(tls) {
+            Some(pair) => (Some(pair.cert), Some(pair.key), pair.form),
+            None => (None, None, PairForm::default()),
         };
         BackendTls {
             mode,
-            ca: path(tls.ca.as_ref()),
-            cert: path(tls.cert.as_ref()),
-            key: path(tls.key.as_ref()),
+            ca: tls.ca.as_ref().map(|ca| self.path(ca.get_ref())),
+            cert,
+            key,
+            form,
             server_name: tls
                 .server_name
                 .as_ref()
@@ -230,18 +231,28 @@ impl Check<'_> {
         }
     }
 
+    fn backend_pair(&mut self, tls: &file::BackendTls) -> Option<Pair> {
+        let keys = PairKeys::from(tls);
+        if !keys.names_pair() {
+            for (key, span) in keys.spans() {
+                let message = format!("this `{key}` has no `cert`");
+                self.absent(Some(span), message);
+            }
+        }
+        self.pair(&keys)
+    }
+
     fn unused_without_tls(&mut self, tls: &file::BackendTls) {
         let given = [
             ("ca", tls.ca.as_ref().map(Spanned::span)),
-            ("cert", tls.cert.as_ref().map(Spanned::span)),
-            ("key", tls.key.as_ref().map(Spanned::span)),
             ("server_name", tls.server_name.as_ref().map(Spanned::span)),
         ];
-        for (key, span) in given {
+        let given = given
+            .into_iter()
+            .filter_map(|(key, span)| Some((key, span?)));
+        for (key, span) in given.chain(PairKeys::from(tls).spans()) {
             let message = format!("`{key}` has no use while `backend_tls` is off; give its `mode`");
-            if let Some(span) = span {
-                self.absent(Some(span), message);
-            }
+            self.absent(Some(span), message);
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod identity_dir;
 mod listener;
+mod pair;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,6 +17,7 @@ use std::{
 
 use toml::Spanned;
 
+use self::pair::PairKeys;
 use super::{
     Address, Config, DEFAULT_NAME, ExitHook, IdentityFiles, Log, LogFormat, LogLevel, Problem,
     Source, WORKERS_MAX,
@@ -282,21 +284,27 @@ impl Check<'_> {
             self.absent(Some(span), "`on_exit_failure` has no `command`");
             return None;
         };
-        match command.get_ref().first() {
-            None => self.wrong(command.span(), "this command is empty"),
+        Some(ExitHook {
+            command: self.command(&command),
+            timeout,
+        })
+    }
+
+    /// Returns a command, which must be one that can be run without a shell.
+    fn command(&mut self, written: &Spanned<Vec<String>>) -> Vec<String> {
+        let command = written.get_ref();
+        match command.first() {
+            None => self.wrong(written.span(), "this command is empty"),
             Some(program) if !Path::new(program).is_absolute() => {
                 let message = format!("the program `{program}` needs its absolute path");
-                self.wrong(command.span(), message);
+                self.wrong(written.span(), message);
             }
             Some(_) => {}
         }
-        if command.get_ref().iter().any(|word| word.contains('\0')) {
-            self.wrong(command.span(), "this command holds a zero byte");
+        if command.iter().any(|word| word.contains('\0')) {
+            self.wrong(written.span(), "this command holds a zero byte");
         }
-        Some(ExitHook {
-            command: command.into_inner(),
-            timeout,
-        })
+        command.clone()
     }
 
     fn identities(
@@ -307,11 +315,10 @@ impl Check<'_> {
     ) -> Vec<IdentityFiles> {
         if written.is_empty() {
             let folder = state_dir.join("tls");
+            let (cert, key) = (folder.join("server.pem"), folder.join("server-key.pem"));
             return vec![IdentityFiles {
-                name: DEFAULT_NAME.to_owned(),
-                cert: folder.join("server.pem"),
-                key: folder.join("server-key.pem"),
                 created: true,
+                ..IdentityFiles::pem(DEFAULT_NAME, cert, key)
             }];
         }
         let numbered = (1..).zip(written);
@@ -328,17 +335,17 @@ impl Check<'_> {
     ) -> IdentityFiles {
         let (span, written) = (identity.span(), identity.get_ref());
         let name = self.name("identity", number, written.name.as_ref(), &span, names);
-        let mut file = |key: &str, value: Option<&Parsed<Text>>| {
-            if value.is_none() {
-                let message = format!("identity `{name}` has no `{key}`");
-                self.absent(Some(span.clone()), message);
-            }
-            value.map_or_else(PathBuf::new, |value| self.path(value))
-        };
+        let keys = PairKeys::from(&**written);
+        if !keys.names_pair() {
+            let message = format!("identity `{name}` has no `cert`; give that, or `pkcs12`");
+            self.absent(Some(span), message);
+        }
+        let pair = self.pair(&keys).unwrap_or_default();
         IdentityFiles {
-            cert: file("cert", written.cert.as_ref()),
-            key: file("key", written.key.as_ref()),
             name,
+            cert: pair.cert,
+            key: pair.key,
+            form: pair.form,
             created: false,
         }
     }

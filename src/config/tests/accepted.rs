@@ -6,8 +6,8 @@ use super::GOOD;
 use crate::{
     config::{
         BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, IdentityDir, IdentityFiles,
-        Limits, Listener, Log, LogFormat, LogLevel, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
-        UnknownName, fixture::parse,
+        Limits, Listener, Log, LogFormat, LogLevel, PairEncoding, PassphraseSource, ProxyProtocol,
+        TlsMode, TlsPolicy, TlsVersion, UnknownName, fixture::parse,
     },
     protocol::Protocol,
 };
@@ -36,10 +36,12 @@ fn defaults_are_those_of_the_manual() {
             metrics: None,
             on_exit_failure: None,
             identities: vec![IdentityFiles {
-                name: "default".to_owned(),
-                cert: "/home/op/.local/state/proxyd/tls/server.pem".into(),
-                key: "/home/op/.local/state/proxyd/tls/server-key.pem".into(),
                 created: true,
+                ..IdentityFiles::pem(
+                    "default",
+                    "/home/op/.local/state/proxyd/tls/server.pem".into(),
+                    "/home/op/.local/state/proxyd/tls/server-key.pem".into(),
+                )
             }],
             identity_dirs: vec![],
             listeners: vec![Listener {
@@ -87,6 +89,12 @@ on_exit_failure = { command = ["/usr/local/sbin/page", "--now"], timeout = "10s"
 name = "default"
 cert = "/etc/proxyd/tls/server.pem"
 key  = "tls/server.key"
+passphrase_file = "passphrase"
+
+[[identity]]
+name = "other"
+pkcs12 = "other.p12"
+passphrase_command = ["/usr/bin/pass", "other"]
 
 [[listener]]
 name = "orders"
@@ -115,10 +123,17 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(config.metrics, Some(([127, 0, 0, 1], 9104).into()));
     let hook = config.on_exit_failure.unwrap();
     assert_eq!(hook.command, ["/usr/local/sbin/page", "--now"]);
-    let [identity] = &config.identities[..] else {
+    let [pem, pkcs12] = &config.identities[..] else {
         panic!()
     };
-    assert!(!identity.created);
+    assert!(!pem.created && !pkcs12.created);
+    assert_eq!(pem.form.encoding, PairEncoding::Pem);
+    let file = PassphraseSource::File("/etc/proxyd/passphrase".into());
+    assert_eq!(pem.form.passphrase, Some(file));
+    assert_eq!(pkcs12.form.encoding, PairEncoding::Pkcs12);
+    let command = ["/usr/bin/pass", "other"].map(str::to_owned);
+    let command = PassphraseSource::Command(command.to_vec());
+    assert_eq!(pkcs12.form.passphrase, Some(command));
     let [listener] = &config.listeners[..] else {
         panic!()
     };
@@ -145,6 +160,22 @@ fn relative_paths_are_beside_the_file() {
         auth.crl.as_deref(),
         Some(Path::new("/etc/proxyd/clients.crl"))
     );
+}
+
+#[test]
+fn one_file_may_hold_certificate_and_key() {
+    let text = format!(
+        "[[identity]]\ncert = \"a\"\n[[identity]]\npkcs12 = \"b\"\n{GOOD}\
+         backend_tls = {{ mode = \"require\", cert = \"c\" }}"
+    );
+    let config = parse(&text).unwrap();
+    for (identity, file) in config.identities.iter().zip(["a", "b"]) {
+        assert_eq!(identity.cert, Path::new("/etc/proxyd").join(file));
+        assert_eq!(identity.key, identity.cert);
+    }
+    let tls = &config.listeners[0].backend_tls;
+    assert_eq!(tls.cert.as_deref(), Some(Path::new("/etc/proxyd/c")));
+    assert_eq!(tls.key, tls.cert);
 }
 
 #[test]

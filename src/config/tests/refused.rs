@@ -182,14 +182,6 @@ fn every_mistake_of_a_listener_is_found() {
             "use verify-ca or verify-full",
         ),
         (
-            "backend_tls = { mode = \"verify-ca\", cert = \"c\" }",
-            "this `cert` has no `key`",
-        ),
-        (
-            "backend_tls = { mode = \"verify-ca\", key = \"c\" }",
-            "this `key` has no `cert`",
-        ),
-        (
             "backend_tls = { mode = \"verify_full\" }",
             "did you mean `verify-full`?",
         ),
@@ -219,6 +211,30 @@ fn every_mistake_of_a_listener_is_found() {
             "this is shorter than 10ms",
         ),
         ("limits = { idle_timeout = \"x\" }", "`x` is not a duration"),
+    ] {
+        one_problem(&format!("{GOOD}{line}\n"), 4, fragment);
+    }
+}
+
+#[test]
+fn every_mistake_about_a_certificate_for_the_backend_is_found() {
+    for (line, fragment) in [
+        (
+            "backend_tls = { mode = \"verify-ca\", passphrase_file = \"p\" }",
+            "this `passphrase_file` has no `cert`",
+        ),
+        (
+            "backend_tls = { mode = \"verify-ca\", pkcs12 = \"c\", key = \"k\" }",
+            "`pkcs12` holds certificate and key; leave `key` out",
+        ),
+        (
+            "backend_tls = { pkcs12 = \"c\" }",
+            "`pkcs12` has no use while `backend_tls` is off",
+        ),
+        (
+            "backend_tls = { mode = \"verify-ca\", key = \"c\" }",
+            "this `key` has no `cert`",
+        ),
     ] {
         one_problem(&format!("{GOOD}{line}\n"), 4, fragment);
     }
@@ -286,9 +302,31 @@ fn what_does_not_fit_together_is_found() {
             "identity `default` has no `cert`",
         ),
         (
-            GOOD.to_owned() + "[[identity]]\ncert = \"c\"",
+            GOOD.to_owned() + "[[identity]]\nname = \"a\"",
             4,
-            "identity `default` has no `key`",
+            "identity `a` has no `cert`; give that, or `pkcs12`",
+        ),
+        (
+            GOOD.to_owned() + "[[identity]]\npkcs12 = \"p\"\ncert = \"c\"",
+            6,
+            "`pkcs12` holds certificate and key; leave `cert` out",
+        ),
+        (
+            GOOD.to_owned()
+                + "[[identity]]\ncert = \"c\"\npassphrase_file = \"p\"\n\
+                   passphrase_command = [\"/p\"]",
+            7,
+            "a passphrase comes from `passphrase_file` or from",
+        ),
+        (
+            GOOD.to_owned() + "[[identity]]\ncert = \"c\"\npassphrase_command = [\"pass\"]",
+            6,
+            "the program `pass` needs its absolute path",
+        ),
+        (
+            GOOD.to_owned() + "[[identity]]\ncert = \"c\"\npassphrase = \"p\"",
+            6,
+            "unknown key `passphrase`",
         ),
         (
             "listener = [5]".to_owned(),

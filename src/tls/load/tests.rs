@@ -31,7 +31,7 @@ impl Site {
         listener.backend_tls.key = Some(dir.path().join("c.key"));
         let mut config = testing::config(vec![listener]);
         config.identities.push(IdentityFiles::pem(
-            "default".to_owned(),
+            "default",
             dir.path().join("cert"),
             dir.path().join("key"),
         ));

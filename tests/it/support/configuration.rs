@@ -13,6 +13,8 @@ pub(crate) struct Configuration {
     pub(crate) identities: Vec<String>,
     /// The folders of identities, in order.
     pub(crate) identity_dirs: Vec<String>,
+    /// Whole tables after these, such as identities with keys of other kinds.
+    pub(crate) tables: Vec<String>,
     /// The listeners, in order.
     pub(crate) listeners: Vec<Listener>,
 }
@@ -49,6 +51,9 @@ impl Configuration {
                 text,
                 "\n[[identity_dir]]\nname = {name:?}\npath = \"{path}\""
             );
+        }
+        for table in &self.tables {
+            let _ = writeln!(text, "\n{table}");
         }
         for listener in &self.listeners {
             let Listener {
