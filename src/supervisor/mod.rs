@@ -204,7 +204,11 @@ impl Supervisor {
                 self.events.add(EventKind::ExitHook, message);
                 self.reap_orphans();
             }
-            Message::Loaded(reading) => self.loaded(*reading),
+            Message::Loaded(reading) => {
+                self.loaded(*reading);
+                // A program that was asked for a passphrase may have hidden them.
+                self.reap_orphans();
+            }
             Message::Looked {
                 asker,
                 disk_answers,

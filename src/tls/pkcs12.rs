@@ -71,6 +71,14 @@ impl From<Locked> for StoreFault {
     }
 }
 
+/// Returns whether a file begins like one: a sequence of known length whose first part is 3.
+pub(super) fn looks_like(bytes: &[u8]) -> bool {
+    matches!(
+        bytes,
+        [0x30, 0x81, _, 2, 1, 3, ..] | [0x30, 0x82, _, _, 2, 1, 3, ..]
+    )
+}
+
 /// Opens a file; many have an empty passphrase.
 pub(super) fn read(bytes: &[u8], passphrase: &Passphrase) -> Result<Store, StoreFault> {
     let mut reader = SliceReader::new(bytes)?;

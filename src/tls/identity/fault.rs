@@ -20,10 +20,12 @@ pub(in crate::tls) enum Fault {
 pub(in crate::tls) enum CertificateFault {
     #[error(transparent)]
     Pem(#[from] PemFault),
+    #[error("it is PKCS#12, not PEM; name it by `pkcs12` instead of `cert`")]
+    StoreAsPem,
     #[error("it is damaged, or it is no PKCS#12 in DER")]
     Store,
     #[error("it is PEM, not PKCS#12; name it by `cert` instead of `pkcs12`")]
-    PemStore,
+    PemAsStore,
     #[error("it holds no certificate, only: {found}")]
     NoCertificate { found: String },
     #[error("the {what} is damaged: {why}")]

@@ -102,7 +102,7 @@ impl PairContents<'_> {
     }
 
     fn one_file(&self) -> Result<Parts, Vec<Fault>> {
-        let file = Sorted::of(self.cert).map_err(|it| vec![CertificateFault::from(it).into()])?;
+        let file = Sorted::of(self.cert).map_err(|it| vec![self.no_pem(it)])?;
         let mut odd_key = Vec::new();
         let no_key = |found| KeyFault::NoKeyBeside { found };
         let keys = self.keys(file.keys, &file.labels, no_key, &mut odd_key);
@@ -119,7 +119,7 @@ impl PairContents<'_> {
         let mut odd_cert = Vec::new();
         let mut odd_key = Vec::new();
         let cert = Sorted::of(self.cert)
-            .map_err(|it| CertificateFault::from(it).into())
+            .map_err(|it| self.no_pem(it))
             .and_then(|file| {
                 odd_cert = file.odd;
                 odd_cert.extend(file.keys.first().map(spare_key));
@@ -139,6 +139,13 @@ impl PairContents<'_> {
             odd_cert,
             odd_key,
         })
+    }
+
+    fn no_pem(&self, fault: PemFault) -> Fault {
+        if pkcs12::looks_like(&self.cert.bytes) {
+            return CertificateFault::StoreAsPem.into();
+        }
+        CertificateFault::from(fault).into()
     }
 
     /// Opens the keys that are encrypted. Nothing gives a passphrase before one is needed.
@@ -203,7 +210,7 @@ impl PairContents<'_> {
         let store = pkcs12::read(&self.cert.bytes, &given.unwrap_or_default());
         let store = store.map_err(|fault| match fault {
             StoreFault::Damaged if self.cert.bytes.starts_with(b"-----BEGIN ") => {
-                CertificateFault::PemStore.into()
+                CertificateFault::PemAsStore.into()
             }
             StoreFault::Damaged | StoreFault::Locked(Locked::Damaged) => {
                 CertificateFault::Store.into()

@@ -303,6 +303,12 @@ fn files_that_are_no_pkcs12_or_not_all_of_a_pair_are_told() {
     assert!(reason.contains(expected), "{reason}");
     desk.openssl("pkcs12 -export -inkey k -in c -passout pass: -out p");
     let whole = desk.bytes("p");
+    let reason = Case {
+        encoding: PairEncoding::Pem,
+        ..Desk::store(&whole)
+    }
+    .reasons();
+    assert!(reason.contains("cert: it is PKCS#12, not PEM"), "{reason}");
     for end in (0..whole.len()).step_by(7) {
         let reason = Desk::store(&whole[..end]).reasons();
         assert!(reason.contains("cert: it is damaged"), "{end}: {reason}");
