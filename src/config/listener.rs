@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::Address;
+use super::{Address, AllowRule};
 use crate::protocol::Protocol;
 
 /// An address that clients connect to, and what happens to them.
@@ -39,6 +39,18 @@ pub struct TlsPolicy {
     pub mode: TlsMode,
     /// The oldest TLS version it accepts.
     pub min_version: TlsVersion,
+    /// Whether a client may go on with a session of an earlier connection.
+    pub resumption: Resumption,
+}
+
+/// Whether a client may go on with the TLS session of an earlier connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resumption {
+    /// It may not: every handshake is a full one.
+    Off,
+    /// It may, with a ticket that it was given (RFC 5077, RFC 8446 §4.6.1).
+    Tickets,
 }
 
 /// Whether a client may stay in plaintext.
@@ -69,8 +81,24 @@ pub struct ClientAuth {
     pub mode: ClientAuthMode,
     /// The PEM file with the authorities that may have issued it; set unless `mode` is off.
     pub ca: Option<PathBuf>,
-    /// The PEM file with revocation lists.
-    pub crl: Option<PathBuf>,
+    /// The PEM files with revocation lists.
+    pub crl: Vec<PathBuf>,
+    /// What becomes of a client whose authority's list should have been replaced by now.
+    pub expired_crl: Doubt,
+    /// What becomes of a client whose authority has no list, where there are lists.
+    pub unknown_revocation: Doubt,
+    /// Who is let in among those with a good certificate; empty lets in all of them.
+    pub allow: Vec<AllowRule>,
+}
+
+/// What becomes of a client about whom something is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Doubt {
+    /// It is let in.
+    Accept,
+    /// It is not.
+    Refuse,
 }
 
 /// Whether a client's certificate is asked for.
@@ -153,6 +181,7 @@ impl Default for TlsPolicy {
         Self {
             mode: TlsMode::Required,
             min_version: TlsVersion::V1_2,
+            resumption: Resumption::Off,
         }
     }
 }
@@ -162,7 +191,10 @@ impl Default for ClientAuth {
         Self {
             mode: ClientAuthMode::Off,
             ca: None,
-            crl: None,
+            crl: Vec::new(),
+            expired_crl: Doubt::Accept,
+            unknown_revocation: Doubt::Accept,
+            allow: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! together, `report` draws what is wrong. No file but the configuration is read here.
 
 mod address;
+mod allow;
 mod changes;
 mod check;
 mod environment;
@@ -29,12 +30,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     address::{Address, AddressError, UNIX_PATH_MAX},
+    allow::{AllowError, AllowRule, Claims, Sha256},
     changes::needs_restart,
     environment::Environment,
     given::Given,
     listener::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
-        ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
+        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Doubt, Limits, Listener,
+        ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion,
     },
     report::{ConfigError, Problem, Report},
     source::{DEFAULT_FILE, Source},

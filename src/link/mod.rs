@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{Address, Config, Listener},
     control::{ConnectionCounts, Trigger},
-    tls::material::Material,
+    tls::{material::Material, tickets::TicketSecrets},
 };
 
 /// One immutable state of everything that is served: configuration and material together.
@@ -82,6 +82,9 @@ pub enum ToWorker {
         /// The slot.
         slot: usize,
     },
+    /// Makes tickets for resumption with these secrets, before its first generation and whenever
+    /// they change.
+    Tickets(TicketSecrets),
     /// Serves this generation from now on, and confirms it.
     Serve(Arc<Generation>),
     /// Asks for the counts.

@@ -235,7 +235,8 @@ impl Loader {
             return Some(None);
         };
         let subject = format!("listener \"{}\" client_auth", listener.name);
-        self.piece(subject, files, Judge::clients)
+        let expired = listener.client_auth.expired_crl;
+        self.piece(subject, files, |at, reads| at.clients(reads, expired))
             .or_else(|| last?.clients.clone())
             .map(Some)
     }

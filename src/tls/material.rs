@@ -229,7 +229,7 @@ impl ContentHash {
         self.field(label, content.as_bytes());
     }
 
-    fn list(&mut self, label: &str, items: &[Der]) {
+    pub(super) fn list(&mut self, label: &str, items: &[Der]) {
         for item in items {
             self.field(label, item.as_bytes());
         }

@@ -13,16 +13,20 @@ pub mod policy;
 pub mod probe;
 pub mod seal;
 pub mod stream;
+pub mod tickets;
 
 mod bundle;
 mod certificate;
+mod clients;
 mod files;
 mod identity;
 mod issue;
 mod judge;
+mod notes;
 mod pem;
 mod prove;
 mod resolver;
+mod revocation;
 mod settle;
 mod sources;
 #[cfg(test)]
@@ -43,6 +47,7 @@ use rustls::{
 pub use self::{
     load::{Loaded, load},
     material::Material,
+    notes::RefusedCertificate,
 };
 
 /// Returns the cryptography that every TLS object of this process is built on.

@@ -228,6 +228,7 @@ impl Worker {
                 }
             }
             ToWorker::Release { slot } => self.listeners.release(slot),
+            ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
             ToWorker::Serve(generation) => self.swap(&generation),
             ToWorker::Count { ask } => self.count(Some(ask)),
             ToWorker::Drain => return Then::Drain,

@@ -18,6 +18,7 @@ use crate::{
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},
         stream::{TlsError, TlsStream},
+        tickets::TicketSecrets,
     },
 };
 
@@ -37,7 +38,7 @@ pub struct Service {
 impl Service {
     /// Begins TLS with a client.
     pub fn accept_tls(&self) -> Result<TlsStream, TlsError> {
-        TlsStream::server(self.clients.clone())
+        TlsStream::server(&self.clients)
     }
 
     /// Begins TLS with the backend; `None` if that leg has none.
@@ -119,15 +120,17 @@ pub struct Services {
     current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
     counters: Mutex<HashMap<String, Arc<Counters>>>,
     places: Mutex<HashMap<String, Arc<Places>>>,
+    secrets: Mutex<TicketSecrets>,
 }
 
 impl Services {
     /// Builds what a generation asks for and swaps it in whole, or not at all.
     pub fn serve(&self, generation: &Generation) -> Result<(), ServeError> {
         let mut next = HashMap::new();
+        let secrets = lock(&self.secrets).clone();
         for listener in &generation.config.listeners {
             let service = Service {
-                clients: policy::server_config(listener, &generation.material)?,
+                clients: policy::server_config(listener, &generation.material, &secrets)?,
                 backend: policy::client_config(listener, &generation.material)?,
                 counters: self.counters_of(&listener.name),
                 places: self.places_of(&listener.name)?,
@@ -142,6 +145,14 @@ impl Services {
     /// Takes a listener's places, before its first generation.
     pub fn set_places(&self, listener: String, places: Places) {
         lock(&self.places).insert(listener, Arc::new(places));
+    }
+
+    /// Makes tickets with these secrets from now on, and opens those made with them.
+    pub fn set_ticket_secrets(&self, secrets: TicketSecrets) {
+        for service in self.current.load().values() {
+            service.clients.renew_tickets(&secrets);
+        }
+        *lock(&self.secrets) = secrets;
     }
 
     /// Returns the listener's service in the newest generation; `None` once it is gone from it.

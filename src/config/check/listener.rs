@@ -7,8 +7,7 @@ use toml::Spanned;
 use super::{Check, SHORTEST, word};
 use crate::{
     config::{
-        Address, BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
-        ProxyProtocol, TlsMode, TlsPolicy,
+        Address, BackendTls, BackendTlsMode, Limits, Listener, ProxyProtocol, TlsPolicy,
         file::{self, Parsed, Table},
         nearest::nearest,
         value::Text,
@@ -75,6 +74,7 @@ impl Check<'_> {
                     .as_ref()
                     .map_or(tls.mode, |mode| mode.get_ref().0),
                 min_version: word(written.tls.min_version).unwrap_or(tls.min_version),
+                resumption: word(written.tls.resumption).unwrap_or(tls.resumption),
             },
             client_auth: client_auth.unwrap_or_default(),
             backend_tls: backend_tls.unwrap_or_default(),
@@ -147,42 +147,6 @@ impl Check<'_> {
             chosen.push(name);
         }
         chosen
-    }
-
-    fn client_auth(
-        &mut self,
-        written: &Spanned<Table<file::ClientAuth>>,
-        tls: &file::Tls,
-    ) -> ClientAuth {
-        let span = written.span();
-        let auth = written.get_ref();
-        let mode = word(auth.mode);
-        match mode {
-            None if auth.ca.is_some() || auth.crl.is_some() => {
-                let message = "`client_auth` has no `mode`, so nothing would be checked; \
-                    write optional, required or off";
-                self.absent(Some(span), message);
-            }
-            Some(ClientAuthMode::Optional | ClientAuthMode::Required) if auth.ca.is_none() => {
-                let message = "`client_auth` has no `ca` to check certificates with";
-                self.absent(Some(span), message);
-            }
-            _ => {}
-        }
-        let plaintext = tls
-            .mode
-            .as_ref()
-            .filter(|mode| mode.get_ref().0 == TlsMode::Preferred);
-        if let (Some(ClientAuthMode::Required), Some(mode)) = (mode, plaintext) {
-            let message = "`preferred` lets plaintext in, which carries no certificate, but \
-                `client_auth` is required";
-            self.wrong(mode.span(), message);
-        }
-        ClientAuth {
-            mode: mode.unwrap_or(ClientAuth::default().mode),
-            ca: auth.ca.as_ref().map(|ca| self.path(ca)),
-            crl: auth.crl.as_ref().map(|crl| self.path(crl)),
-        }
     }
 
     fn backend_tls(

@@ -4,12 +4,22 @@ use rustls::{
 };
 
 use super::*;
-use crate::tls::{
-    bundle as reading,
-    material::ClientBundle,
-    prove::complete,
-    testing::{Ca, Leaf, identity, listener, params, self_signed},
+use crate::{
+    config::ClientAuth,
+    tls::{
+        material::ClientBundle,
+        prove::complete,
+        testing::{Ca, Leaf, identity, listener, params, self_signed},
+    },
 };
+
+/// How handshakes with clients are made, by one that knows no secrets for tickets.
+fn server_config(
+    listener: &Listener,
+    material: &Material,
+) -> Result<Arc<ServerConfig>, PolicyError> {
+    super::server_config(listener, material, &TicketSecrets::default()).map(|it| it.config)
+}
 
 fn material(identities: Vec<Identity>, listener: ListenerMaterial) -> Material {
     Material {
@@ -182,36 +192,6 @@ fn clients_are_asked_for_as_much_as_is_configured() {
     }
 }
 
-#[test]
-fn a_revoked_client_is_refused_and_lists_of_others_shut_nobody_out() {
-    let (ca, second) = (Ca::new("root"), Ca::new("second"));
-    let (good, revoked) = (ca.server(&["good"]), ca.server(&["revoked"]));
-    let listless = second.server(&["listless"]);
-    // A list that is late is believed as far as it goes.
-    for next_update in [2090, 2021] {
-        let pem = ca.revoke(&revoked, next_update);
-        let roots = vec![ca.der(), second.der()];
-        let now = jiff::Timestamp::now();
-        let crls = reading::crls(pem.as_bytes(), &roots, now).unwrap().value;
-        let trust = ListenerMaterial {
-            clients: Some(ClientBundle { roots, crls }),
-            ..trust()
-        };
-        let material = material(vec![identity("a", &ca.server(&["db"]))], trust);
-        let mut listener = listener(&["a"]);
-        listener.client_auth.mode = ClientAuthMode::Required;
-        let server = server_config(&listener, &material).unwrap();
-        let met = |leaf: &Leaf| {
-            let config = client(&ca, Some(leaf));
-            meet(Arc::new(config), server.clone(), "db").map(|_| ())
-        };
-        assert_eq!(met(&good), Ok(()));
-        assert_eq!(met(&listless), Ok(()));
-        let error = met(&revoked).unwrap_err();
-        assert_eq!(error, CertificateError::Revoked.into());
-    }
-}
-
 /// Lets our side meet a backend that shows `leaf`, and returns how that went.
 fn dial(mode: BackendTlsMode, trusted: &[Der], leaf: &Leaf, name: &str) -> Result<(), Error> {
     let mut listener = listener(&[]);
@@ -297,7 +277,11 @@ fn our_own_certificate_is_shown_to_the_backend() {
         roots: vec![ca.der()],
         crls: vec![],
     };
-    let verifier = bundle::client_verifier(&bundle, false).unwrap();
+    let auth = ClientAuth {
+        mode: ClientAuthMode::Required,
+        ..ClientAuth::default()
+    };
+    let verifier = Arc::new(ClientVerifier::new(&auth, &bundle).unwrap());
     let shown = ca.server(&["db.example.com"]).pair().certified().unwrap();
     let backend = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
