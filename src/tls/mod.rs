@@ -18,6 +18,7 @@ pub mod tickets;
 mod bundle;
 mod certificate;
 mod clients;
+mod failure;
 mod files;
 mod identity;
 mod issue;

@@ -4,7 +4,7 @@
 //! carries nothing but an error out. So a connection lends its notes to the thread while it reads;
 //! whoever is called meanwhile, on the same thread, writes into them.
 
-use std::{cell::RefCell, fmt};
+use std::cell::RefCell;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -87,20 +87,6 @@ impl RefusedCertificate {
                 sha256,
                 advice,
             },
-        }
-    }
-}
-
-impl fmt::Display for RefusedCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "its certificate is of {}, issued by {}",
-            self.subject, self.issuer
-        )?;
-        match &self.advice {
-            Some(advice) => write!(f, "; {advice}"),
-            None => Ok(()),
         }
     }
 }

@@ -68,7 +68,7 @@ pub enum TlsError {
     #[error("{0}")]
     Protocol(#[from] rustls::Error),
     /// The peer's certificate was refused.
-    #[error("{source}; {certificate}")]
+    #[error("{source}{}", certificate.advice.as_ref().map_or(String::new(), |it| format!("; {it}")))]
     Certificate {
         /// Why.
         source: rustls::Error,

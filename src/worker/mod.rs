@@ -3,6 +3,7 @@
 //! It starts as a fresh execution of the program with nothing but its link to the supervisor as
 //! standard input, reads no file, runs as an unprivileged user, and has one thread.
 
+pub mod counters;
 pub mod farewell;
 pub mod leg;
 pub mod listener;

@@ -2,15 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 
-use super::places::Places;
+use super::{counters::Counters, places::Places};
 use crate::{
     config::Listener,
     control::ConnectionCounts,
@@ -45,61 +42,6 @@ impl Service {
     pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
         let (config, name) = self.backend.clone()?;
         Some(TlsStream::client(config, name))
-    }
-}
-
-/// Sessions of a listener, as this worker counts them.
-#[derive(Debug, Default)]
-pub struct Counters {
-    open: AtomicU64,
-    total: AtomicU64,
-    failed_handshakes: AtomicU64,
-    refused: AtomicU64,
-    failed_backends: AtomicU64,
-}
-
-impl Counters {
-    /// Counts a session that begins; it ends when what is returned is dropped.
-    pub fn open(self: &Arc<Self>) -> OpenSession {
-        self.total.fetch_add(1, Ordering::Relaxed);
-        self.open.fetch_add(1, Ordering::Relaxed);
-        OpenSession(Arc::clone(self))
-    }
-
-    /// Counts a session that ended before TLS was up.
-    pub fn fail_handshake(&self) {
-        self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a client that was turned away because the listener was full.
-    pub fn refuse(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a session whose backend could not be reached.
-    pub fn fail_backend(&self) {
-        self.failed_backends.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn counts(&self) -> ConnectionCounts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ConnectionCounts {
-            open: read(&self.open),
-            total: read(&self.total),
-            failed_handshakes: read(&self.failed_handshakes),
-            refused: read(&self.refused),
-            failed_backends: read(&self.failed_backends),
-        }
-    }
-}
-
-/// A session that counts as open until this is dropped.
-#[derive(Debug)]
-pub struct OpenSession(Arc<Counters>);
-
-impl Drop for OpenSession {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
