@@ -13,7 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber, SignatureAlgorithm,
+    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
 };
 
 /// The moment so many days from now, in the type that rcgen takes, which has no name here.
@@ -96,6 +96,11 @@ impl Ca {
 
     /// Returns a revocation list, good for a month, of these certificates.
     pub(crate) fn revoke(&self, revoked: &[&Leaf]) -> String {
+        self.revoke_until(revoked, 30)
+    }
+
+    /// Returns such a list that is to be replaced so many days from now.
+    pub(crate) fn revoke_until(&self, revoked: &[&Leaf], days: i64) -> String {
         let revoked = revoked.iter().map(|leaf| RevokedCertParams {
             serial_number: leaf.serial.clone(),
             revocation_time: at!(-1),
@@ -103,8 +108,8 @@ impl Ca {
             invalidity_date: None,
         });
         CertificateRevocationListParams {
-            this_update: at!(-1),
-            next_update: at!(30),
+            this_update: at!(-30),
+            next_update: at!(days),
             crl_number: SerialNumber::from(next_serial()),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -142,6 +147,19 @@ impl Request<'_> {
     pub(crate) fn valid(mut self, from: i64, until: i64) -> Self {
         self.params.not_before = at!(from);
         self.params.not_after = at!(until);
+        self
+    }
+
+    /// Lets it expire so many seconds from now.
+    pub(crate) fn expiring_in(mut self, seconds: u64) -> Self {
+        self.params.not_after = at!(0) + Duration::from_secs(seconds);
+        self
+    }
+
+    /// Gives it a URI, such as a SPIFFE id, beside its names.
+    pub(crate) fn uri(mut self, uri: &str) -> Self {
+        let uri = SanType::URI(uri.try_into().unwrap());
+        self.params.subject_alt_names.push(uri);
         self
     }
 
