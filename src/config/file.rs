@@ -111,6 +111,7 @@ pub(super) struct ClientAuth {
 pub(super) struct BackendTls {
     pub(super) mode: Option<Word<BackendTlsMode>>,
     pub(super) ca: Option<Spanned<Parsed<Text>>>,
+    pub(super) crl: Option<Spanned<Several<Parsed<Text>>>>,
     pub(super) cert: Option<Spanned<Parsed<Text>>>,
     pub(super) key: Option<Spanned<Parsed<Text>>>,
     pub(super) server_name: Option<Spanned<Parsed<ServerName>>>,

@@ -120,6 +120,8 @@ pub struct BackendTls {
     pub mode: BackendTlsMode,
     /// The PEM file with the authorities trusted there; `None` trusts the system's.
     pub ca: Option<PathBuf>,
+    /// The PEM files with revocation lists of those authorities.
+    pub crl: Vec<PathBuf>,
     /// The PEM file with the certificate to show to the backend, with `key`.
     pub cert: Option<PathBuf>,
     /// The PEM file with its private key.
@@ -204,6 +206,7 @@ impl Default for BackendTls {
         Self {
             mode: BackendTlsMode::Off,
             ca: None,
+            crl: Vec::new(),
             cert: None,
             key: None,
             server_name: None,

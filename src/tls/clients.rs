@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertRevocationListError, CertificateError, DigitallySignedStruct, DistinguishedName, Error,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::{VerifierBuilderError, danger::HandshakeSignatureValid},
     pki_types::{CertificateDer, UnixTime},
     server::{
@@ -75,33 +74,13 @@ impl ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        self.check_issuers(leaf, intermediates, now)?;
+        revocation::ask(&self.rounds, |round| {
+            round.verify_client_cert(leaf, intermediates, now).map(drop)
+        })?;
         if self.allow.is_empty() || self.is_allowed(leaf) {
             Ok(())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())
-        }
-    }
-
-    /// Asks every round. One whose list another key of the same name has signed has no opinion,
-    /// as long as some other round has one.
-    fn check_issuers(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), Error> {
-        let mut stranger = None;
-        let mut is_good = false;
-        for round in &self.rounds {
-            match round.verify_client_cert(leaf, intermediates, now) {
-                Ok(_) => is_good = true,
-                Err(error) => stranger = Some(signed_by_stranger(error)?),
-            }
-        }
-        match stranger {
-            Some(error) if !is_good => Err(error.into()),
-            _ => Ok(()),
         }
     }
 
@@ -128,24 +107,6 @@ impl ClientVerifier {
         let chain = std::iter::once(leaf).chain(intermediates);
         let ends = chain.filter_map(|it| certificate::end(it));
         ends.chain(self.lists_end).min()
-    }
-}
-
-/// Says of a certificate or a list that another key of its issuer's name has signed what that
-/// means for the client; any other error stays an error.
-///
-/// webpki tells one from the other only by chance where an issuer has two keys.
-fn signed_by_stranger(error: Error) -> Result<CertificateError, Error> {
-    match error {
-        Error::InvalidCertificate(
-            CertificateError::BadSignature
-            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => Ok(CertificateError::UnknownIssuer),
-        Error::InvalidCertRevocationList(
-            CertRevocationListError::BadSignature
-            | CertRevocationListError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => Ok(CertificateError::UnknownRevocationStatus),
-        other => Err(other),
     }
 }
 

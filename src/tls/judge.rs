@@ -113,7 +113,7 @@ impl Judge {
     }
 
     /// Judges a file of authorities.
-    pub(super) fn trust(&self, reads: &[Read]) -> Verdict<Vec<Der>> {
+    fn trust(&self, reads: &[Read]) -> Verdict<Vec<Der>> {
         let contents = match self.contents(reads) {
             Ok(contents) => contents,
             Err(problems) => return Verdict::bad(problems),

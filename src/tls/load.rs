@@ -23,7 +23,7 @@ use super::{
     },
 };
 use crate::{
-    config::{Config, IdentityFiles, Listener},
+    config::{Config, Doubt, IdentityFiles, Listener},
     control::{CertificateFacts, IdentityChange, IdentityOutcome, Problem, VerifiedIdentity},
 };
 
@@ -257,7 +257,7 @@ impl Loader {
             return Some(None);
         };
         let subject = format!("listener \"{}\" backend_tls", listener.name);
-        self.piece(subject, files, Judge::trust)
+        self.piece(subject, files, |at, reads| at.clients(reads, Doubt::Accept))
             .map(BackendTrust::Roots)
             .or_else(|| {
                 last?

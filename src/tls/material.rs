@@ -65,7 +65,7 @@ pub struct ListenerMaterial {
     pub backend_identity: Option<KeyPair>,
 }
 
-/// Authorities that may have issued a client's certificate, and what they revoked.
+/// Authorities that may have issued a peer's certificate, and what they revoked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ClientBundle {
     /// The authorities, never empty.
@@ -79,8 +79,8 @@ pub struct ClientBundle {
 pub enum BackendTrust {
     /// Those of the operating system, in [`Material::system_roots`].
     System,
-    /// These, never empty.
-    Roots(Vec<Der>),
+    /// These.
+    Roots(ClientBundle),
 }
 
 /// A certificate or revocation list in DER.
@@ -130,7 +130,10 @@ impl ListenerMaterial {
         match &self.backend {
             None => {}
             Some(BackendTrust::System) => hash.field("backend", b"system"),
-            Some(BackendTrust::Roots(roots)) => hash.list("backend root", roots),
+            Some(BackendTrust::Roots(bundle)) => {
+                hash.list("backend root", &bundle.roots);
+                hash.list("backend crl", &bundle.crls);
+            }
         }
         if let Some(pair) = &self.backend_identity {
             hash.field("backend pair", &pair.digest());
@@ -297,7 +300,10 @@ mod tests {
                     roots: vec![ca.der()],
                     crls: vec![],
                 }),
-                backend: Some(BackendTrust::Roots(vec![ca.der()])),
+                backend: Some(BackendTrust::Roots(ClientBundle {
+                    roots: vec![ca.der()],
+                    crls: vec![],
+                })),
                 backend_identity: Some(ca.server(&["client"]).pair()),
             }],
             system_roots: vec![],

@@ -92,7 +92,7 @@ impl RefusedCertificate {
 }
 
 /// Returns a name of a stranger's choosing as it can stand in a log line.
-fn printable(name: &str) -> String {
+pub(super) fn printable(name: &str) -> String {
     let mut text = String::new();
     for (index, character) in name.chars().enumerate() {
         if index == LONGEST_NAME {

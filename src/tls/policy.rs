@@ -66,6 +66,14 @@ pub enum PolicyError {
         /// What was wrong.
         source: VerifierBuilderError,
     },
+    /// What the backend is checked with cannot be used.
+    #[error("listener \"{listener}\": backend_tls: {source}")]
+    Backend {
+        /// The listener.
+        listener: String,
+        /// What was wrong.
+        source: VerifierBuilderError,
+    },
     /// Something else was refused.
     #[error("listener \"{listener}\": {source}")]
     Tls {
@@ -148,8 +156,14 @@ pub fn client_config(
         return Ok(None);
     };
     let own = at.material(material)?;
-    let trusted = at.trusted(check, own, material)?;
+    let (trusted, lists) = at.trusted(check, own, material)?;
     let verifier = BackendVerifier::new(check, trusted).map_err(|it| at.tls(it))?;
+    let verifier = verifier
+        .with_lists(lists)
+        .map_err(|source| PolicyError::Backend {
+            listener: at.listener(),
+            source,
+        })?;
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(TlsVersion::V1_2))
         .map_err(|it| at.tls(it))?
@@ -296,16 +310,17 @@ impl At<'_> {
         Ok(hash.finish())
     }
 
-    fn trusted(
+    /// Returns the authorities that a backend is checked with, and their revocation lists.
+    fn trusted<'m>(
         &self,
         check: Check,
-        own: &ListenerMaterial,
+        own: &'m ListenerMaterial,
         material: &Material,
-    ) -> Result<Vec<CertificateDer<'static>>, PolicyError> {
+    ) -> Result<(Vec<CertificateDer<'static>>, &'m [Der]), PolicyError> {
         match &own.backend {
-            _ if check == Check::Nothing => Ok(Vec::new()),
-            Some(BackendTrust::Roots(roots)) => Ok(certificates(roots)),
-            Some(BackendTrust::System) => Ok(certificates(&material.system_roots)),
+            _ if check == Check::Nothing => Ok((Vec::new(), &[])),
+            Some(BackendTrust::Roots(bundle)) => Ok((certificates(&bundle.roots), &bundle.crls)),
+            Some(BackendTrust::System) => Ok((certificates(&material.system_roots), &[])),
             None => Err(self.missing("authorities for its backend")),
         }
     }

@@ -7,7 +7,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
-use rustls::pki_types::{CertificateRevocationListDer, UnixTime};
+use rustls::{
+    CertRevocationListError, CertificateError, Error,
+    pki_types::{CertificateRevocationListDer, UnixTime},
+};
 use x509_parser::{
     der_parser::{Oid, num_bigint::BigUint, oid},
     prelude::FromDer,
@@ -90,6 +93,44 @@ pub(super) fn rounds(lists: &[Der]) -> Vec<Vec<CertificateRevocationListDer<'sta
         groups.values().filter_map(of_group).collect()
     };
     (0..count).map(round).collect()
+}
+
+/// Asks the verifier of every round. One whose list another key of the same name has signed has no
+/// opinion, as long as some other round has one.
+pub(super) fn ask<V>(
+    rounds: &[V],
+    mut check: impl FnMut(&V) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut stranger = None;
+    let mut is_good = false;
+    for round in rounds {
+        match check(round) {
+            Ok(()) => is_good = true,
+            Err(error) => stranger = Some(signed_by_stranger(error)?),
+        }
+    }
+    match stranger {
+        Some(error) if !is_good => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Says of a certificate or a list that another key of its issuer's name has signed what that
+/// means for its holder; any other error stays an error.
+///
+/// webpki tells one from the other only by chance where an issuer has two keys.
+fn signed_by_stranger(error: Error) -> Result<CertificateError, Error> {
+    match error {
+        Error::InvalidCertificate(
+            CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => Ok(CertificateError::UnknownIssuer),
+        Error::InvalidCertRevocationList(
+            CertRevocationListError::BadSignature
+            | CertRevocationListError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => Ok(CertificateError::UnknownRevocationStatus),
+        other => Err(other),
+    }
 }
 
 /// Returns the first moment at which one of the lists should have been replaced.

@@ -47,11 +47,11 @@ fn checks_issuer(tls: &BackendTls) -> bool {
     )
 }
 
-/// The file with the authorities that a backend is checked with.
+/// The files that a backend is checked with: authorities, then revocation lists if there are.
 pub(super) fn trust_files(tls: &BackendTls) -> Option<FileSet> {
     let ca = tls.ca.clone().filter(|_| checks_issuer(tls))?;
     Some(FileSet {
-        paths: vec![ca],
+        paths: std::iter::once(ca).chain(tls.crl.clone()).collect(),
         limit: BUNDLE_LIMIT,
     })
 }

@@ -173,12 +173,20 @@ impl Check<'_> {
             (None, Some(key)) => self.absent(Some(key.span()), "this `key` has no `cert`"),
             _ => {}
         }
+        if let (Some(crl), None, false) = (&tls.crl, &tls.ca, mode == BackendTlsMode::Off) {
+            self.absent(
+                Some(crl.span()),
+                "this `crl` has no `ca` whose lists it could hold",
+            );
+        }
+        let crl = self.lists(tls.crl.as_ref());
         let path = |text: Option<&Spanned<Parsed<Text>>>| -> Option<PathBuf> {
             text.map(|text| self.path(text.get_ref()))
         };
         BackendTls {
             mode,
             ca: path(tls.ca.as_ref()),
+            crl,
             cert: path(tls.cert.as_ref()),
             key: path(tls.key.as_ref()),
             server_name: tls
@@ -191,6 +199,7 @@ impl Check<'_> {
     fn unused_without_tls(&mut self, tls: &file::BackendTls) {
         let given = [
             ("ca", tls.ca.as_ref().map(Spanned::span)),
+            ("crl", tls.crl.as_ref().map(Spanned::span)),
             ("cert", tls.cert.as_ref().map(Spanned::span)),
             ("key", tls.key.as_ref().map(Spanned::span)),
             ("server_name", tls.server_name.as_ref().map(Spanned::span)),

@@ -170,6 +170,14 @@ fn every_mistake_of_a_listener_is_found() {
             "use verify-ca or verify-full",
         ),
         (
+            "backend_tls = { mode = \"verify-ca\", crl = \"c\" }",
+            "this `crl` has no `ca` whose lists it could hold",
+        ),
+        (
+            "backend_tls = { crl = \"c\" }",
+            "`crl` has no use while `backend_tls` is off",
+        ),
+        (
             "backend_tls = { mode = \"verify-ca\", cert = \"c\" }",
             "this `cert` has no `key`",
         ),

@@ -192,13 +192,20 @@ fn clients_are_asked_for_as_much_as_is_configured() {
     }
 }
 
+fn roots(roots: &[Der]) -> BackendTrust {
+    BackendTrust::Roots(ClientBundle {
+        roots: roots.to_vec(),
+        crls: vec![],
+    })
+}
+
 /// Lets our side meet a backend that shows `leaf`, and returns how that went.
 fn dial(mode: BackendTlsMode, trusted: &[Der], leaf: &Leaf, name: &str) -> Result<(), Error> {
     let mut listener = listener(&[]);
     listener.backend_tls.mode = mode;
     listener.backend_tls.server_name = Some(name.to_owned());
     let trust = ListenerMaterial {
-        backend: Some(BackendTrust::Roots(trusted.to_vec())),
+        backend: Some(roots(trusted)),
         ..trust()
     };
     let material = material(vec![], trust);
@@ -300,7 +307,7 @@ fn a_name_is_needed_only_where_it_is_checked() {
     listener.backend = Address::Unix("/run/db.sock".into());
     let ca = Ca::new("root");
     let trust = ListenerMaterial {
-        backend: Some(BackendTrust::Roots(vec![ca.der()])),
+        backend: Some(roots(&[ca.der()])),
         ..trust()
     };
     let material = material(vec![], trust);

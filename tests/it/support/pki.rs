@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
@@ -15,6 +16,10 @@ use rcgen::{
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
 };
+
+use x509_parser::parse_x509_certificate;
+
+use super::{PATIENCE, program::run};
 
 /// The moment so many days from now, in the type that rcgen takes, which has no name here.
 macro_rules! at {
@@ -218,6 +223,37 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
+    /// Makes a certificate of the first version that signed itself, as MariaDB 11.4.0 and 11.4.1
+    /// make them.
+    pub(crate) fn first_version(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name| fs::read(folder.path().join(name)).unwrap();
+        for words in [
+            &format!("req -newkey rsa:2048 -nodes -subj /CN={name} -keyout key -out request"),
+            "x509 -req -in request -signkey key -days 9 -out cert",
+            "x509 -in cert -outform DER -out cert.der",
+            "pkcs8 -topk8 -nocrypt -in key -outform DER -out key.der",
+        ] {
+            let mut command = Command::new("openssl");
+            command.args(words.split(' ')).current_dir(folder.path());
+            run(command, PATIENCE).answer();
+        }
+        let der = read("cert.der");
+        let serial = parse_x509_certificate(&der)
+            .unwrap()
+            .1
+            .raw_serial()
+            .to_vec();
+        Self {
+            serial: SerialNumber::from(serial),
+            sha256: hex(digest(&SHA256, &der).as_ref()),
+            cert: String::from_utf8(read("cert")).unwrap(),
+            key: String::from_utf8(read("key")).unwrap(),
+            key_der: read("key.der"),
+            der,
+        }
+    }
+
     /// Returns the serial number as status writes it.
     pub(crate) fn serial(&self) -> String {
         let digits = hex(self.serial.as_ref());
