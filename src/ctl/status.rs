@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
+    config::Resumption,
     control::{
         DiskState, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request, Response, Status,
         SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
@@ -53,7 +54,9 @@ fn text(status: &Status, paint: Paint) -> String {
     text.push_str(&tls(&status.tls, paint));
     text.push_str(&section("Workers", &workers(&status.workers), paint));
     text.push_str(&section("Listeners", &listeners(&status.listeners), paint));
-    text.push_str(&failures(&status.listeners));
+    for listener in &status.listeners {
+        text.push_str(&details(listener));
+    }
     let heading = paint.paint("Restarts", Tone::Heading);
     let _ = writeln!(text, "\n{heading}  {}", restarts(status));
     let heading = paint.paint("On exit failure", Tone::Heading);
@@ -192,19 +195,24 @@ fn listeners(listeners: &[ListenerStatus]) -> Table {
     table
 }
 
-/// Says why handshakes failed, a line for each listener where some did.
-fn failures(listeners: &[ListenerStatus]) -> String {
+/// Says what is worth a line about a listener: why handshakes failed, and that sessions are resumed.
+fn details(listener: &ListenerStatus) -> String {
     let mut text = String::new();
-    for listener in listeners {
-        let reasons = listener.connections.failed_by_reason.iter();
-        let reasons: Vec<_> = reasons
-            .filter(|(_, number)| *number > 0)
-            .map(|(reason, number)| format!("{number} {}", reason.name()))
-            .collect();
-        if !reasons.is_empty() {
-            let (name, reasons) = (clean(&listener.name), reasons.join(", "));
-            let _ = writeln!(text, "  failed handshakes of {name}: {reasons}");
-        }
+    let name = clean(&listener.name);
+    let reasons = listener.connections.failed_by_reason.iter();
+    let reasons: Vec<_> = reasons
+        .filter(|(_, number)| *number > 0)
+        .map(|(reason, number)| format!("{number} {}", reason.name()))
+        .collect();
+    if !reasons.is_empty() {
+        let _ = writeln!(
+            text,
+            "  failed handshakes of {name}: {}",
+            reasons.join(", ")
+        );
+    }
+    if listener.resumption == Resumption::Tickets {
+        let _ = writeln!(text, "  {name} resumes TLS sessions by tickets");
     }
     text
 }
@@ -332,6 +340,7 @@ On exit failure  No command is set
             status.tls.restart_safe = false;
             status.tls.disk.state = DiskState::Invalid;
             status.tls.disk.reason = Some("/c: is \x1b[31mempty".into());
+            status.listeners[0].resumption = Resumption::Tickets;
             status.workers[0].pid = None;
             status.workers[0].state = WorkerState::Waiting;
         });
@@ -340,6 +349,7 @@ On exit failure  No command is set
             "on disk: invalid: /c: is \\u{1b}[31mempty",
             "restart safe: no",
             "-    waiting",
+            "orders resumes TLS sessions by tickets",
         ] {
             assert!(text.contains(words), "{text}");
         }

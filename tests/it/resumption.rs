@@ -11,6 +11,7 @@ use crate::support::{
     client::{Client, Session, alert},
     configuration::Listener,
     daemon::TestDaemon,
+    openssl::s_client,
     pki::{Ca, Leaf, replace},
     process, until,
 };
@@ -185,6 +186,18 @@ fn a_session_is_gone_on_with_at_any_worker() {
         front.daemon.status()["listeners"][0]["resumption"],
         "tickets"
     );
+}
+
+#[test]
+fn openssl_goes_on_with_a_session() {
+    let front = Front::new();
+    let file = front.daemon.path("session");
+    let file = file.to_str().unwrap();
+    let address = front.daemon.address_of("off");
+    let first = s_client(address, &["-tls1_2", "-sess_out", file]);
+    assert!(first.stdout.contains("New, TLSv1.2"), "{first:?}");
+    let second = s_client(address, &["-tls1_2", "-sess_in", file]);
+    assert!(second.stdout.contains("Reused, TLSv1.2"), "{second:?}");
 }
 
 #[test]

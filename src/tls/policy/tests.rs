@@ -5,10 +5,12 @@ use rustls::{
 
 use super::*;
 use crate::{
-    config::ClientAuth,
+    config::{ClientAuth, Doubt, TlsMode},
+    control::FailureReason,
     tls::{
         material::ClientBundle,
         prove::complete,
+        stream::{Outgoing, TlsError, TlsStream},
         testing::{Ca, Leaf, identity, listener, params, self_signed},
     },
 };
@@ -117,6 +119,128 @@ fn nothing_is_resumed() {
                 Some(rustls::HandshakeKind::Resumed)
             );
         }
+    }
+}
+
+/// A listener that requires certificates and gives tickets, and a client that keeps them.
+struct Returning {
+    listener: Listener,
+    material: Material,
+    secrets: TicketSecrets,
+    client: Arc<ClientConfig>,
+}
+
+impl Returning {
+    fn new(version: &'static SupportedProtocolVersion) -> Self {
+        let ca = Ca::new("root");
+        let mut listener = listener(&["a"]);
+        listener.tls.resumption = Resumption::Tickets;
+        listener.client_auth.mode = ClientAuthMode::Required;
+        let trust = ListenerMaterial {
+            clients: Some(ClientBundle {
+                roots: vec![ca.der()],
+                crls: vec![],
+            }),
+            ..trust()
+        };
+        let mut secrets = TicketSecrets::default();
+        secrets.rotate().unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.der().to_certificate()).unwrap();
+        let pair = ca.server(&["app"]).pair();
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(pair.certificates(), pair.key.to_rustls().unwrap())
+            .unwrap();
+        Self {
+            material: material(vec![identity("a", &ca.server(&["db"]))], trust),
+            client: Arc::new(client),
+            listener,
+            secrets,
+        }
+    }
+
+    fn clients(&mut self) -> &mut ClientBundle {
+        self.material.listeners[0].clients.as_mut().unwrap()
+    }
+
+    fn policy(&self) -> ClientPolicy {
+        super::server_config(&self.listener, &self.material, &self.secrets).unwrap()
+    }
+
+    /// Lets the client connect; returns whether it went on with its session.
+    fn connect(&self, policy: &ClientPolicy) -> Result<bool, TlsError> {
+        let name = ServerName::try_from("db").unwrap();
+        let mut client = ClientConnection::new(self.client.clone(), name)?;
+        let mut server = TlsStream::server(policy)?;
+        let mut out = Outgoing::default();
+        while client.wants_write() || client.is_handshaking() {
+            let mut flight = server.held().to_vec();
+            while client.wants_write() {
+                client.write_tls(&mut flight).unwrap();
+            }
+            out.clear();
+            server.receive(&mut flight, &mut Vec::new(), &mut out)?;
+            client.read_tls(&mut out.filled()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(client.handshake_kind() == Some(rustls::HandshakeKind::Resumed))
+    }
+}
+
+#[test]
+fn a_session_is_gone_on_with_until_its_secret_is_forgotten() {
+    for version in [&TLS13, &TLS12] {
+        let mut it = Returning::new(version);
+        let policy = it.policy();
+        assert!(!it.connect(&policy).unwrap());
+        assert!(it.connect(&policy).unwrap());
+        assert!(it.connect(&it.policy()).unwrap());
+        it.secrets.rotate().unwrap();
+        policy.renew_tickets(&it.secrets);
+        assert!(it.connect(&policy).unwrap());
+        for _ in 0..2 {
+            it.secrets.rotate().unwrap();
+        }
+        policy.renew_tickets(&it.secrets);
+        assert!(!it.connect(&policy).unwrap());
+    }
+}
+
+#[test]
+fn a_session_is_bound_to_all_that_its_client_is_believed_for() {
+    let other = Ca::new("other");
+    let changes: [&dyn Fn(&mut Returning); 7] = [
+        &|it| it.listener.name.push('x'),
+        &|it| it.listener.tls.mode = TlsMode::Preferred,
+        &|it| it.listener.client_auth.mode = ClientAuthMode::Optional,
+        &|it| it.listener.client_auth.allow = vec!["cn:app".parse().unwrap()],
+        &|it| it.listener.client_auth.expired_crl = Doubt::Refuse,
+        &|it| it.clients().roots.push(other.der()),
+        &|it| it.material.identities[0].digest[0] ^= 1,
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut it = Returning::new(&TLS13);
+        assert!(!it.connect(&it.policy()).unwrap());
+        change(&mut it);
+        it.material.listeners[0].name = it.listener.name.clone();
+        assert!(!it.connect(&it.policy()).unwrap(), "{index}");
+        assert!(it.connect(&it.policy()).unwrap(), "{index}");
+    }
+}
+
+#[test]
+fn a_resumed_session_is_checked_even_if_its_ticket_opens() {
+    for version in [&TLS13, &TLS12] {
+        let mut it = Returning::new(version);
+        let mut policy = it.policy();
+        assert!(!it.connect(&policy).unwrap());
+        it.listener.client_auth.allow = vec!["cn:other".parse().unwrap()];
+        policy.verifier = it.policy().verifier;
+        let error = it.connect(&policy).unwrap_err();
+        assert_eq!(error.reason(), FailureReason::NotAllowed);
     }
 }
 
