@@ -7,6 +7,7 @@
 //! together, `report` draws what is wrong. No file but the configuration is read here.
 
 mod address;
+mod allow;
 mod changes;
 mod check;
 mod environment;
@@ -30,13 +31,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     address::{Address, AddressError, UNIX_PATH_MAX},
+    allow::{AllowError, AllowRule, Claims, Sha256},
     changes::needs_restart,
     environment::Environment,
     given::Given,
     identity::{IdentityFiles, PairEncoding, PairForm, PassphraseSource},
     listener::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
-        ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion, UnknownName,
+        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Doubt, Limits, Listener,
+        ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName,
     },
     report::{ConfigError, Problem, Report},
     source::{DEFAULT_FILE, Source},

@@ -7,6 +7,7 @@
 mod access;
 mod call;
 pub mod client;
+mod failure;
 mod report;
 pub mod server;
 mod socket;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    failure::{FailureCounts, FailureReason},
     report::{
         CertificateFacts, IdentityChange, IdentityOutcome, Problem, ReloadReport, VerifiedIdentity,
         VerifyReport,

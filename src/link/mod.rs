@@ -16,7 +16,7 @@ pub use self::handover::{Handover, NeverGiven};
 use crate::{
     config::{Address, Config, Listener},
     control::{ConnectionCounts, Trigger},
-    tls::material::Material,
+    tls::{material::Material, tickets::TicketSecrets},
 };
 
 /// One immutable state of everything that is served: configuration and material together.
@@ -84,6 +84,9 @@ pub enum ToWorker {
         /// The slot.
         slot: usize,
     },
+    /// Makes tickets for resumption with these secrets, before its first generation and whenever
+    /// they change.
+    Tickets(TicketSecrets),
     /// Serves this generation from now on, and confirms it.
     Serve(Handover),
     /// Asks for the counts.

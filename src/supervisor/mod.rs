@@ -21,6 +21,7 @@ mod sockets;
 pub mod start;
 mod status;
 mod systemd;
+mod tickets;
 mod watch;
 
 use std::{
@@ -47,6 +48,7 @@ use self::{
     reload::Report,
     requests::Asker,
     sockets::Sockets,
+    tickets::Tickets,
     watch::Current,
 };
 use crate::{
@@ -105,6 +107,7 @@ struct Supervisor {
     started_at: Timestamp,
     sockets: Sockets,
     places: Places,
+    tickets: Tickets,
     launcher: Launcher,
     sink: Sink,
     processes: HashMap<WorkerId, Process>,
@@ -169,6 +172,7 @@ impl Supervisor {
                 Some(call) = ears.calls.recv() => self.answer(call),
                 Some(signal) = ears.signals.next() => self.signal(signal),
                 () = until(due) => self.tell(Event::Tick),
+                () = until(Some(self.tickets.due())) => self.rotate_tickets(),
             }
         }
     }
@@ -406,6 +410,7 @@ impl Supervisor {
                 self.processes.insert(worker, process);
                 self.hand_places(worker);
                 self.hand_sockets(worker, slot);
+                self.send(worker, ToWorker::Tickets(self.tickets.secrets().clone()));
                 self.serve(worker);
             }
             Err(error) => {

@@ -31,6 +31,7 @@ use super::{
     ready::{Ready, await_daemon},
     refusal::{Refusal, make_folder, refuse},
     sockets::Sockets,
+    tickets::Tickets,
     watch,
 };
 use crate::{
@@ -128,6 +129,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
         warn!("{doubt}");
     }
     let sockets = bind(&config, pid_file.predecessor_died)?;
+    let tickets = Tickets::new(Instant::now()).map_err(|error| error.to_string())?;
     let places = places(&config)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -147,6 +149,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
             material,
             sockets,
             places,
+            tickets,
             account,
             sink,
             ready: ready.clone(),
@@ -226,6 +229,7 @@ struct Parts {
     material: Material,
     sockets: Sockets,
     places: Places,
+    tickets: Tickets,
     account: Option<privileges::Account>,
     sink: Sink,
     ready: Ready,
@@ -312,6 +316,7 @@ impl Parts {
             started_at: Timestamp::now(),
             sockets: self.sockets,
             places: self.places,
+            tickets: self.tickets,
             launcher,
             sink: self.sink,
             processes: HashMap::new(),

@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::{
-    RootCertStore,
-    client::VerifierBuilderError,
-    pki_types::CertificateRevocationListDer,
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    RootCertStore, client::VerifierBuilderError, pki_types::CertificateRevocationListDer,
+    server::WebPkiClientVerifier,
 };
-use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
+use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::{
     certificate,
-    material::{ClientBundle, Der},
+    material::Der,
     pem::{self, Block, PemFault},
-    provider,
+    provider, revocation,
 };
+use crate::config::Doubt;
 
 /// Checked content and what is odd about it.
 #[derive(Debug)]
@@ -68,6 +67,7 @@ pub(super) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, Bu
 pub(super) fn crls(
     text: &[u8],
     roots: &[Der],
+    expired: Doubt,
     now: Timestamp,
 ) -> Result<Checked<Vec<Der>>, BundleFault> {
     let (blocks, others): (Vec<_>, Vec<_>) = pem::blocks(text)?
@@ -76,35 +76,21 @@ pub(super) fn crls(
     if blocks.is_empty() {
         return Err(nothing("revocation list (X509 CRL)", &others));
     }
+    let anchors = anchors(roots);
     let mut warnings = Vec::new();
     for block in &blocks {
-        warnings.extend(check_crl(block, roots, now)?);
+        let list = check_crl(block, &anchors)?;
+        warnings.extend(odd_list(&list, roots, expired, now));
     }
     let value = blocks.iter().map(der).collect();
     Ok(Checked { value, warnings })
 }
 
-/// Builds what checks clients' certificates.
-///
-/// A certificate is refused if the list of its issuer names it. An issuer without a list is taken
-/// to have revoked nothing: with several authorities in a bundle, the list of one must not shut
-/// out the clients of the others. A list past its next update goes on being believed, because
-/// refusing every client when a list is late would be an outage; loading warns of it.
-pub(super) fn client_verifier(
-    bundle: &ClientBundle,
-    optional: bool,
-) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(bundle.roots.iter().map(Der::to_certificate));
-    let crls = bundle.crls.iter().map(to_crl);
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-        .with_crls(crls)
-        .allow_unknown_revocation_status();
-    if optional {
-        builder.allow_unauthenticated().build()
-    } else {
-        builder.build()
-    }
+/// Returns authorities as rustls wants them.
+pub(super) fn anchors(roots: &[Der]) -> Arc<RootCertStore> {
+    let mut anchors = RootCertStore::empty();
+    anchors.add_parsable_certificates(roots.iter().map(Der::to_certificate));
+    Arc::new(anchors)
 }
 
 /// Takes the authorities that the operating system trusts.
@@ -136,10 +122,6 @@ fn der(block: &Block) -> Der {
     Der::from(block.der.to_vec())
 }
 
-fn to_crl(der: &Der) -> CertificateRevocationListDer<'static> {
-    CertificateRevocationListDer::from(der.as_bytes().to_vec())
-}
-
 fn nothing(wanted: &'static str, others: &[Block]) -> BundleFault {
     BundleFault::Nothing {
         wanted,
@@ -163,37 +145,32 @@ fn check_root(block: &Block, now: Timestamp) -> Result<Option<String>, BundleFau
     }))
 }
 
-fn check_crl(block: &Block, roots: &[Der], now: Timestamp) -> Result<Vec<String>, BundleFault> {
+fn check_crl<'a>(
+    block: &'a Block,
+    anchors: &Arc<RootCertStore>,
+) -> Result<CertificateRevocationList<'a>, BundleFault> {
     let line = block.line;
-    let list = match CertificateRevocationList::from_der(&block.der) {
-        Ok(([], list)) => list,
-        Ok(_) => return Err(damaged(line, "there are bytes after its end".to_owned())),
-        Err(error) => return Err(damaged(line, error.to_string())),
-    };
-    let alone = ClientBundle {
-        roots: roots.to_vec(),
-        crls: vec![der(block)],
-    };
-    client_verifier(&alone, false).map_err(|why| BundleFault::Unusable { line, why })?;
-    Ok(odd_list(&list, roots, now))
+    let list = revocation::parse(&block.der).map_err(|why| BundleFault::List { line, why })?;
+    let crl = CertificateRevocationListDer::from(block.der.to_vec());
+    WebPkiClientVerifier::builder_with_provider(Arc::clone(anchors), provider())
+        .with_crls([crl])
+        .build()
+        .map_err(|why| BundleFault::Unusable { line, why })?;
+    Ok(list)
 }
 
 /// Returns when a revocation list is to be replaced, if it says so.
 pub(super) fn next_update(list: &Der) -> Option<Timestamp> {
-    let (_, list) = CertificateRevocationList::from_der(list.as_bytes()).ok()?;
-    update_of(&list)
+    let list = revocation::parse(list.as_bytes()).ok()?;
+    revocation::next_update(&list)
 }
 
-fn update_of(list: &CertificateRevocationList<'_>) -> Option<Timestamp> {
-    let next = list.next_update()?;
-    Some(certificate::timestamp(next.timestamp()))
-}
-
-fn damaged(line: usize, why: String) -> BundleFault {
-    BundleFault::List { line, why }
-}
-
-fn odd_list(list: &CertificateRevocationList<'_>, roots: &[Der], now: Timestamp) -> Vec<String> {
+fn odd_list(
+    list: &CertificateRevocationList<'_>,
+    roots: &[Der],
+    expired: Doubt,
+    now: Timestamp,
+) -> Vec<String> {
     let mut odd = Vec::new();
     let issuer = list.issuer();
     let known = roots.iter().any(|root| {
@@ -206,10 +183,13 @@ fn odd_list(list: &CertificateRevocationList<'_>, roots: &[Der], now: Timestamp)
              that authority's certificate"
         ));
     }
-    if let Some(next) = update_of(list).filter(|next| *next < now) {
+    if let Some(next) = revocation::next_update(list).filter(|next| *next < now) {
+        let meaning = match expired {
+            Doubt::Accept => "what was revoked since is not known",
+            Doubt::Refuse => "until it is, clients of that authority are refused",
+        };
         odd.push(format!(
-            "the list of {issuer} should have been replaced by {next}; what was revoked since is \
-             not known"
+            "the list of {issuer} should have been replaced by {next}; {meaning}"
         ));
     }
     odd

@@ -6,9 +6,10 @@ use super::{
     bundle::{self, BundleFault},
     files::{Content, FileFault},
     identity::{self, Fault, Proved, Role},
-    material::{ClientBundle, Der},
+    material::{Bundle, Der},
     pair::PairFiles,
     piece::{Piece, Read},
+    revocation,
 };
 use crate::control::Problem;
 
@@ -138,34 +139,58 @@ impl<'p> Judge<'p> {
     }
 
     /// Judges a file of authorities.
-    pub(super) fn trust(&self, reads: &[Read]) -> Verdict<Vec<Der>> {
+    fn trust(&self, reads: &[Read]) -> Verdict<Vec<Der>> {
         let contents = match self.contents(reads) {
             Ok(contents) => contents,
             Err(problems) => return Verdict::bad(problems),
         };
         let text = contents.first().map_or(&[][..], |it| &it.bytes);
-        self.bundle(0, bundle::roots(text, self.now))
+        self.checked(0, bundle::roots(text, self.now))
     }
 
-    /// Judges a file of authorities and perhaps one of revocation lists.
-    pub(super) fn clients(&self, reads: &[Read]) -> Verdict<ClientBundle> {
-        let roots = match reads {
-            [] => return Verdict::bad(vec![self.restless()]),
-            [ca, ..] => self.trust(std::slice::from_ref(ca)),
+    /// Judges a file of authorities and files of revocation lists, if there are any.
+    pub(super) fn bundle(&self, reads: &[Read]) -> Verdict<Bundle> {
+        let [ca, lists @ ..] = reads else {
+            return Verdict::bad(vec![self.restless()]);
         };
-        let crls = match (&roots.result, reads.get(1)) {
-            (_, None) => Verdict {
-                result: Ok(Vec::new()),
-                warnings: Vec::new(),
-            },
-            (_, Some(Err(fault))) => Verdict::bad(vec![self.problem(1, fault)]),
-            (Ok(roots), Some(Ok(crl))) => self.bundle(1, bundle::crls(&crl.bytes, roots, self.now)),
-            (Err(_), Some(Ok(_))) => Verdict::bad(Vec::new()),
-        };
-        both(roots, crls)
+        let roots = self.trust(std::slice::from_ref(ca));
+        let mut crls = Lists::default();
+        for (index, read) in (1..).zip(lists) {
+            let verdict = match (&roots.result, read) {
+                (_, Err(fault)) => Verdict::bad(vec![self.problem(index, fault)]),
+                (Ok(roots), Ok(file)) => {
+                    let expired = self.piece.expired;
+                    self.checked(index, bundle::crls(&file.bytes, roots, expired, self.now))
+                }
+                (Err(_), Ok(_)) => Verdict::bad(Vec::new()),
+            };
+            crls.add(index, verdict);
+        }
+        both(roots, self.newest(crls))
     }
 
-    fn bundle<T>(
+    /// Leaves out lists that others replace.
+    fn newest(&self, mut lists: Lists) -> Verdict<Vec<Der>> {
+        if let Some(problems) = lists.problems {
+            return Verdict {
+                result: Err(problems),
+                warnings: lists.warnings,
+            };
+        }
+        for index in revocation::replaced(&lists.ders).into_iter().rev() {
+            lists.ders.remove(index);
+            let file = lists.files.remove(index);
+            let reason = "one of its lists is older than another of the same authority, which \
+                counts instead";
+            lists.warnings.push(self.problem(file, &reason));
+        }
+        Verdict {
+            result: Ok(lists.ders),
+            warnings: lists.warnings,
+        }
+    }
+
+    fn checked<T>(
         &self,
         index: usize,
         checked: Result<bundle::Checked<T>, BundleFault>,
@@ -184,9 +209,33 @@ impl<'p> Judge<'p> {
     }
 }
 
-fn both(roots: Verdict<Vec<Der>>, crls: Verdict<Vec<Der>>) -> Verdict<ClientBundle> {
+/// The revocation lists of several files, and what is wrong with them.
+#[derive(Default)]
+struct Lists {
+    ders: Vec<Der>,
+    /// The file that each list came from.
+    files: Vec<usize>,
+    /// What is wrong, perhaps only with the authorities that they are judged by.
+    problems: Option<Vec<Problem>>,
+    warnings: Vec<Problem>,
+}
+
+impl Lists {
+    fn add(&mut self, file: usize, verdict: Verdict<Vec<Der>>) {
+        self.warnings.extend(verdict.warnings);
+        match verdict.result {
+            Ok(ders) => {
+                self.files.extend(std::iter::repeat_n(file, ders.len()));
+                self.ders.extend(ders);
+            }
+            Err(problems) => self.problems.get_or_insert_default().extend(problems),
+        }
+    }
+}
+
+fn both(roots: Verdict<Vec<Der>>, crls: Verdict<Vec<Der>>) -> Verdict<Bundle> {
     let result = match (roots.result, crls.result) {
-        (Ok(roots), Ok(crls)) => Ok(ClientBundle { roots, crls }),
+        (Ok(roots), Ok(crls)) => Ok(Bundle { roots, crls }),
         (roots, crls) => {
             let problems = [roots.err(), crls.err()];
             Err(problems.into_iter().flatten().flatten().collect())

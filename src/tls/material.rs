@@ -61,16 +61,16 @@ pub struct ListenerMaterial {
     /// The listener's name.
     pub name: String,
     /// Who may have issued a client's certificate; `None` when none is asked for.
-    pub clients: Option<ClientBundle>,
+    pub clients: Option<Bundle>,
     /// Who may have issued the backend's certificate; `None` when nothing checks that.
     pub backend: Option<BackendTrust>,
     /// What is shown to the backend; `None` shows nothing.
     pub backend_identity: Option<KeyPair>,
 }
 
-/// Authorities that may have issued a client's certificate, and what they revoked.
+/// Authorities that may have issued a peer's certificate, and what they revoked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ClientBundle {
+pub struct Bundle {
     /// The authorities, never empty.
     pub roots: Vec<Der>,
     /// Their revocation lists.
@@ -82,8 +82,8 @@ pub struct ClientBundle {
 pub enum BackendTrust {
     /// Those of the operating system, in [`Material::system_roots`].
     System,
-    /// These, never empty.
-    Roots(Vec<Der>),
+    /// These.
+    Roots(Bundle),
 }
 
 /// A certificate or revocation list in DER.
@@ -156,7 +156,10 @@ impl ListenerMaterial {
         match &self.backend {
             None => {}
             Some(BackendTrust::System) => hash.field("backend", b"system"),
-            Some(BackendTrust::Roots(roots)) => hash.list("backend root", roots),
+            Some(BackendTrust::Roots(bundle)) => {
+                hash.list("backend root", &bundle.roots);
+                hash.list("backend crl", &bundle.crls);
+            }
         }
         if let Some(pair) = &self.backend_identity {
             hash.field("backend pair", &pair.digest());
@@ -255,7 +258,7 @@ impl ContentHash {
         self.field(label, content.as_bytes());
     }
 
-    fn list(&mut self, label: &str, items: &[Der]) {
+    pub(super) fn list(&mut self, label: &str, items: &[Der]) {
         for item in items {
             self.field(label, item.as_bytes());
         }
@@ -322,11 +325,14 @@ mod tests {
             ))],
             listeners: vec![ListenerMaterial {
                 name: "orders".to_owned(),
-                clients: Some(ClientBundle {
+                clients: Some(Bundle {
                     roots: vec![ca.der()],
                     crls: vec![],
                 }),
-                backend: Some(BackendTrust::Roots(vec![ca.der()])),
+                backend: Some(BackendTrust::Roots(Bundle {
+                    roots: vec![ca.der()],
+                    crls: vec![],
+                })),
                 backend_identity: Some(ca.server(&["client"]).pair()),
             }],
             system_roots: vec![],

@@ -18,7 +18,7 @@ use super::{
     bundle, certificate,
     files::Stamp,
     judge::Verdict,
-    material::{ClientBundle, Der, Identity, KeyPair},
+    material::{Bundle, Der, Identity, KeyPair},
     piece::{Piece, Read, digest_of},
 };
 
@@ -45,8 +45,7 @@ pub struct Memo {
     files: Mutex<HashMap<PathBuf, Seen>>,
     pub(super) identities: Shelf<Arc<Identity>>,
     pub(super) backend_pairs: Shelf<KeyPair>,
-    pub(super) trusts: Shelf<Vec<Der>>,
-    pub(super) clients: Shelf<ClientBundle>,
+    pub(super) bundles: Shelf<Bundle>,
 }
 
 /// A file as it was read.
@@ -106,8 +105,7 @@ impl Memo {
         lock(&self.files).retain(|path, _| paths.contains(path));
         self.identities.keep(&pieces);
         self.backend_pairs.keep(&pieces);
-        self.trusts.keep(&pieces);
-        self.clients.keep(&pieces);
+        self.bundles.keep(&pieces);
     }
 }
 
@@ -139,7 +137,7 @@ impl Perishable for Vec<Der> {
     }
 }
 
-impl Perishable for ClientBundle {
+impl Perishable for Bundle {
     fn next_change(&self, now: Timestamp) -> Timestamp {
         let lists = self.crls.iter().filter_map(bundle::next_update);
         self.roots.next_change(now).min(next(lists, now))

@@ -15,10 +15,13 @@ pub mod probe;
 pub mod resolver;
 pub mod seal;
 pub mod stream;
+pub mod tickets;
 
 mod bundle;
 mod certificate;
+mod clients;
 mod discover;
+mod failure;
 mod files;
 mod hello;
 mod identity;
@@ -26,6 +29,7 @@ mod issue;
 mod judge;
 mod memo;
 mod name;
+mod notes;
 mod pair;
 mod parallel;
 mod passphrase;
@@ -34,6 +38,7 @@ mod pem;
 mod piece;
 mod pkcs12;
 mod prove;
+mod revocation;
 mod settle;
 mod sources;
 #[cfg(test)]
@@ -55,6 +60,7 @@ pub use self::{
     load::{Loaded, Look, load},
     material::Material,
     memo::{Depth, Memo},
+    notes::RefusedCertificate,
 };
 
 /// Returns the cryptography that every TLS object of this process is built on.

@@ -6,7 +6,7 @@ use super::{
     files::{self, Content, FileFault},
     material::ContentHash,
 };
-use crate::config::PairForm;
+use crate::config::{Doubt, PairForm};
 
 /// Files that mean something only together, what they are, and how large each may be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ pub(super) struct Piece {
     pub(super) limit: u64,
     /// What a pair's files look like, and what opens its key.
     pub(super) form: PairForm,
+    /// What is made of revocation lists that are too old.
+    pub(super) expired: Doubt,
 }
 
 /// What reading one of them gave.
@@ -31,6 +33,7 @@ impl Piece {
             paths,
             limit,
             form: PairForm::default(),
+            expired: Doubt::Accept,
         }
     }
 

@@ -184,6 +184,11 @@ impl fmt::Debug for Resolver {
 }
 
 impl Resolver {
+    /// Returns the identities that it chooses among.
+    pub(super) fn identities(&self) -> impl Iterator<Item = &Identity> {
+        self.chosen.entries.iter().map(|entry| &*entry.identity)
+    }
+
     /// Returns whether a client that asks for `name` is turned away.
     #[must_use]
     pub fn refuses(&self, name: &str) -> bool {

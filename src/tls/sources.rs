@@ -31,7 +31,10 @@ pub(super) fn clients_piece(listener: &Listener) -> Option<Piece> {
     let ca = auth.ca.clone()?;
     let paths = std::iter::once(ca).chain(auth.crl.clone()).collect();
     let subject = format!("listener \"{}\" client_auth", listener.name);
-    Some(Piece::new(subject, paths, BUNDLE_LIMIT))
+    Some(Piece {
+        expired: auth.expired_crl,
+        ..Piece::new(subject, paths, BUNDLE_LIMIT)
+    })
 }
 
 fn checks_issuer(tls: &BackendTls) -> bool {
@@ -41,15 +44,12 @@ fn checks_issuer(tls: &BackendTls) -> bool {
     )
 }
 
-/// The authorities that a backend is checked with.
+/// What a backend is checked with: authorities, then revocation lists if there are.
 pub(super) fn trust_piece(listener: &Listener) -> Option<Piece> {
     let tls = &listener.backend_tls;
     let ca = tls.ca.clone().filter(|_| checks_issuer(tls))?;
-    Some(Piece::new(
-        backend_subject(listener),
-        vec![ca],
-        BUNDLE_LIMIT,
-    ))
+    let paths = std::iter::once(ca).chain(tls.crl.clone()).collect();
+    Some(Piece::new(backend_subject(listener), paths, BUNDLE_LIMIT))
 }
 
 /// What is shown to a backend: certificate, key, passphrase.

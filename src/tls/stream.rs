@@ -8,9 +8,9 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, CommonState, ServerConfig,
+    ClientConfig, CommonState, HandshakeKind,
     client::UnbufferedClientConnection,
-    pki_types::ServerName,
+    pki_types::{ServerName, UnixTime},
     server::UnbufferedServerConnection,
     unbuffered::{
         ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
@@ -18,7 +18,10 @@ use rustls::{
 };
 
 use super::{
+    clients::ClientVerifier,
     hello::{UNRECOGNIZED_NAME, server_name},
+    notes::{Notes, RefusedCertificate},
+    policy::ClientPolicy,
     resolver::Resolver,
 };
 use crate::protocol::TLS_HANDSHAKE;
@@ -38,6 +41,9 @@ const MAX_PLAIN_RECORD: usize = 16 * 1024;
 /// One end of a TLS connection.
 pub struct TlsStream {
     side: Side,
+    notes: Notes,
+    /// What a resumed session's certificate is checked with once more.
+    verifier: Option<Arc<ClientVerifier>>,
     held: Vec<u8>,
     peer_closed: bool,
     sent_close: bool,
@@ -63,6 +69,14 @@ pub enum TlsError {
     /// The peer broke a rule, or cannot agree with us, or told us that we did.
     #[error("{0}")]
     Protocol(#[from] rustls::Error),
+    /// The peer's certificate was refused.
+    #[error("{source}{}", certificate.advice.as_ref().map_or(String::new(), |it| format!("; {it}")))]
+    Certificate {
+        /// Why.
+        source: rustls::Error,
+        /// What was shown.
+        certificate: Box<RefusedCertificate>,
+    },
     /// The peer sent a record that never ends.
     #[error("the peer's record or handshake message is longer than TLS allows")]
     TooLong,
@@ -195,9 +209,12 @@ pub fn check_name(resolver: &Resolver, first: &[u8]) -> Result<(), TlsError> {
 
 impl TlsStream {
     /// Begins the end that presents a certificate.
-    pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
-        let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self::new(Side::Server(Box::new(connection))))
+    pub fn server(policy: &ClientPolicy) -> Result<Self, TlsError> {
+        let connection = UnbufferedServerConnection::new(Arc::clone(&policy.config))?;
+        Ok(Self {
+            verifier: policy.verifier.clone(),
+            ..Self::new(Side::Server(Box::new(connection)))
+        })
     }
 
     /// Begins the end that checks `name`; [`Self::receive`] of nothing puts out its first message.
@@ -209,6 +226,8 @@ impl TlsStream {
     fn new(side: Side) -> Self {
         Self {
             side,
+            notes: Notes::default(),
+            verifier: None,
             held: Vec::new(),
             peer_closed: false,
             sent_close: false,
@@ -264,12 +283,50 @@ impl TlsStream {
         plain: &mut Vec<u8>,
         out: &mut Outgoing,
     ) -> Result<(), TlsError> {
-        let (used, result) = match &mut self.side {
+        let side = &mut self.side;
+        let (used, result) = self.notes.lend(|| match side {
             Side::Client(connection) => advance(&mut **connection, bytes, plain, out),
             Side::Server(connection) => advance(&mut **connection, bytes, plain, out),
-        };
-        self.peer_closed |= result?;
+        });
+        self.peer_closed |= result.map_err(|error| self.explain(error))?;
+        if !self.is_handshaking() {
+            self.confirm()?;
+        }
         self.hold(&bytes[used..])
+    }
+
+    /// Says which certificate was refused, where that was the reason.
+    fn explain(&mut self, error: TlsError) -> TlsError {
+        match (error, self.notes.refused.take()) {
+            (TlsError::Protocol(source), Some(certificate)) => TlsError::Certificate {
+                source,
+                certificate,
+            },
+            (error, _) => error,
+        }
+    }
+
+    /// Checks the certificate of a session that was resumed as if it had been shown now.
+    ///
+    /// A ticket opens only while this must succeed; so it is a second lock on the same door.
+    fn confirm(&mut self) -> Result<(), TlsError> {
+        let Some(verifier) = self.verifier.take() else {
+            return Ok(());
+        };
+        let state = self.state();
+        let shown = state.peer_certificates().and_then(<[_]>::split_first);
+        match shown {
+            Some((leaf, intermediates))
+                if state.handshake_kind() == Some(HandshakeKind::Resumed) =>
+            {
+                let checked = verifier.check(leaf, intermediates, UnixTime::now());
+                checked.map_err(|source| TlsError::Certificate {
+                    certificate: Box::new(RefusedCertificate::new(leaf, None)),
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Keeps `rest` for the next read, and no memory for nothing.

@@ -15,9 +15,8 @@ use super::{
 };
 use crate::{
     config::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Limits, Listener, Log,
-        LogFormat, LogLevel, PairForm, ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy,
-        TlsVersion, UnknownName,
+        BackendTls, ClientAuth, Config, Limits, Listener, Log, LogFormat, LogLevel,
+        ProxyHeaderVersion, ProxyProtocol, TlsPolicy,
     },
     protocol::Protocol,
 };
@@ -123,19 +122,27 @@ impl Ca {
 
     /// Returns a revocation list, in PEM, of a leaf.
     pub(super) fn revoke(&self, revoked: &Leaf, next_update: i32) -> String {
-        let parsed = certificate::parse(revoked.chain[0].as_bytes()).unwrap();
+        self.list(&[revoked], 1, next_update)
+    }
+
+    /// Returns a revocation list with this number, in PEM.
+    pub(super) fn list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
         let start = rcgen::date_time_ymd(2020, 1, 1);
-        CertificateRevocationListParams {
-            this_update: start,
-            next_update: rcgen::date_time_ymd(next_update, 1, 1),
-            crl_number: SerialNumber::from(1u64),
-            issuing_distribution_point: None,
-            revoked_certs: vec![RevokedCertParams {
+        let revoked = revoked.iter().map(|leaf| {
+            let parsed = certificate::parse(leaf.chain[0].as_bytes()).unwrap();
+            RevokedCertParams {
                 serial_number: SerialNumber::from_slice(parsed.raw_serial()),
                 revocation_time: start,
                 reason_code: None,
                 invalidity_date: None,
-            }],
+            }
+        });
+        CertificateRevocationListParams {
+            this_update: start,
+            next_update: rcgen::date_time_ymd(next_update, 1, 1),
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         }
         .signed_by(&self.issuer)
@@ -182,24 +189,9 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
         backend: "db.example.com:3306".parse().unwrap(),
         identities: identities.iter().map(|it| (*it).to_owned()).collect(),
         server_names: vec![],
-        tls: TlsPolicy {
-            mode: TlsMode::Required,
-            min_version: TlsVersion::V1_2,
-            unknown_name: UnknownName::Fallback,
-        },
-        client_auth: ClientAuth {
-            mode: ClientAuthMode::Off,
-            ca: None,
-            crl: None,
-        },
-        backend_tls: BackendTls {
-            mode: BackendTlsMode::Off,
-            ca: None,
-            cert: None,
-            key: None,
-            form: PairForm::default(),
-            server_name: None,
-        },
+        tls: TlsPolicy::default(),
+        client_auth: ClientAuth::default(),
+        backend_tls: BackendTls::default(),
         proxy_protocol: ProxyProtocol {
             accept: false,
             send: ProxyHeaderVersion::Off,

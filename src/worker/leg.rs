@@ -319,6 +319,14 @@ impl Leg {
         self.handshake(first).await
     }
 
+    /// Forgets TLS that has failed, so that the connection can be closed without it.
+    ///
+    /// The alert that tells the peer is on its way or kept to be sent.
+    pub fn give_up_tls(&mut self) {
+        self.tls = None;
+        self.early = Vec::new();
+    }
+
     /// Begins TLS here as the client.
     pub async fn connect_tls(&mut self, tls: TlsStream) -> Result<(), LegError> {
         self.tls = Some(Box::new(tls));

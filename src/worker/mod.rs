@@ -3,6 +3,7 @@
 //! It starts as a fresh execution of the program with nothing but its link to the supervisor as
 //! standard input, reads no file, runs as an unprivileged user, and has one thread.
 
+pub mod counters;
 pub mod farewell;
 pub mod leg;
 pub mod listener;
@@ -244,6 +245,7 @@ impl Worker {
                 }
             }
             ToWorker::Release { slot } => self.listeners.release(slot),
+            ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
             ToWorker::Serve(handover) => self.take_over(handover),
             ToWorker::Count { ask } => self.count(Some(ask)),
             ToWorker::Drain => return Then::Drain,

@@ -286,7 +286,9 @@ fn a_strict_listener_refuses_unknown_names_by_the_alert_for_it() {
         );
     }
     let status = daemon.await_status("both refusals are counted", |status| {
-        status["listeners"][0]["connections"]["failed_handshakes"] == 2
+        let connections = &status["listeners"][0]["connections"];
+        connections["failed_handshakes"] == 2
+            && connections["failed_by_reason"]["unknown_name"] == 2
     });
     assert_eq!(
         status["listeners"][1]["connections"]["failed_handshakes"],

@@ -41,6 +41,10 @@ mod tls;
 mod keys;
 // Certificates that clients show.
 mod client_auth;
+// Clients that are refused: what they are told, and what is counted and logged.
+mod refusals;
+// Sessions that are gone on with, and what they must not outlive.
+mod resumption;
 // TLS between the proxy and a backend.
 mod backend_tls;
 // PROXY protocol headers.

@@ -11,8 +11,7 @@ use super::{
 };
 use crate::{
     config::{
-        Address, BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
-        PairForm, ProxyProtocol, TlsMode, TlsPolicy,
+        Address, BackendTls, BackendTlsMode, Limits, Listener, PairForm, ProxyProtocol, TlsPolicy,
         file::{self, Parsed, Table},
         nearest::nearest,
         value::Text,
@@ -85,6 +84,7 @@ impl Check<'_> {
                     .map_or(tls.mode, |mode| mode.get_ref().0),
                 min_version: word(written.tls.min_version).unwrap_or(tls.min_version),
                 unknown_name: word(written.tls.unknown_name).unwrap_or(tls.unknown_name),
+                resumption: word(written.tls.resumption).unwrap_or(tls.resumption),
             },
             client_auth: client_auth.unwrap_or_default(),
             backend_tls: backend_tls.unwrap_or_default(),
@@ -159,42 +159,6 @@ impl Check<'_> {
         chosen
     }
 
-    fn client_auth(
-        &mut self,
-        written: &Spanned<Table<file::ClientAuth>>,
-        tls: &file::Tls,
-    ) -> ClientAuth {
-        let span = written.span();
-        let auth = written.get_ref();
-        let mode = word(auth.mode);
-        match mode {
-            None if auth.ca.is_some() || auth.crl.is_some() => {
-                let message = "`client_auth` has no `mode`, so nothing would be checked; \
-                    write optional, required or off";
-                self.absent(Some(span), message);
-            }
-            Some(ClientAuthMode::Optional | ClientAuthMode::Required) if auth.ca.is_none() => {
-                let message = "`client_auth` has no `ca` to check certificates with";
-                self.absent(Some(span), message);
-            }
-            _ => {}
-        }
-        let plaintext = tls
-            .mode
-            .as_ref()
-            .filter(|mode| mode.get_ref().0 == TlsMode::Preferred);
-        if let (Some(ClientAuthMode::Required), Some(mode)) = (mode, plaintext) {
-            let message = "`preferred` lets plaintext in, which carries no certificate, but \
-                `client_auth` is required";
-            self.wrong(mode.span(), message);
-        }
-        ClientAuth {
-            mode: mode.unwrap_or(ClientAuth::default().mode),
-            ca: auth.ca.as_ref().map(|ca| self.path(ca)),
-            crl: auth.crl.as_ref().map(|crl| self.path(crl)),
-        }
-    }
-
     fn backend_tls(
         &mut self,
         written: &Spanned<Table<file::BackendTls>>,
@@ -214,6 +178,13 @@ impl Check<'_> {
             }
             BackendTlsMode::VerifyCa | BackendTlsMode::VerifyFull => {}
         }
+        if let (Some(crl), None, false) = (&tls.crl, &tls.ca, mode == BackendTlsMode::Off) {
+            self.absent(
+                Some(crl.span()),
+                "this `crl` has no `ca` whose lists it could hold",
+            );
+        }
+        let crl = self.lists(tls.crl.as_ref());
         let (cert, key, form) = match self.backend_pair(tls) {
             Some(pair) => (Some(pair.cert), Some(pair.key), pair.form),
             None => (None, None, PairForm::default()),
@@ -221,6 +192,7 @@ impl Check<'_> {
         BackendTls {
             mode,
             ca: tls.ca.as_ref().map(|ca| self.path(ca.get_ref())),
+            crl,
             cert,
             key,
             form,
@@ -245,6 +217,7 @@ impl Check<'_> {
     fn unused_without_tls(&mut self, tls: &file::BackendTls) {
         let given = [
             ("ca", tls.ca.as_ref().map(Spanned::span)),
+            ("crl", tls.crl.as_ref().map(Spanned::span)),
             ("server_name", tls.server_name.as_ref().map(Spanned::span)),
         ];
         let given = given

@@ -3,6 +3,7 @@
 //! Nothing stops at the first problem: each is noted, something harmless takes the value's place,
 //! and the rest is checked too. A configuration comes out only if nothing was noted.
 
+mod client_auth;
 mod identity_dir;
 mod listener;
 mod pair;

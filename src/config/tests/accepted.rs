@@ -5,9 +5,9 @@ use std::{path::Path, time::Duration};
 use super::GOOD;
 use crate::{
     config::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, IdentityDir, IdentityFiles,
-        Limits, Listener, Log, LogFormat, LogLevel, PairEncoding, PassphraseSource, ProxyProtocol,
-        TlsMode, TlsPolicy, TlsVersion, UnknownName, fixture::parse,
+        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Doubt, IdentityDir,
+        IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel, PairEncoding, PassphraseSource,
+        ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName, fixture::parse,
     },
     protocol::Protocol,
 };
@@ -55,6 +55,7 @@ fn defaults_are_those_of_the_manual() {
                     mode: TlsMode::Required,
                     min_version: TlsVersion::V1_2,
                     unknown_name: UnknownName::Fallback,
+                    resumption: Resumption::Off,
                 },
                 client_auth: ClientAuth::default(),
                 backend_tls: BackendTls::default(),
@@ -102,8 +103,8 @@ bind = "0.0.0.0:3307"
 protocol = "mysql"
 backend = "127.0.0.1:3306"
 identities = ["default"]
-tls = { mode = "required", min_version = "1.2" }
-client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl" }
+tls = { mode = "required", min_version = "1.2", resumption = "tickets" }
+client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl", expired_crl = "refuse", unknown_revocation = "refuse", allow = ["dns:*.app.example", "cn:backup"] }
 backend_tls = { mode = "verify-full", ca = "db-ca.pem", cert = "c.pem", key = "c.key", server_name = "db1" }
 proxy_protocol = { accept = false, send = "off" }
 limits = { max_connections = 10000, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s" }
@@ -139,7 +140,13 @@ fn every_key_reaches_the_configuration() {
     };
     assert_eq!(listener.name, "orders");
     assert_eq!(listener.protocol, Protocol::Mysql);
+    assert_eq!(listener.tls.resumption, Resumption::Tickets);
     assert_eq!(listener.client_auth.mode, ClientAuthMode::Required);
+    assert_eq!(listener.client_auth.expired_crl, Doubt::Refuse);
+    assert_eq!(listener.client_auth.unknown_revocation, Doubt::Refuse);
+    let rules = listener.client_auth.allow.iter();
+    let rules: Vec<_> = rules.map(ToString::to_string).collect();
+    assert_eq!(rules, ["dns:*.app.example", "cn:backup"]);
     assert_eq!(listener.backend_tls.mode, BackendTlsMode::VerifyFull);
     assert_eq!(listener.backend_tls.server_name.as_deref(), Some("db1"));
 }
@@ -156,9 +163,19 @@ fn relative_paths_are_beside_the_file() {
         auth.ca.as_deref(),
         Some(Path::new("/etc/proxyd/clients.pem"))
     );
+    assert_eq!(auth.crl, [Path::new("/etc/proxyd/clients.crl")]);
+}
+
+#[test]
+fn revocation_lists_may_be_in_several_files() {
+    let text = format!(
+        "{GOOD}client_auth = {{ mode = \"optional\", ca = \"c\", crl = [\"a.crl\", \"/b.crl\"] }}\n"
+    );
+    let config = parse(&text).unwrap();
+    let auth = &config.listeners[0].client_auth;
     assert_eq!(
-        auth.crl.as_deref(),
-        Some(Path::new("/etc/proxyd/clients.crl"))
+        auth.crl,
+        [Path::new("/etc/proxyd/a.crl"), Path::new("/b.crl")]
     );
 }
 

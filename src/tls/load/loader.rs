@@ -139,12 +139,9 @@ impl<'m> Loader<'m> {
     ) -> Option<Vec<ListenerMaterial>> {
         let memo = self.settler.memo;
         let listeners = &config.listeners;
-        let clients = self.of_listeners(listeners, clients_piece, &memo.clients, |at, reads| {
-            at.clients(reads)
-        });
-        let trust = self.of_listeners(listeners, trust_piece, &memo.trusts, |at, reads| {
-            at.trust(reads)
-        });
+        let judge = |at: &Judge<'_>, reads: &[Read]| at.bundle(reads);
+        let clients = self.of_listeners(listeners, clients_piece, &memo.bundles, judge);
+        let trust = self.of_listeners(listeners, trust_piece, &memo.bundles, judge);
         let pairs = &memo.backend_pairs;
         let pairs = self.of_listeners(listeners, backend_pair_piece, pairs, |at, reads| {
             at.pair(reads, Role::Client).map(|it| it.pair)

@@ -24,7 +24,7 @@ impl Site {
         let mut listener = listener(&["default"]);
         listener.client_auth.mode = ClientAuthMode::Required;
         listener.client_auth.ca = Some(dir.path().join("ca"));
-        listener.client_auth.crl = Some(dir.path().join("crl"));
+        listener.client_auth.crl = vec![dir.path().join("crl")];
         listener.backend_tls.mode = BackendTlsMode::VerifyFull;
         listener.backend_tls.ca = Some(dir.path().join("db-ca"));
         listener.backend_tls.cert = Some(dir.path().join("c"));
