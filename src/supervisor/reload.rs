@@ -22,6 +22,9 @@ use crate::{
 /// Results of loads that are kept until their askers can be answered.
 const KEPT_REPORTS: usize = 32;
 
+/// Problems or identities that a line of the log and an event name; an answer has them all.
+const TOLD_AT_ONCE: usize = 20;
+
 /// What a load brought, for those who asked.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -38,6 +41,28 @@ impl Supervisor {
             source: Arc::clone(&self.source),
             current: Arc::clone(&self.current.borrow()),
         }
+    }
+
+    /// Does what is due by now.
+    pub(super) fn tick(&mut self) {
+        if self
+            .files
+            .grace
+            .deadline()
+            .is_some_and(|due| due <= self.now())
+        {
+            self.files.grace.ask();
+            self.reload_by_watch();
+        }
+        self.tell(Event::Tick);
+    }
+
+    /// Reads the TLS files because they have changed, or should have by now.
+    pub(super) fn reload_by_watch(&mut self) {
+        self.tell(Event::Reload {
+            ask: None,
+            trigger: Trigger::Watch,
+        });
     }
 
     /// Begins to read the disk, beside the loop.
@@ -73,6 +98,9 @@ impl Supervisor {
         let changed = self.install(&before, reading, trigger);
         let generation = self.current.borrow().number;
         self.note(trigger, changed, generation, &identities, &problems);
+        if changed {
+            self.files.watching.stir();
+        }
         self.reports.insert(
             self.plan.load_running(),
             Report {
@@ -162,18 +190,25 @@ impl Supervisor {
                 format!("Nothing on disk has changed; generation {generation} stays."),
             );
         }
-        if problems.is_empty() {
+        let (current, now) = (Arc::clone(&self.current.borrow()), self.now());
+        let due = self
+            .files
+            .loaded(&current.config, trigger, identities, problems, now);
+        if due.is_empty() {
             self.last_error = None;
         } else {
-            self.note_problems(trigger, generation, problems);
+            self.note_problems(trigger, generation, &due);
         }
     }
 
     fn note_problems(&mut self, trigger: Trigger, generation: u64, problems: &[Problem]) {
-        let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let message = format!(
             "{}; the last good state of it is still served, as generation {generation}",
-            list.join("; ")
+            some_of(
+                problems.len(),
+                problems.iter().map(ToString::to_string),
+                "; "
+            )
         );
         let known = self
             .last_error
@@ -235,19 +270,26 @@ fn problems_of(reading: &Reading) -> Vec<Problem> {
     problems
 }
 
+/// Lists the first of `all` things in one line, which stays readable when there are thousands.
+fn some_of(all: usize, things: impl Iterator<Item = String>, between: &str) -> String {
+    let mut list: Vec<String> = things.take(TOLD_AT_ONCE).collect();
+    if let Some(rest @ 1..) = all.checked_sub(list.len()) {
+        list.push(format!("and {rest} more"));
+    }
+    list.join(between)
+}
+
 /// Names the identities that a load brought something new for, to end a sentence with.
 fn updated(identities: &[IdentityChange]) -> String {
-    let names: Vec<String> = identities
+    let updated = identities
         .iter()
-        .filter(|identity| identity.outcome == IdentityOutcome::Updated)
-        .map(|identity| {
-            let end = identity.new.not_after;
-            format!("identity \"{}\", valid until {end}", identity.name)
-        })
-        .collect();
-    if names.is_empty() {
-        String::new()
-    } else {
-        format!(" with {}", names.join(", "))
+        .filter(|identity| identity.outcome == IdentityOutcome::Updated);
+    let names = updated.clone().map(|identity| {
+        let end = identity.new.not_after;
+        format!("identity \"{}\", valid until {end}", identity.name)
+    });
+    match updated.clone().count() {
+        0 => String::new(),
+        all => format!(" with {}", some_of(all, names, ", ")),
     }
 }

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use super::{
     Ears, Supervisor,
     events::Events,
+    files::Files,
     hook::Hook,
     page,
     pid_file::PidFile,
@@ -246,7 +247,11 @@ impl Parts {
         let socket = self.config.control_socket.clone();
         let (plan, first) = Plan::new(self.config.workers, self.config.heartbeat_timeout);
         let (supervisor, signals) = self.supervisor(plan, outbox.clone());
-        tokio::task::spawn_local(watch::watch(Rc::clone(&supervisor.current), outbox));
+        tokio::task::spawn_local(watch::watch(
+            Rc::clone(&supervisor.current),
+            Rc::clone(&supervisor.files.watching),
+            outbox,
+        ));
         let ears = Ears {
             inbox,
             calls,
@@ -311,6 +316,7 @@ impl Parts {
             restarts: 0,
             last_failure: None,
             last_error: None,
+            files: Files::default(),
             loading: None,
             last_asks: 0,
             asks: HashMap::new(),

@@ -43,6 +43,7 @@ use rustls::{
 pub use self::{
     load::{Loaded, load},
     material::Material,
+    sources::watched_paths,
 };
 
 /// Returns the cryptography that every TLS object of this process is built on.

@@ -1,5 +1,7 @@
 //! Which files a configuration names, and which of them mean something only together.
 
+use std::path::PathBuf;
+
 use super::{
     files::{BUNDLE_LIMIT, IDENTITY_LIMIT},
     settle::FileSet,
@@ -7,6 +9,12 @@ use super::{
 use crate::config::{
     BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, IdentityFiles, Listener,
 };
+
+/// Returns the paths whose content a load depends on; a folder stands for all that is in it.
+#[must_use]
+pub fn watched_paths(config: &Config) -> Vec<PathBuf> {
+    file_sets(config).flat_map(|set| set.paths).collect()
+}
 
 /// Every set of files that a configuration names.
 pub(super) fn file_sets(config: &Config) -> impl Iterator<Item = FileSet> {
