@@ -6,7 +6,7 @@
 //! loaded too: loading knows how to tell that files do not stand still.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -15,8 +15,11 @@ use super::hint::{Entry, Heard};
 /// How long it must have been quiet.
 pub(super) const QUIET: Duration = Duration::from_millis(150);
 
-/// How long something may go on before there is a look, and a load, in spite of it.
+/// How long there may be no quiet, or one file be held open, before there is a look in spite of it.
 const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// The same for many files that are held open one after the other.
+const MAX_WAIT_ALL: Duration = Duration::from_secs(5);
 
 /// Between two comparisons while broken files may be being written.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -34,7 +37,8 @@ pub(super) struct Pace {
     told: Option<(Print, Instant)>,
     seen: Option<(Print, Instant)>,
     stir: Option<Stir>,
-    writing: HashSet<Entry>,
+    /// The files held open by who writes them, and since when.
+    writing: HashMap<Entry, Instant>,
 }
 
 /// Something is going on.
@@ -63,7 +67,7 @@ impl Pace {
     /// Takes note of something heard.
     pub(super) fn hear(&mut self, heard: Heard, now: Instant) {
         match heard {
-            Heard::Writing(entry) => _ = self.writing.insert(entry),
+            Heard::Writing(entry) => _ = self.writing.entry(entry).or_insert(now),
             Heard::Done(entry) => _ = self.writing.remove(&entry),
             Heard::Stir => {}
         }
@@ -73,13 +77,10 @@ impl Pace {
     /// Returns when to look; `None` is at once.
     pub(super) fn due(&self, measure: Measure) -> Option<Instant> {
         if let Some(stir) = self.stir {
-            let end = stir.first + MAX_WAIT;
-            let quiet = stir.last + QUIET;
-            return Some(if self.writing.is_empty() {
-                quiet.min(end)
-            } else {
-                end
-            });
+            let quiet = (stir.last + QUIET).min(stir.first + MAX_WAIT);
+            let closed = self.writing.values().map(|since| *since + MAX_WAIT).max();
+            let due = closed.map_or(quiet, |closed| closed.max(quiet));
+            return Some(due.min(stir.first + MAX_WAIT_ALL));
         }
         let interval = if measure.settling {
             measure.interval.min(SETTLING)
@@ -194,6 +195,22 @@ mod tests {
         assert_eq!(pace.due(EVERY), Some(now + MAX_WAIT));
         pace.hear(Heard::Done(cert()), now + ms(700));
         assert_eq!(pace.due(EVERY), Some(now + ms(700) + QUIET));
+    }
+
+    #[test]
+    fn many_who_hold_files_open_in_turn_are_not_waited_for_without_end() {
+        let (mut pace, now) = told();
+        let mut at = now;
+        for number in 0_u32.. {
+            let file = || (1, number.to_string().into());
+            pace.hear(Heard::Writing(file()), at);
+            at += ms(500);
+            if pace.due(EVERY).is_some_and(|due| due <= at) {
+                break;
+            }
+            pace.hear(Heard::Done(file()), at);
+        }
+        assert_eq!(at, now + MAX_WAIT_ALL);
     }
 
     #[test]
