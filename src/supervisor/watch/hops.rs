@@ -163,6 +163,8 @@ fn names(path: &Path) -> Vec<OsString> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A folder without symbolic links on the way to it.
@@ -268,6 +270,65 @@ mod tests {
         assert_eq!(both[&place.at("all")], Names::All);
         let both = folders(&[place.at("link"), place.at("all/file")]);
         assert_eq!(both[&place.at("all")], Names::All);
+    }
+
+    const NAMES: [&str; 3] = ["a", "b", "c"];
+
+    /// Makes a folder's entries; each is a number that says what it is. Returns their paths.
+    fn plant(folder: &Path, entries: &[usize], targets: &[String], made: &mut Vec<PathBuf>) {
+        for (name, entry) in NAMES.iter().zip(entries) {
+            let path = folder.join(name);
+            match entry {
+                0 => continue,
+                1 => fs::write(&path, "").unwrap(),
+                2 => fs::create_dir(&path).unwrap(),
+                link => symlink(&targets[link % targets.len()], &path).unwrap(),
+            }
+            made.push(path);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Whatever is taken away: if the path leads elsewhere then, that is where we watch.
+        #[test]
+        fn nothing_on_the_way_goes_unnoticed(
+            top in prop::array::uniform3(0_usize..20),
+            below in prop::array::uniform9(0_usize..20),
+            path in prop::sample::select(&["a", "a/b", "b/c", "c/a/b", "a/../b/c"][..]),
+        ) {
+            let place = Place::new();
+            let mut targets: Vec<String> = ["a", "../b", "b/a", "./c/../a", "a/b", "c", ".."]
+                .map(str::to_owned)
+                .to_vec();
+            targets.extend([place.at("b"), place.at("c/b")].map(|it| it.display().to_string()));
+            let mut made = Vec::new();
+            plant(&place.1, &top, &targets, &mut made);
+            let folders_made: Vec<_> = made
+                .iter()
+                .filter(|it| it.symlink_metadata().unwrap().is_dir())
+                .cloned()
+                .collect();
+            for (folder, entries) in folders_made.iter().zip(below.chunks(3)) {
+                plant(folder, entries, &targets, &mut made);
+            }
+            let path = place.at(path);
+            let watched = folders(std::slice::from_ref(&path));
+            let before = path.canonicalize().ok();
+            let away = place.at("away");
+            for entry in &made {
+                fs::rename(entry, &away).unwrap();
+                let after = path.canonicalize().ok();
+                fs::rename(&away, entry).unwrap();
+                if before != after {
+                    let name = entry.file_name().unwrap();
+                    let holder = watched.get(entry.parent().unwrap());
+                    let by_name = holder.is_some_and(|names| names.hold(name));
+                    prop_assert!(by_name || watched.contains_key(entry), "{entry:?} {watched:?}");
+                }
+            }
+        }
     }
 
     #[test]
