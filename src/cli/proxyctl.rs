@@ -120,9 +120,13 @@ Examples:
 
 const CHECK_HELP: &str = "\
 Critical: no worker serves, a certificate is at its critical threshold or not valid, the last
-reload failed, or a cold start with what is on disk would fail.
+reload failed, an identity is served as it was last good, or a cold start with what is on disk
+would fail.
 Warning: a certificate is at its warning threshold, what is on disk is not what is served, a slot
 has no serving worker, a worker keeps failing, or the daemon is starting or draining.
+Files that may be being written are nothing of that until their grace time is over.
+
+The worst comes first, and what follows the bar are the days left of those that expire first.
 
 Exit status:
   0  Ok
@@ -202,6 +206,20 @@ pub struct Check {
 
     #[command(flatten)]
     timeout: Timeout,
+}
+
+impl Check {
+    /// Whether the warning would come after what it is to warn of.
+    ///
+    /// A time and a share cannot be compared before a certificate is known.
+    #[must_use]
+    pub fn warns_too_late(&self) -> bool {
+        match (self.warn, self.critical) {
+            (Some(Threshold::Time(warn)), Some(Threshold::Time(critical))) => warn < critical,
+            (Some(Threshold::Percent(warn)), Some(Threshold::Percent(critical))) => warn < critical,
+            _ => false,
+        }
+    }
 }
 
 /// Arguments of `set-on-exit-failure`.

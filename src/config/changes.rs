@@ -46,6 +46,8 @@ mod tests {
         new.listeners.clear();
         new.identities.clear();
         new.watch = !old.watch;
+        new.watch_interval += Duration::from_secs(1);
+        new.watch_grace += Duration::from_secs(1);
         new.drain_timeout += Duration::from_secs(1);
         new.on_exit_failure = None;
         assert!(needs_restart(&old, &new).is_empty());

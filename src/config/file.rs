@@ -36,6 +36,8 @@ pub(super) struct File {
     pub(super) drain_timeout: Option<Parsed<Time>>,
     pub(super) heartbeat_timeout: Option<Spanned<Parsed<Time>>>,
     pub(super) watch: Option<bool>,
+    pub(super) watch_interval: Option<Spanned<Parsed<Time>>>,
+    pub(super) watch_grace: Option<Spanned<Parsed<Time>>>,
     pub(super) log: Table<Log>,
     pub(super) metrics: Option<Spanned<Table<Metrics>>>,
     pub(super) on_exit_failure: Option<Spanned<Table<ExitHook>>>,

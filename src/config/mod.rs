@@ -75,6 +75,10 @@ pub struct Config {
     pub heartbeat_timeout: Duration,
     /// Whether the daemon reloads by itself when the TLS files change.
     pub watch: bool,
+    /// How often it compares their content, whether or not the kernel told of a change.
+    pub watch_interval: Duration,
+    /// How long files may be broken before a daemon that watches them reports it.
+    pub watch_grace: Duration,
     /// Where log lines go, and which.
     pub log: Log,
     /// Where the metrics page is served; `None` serves none.

@@ -28,7 +28,8 @@ pub use self::{
     status::{
         ConnectionCounts, DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus,
         ExitKind, ExitStatus, IdentityStatus, ListenerStatus, LoadError, RestartStatus, Status,
-        SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
+        SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState,
+        WorkerStatus,
     },
 };
 

@@ -142,8 +142,11 @@ pub struct TlsStatus {
     pub disk: DiskStatus,
     /// Whether a cold start with what is on disk now would come up and serve everything.
     pub restart_safe: bool,
-    /// What the last load found wrong; `None` after one that found nothing.
+    /// What the last load found wrong; `None` after one that found nothing, and while that may
+    /// still be mended by whoever writes the files.
     pub last_error: Option<LoadError>,
+    /// How changes of the files are noticed.
+    pub watch: WatchStatus,
     /// The identities served.
     pub identities: Vec<IdentityStatus>,
 }
@@ -155,6 +158,36 @@ pub struct DiskStatus {
     pub state: DiskState,
     /// Why it is invalid.
     pub reason: Option<String>,
+    /// When it was first seen like that.
+    pub since: Timestamp,
+    /// Whether that is so recent that files may be being written; a daemon that watches them will
+    /// then load them, or report them, by itself.
+    pub settling: bool,
+}
+
+/// How changes of the files are noticed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// By what.
+    pub state: WatchState,
+    /// Why not by events.
+    pub reason: Option<String>,
+    /// Seconds between two comparisons of the files' content.
+    pub interval_s: f64,
+    /// Seconds that files may be broken before that is reported.
+    pub grace_s: f64,
+}
+
+/// By what changes of the files are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchState {
+    /// By the kernel, which tells of them at once, and by a comparison each interval.
+    Events,
+    /// Some of them by the comparison alone.
+    Interval,
+    /// By nobody: it reloads only when told.
+    Off,
 }
 
 /// The verdict on what is on disk.
@@ -207,6 +240,9 @@ pub struct IdentityStatus {
     pub dns_names: Vec<String>,
     /// For example `ecdsa-p256`, `rsa-2048`, `ed25519`.
     pub key_type: String,
+    /// Since when its files have been broken, so that what was last good is served; `None` if they
+    /// were good at the last load.
+    pub kept_since: Option<Timestamp>,
 }
 
 /// The exit-failure command and its last run.

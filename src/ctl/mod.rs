@@ -60,6 +60,8 @@ enum CtlError {
     Program(#[from] exit_hook::ProgramError),
     #[error("proxyd is ending but has not ended within {}; sessions may still be open", render::duration(*.0))]
     NotEnded(Duration),
+    #[error("--warn is less than --critical, so that nothing would be warned of; exchange them")]
+    WarnsTooLate,
     #[error("proxyd ended, or gave this connection up because it was read too slowly")]
     EventsLost,
     #[error(transparent)]
@@ -70,6 +72,7 @@ impl CtlError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => client_exit_code(error),
+            Self::WarnsTooLate => exit::USAGE,
             _ => exit::FAILED,
         }
     }

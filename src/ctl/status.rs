@@ -10,9 +10,9 @@ use crate::{
     cli::{exit, proxyctl::Proxyctl},
     config::Resumption,
     control::{
-        DiskState, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request, Response, Status,
-        SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
-        client::ClientError,
+        DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request,
+        Response, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus,
+        WorkerState, WorkerStatus, client::ClientError,
     },
 };
 
@@ -109,25 +109,58 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
         DiskState::Changed => ("changed since; a reload would serve it", Tone::Odd),
         DiskState::Invalid => ("invalid", Tone::Bad),
     };
-    let reason = tls
-        .disk
-        .reason
-        .iter()
-        .map(|reason| format!(": {}", clean(reason)));
-    let reason: String = reason.collect();
-    let _ = writeln!(text, "  on disk: {}{reason}", paint.paint(word, tone));
+    let reason = match &tls.disk.reason {
+        Some(reason) => format!(": {}", clean(reason)),
+        None => String::new(),
+    };
+    let since = match tls.disk.state {
+        DiskState::Same => String::new(),
+        _ => format!(" ({})", since(&tls.disk)),
+    };
+    let _ = writeln!(
+        text,
+        "  on disk: {}{reason}{since}",
+        paint.paint(word, tone)
+    );
+    let _ = writeln!(text, "  watched: {}", watched(&tls.watch));
     let (word, tone) = if tls.restart_safe {
         ("yes", Tone::Good)
     } else {
         ("no, a cold start would fail or serve less", Tone::Bad)
     };
     let _ = writeln!(text, "  restart safe: {}", paint.paint(word, tone));
+    for identity in &tls.identities {
+        if let Some(since) = identity.kept_since {
+            let (name, kept) = (clean(&identity.name), paint.paint("kept", Tone::Bad));
+            let since = moment(since);
+            let _ = writeln!(text, "  {kept} as it was last good since {since}: {name}");
+        }
+    }
     if let Some(error) = &tls.last_error {
         let failed = paint.paint("the last load failed", Tone::Bad);
         let (at, by) = (moment(error.at), error.trigger);
         let _ = writeln!(text, "  {failed} ({at}, {by}): {}", clean(&error.message));
     }
     text
+}
+
+fn since(disk: &DiskStatus) -> String {
+    let since = format!("since {}", moment(disk.since));
+    if disk.settling {
+        since + ", and may be being written"
+    } else {
+        since
+    }
+}
+
+fn watched(watch: &WatchStatus) -> String {
+    let every = format!("every {}", seconds(watch.interval_s));
+    match (watch.state, &watch.reason) {
+        (WatchState::Off, _) => "no, it reloads only when told".to_owned(),
+        (WatchState::Events, _) => format!("as they change, and {every}"),
+        (WatchState::Interval, None) => every,
+        (WatchState::Interval, Some(reason)) => format!("{every}, because {}", clean(reason)),
+    }
 }
 
 fn identities(identities: &[IdentityStatus]) -> Table {
@@ -268,13 +301,16 @@ pub(super) mod tests {
                          "last": {"at": "2026-01-01T10:01:00Z", "pid": 9, "kind": "signal",
                                   "signal": 9, "code": null, "uptime_s": 3.2}},
             "tls": {"generation": 3, "loaded_at": "2026-01-01T10:02:00Z", "trigger": "reload-tls",
-                    "disk": {"state": "same", "reason": null}, "restart_safe": true,
-                    "last_error": null,
+                    "disk": {"state": "same", "reason": null, "since": "2026-01-01T10:00:00Z",
+                             "settling": false},
+                    "restart_safe": true, "last_error": null,
+                    "watch": {"state": "events", "reason": null, "interval_s": 5.0,
+                              "grace_s": 10.0},
                     "identities": [{"name": "default", "cert": "/c", "key": "/k",
                         "subject": "CN=db", "issuer": "CN=ca", "serial": "0a",
                         "sha256": "ab".repeat(32), "not_before": "2026-01-01T00:00:00Z",
                         "not_after": "2026-04-01T00:00:00Z", "days_left": 89,
-                        "dns_names": ["db"], "key_type": "ecdsa-p256"}]},
+                        "dns_names": ["db"], "key_type": "ecdsa-p256", "kept_since": null}]},
             "on_exit_failure": {"command": null, "timeout_s": null, "source": "unset",
                                 "last_run": null},
             "listeners": [{"name": "orders", "bind": "0.0.0.0:3307", "protocol": "mysql",
@@ -317,6 +353,7 @@ TLS
   default   CN=db    2026-04-01T00:00:00Z  89d   ecdsa-p256  abababababababab  /c
   generation 3, loaded 2026-01-01T10:02:00Z by reload-tls
   on disk: what is served
+  watched: as they change, and every 5s
   restart safe: yes
 
 Workers
@@ -341,12 +378,18 @@ On exit failure  No command is set
             status.tls.disk.state = DiskState::Invalid;
             status.tls.disk.reason = Some("/c: is \x1b[31mempty".into());
             status.listeners[0].resumption = Resumption::Tickets;
+            status.tls.disk.settling = true;
+            status.tls.watch.state = WatchState::Interval;
+            status.tls.watch.reason = Some("nothing is left".into());
+            status.tls.identities[0].kept_since = Some(at("2026-01-01T11:00:00Z"));
             status.workers[0].pid = None;
             status.workers[0].state = WorkerState::Waiting;
         });
         let text = text(&status, Paint::new(false));
         for words in [
-            "on disk: invalid: /c: is \\u{1b}[31mempty",
+            "on disk: invalid: /c: is \\u{1b}[31mempty (since 2026-01-01T10:00:00Z, and may be",
+            "watched: every 5s, because nothing is left",
+            "kept as it was last good since 2026-01-01T11:00:00Z: default",
             "restart safe: no",
             "-    waiting",
             "orders resumes TLS sessions by tickets",

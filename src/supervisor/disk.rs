@@ -156,6 +156,9 @@ pub struct Verdict {
     pub reason: Option<String>,
     /// Whether a cold start with it would come up and serve everything.
     pub restart_safe: bool,
+    /// Whether TLS files alone make it so: the configuration on disk is the one in force, and
+    /// nothing else is in the way.
+    pub by_files: bool,
 }
 
 impl Verdict {
@@ -165,6 +168,7 @@ impl Verdict {
             state: DiskState::Invalid,
             reason: Some("the disk does not answer".to_owned()),
             restart_safe: false,
+            by_files: false,
         }
     }
 }
@@ -228,6 +232,8 @@ impl Reader {
                 (true, true) => DiskState::Same,
                 (true, false) => DiskState::Changed,
             },
+            by_files: obstacles.is_empty()
+                && config.as_ref().is_ok_and(|it| *it == *self.current.config),
             restart_safe: wrong.is_empty() && obstacles.is_empty() && loaded.material.is_some(),
             reason: Some([&wrong[..], obstacles].concat().join("; ")).filter(|why| !why.is_empty()),
         }

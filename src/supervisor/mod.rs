@@ -6,6 +6,8 @@
 mod disk;
 mod events;
 mod failure;
+mod files;
+mod grace;
 mod hook;
 mod page;
 mod pid_file;
@@ -17,6 +19,7 @@ mod ready;
 mod refusal;
 mod reload;
 mod requests;
+mod since;
 mod sockets;
 pub mod start;
 mod status;
@@ -40,6 +43,7 @@ use tracing::{error, info, warn};
 use self::{
     disk::{Reading, View},
     events::Events,
+    files::Files,
     hook::Hook,
     places::Places,
     plan::{Action, AskId, Doing, Event, Failure, Phase, Plan, WorkerId},
@@ -116,6 +120,7 @@ struct Supervisor {
     restarts: u64,
     last_failure: Option<WorkerExit>,
     last_error: Option<LoadError>,
+    files: Files,
     loading: Option<Trigger>,
     last_asks: u64,
     asks: HashMap<AskId, Reply>,
@@ -166,12 +171,13 @@ impl Supervisor {
             {
                 return code;
             }
-            let due = self.plan.deadline().map(|due| self.began + due);
+            let due = [self.plan.deadline(), self.files.grace.deadline()];
+            let due = due.into_iter().flatten().min().map(|due| self.began + due);
             tokio::select! {
                 Some(message) = ears.inbox.recv() => self.take(message),
                 Some(call) = ears.calls.recv() => self.answer(call),
                 Some(signal) = ears.signals.next() => self.signal(signal),
-                () = until(due) => self.tell(Event::Tick),
+                () = until(due) => self.tick(),
                 () = until(Some(self.tickets.due())) => self.rotate_tickets(),
             }
         }
@@ -186,11 +192,7 @@ impl Supervisor {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Changed => self.tell(Event::Reload {
-                ask: None,
-                trigger: Trigger::Watch,
-                partial: Partial::Allow,
-            }),
+            Message::Changed => self.reload_by_watch(),
             Message::End { at_once, reply } => {
                 self.ending.push(reply);
                 self.end(at_once);

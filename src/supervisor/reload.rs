@@ -22,8 +22,8 @@ use crate::{
 /// Results of loads that are kept until their askers can be answered.
 const KEPT_REPORTS: usize = 32;
 
-/// The most identities that a log line or an event names.
-const MOST_NAMED: usize = 5;
+/// Problems or identities that a line of the log and an event name; an answer has them all.
+const TOLD_AT_ONCE: usize = 20;
 
 /// What a load brought, for those who asked.
 #[derive(Debug)]
@@ -42,6 +42,29 @@ impl Supervisor {
             memo: Arc::clone(&self.memo),
             current: Arc::clone(&self.current.borrow()),
         }
+    }
+
+    /// Does what is due by now.
+    pub(super) fn tick(&mut self) {
+        if self
+            .files
+            .grace
+            .deadline()
+            .is_some_and(|due| due <= self.now())
+        {
+            self.files.grace.ask();
+            self.reload_by_watch();
+        }
+        self.tell(Event::Tick);
+    }
+
+    /// Reads the TLS files because they have changed, or should have by now.
+    pub(super) fn reload_by_watch(&mut self) {
+        self.tell(Event::Reload {
+            ask: None,
+            trigger: Trigger::Watch,
+            partial: Partial::Allow,
+        });
     }
 
     /// Begins to read the disk, beside the loop.
@@ -76,12 +99,16 @@ impl Supervisor {
             .as_ref()
             .map_or(&*before.config, |(config, _)| config);
         let oddities = reading.loaded.oddities(config, Some(&before.material));
-        for warning in reading.loaded.warnings.iter().chain(&oddities) {
+        let warnings = reading.loaded.warnings.iter().chain(&oddities);
+        for warning in self.files.news(warnings) {
             warn!("{warning}");
         }
         let changed = self.install(&before, reading, trigger);
         let generation = self.current.borrow().number;
         self.note(trigger, changed, generation, &identities, &problems);
+        if changed {
+            self.files.watching.stir();
+        }
         self.reports.insert(
             self.plan.load_running(),
             Report {
@@ -172,18 +199,25 @@ impl Supervisor {
                 format!("Nothing on disk has changed; generation {generation} stays."),
             );
         }
-        if problems.is_empty() {
+        let (current, now) = (Arc::clone(&self.current.borrow()), self.now());
+        let due = self
+            .files
+            .loaded(&current.config, trigger, identities, problems, now);
+        if due.is_empty() {
             self.last_error = None;
         } else {
-            self.note_problems(trigger, generation, problems);
+            self.note_problems(trigger, generation, &due);
         }
     }
 
     fn note_problems(&mut self, trigger: Trigger, generation: u64, problems: &[Problem]) {
-        let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let message = format!(
             "{}; the last good state of it is still served, as generation {generation}",
-            list.join("; ")
+            some_of(
+                problems.len(),
+                problems.iter().map(ToString::to_string),
+                "; "
+            )
         );
         let known = self
             .last_error
@@ -245,23 +279,26 @@ fn problems_of(reading: &Reading) -> Vec<Problem> {
     problems
 }
 
+/// Lists the first of `all` things in one line, which stays readable when there are thousands.
+fn some_of(all: usize, things: impl Iterator<Item = String>, between: &str) -> String {
+    let mut list: Vec<String> = things.take(TOLD_AT_ONCE).collect();
+    if let Some(rest @ 1..) = all.checked_sub(list.len()) {
+        list.push(format!("and {rest} more"));
+    }
+    list.join(between)
+}
+
 /// Names the identities that a load brought something new for, to end a sentence with.
 fn updated(identities: &[IdentityChange]) -> String {
-    let names: Vec<String> = identities
+    let updated = identities
         .iter()
-        .filter(|identity| identity.outcome == IdentityOutcome::Updated)
-        .filter_map(|identity| {
-            let end = identity.new.as_ref()?.not_after;
-            Some(format!("identity \"{}\", valid until {end}", identity.name))
-        })
-        .collect();
-    match names.len() {
+        .filter(|identity| identity.outcome == IdentityOutcome::Updated);
+    let names = updated.clone().filter_map(|identity| {
+        let end = identity.new.as_ref()?.not_after;
+        Some(format!("identity \"{}\", valid until {end}", identity.name))
+    });
+    match updated.clone().count() {
         0 => String::new(),
-        1..=MOST_NAMED => format!(" with {}", names.join(", ")),
-        more => format!(
-            " with {} and {} more identities",
-            names[..MOST_NAMED].join(", "),
-            more - MOST_NAMED
-        ),
+        all => format!(" with {}", some_of(all, names, ", ")),
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::ExitHook,
     control::{
-        EventKind, Partial, Request, Response, Status, Trigger, VerifyReport,
+        DiskState, EventKind, Partial, Request, Response, Status, Trigger, VerifyReport,
         server::{Call, Reply},
     },
     link::ToWorker,
@@ -122,6 +122,11 @@ impl Supervisor {
 
     /// Takes note of what the disk holds, for those who wait for it.
     pub(super) fn seen(&mut self, view: View) {
+        let is_new = self.files.since.seen(&view.verdict, self.now());
+        if is_new && view.verdict.by_files && view.verdict.state != DiskState::Same {
+            // The watch may not have noticed yet.
+            self.files.watching.stir();
+        }
         self.view = Some(view);
         self.looking = std::mem::take(&mut self.looking_next);
         self.looking.retain(|waiting| !waiting.is_closed());
@@ -156,7 +161,11 @@ impl Supervisor {
     pub(super) fn looked(&mut self, asker: Asker, disk_answers: bool) {
         let verdict = match &self.view {
             Some(view) if disk_answers => view.verdict.clone(),
-            _ => Verdict::disk_hangs(),
+            _ => {
+                let hangs = Verdict::disk_hangs();
+                self.files.since.seen(&hangs, self.now());
+                hangs
+            }
         };
         let status = self.status(verdict);
         match asker {

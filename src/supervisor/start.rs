@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use super::{
     Ears, Supervisor,
     events::Events,
+    files::Files,
     hook::Hook,
     page,
     pid_file::PidFile,
@@ -256,6 +257,7 @@ impl Parts {
         let (supervisor, signals) = self.supervisor(plan, outbox.clone());
         tokio::task::spawn_local(watch::watch(
             Rc::clone(&supervisor.current),
+            Rc::clone(&supervisor.files.watching),
             Arc::clone(&supervisor.memo),
             outbox,
         ));
@@ -325,6 +327,7 @@ impl Parts {
             restarts: 0,
             last_failure: None,
             last_error: None,
+            files: Files::default(),
             loading: None,
             last_asks: 0,
             asks: HashMap::new(),

@@ -111,6 +111,8 @@ impl Supervisor {
 
     fn tls(&self, verdict: Verdict, now: Timestamp) -> TlsStatus {
         let generation = self.current.borrow();
+        let config = &generation.config;
+        let settling = self.files.since.is_settling(self.now(), config.watch_grace);
         TlsStatus {
             generation: generation.number,
             loaded_at: generation.loaded_at,
@@ -118,14 +120,20 @@ impl Supervisor {
             disk: DiskStatus {
                 state: verdict.state,
                 reason: verdict.reason,
+                since: self.files.since.at(),
+                settling: settling && config.watch,
             },
             restart_safe: verdict.restart_safe,
             last_error: self.last_error.clone(),
+            watch: self.files.watching.status(config),
             identities: generation
                 .material
                 .identities
                 .iter()
-                .map(|identity| identity_status(identity, now))
+                .map(|identity| IdentityStatus {
+                    kept_since: self.files.kept_since(&identity.name),
+                    ..identity_status(identity, now)
+                })
                 .collect(),
         }
     }
@@ -173,6 +181,7 @@ fn identity_status(identity: &Identity, now: Timestamp) -> IdentityStatus {
         days_left: days_between(now, facts.not_after),
         dns_names: facts.dns_names,
         key_type: facts.key_type,
+        kept_since: None,
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::control::{DiskState, Status, WorkerState};
+use crate::control::{DiskState, IdentityStatus, Status, WatchState, WorkerState};
 
 /// The labels of a time series.
 type Labels = Vec<(&'static str, String)>;
@@ -127,6 +127,31 @@ fn tls(status: &Status, registry: &mut Registry) {
         i64::from(tls.restart_safe),
     );
     disk_states(tls.disk.state, registry);
+    gauge(
+        registry,
+        "tls_disk_since_timestamp_seconds",
+        "When the disk was first seen in its present state",
+        tls.disk.since.as_second(),
+    );
+    gauge(
+        registry,
+        "tls_disk_settling",
+        "Whether the disk may differ because files are being written",
+        i64::from(tls.disk.settling),
+    );
+    gauge(
+        registry,
+        "tls_watch_events",
+        "Whether the kernel tells of all changes of the files",
+        i64::from(tls.watch.state == WatchState::Events),
+    );
+    let kept = |identity: &&IdentityStatus| identity.kept_since.is_some();
+    gauge(
+        registry,
+        "tls_identities_kept",
+        "Identities served as they were last good, because their files are broken",
+        whole(tls.identities.iter().filter(kept).count()),
+    );
 }
 
 fn disk_states(found: DiskState, registry: &mut Registry) {

@@ -10,7 +10,7 @@ mod loader;
 mod odd;
 mod report;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -96,6 +96,15 @@ pub fn fingerprint(config: &Config, memo: &Memo) -> [u8; 32] {
         hash.field("files", &memo.digest(&piece));
     }
     hash.finish()
+}
+
+/// Returns the paths whose content a load depends on; a folder stands for all that is in it.
+#[must_use]
+pub fn watched_paths(config: &Config) -> Vec<PathBuf> {
+    let found = discover(config);
+    let dirs = config.identity_dirs.iter().map(|dir| dir.path.clone());
+    let files = pieces(config, &found).flat_map(|piece| piece.paths);
+    dirs.chain(files).collect()
 }
 
 /// Returns every piece of a configuration.

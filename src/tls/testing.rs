@@ -218,6 +218,8 @@ pub(super) fn config(listeners: Vec<Listener>) -> Config {
         drain_timeout: Duration::ZERO,
         heartbeat_timeout: Duration::ZERO,
         watch: false,
+        watch_interval: Duration::ZERO,
+        watch_grace: Duration::ZERO,
         log: Log {
             level: LogLevel::Info,
             format: LogFormat::Text,

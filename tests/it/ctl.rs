@@ -249,6 +249,36 @@ fn check_is_critical_when_a_cold_start_would_fail() {
 }
 
 #[test]
+fn check_refuses_a_warning_that_would_come_too_late() {
+    let scene = Scene::prepare(|builder| builder);
+    for thresholds in [["7d", "30d"], ["10%", "33%"]] {
+        let [warn, critical] = thresholds;
+        let outcome = scene
+            .daemon
+            .ctl(&["check", "--warn", warn, "--critical", critical]);
+        assert_eq!(outcome.code(), 2, "{outcome:#?}");
+        assert!(outcome.stderr.contains("--warn is less"), "{outcome:#?}");
+    }
+    // These cannot be compared, so what is unknown is the daemon.
+    let outcome = scene
+        .daemon
+        .ctl(&["check", "--warn", "7d", "--critical", "33%"]);
+    assert_eq!(outcome.code(), 3, "{outcome:#?}");
+}
+
+#[test]
+fn check_tells_the_days_left_to_those_who_draw_them() {
+    let scene = Scene::new();
+    let line = scene.daemon.ctl(&["check", "--warn", "30d"]).answer();
+    let (_, numbers) = line.split_once(" | ").unwrap();
+    assert!(numbers.starts_with("'default'=9"), "{line}");
+    assert!(numbers.ends_with("d;30:;9.1:"), "{line}");
+    let document = scene.daemon.json(&["check"]);
+    assert_eq!(document["state"], "ok");
+    assert_eq!(document["findings"], json!([]));
+}
+
+#[test]
 fn check_without_a_daemon_is_unknown() {
     let scene = Scene::prepare(|builder| builder);
     assert_eq!(scene.daemon.ctl(&["check"]).code(), 3);

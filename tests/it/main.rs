@@ -25,6 +25,8 @@ mod lifecycle;
 mod reconfigure;
 // Reloads: their answers, what they change, and what they leave alone.
 mod reload;
+// Every way in which files change under a daemon that watches them.
+mod rotation;
 // The daemon's start and one client, the shortest way through everything.
 mod smoke;
 // `MySQL` and `MariaDB`.

@@ -252,8 +252,22 @@ fn a_load_that_failed_shows() {
     front.daemon.ctl(&["reload-tls"]).complaint();
     front.await_metric("proxyd_tls_last_load_failed", 1.0);
     front.await_metric("proxyd_tls_restart_safe", 0.0);
+    front.await_metric("proxyd_tls_identities_kept", 1.0);
+    front.await_metric("proxyd_tls_disk_settling", 0.0);
     let (status, _) = front.ask("GET", "/readyz");
     assert_eq!(status, 200);
+}
+
+#[test]
+fn files_that_may_be_being_written_are_no_failure_yet() {
+    let front = Front::new(Builder::watch);
+    front.await_metric("proxyd_tls_watch_events", 1.0);
+    let began = front.metrics()["proxyd_tls_disk_since_timestamp_seconds"];
+    assert!(began > 0.0);
+    replace(&front.daemon.files("default").cert, "rubbish");
+    front.await_metric("proxyd_tls_disk_settling", 1.0);
+    front.await_metric("proxyd_tls_identities_kept", 1.0);
+    front.await_metric("proxyd_tls_last_load_failed", 0.0);
 }
 
 #[test]

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::support::{
     PATIENCE,
     backend::Backend,
-    builder::Builder,
     client::{self, Client},
     configuration::Listener,
     daemon::TestDaemon,
@@ -211,46 +210,6 @@ fn every_one_of_many_reloads_at_once_answers_for_what_was_on_disk_before_it() {
     scene.renew();
     scene.reload_tls();
     scene.shows(&scene.new);
-}
-
-#[test]
-fn a_daemon_that_watches_reloads_once_when_the_files_change() {
-    let scene = Scene::with(Builder::watch);
-    scene.renew();
-    let status = scene
-        .daemon
-        .await_status("it has noticed", |status| status["tls"]["generation"] == 2);
-    assert_eq!(status["tls"]["trigger"], "watch");
-    scene.daemon.await_status("a worker serves it", |status| {
-        status["workers"][0]["generation"] == 2
-    });
-    scene.shows(&scene.new);
-    // It looks once a second; what it does not see in this time it will not see.
-    let quiet = std::time::Instant::now() + Duration::from_secs(3);
-    until("it had time to reload again", || {
-        std::time::Instant::now() > quiet
-    });
-    assert_eq!(scene.daemon.status()["tls"]["generation"], 2);
-}
-
-#[test]
-fn a_daemon_that_watches_waits_for_the_certificate_that_belongs_to_a_key() {
-    let scene = Scene::with(Builder::watch);
-    let files = scene.daemon.files("default");
-    replace(&files.key, &scene.new.key);
-    scene
-        .daemon
-        .await_status("it has noticed the key", |status| {
-            status["tls"]["last_error"]["trigger"] == "watch"
-        });
-    scene.shows(&scene.old);
-    replace(&files.cert, &scene.new.cert);
-    let status = scene
-        .daemon
-        .await_status("it has noticed the certificate", |status| {
-            status["tls"]["generation"] == 2
-        });
-    assert_eq!(status["tls"]["last_error"], Value::Null);
 }
 
 #[test]

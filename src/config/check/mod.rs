@@ -33,6 +33,12 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// A worker under load may well be silent for less than this.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 
+/// The shortest time between two comparisons of the files that leaves time for anything else.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The longest that a change may go unnoticed, or a broken file unreported.
+const LONGEST_WATCH: Duration = Duration::from_secs(60 * 60);
+
 /// Returns the configuration that `file` and the rest of `source` describe, or all `problems`.
 pub(super) fn check(
     file: File,
@@ -107,6 +113,16 @@ impl Check<'_> {
             Duration::from_secs(5),
             SHORTEST_HEARTBEAT,
         );
+        let watch_interval = self.watch_time(
+            file.watch_interval.as_ref(),
+            Duration::from_secs(5),
+            SHORTEST_INTERVAL,
+        );
+        let watch_grace = self.watch_time(
+            file.watch_grace.as_ref(),
+            Duration::from_secs(10),
+            Duration::ZERO,
+        );
         let places = places?;
         Some(Config {
             source: source.file().map(Path::to_owned),
@@ -121,6 +137,8 @@ impl Check<'_> {
                 .map_or(Duration::from_secs(30), |drain| drain.0.0),
             heartbeat_timeout,
             watch: file.watch.unwrap_or(true),
+            watch_interval,
+            watch_grace,
             log: self.log(file.log, source),
             metrics,
             on_exit_failure: on_exit_failure.flatten(),
@@ -170,6 +188,20 @@ impl Check<'_> {
             self.wrong(value.span(), format!("this is shorter than {least}ms"));
         }
         deadline
+    }
+
+    /// Returns the time, which may be neither shorter than `shortest` nor longer than an hour.
+    fn watch_time(
+        &mut self,
+        value: Option<&Spanned<Parsed<Time>>>,
+        default: Duration,
+        shortest: Duration,
+    ) -> Duration {
+        let time = self.deadline(value, default, shortest);
+        if let Some(value) = value.filter(|_| time > LONGEST_WATCH) {
+            self.wrong(value.span(), "this is longer than 1h");
+        }
+        time
     }
 
     /// Notes that `bind` is for `what`, or that it is taken.

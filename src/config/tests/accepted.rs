@@ -28,6 +28,8 @@ fn defaults_are_those_of_the_manual() {
             drain_timeout: Duration::from_secs(30),
             heartbeat_timeout: Duration::from_secs(5),
             watch: true,
+            watch_interval: Duration::from_secs(5),
+            watch_grace: Duration::from_secs(10),
             log: Log {
                 level: LogLevel::Info,
                 format: LogFormat::Text,
@@ -82,6 +84,8 @@ pid_file = "/run/proxyd/proxyd.pid"
 drain_timeout = "30s"
 heartbeat_timeout = "7s"
 watch = true
+watch_interval = "1s"
+watch_grace = "0s"
 log = { level = "info", format = "text", file = "/var/log/proxyd.log" }
 metrics = { bind = "127.0.0.1:9104" }
 on_exit_failure = { command = ["/usr/local/sbin/page", "--now"], timeout = "10s" }
@@ -117,6 +121,8 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(config.user.as_deref(), Some("proxyd"));
     assert_eq!(config.control_group.as_deref(), Some("proxyadmin"));
     assert_eq!(config.heartbeat_timeout, Duration::from_secs(7));
+    assert_eq!(config.watch_interval, Duration::from_secs(1));
+    assert_eq!(config.watch_grace, Duration::ZERO);
     assert_eq!(
         config.log.file.as_deref(),
         Some(Path::new("/var/log/proxyd.log"))

@@ -69,6 +69,10 @@ fn every_mistake_of_the_top_level_is_found() {
         ),
         ("heartbeat_timeout = \"1ms\"", "this is shorter than 100ms"),
         ("watch = \"yes\"", "expected a boolean"),
+        ("watch_interval = \"99ms\"", "this is shorter than 100ms"),
+        ("watch_interval = \"61m\"", "this is longer than 1h"),
+        ("watch_grace = \"2h\"", "this is longer than 1h"),
+        ("watch_grace = 10", "expected a string"),
         (
             "log = { level = \"wran\" }",
             "unknown value `wran`; did you mean `warn`?",

@@ -106,7 +106,7 @@ impl Outcome {
 }
 
 /// Returns a command that sees nothing of the settings of whoever runs the tests.
-pub(super) fn clean_command(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()

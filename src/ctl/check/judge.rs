@@ -1,0 +1,156 @@
+//! What a status gives reason to act for.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Finding, Level, Thresholds};
+use crate::{
+    control::{
+        DiskState, IdentityStatus, Status, SupervisorState, TlsStatus, WatchState, WorkerState,
+        WorkerStatus,
+    },
+    ctl::render::{count, duration, moment},
+};
+
+/// Failures in a row from which on a worker is taken to keep failing.
+const KEEPS_FAILING: u32 = 3;
+
+/// Returns all findings, the worst first, because some monitoring systems cut the line.
+pub(super) fn findings(status: &Status, thresholds: Thresholds, now: Timestamp) -> Vec<Finding> {
+    let mut findings = service(status);
+    findings.extend(disk(&status.tls));
+    findings.extend(kept(&status.tls, now));
+    let soonest = soonest(status);
+    findings.extend(soonest.filter_map(|identity| certificate(identity, thresholds, now)));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    findings
+}
+
+/// Returns the identities, whoever expires first at the front.
+pub(super) fn soonest(status: &Status) -> impl Iterator<Item = &IdentityStatus> {
+    let mut identities: Vec<_> = status.tls.identities.iter().collect();
+    identities.sort_by_key(|identity| identity.not_after);
+    identities.into_iter()
+}
+
+fn warning(message: impl Into<String>) -> Finding {
+    Finding {
+        level: Level::Warning,
+        message: message.into(),
+    }
+}
+
+fn critical(message: impl Into<String>) -> Finding {
+    Finding {
+        level: Level::Critical,
+        message: message.into(),
+    }
+}
+
+pub(super) fn serving(status: &Status) -> usize {
+    let serves = |worker: &&WorkerStatus| worker.state == WorkerState::Serving;
+    status.workers.iter().filter(serves).count()
+}
+
+/// Whether every worker serves or is getting ready.
+fn starting(status: &Status) -> bool {
+    let fine = |state| matches!(state, WorkerState::Serving | WorkerState::Starting);
+    serving(status) > 0 && status.workers.iter().all(|worker| fine(worker.state))
+}
+
+fn service(status: &Status) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match status.supervisor.state {
+        SupervisorState::Starting => findings.push(warning("proxyd is starting")),
+        SupervisorState::Draining => findings.push(warning("proxyd is draining")),
+        SupervisorState::Degraded => findings.push(critical("no worker serves")),
+        SupervisorState::Serving if serving(status) == 0 => {
+            findings.push(critical("no worker serves"));
+        }
+        // The first workers of a daemon do not all get ready at the same moment.
+        SupervisorState::Serving if status.restarts.consecutive == 0 && starting(status) => {}
+        SupervisorState::Serving if serving(status) < status.workers.len() => {
+            let (serving, all) = (serving(status), status.workers.len());
+            findings.push(warning(format!("{serving} of {all} workers serve")));
+        }
+        SupervisorState::Serving => {}
+    }
+    if status.restarts.consecutive >= KEEPS_FAILING {
+        let failures = count(status.restarts.consecutive.into(), "failure");
+        findings.push(warning(format!(
+            "a worker keeps failing, {failures} in a row"
+        )));
+    }
+    findings
+}
+
+fn disk(tls: &TlsStatus) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(error) = &tls.last_error {
+        findings.push(critical(format!("the last load failed: {}", error.message)));
+    }
+    if tls.disk.settling {
+        // Whoever replaces files writes one after the other; what is right in the end is loaded,
+        // and what is not is reported, without anybody's help.
+        return findings;
+    }
+    if !tls.restart_safe {
+        findings.push(critical("a cold start with what is on disk would fail"));
+    }
+    let reason = tls.disk.reason.as_deref();
+    let reason = reason.unwrap_or("see `proxyctl verify`");
+    match tls.disk.state {
+        DiskState::Same => {}
+        DiskState::Changed => {
+            findings.push(warning(
+                "what is on disk is not what is served; reload to serve it",
+            ));
+        }
+        DiskState::Invalid => {
+            findings.push(warning(format!("what is on disk is invalid: {reason}")));
+        }
+    }
+    findings
+}
+
+/// Identities whose files have been broken for longer than it takes to replace them.
+fn kept(tls: &TlsStatus, now: Timestamp) -> impl Iterator<Item = Finding> {
+    let grace = match tls.watch.state {
+        WatchState::Off => Duration::ZERO,
+        WatchState::Events | WatchState::Interval => {
+            Duration::try_from_secs_f64(tls.watch.grace_s).unwrap_or_default()
+        }
+    };
+    tls.identities.iter().filter_map(move |identity| {
+        let since = identity.kept_since?;
+        let time = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+        (time >= grace).then(|| {
+            let (name, since) = (&identity.name, moment(since));
+            critical(format!(
+                "{name} is served as it was last good, because its files are broken since {since}"
+            ))
+        })
+    })
+}
+
+fn certificate(
+    identity: &IdentityStatus,
+    thresholds: Thresholds,
+    now: Timestamp,
+) -> Option<Finding> {
+    let name = &identity.name;
+    if now < identity.not_before {
+        return Some(critical(format!("{name} is not valid yet")));
+    }
+    let Ok(left) = Duration::try_from(identity.not_after.duration_since(now)) else {
+        return Some(critical(format!("{name} has expired")));
+    };
+    let reached = |threshold| left <= super::least(threshold, identity);
+    let message = format!("{name} expires in {}", duration(left));
+    if reached(thresholds.critical) {
+        Some(critical(message))
+    } else {
+        reached(thresholds.warn).then(|| warning(message))
+    }
+}

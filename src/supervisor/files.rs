@@ -1,0 +1,101 @@
+//! What is known of the TLS files on disk beside what is loaded.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tracing::info;
+
+use super::{grace::Grace, since::Since, watch::Watching};
+use crate::{
+    config::Config,
+    control::{IdentityChange, IdentityOutcome, Problem, Trigger},
+};
+
+/// What is known of the TLS files on disk.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// What is broken: told, or perhaps being written.
+    pub(super) grace: Grace,
+    /// How they stand to what is served.
+    pub(super) since: Since,
+    /// Who notices that they change.
+    pub(super) watching: Rc<Watching>,
+    kept: BTreeMap<String, Timestamp>,
+    warned: BTreeSet<String>,
+}
+
+impl Files {
+    /// Takes note of what a load found; returns the problems to tell now.
+    ///
+    /// Those of files that may be being written wait, unless somebody asked.
+    pub(super) fn loaded(
+        &mut self,
+        config: &Config,
+        trigger: Trigger,
+        identities: &[IdentityChange],
+        problems: &[Problem],
+        now: Duration,
+    ) -> Vec<Problem> {
+        self.since.loaded(problems.is_empty(), now);
+        self.note_kept(identities);
+        let patience = match trigger {
+            Trigger::Watch | Trigger::Crash if config.watch => config.watch_grace,
+            _ => Duration::ZERO,
+        };
+        let split = self.grace.split(problems, now, patience);
+        for problem in &split.waiting {
+            info!(%trigger, "{problem}; it may be being written and has {patience:?} to get right");
+        }
+        self.watching.settle(self.grace.is_waiting());
+        split.told
+    }
+
+    /// Returns the warnings of a load that the load before did not have.
+    pub(super) fn news<'w>(&mut self, warnings: impl Iterator<Item = &'w Problem>) -> Vec<String> {
+        let now: BTreeSet<String> = warnings.map(ToString::to_string).collect();
+        let news = now.difference(&self.warned).cloned().collect();
+        self.warned = now;
+        news
+    }
+
+    fn note_kept(&mut self, identities: &[IdentityChange]) {
+        let now = Timestamp::now();
+        let kept = identities
+            .iter()
+            .filter(|identity| identity.outcome == IdentityOutcome::Kept)
+            .map(|identity| {
+                let since = self.kept.get(&identity.name).copied().unwrap_or(now);
+                (identity.name.clone(), since)
+            });
+        self.kept = kept.collect();
+    }
+
+    /// Returns since when an identity is served only as it was last good.
+    pub(super) fn kept_since(&self, identity: &str) -> Option<Timestamp> {
+        self.kept.get(identity).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_news_until_it_was_told_and_again_after_it_was_gone() {
+        let warning = |reason: &str| Problem {
+            subject: "thing".to_owned(),
+            file: None,
+            reason: reason.to_owned(),
+        };
+        let (one, two) = (warning("one"), warning("two"));
+        let mut files = Files::default();
+        assert_eq!(files.news([&one].into_iter()), ["thing: one"]);
+        assert_eq!(files.news([&one, &two].into_iter()), ["thing: two"]);
+        assert!(files.news([&two].into_iter()).is_empty());
+        assert_eq!(files.news([&one].into_iter()), ["thing: one"]);
+    }
+}

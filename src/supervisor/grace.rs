@@ -1,0 +1,252 @@
+//! Which problems on disk are told, and which may be those of files being written. Pure.
+//!
+//! A certificate and its key are two files, and whoever replaces them writes one after the other.
+//! What a load finds wrong in between is no failure if it is right soon after. So a problem that
+//! nobody asked about is told only when what it is about stayed broken for a grace time. What was
+//! told stands until it is mended, whatever is tried in between.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::control::Problem;
+
+/// Everything that is broken on disk, by what it is about.
+#[derive(Debug, Default)]
+pub(super) struct Grace {
+    broken: BTreeMap<String, Broken>,
+    patience: Duration,
+    asked: bool,
+}
+
+/// What is known of something broken.
+#[derive(Debug, Default)]
+struct Broken {
+    /// What was last told of it.
+    told: Option<Vec<Problem>>,
+    /// Since when it has been broken in another way than was told.
+    since: Option<Duration>,
+}
+
+/// What to do about the problems that a load found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Split {
+    /// These are told.
+    pub(super) told: Vec<Problem>,
+    /// These wait since this load.
+    pub(super) waiting: Vec<Problem>,
+}
+
+impl Grace {
+    /// Takes all problems of a load that ended at `now`, each of which may last for `patience`.
+    pub(super) fn split(
+        &mut self,
+        problems: &[Problem],
+        now: Duration,
+        patience: Duration,
+    ) -> Split {
+        self.asked = false;
+        self.patience = patience;
+        let mut last = std::mem::take(&mut self.broken);
+        let (mut told, mut waiting) = (Vec::new(), Vec::new());
+        for (subject, problems) in by_subject(problems) {
+            let mut broken = last.remove(subject).unwrap_or_default();
+            let is_new = broken.see(&problems, now, patience);
+            told.extend(broken.told.iter().flatten().cloned());
+            if is_new {
+                waiting.extend(problems);
+            }
+            self.broken.insert(subject.to_owned(), broken);
+        }
+        Split { told, waiting }
+    }
+
+    /// Whether anything may be being written.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.broken.values().any(|broken| broken.since.is_some())
+    }
+
+    /// Returns when the disk is to be read again so that what is still broken is told.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let since = self.broken.values().filter_map(|broken| broken.since);
+        let first = since.min().filter(|_| !self.asked)?;
+        Some(first + self.patience)
+    }
+
+    /// Takes note that this reading was asked for.
+    pub(super) fn ask(&mut self) {
+        self.asked = true;
+    }
+}
+
+impl Broken {
+    /// Takes what is wrong now; returns whether that begins to wait.
+    fn see(&mut self, problems: &[Problem], now: Duration, patience: Duration) -> bool {
+        let is_told = self.told.as_deref() == Some(problems);
+        let waited = self.since.take().filter(|_| !is_told);
+        if is_told {
+            return false;
+        }
+        let since = waited.unwrap_or(now);
+        if now >= since + patience {
+            self.told = Some(problems.to_vec());
+            return false;
+        }
+        self.since = Some(since);
+        waited.is_none()
+    }
+}
+
+/// Returns the problems of each subject, in the order in which subjects first come up.
+fn by_subject(problems: &[Problem]) -> Vec<(&str, Vec<Problem>)> {
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut groups: Vec<(&str, Vec<Problem>)> = Vec::new();
+    for problem in problems {
+        let place = *places.entry(&problem.subject).or_insert_with(|| {
+            groups.push((&problem.subject, Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].1.push(problem.clone());
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn problem(subject: &str, reason: &str) -> Problem {
+        Problem {
+            subject: subject.to_owned(),
+            file: None,
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_mended_in_time_is_never_told() {
+        let mut grace = Grace::default();
+        let torn = [problem("a", "no match")];
+        let split = grace.split(&torn, at(1), PATIENCE);
+        assert_eq!((split.told, split.waiting), (vec![], torn.to_vec()));
+        assert_eq!(grace.deadline(), Some(at(11)));
+        let split = grace.split(&torn, at(9), PATIENCE);
+        assert_eq!((split.told, split.waiting), (vec![], vec![]));
+        let split = grace.split(&[], at(10), PATIENCE);
+        assert_eq!((split.told, split.waiting), (vec![], vec![]));
+        assert_eq!(grace.deadline(), None);
+        assert_eq!(grace.split(&torn, at(12), PATIENCE).told, []);
+        assert_eq!(grace.deadline(), Some(at(22)));
+    }
+
+    #[test]
+    fn what_stays_broken_is_told_at_the_end_and_stands() {
+        let mut grace = Grace::default();
+        grace.split(&[problem("a", "empty")], at(1), PATIENCE);
+        // It may change how it is broken; it is broken all the same.
+        let broken = [problem("a", "no match")];
+        assert_eq!(grace.split(&broken, at(5), PATIENCE).told, []);
+        assert_eq!(grace.split(&broken, at(11), PATIENCE).told, broken);
+        assert!(!grace.is_waiting());
+        assert_eq!(grace.split(&broken, at(12), PATIENCE).told, broken);
+    }
+
+    #[test]
+    fn an_attempt_to_mend_what_was_told_has_its_own_grace() {
+        let mut grace = Grace::default();
+        let (broken, torn) = ([problem("a", "empty")], [problem("a", "no match")]);
+        grace.split(&broken, at(0), Duration::ZERO);
+        let split = grace.split(&torn, at(100), PATIENCE);
+        assert_eq!(
+            (split.told, split.waiting),
+            (broken.to_vec(), torn.to_vec())
+        );
+        assert_eq!(grace.deadline(), Some(at(110)));
+        assert_eq!(grace.split(&torn, at(110), PATIENCE).told, torn);
+    }
+
+    #[test]
+    fn a_neighbour_waits_for_nobody() {
+        let mut grace = Grace::default();
+        grace.split(&[problem("b", "empty")], at(0), PATIENCE);
+        let both = [problem("a", "torn"), problem("b", "empty")];
+        let split = grace.split(&both, at(10), PATIENCE);
+        assert_eq!(split.told, both[1..]);
+        assert_eq!(split.waiting, both[..1]);
+    }
+
+    #[test]
+    fn who_asks_is_told_at_once_and_it_stays_told() {
+        let mut grace = Grace::default();
+        let torn = [problem("a", "torn")];
+        grace.split(&torn, at(0), PATIENCE);
+        assert_eq!(grace.split(&torn, at(1), Duration::ZERO).told, torn);
+        assert_eq!(grace.split(&torn, at(2), PATIENCE).told, torn);
+    }
+
+    #[test]
+    fn the_end_of_the_grace_is_asked_about_once() {
+        let mut grace = Grace::default();
+        let torn = [problem("a", "torn")];
+        grace.split(&torn, at(0), PATIENCE);
+        grace.ask();
+        assert_eq!(grace.deadline(), None);
+        grace.split(&torn, at(5), PATIENCE);
+        assert_eq!(grace.deadline(), Some(at(10)));
+    }
+
+    proptest! {
+        /// Loads, each with the seconds since the one before and how each of three things is
+        /// broken; 0 is not at all.
+        #[test]
+        fn a_thing_is_told_of_if_and_only_if_it_was_broken_for_long(
+            loads in vec((0_u64..8, [0_u8..3, 0..3, 0..3]), 1..40)
+        ) {
+            let mut grace = Grace::default();
+            let mut now = 0;
+            let mut since = [None; 3];
+            for (passed, states) in loads {
+                now += passed;
+                let mut problems = Vec::new();
+                for (thing, state) in states.into_iter().enumerate() {
+                    if state == 0 {
+                        since[thing] = None;
+                    } else {
+                        since[thing] = since[thing].or(Some(now));
+                        problems.push(problem(&thing.to_string(), &state.to_string()));
+                    }
+                }
+                let split = grace.split(&problems, at(now), PATIENCE);
+                for (thing, since) in since.iter().enumerate() {
+                    let long = since.is_some_and(|since| now >= since + PATIENCE.as_secs());
+                    let told = split.told.iter().any(|it| it.subject == thing.to_string());
+                    prop_assert_eq!(told, long);
+                }
+                prop_assert_eq!(grace.is_waiting(), grace.deadline().is_some());
+                prop_assert!(grace.deadline().is_none_or(|due| due > at(now)));
+            }
+        }
+
+        #[test]
+        fn without_patience_everything_is_told_as_it_is(
+            loads in vec([0_u8..3, 0..3, 0..3], 1..20)
+        ) {
+            let mut grace = Grace::default();
+            for (now, states) in (0..).zip(loads) {
+                let broken = states.into_iter().enumerate().filter(|(_, state)| *state != 0);
+                let problems: Vec<_> = broken
+                    .map(|(thing, state)| problem(&thing.to_string(), &state.to_string()))
+                    .collect();
+                let split = grace.split(&problems, at(now), Duration::ZERO);
+                prop_assert_eq!(split.told, problems);
+                prop_assert!(!grace.is_waiting());
+            }
+        }
+    }
+}

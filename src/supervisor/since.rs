@@ -1,0 +1,123 @@
+//! Since when the disk has stood to what is served as it does. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::disk::Verdict;
+use crate::control::DiskState;
+
+/// How the disk stands to what is served, as last seen.
+#[derive(Debug)]
+pub(super) struct Since {
+    state: DiskState,
+    /// Whether TLS files alone make it so.
+    by_files: bool,
+    began: Duration,
+    at: Timestamp,
+}
+
+/// A disk that was just loaded.
+impl Default for Since {
+    fn default() -> Self {
+        Self {
+            state: DiskState::Same,
+            by_files: true,
+            began: Duration::ZERO,
+            at: Timestamp::now(),
+        }
+    }
+}
+
+impl Since {
+    /// Takes note of a look; returns whether it found the disk in another state.
+    pub(super) fn seen(&mut self, verdict: &Verdict, now: Duration) -> bool {
+        self.by_files = verdict.by_files;
+        self.turn(verdict.state, now)
+    }
+
+    /// Takes note of a load of the TLS files, which knows nothing of the configuration on disk.
+    pub(super) fn loaded(&mut self, good: bool, now: Duration) {
+        if self.by_files {
+            let state = if good {
+                DiskState::Same
+            } else {
+                DiskState::Invalid
+            };
+            self.turn(state, now);
+        }
+    }
+
+    fn turn(&mut self, state: DiskState, now: Duration) -> bool {
+        let is_new = state != self.state;
+        if is_new {
+            self.state = state;
+            self.began = now;
+            self.at = Timestamp::now();
+        }
+        is_new
+    }
+
+    /// Returns when the disk was first seen like that.
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Whether what is not served may be so only because it was written this moment.
+    pub(super) fn is_settling(&self, now: Duration, grace: Duration) -> bool {
+        self.by_files && self.state != DiskState::Same && now < self.began + grace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn verdict(state: DiskState, by_files: bool) -> Verdict {
+        Verdict {
+            state,
+            reason: None,
+            restart_safe: true,
+            by_files,
+        }
+    }
+
+    #[test]
+    fn what_was_just_written_settles_until_the_grace_is_over() {
+        let mut since = Since::default();
+        assert!(!since.is_settling(at(0), GRACE));
+        let torn = verdict(DiskState::Invalid, true);
+        assert!(since.seen(&torn, at(100)));
+        assert!(!since.seen(&torn, at(105)));
+        assert!(since.is_settling(at(109), GRACE));
+        assert!(!since.is_settling(at(110), GRACE));
+    }
+
+    #[test]
+    fn a_load_without_a_look_counts_too() {
+        let mut since = Since::default();
+        since.seen(&verdict(DiskState::Changed, true), at(10));
+        since.loaded(true, at(11));
+        since.seen(&verdict(DiskState::Changed, true), at(100));
+        assert!(since.is_settling(at(101), GRACE));
+        since.loaded(false, at(102));
+        assert!(since.is_settling(at(111), GRACE));
+    }
+
+    #[test]
+    fn a_configuration_does_not_settle_by_itself() {
+        let mut since = Since::default();
+        since.seen(&verdict(DiskState::Changed, false), at(10));
+        assert!(!since.is_settling(at(10), GRACE));
+        let first = since.at();
+        since.loaded(true, at(11));
+        assert!(!since.seen(&verdict(DiskState::Changed, false), at(12)));
+        assert_eq!(since.at(), first);
+    }
+}

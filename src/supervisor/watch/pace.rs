@@ -1,0 +1,248 @@
+//! When to look at the files, and when what was seen is worth a load. Pure; times are handed in.
+//!
+//! A look comes soon after something was heard, when it has been quiet for a moment and no file is
+//! held open by who writes it, and without that once an interval. A load is worth while when two
+//! looks saw the same and it is not what the last load was told of. What changes without end is
+//! loaded too: loading knows how to tell that files do not stand still.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::hint::{Entry, Heard};
+
+/// How long it must have been quiet.
+pub(super) const QUIET: Duration = Duration::from_millis(150);
+
+/// How long there may be no quiet, or one file be held open, before there is a look in spite of it.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// The same for many files that are held open one after the other.
+const MAX_WAIT_ALL: Duration = Duration::from_secs(5);
+
+/// Between two comparisons while broken files may be being written.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// After so long the disk is loaded even if no file has changed: time makes certificates valid and
+/// invalid, and the system's authorities are not among the files compared.
+const RELOAD: Duration = Duration::from_secs(60);
+
+/// A hash over all files.
+pub(super) type Print = [u8; 32];
+
+/// What the looks so far have seen.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    told: Option<(Print, Instant)>,
+    seen: Option<(Print, Instant)>,
+    stir: Option<Stir>,
+    /// The files held open by who writes them, and since when.
+    writing: HashMap<Entry, Instant>,
+}
+
+/// Something is going on.
+#[derive(Debug, Clone, Copy)]
+struct Stir {
+    first: Instant,
+    last: Instant,
+}
+
+/// What the pace depends on beside what happens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measure {
+    /// Between two comparisons.
+    pub(super) interval: Duration,
+    /// Whether broken files may be being written.
+    pub(super) settling: bool,
+}
+
+impl Pace {
+    /// Takes note that a look is worth while.
+    pub(super) fn stir(&mut self, now: Instant) {
+        let first = self.stir.map_or(now, |stir| stir.first);
+        self.stir = Some(Stir { first, last: now });
+    }
+
+    /// Takes note of something heard.
+    pub(super) fn hear(&mut self, heard: Heard, now: Instant) {
+        match heard {
+            Heard::Writing(entry) => _ = self.writing.entry(entry).or_insert(now),
+            Heard::Done(entry) => _ = self.writing.remove(&entry),
+            Heard::Stir => {}
+        }
+        self.stir(now);
+    }
+
+    /// Returns when to look; `None` is at once.
+    pub(super) fn due(&self, measure: Measure) -> Option<Instant> {
+        if let Some(stir) = self.stir {
+            let quiet = (stir.last + QUIET).min(stir.first + MAX_WAIT);
+            let closed = self.writing.values().map(|since| *since + MAX_WAIT).max();
+            let due = closed.map_or(quiet, |closed| closed.max(quiet));
+            return Some(due.min(stir.first + MAX_WAIT_ALL));
+        }
+        let interval = if measure.settling {
+            measure.interval.min(SETTLING)
+        } else {
+            measure.interval
+        };
+        self.seen.map(|(_, at)| at + interval)
+    }
+
+    /// Takes note of what a look saw at `now`; returns whether to load.
+    pub(super) fn looked(&mut self, print: Print, now: Instant, measure: Measure) -> bool {
+        let stood_still = self.seen.is_some_and(|(seen, _)| seen == print);
+        self.seen = Some((print, now));
+        // Whoever still writes will be heard again.
+        self.writing.clear();
+        let since = self.stir.take().map_or(now, |stir| stir.first);
+        let known = self
+            .told
+            .is_some_and(|(told, at)| told == print && !measure.settling && now < at + RELOAD);
+        if known {
+            return false;
+        }
+        if stood_still || now >= since + MAX_WAIT {
+            self.told = Some((print, now));
+            return true;
+        }
+        self.stir = Some(Stir {
+            first: since,
+            last: now,
+        });
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Measure = Measure {
+        interval: Duration::from_secs(5),
+        settling: false,
+    };
+    const SETTLES: Measure = Measure {
+        settling: true,
+        ..EVERY
+    };
+    const OLD: Print = [1; 32];
+    const NEW: Print = [2; 32];
+
+    fn ms(number: u64) -> Duration {
+        Duration::from_millis(number)
+    }
+
+    fn cert() -> Entry {
+        (1, "cert".into())
+    }
+
+    /// One that has told of what it saw at the moment that is returned.
+    fn told() -> (Pace, Instant) {
+        let (mut pace, first) = (Pace::default(), Instant::now());
+        assert_eq!(pace.due(EVERY), None);
+        assert!(!pace.looked(OLD, first, EVERY));
+        let now = first + QUIET;
+        assert_eq!(pace.due(EVERY), Some(now));
+        assert!(pace.looked(OLD, now, EVERY));
+        (pace, now)
+    }
+
+    #[test]
+    fn without_a_word_there_is_a_look_each_interval() {
+        let (mut pace, now) = told();
+        assert_eq!(pace.due(EVERY), Some(now + EVERY.interval));
+        let later = now + EVERY.interval;
+        assert!(!pace.looked(OLD, later, EVERY));
+        assert_eq!(pace.due(EVERY), Some(later + EVERY.interval));
+    }
+
+    #[test]
+    fn what_a_comparison_finds_is_loaded_when_it_stands_still() {
+        let (mut pace, now) = told();
+        let later = now + EVERY.interval;
+        assert!(!pace.looked(NEW, later, EVERY));
+        assert_eq!(pace.due(EVERY), Some(later + QUIET));
+        assert!(pace.looked(NEW, later + QUIET, EVERY));
+        assert_eq!(pace.due(EVERY), Some(later + QUIET + EVERY.interval));
+        assert!(!pace.looked(NEW, later + QUIET + EVERY.interval, EVERY));
+    }
+
+    #[test]
+    fn what_was_and_is_again_is_no_news() {
+        let (mut pace, now) = told();
+        assert!(!pace.looked(NEW, now + ms(500), EVERY));
+        assert!(!pace.looked(OLD, now + ms(650), EVERY));
+        assert_eq!(pace.due(EVERY), Some(now + ms(650) + EVERY.interval));
+    }
+
+    #[test]
+    fn a_look_waits_for_quiet_but_not_for_ever() {
+        let (mut pace, now) = told();
+        let mut at = now;
+        while pace.due(EVERY).is_none_or(|due| due > at) {
+            pace.hear(Heard::Stir, at);
+            at += ms(100);
+        }
+        assert_eq!(at, now + MAX_WAIT);
+    }
+
+    #[test]
+    fn who_has_a_file_open_is_waited_for() {
+        let (mut pace, now) = told();
+        pace.hear(Heard::Writing(cert()), now);
+        assert_eq!(pace.due(EVERY), Some(now + MAX_WAIT));
+        pace.hear(Heard::Done(cert()), now + ms(700));
+        assert_eq!(pace.due(EVERY), Some(now + ms(700) + QUIET));
+    }
+
+    #[test]
+    fn many_who_hold_files_open_in_turn_are_not_waited_for_without_end() {
+        let (mut pace, now) = told();
+        let mut at = now;
+        for number in 0_u32.. {
+            let file = || (1, number.to_string().into());
+            pace.hear(Heard::Writing(file()), at);
+            at += ms(500);
+            if pace.due(EVERY).is_some_and(|due| due <= at) {
+                break;
+            }
+            pace.hear(Heard::Done(file()), at);
+        }
+        assert_eq!(at, now + MAX_WAIT_ALL);
+    }
+
+    #[test]
+    fn what_never_stands_still_is_loaded_in_the_end() {
+        let (mut pace, now) = told();
+        let mut at = now;
+        for round in 0_u8.. {
+            at += QUIET;
+            if pace.looked([round + 10; 32], at, EVERY) {
+                break;
+            }
+        }
+        assert!(at <= now + MAX_WAIT + QUIET * 2);
+    }
+
+    #[test]
+    fn while_something_settles_it_is_loaded_again_and_again() {
+        let (mut pace, now) = told();
+        assert_eq!(pace.due(SETTLES), Some(now + SETTLING));
+        assert!(pace.looked(OLD, now + SETTLING, SETTLES));
+        let short = Measure {
+            interval: ms(100),
+            ..SETTLES
+        };
+        assert_eq!(pace.due(short), Some(now + SETTLING + ms(100)));
+    }
+
+    #[test]
+    fn time_alone_is_a_reason_in_the_end() {
+        let (mut pace, now) = told();
+        assert!(!pace.looked(OLD, now + RELOAD.saturating_sub(ms(1)), EVERY));
+        assert!(pace.looked(OLD, now + RELOAD, EVERY));
+        assert!(!pace.looked(OLD, now + RELOAD + ms(1), EVERY));
+    }
+}
