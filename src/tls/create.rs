@@ -15,8 +15,8 @@ use jiff::Timestamp;
 
 pub use super::issue::IssueError;
 use super::{
-    files::{self, IDENTITY_LIMIT},
     issue::{Authority, Issued},
+    load::files::{self, IDENTITY_LIMIT},
 };
 
 /// The files of a created identity.

@@ -10,10 +10,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    passphrase::Passphrase,
-    pbes2,
+    identity::{passphrase::Passphrase, pbes2, pkcs12},
     pem::{self, Block},
-    pkcs12,
 };
 
 /// What the recorded stores and keys are encrypted with.

@@ -3,7 +3,11 @@
 mod chain;
 mod fault;
 mod odd;
+pub(super) mod pair;
 mod parts;
+pub(super) mod passphrase;
+pub(super) mod pbes2;
+pub(super) mod pkcs12;
 
 use jiff::Timestamp;
 use x509_parser::certificate::X509Certificate;
@@ -16,9 +20,9 @@ pub(super) use self::{
 use super::{
     certificate,
     material::{Der, KeyPair, PrivateKey},
-    passphrase::Opener,
     prove,
 };
+use crate::tls::identity::passphrase::Opener;
 use crate::{config::PairEncoding, control::CertificateFacts};
 
 /// What an identity is shown for.

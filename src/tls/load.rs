@@ -6,22 +6,30 @@
 //! an identity that turned up in a folder: that one is left out. An unknown listener or identity
 //! name is no reason to guess: pieces are matched by name only.
 
+mod discover;
+pub(super) mod files;
+mod judge;
 mod loader;
+mod memo;
 mod odd;
+mod parallel;
+pub(super) mod piece;
 mod report;
+mod settle;
+mod sources;
 
 use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
-use self::loader::Loader;
-use super::{
+pub use self::memo::{Depth, Memo};
+use self::{
     discover::{Discovered, discover},
-    material::{ContentHash, Der, Identity, ListenerMaterial, Material},
-    memo::{Depth, Memo},
+    loader::Loader,
     piece::Piece,
     sources::{backend_pair_piece, clients_piece, identity_piece, trust_piece},
 };
+use super::material::{ContentHash, Der, Identity, ListenerMaterial, Material};
 use crate::{
     config::{Config, IdentityFiles},
     control::{IdentityOutcome, Problem},

@@ -17,33 +17,18 @@ pub mod seal;
 pub mod stream;
 pub mod tickets;
 
-mod bundle;
 mod certificate;
-mod clients;
-mod discover;
 mod failure;
-mod files;
 mod hello;
 mod identity;
 mod issue;
-mod judge;
-mod memo;
 mod name;
 mod notes;
-mod pair;
-mod parallel;
-mod passphrase;
-mod pbes2;
 mod pem;
-mod piece;
-mod pkcs12;
 mod prove;
-mod revocation;
-mod settle;
-mod sources;
 #[cfg(test)]
 mod testing;
-mod verifier;
+mod trust;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -57,9 +42,8 @@ use rustls::{
 };
 
 pub use self::{
-    load::{Loaded, Look, load},
+    load::{Depth, Loaded, Look, Memo, load},
     material::Material,
-    memo::{Depth, Memo},
     notes::RefusedCertificate,
 };
 

@@ -16,12 +16,14 @@ use rustls::{
 };
 
 use super::{
-    clients::ClientVerifier,
     material::{BackendTrust, Bundle, ContentHash, Der, ListenerMaterial, Material},
     provider,
     resolver::{Keyring, Resolver},
     tickets::{TicketSecrets, Tickets},
-    verifier::{BackendVerifier, Check},
+    trust::{
+        clients::ClientVerifier,
+        verifier::{BackendVerifier, Check},
+    },
 };
 use crate::{
     config::{

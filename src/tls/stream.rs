@@ -18,11 +18,11 @@ use rustls::{
 };
 
 use super::{
-    clients::ClientVerifier,
     hello::{UNRECOGNIZED_NAME, server_name},
     notes::{Notes, RefusedCertificate},
     policy::ClientPolicy,
     resolver::Resolver,
+    trust::clients::ClientVerifier,
 };
 use crate::protocol::TLS_HANDSHAKE;
 

@@ -2,10 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::tls::{
-    passphrase::{CommandFault, LineFault},
-    pem::PemFault,
-};
+use super::passphrase::{CommandFault, LineFault};
+use crate::tls::pem::PemFault;
 
 /// What is wrong, by the file that has to change.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use x509_parser::certificate::X509Certificate;
 use super::Role;
 use crate::tls::{
     certificate,
-    files::Content,
+    load::files::Content,
     material::{Der, KeyPair},
+    trust::verifier::{BackendVerifier, Check},
     unix_time,
-    verifier::{BackendVerifier, Check},
 };
 
 /// Returns what is odd about a chain in the role it is for.

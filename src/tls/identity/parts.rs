@@ -3,16 +3,18 @@
 
 use zeroize::Zeroizing;
 
-use super::fault::{CertificateFault, Fault, KeyFault};
+use super::{
+    fault::{CertificateFault, Fault, KeyFault},
+    passphrase::{Opener, Passphrase, PassphraseFault},
+    pbes2::{self, Locked},
+    pkcs12::{self, StoreFault},
+};
 use crate::{
     config::PairEncoding,
     tls::{
         certificate,
-        files::Content,
-        passphrase::{Opener, Passphrase, PassphraseFault},
-        pbes2::{self, Locked},
+        load::files::Content,
         pem::{self, Block, PemFault},
-        pkcs12::{self, StoreFault},
     },
 };
 

@@ -2,22 +2,22 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{Look, Outcome};
+use super::{
+    Look, Outcome,
+    discover::discover,
+    judge::{Judge, Verdict},
+    memo::{Perishable, Shelf},
+    piece::{Piece, Read},
+    settle::Settler,
+    sources::{backend_pair_piece, clients_piece, identity_piece, trust_piece, wants_system_roots},
+};
 use crate::{
     config::{Config, IdentityFiles, Listener},
     control::{IdentityOutcome, Problem},
     tls::{
-        bundle,
-        discover::discover,
         identity::{Proved, Role},
-        judge::{Judge, Verdict},
         material::{BackendTrust, Der, Identity, ListenerMaterial, Material},
-        memo::{Perishable, Shelf},
-        piece::{Piece, Read},
-        settle::Settler,
-        sources::{
-            backend_pair_piece, clients_piece, identity_piece, trust_piece, wants_system_roots,
-        },
+        trust::bundle,
     },
 };
 

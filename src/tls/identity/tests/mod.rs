@@ -9,7 +9,7 @@ use rcgen::{ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
 
 use super::*;
 use crate::tls::{
-    files::Content,
+    load::files::Content,
     testing::{Ca, Leaf, params, self_signed},
 };
 

@@ -38,16 +38,16 @@ const FOR_INTEGRITY: u8 = 3;
 
 /// What a file holds, in its order.
 #[derive(Default)]
-pub(super) struct Store {
+pub(in crate::tls) struct Store {
     /// X.509 certificates.
-    pub(super) certificates: Vec<Vec<u8>>,
+    pub(in crate::tls) certificates: Vec<Vec<u8>>,
     /// Private keys in PKCS#8.
-    pub(super) keys: Vec<Zeroizing<Vec<u8>>>,
+    pub(in crate::tls) keys: Vec<Zeroizing<Vec<u8>>>,
 }
 
 /// Why a file does not open.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum StoreFault {
+pub(in crate::tls) enum StoreFault {
     /// It is no PKCS#12, or not whole, or not in DER.
     Damaged,
     /// Its integrity is protected in a way that is not read.
@@ -72,7 +72,7 @@ impl From<Locked> for StoreFault {
 }
 
 /// Returns whether a file begins like one: a sequence of known length whose first part is 3.
-pub(super) fn looks_like(bytes: &[u8]) -> bool {
+pub(in crate::tls) fn looks_like(bytes: &[u8]) -> bool {
     matches!(
         bytes,
         [0x30, 0x81, _, 2, 1, 3, ..] | [0x30, 0x82, _, _, 2, 1, 3, ..]
@@ -80,7 +80,7 @@ pub(super) fn looks_like(bytes: &[u8]) -> bool {
 }
 
 /// Opens a file; many have an empty passphrase.
-pub(super) fn read(bytes: &[u8], passphrase: &Passphrase) -> Result<Store, StoreFault> {
+pub(in crate::tls) fn read(bytes: &[u8], passphrase: &Passphrase) -> Result<Store, StoreFault> {
     let mut reader = SliceReader::new(bytes)?;
     let (safes, integrity) = reader.sequence(|reader| -> der::Result<_> {
         let _version = u8::decode(reader)?;

@@ -3,33 +3,38 @@
 use jiff::Timestamp;
 
 use super::{
-    bundle::{self, BundleFault},
     files::{Content, FileFault},
-    identity::{self, Fault, Proved, Role},
-    material::{Bundle, Der},
-    pair::PairFiles,
     piece::{Piece, Read},
-    revocation,
 };
-use crate::control::Problem;
+use crate::{
+    control::Problem,
+    tls::{
+        identity::{self, Fault, Proved, Role, pair::PairFiles},
+        material::{Bundle, Der},
+        trust::{
+            bundle::{self, BundleFault},
+            revocation,
+        },
+    },
+};
 
 /// A piece that was read: what it is and what is odd, or what is wrong.
 #[derive(Clone)]
-pub(super) struct Verdict<T> {
-    pub(super) result: Result<T, Vec<Problem>>,
-    pub(super) warnings: Vec<Problem>,
+pub(in crate::tls) struct Verdict<T> {
+    pub(in crate::tls) result: Result<T, Vec<Problem>>,
+    pub(in crate::tls) warnings: Vec<Problem>,
 }
 
 impl<T> Verdict<T> {
     #[cfg(test)]
-    pub(super) fn good(value: T, warnings: Vec<Problem>) -> Self {
+    pub(in crate::tls) fn good(value: T, warnings: Vec<Problem>) -> Self {
         Self {
             result: Ok(value),
             warnings,
         }
     }
 
-    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Verdict<U> {
+    pub(in crate::tls) fn map<U>(self, make: impl FnOnce(T) -> U) -> Verdict<U> {
         Verdict {
             result: self.result.map(make),
             warnings: self.warnings,
@@ -37,7 +42,7 @@ impl<T> Verdict<T> {
     }
 
     /// A file that serves two ends is complained about once.
-    pub(super) fn bad(mut problems: Vec<Problem>) -> Self {
+    pub(in crate::tls) fn bad(mut problems: Vec<Problem>) -> Self {
         problems.dedup();
         Self {
             result: Err(problems),
@@ -47,17 +52,17 @@ impl<T> Verdict<T> {
 }
 
 /// Judges the files of one piece.
-pub(super) struct Judge<'p> {
+pub(in crate::tls) struct Judge<'p> {
     piece: &'p Piece,
     now: Timestamp,
 }
 
 impl<'p> Judge<'p> {
-    pub(super) fn new(piece: &'p Piece, now: Timestamp) -> Self {
+    pub(in crate::tls) fn new(piece: &'p Piece, now: Timestamp) -> Self {
         Self { piece, now }
     }
 
-    pub(super) fn problem(&self, index: usize, reason: &impl ToString) -> Problem {
+    pub(in crate::tls) fn problem(&self, index: usize, reason: &impl ToString) -> Problem {
         Problem {
             subject: self.piece.subject.clone(),
             file: self
@@ -70,7 +75,7 @@ impl<'p> Judge<'p> {
     }
 
     /// Says that the files changed at every look.
-    pub(super) fn restless(&self) -> Problem {
+    pub(in crate::tls) fn restless(&self) -> Problem {
         let reason = "it and the files it belongs with were being written at every look; try again";
         self.problem(0, &reason)
     }
@@ -90,7 +95,7 @@ impl<'p> Judge<'p> {
     }
 
     /// Judges a certificate and its key.
-    pub(super) fn pair(&self, reads: &[Read], role: Role) -> Verdict<Proved> {
+    pub(in crate::tls) fn pair(&self, reads: &[Read], role: Role) -> Verdict<Proved> {
         let Some(files) = PairFiles::of_piece(self.piece) else {
             return Verdict::bad(vec![self.restless()]);
         };
@@ -149,7 +154,7 @@ impl<'p> Judge<'p> {
     }
 
     /// Judges a file of authorities and files of revocation lists, if there are any.
-    pub(super) fn bundle(&self, reads: &[Read]) -> Verdict<Bundle> {
+    pub(in crate::tls) fn bundle(&self, reads: &[Read]) -> Verdict<Bundle> {
         let [ca, lists @ ..] = reads else {
             return Verdict::bad(vec![self.restless()]);
         };

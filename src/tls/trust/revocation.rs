@@ -17,7 +17,7 @@ use x509_parser::{
     revocation_list::CertificateRevocationList,
 };
 
-use super::{certificate, material::Der};
+use crate::tls::{certificate, material::Der};
 
 /// `id-ce-issuingDistributionPoint` (RFC 5280 §5.2.5).
 const ISSUING_DISTRIBUTION_POINT: Oid<'static> = oid!(2.5.29.28);
@@ -42,7 +42,7 @@ struct Reach {
 type Age = (Timestamp, Option<BigUint>);
 
 /// Parses a list, which must be all there is.
-pub(super) fn parse(der: &[u8]) -> Result<CertificateRevocationList<'_>, String> {
+pub(in crate::tls) fn parse(der: &[u8]) -> Result<CertificateRevocationList<'_>, String> {
     match CertificateRevocationList::from_der(der) {
         Ok(([], list)) => Ok(list),
         Ok(_) => Err("there are bytes after its end".to_owned()),
@@ -51,13 +51,13 @@ pub(super) fn parse(der: &[u8]) -> Result<CertificateRevocationList<'_>, String>
 }
 
 /// Returns when a list should be replaced by the next one.
-pub(super) fn next_update(list: &CertificateRevocationList<'_>) -> Option<Timestamp> {
+pub(in crate::tls) fn next_update(list: &CertificateRevocationList<'_>) -> Option<Timestamp> {
     list.next_update()
         .map(|at| certificate::timestamp(at.timestamp()))
 }
 
 /// Returns the positions of the lists that another one in `lists` replaces.
-pub(super) fn replaced(lists: &[Der]) -> Vec<usize> {
+pub(in crate::tls) fn replaced(lists: &[Der]) -> Vec<usize> {
     let mut newest: HashMap<Purpose, (usize, Age)> = HashMap::new();
     let mut replaced = Vec::new();
     for (index, der) in lists.iter().enumerate() {
@@ -79,7 +79,7 @@ pub(super) fn replaced(lists: &[Der]) -> Vec<usize> {
 
 /// Spreads lists over rounds so that no two in a round are found by the same name; each round has
 /// one for every name. There is always a round, if only one without lists.
-pub(super) fn rounds(lists: &[Der]) -> Vec<Vec<CertificateRevocationListDer<'static>>> {
+pub(in crate::tls) fn rounds(lists: &[Der]) -> Vec<Vec<CertificateRevocationListDer<'static>>> {
     let mut groups: HashMap<Reach, Vec<&Der>> = HashMap::new();
     for der in lists {
         if let Ok(list) = parse(der.as_bytes()) {
@@ -97,7 +97,7 @@ pub(super) fn rounds(lists: &[Der]) -> Vec<Vec<CertificateRevocationListDer<'sta
 
 /// Asks the verifier of every round. One whose list another key of the same name has signed has no
 /// opinion, as long as some other round has one.
-pub(super) fn ask<V>(
+pub(in crate::tls) fn ask<V>(
     rounds: &[V],
     mut check: impl FnMut(&V) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -134,7 +134,7 @@ fn signed_by_stranger(error: Error) -> Result<CertificateError, Error> {
 }
 
 /// Returns the first moment at which one of the lists should have been replaced.
-pub(super) fn first_expiry(lists: &[Der]) -> Option<UnixTime> {
+pub(in crate::tls) fn first_expiry(lists: &[Der]) -> Option<UnixTime> {
     let ends = lists.iter().filter_map(|der| {
         let end = next_update(&parse(der.as_bytes()).ok()?)?;
         u64::try_from(end.as_second()).ok()

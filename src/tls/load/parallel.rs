@@ -18,7 +18,10 @@ const MOST_THREADS: usize = 16;
 /// Returns what `act` makes of each item and its position, in the same order.
 ///
 /// The calling thread takes part, so that it goes on even where the system grants no thread.
-pub(super) fn map<I: Sync, O: Send>(items: &[I], act: impl Fn(usize, &I) -> O + Sync) -> Vec<O> {
+pub(in crate::tls) fn map<I: Sync, O: Send>(
+    items: &[I],
+    act: impl Fn(usize, &I) -> O + Sync,
+) -> Vec<O> {
     if items.len() <= FEW {
         return items.iter().enumerate().map(|(i, it)| act(i, it)).collect();
     }

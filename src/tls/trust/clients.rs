@@ -12,8 +12,11 @@ use rustls::{
     },
 };
 
-use super::{bundle, certificate, material::Bundle, notes, provider, revocation};
-use crate::config::{AllowRule, Claims, ClientAuth, ClientAuthMode, Doubt};
+use super::{bundle, revocation};
+use crate::{
+    config::{AllowRule, Claims, ClientAuth, ClientAuthMode, Doubt},
+    tls::{certificate, material::Bundle, notes, provider},
+};
 
 /// Checks clients' certificates: first that an authority issued them and has not revoked them,
 /// then that their holders are among those who are let in.
@@ -24,7 +27,7 @@ use crate::config::{AllowRule, Claims, ClientAuth, ClientAuthMode, Doubt};
 /// past its next update goes on being believed, because refusing every client when a list is late
 /// would be an outage. Loading warns of it.
 #[derive(Debug)]
-pub(super) struct ClientVerifier {
+pub(in crate::tls) struct ClientVerifier {
     /// The same authorities with different lists, at least one; see [`revocation::rounds`].
     rounds: Vec<Arc<dyn ClientCertVerifier>>,
     allow: Vec<AllowRule>,
@@ -33,7 +36,10 @@ pub(super) struct ClientVerifier {
 }
 
 impl ClientVerifier {
-    pub(super) fn new(auth: &ClientAuth, bundle: &Bundle) -> Result<Self, VerifierBuilderError> {
+    pub(in crate::tls) fn new(
+        auth: &ClientAuth,
+        bundle: &Bundle,
+    ) -> Result<Self, VerifierBuilderError> {
         let anchors = bundle::anchors(&bundle.roots);
         let round = |crls| {
             let mut builder =
@@ -65,7 +71,7 @@ impl ClientVerifier {
     }
 
     /// Checks a certificate as in a handshake, and says nothing to anybody.
-    pub(super) fn check(
+    pub(in crate::tls) fn check(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],

@@ -1,5 +1,3 @@
-use super::*;
-
 /// Writes a value with its tag and length.
 fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
     let [high, low] = u16::try_from(value.len()).unwrap().to_be_bytes();
@@ -12,6 +10,7 @@ fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
     der
 }
 
+use super::*;
 fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
     tlv(0x30, &parts.concat())
 }

@@ -13,22 +13,22 @@ use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use zeroize::Zeroizing;
 
 /// The largest certificate or key file that is read.
-pub(super) const IDENTITY_LIMIT: u64 = 1 << 20;
+pub(in crate::tls) const IDENTITY_LIMIT: u64 = 1 << 20;
 /// The largest file of authorities or revocation lists that is read.
-pub(super) const BUNDLE_LIMIT: u64 = 16 << 20;
+pub(in crate::tls) const BUNDLE_LIMIT: u64 = 16 << 20;
 
 /// A file's content, wiped from memory when dropped because it may hold a key.
-pub(super) struct Content {
+pub(in crate::tls) struct Content {
     /// The bytes, never empty.
-    pub(super) bytes: Zeroizing<Vec<u8>>,
+    pub(in crate::tls) bytes: Zeroizing<Vec<u8>>,
     /// The permission bits.
-    pub(super) mode: u32,
+    pub(in crate::tls) mode: u32,
     /// The id of the user who owns the file.
-    pub(super) owner: u32,
+    pub(in crate::tls) owner: u32,
     /// The id of the group that the file belongs to.
-    pub(super) group: u32,
+    pub(in crate::tls) group: u32,
     /// What the file system said of the file before it was read.
-    pub(super) stamp: Stamp,
+    pub(in crate::tls) stamp: Stamp,
 }
 
 /// What the file system says of a file's content without reading it.
@@ -36,7 +36,7 @@ pub(super) struct Content {
 /// Every write changes the time of the last status change, which nobody can set. Only a write in
 /// the same tick of the file system's clock as the one before leaves it as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(in crate::tls) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -46,12 +46,12 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// Asks the file system about the file that a path leads to.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(in crate::tls) fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|about| Self::from(&about))
     }
 
     /// Returns whether the last change is older than `age` at `then`.
-    pub(super) fn is_older(&self, age: Duration, then: SystemTime) -> bool {
+    pub(in crate::tls) fn is_older(&self, age: Duration, then: SystemTime) -> bool {
         let (seconds, nanos) = self.changed;
         let changed = u64::try_from(seconds)
             .ok()
@@ -76,7 +76,7 @@ impl From<&fs::Metadata> for Stamp {
 #[cfg(test)]
 impl Content {
     /// Makes what a private file with these bytes would give.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(in crate::tls) fn of(bytes: &[u8]) -> Self {
         Self {
             bytes: Zeroizing::new(bytes.to_vec()),
             mode: 0o600,
@@ -107,7 +107,7 @@ impl fmt::Debug for Content {
 
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FileFault {
+pub(in crate::tls) enum FileFault {
     #[error("there is no such file")]
     Missing,
     #[error("there is no such file: {} does not exist", .0.display())]
@@ -129,7 +129,7 @@ pub(super) enum FileFault {
 }
 
 /// Reads a whole regular file of at most `limit` bytes.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
+pub(in crate::tls) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
     let file = open(path).map_err(|error| explain(path, error))?;
     let about = file.metadata().map_err(FileFault::Io)?;
     if let Some(kind) = unfit(&about) {

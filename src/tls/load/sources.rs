@@ -2,13 +2,15 @@
 
 use super::{
     files::{BUNDLE_LIMIT, IDENTITY_LIMIT},
-    pair::PairFiles,
     piece::Piece,
 };
-use crate::config::{BackendTls, BackendTlsMode, ClientAuthMode, IdentityFiles, Listener};
+use crate::{
+    config::{BackendTls, BackendTlsMode, ClientAuthMode, IdentityFiles, Listener},
+    tls::identity::pair::PairFiles,
+};
 
 /// An identity: certificate, key, passphrase.
-pub(super) fn identity_piece(files: &IdentityFiles) -> Piece {
+pub(in crate::tls) fn identity_piece(files: &IdentityFiles) -> Piece {
     pair_piece(
         format!("identity \"{}\"", files.name),
         PairFiles::from(files),
@@ -23,7 +25,7 @@ fn pair_piece(subject: String, files: PairFiles<'_>) -> Piece {
 }
 
 /// A client bundle: authorities, then revocation lists if there are.
-pub(super) fn clients_piece(listener: &Listener) -> Option<Piece> {
+pub(in crate::tls) fn clients_piece(listener: &Listener) -> Option<Piece> {
     let auth = &listener.client_auth;
     if auth.mode == ClientAuthMode::Off {
         return None;
@@ -45,7 +47,7 @@ fn checks_issuer(tls: &BackendTls) -> bool {
 }
 
 /// What a backend is checked with: authorities, then revocation lists if there are.
-pub(super) fn trust_piece(listener: &Listener) -> Option<Piece> {
+pub(in crate::tls) fn trust_piece(listener: &Listener) -> Option<Piece> {
     let tls = &listener.backend_tls;
     let ca = tls.ca.clone().filter(|_| checks_issuer(tls))?;
     let paths = std::iter::once(ca).chain(tls.crl.clone()).collect();
@@ -53,7 +55,7 @@ pub(super) fn trust_piece(listener: &Listener) -> Option<Piece> {
 }
 
 /// What is shown to a backend: certificate, key, passphrase.
-pub(super) fn backend_pair_piece(listener: &Listener) -> Option<Piece> {
+pub(in crate::tls) fn backend_pair_piece(listener: &Listener) -> Option<Piece> {
     let files = PairFiles::of_backend(&listener.backend_tls)?;
     Some(pair_piece(backend_subject(listener), files))
 }
@@ -63,6 +65,6 @@ fn backend_subject(listener: &Listener) -> String {
 }
 
 /// Returns whether a backend is checked with what the operating system trusts.
-pub(super) fn wants_system_roots(listener: &Listener) -> bool {
+pub(in crate::tls) fn wants_system_roots(listener: &Listener) -> bool {
     checks_issuer(&listener.backend_tls) && listener.backend_tls.ca.is_none()
 }

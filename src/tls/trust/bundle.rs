@@ -9,24 +9,27 @@ use rustls::{
 };
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::{
-    certificate,
-    material::Der,
-    pem::{self, Block, PemFault},
-    provider, revocation,
+use super::revocation;
+use crate::{
+    config::Doubt,
+    tls::{
+        certificate,
+        material::Der,
+        pem::{self, Block, PemFault},
+        provider,
+    },
 };
-use crate::config::Doubt;
 
 /// Checked content and what is odd about it.
 #[derive(Debug)]
-pub(super) struct Checked<T> {
-    pub(super) value: T,
-    pub(super) warnings: Vec<String>,
+pub(in crate::tls) struct Checked<T> {
+    pub(in crate::tls) value: T,
+    pub(in crate::tls) warnings: Vec<String>,
 }
 
 /// Why a file of authorities or revocation lists cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BundleFault {
+pub(in crate::tls) enum BundleFault {
     #[error(transparent)]
     Pem(#[from] PemFault),
     #[error("it holds no {wanted}, only: {found}")]
@@ -45,7 +48,7 @@ pub(super) enum BundleFault {
 }
 
 /// Reads authorities, at least one.
-pub(super) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, BundleFault> {
+pub(in crate::tls) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, BundleFault> {
     let (blocks, others): (Vec<_>, Vec<_>) = pem::blocks(text)?
         .into_iter()
         .partition(Block::is_certificate);
@@ -64,7 +67,7 @@ pub(super) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, Bu
 }
 
 /// Reads revocation lists, at least one, of authorities that are known.
-pub(super) fn crls(
+pub(in crate::tls) fn crls(
     text: &[u8],
     roots: &[Der],
     expired: Doubt,
@@ -87,14 +90,14 @@ pub(super) fn crls(
 }
 
 /// Returns authorities as rustls wants them.
-pub(super) fn anchors(roots: &[Der]) -> Arc<RootCertStore> {
+pub(in crate::tls) fn anchors(roots: &[Der]) -> Arc<RootCertStore> {
     let mut anchors = RootCertStore::empty();
     anchors.add_parsable_certificates(roots.iter().map(Der::to_certificate));
     Arc::new(anchors)
 }
 
 /// Takes the authorities that the operating system trusts.
-pub(super) fn system_roots() -> Result<Checked<Vec<Der>>, String> {
+pub(in crate::tls) fn system_roots() -> Result<Checked<Vec<Der>>, String> {
     let found = rustls_native_certs::load_native_certs();
     let warnings: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
     let mut value: Vec<_> = found
@@ -160,7 +163,7 @@ fn check_crl<'a>(
 }
 
 /// Returns when a revocation list is to be replaced, if it says so.
-pub(super) fn next_update(list: &Der) -> Option<Timestamp> {
+pub(in crate::tls) fn next_update(list: &Der) -> Option<Timestamp> {
     let list = revocation::parse(list.as_bytes()).ok()?;
     revocation::next_update(&list)
 }

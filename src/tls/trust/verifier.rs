@@ -18,11 +18,12 @@ use rustls::{
 };
 use x509_parser::certificate::X509Certificate;
 
-use super::{certificate, material::Der, notes, provider, revocation};
+use super::revocation;
+use crate::tls::{certificate, material::Der, notes, provider};
 
 /// How far a backend's certificate is checked. That it can sign is checked always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Check {
+pub(in crate::tls) enum Check {
     /// Not at all.
     Nothing,
     /// A trusted authority issued it, or it is trusted itself.
@@ -35,7 +36,7 @@ pub(super) enum Check {
 /// a check without the name, certificates that are their own authority, and those of the first
 /// version where nothing is checked.
 #[derive(Debug)]
-pub(super) struct BackendVerifier {
+pub(in crate::tls) struct BackendVerifier {
     check: Check,
     roots: RootCertStore,
     trusted: Vec<CertificateDer<'static>>,
@@ -46,7 +47,10 @@ pub(super) struct BackendVerifier {
 }
 
 impl BackendVerifier {
-    pub(super) fn new(check: Check, trusted: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
+    pub(in crate::tls) fn new(
+        check: Check,
+        trusted: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for root in &trusted {
             roots.add(root.clone())?;
@@ -61,7 +65,10 @@ impl BackendVerifier {
     }
 
     /// Lets it refuse what these lists name.
-    pub(super) fn with_lists(mut self, lists: &[Der]) -> Result<Self, VerifierBuilderError> {
+    pub(in crate::tls) fn with_lists(
+        mut self,
+        lists: &[Der],
+    ) -> Result<Self, VerifierBuilderError> {
         if lists.is_empty() {
             return Ok(self);
         }
@@ -79,7 +86,7 @@ impl BackendVerifier {
 
     /// Checks that a trusted authority issued it and has not revoked it, or that it is trusted
     /// itself.
-    pub(super) fn check_issuer(
+    pub(in crate::tls) fn check_issuer(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],

@@ -30,15 +30,15 @@ const PAIRS: [(&str, &str); 2] = [("fullchain.pem", "privkey.pem"), ("tls.crt", 
 
 /// What lies in the identity folders of a configuration.
 #[derive(Debug, Default)]
-pub(super) struct Discovered {
+pub(in crate::tls) struct Discovered {
     /// The identities by name, each name once.
-    pub(super) identities: Vec<IdentityFiles>,
+    pub(in crate::tls) identities: Vec<IdentityFiles>,
     /// The folders of whose content nothing is known.
-    pub(super) lost: Vec<String>,
+    pub(in crate::tls) lost: Vec<String>,
     /// What is wrong.
-    pub(super) problems: Vec<Problem>,
+    pub(in crate::tls) problems: Vec<Problem>,
     /// What is odd.
-    pub(super) warnings: Vec<Problem>,
+    pub(in crate::tls) warnings: Vec<Problem>,
 }
 
 /// Why a folder's content is not known.
@@ -57,7 +57,7 @@ enum DirFault {
 }
 
 /// Looks into all identity folders of a configuration.
-pub(super) fn discover(config: &Config) -> Discovered {
+pub(in crate::tls) fn discover(config: &Config) -> Discovered {
     let mut all = Discovered::default();
     for dir in &config.identity_dirs {
         match look_into(dir, &mut all.warnings) {

@@ -2,32 +2,32 @@
 
 use std::path::PathBuf;
 
-use super::{
-    files::{self, Content, FileFault},
-    material::ContentHash,
+use super::files::{self, Content, FileFault};
+use crate::{
+    config::{Doubt, PairForm},
+    tls::material::ContentHash,
 };
-use crate::config::{Doubt, PairForm};
 
 /// Files that mean something only together, what they are, and how large each may be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Piece {
+pub(in crate::tls) struct Piece {
     /// What they are, as people are told: `identity "default"`.
-    pub(super) subject: String,
+    pub(in crate::tls) subject: String,
     /// The files, in an order that whoever judges them knows.
-    pub(super) paths: Vec<PathBuf>,
+    pub(in crate::tls) paths: Vec<PathBuf>,
     /// The most bytes of each.
-    pub(super) limit: u64,
+    pub(in crate::tls) limit: u64,
     /// What a pair's files look like, and what opens its key.
-    pub(super) form: PairForm,
+    pub(in crate::tls) form: PairForm,
     /// What is made of revocation lists that are too old.
-    pub(super) expired: Doubt,
+    pub(in crate::tls) expired: Doubt,
 }
 
 /// What reading one of them gave.
-pub(super) type Read = Result<Content, FileFault>;
+pub(in crate::tls) type Read = Result<Content, FileFault>;
 
 impl Piece {
-    pub(super) fn new(subject: String, paths: Vec<PathBuf>, limit: u64) -> Self {
+    pub(in crate::tls) fn new(subject: String, paths: Vec<PathBuf>, limit: u64) -> Self {
         Self {
             subject,
             paths,
@@ -38,18 +38,18 @@ impl Piece {
     }
 
     /// Reads all files.
-    pub(super) fn read(&self) -> Vec<Read> {
+    pub(in crate::tls) fn read(&self) -> Vec<Read> {
         let read = |it: &PathBuf| files::read(it, self.limit);
         self.paths.iter().map(read).collect()
     }
 
     /// Returns SHA-256 over what was read, or why it was not.
-    pub(super) fn digest(&self, reads: &[Read]) -> [u8; 32] {
+    pub(in crate::tls) fn digest(&self, reads: &[Read]) -> [u8; 32] {
         self.join(reads.iter().map(digest_of))
     }
 
     /// Returns SHA-256 over the digests of the files.
-    pub(super) fn join(&self, digests: impl Iterator<Item = [u8; 32]>) -> [u8; 32] {
+    pub(in crate::tls) fn join(&self, digests: impl Iterator<Item = [u8; 32]>) -> [u8; 32] {
         let mut hash = ContentHash::new();
         for (path, digest) in self.paths.iter().zip(digests) {
             hash.text("path", &path.to_string_lossy());
@@ -60,7 +60,7 @@ impl Piece {
 }
 
 /// Returns SHA-256 over a file's content and who may read it, or over why there is none.
-pub(super) fn digest_of(read: &Read) -> [u8; 32] {
+pub(in crate::tls) fn digest_of(read: &Read) -> [u8; 32] {
     let mut hash = ContentHash::new();
     match read {
         Ok(content) => {

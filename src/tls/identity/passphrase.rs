@@ -6,15 +6,15 @@ use std::{fmt, path::Path};
 
 use zeroize::Zeroizing;
 
-pub(super) use self::command::CommandFault;
-use super::files::Content;
+pub(in crate::tls) use self::command::CommandFault;
+use crate::tls::load::files::Content;
 
 /// The most bytes of a passphrase, and of what a program writes that is asked for one.
 const LIMIT: usize = 4096;
 
 /// A passphrase, wiped from memory when dropped.
 #[derive(Clone, Default)]
-pub(super) struct Passphrase(Zeroizing<Vec<u8>>);
+pub(in crate::tls) struct Passphrase(Zeroizing<Vec<u8>>);
 
 /// It is not shown.
 impl fmt::Debug for Passphrase {
@@ -25,7 +25,7 @@ impl fmt::Debug for Passphrase {
 
 /// Why a text is no passphrase.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LineFault {
+pub(in crate::tls) enum LineFault {
     #[error("the passphrase is empty")]
     Empty,
     #[error("it holds more than one line; a passphrase is one line")]
@@ -36,7 +36,7 @@ pub(super) enum LineFault {
 
 /// Why there is no passphrase.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PassphraseFault {
+pub(in crate::tls) enum PassphraseFault {
     #[error("no passphrase came from {program}: {why}")]
     Command { program: String, why: CommandFault },
     #[error(transparent)]
@@ -45,7 +45,7 @@ pub(super) enum PassphraseFault {
 
 /// What gives the passphrase of a key, should it be asked.
 #[derive(Clone, Copy)]
-pub(super) enum Opener<'a> {
+pub(in crate::tls) enum Opener<'a> {
     /// A program and its arguments.
     Command(&'a [String]),
     /// A file that was read.
@@ -70,7 +70,7 @@ impl fmt::Display for Opener<'_> {
 impl Opener<'_> {
     /// Returns the passphrase; `None` if nothing gives one. Runs the program, for up to ten
     /// seconds.
-    pub(super) fn passphrase(&self) -> Result<Option<Passphrase>, PassphraseFault> {
+    pub(in crate::tls) fn passphrase(&self) -> Result<Option<Passphrase>, PassphraseFault> {
         match self {
             Self::Command(command) => command::output_of(command, command::DEADLINE)
                 .and_then(|output| Ok(Passphrase::one_line(&output)?))
@@ -94,7 +94,7 @@ fn program_of(command: &[String]) -> &str {
 
 impl Passphrase {
     /// Takes a text that is one line, whose end does not belong to it.
-    pub(super) fn one_line(text: &[u8]) -> Result<Self, LineFault> {
+    pub(in crate::tls) fn one_line(text: &[u8]) -> Result<Self, LineFault> {
         let line = text.strip_suffix(b"\n").unwrap_or(text);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.contains(&b'\n') {
@@ -107,7 +107,7 @@ impl Passphrase {
         }
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(in crate::tls) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{files::Content, identity::PairContents, passphrase::Opener, piece::Piece};
-use crate::config::{BackendTls, BackendTlsMode, IdentityFiles, PairForm, PassphraseSource};
+use super::{PairContents, passphrase::Opener};
+use crate::{
+    config::{BackendTls, BackendTlsMode, IdentityFiles, PairForm, PassphraseSource},
+    tls::load::{files::Content, piece::Piece},
+};
 
 /// The files of a certificate and its private key, as a configuration names them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PairFiles<'c> {
+pub(in crate::tls) struct PairFiles<'c> {
     cert: &'c Path,
     key: &'c Path,
     form: &'c PairForm,
@@ -25,7 +28,7 @@ impl<'c> From<&'c IdentityFiles> for PairFiles<'c> {
 
 impl<'c> PairFiles<'c> {
     /// Returns what is shown to a backend, if anything is.
-    pub(super) fn of_backend(tls: &'c BackendTls) -> Option<Self> {
+    pub(in crate::tls) fn of_backend(tls: &'c BackendTls) -> Option<Self> {
         if tls.mode == BackendTlsMode::Off {
             return None;
         }
@@ -37,7 +40,7 @@ impl<'c> PairFiles<'c> {
     }
 
     /// Tells which of a piece's files is what; `None` if it is no pair.
-    pub(super) fn of_piece(piece: &'c Piece) -> Option<Self> {
+    pub(in crate::tls) fn of_piece(piece: &'c Piece) -> Option<Self> {
         let (cert, others) = piece.paths.split_first()?;
         let own_key = match piece.form.passphrase {
             Some(PassphraseSource::File(_)) => others.split_last()?.1.first(),
@@ -53,29 +56,29 @@ impl<'c> PairFiles<'c> {
     /// Returns the files: certificate, key unless it is the same, passphrase if it has a file.
     ///
     /// A passphrase counts like the rest: one that changed may open what did not open before.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
+    pub(in crate::tls) fn paths(&self) -> Vec<PathBuf> {
         let key = (!self.is_one_file()).then_some(self.key);
         let paths = [Some(self.cert), key, self.passphrase_file()];
         paths.into_iter().flatten().map(PathBuf::from).collect()
     }
 
     /// Returns what the files look like, and what opens the key.
-    pub(super) fn form(&self) -> &'c PairForm {
+    pub(in crate::tls) fn form(&self) -> &'c PairForm {
         self.form
     }
 
     /// Returns the place of the file with the key among [`Self::paths`].
-    pub(super) fn key_place(&self) -> usize {
+    pub(in crate::tls) fn key_place(&self) -> usize {
         usize::from(!self.is_one_file())
     }
 
     /// Returns the place of the file with the passphrase, if there is one.
-    pub(super) fn passphrase_place(&self) -> usize {
+    pub(in crate::tls) fn passphrase_place(&self) -> usize {
         self.key_place() + 1
     }
 
     /// Tells what the contents of [`Self::paths`] are; `None` if they are too few.
-    pub(super) fn contents<'a>(&self, read: &[&'a Content]) -> Option<PairContents<'a>>
+    pub(in crate::tls) fn contents<'a>(&self, read: &[&'a Content]) -> Option<PairContents<'a>>
     where
         'c: 'a,
     {

@@ -33,7 +33,7 @@ const LANES_LIMIT: u16 = 16;
 
 /// Why something did not decrypt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Locked {
+pub(in crate::tls) enum Locked {
     /// It is not what it should be, whatever the passphrase.
     Damaged,
     /// The passphrase is another.
@@ -43,7 +43,7 @@ pub(super) enum Locked {
 }
 
 /// Decrypts a private key: `EncryptedPrivateKeyInfo` of RFC 5958 §3.
-pub(super) fn decrypt_key(
+pub(in crate::tls) fn decrypt_key(
     der: &[u8],
     passphrase: &Passphrase,
 ) -> Result<Zeroizing<Vec<u8>>, Locked> {
@@ -67,7 +67,7 @@ fn encrypted(der: &[u8]) -> der::Result<(AlgorithmIdentifierRef<'_>, &[u8])> {
 }
 
 /// Decrypts what was encrypted by a scheme.
-pub(super) fn decrypt(
+pub(in crate::tls) fn decrypt(
     scheme: AlgorithmIdentifierRef<'_>,
     text: &[u8],
     passphrase: &Passphrase,
@@ -134,7 +134,7 @@ fn derive_by_pbkdf2(
 }
 
 /// Returns a number of rounds that is worth beginning.
-pub(super) fn rounds(number: u32) -> Result<NonZeroU32, Locked> {
+pub(in crate::tls) fn rounds(number: u32) -> Result<NonZeroU32, Locked> {
     NonZeroU32::new(number)
         .filter(|it| it.get() <= ROUNDS_LIMIT)
         .ok_or(Locked::Damaged)

@@ -23,13 +23,13 @@ const READS: usize = 10;
 
 /// How pieces are read and judged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Settler<'m> {
+pub(in crate::tls) struct Settler<'m> {
     /// What earlier reads found.
-    pub(super) memo: &'m Memo,
+    pub(in crate::tls) memo: &'m Memo,
     /// How far it is believed.
-    pub(super) depth: Depth,
+    pub(in crate::tls) depth: Depth,
     /// The time by which certificates are judged.
-    pub(super) now: Timestamp,
+    pub(in crate::tls) now: Timestamp,
 }
 
 /// A verdict that holds if the files are the same when read again.
@@ -41,7 +41,7 @@ struct Open<T> {
 
 impl Settler<'_> {
     /// Judges pieces of a kind once their files stand still; the verdicts come in the same order.
-    pub(super) fn settle<T: Perishable>(
+    pub(in crate::tls) fn settle<T: Perishable>(
         &self,
         pieces: &[Piece],
         kind: &Shelf<T>,
@@ -142,7 +142,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::tls::files::Content;
+    use crate::tls::load::files::Content;
 
     impl Perishable for String {
         fn next_change(&self, _now: Timestamp) -> Timestamp {

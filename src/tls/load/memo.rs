@@ -15,11 +15,14 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    bundle, certificate,
     files::Stamp,
     judge::Verdict,
-    material::{Bundle, Der, Identity, KeyPair},
     piece::{Piece, Read, digest_of},
+};
+use crate::tls::{
+    certificate,
+    material::{Bundle, Der, Identity, KeyPair},
+    trust::bundle,
 };
 
 /// How long a file is believed to be what it was because nothing says otherwise, and what was bad
@@ -43,9 +46,9 @@ pub enum Depth {
 #[derive(Debug, Default)]
 pub struct Memo {
     files: Mutex<HashMap<PathBuf, Seen>>,
-    pub(super) identities: Shelf<Arc<Identity>>,
-    pub(super) backend_pairs: Shelf<KeyPair>,
-    pub(super) bundles: Shelf<Bundle>,
+    pub(in crate::tls) identities: Shelf<Arc<Identity>>,
+    pub(in crate::tls) backend_pairs: Shelf<KeyPair>,
+    pub(in crate::tls) bundles: Shelf<Bundle>,
 }
 
 /// A file as it was read.
@@ -58,7 +61,7 @@ struct Seen {
 
 impl Memo {
     /// Remembers what was read of a piece's files.
-    pub(super) fn remember(&self, piece: &Piece, reads: &[Read]) {
+    pub(in crate::tls) fn remember(&self, piece: &Piece, reads: &[Read]) {
         let (now, read) = (SystemTime::now(), Instant::now());
         let mut files = lock(&self.files);
         for (path, found) in piece.paths.iter().zip(reads) {
@@ -77,13 +80,13 @@ impl Memo {
     }
 
     /// Returns the digest of a piece whose files all look as they did when they were read.
-    pub(super) fn glance(&self, piece: &Piece) -> Option<[u8; 32]> {
+    pub(in crate::tls) fn glance(&self, piece: &Piece) -> Option<[u8; 32]> {
         let digests: Option<Vec<_>> = piece.paths.iter().map(|it| self.known(it)).collect();
         digests.map(|it| piece.join(it.into_iter()))
     }
 
     /// Returns the digest of a piece's files, read where it must be.
-    pub(super) fn digest(&self, piece: &Piece) -> [u8; 32] {
+    pub(in crate::tls) fn digest(&self, piece: &Piece) -> [u8; 32] {
         self.glance(piece).unwrap_or_else(|| {
             let reads = piece.read();
             self.remember(piece, &reads);
@@ -99,7 +102,7 @@ impl Memo {
     }
 
     /// Forgets everything but these pieces.
-    pub(super) fn keep<'p>(&self, pieces: impl Iterator<Item = &'p Piece>) {
+    pub(in crate::tls) fn keep<'p>(&self, pieces: impl Iterator<Item = &'p Piece>) {
         let pieces: HashSet<&Piece> = pieces.collect();
         let paths: HashSet<&PathBuf> = pieces.iter().flat_map(|it| &it.paths).collect();
         lock(&self.files).retain(|path, _| paths.contains(path));
@@ -110,7 +113,7 @@ impl Memo {
 }
 
 /// Something whose verdict may change by the passing of time alone.
-pub(super) trait Perishable: Clone + Send + Sync {
+pub(in crate::tls) trait Perishable: Clone + Send + Sync {
     /// Returns the next moment after `now` at which it may.
     fn next_change(&self, now: Timestamp) -> Timestamp;
 }
@@ -150,7 +153,7 @@ fn next(moments: impl Iterator<Item = Timestamp>, now: Timestamp) -> Timestamp {
 }
 
 /// Verdicts of a kind.
-pub(super) struct Shelf<T>(Mutex<HashMap<Piece, Kept<T>>>);
+pub(in crate::tls) struct Shelf<T>(Mutex<HashMap<Piece, Kept<T>>>);
 
 struct Kept<T> {
     digest: [u8; 32],
@@ -177,7 +180,7 @@ impl<T: Perishable> Shelf<T> {
     ///
     /// What was bad is judged again by who reads contents: not all of it lies in the files, and
     /// whoever mends something else and asks for a reload wants to know.
-    pub(super) fn find(
+    pub(in crate::tls) fn find(
         &self,
         piece: &Piece,
         digest: [u8; 32],
@@ -191,7 +194,7 @@ impl<T: Perishable> Shelf<T> {
     }
 
     /// Keeps a verdict on contents, in the place of the last.
-    pub(super) fn put(
+    pub(in crate::tls) fn put(
         &self,
         piece: &Piece,
         digest: [u8; 32],
