@@ -342,12 +342,12 @@ fn is_remote(folder: &std::path::Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::{collections::HashSet, fs, path::Path};
 
     use super::*;
 
     fn only(folder: &Path, name: &str) -> Folders {
-        let names = Names::Only(BTreeSet::from([OsString::from(name)]));
+        let names = Names::Only(HashSet::from([OsString::from(name)]));
         Folders::from([(folder.to_owned(), names)])
     }
 

@@ -7,7 +7,7 @@
 //! the way for itself.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{HashMap, HashSet},
     ffi::{OsStr, OsString},
     fs,
     path::{Component, Path, PathBuf},
@@ -20,7 +20,7 @@ const MAX_LINKS: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Names {
     /// These entries; none, when the folder is only on the way to others.
-    Only(BTreeSet<OsString>),
+    Only(HashSet<OsString>),
     /// Whatever is in it, because the folder itself is configured.
     All,
 }
@@ -53,7 +53,7 @@ impl Names {
 }
 
 /// Folders, free of symbolic links, and what matters in each.
-pub(super) type Folders = BTreeMap<PathBuf, Names>;
+pub(super) type Folders = HashMap<PathBuf, Names>;
 
 /// Returns what to watch for `paths`, which are absolute. Blocks.
 pub(super) fn folders(paths: &[PathBuf]) -> Folders {
@@ -68,7 +68,7 @@ pub(super) fn folders(paths: &[PathBuf]) -> Folders {
 struct Hops {
     folders: Folders,
     /// Where the folders of paths that were followed really are.
-    known: BTreeMap<PathBuf, PathBuf>,
+    known: HashMap<PathBuf, PathBuf>,
 }
 
 /// Where a path leads.
@@ -139,9 +139,11 @@ impl Hops {
     }
 
     fn watch(&mut self, folder: &Path, name: Option<OsString>) {
-        let here = self.folders.entry(folder.to_owned());
-        let here = here.or_insert_with(|| Names::Only(BTreeSet::new()));
-        if let (Names::Only(names), Some(name)) = (here, name) {
+        if !self.folders.contains_key(folder) {
+            let nothing = Names::Only(HashSet::new());
+            self.folders.insert(folder.to_owned(), nothing);
+        }
+        if let (Some(Names::Only(names)), Some(name)) = (self.folders.get_mut(folder), name) {
             names.insert(name);
         }
     }
@@ -161,11 +163,17 @@ fn names(path: &Path) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        os::unix::fs::symlink,
+    };
 
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Names that matter by their folders.
+    type Table = BTreeMap<String, BTreeSet<String>>;
 
     /// A folder without symbolic links on the way to it.
     struct Place(
@@ -185,7 +193,7 @@ mod tests {
         }
 
         /// Returns the names that matter in each folder below this place.
-        fn watched(&self, path: &str) -> Vec<(String, Vec<String>)> {
+        fn watched(&self, path: &str) -> Table {
             let within = |(folder, names): (PathBuf, Names)| {
                 let folder = folder.strip_prefix(&self.1).ok()?.to_str()?.to_owned();
                 let names = match names {
@@ -193,7 +201,7 @@ mod tests {
                         .into_iter()
                         .map(|name| name.into_string().unwrap())
                         .collect(),
-                    Names::All => vec!["*".to_owned()],
+                    Names::All => BTreeSet::from(["*".to_owned()]),
                 };
                 Some((folder, names))
             };
@@ -204,7 +212,7 @@ mod tests {
         }
     }
 
-    fn expect(table: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
+    fn expect(table: &[(&str, &[&str])]) -> Table {
         let row = |(folder, names): &(&str, &[&str])| {
             let names = names.iter().map(|name| (*name).to_owned()).collect();
             ((*folder).to_owned(), names)
