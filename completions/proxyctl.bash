@@ -413,7 +413,7 @@ _proxyctl() {
             return 0
             ;;
         proxyctl__subcmd__reload)
-            opts="-h --timeout --socket --json --help"
+            opts="-h --all-or-nothing --timeout --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -435,7 +435,7 @@ _proxyctl() {
             return 0
             ;;
         proxyctl__subcmd__reload__subcmd__tls)
-            opts="-h --timeout --socket --json --help"
+            opts="-h --all-or-nothing --timeout --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

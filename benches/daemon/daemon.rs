@@ -14,13 +14,15 @@ use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
-use proxyd::control::{Request, Response, Status, WorkerState, client::Client};
+use proxyd::control::{
+    Partial, ReloadReport, Request, Response, Status, WorkerState, client::Client,
+};
 use tempfile::TempDir;
 
 use crate::{Failure, pki::Leaf};
 
 /// How long anything that a daemon is asked may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a daemon that starts is looked at.
 const GLANCE: Duration = Duration::from_millis(2);
@@ -37,10 +39,33 @@ impl Daemon {
     /// Starts one before `backend` that presents `leaf`, and waits until all its workers serve.
     pub(crate) fn start(workers: usize, leaf: &Leaf, backend: SocketAddr) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
-        let config = configuration(folder.path(), workers, backend);
+        present(folder.path(), leaf)?;
+        let at = folder.path().display();
+        let identity =
+            format!("[[identity]]\ncert = \"{at}/server.pem\"\nkey = \"{at}/server.key\"");
+        Self::run(folder, workers, &identity, backend)
+    }
+
+    /// Starts one that presents what lies in `folder`.
+    pub(crate) fn start_with_folder(
+        workers: usize,
+        identities: &Path,
+        backend: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let path = identities.display();
+        let identities = format!("[[identity_dir]]\npath = \"{path}\"");
+        Self::run(tempfile::tempdir()?, workers, &identities, backend)
+    }
+
+    fn run(
+        folder: TempDir,
+        workers: usize,
+        identities: &str,
+        backend: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let config = configuration(folder.path(), workers, identities, backend);
         fs::write(folder.path().join("proxyd.toml"), config)?;
         let log = File::create(folder.path().join("log"))?;
-        present(folder.path(), leaf)?;
         let child = Command::new(env!("CARGO_BIN_EXE_proxyd"))
             .arg("--config")
             .arg(folder.path().join("proxyd.toml"))
@@ -87,9 +112,18 @@ impl Daemon {
 
     /// Has the TLS files read again; returns the new generation's number.
     pub(crate) fn reload_tls(&self) -> Result<u64, Failure> {
-        match self.ask(&Request::ReloadTls)? {
-            Response::Reloaded(report) if report.changed => Ok(report.generation),
-            other => Err(format!("a reload brought nothing new: {other:?}").into()),
+        let report = self.reload()?;
+        if report.changed {
+            return Ok(report.generation);
+        }
+        Err(format!("a reload brought nothing new: {:?}", report.problems).into())
+    }
+
+    /// Has the TLS files read again, whether there is anything new or not.
+    pub(crate) fn reload(&self) -> Result<ReloadReport, Failure> {
+        match self.ask(&Request::ReloadTls(Partial::Allow))? {
+            Response::Reloaded(report) => Ok(report),
+            other => Err(format!("that is no result of a reload: {other:?}").into()),
         }
     }
 
@@ -169,7 +203,7 @@ fn present(folder: &Path, leaf: &Leaf) -> io::Result<()> {
     Ok(())
 }
 
-fn configuration(folder: &Path, workers: usize, backend: SocketAddr) -> String {
+fn configuration(folder: &Path, workers: usize, identities: &str, backend: SocketAddr) -> String {
     let at = folder.display();
     let socket = control_socket(folder);
     let socket = socket.display();
@@ -181,10 +215,7 @@ pid_file = "{at}/proxyd.pid"
 watch = false
 log = {{ level = "warn" }}
 
-[[identity]]
-name = "default"
-cert = "{at}/server.pem"
-key = "{at}/server.key"
+{identities}
 
 [[listener]]
 name = "bench"

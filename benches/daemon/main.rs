@@ -15,6 +15,7 @@ mod cores;
 mod crash;
 mod daemon;
 mod front;
+mod identities;
 mod idle;
 mod pki;
 mod process;
@@ -35,12 +36,13 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// A measure: its name, the cores it has, and what adds its lines to the table.
 type Measure = (&'static str, Cores, fn(&mut Table) -> Result<(), Failure>);
 
-const MEASURES: [Measure; 7] = [
+const MEASURES: [Measure; 8] = [
     ("connections", Cores::One, connections::measure),
     ("requests", Cores::One, requests::measure),
     ("bytes", Cores::One, bytes::measure),
     ("idle", Cores::One, idle::measure),
     ("reload", Cores::All, reload::measure),
+    ("identities", Cores::All, identities::measure),
     ("crash-one", Cores::All, crash::measure_one),
     ("crash-all", Cores::All, crash::measure_all),
 ];

@@ -38,8 +38,13 @@ impl Authority {
 
     /// Issues a server certificate with a P-256 key.
     pub(crate) fn issue(&self) -> Result<Leaf, Failure> {
+        self.issue_for(SERVER_NAME)
+    }
+
+    /// Does the same for another name.
+    pub(crate) fn issue_for(&self, name: &str) -> Result<Leaf, Failure> {
         let key = KeyPair::generate()?;
-        let params = CertificateParams::new([SERVER_NAME.to_owned()])?;
+        let params = CertificateParams::new([name.to_owned()])?;
         let cert = params.signed_by(&key, &self.0)?;
         Ok(Leaf {
             cert: cert.pem(),

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 
-use crate::config::Environment;
+use crate::{config::Environment, control::Partial};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,10 +63,10 @@ pub enum Command {
     ///
     /// Returns when every serving worker has confirmed: from then on no new handshake sees the old
     /// certificate. What is broken on disk is reported, and its last good state is still served.
-    ReloadTls(Timeout),
+    ReloadTls(Reload),
 
     /// Read the configuration file and the TLS files again
-    Reload(Timeout),
+    Reload(Reload),
 
     /// Show what runs, what it serves, since when, and what crashed
     Status(Status),
@@ -140,6 +140,31 @@ pub struct Timeout {
     /// How long to wait for the daemon [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
+}
+
+/// Arguments of `reload-tls` and `reload`.
+#[derive(Debug, Args)]
+pub struct Reload {
+    /// Take nothing if anything on disk is broken
+    ///
+    /// Without it, what is good comes into service and what is broken stays at its last good state.
+    #[arg(long)]
+    all_or_nothing: bool,
+
+    #[command(flatten)]
+    timeout: Timeout,
+}
+
+impl Reload {
+    /// Returns whether a part of what changed may come into service.
+    #[must_use]
+    pub fn partial(&self) -> Partial {
+        if self.all_or_nothing {
+            Partial::Refuse
+        } else {
+            Partial::Allow
+        }
+    }
 }
 
 /// Arguments of `status`.
@@ -231,9 +256,8 @@ impl Proxyctl {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         let own = match &self.command {
-            Command::ReloadTls(own)
-            | Command::Reload(own)
-            | Command::Verify(own)
+            Command::ReloadTls(reload) | Command::Reload(reload) => reload.timeout.timeout,
+            Command::Verify(own)
             | Command::Drain(own)
             | Command::Stop(own)
             | Command::Demo(own) => own.timeout,

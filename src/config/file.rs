@@ -8,14 +8,17 @@ use std::{fmt, marker::PhantomData, net::SocketAddr, ops::Deref, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        DeserializeOwned, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+        value::MapAccessDeserializer,
+    },
 };
 use toml::Spanned;
 
 use super::{
-    Address, BackendTlsMode, ClientAuthMode, LogFormat, LogLevel, ProxyHeaderVersion, TlsMode,
-    TlsVersion,
-    value::{Name, ServerName, Text, Time},
+    Address, AllowRule, BackendTlsMode, ClientAuthMode, Doubt, LogFormat, LogLevel,
+    ProxyHeaderVersion, Resumption, TlsMode, TlsVersion, UnknownName,
+    value::{HostName, Name, ServerName, Text, Time},
 };
 use crate::protocol::Protocol;
 
@@ -39,6 +42,7 @@ pub(super) struct File {
     pub(super) metrics: Option<Spanned<Table<Metrics>>>,
     pub(super) on_exit_failure: Option<Spanned<Table<ExitHook>>>,
     pub(super) identity: Vec<Spanned<Table<Identity>>>,
+    pub(super) identity_dir: Vec<Spanned<Table<IdentityDir>>>,
     pub(super) listener: Vec<Spanned<Table<Listener>>>,
 }
 
@@ -67,8 +71,18 @@ pub(super) struct ExitHook {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Identity {
     pub(super) name: Option<Spanned<Parsed<Name>>>,
-    pub(super) cert: Option<Parsed<Text>>,
-    pub(super) key: Option<Parsed<Text>>,
+    pub(super) cert: Option<Spanned<Parsed<Text>>>,
+    pub(super) key: Option<Spanned<Parsed<Text>>>,
+    pub(super) pkcs12: Option<Spanned<Parsed<Text>>>,
+    pub(super) passphrase_file: Option<Spanned<Parsed<Text>>>,
+    pub(super) passphrase_command: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct IdentityDir {
+    pub(super) name: Option<Spanned<Parsed<Name>>>,
+    pub(super) path: Option<Parsed<Text>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,6 +93,7 @@ pub(super) struct Listener {
     pub(super) protocol: Option<Word<Protocol>>,
     pub(super) backend: Option<Spanned<Parsed<Address>>>,
     pub(super) identities: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) server_names: Vec<Parsed<HostName>>,
     pub(super) tls: Table<Tls>,
     pub(super) client_auth: Option<Spanned<Table<ClientAuth>>>,
     pub(super) backend_tls: Option<Spanned<Table<BackendTls>>>,
@@ -91,6 +106,8 @@ pub(super) struct Listener {
 pub(super) struct Tls {
     pub(super) mode: Option<Spanned<Word<TlsMode>>>,
     pub(super) min_version: Option<Word<TlsVersion>>,
+    pub(super) unknown_name: Option<Word<UnknownName>>,
+    pub(super) resumption: Option<Word<Resumption>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -98,7 +115,10 @@ pub(super) struct Tls {
 pub(super) struct ClientAuth {
     pub(super) mode: Option<Word<ClientAuthMode>>,
     pub(super) ca: Option<Parsed<Text>>,
-    pub(super) crl: Option<Parsed<Text>>,
+    pub(super) crl: Option<Spanned<Several<Parsed<Text>>>>,
+    pub(super) expired_crl: Option<Spanned<Word<Doubt>>>,
+    pub(super) unknown_revocation: Option<Spanned<Word<Doubt>>>,
+    pub(super) allow: Option<Spanned<Vec<Parsed<AllowRule>>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,8 +126,12 @@ pub(super) struct ClientAuth {
 pub(super) struct BackendTls {
     pub(super) mode: Option<Word<BackendTlsMode>>,
     pub(super) ca: Option<Spanned<Parsed<Text>>>,
+    pub(super) crl: Option<Spanned<Several<Parsed<Text>>>>,
     pub(super) cert: Option<Spanned<Parsed<Text>>>,
     pub(super) key: Option<Spanned<Parsed<Text>>>,
+    pub(super) pkcs12: Option<Spanned<Parsed<Text>>>,
+    pub(super) passphrase_file: Option<Spanned<Parsed<Text>>>,
+    pub(super) passphrase_command: Option<Spanned<Vec<String>>>,
     pub(super) server_name: Option<Spanned<Parsed<ServerName>>>,
 }
 
@@ -151,6 +175,38 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Word<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         T::deserialize(text.into_deserializer()).map(Self)
+    }
+}
+
+/// One value, or an array of them.
+#[derive(Debug)]
+pub(super) struct Several<T>(pub(super) Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Several<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SeveralVisitor(PhantomData))
+    }
+}
+
+struct SeveralVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for SeveralVisitor<T> {
+    type Value = Several<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or an array of strings")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        T::deserialize(text.into_deserializer()).map(|one| Several(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = array.next_element()? {
+            all.push(one);
+        }
+        Ok(Several(all))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::Address;
+use super::{Address, AllowRule, PairForm};
 use crate::protocol::Protocol;
 
 /// An address that clients connect to, and what happens to them.
@@ -18,8 +18,11 @@ pub struct Listener {
     pub protocol: Protocol,
     /// The server behind it.
     pub backend: Address,
-    /// The names of the identities it presents; the first is the fallback. Never empty.
+    /// The names of the identities, and of the folders of identities, that it presents; the first is
+    /// the fallback. Never empty.
     pub identities: Vec<String>,
+    /// The names that its clients ask for; `verify` tells which of them no identity holds.
+    pub server_names: Vec<String>,
     /// What it asks of a client's TLS.
     pub tls: TlsPolicy,
     /// What it asks of a client's certificate.
@@ -39,6 +42,30 @@ pub struct TlsPolicy {
     pub mode: TlsMode,
     /// The oldest TLS version it accepts.
     pub min_version: TlsVersion,
+    /// What a client is shown that asks for a name that no identity holds.
+    pub unknown_name: UnknownName,
+    /// Whether a client may go on with a session of an earlier connection.
+    pub resumption: Resumption,
+}
+
+/// What a client is shown that asks for a name that no identity holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownName {
+    /// The listener's first identity, as is a client that asks for no name.
+    Fallback,
+    /// Nothing: it is refused with the alert `unrecognized_name` (RFC 6066 §3).
+    Refuse,
+}
+
+/// Whether a client may go on with the TLS session of an earlier connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resumption {
+    /// It may not: every handshake is a full one.
+    Off,
+    /// It may, with a ticket that it was given (RFC 5077, RFC 8446 §4.6.1).
+    Tickets,
 }
 
 /// Whether a client may stay in plaintext.
@@ -69,8 +96,24 @@ pub struct ClientAuth {
     pub mode: ClientAuthMode,
     /// The PEM file with the authorities that may have issued it; set unless `mode` is off.
     pub ca: Option<PathBuf>,
-    /// The PEM file with revocation lists.
-    pub crl: Option<PathBuf>,
+    /// The PEM files with revocation lists.
+    pub crl: Vec<PathBuf>,
+    /// What becomes of a client whose authority's list should have been replaced by now.
+    pub expired_crl: Doubt,
+    /// What becomes of a client whose authority has no list, where there are lists.
+    pub unknown_revocation: Doubt,
+    /// Who is let in among those with a good certificate; empty lets in all of them.
+    pub allow: Vec<AllowRule>,
+}
+
+/// What becomes of a client about whom something is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Doubt {
+    /// It is let in.
+    Accept,
+    /// It is not.
+    Refuse,
 }
 
 /// Whether a client's certificate is asked for.
@@ -92,10 +135,14 @@ pub struct BackendTls {
     pub mode: BackendTlsMode,
     /// The PEM file with the authorities trusted there; `None` trusts the system's.
     pub ca: Option<PathBuf>,
-    /// The PEM file with the certificate to show to the backend, with `key`.
+    /// The PEM files with revocation lists of those authorities.
+    pub crl: Vec<PathBuf>,
+    /// The file with the certificate to show to the backend; `None` shows none.
     pub cert: Option<PathBuf>,
-    /// The PEM file with its private key.
+    /// The file with its private key, which may be the same; set if `cert` is.
     pub key: Option<PathBuf>,
+    /// What these two look like, and what opens the key.
+    pub form: PairForm,
     /// The name its certificate must hold; `None` takes the host of the backend's address.
     pub server_name: Option<String>,
 }
@@ -153,6 +200,8 @@ impl Default for TlsPolicy {
         Self {
             mode: TlsMode::Required,
             min_version: TlsVersion::V1_2,
+            unknown_name: UnknownName::Fallback,
+            resumption: Resumption::Off,
         }
     }
 }
@@ -162,7 +211,10 @@ impl Default for ClientAuth {
         Self {
             mode: ClientAuthMode::Off,
             ca: None,
-            crl: None,
+            crl: Vec::new(),
+            expired_crl: Doubt::Accept,
+            unknown_revocation: Doubt::Accept,
+            allow: Vec::new(),
         }
     }
 }
@@ -172,8 +224,10 @@ impl Default for BackendTls {
         Self {
             mode: BackendTlsMode::Off,
             ca: None,
+            crl: Vec::new(),
             cert: None,
             key: None,
+            form: PairForm::default(),
             server_name: None,
         }
     }

@@ -7,6 +7,7 @@
 //! together, `report` draws what is wrong. No file but the configuration is read here.
 
 mod address;
+mod allow;
 mod changes;
 mod check;
 mod environment;
@@ -14,6 +15,7 @@ mod file;
 #[cfg(test)]
 mod fixture;
 mod given;
+mod identity;
 mod listener;
 mod nearest;
 mod read;
@@ -29,12 +31,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     address::{Address, AddressError, UNIX_PATH_MAX},
+    allow::{AllowError, AllowRule, Claims, Sha256},
     changes::needs_restart,
     environment::Environment,
     given::Given,
+    identity::{IdentityFiles, PairEncoding, PairForm, PassphraseSource},
     listener::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
-        ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
+        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Doubt, Limits, Listener,
+        ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName,
     },
     report::{ConfigError, Problem, Report},
     source::{DEFAULT_FILE, Source},
@@ -81,8 +85,10 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// The command to run when a worker fails.
     pub on_exit_failure: Option<ExitHook>,
-    /// The certificates to present, at least one.
+    /// The certificates to present; at least one of these or of the folders.
     pub identities: Vec<IdentityFiles>,
+    /// The folders with more certificates to present; no name is that of an identity too.
+    pub identity_dirs: Vec<IdentityDir>,
     /// The addresses that clients connect to, at least one, names unique.
     pub listeners: Vec<Listener>,
 }
@@ -132,19 +138,11 @@ pub struct ExitHook {
     /// How long it may run before it is killed with its children.
     pub timeout: Duration,
 }
-
-/// A certificate to present and where its files are.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct IdentityFiles {
-    /// The name that listeners, status and reports use.
+/// A folder in which each entry is a certificate to present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityDir {
+    /// The name that listeners use for all of them.
     pub name: String,
-    /// The PEM file with the chain, leaf first.
-    pub cert: PathBuf,
-    /// The PEM file with the private key.
-    pub key: PathBuf,
-    /// Whether the daemon creates the files when they are missing.
-    ///
-    /// True only for the identity that stands in for an empty configuration: what an operator
-    /// named is never created for them.
-    pub created: bool,
+    /// The folder.
+    pub path: PathBuf,
 }

@@ -119,6 +119,7 @@ fn listener(given: &Given) -> Option<Listener> {
         protocol: given.protocol.unwrap_or(Protocol::Tcp),
         backend: given.backend.clone()?,
         identities: vec![super::DEFAULT_NAME.to_owned()],
+        server_names: Vec::new(),
         tls: TlsPolicy::default(),
         client_auth: ClientAuth::default(),
         backend_tls: BackendTls::default(),

@@ -28,6 +28,8 @@ pub(super) enum ValueError {
     TooLong(String),
     #[error("`{0}` is neither a DNS name nor an IP address")]
     ServerName(String),
+    #[error("`{0}` is not a DNS name")]
+    HostName(String),
 }
 
 /// Text that is not empty and fits into a C string: a path, a user, an argument.
@@ -100,6 +102,22 @@ impl FromStr for ServerName {
     }
 }
 
+/// A DNS name that clients ask for, as the DNS has it: labels that are not ASCII are written by IDNA
+/// (RFC 5890 §2.3.2.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HostName(pub(super) String);
+
+impl FromStr for HostName {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let ascii = idna::domain_to_ascii(text).ok();
+        let name = ascii.filter(|name| is_host_name(name) && name.parse::<IpAddr>().is_err());
+        name.map(Self)
+            .ok_or_else(|| ValueError::HostName(text.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -133,6 +151,20 @@ mod tests {
         ] {
             let error = text.parse::<Time>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn host_names_are_written_as_the_dns_has_them() {
+        for (text, name) in [
+            ("DB.example.com", "db.example.com"),
+            ("b\u{fc}cher.example", "xn--bcher-kva.example"),
+        ] {
+            assert_eq!(text.parse(), Ok(HostName(name.to_owned())));
+        }
+        for text in ["", "*.example.com", "10.0.0.1", "a b", "x..y"] {
+            let error = text.parse::<HostName>().unwrap_err().to_string();
+            assert!(error.contains("is not a DNS name"), "{text}: {error}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Request, Response,
-    wire::{self, Hello, MAX_FRAME, WireError},
+    wire::{self, Hello, MAX_FRAME, MAX_RESPONSE, WireError},
 };
 
 /// Why there is no answer.
@@ -183,11 +183,11 @@ impl Client {
     }
 
     fn receive(&mut self) -> Result<Option<Response>, ClientError> {
-        let body = wire::read_frame_blocking(&mut self.stream, MAX_FRAME);
+        let body = wire::read_frame_blocking(&mut self.stream, MAX_RESPONSE);
         let Some(body) = body.map_err(|error| self.broken(error))? else {
             return Ok(None);
         };
-        match wire::decode(&body, MAX_FRAME).map_err(ClientError::Broken)? {
+        match wire::decode(&body, MAX_RESPONSE).map_err(ClientError::Broken)? {
             Response::Refused { reason } => Err(ClientError::Refused { reason }),
             response => Ok(Some(response)),
         }

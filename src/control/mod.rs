@@ -7,6 +7,7 @@
 mod access;
 mod call;
 pub mod client;
+mod failure;
 mod report;
 pub mod server;
 mod socket;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    failure::{FailureCounts, FailureReason},
     report::{
         CertificateFacts, IdentityChange, IdentityOutcome, Problem, ReloadReport, VerifiedIdentity,
         VerifyReport,
@@ -35,9 +37,9 @@ pub use self::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Reads the TLS files again and swaps.
-    ReloadTls,
+    ReloadTls(Partial),
     /// The same, and the configuration file too.
-    Reload,
+    Reload(Partial),
     /// Asks what runs and what it serves.
     Status,
     /// Sets the exit-failure command.
@@ -62,6 +64,15 @@ pub enum Request {
     Drain,
     /// Ends the daemon and its sessions at once.
     Stop,
+}
+
+/// Whether a load may bring a part of what changed into service while the rest is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Partial {
+    /// What is good moves on, what is broken stays at its last good state.
+    Allow,
+    /// All or nothing: if anything is broken, everything stays as it is.
+    Refuse,
 }
 
 /// What the daemon answers.

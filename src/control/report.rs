@@ -51,16 +51,22 @@ pub struct IdentityChange {
     pub outcome: IdentityOutcome,
     /// What was served before; `None` for an identity that is new.
     pub old: Option<CertificateFacts>,
-    /// What is served now.
-    pub new: CertificateFacts,
+    /// What is served now; `None` if it no longer is, or is not yet.
+    pub new: Option<CertificateFacts>,
 }
 
 /// What happened to an identity in a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdentityOutcome {
+    /// The files are good and new, but others are not, and all or nothing was asked for.
+    Held,
     /// The files are broken; the last good certificate is still served.
     Kept,
+    /// The files turned up in a folder and are broken; nothing is served for them.
+    LeftOut,
+    /// The files are gone from their folder, or the configuration names them no more.
+    Removed,
     /// The files hold what was served already.
     Unchanged,
     /// The files' certificate is now served.

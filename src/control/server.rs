@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::{
     Request, Response,
     call::Parcel,
-    wire::{self, Hello, MAX_FRAME, WireError},
+    wire::{self, Hello, MAX_FRAME, MAX_RESPONSE, WireError},
 };
 pub use super::{
     access::{Access, Peer},
@@ -196,8 +196,8 @@ fn log(request: &Request, peer: Peer) {
             return debug!(%peer, ?request, "control request");
         }
         Request::Verify => "verify",
-        Request::ReloadTls => "reload-tls",
-        Request::Reload => "reload",
+        Request::ReloadTls(_) => "reload-tls",
+        Request::Reload(_) => "reload",
         Request::SetOnExitFailure { .. } => "set-on-exit-failure",
         Request::ClearOnExitFailure => "set-on-exit-failure --clear",
         Request::Drain => "drain",
@@ -242,8 +242,9 @@ async fn write_response<W>(writer: &mut W, response: &Response) -> Result<(), Fa
 where
     W: AsyncWrite + Unpin,
 {
-    let body = wire::encode(response, MAX_FRAME)?;
-    let written = timeout(WRITE_DEADLINE, wire::write_frame(writer, &body, MAX_FRAME)).await;
+    let body = wire::encode(response, MAX_RESPONSE)?;
+    let written = wire::write_frame(writer, &body, MAX_RESPONSE);
+    let written = timeout(WRITE_DEADLINE, written).await;
     Ok(written.map_err(|_| Fault::SlowReader)??)
 }
 
@@ -280,7 +281,10 @@ pub(crate) mod tests {
     };
 
     use super::*;
-    use crate::control::client::{Client, ClientError};
+    use crate::control::{
+        Partial,
+        client::{Client, ClientError},
+    };
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -331,14 +335,16 @@ pub(crate) mod tests {
         wire::read_hello_blocking(&mut stream).unwrap();
         stream.write_all(bytes).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
-        let body = wire::read_frame_blocking(&mut stream, MAX_FRAME).unwrap_or(None)?;
-        Some(wire::decode(&body, MAX_FRAME).unwrap())
+        let body = wire::read_frame_blocking(&mut stream, MAX_RESPONSE).unwrap_or(None)?;
+        Some(wire::decode(&body, MAX_RESPONSE).unwrap())
     }
 
     #[test]
     fn a_request_reaches_the_handler_and_its_answer_the_client() {
-        let answer = with_server(refuse_all, |path| ask(&path, &Request::ReloadTls));
-        assert_eq!(refused(answer), "ReloadTls");
+        let answer = with_server(refuse_all, |path| {
+            ask(&path, &Request::ReloadTls(Partial::Allow))
+        });
+        assert_eq!(refused(answer), "ReloadTls(Allow)");
     }
 
     #[test]

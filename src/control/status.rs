@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Trigger;
-use crate::protocol::Protocol;
+use super::{FailureCounts, Trigger};
+use crate::{config::Resumption, protocol::Protocol};
 
 /// What runs, what it serves, since when, and what crashed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -294,6 +294,8 @@ pub struct ListenerStatus {
     pub protocol: Protocol,
     /// The server behind it.
     pub backend: String,
+    /// Whether clients may go on with TLS sessions of earlier connections.
+    pub resumption: Resumption,
     /// Its sessions.
     pub connections: ConnectionCounts,
 }
@@ -307,6 +309,8 @@ pub struct ConnectionCounts {
     pub total: u64,
     /// Ended before TLS was up.
     pub failed_handshakes: u64,
+    /// The same by reason.
+    pub failed_by_reason: FailureCounts,
     /// Refused because the listener was full.
     pub refused: u64,
     /// Ended because the backend could not be reached.
@@ -319,6 +323,7 @@ impl ConnectionCounts {
         self.open += other.open;
         self.total += other.total;
         self.failed_handshakes += other.failed_handshakes;
+        self.failed_by_reason.add(other.failed_by_reason);
         self.refused += other.refused;
         self.failed_backends += other.failed_backends;
     }

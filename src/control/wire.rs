@@ -17,8 +17,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 /// The version of the messages in [`super`].
 pub const PROTOCOL: u16 = 2;
 
-/// The longest frame of the control socket, in bytes.
+/// The longest frame that the daemon takes, in bytes.
 pub const MAX_FRAME: u64 = 1 << 20;
+
+/// The longest frame that the daemon sends, in bytes: a status of tens of thousands of identities.
+pub const MAX_RESPONSE: u64 = 128 << 20;
 
 const MAGIC: [u8; 4] = *b"PRXD";
 const HELLO_HEAD: usize = 7;

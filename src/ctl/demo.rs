@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
-    control::{Request, Response, Status, WorkerState},
+    control::{Partial, Request, Response, Status, WorkerState},
     tls::probe::Session,
 };
 
@@ -112,7 +112,7 @@ fn reload(
     old: &mut Session,
 ) -> Result<(), DemoError> {
     stage.issue()?;
-    let Response::Reloaded(report) = stage.ask(&Request::ReloadTls)? else {
+    let Response::Reloaded(report) = stage.ask(&Request::ReloadTls(Partial::Allow))? else {
         return Err(DemoError::Wrong(
             "the reload was answered with something else",
         ));

@@ -97,8 +97,10 @@ fn client_exit_code(error: &ClientError) -> u8 {
 
 fn run(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
     match &arguments.command {
-        Command::ReloadTls(_) => reload::reload(arguments, &Request::ReloadTls, output),
-        Command::Reload(_) => reload::reload(arguments, &Request::Reload, output),
+        Command::ReloadTls(how) => {
+            reload::reload(arguments, &Request::ReloadTls(how.partial()), output)
+        }
+        Command::Reload(how) => reload::reload(arguments, &Request::Reload(how.partial()), output),
         Command::Verify(_) => reload::verify(arguments, output),
         Command::Status(status) if status.watch => status::watch(arguments, output),
         Command::Status(_) => status::once(arguments, output),
@@ -205,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::control::{
-        Event, EventKind, Problem, ReloadReport,
+        Event, EventKind, Partial, Problem, ReloadReport,
         server::{Call, tests::with_server},
     };
 
@@ -255,7 +257,7 @@ mod tests {
     #[test]
     fn a_reload_that_found_problems_fails_and_still_answers() {
         let handle = |call: Call| {
-            assert_eq!(call.request, Request::ReloadTls);
+            assert_eq!(call.request, Request::ReloadTls(Partial::Allow));
             let problem = Problem {
                 subject: "identity \"default\"".into(),
                 file: Some("/c".into()),

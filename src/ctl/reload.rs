@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
 use super::{
     CtlError, Output, ask,
     render::{Cell, Paint, Table, Tone, count, moment, short},
@@ -13,6 +15,9 @@ use crate::{
         Response, VerifiedIdentity, VerifyReport, client::ClientError,
     },
 };
+
+/// The most identities that are listed although nothing happened to them.
+const SHORT_LIST: usize = 50;
 
 /// Asks for a reload and shows what became of each identity.
 pub(super) fn reload(
@@ -65,34 +70,60 @@ fn reload_text(report: &ReloadReport, paint: Paint) -> String {
             report.generation
         )
     };
+    text.push_str(&changes_text(&report.identities, paint));
+    text
+}
+
+/// Lists identities; those that stayed as they were only while the list is short enough to read.
+fn changes_text(changes: &[IdentityChange], paint: Paint) -> String {
+    let is_news = |change: &&IdentityChange| change.outcome != IdentityOutcome::Unchanged;
+    let all = changes.len() <= SHORT_LIST;
+    let shown: Vec<_> = changes.iter().filter(|it| all || is_news(it)).collect();
     let mut table = Table::new(&["IDENTITY", "RESULT", "SHA-256", "SUBJECT", "EXPIRES"]);
-    for identity in &report.identities {
-        table.row(change_row(identity));
+    for change in &shown {
+        table.row(change_row(change));
     }
-    if !report.identities.is_empty() {
+    let mut text = String::new();
+    if !shown.is_empty() {
         text.push_str(&table.text(paint));
+    }
+    match changes.len() - shown.len() {
+        0 => {}
+        1 => text.push_str("1 more identity is unchanged.\n"),
+        more => _ = writeln!(text, "{more} more identities are unchanged."),
     }
     text
 }
 
 fn change_row(change: &IdentityChange) -> [Cell; 5] {
     let (word, tone) = match change.outcome {
+        IdentityOutcome::Held => ("held back", Tone::Odd),
         IdentityOutcome::Kept => ("kept", Tone::Bad),
+        IdentityOutcome::LeftOut => ("left out", Tone::Bad),
+        IdentityOutcome::Removed => ("removed", Tone::Odd),
         IdentityOutcome::Unchanged => ("unchanged", Tone::Plain),
         IdentityOutcome::Updated => ("updated", Tone::Good),
     };
-    let new = short(&change.new.sha256);
-    let fingerprint = match &change.old {
-        Some(old) if old.sha256 != change.new.sha256 => format!("{} -> {new}", short(&old.sha256)),
-        Some(_) => new.to_owned(),
-        None => format!("(none) -> {new}"),
+    let sha256 = |facts: &Option<CertificateFacts>| match facts {
+        Some(facts) => short(&facts.sha256).to_owned(),
+        None => "(none)".to_owned(),
+    };
+    let (old, new) = (sha256(&change.old), sha256(&change.new));
+    let fingerprint = if old == new {
+        new
+    } else {
+        format!("{old} -> {new}")
+    };
+    let fact = |get: fn(&CertificateFacts) -> String| {
+        let facts = change.new.as_ref().or(change.old.as_ref());
+        facts.map_or_else(|| "-".to_owned(), get)
     };
     [
         Cell::plain(&change.name),
         Cell::new(word, tone),
         Cell::plain(fingerprint),
-        Cell::plain(&change.new.subject),
-        Cell::plain(moment(change.new.not_after)),
+        Cell::plain(fact(|facts| facts.subject.clone())),
+        Cell::plain(fact(|facts| moment(facts.not_after))),
     ]
 }
 
@@ -111,35 +142,93 @@ fn verify_text(report: &VerifyReport, paint: Paint) -> String {
             report.generation
         ),
     };
-    let mut table = Table::new(&["IDENTITY", "DISK", "SHA-256", "SUBJECT", "EXPIRES", "CERT"]);
-    for identity in &report.identities {
-        table.row(verified_row(identity));
-    }
-    text.push_str(&table.text(paint));
+    text.push_str(&verified_list(&report.identities, Timestamp::now(), paint));
     text
 }
 
-fn verified_row(identity: &VerifiedIdentity) -> [Cell; 6] {
-    let same = |disk: &CertificateFacts| {
-        let served = identity.served.as_ref();
-        served.is_some_and(|served| served.sha256 == disk.sha256)
+/// Lists identities; those that are as served only while the list is short enough to read.
+fn verified_list(identities: &[VerifiedIdentity], now: Timestamp, paint: Paint) -> String {
+    let all = identities.len() <= SHORT_LIST;
+    let shown: Vec<_> = identities
+        .iter()
+        .filter(|it| all || standing(it).0 != "same")
+        .collect();
+    let heads = [
+        "IDENTITY", "DISK", "NAMES", "ISSUER", "KEY", "DAYS", "SHA-256", "CERT",
+    ];
+    let mut table = Table::new(&heads);
+    for identity in &shown {
+        table.row(verified_row(identity, now));
+    }
+    let mut text = String::new();
+    if !shown.is_empty() {
+        text.push_str(&table.text(paint));
+    }
+    match identities.len() - shown.len() {
+        0 => {}
+        1 => text.push_str("1 more identity is served as it is on disk.\n"),
+        more => {
+            _ = writeln!(
+                text,
+                "{more} more identities are served as they are on disk."
+            )
+        }
+    }
+    text
+}
+
+/// Returns how what is on disk stands to what is served.
+fn standing(identity: &VerifiedIdentity) -> (&'static str, Tone) {
+    match (&identity.disk, &identity.served) {
+        (None, _) => ("invalid", Tone::Bad),
+        (Some(_), None) => ("new", Tone::Odd),
+        (Some(disk), Some(served)) if disk.sha256 == served.sha256 => ("same", Tone::Good),
+        (Some(_), Some(_)) => ("changed", Tone::Odd),
+    }
+}
+
+fn verified_row(identity: &VerifiedIdentity, now: Timestamp) -> [Cell; 8] {
+    let (word, tone) = standing(identity);
+    let disk = identity.disk.as_ref();
+    let fact = |get: &dyn Fn(&CertificateFacts) -> String| disk.map_or_else(|| "-".to_owned(), get);
+    let sha256 = |facts: &Option<CertificateFacts>| {
+        facts.as_ref().map(|facts| short(&facts.sha256).to_owned())
     };
-    let (word, tone) = match &identity.disk {
-        None => ("invalid", Tone::Bad),
-        Some(disk) if same(disk) => ("same", Tone::Good),
-        Some(_) if identity.served.is_none() => ("new", Tone::Odd),
-        Some(_) => ("changed", Tone::Odd),
+    let fingerprint = match (sha256(&identity.served), sha256(&identity.disk)) {
+        (Some(served), Some(disk)) if served != disk => format!("{served} -> {disk}"),
+        (_, Some(disk)) => disk,
+        (served, None) => served.unwrap_or_else(|| "-".to_owned()),
     };
-    let fact =
-        |get: fn(&CertificateFacts) -> String| identity.disk.as_ref().map_or("-".into(), get);
     [
         Cell::plain(&identity.name),
         Cell::new(word, tone),
-        Cell::plain(fact(|facts| short(&facts.sha256).to_owned())),
-        Cell::plain(fact(|facts| facts.subject.clone())),
-        Cell::plain(fact(|facts| moment(facts.not_after))),
+        Cell::plain(fact(&|facts| names(&facts.dns_names))),
+        Cell::plain(fact(&|facts| facts.issuer.clone())),
+        Cell::plain(fact(&|facts| facts.key_type.clone())),
+        Cell::plain(fact(&|facts| days_left(facts, now).to_string())),
+        Cell::plain(fingerprint),
         Cell::plain(&identity.cert),
     ]
+}
+
+/// Returns the first names of a certificate, and how many more there are.
+fn names(all: &[String]) -> String {
+    match all {
+        [] => "-".to_owned(),
+        [one, two, three, rest @ ..] if !rest.is_empty() => {
+            format!("{one} {two} {three} +{}", rest.len())
+        }
+        few => few.join(" "),
+    }
+}
+
+/// Returns the whole days until a certificate expires; negative once it has.
+fn days_left(facts: &CertificateFacts, now: Timestamp) -> i64 {
+    facts
+        .not_after
+        .duration_since(now)
+        .as_secs()
+        .div_euclid(86_400)
 }
 
 #[cfg(test)]
@@ -169,7 +258,7 @@ mod tests {
                 name: "default".into(),
                 outcome: IdentityOutcome::Updated,
                 old: Some(facts("a")),
-                new: facts("b"),
+                new: Some(facts("b")),
             }],
             problems: Vec::new(),
         };
@@ -181,31 +270,74 @@ Generation 4 is served by 2 workers.
         assert_eq!(reload_text(&report, Paint::new(false)), expected);
     }
 
-    #[test]
-    fn a_dry_run_tells_broken_from_changed() {
-        let identity = |name: &str, disk| VerifiedIdentity {
+    fn verified(name: &str, disk: Option<CertificateFacts>) -> VerifiedIdentity {
+        VerifiedIdentity {
             name: name.into(),
             cert: "/c".into(),
             key: "/k".into(),
             disk,
             served: Some(facts("a")),
-        };
-        let report = VerifyReport {
-            generation: 3,
-            identities: vec![identity("one", None), identity("two", Some(facts("b")))],
-            problems: vec![Problem {
-                subject: "identity \"one\"".into(),
-                file: Some("/c".into()),
-                reason: "is empty".into(),
-            }],
-            warnings: Vec::new(),
-        };
-        let expected = "\
-What is on disk has 1 problem; generation 3 is served.
-  IDENTITY  DISK     SHA-256           SUBJECT  EXPIRES               CERT
-  one       invalid  -                 -        -                     /c
-  two       changed  bbbbbbbbbbbbbbbb  CN=db    2026-04-01T00:00:00Z  /c
+        }
+    }
+
+    #[test]
+    fn a_dry_run_tells_broken_from_changed() {
+        let mut many = facts("a");
+        many.dns_names = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+        let identities = [
+            verified("one", None),
+            verified("two", Some(facts("b"))),
+            verified("three", Some(many)),
+        ];
+        let now = "2026-03-30T12:00:00Z".parse().unwrap();
+        let expected = "
+  IDENTITY  DISK     NAMES     ISSUER  KEY         DAYS  SHA-256                               CERT
+  one       invalid  -         -       -           -     aaaaaaaaaaaaaaaa                      /c
+  two       changed  db        CN=ca   ecdsa-p256  1     aaaaaaaaaaaaaaaa -> bbbbbbbbbbbbbbbb  /c
+  three     same     a b c +2  CN=ca   ecdsa-p256  1     aaaaaaaaaaaaaaaa                      /c
 ";
-        assert_eq!(verify_text(&report, Paint::new(false)), expected);
+        let text = verified_list(&identities, now, Paint::new(false));
+        assert_eq!(format!("\n{text}"), expected);
+    }
+
+    #[test]
+    fn a_dry_run_says_what_it_found_first() {
+        let mut report = VerifyReport {
+            generation: 3,
+            identities: vec![verified("one", None)],
+            problems: vec![],
+            warnings: vec![],
+        };
+        let first = |report: &VerifyReport| {
+            let text = verify_text(report, Paint::new(false));
+            text.lines().next().unwrap().to_owned()
+        };
+        assert_eq!(
+            first(&report),
+            "What is on disk would load; generation 3 is served."
+        );
+        report.problems.push(Problem {
+            subject: "identity \"one\"".into(),
+            file: Some("/c".into()),
+            reason: "is empty".into(),
+        });
+        assert_eq!(
+            first(&report),
+            "What is on disk has 1 problem; generation 3 is served."
+        );
+    }
+
+    #[test]
+    fn a_long_list_holds_only_what_is_news() {
+        let mut identities: Vec<_> = (0..100)
+            .map(|number| verified(&format!("n{number}"), Some(facts("a"))))
+            .collect();
+        identities[7].disk = Some(facts("b"));
+        let text = verified_list(&identities, Timestamp::UNIX_EPOCH, Paint::new(false));
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(
+            text.contains("n7") && text.contains("99 more identities"),
+            "{text}"
+        );
     }
 }

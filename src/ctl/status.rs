@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
+    config::Resumption,
     control::{
         DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request,
         Response, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus,
@@ -53,6 +54,9 @@ fn text(status: &Status, paint: Paint) -> String {
     text.push_str(&tls(&status.tls, paint));
     text.push_str(&section("Workers", &workers(&status.workers), paint));
     text.push_str(&section("Listeners", &listeners(&status.listeners), paint));
+    for listener in &status.listeners {
+        text.push_str(&details(listener));
+    }
     let heading = paint.paint("Restarts", Tone::Heading);
     let _ = writeln!(text, "\n{heading}  {}", restarts(status));
     let heading = paint.paint("On exit failure", Tone::Heading);
@@ -224,6 +228,28 @@ fn listeners(listeners: &[ListenerStatus]) -> Table {
     table
 }
 
+/// Says what is worth a line about a listener: why handshakes failed, and that sessions are resumed.
+fn details(listener: &ListenerStatus) -> String {
+    let mut text = String::new();
+    let name = clean(&listener.name);
+    let reasons = listener.connections.failed_by_reason.iter();
+    let reasons: Vec<_> = reasons
+        .filter(|(_, number)| *number > 0)
+        .map(|(reason, number)| format!("{number} {}", reason.name()))
+        .collect();
+    if !reasons.is_empty() {
+        let _ = writeln!(
+            text,
+            "  failed handshakes of {name}: {}",
+            reasons.join(", ")
+        );
+    }
+    if listener.resumption == Resumption::Tickets {
+        let _ = writeln!(text, "  {name} resumes TLS sessions by tickets");
+    }
+    text
+}
+
 fn restarts(status: &Status) -> String {
     let restarts = &status.restarts;
     let mut text = restarts.total.to_string();
@@ -288,10 +314,19 @@ pub(super) mod tests {
             "on_exit_failure": {"command": null, "timeout_s": null, "source": "unset",
                                 "last_run": null},
             "listeners": [{"name": "orders", "bind": "0.0.0.0:3307", "protocol": "mysql",
-                           "backend": "127.0.0.1:3306",
+                           "backend": "127.0.0.1:3306", "resumption": "off",
                            "connections": {"open": 7, "total": 100, "failed_handshakes": 2,
+                                           "failed_by_reason": by_reason(),
                                            "refused": 0, "failed_backends": 1}}]
         })
+    }
+
+    fn by_reason() -> Value {
+        json!({"no_certificate": 0, "unknown_issuer": 0, "expired": 1, "not_yet_valid": 0,
+               "revoked": 1, "revocation_unknown": 0, "not_allowed": 0, "bad_certificate": 0,
+               "unsupported_version": 0, "nothing_shared": 0, "wrong_protocol": 0, "unknown_name": 0,
+               "client_alert": 0, "not_tls": 0, "no_tls": 0, "timeout": 0, "client_left": 0,
+               "protocol": 0})
     }
 
     /// The same with `change` applied.
@@ -328,6 +363,7 @@ Workers
 Listeners
   LISTENER  BIND          PROTOCOL  BACKEND         OPEN  TOTAL  FAILED  REFUSED
   orders    0.0.0.0:3307  mysql     127.0.0.1:3306  7     100    3       0
+  failed handshakes of orders: 1 expired, 1 revoked
 
 Restarts  1; last 2026-01-01T10:01:00Z: worker 9 was ended by signal 9 after 3.2s
 On exit failure  No command is set
@@ -341,6 +377,7 @@ On exit failure  No command is set
             status.tls.restart_safe = false;
             status.tls.disk.state = DiskState::Invalid;
             status.tls.disk.reason = Some("/c: is \x1b[31mempty".into());
+            status.listeners[0].resumption = Resumption::Tickets;
             status.tls.disk.settling = true;
             status.tls.watch.state = WatchState::Interval;
             status.tls.watch.reason = Some("nothing is left".into());
@@ -355,6 +392,7 @@ On exit failure  No command is set
             "kept as it was last good since 2026-01-01T11:00:00Z: default",
             "restart safe: no",
             "-    waiting",
+            "orders resumes TLS sessions by tickets",
         ] {
             assert!(text.contains(words), "{text}");
         }

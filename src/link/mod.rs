@@ -5,20 +5,22 @@
 //! this link: frames are wiped after use.
 
 pub mod channel;
+mod handover;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::handover::{Handover, NeverGiven};
 use crate::{
     config::{Address, Config, Listener},
     control::{ConnectionCounts, Trigger},
-    tls::material::Material,
+    tls::{material::Material, tickets::TicketSecrets},
 };
 
 /// One immutable state of everything that is served: configuration and material together.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Generation {
     /// Counts up from 1; each load that brought something new adds one.
     pub number: u64,
@@ -27,7 +29,7 @@ pub struct Generation {
     /// Why.
     pub trigger: Trigger,
     /// The configuration.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// The certificates, keys and authorities.
     pub material: Material,
 }
@@ -82,8 +84,11 @@ pub enum ToWorker {
         /// The slot.
         slot: usize,
     },
+    /// Makes tickets for resumption with these secrets, before its first generation and whenever
+    /// they change.
+    Tickets(TicketSecrets),
     /// Serves this generation from now on, and confirms it.
-    Serve(Arc<Generation>),
+    Serve(Handover),
     /// Asks for the counts.
     Count {
         /// Comes back in the answer.

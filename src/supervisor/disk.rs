@@ -13,9 +13,12 @@ use super::{
 };
 use crate::{
     config::{Config, ConfigError, Source, needs_restart},
-    control::{DiskState, Problem, Trigger},
+    control::{DiskState, Partial, Problem, Trigger},
     link::Generation,
-    tls::load::{self, Loaded},
+    tls::{
+        Depth, Look, Memo,
+        load::{self, Loaded},
+    },
 };
 
 /// What was found on disk.
@@ -34,8 +37,21 @@ pub struct Reading {
 pub(super) struct Reader {
     /// Where the configuration comes from.
     pub source: Arc<Source>,
+    /// What earlier reads found.
+    pub memo: Arc<Memo>,
     /// What is in force.
     pub current: Arc<Generation>,
+}
+
+/// How far a load believes that what looks untouched is untouched.
+///
+/// Whoever asks for a reload gets every file read. The daemon's own loads are many, and a worker's
+/// place waits for one.
+fn depth(trigger: Trigger) -> Depth {
+    match trigger {
+        Trigger::Start | Trigger::ReloadTls | Trigger::Reload | Trigger::Sighup => Depth::Contents,
+        Trigger::Watch | Trigger::Crash => Depth::Stamps,
+    }
 }
 
 impl Reader {
@@ -43,26 +59,34 @@ impl Reader {
     ///
     /// A configuration is taken whole or not at all; where it is not, the material of the one in
     /// force is still read. Blocks.
-    pub(super) fn read(&self, trigger: Trigger, binder: &Binder) -> Reading {
+    pub(super) fn read(&self, trigger: Trigger, partial: Partial, binder: &Binder) -> Reading {
         let refused = match trigger {
-            Trigger::Reload | Trigger::Sighup => match self.read_config(binder) {
+            Trigger::Reload | Trigger::Sighup => match self.read_config(partial, binder) {
                 Ok(Some(reading)) => return reading,
                 Ok(None) => Vec::new(),
                 Err(problems) => problems,
             },
             _ => Vec::new(),
         };
+        let mut loaded = self.load(&self.current.config, depth(trigger));
+        if partial == Partial::Refuse && !(refused.is_empty() && loaded.problems.is_empty()) {
+            loaded.hold();
+        }
         Reading {
             config: None,
             refused,
-            loaded: self.load(&self.current.config),
+            loaded,
         }
     }
 
     /// Reads a configuration that differs from the one in force; `None` if it does not.
-    fn read_config(&self, binder: &Binder) -> Result<Option<Reading>, Vec<Problem>> {
+    fn read_config(
+        &self,
+        partial: Partial,
+        binder: &Binder,
+    ) -> Result<Option<Reading>, Vec<Problem>> {
         let config = self.source.load().map_err(|error| wrong_config(&error))?;
-        if config == self.current.config {
+        if config == *self.current.config {
             return Ok(None);
         }
         let fixed = needs_restart(&self.current.config, &config);
@@ -72,8 +96,9 @@ impl Reader {
                 fixed.join(", ")
             ))]);
         }
-        let loaded = self.load(&config);
-        if loaded.material.is_none() {
+        let loaded = self.load(&config, Depth::Contents);
+        let whole = loaded.problems.is_empty();
+        if loaded.material.is_none() || (partial == Partial::Refuse && !whole) {
             return Err(loaded.problems);
         }
         let prepared = binder
@@ -86,8 +111,21 @@ impl Reader {
         }))
     }
 
-    fn load(&self, config: &Config) -> Loaded {
-        load::load(config, Some(&self.current.material), Timestamp::now())
+    fn load(&self, config: &Config, depth: Depth) -> Loaded {
+        load::load(config, Some(&self.current.material), self.look_at(depth))
+    }
+
+    /// Reads a configuration's files as a cold start would, with every file read.
+    pub(super) fn load_cold(&self, config: &Config) -> Loaded {
+        load::load(config, None, self.look_at(Depth::Contents))
+    }
+
+    fn look_at(&self, depth: Depth) -> Look<'_> {
+        Look {
+            memo: &self.memo,
+            depth,
+            now: Timestamp::now(),
+        }
     }
 }
 
@@ -156,7 +194,7 @@ impl Reader {
     pub(super) fn look(&self, last: Option<View>) -> View {
         let config = self.source.load().map_err(|error| error.lines().join("; "));
         let wanted = config.as_ref().unwrap_or(&self.current.config);
-        let fingerprint = load::fingerprint(wanted);
+        let fingerprint = load::fingerprint(wanted, &self.memo);
         let obstacles = preflight::obstacles(wanted);
         match last {
             Some(view)
@@ -181,7 +219,7 @@ impl Reader {
 
     fn judge(&self, config: &Result<Config, String>, obstacles: &[String]) -> Verdict {
         let wanted = config.as_ref().unwrap_or(&self.current.config);
-        let loaded = load::load(wanted, None, Timestamp::now());
+        let loaded = load::load(wanted, None, self.look_at(Depth::Stamps));
         let mut wrong: Vec<String> = config.as_ref().err().cloned().into_iter().collect();
         wrong.extend(loaded.problems.iter().map(ToString::to_string));
         let same = loaded
@@ -189,13 +227,13 @@ impl Reader {
             .as_ref()
             .is_some_and(|material| material.digest() == self.current.material.digest());
         Verdict {
-            state: match (wrong.is_empty(), same && *wanted == self.current.config) {
+            state: match (wrong.is_empty(), same && *wanted == *self.current.config) {
                 (false, _) => DiskState::Invalid,
                 (true, true) => DiskState::Same,
                 (true, false) => DiskState::Changed,
             },
             by_files: obstacles.is_empty()
-                && config.as_ref().is_ok_and(|it| *it == self.current.config),
+                && config.as_ref().is_ok_and(|it| *it == *self.current.config),
             restart_safe: wrong.is_empty() && obstacles.is_empty() && loaded.material.is_some(),
             reason: Some([&wrong[..], obstacles].concat().join("; ")).filter(|why| !why.is_empty()),
         }

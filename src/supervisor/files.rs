@@ -1,6 +1,10 @@
 //! What is known of the TLS files on disk beside what is loaded.
 
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tracing::info;
@@ -21,6 +25,7 @@ pub(super) struct Files {
     /// Who notices that they change.
     pub(super) watching: Rc<Watching>,
     kept: BTreeMap<String, Timestamp>,
+    warned: BTreeSet<String>,
 }
 
 impl Files {
@@ -49,6 +54,14 @@ impl Files {
         split.told
     }
 
+    /// Returns the warnings of a load that the load before did not have.
+    pub(super) fn news<'w>(&mut self, warnings: impl Iterator<Item = &'w Problem>) -> Vec<String> {
+        let now: BTreeSet<String> = warnings.map(ToString::to_string).collect();
+        let news = now.difference(&self.warned).cloned().collect();
+        self.warned = now;
+        news
+    }
+
     fn note_kept(&mut self, identities: &[IdentityChange]) {
         let now = Timestamp::now();
         let kept = identities
@@ -64,5 +77,25 @@ impl Files {
     /// Returns since when an identity is served only as it was last good.
     pub(super) fn kept_since(&self, identity: &str) -> Option<Timestamp> {
         self.kept.get(identity).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_news_until_it_was_told_and_again_after_it_was_gone() {
+        let warning = |reason: &str| Problem {
+            subject: "thing".to_owned(),
+            file: None,
+            reason: reason.to_owned(),
+        };
+        let (one, two) = (warning("one"), warning("two"));
+        let mut files = Files::default();
+        assert_eq!(files.news([&one].into_iter()), ["thing: one"]);
+        assert_eq!(files.news([&one, &two].into_iter()), ["thing: two"]);
+        assert!(files.news([&two].into_iter()).is_empty());
+        assert_eq!(files.news([&one].into_iter()), ["thing: one"]);
     }
 }

@@ -24,7 +24,9 @@ mod sockets;
 pub mod start;
 mod status;
 mod systemd;
+mod tickets;
 mod watch;
+mod workers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -51,18 +53,20 @@ use self::{
     reload::Report,
     requests::Asker,
     sockets::Sockets,
+    tickets::Tickets,
     watch::Current,
 };
 use crate::{
     config::Source,
     control::{
-        ConnectionCounts, EventKind, ExitHookRun, ExitStatus as WorkerExit, LoadError, Status,
-        Trigger,
+        ConnectionCounts, EventKind, ExitHookRun, ExitStatus as WorkerExit, LoadError, Partial,
+        Status, Trigger,
         server::{Call, Reply},
     },
-    link::{FromWorker, ListenerKey, ToWorker},
+    link::{FromWorker, ToWorker},
     sys::orphans,
     telemetry::log::Sink,
+    tls::Memo,
 };
 
 /// Something that tasks beside the loop tell it.
@@ -101,12 +105,14 @@ pub enum Message {
 /// The supervisor's whole state.
 struct Supervisor {
     source: Arc<Source>,
+    memo: Arc<Memo>,
     current: Current,
     plan: Plan,
     began: Instant,
     started_at: Timestamp,
     sockets: Sockets,
     places: Places,
+    tickets: Tickets,
     launcher: Launcher,
     sink: Sink,
     processes: HashMap<WorkerId, Process>,
@@ -173,6 +179,7 @@ impl Supervisor {
                 Some(call) = ears.calls.recv() => self.answer(call),
                 Some(signal) = ears.signals.next() => self.signal(signal),
                 () = until(due) => self.tick(),
+                () = until(Some(self.tickets.due())) => self.rotate_tickets(),
             }
         }
     }
@@ -204,7 +211,11 @@ impl Supervisor {
                 self.events.add(EventKind::ExitHook, message);
                 self.reap_orphans();
             }
-            Message::Loaded(reading) => self.loaded(*reading),
+            Message::Loaded(reading) => {
+                self.loaded(*reading);
+                // A program that was asked for a passphrase may have hidden them.
+                self.reap_orphans();
+            }
             Message::Looked {
                 asker,
                 disk_answers,
@@ -321,6 +332,7 @@ impl Supervisor {
                 self.tell(Event::Reload {
                     ask: None,
                     trigger: Trigger::Sighup,
+                    partial: Partial::Allow,
                 });
             }
             SIGCHLD => self.reap_orphans(),
@@ -370,7 +382,9 @@ impl Supervisor {
     fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Load { trigger, .. } => self.load(trigger),
+                Action::Load {
+                    trigger, partial, ..
+                } => self.load(trigger, partial),
                 Action::Start {
                     slot,
                     worker,
@@ -389,86 +403,6 @@ impl Supervisor {
                 Action::GiveUp => self.give_up(),
                 Action::Exit => self.over = self.over.or(Some(ExitCode::SUCCESS)),
             }
-        }
-    }
-
-    fn start(&mut self, slot: usize, worker: WorkerId, again: bool) {
-        self.restarts += u64::from(again);
-        match self.launcher.launch(worker, slot) {
-            Ok(process) => {
-                self.processes.insert(worker, process);
-                self.hand_places(worker);
-                self.hand_sockets(worker, slot);
-                self.serve(worker);
-            }
-            Err(error) => {
-                error!(slot, %error, "a worker could not be started");
-                let _ = self.inbox.send(Message::Exited(worker, None));
-            }
-        }
-    }
-
-    /// Lets a worker take places of the listeners whose places it does not know yet.
-    fn hand_places(&mut self, worker: WorkerId) {
-        let Some(process) = self.processes.get_mut(&worker) else {
-            return;
-        };
-        for listener in self.places.names() {
-            if process.held.iter().any(|held| held.listener() == listener) {
-                continue;
-            }
-            match self.places.issue(listener) {
-                Ok(Some((free, count, held))) => {
-                    process.held.push(held);
-                    let listener = listener.clone();
-                    process.send(ToWorker::Places { listener }, vec![free, count]);
-                }
-                Ok(None) => {}
-                Err(error) => error!(%error, listener, "a worker gets no places for sessions"),
-            }
-        }
-    }
-
-    fn serve(&self, worker: WorkerId) {
-        let generation = Arc::clone(&self.current.borrow());
-        self.send(worker, ToWorker::Serve(generation));
-    }
-
-    /// Lets a worker accept from all sockets of a slot.
-    fn hand_sockets(&self, worker: WorkerId, slot: usize) {
-        let keys: Vec<_> = self
-            .sockets
-            .of_slot(slot)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            self.hand_socket(worker, slot, key);
-        }
-    }
-
-    fn hand_socket(&self, worker: WorkerId, slot: usize, key: ListenerKey) {
-        let Some(socket) = self.sockets.of_listener(&key, slot) else {
-            return;
-        };
-        match socket.try_clone_to_owned() {
-            Ok(socket) => {
-                if let Some(process) = self.processes.get(&worker) {
-                    process.send(ToWorker::Accept { key, slot }, vec![socket]);
-                }
-            }
-            Err(error) => error!(%error, slot, "a listening socket cannot be handed to a worker"),
-        }
-    }
-
-    fn send(&self, worker: WorkerId, message: ToWorker) {
-        if let Some(process) = self.processes.get(&worker) {
-            process.send(message, Vec::new());
-        }
-    }
-
-    fn kill(&self, worker: WorkerId) {
-        if let Some(process) = self.processes.get(&worker) {
-            process.kill();
         }
     }
 

@@ -9,7 +9,7 @@ use super::refusal::{Refusal, refuse};
 use crate::{
     config::{Address, Config, DEFAULT_NAME, Listener},
     sys::privileges,
-    tls::{self, Loaded, Material, create},
+    tls::{self, Depth, Loaded, Look, Material, Memo, create},
 };
 
 /// Says whether the daemon would start with this configuration.
@@ -23,7 +23,7 @@ pub(super) fn check(config: &Config) -> ExitCode {
         println!("proxyd: warning: {doubt}");
     }
     let creates = creates_identity(config) && !config.state_dir.join("tls").exists();
-    let mut loaded = tls::load(config, None, Timestamp::now());
+    let mut loaded = load_cold(config, &Memo::default());
     if creates {
         // What will be created is missing, and that is right.
         let identity = format!("identity \"{DEFAULT_NAME}\"");
@@ -114,13 +114,13 @@ pub(super) fn control_group(config: &Config) -> Result<Option<u32>, Refusal> {
 /// Creates the TLS files that the configuration lets us create, and loads all.
 ///
 /// Nothing was good before a cold start, so anything broken refuses it.
-pub(super) fn first_material(config: &Config) -> Result<Material, Refusal> {
+pub(super) fn first_material(config: &Config, memo: &Memo) -> Result<Material, Refusal> {
     if creates_identity(config) {
         let folder = config.state_dir.join("tls");
         create::ensure(&folder, &create::host_name(), Timestamp::now())
             .map_err(|error| error.to_string())?;
     }
-    let loaded = tls::load(config, None, Timestamp::now());
+    let loaded = load_cold(config, memo);
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
@@ -132,6 +132,15 @@ pub(super) fn first_material(config: &Config) -> Result<Material, Refusal> {
         } if problems.is_empty() => Ok(material),
         loaded => Err(list(&loaded)),
     }
+}
+
+fn load_cold(config: &Config, memo: &Memo) -> Loaded {
+    let look = Look {
+        memo,
+        depth: Depth::Contents,
+        now: Timestamp::now(),
+    };
+    tls::load(config, None, look)
 }
 
 /// Whether the configuration names no certificate of its own.

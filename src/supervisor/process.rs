@@ -26,7 +26,7 @@ use crate::{
     cli,
     config::Log,
     control::ConnectionCounts,
-    link::{FromWorker, ToWorker, channel},
+    link::{FromWorker, Generation, ToWorker, channel},
     sys::privileges::Account,
     telemetry::log::Sink,
 };
@@ -47,6 +47,8 @@ pub(super) struct Process {
     pub started: Instant,
     /// The sessions it told of last.
     pub counts: Vec<(String, ConnectionCounts)>,
+    /// The generation that it was handed last.
+    pub(super) given: Option<Arc<Generation>>,
     /// What it holds of the listeners' places.
     pub(super) held: Vec<Held>,
     handle: OwnedFd,
@@ -96,6 +98,7 @@ impl Launcher {
             started_at: Timestamp::now(),
             started: Instant::now(),
             counts: Vec::new(),
+            given: None,
             held: Vec::new(),
             handle,
             outbox,

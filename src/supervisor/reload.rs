@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     control::{
-        EventKind, IdentityChange, IdentityOutcome, LoadError, Problem, ReloadReport, Response,
-        Trigger,
+        EventKind, IdentityChange, IdentityOutcome, LoadError, Partial, Problem, ReloadReport,
+        Response, Trigger,
     },
     link::{Generation, ListenerKey},
 };
@@ -39,6 +39,7 @@ impl Supervisor {
     pub(super) fn reader(&self) -> Reader {
         Reader {
             source: Arc::clone(&self.source),
+            memo: Arc::clone(&self.memo),
             current: Arc::clone(&self.current.borrow()),
         }
     }
@@ -62,11 +63,12 @@ impl Supervisor {
         self.tell(Event::Reload {
             ask: None,
             trigger: Trigger::Watch,
+            partial: Partial::Allow,
         });
     }
 
     /// Begins to read the disk, beside the loop.
-    pub(super) fn load(&mut self, trigger: Trigger) {
+    pub(super) fn load(&mut self, trigger: Trigger, partial: Partial) {
         self.loading = Some(trigger);
         if matches!(
             trigger,
@@ -77,7 +79,7 @@ impl Supervisor {
         let (reader, binder) = (self.reader(), self.sockets.binder());
         let inbox = self.inbox.clone();
         tokio::task::spawn_blocking(move || {
-            let reading = reader.read(trigger, &binder);
+            let reading = reader.read(trigger, partial, &binder);
             let _ = inbox.send(Message::Loaded(Box::new(reading)));
         });
     }
@@ -92,7 +94,13 @@ impl Supervisor {
         let before = Arc::clone(&self.current.borrow());
         let identities = reading.loaded.changes(Some(&before.material));
         let problems = problems_of(&reading);
-        for warning in &reading.loaded.warnings {
+        let config = reading
+            .config
+            .as_ref()
+            .map_or(&*before.config, |(config, _)| config);
+        let oddities = reading.loaded.oddities(config, Some(&before.material));
+        let warnings = reading.loaded.warnings.iter().chain(&oddities);
+        for warning in self.files.news(warnings) {
             warn!("{warning}");
         }
         let changed = self.install(&before, reading, trigger);
@@ -133,7 +141,7 @@ impl Supervisor {
             return false;
         }
         let config = match reading.config {
-            None => before.config.clone(),
+            None => Arc::clone(&before.config),
             Some((config, prepared)) => {
                 let new = self.sockets.commit(prepared, &config.listeners);
                 if let Err(error) = self.places.configure(&config.listeners) {
@@ -141,9 +149,10 @@ impl Supervisor {
                 }
                 self.hand_to_all(&new);
                 self.hook.configure(config.on_exit_failure.clone());
-                config
+                Arc::new(config)
             }
         };
+        self.plan.expect_pieces(material.pieces());
         *self.current.borrow_mut() = Arc::new(Generation {
             number: before.number + 1,
             loaded_at: Timestamp::now(),
@@ -284,9 +293,9 @@ fn updated(identities: &[IdentityChange]) -> String {
     let updated = identities
         .iter()
         .filter(|identity| identity.outcome == IdentityOutcome::Updated);
-    let names = updated.clone().map(|identity| {
-        let end = identity.new.not_after;
-        format!("identity \"{}\", valid until {end}", identity.name)
+    let names = updated.clone().filter_map(|identity| {
+        let end = identity.new.as_ref()?.not_after;
+        Some(format!("identity \"{}\", valid until {end}", identity.name))
     });
     match updated.clone().count() {
         0 => String::new(),

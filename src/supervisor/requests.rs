@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jiff::Timestamp;
 use tokio::{sync::oneshot, time::timeout};
 use tracing::{info, warn};
 
@@ -15,11 +14,10 @@ use super::{
 use crate::{
     config::ExitHook,
     control::{
-        DiskState, EventKind, Request, Response, Status, Trigger, VerifyReport,
+        DiskState, EventKind, Partial, Request, Response, Status, Trigger, VerifyReport,
         server::{Call, Reply},
     },
     link::ToWorker,
-    tls,
 };
 
 /// How long a status waits for workers' counts before it does with the last ones.
@@ -46,8 +44,8 @@ impl Supervisor {
             reply,
         } = call;
         match request {
-            Request::ReloadTls => self.reload(Trigger::ReloadTls, reply),
-            Request::Reload => self.reload(Trigger::Reload, reply),
+            Request::ReloadTls(partial) => self.reload(Trigger::ReloadTls, partial, reply),
+            Request::Reload(partial) => self.reload(Trigger::Reload, partial, reply),
             Request::Status => self.look(Asker::Control(reply)),
             Request::SetOnExitFailure { .. } | Request::ClearOnExitFailure
                 if !is_owner(peer.uid) =>
@@ -72,13 +70,14 @@ impl Supervisor {
         }
     }
 
-    fn reload(&mut self, trigger: Trigger, reply: Reply) {
+    fn reload(&mut self, trigger: Trigger, partial: Partial, reply: Reply) {
         self.last_asks += 1;
         let ask = AskId(self.last_asks);
         self.asks.insert(ask, reply);
         self.tell(Event::Reload {
             ask: Some(ask),
             trigger,
+            partial,
         });
     }
 
@@ -216,16 +215,18 @@ impl Supervisor {
                 problems.extend(wrong_config(error));
             }
             let config = config.as_ref().unwrap_or(&reader.current.config);
-            let loaded = tls::load(config, None, Timestamp::now());
+            let loaded = reader.load_cold(config);
             let served = Some(&reader.current.material);
             problems.extend(loaded.problems.iter().cloned());
             let obstacles = preflight::obstacles(config);
             problems.extend(obstacles.iter().map(|it| about_config(it)));
+            let mut warnings = loaded.warnings.clone();
+            warnings.extend(loaded.oddities(config, served));
             reply.answer(Response::Verified(VerifyReport {
                 generation: reader.current.number,
-                identities: loaded.verified(config, served),
+                identities: loaded.verified(served),
                 problems,
-                warnings: loaded.warnings,
+                warnings,
             }));
         });
     }

@@ -32,6 +32,7 @@ use super::{
     ready::{Ready, await_daemon},
     refusal::{Refusal, make_folder, refuse},
     sockets::Sockets,
+    tickets::Tickets,
     watch,
 };
 use crate::{
@@ -44,7 +45,7 @@ use crate::{
     link::Generation,
     sys::{fds, privileges, sandbox},
     telemetry::log::{self, Sink},
-    tls::Material,
+    tls::{Material, Memo},
 };
 
 /// How long ports are tried for that the workers of a predecessor that was killed are leaving.
@@ -123,11 +124,13 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
     preflight::check_groups(&config)?;
     let account =
         privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())?;
-    let material = preflight::first_material(&config)?;
+    let memo = Arc::new(Memo::default());
+    let material = preflight::first_material(&config, &memo)?;
     for doubt in preflight::doubts(&config) {
         warn!("{doubt}");
     }
     let sockets = bind(&config, pid_file.predecessor_died)?;
+    let tickets = Tickets::new(Instant::now()).map_err(|error| error.to_string())?;
     let places = places(&config)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -143,9 +146,11 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
             signals,
             source,
             config,
+            memo,
             material,
             sockets,
             places,
+            tickets,
             account,
             sink,
             ready: ready.clone(),
@@ -221,9 +226,11 @@ struct Parts {
     signals: Signals,
     source: Source,
     config: Config,
+    memo: Arc<Memo>,
     material: Material,
     sockets: Sockets,
     places: Places,
+    tickets: Tickets,
     account: Option<privileges::Account>,
     sink: Sink,
     ready: Ready,
@@ -245,11 +252,13 @@ impl Parts {
             tokio::task::spawn_local(page::serve(page, outbox.clone()));
         }
         let socket = self.config.control_socket.clone();
-        let (plan, first) = Plan::new(self.config.workers, self.config.heartbeat_timeout);
+        let (mut plan, first) = Plan::new(self.config.workers, self.config.heartbeat_timeout);
+        plan.expect_pieces(self.material.pieces());
         let (supervisor, signals) = self.supervisor(plan, outbox.clone());
         tokio::task::spawn_local(watch::watch(
             Rc::clone(&supervisor.current),
             Rc::clone(&supervisor.files.watching),
+            Arc::clone(&supervisor.memo),
             outbox,
         ));
         let ears = Ears {
@@ -297,17 +306,19 @@ impl Parts {
             number: 1,
             loaded_at: Timestamp::now(),
             trigger: Trigger::Start,
-            config: self.config,
+            config: Arc::new(self.config),
             material: self.material,
         };
         let supervisor = Supervisor {
             source: Arc::new(self.source),
+            memo: self.memo,
             current: Rc::new(RefCell::new(Arc::new(first))),
             plan,
             began: Instant::now(),
             started_at: Timestamp::now(),
             sockets: self.sockets,
             places: self.places,
+            tickets: self.tickets,
             launcher,
             sink: self.sink,
             processes: HashMap::new(),

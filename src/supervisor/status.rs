@@ -148,6 +148,7 @@ impl Supervisor {
                 bind: self.sockets.address(listener),
                 protocol: listener.protocol,
                 backend: listener.backend.to_string(),
+                resumption: listener.tls.resumption,
                 connections: counts.get(&listener.name).copied().unwrap_or_default(),
             })
             .collect()

@@ -203,6 +203,7 @@ fn listeners(status: &Status, registry: &mut Registry) {
     let open: Family<Labels, Gauge> = Family::default();
     let accepted: Family<Labels, Counter> = Family::default();
     let ended: Family<Labels, Counter> = Family::default();
+    let failed: Family<Labels, Counter> = Family::default();
     for listener in &status.listeners {
         let labels = vec![("listener", listener.name.clone())];
         let counts = &listener.connections;
@@ -217,6 +218,11 @@ fn listeners(status: &Status, registry: &mut Registry) {
             labels.push(("reason", reason.to_owned()));
             ended.get_or_create(&labels).inc_by(number);
         }
+        for (reason, number) in counts.failed_by_reason.iter() {
+            let mut labels = labels.clone();
+            labels.push(("reason", reason.name().to_owned()));
+            failed.get_or_create(&labels).inc_by(number);
+        }
     }
     registry.register("sessions_open", "Sessions open now", open);
     registry.register("sessions", "Sessions accepted", accepted);
@@ -224,6 +230,11 @@ fn listeners(status: &Status, registry: &mut Registry) {
         "sessions_failed",
         "Sessions that never came to relay",
         ended,
+    );
+    registry.register(
+        "handshakes_failed",
+        "Sessions that ended before their client was let in, by reason",
+        failed,
     );
 }
 

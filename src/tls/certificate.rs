@@ -1,9 +1,13 @@
 //! Facts out of a certificate, as people and policies want them.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{self, SHA256};
 use jiff::Timestamp;
+use rustls::pki_types::UnixTime;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
@@ -29,12 +33,31 @@ pub(super) fn facts(certificate: &X509Certificate<'_>) -> CertificateFacts {
         subject: certificate.subject().to_string(),
         issuer: certificate.issuer().to_string(),
         serial: serial(certificate.raw_serial()),
-        sha256: hex(digest(&SHA256, certificate.as_raw()).as_ref()),
+        sha256: sha256(certificate.as_raw()),
         not_before: not_before(certificate),
         not_after: not_after(certificate),
         dns_names: alternative_names(certificate),
         key_type: key_type(certificate.public_key()),
     }
+}
+
+/// Returns SHA-256 of `bytes`.
+pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
+    let mut result = [0; 32];
+    result.copy_from_slice(digest::digest(&SHA256, bytes).as_ref());
+    result
+}
+
+/// Returns SHA-256 of `bytes` as lower-case hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(&digest(bytes))
+}
+
+/// Returns the last moment at which a certificate in DER is valid; `None` if it cannot be read.
+pub(super) fn end(der: &[u8]) -> Option<UnixTime> {
+    let end = not_after(&parse(der).ok()?).as_second();
+    let end = Duration::from_secs(u64::try_from(end).unwrap_or(0));
+    Some(UnixTime::since_unix_epoch(end))
 }
 
 /// Returns the first moment at which a certificate is valid.
@@ -76,26 +99,41 @@ pub(super) fn names_issuer_address(certificate: &X509Certificate<'_>) -> bool {
 /// Those of the subject alternative name extension; the common name only when it has none, for
 /// the certificates that old tools make.
 pub(super) fn host_names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let names: Vec<_> = general_names(certificate)
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            _ => None,
-        })
-        .collect();
+    let mut names = dns_names(certificate);
     if names.is_empty() {
-        common_names(certificate)
-    } else {
-        names
+        names = common_names(certificate);
     }
+    names.into_iter().map(str::to_owned).collect()
 }
 
-fn common_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+/// Returns the DNS names of the subject alternative name extension.
+pub(super) fn dns_names<'a>(certificate: &'a X509Certificate<'_>) -> Vec<&'a str> {
+    let names = general_names(certificate).iter();
+    names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(*name),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Returns the URIs of the subject alternative name extension.
+pub(super) fn uris<'a>(certificate: &'a X509Certificate<'_>) -> Vec<&'a str> {
+    let names = general_names(certificate).iter();
+    names
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Returns the common names of the subject, as far as they are text.
+pub(super) fn common_names<'a>(certificate: &'a X509Certificate<'_>) -> Vec<&'a str> {
     certificate
         .subject()
         .iter_common_name()
         .filter_map(|name| name.as_str().ok())
-        .map(str::to_owned)
         .collect()
 }
 
@@ -165,7 +203,22 @@ pub(super) fn rsa_bits(key: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
     }
 }
 
-fn serial(raw: &[u8]) -> String {
+/// Returns the digest that a certificate's signature stands on, if it is one that was broken.
+pub(super) fn broken_digest(certificate: &X509Certificate<'_>) -> Option<&'static str> {
+    match certificate
+        .signature_algorithm
+        .algorithm
+        .to_id_string()
+        .as_str()
+    {
+        "1.2.840.113549.1.1.4" => Some("MD5"),
+        "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" => Some("SHA-1"),
+        _ => None,
+    }
+}
+
+/// Writes a serial number as lower-case hexadecimal.
+pub(super) fn serial(raw: &[u8]) -> String {
     // The zero that keeps a number positive in DER is none of its digits.
     match raw {
         [0, rest @ ..] if !rest.is_empty() => hex(rest),

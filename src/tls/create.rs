@@ -15,8 +15,8 @@ use jiff::Timestamp;
 
 pub use super::issue::IssueError;
 use super::{
-    files::{self, IDENTITY_LIMIT},
     issue::{Authority, Issued},
+    load::files::{self, IDENTITY_LIMIT},
 };
 
 /// The files of a created identity.
@@ -260,7 +260,7 @@ mod tests {
     use super::*;
     use crate::tls::{
         certificate,
-        identity::{self, Role},
+        identity::{self, PairContents, Role},
         pem,
     };
 
@@ -271,7 +271,8 @@ mod tests {
     fn prove(dir: &Path) -> identity::Proved {
         let file = |name| read(&dir.join(name)).unwrap();
         let pair = (file("server.pem"), file("server-key.pem"));
-        identity::prove(&pair.0, &pair.1, Role::Server, now()).unwrap()
+        let contents = PairContents::pem(&pair.0, &pair.1);
+        identity::prove(&contents, Role::Server, now()).unwrap()
     }
 
     fn left_in(dir: &Path) -> Vec<String> {

@@ -3,7 +3,7 @@
 //! Plain data that crosses from the supervisor to its workers; every field is always written, so
 //! that formats without field names can carry it.
 
-use std::fmt;
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use rustls::{
@@ -18,8 +18,9 @@ use crate::control::CertificateFacts;
 /// Everything that the TLS of a configuration needs, read and checked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Material {
-    /// The identities, in the order of the configuration.
-    pub identities: Vec<Identity>,
+    /// The identities: those that the configuration names in its order, then those of its folders
+    /// by name.
+    pub identities: Vec<Arc<Identity>>,
     /// What each listener trusts, in the order of the configuration.
     pub listeners: Vec<ListenerMaterial>,
     /// The authorities of the operating system; empty when no backend relies on them.
@@ -29,7 +30,7 @@ pub struct Material {
 /// A certificate to present and its private key, known to belong together.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Identity {
-    /// The name that listeners refer to.
+    /// The name that listeners refer to; of one in a folder, `FOLDER/NAME`.
     pub name: String,
     /// The file that the chain came from.
     pub cert: String,
@@ -39,6 +40,8 @@ pub struct Identity {
     pub pair: KeyPair,
     /// What a person wants to know about the leaf.
     pub facts: CertificateFacts,
+    /// The host names that a client may ask for to get it.
+    pub host_names: Vec<String>,
     /// SHA-256 over chain and key.
     pub digest: [u8; 32],
 }
@@ -58,16 +61,16 @@ pub struct ListenerMaterial {
     /// The listener's name.
     pub name: String,
     /// Who may have issued a client's certificate; `None` when none is asked for.
-    pub clients: Option<ClientBundle>,
+    pub clients: Option<Bundle>,
     /// Who may have issued the backend's certificate; `None` when nothing checks that.
     pub backend: Option<BackendTrust>,
     /// What is shown to the backend; `None` shows nothing.
     pub backend_identity: Option<KeyPair>,
 }
 
-/// Authorities that may have issued a client's certificate, and what they revoked.
+/// Authorities that may have issued a peer's certificate, and what they revoked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ClientBundle {
+pub struct Bundle {
     /// The authorities, never empty.
     pub roots: Vec<Der>,
     /// Their revocation lists.
@@ -79,8 +82,8 @@ pub struct ClientBundle {
 pub enum BackendTrust {
     /// Those of the operating system, in [`Material::system_roots`].
     System,
-    /// These, never empty.
-    Roots(Vec<Der>),
+    /// These.
+    Roots(Bundle),
 }
 
 /// A certificate or revocation list in DER.
@@ -92,12 +95,14 @@ pub struct Der(#[serde(with = "bytes")] Vec<u8>);
 pub struct PrivateKey(#[serde(with = "bytes")] Zeroizing<Vec<u8>>);
 
 impl Material {
-    /// Returns SHA-256 over all content: the same files give the same digest.
+    /// Returns SHA-256 over all content and where it came from: the same files give the same digest.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = ContentHash::new();
         for identity in &self.identities {
             hash.text("identity", &identity.name);
+            hash.text("cert", &identity.cert);
+            hash.text("key", &identity.key);
             hash.field("pair", &identity.digest);
         }
         for listener in &self.listeners {
@@ -107,16 +112,37 @@ impl Material {
         hash.finish()
     }
 
-    /// Returns the identity of that name.
+    /// Returns the identities by name.
     #[must_use]
-    pub fn identity(&self, name: &str) -> Option<&Identity> {
-        self.identities.iter().find(|it| it.name == name)
+    pub fn index(&self) -> HashMap<&str, &Arc<Identity>> {
+        let named = |it| (Identity::name_of(it), it);
+        self.identities.iter().map(named).collect()
+    }
+
+    /// Returns how many pieces it was read from.
+    #[must_use]
+    pub fn pieces(&self) -> usize {
+        self.identities.len() + self.listeners.len()
     }
 
     /// Returns what the listener of that name trusts.
     #[must_use]
     pub fn listener(&self, name: &str) -> Option<&ListenerMaterial> {
         self.listeners.iter().find(|it| it.name == name)
+    }
+}
+
+impl Identity {
+    fn name_of(this: &Arc<Self>) -> &str {
+        &this.name
+    }
+
+    /// Returns whether `reference`, as listeners write it, means this identity: its own name, or
+    /// that of the folder that it is in.
+    #[must_use]
+    pub fn is_meant(&self, reference: &str) -> bool {
+        let rest = self.name.strip_prefix(reference);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -130,7 +156,10 @@ impl ListenerMaterial {
         match &self.backend {
             None => {}
             Some(BackendTrust::System) => hash.field("backend", b"system"),
-            Some(BackendTrust::Roots(roots)) => hash.list("backend root", roots),
+            Some(BackendTrust::Roots(bundle)) => {
+                hash.list("backend root", &bundle.roots);
+                hash.list("backend crl", &bundle.crls);
+            }
         }
         if let Some(pair) = &self.backend_identity {
             hash.field("backend pair", &pair.digest());
@@ -229,7 +258,7 @@ impl ContentHash {
         self.field(label, content.as_bytes());
     }
 
-    fn list(&mut self, label: &str, items: &[Der]) {
+    pub(super) fn list(&mut self, label: &str, items: &[Der]) {
         for item in items {
             self.field(label, item.as_bytes());
         }
@@ -290,14 +319,20 @@ mod tests {
     fn sample() -> Material {
         let ca = Ca::new("root");
         Material {
-            identities: vec![identity("default", &ca.server(&["db.example.com"]))],
+            identities: vec![Arc::new(identity(
+                "default",
+                &ca.server(&["db.example.com"]),
+            ))],
             listeners: vec![ListenerMaterial {
                 name: "orders".to_owned(),
-                clients: Some(ClientBundle {
+                clients: Some(Bundle {
                     roots: vec![ca.der()],
                     crls: vec![],
                 }),
-                backend: Some(BackendTrust::Roots(vec![ca.der()])),
+                backend: Some(BackendTrust::Roots(Bundle {
+                    roots: vec![ca.der()],
+                    crls: vec![],
+                })),
                 backend_identity: Some(ca.server(&["client"]).pair()),
             }],
             system_roots: vec![],
@@ -329,7 +364,7 @@ mod tests {
         let material = sample();
         let other = Der::from(vec![1, 2, 3]);
         let edits: [fn(&mut Material, Der); 6] = [
-            |it, _| it.identities[0].name.push('x'),
+            |it, _| Arc::make_mut(&mut it.identities[0]).name.push('x'),
             |it, _| it.listeners[0].clients = None,
             |it, der| it.system_roots.push(der),
             |it, der| it.listeners[0].clients.as_mut().unwrap().crls.push(der),

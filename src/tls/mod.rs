@@ -7,27 +7,28 @@
 //! configuration is ever changed in place, so that each handshake is made with one generation.
 
 pub mod create;
+pub mod fuzzing;
 pub mod load;
 pub mod material;
 pub mod policy;
 pub mod probe;
+pub mod resolver;
 pub mod seal;
 pub mod stream;
+pub mod tickets;
 
-mod bundle;
 mod certificate;
-mod files;
+mod failure;
+mod hello;
 mod identity;
 mod issue;
-mod judge;
+mod name;
+mod notes;
 mod pem;
 mod prove;
-mod resolver;
-mod settle;
-mod sources;
 #[cfg(test)]
 mod testing;
-mod verifier;
+mod trust;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -41,9 +42,9 @@ use rustls::{
 };
 
 pub use self::{
-    load::{Loaded, load},
+    load::{Depth, Loaded, Look, Memo, load},
     material::Material,
-    sources::watched_paths,
+    notes::RefusedCertificate,
 };
 
 /// Returns the cryptography that every TLS object of this process is built on.

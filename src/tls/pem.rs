@@ -60,7 +60,8 @@ impl Block {
     }
 
     pub(super) fn is_certificate(&self) -> bool {
-        self.label == "CERTIFICATE"
+        // The second is an old name for the same, RFC 7468 §5.1.
+        matches!(self.label.as_str(), "CERTIFICATE" | "X509 CERTIFICATE")
     }
 }
 

@@ -1,31 +1,39 @@
 //! Material and settings to the configurations that handshakes use.
 //!
-//! Resumption is off on both sides: a resumed session would go on showing the certificate, and
-//! believing the client's, of the generation it began in. With ECDSA a full handshake costs the
-//! server no more than a resumed one.
+//! Nothing is resumed by itself: a resumed session goes on believing what was believed of the
+//! certificates when it began. Where an operator asks for tickets, they open only while all that
+//! this belief stands on is the same; see [`super::tickets`].
 
 use std::sync::Arc;
 
 use rustls::{
     ClientConfig, ServerConfig, SupportedProtocolVersion,
-    client::{Resumption, VerifierBuilderError},
+    client::VerifierBuilderError,
     pki_types::{CertificateDer, ServerName},
-    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 
 use super::{
-    bundle, certificate,
-    material::{BackendTrust, Der, Identity, ListenerMaterial, Material},
+    material::{BackendTrust, Bundle, ContentHash, Der, ListenerMaterial, Material},
     provider,
-    resolver::Resolver,
-    verifier::{BackendVerifier, Check},
+    resolver::{Keyring, Resolver},
+    tickets::{TicketSecrets, Tickets},
+    trust::{
+        clients::ClientVerifier,
+        verifier::{BackendVerifier, Check},
+    },
 };
 use crate::{
-    config::{Address, BackendTls, BackendTlsMode, ClientAuthMode, Listener, TlsVersion},
+    config::{
+        Address, BackendTls, BackendTlsMode, ClientAuthMode, Listener, Resumption, TlsVersion,
+    },
     protocol::{Protocol, postgres},
 };
+
+/// Tickets that a client of TLS 1.3 is given after a handshake, for as many connections at a time.
+const TLS13_TICKETS: usize = 2;
 
 /// Why a listener's material cannot be turned into a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +65,14 @@ pub enum PolicyError {
         /// What was wrong.
         source: VerifierBuilderError,
     },
+    /// What the backend is checked with cannot be used.
+    #[error("listener \"{listener}\": backend_tls: {source}")]
+    Backend {
+        /// The listener.
+        listener: String,
+        /// What was wrong.
+        source: VerifierBuilderError,
+    },
     /// Something else was refused.
     #[error("listener \"{listener}\": {source}")]
     Tls {
@@ -67,8 +83,30 @@ pub enum PolicyError {
     },
 }
 
+/// Returns what chooses among a listener's identities.
+pub fn resolver(listener: &Listener, keyring: &mut Keyring) -> Result<Arc<Resolver>, PolicyError> {
+    let missing = |name| At(listener).missing(format!("identity \"{name}\""));
+    keyring.resolver(listener).map_err(missing)
+}
+
 /// What a listener's clients meet.
-pub type ClientPolicy = Arc<ServerConfig>;
+#[derive(Debug, Clone)]
+pub struct ClientPolicy {
+    /// How handshakes are made.
+    pub(super) config: Arc<ServerConfig>,
+    /// What checks their certificates; `None` asks for none.
+    pub(super) verifier: Option<Arc<ClientVerifier>>,
+    tickets: Option<Arc<Tickets>>,
+}
+
+impl ClientPolicy {
+    /// Takes other secrets to make tickets with.
+    pub fn renew_tickets(&self, secrets: &TicketSecrets) {
+        if let Some(tickets) = &self.tickets {
+            tickets.renew(secrets);
+        }
+    }
+}
 
 /// What a listener's backend meets, and the name that it is known by.
 pub type BackendPolicy = (Arc<ClientConfig>, ServerName<'static>);
@@ -80,18 +118,40 @@ pub type BackendPolicy = (Arc<ClientConfig>, ServerName<'static>);
 pub fn server_config(
     listener: &Listener,
     material: &Material,
+    resolver: &Arc<Resolver>,
+    secrets: &TicketSecrets,
 ) -> Result<ClientPolicy, PolicyError> {
     let at = At(listener);
-    let resolver = Resolver::new(at.identities(material)?);
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let verifier = at.client_verifier(material)?;
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(listener.tls.min_version))
-        .map_err(|it| at.tls(it))?
-        .with_client_cert_verifier(at.client_verifier(material)?)
-        .with_cert_resolver(Arc::new(resolver));
+        .map_err(|it| at.tls(it))?;
+    let mut config = match &verifier {
+        None => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
+        Some(verifier) => builder.with_client_cert_verifier(Arc::<ClientVerifier>::clone(verifier)),
+    }
+    .with_cert_resolver(Arc::<Resolver>::clone(resolver));
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
     config.alpn_protocols = alpn(listener.protocol);
-    Ok(Arc::new(config))
+    let tickets = match listener.tls.resumption {
+        Resumption::Off => None,
+        Resumption::Tickets => Some(Arc::new(Tickets::new(
+            at.context(material, resolver)?,
+            secrets,
+        ))),
+    };
+    config.send_tls13_tickets = match &tickets {
+        None => 0,
+        Some(tickets) => {
+            config.ticketer = Arc::<Tickets>::clone(tickets);
+            TLS13_TICKETS
+        }
+    };
+    Ok(ClientPolicy {
+        config: Arc::new(config),
+        verifier,
+        tickets,
+    })
 }
 
 /// Builds what a listener's backend meets, and the name it goes by; `None` without TLS there.
@@ -104,8 +164,14 @@ pub fn client_config(
         return Ok(None);
     };
     let own = at.material(material)?;
-    let trusted = at.trusted(check, own, material)?;
+    let (trusted, lists) = at.trusted(check, own, material)?;
     let verifier = BackendVerifier::new(check, trusted).map_err(|it| at.tls(it))?;
+    let verifier = verifier
+        .with_lists(lists)
+        .map_err(|source| PolicyError::Backend {
+            listener: at.listener(),
+            source,
+        })?;
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(TlsVersion::V1_2))
         .map_err(|it| at.tls(it))?
@@ -115,7 +181,7 @@ pub fn client_config(
         Some(pair) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))),
         None => builder.with_no_client_auth(),
     };
-    config.resumption = Resumption::disabled();
+    config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = alpn(listener.protocol);
     let (name, sendable) = at.server_name(check)?;
     config.enable_sni = sendable;
@@ -150,12 +216,6 @@ fn certificates(ders: &[Der]) -> Vec<CertificateDer<'static>> {
     ders.iter().map(Der::to_certificate).collect()
 }
 
-fn host_names(identity: &Identity) -> Vec<String> {
-    certificate::parse(identity.pair.leaf())
-        .map(|leaf| certificate::host_names(&leaf))
-        .unwrap_or_default()
-}
-
 /// The listener that a configuration is built for; it puts its name into every error.
 struct At<'a>(&'a Listener);
 
@@ -182,47 +242,64 @@ impl At<'_> {
             .ok_or_else(|| self.missing("entry for it"))
     }
 
-    fn identities(
-        &self,
-        material: &Material,
-    ) -> Result<Vec<(CertifiedKey, Vec<String>)>, PolicyError> {
-        let identity = |name: &String| {
-            let identity = material
-                .identity(name)
-                .ok_or_else(|| self.missing(format!("identity \"{name}\"")))?;
-            let key = identity.pair.certified().map_err(|it| self.tls(it))?;
-            Ok((key, host_names(identity)))
-        };
-        self.0.identities.iter().map(identity).collect()
+    fn clients<'m>(&self, material: &'m Material) -> Result<Option<&'m Bundle>, PolicyError> {
+        if self.0.client_auth.mode == ClientAuthMode::Off {
+            return Ok(None);
+        }
+        let clients = self.material(material)?.clients.as_ref();
+        clients
+            .ok_or_else(|| self.missing("client bundle"))
+            .map(Some)
     }
 
     fn client_verifier(
         &self,
         material: &Material,
-    ) -> Result<Arc<dyn ClientCertVerifier>, PolicyError> {
-        let optional = match self.0.client_auth.mode {
-            ClientAuthMode::Off => return Ok(WebPkiClientVerifier::no_client_auth()),
-            ClientAuthMode::Optional => true,
-            ClientAuthMode::Required => false,
+    ) -> Result<Option<Arc<ClientVerifier>>, PolicyError> {
+        let Some(bundle) = self.clients(material)? else {
+            return Ok(None);
         };
-        let clients = self.material(material)?.clients.as_ref();
-        let bundle = clients.ok_or_else(|| self.missing("client bundle"))?;
-        bundle::client_verifier(bundle, optional).map_err(|source| PolicyError::Clients {
-            listener: self.listener(),
-            source,
-        })
+        let verifier = ClientVerifier::new(&self.0.client_auth, bundle);
+        verifier
+            .map(|it| Some(Arc::new(it)))
+            .map_err(|source| PolicyError::Clients {
+                listener: self.listener(),
+                source,
+            })
     }
 
-    fn trusted(
+    /// Returns a digest of all that a session of this listener is believed for.
+    ///
+    /// What the configuration says is taken as a whole, so that no later key is forgotten here.
+    fn context(&self, material: &Material, resolver: &Resolver) -> Result<[u8; 32], PolicyError> {
+        let Listener {
+            tls, client_auth, ..
+        } = self.0;
+        let mut hash = ContentHash::new();
+        hash.text("listener", &self.0.name);
+        hash.text("policy", &format!("{tls:?} {client_auth:?}"));
+        for identity in resolver.identities() {
+            hash.text("identity", &identity.name);
+            hash.field("pair", &identity.digest);
+        }
+        if let Some(bundle) = self.clients(material)? {
+            hash.list("client root", &bundle.roots);
+            hash.list("crl", &bundle.crls);
+        }
+        Ok(hash.finish())
+    }
+
+    /// Returns the authorities that a backend is checked with, and their revocation lists.
+    fn trusted<'m>(
         &self,
         check: Check,
-        own: &ListenerMaterial,
+        own: &'m ListenerMaterial,
         material: &Material,
-    ) -> Result<Vec<CertificateDer<'static>>, PolicyError> {
+    ) -> Result<(Vec<CertificateDer<'static>>, &'m [Der]), PolicyError> {
         match &own.backend {
-            _ if check == Check::Nothing => Ok(Vec::new()),
-            Some(BackendTrust::Roots(roots)) => Ok(certificates(roots)),
-            Some(BackendTrust::System) => Ok(certificates(&material.system_roots)),
+            _ if check == Check::Nothing => Ok((Vec::new(), &[])),
+            Some(BackendTrust::Roots(bundle)) => Ok((certificates(&bundle.roots), &bundle.crls)),
+            Some(BackendTrust::System) => Ok((certificates(&material.system_roots), &[])),
             None => Err(self.missing("authorities for its backend")),
         }
     }

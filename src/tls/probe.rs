@@ -7,13 +7,12 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject as _},
 };
 
-use super::certificate::hex;
+use super::certificate;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -119,7 +118,7 @@ fn shown(connection: &ClientConnection) -> Shown {
 }
 
 fn fingerprint(der: &[u8]) -> String {
-    hex(digest(&SHA256, der).as_ref())
+    certificate::sha256(der)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rustls::{
 
 use super::{
     provider,
-    verifier::{BackendVerifier, Check},
+    trust::verifier::{BackendVerifier, Check},
 };
 
 /// Flights after which a handshake that is not over never will be.

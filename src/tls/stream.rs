@@ -8,15 +8,22 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, CommonState, ServerConfig,
+    ClientConfig, CommonState, HandshakeKind,
     client::UnbufferedClientConnection,
-    pki_types::ServerName,
+    pki_types::{ServerName, UnixTime},
     server::UnbufferedServerConnection,
     unbuffered::{
         ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
     },
 };
 
+use super::{
+    hello::{UNRECOGNIZED_NAME, server_name},
+    notes::{Notes, RefusedCertificate},
+    policy::ClientPolicy,
+    resolver::Resolver,
+    trust::clients::ClientVerifier,
+};
 use crate::protocol::TLS_HANDSHAKE;
 
 /// The most bytes that wait for the tail of a record or of a handshake message.
@@ -34,6 +41,9 @@ const MAX_PLAIN_RECORD: usize = 16 * 1024;
 /// One end of a TLS connection.
 pub struct TlsStream {
     side: Side,
+    notes: Notes,
+    /// What a resumed session's certificate is checked with once more.
+    verifier: Option<Arc<ClientVerifier>>,
     held: Vec<u8>,
     peer_closed: bool,
     sent_close: bool,
@@ -59,6 +69,14 @@ pub enum TlsError {
     /// The peer broke a rule, or cannot agree with us, or told us that we did.
     #[error("{0}")]
     Protocol(#[from] rustls::Error),
+    /// The peer's certificate was refused.
+    #[error("{source}{}", certificate.advice.as_ref().map_or(String::new(), |it| format!("; {it}")))]
+    Certificate {
+        /// Why.
+        source: rustls::Error,
+        /// What was shown.
+        certificate: Box<RefusedCertificate>,
+    },
     /// The peer sent a record that never ends.
     #[error("the peer's record or handshake message is longer than TLS allows")]
     TooLong,
@@ -68,6 +86,19 @@ pub enum TlsError {
     /// The peer sent something other than TLS.
     #[error("the peer does not speak TLS")]
     NotTls,
+    /// The client asked for a name that no identity of a strict listener holds.
+    #[error("no identity holds the name {0:?} that the client asked for")]
+    UnknownName(String),
+}
+
+impl TlsError {
+    /// Returns the record that tells the peer, for an error that comes before TLS begins.
+    pub fn alert(&self) -> &'static [u8] {
+        match self {
+            Self::UnknownName(_) => &UNRECOGNIZED_NAME,
+            _ => &[],
+        }
+    }
 }
 
 /// Space for bytes on their way out, kept at its size between uses.
@@ -165,11 +196,25 @@ pub fn holds_client_hello(bytes: &[u8]) -> Result<bool, TlsError> {
     }
 }
 
+/// Refuses a client by the name that it asks for in its first bytes.
+pub fn check_name(resolver: &Resolver, first: &[u8]) -> Result<(), TlsError> {
+    if !resolver.is_strict() {
+        return Ok(());
+    }
+    match server_name(first) {
+        Some(name) if resolver.refuses(&name) => Err(TlsError::UnknownName(name)),
+        _ => Ok(()),
+    }
+}
+
 impl TlsStream {
     /// Begins the end that presents a certificate.
-    pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
-        let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self::new(Side::Server(Box::new(connection))))
+    pub fn server(policy: &ClientPolicy) -> Result<Self, TlsError> {
+        let connection = UnbufferedServerConnection::new(Arc::clone(&policy.config))?;
+        Ok(Self {
+            verifier: policy.verifier.clone(),
+            ..Self::new(Side::Server(Box::new(connection)))
+        })
     }
 
     /// Begins the end that checks `name`; [`Self::receive`] of nothing puts out its first message.
@@ -181,6 +226,8 @@ impl TlsStream {
     fn new(side: Side) -> Self {
         Self {
             side,
+            notes: Notes::default(),
+            verifier: None,
             held: Vec::new(),
             peer_closed: false,
             sent_close: false,
@@ -236,12 +283,50 @@ impl TlsStream {
         plain: &mut Vec<u8>,
         out: &mut Outgoing,
     ) -> Result<(), TlsError> {
-        let (used, result) = match &mut self.side {
+        let side = &mut self.side;
+        let (used, result) = self.notes.lend(|| match side {
             Side::Client(connection) => advance(&mut **connection, bytes, plain, out),
             Side::Server(connection) => advance(&mut **connection, bytes, plain, out),
-        };
-        self.peer_closed |= result?;
+        });
+        self.peer_closed |= result.map_err(|error| self.explain(error))?;
+        if !self.is_handshaking() {
+            self.confirm()?;
+        }
         self.hold(&bytes[used..])
+    }
+
+    /// Says which certificate was refused, where that was the reason.
+    fn explain(&mut self, error: TlsError) -> TlsError {
+        match (error, self.notes.refused.take()) {
+            (TlsError::Protocol(source), Some(certificate)) => TlsError::Certificate {
+                source,
+                certificate,
+            },
+            (error, _) => error,
+        }
+    }
+
+    /// Checks the certificate of a session that was resumed as if it had been shown now.
+    ///
+    /// A ticket opens only while this must succeed; so it is a second lock on the same door.
+    fn confirm(&mut self) -> Result<(), TlsError> {
+        let Some(verifier) = self.verifier.take() else {
+            return Ok(());
+        };
+        let state = self.state();
+        let shown = state.peer_certificates().and_then(<[_]>::split_first);
+        match shown {
+            Some((leaf, intermediates))
+                if state.handshake_kind() == Some(HandshakeKind::Resumed) =>
+            {
+                let checked = verifier.check(leaf, intermediates, UnixTime::now());
+                checked.map_err(|source| TlsError::Certificate {
+                    certificate: Box::new(RefusedCertificate::new(leaf, None)),
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Keeps `rest` for the next read, and no memory for nothing.

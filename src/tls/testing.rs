@@ -5,9 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair as Key, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber, SignatureAlgorithm,
+    RevokedCertParams, SerialNumber,
 };
-use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::{
@@ -16,14 +15,15 @@ use super::{
 };
 use crate::{
     config::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Limits, Listener, Log,
-        LogFormat, LogLevel, ProxyHeaderVersion, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
+        BackendTls, ClientAuth, Config, Limits, Listener, Log, LogFormat, LogLevel,
+        ProxyHeaderVersion, ProxyProtocol, TlsPolicy,
     },
     protocol::Protocol,
 };
 
 /// An authority.
 pub(super) struct Ca {
+    name: String,
     pub(super) issuer: Issuer<'static, Key>,
     pub(super) pem: String,
     der: Vec<u8>,
@@ -60,20 +60,47 @@ pub(super) fn params(names: &[&str]) -> CertificateParams {
     params
 }
 
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
 impl Ca {
     pub(super) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let params = authority(name);
         let key = Key::generate().unwrap();
         let cert = params.self_signed(&key).unwrap();
+        Self::of(&cert, name, params, key)
+    }
+
+    fn of(cert: &rcgen::Certificate, name: &str, params: CertificateParams, key: Key) -> Self {
         Self {
+            name: name.to_owned(),
             pem: cert.pem(),
             der: cert.der().to_vec(),
             issuer: Issuer::new(params, key),
         }
+    }
+
+    /// Returns an authority that this one vouches for.
+    pub(super) fn intermediate(&self, name: &str) -> Self {
+        let params = authority(name);
+        let key = Key::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        Self::of(&cert, name, params, key)
+    }
+
+    /// Returns, in PEM, what another authority is when this one vouches for it.
+    pub(super) fn sign(&self, other: &Self) -> String {
+        let params = authority(&other.name);
+        params
+            .signed_by(other.issuer.key(), &self.issuer)
+            .unwrap()
+            .pem()
     }
 
     pub(super) fn der(&self) -> Der {
@@ -95,19 +122,27 @@ impl Ca {
 
     /// Returns a revocation list, in PEM, of a leaf.
     pub(super) fn revoke(&self, revoked: &Leaf, next_update: i32) -> String {
-        let parsed = certificate::parse(revoked.chain[0].as_bytes()).unwrap();
+        self.list(&[revoked], 1, next_update)
+    }
+
+    /// Returns a revocation list with this number, in PEM.
+    pub(super) fn list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
         let start = rcgen::date_time_ymd(2020, 1, 1);
-        CertificateRevocationListParams {
-            this_update: start,
-            next_update: rcgen::date_time_ymd(next_update, 1, 1),
-            crl_number: SerialNumber::from(1u64),
-            issuing_distribution_point: None,
-            revoked_certs: vec![RevokedCertParams {
+        let revoked = revoked.iter().map(|leaf| {
+            let parsed = certificate::parse(leaf.chain[0].as_bytes()).unwrap();
+            RevokedCertParams {
                 serial_number: SerialNumber::from_slice(parsed.raw_serial()),
                 revocation_time: start,
                 reason_code: None,
                 invalidity_date: None,
-            }],
+            }
+        });
+        CertificateRevocationListParams {
+            this_update: start,
+            next_update: rcgen::date_time_ymd(next_update, 1, 1),
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         }
         .signed_by(&self.issuer)
@@ -131,21 +166,17 @@ fn leaf(cert: &rcgen::Certificate, key: &Key) -> Leaf {
     }
 }
 
-pub(super) fn certified_with(ca: &Ca, algorithm: &'static SignatureAlgorithm) -> CertifiedKey {
-    let key = Key::generate_for(algorithm).unwrap();
-    let leaf = ca.leaf_with(&params(&["db.example.com"]), &key);
-    leaf.pair().certified().unwrap()
-}
-
 pub(super) fn identity(name: &str, leaf: &Leaf) -> Identity {
     let pair = leaf.pair();
+    let parsed = certificate::parse(pair.leaf()).unwrap();
     Identity {
         name: name.to_owned(),
         cert: String::new(),
         key: String::new(),
         digest: pair.digest(),
-        facts: certificate::facts(&certificate::parse(pair.leaf()).unwrap()),
-        pair,
+        facts: certificate::facts(&parsed),
+        host_names: certificate::host_names(&parsed),
+        pair: leaf.pair(),
     }
 }
 
@@ -157,22 +188,10 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
         protocol: Protocol::Mysql,
         backend: "db.example.com:3306".parse().unwrap(),
         identities: identities.iter().map(|it| (*it).to_owned()).collect(),
-        tls: TlsPolicy {
-            mode: TlsMode::Required,
-            min_version: TlsVersion::V1_2,
-        },
-        client_auth: ClientAuth {
-            mode: ClientAuthMode::Off,
-            ca: None,
-            crl: None,
-        },
-        backend_tls: BackendTls {
-            mode: BackendTlsMode::Off,
-            ca: None,
-            cert: None,
-            key: None,
-            server_name: None,
-        },
+        server_names: vec![],
+        tls: TlsPolicy::default(),
+        client_auth: ClientAuth::default(),
+        backend_tls: BackendTls::default(),
         proxy_protocol: ProxyProtocol {
             accept: false,
             send: ProxyHeaderVersion::Off,
@@ -209,6 +228,7 @@ pub(super) fn config(listeners: Vec<Listener>) -> Config {
         metrics: None,
         on_exit_failure: None,
         identities: vec![],
+        identity_dirs: vec![],
         listeners,
     }
 }

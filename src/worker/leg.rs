@@ -304,13 +304,27 @@ impl Leg {
     pub async fn accept_tls(
         &mut self,
         mut first: Vec<u8>,
-        begin: impl FnOnce() -> Result<TlsStream, TlsError>,
+        begin: impl FnOnce(&[u8]) -> Result<TlsStream, TlsError>,
     ) -> Result<(), LegError> {
         while !holds_client_hello(&first)? {
             self.receive(&mut first).await?;
         }
-        self.tls = Some(Box::new(begin()?));
+        match begin(&first) {
+            Ok(tls) => self.tls = Some(Box::new(tls)),
+            Err(error) => {
+                self.send(error.alert()).await?;
+                return Err(error.into());
+            }
+        }
         self.handshake(first).await
+    }
+
+    /// Forgets TLS that has failed, so that the connection can be closed without it.
+    ///
+    /// The alert that tells the peer is on its way or kept to be sent.
+    pub fn give_up_tls(&mut self) {
+        self.tls = None;
+        self.early = Vec::new();
     }
 
     /// Begins TLS here as the client.

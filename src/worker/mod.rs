@@ -3,6 +3,7 @@
 //! It starts as a fresh execution of the program with nothing but its link to the supervisor as
 //! standard input, reads no file, runs as an unprivileged user, and has one thread.
 
+pub mod counters;
 pub mod farewell;
 pub mod leg;
 pub mod listener;
@@ -28,10 +29,14 @@ use tokio::{net::UnixStream, sync::mpsc, time::interval};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use self::{listener::Listeners, places::Places, service::Services};
+use self::{
+    listener::Listeners,
+    places::Places,
+    service::{ServeError, Services},
+};
 use crate::{
     cli::worker::Args,
-    link::{FromWorker, Generation, ToWorker, beat_interval, channel},
+    link::{FromWorker, Generation, Handover, NeverGiven, ToWorker, beat_interval, channel},
     sys::sandbox::{self, Confinement},
     telemetry::log::{self, Sink},
     tls::stream::warm_up,
@@ -111,11 +116,22 @@ fn take_link() -> io::Result<StdUnixStream> {
 /// A worker's state beside its sessions.
 struct Worker {
     services: Arc<Services>,
+    /// What the supervisor takes for known when it hands the next generation over.
+    given: Option<Generation>,
     listeners: Listeners,
     sessions: TaskTracker,
     outbox: mpsc::UnboundedSender<FromWorker>,
     beat: Duration,
     drain_timeout: Duration,
+}
+
+/// Why a worker does not serve what it was handed.
+#[derive(Debug, thiserror::Error)]
+enum SwapError {
+    #[error(transparent)]
+    NeverGiven(#[from] NeverGiven),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
 }
 
 /// What the worker does after a message.
@@ -141,6 +157,7 @@ async fn run(link: StdUnixStream) -> ExitCode {
     let mut worker = Worker {
         listeners: Listeners::new(Arc::clone(&services), sessions.clone()),
         services,
+        given: None,
         sessions,
         outbox,
         beat: FIRST_BEAT,
@@ -228,28 +245,35 @@ impl Worker {
                 }
             }
             ToWorker::Release { slot } => self.listeners.release(slot),
-            ToWorker::Serve(generation) => self.swap(&generation),
+            ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
+            ToWorker::Serve(handover) => self.take_over(handover),
             ToWorker::Count { ask } => self.count(Some(ask)),
             ToWorker::Drain => return Then::Drain,
         }
         Then::Serve
     }
 
-    fn swap(&mut self, generation: &Generation) {
-        let number = generation.number;
-        let answer = match self.services.serve(generation) {
-            Ok(()) => {
-                self.beat = beat_interval(generation.config.heartbeat_timeout);
-                self.drain_timeout = generation.config.drain_timeout;
-                self.listeners.follow();
-                FromWorker::Serving { generation: number }
-            }
+    /// Serves what was handed over, and says so, or why it cannot.
+    fn take_over(&mut self, handover: Handover) {
+        let generation = handover.number();
+        let answer = match self.swap(handover) {
+            Ok(()) => FromWorker::Serving { generation },
             Err(error) => FromWorker::Refused {
-                generation: number,
+                generation,
                 reason: error.to_string(),
             },
         };
         self.tell(answer);
+    }
+
+    fn swap(&mut self, handover: Handover) -> Result<(), SwapError> {
+        let generation = handover.complete(self.given.as_ref())?;
+        self.services.serve(&generation)?;
+        self.beat = beat_interval(generation.config.heartbeat_timeout);
+        self.drain_timeout = generation.config.drain_timeout;
+        self.listeners.follow();
+        self.given = Some(generation);
+        Ok(())
     }
 
     fn beat(&self) {

@@ -2,22 +2,21 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 
-use super::places::Places;
+use super::{counters::Counters, places::Places};
 use crate::{
     config::Listener,
     control::ConnectionCounts,
     link::{Generation, ListenerKey},
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},
-        stream::{TlsError, TlsStream},
+        resolver::{Keyring, Resolver},
+        stream::{TlsError, TlsStream, check_name},
+        tickets::TicketSecrets,
     },
 };
 
@@ -31,74 +30,21 @@ pub struct Service {
     /// Its places for sessions, shared with the other workers.
     pub places: Arc<Places>,
     clients: ClientPolicy,
+    resolver: Arc<Resolver>,
     backend: Option<BackendPolicy>,
 }
 
 impl Service {
-    /// Begins TLS with a client.
-    pub fn accept_tls(&self) -> Result<TlsStream, TlsError> {
-        TlsStream::server(self.clients.clone())
+    /// Begins TLS with a client who has said `first`.
+    pub fn accept_tls(&self, first: &[u8]) -> Result<TlsStream, TlsError> {
+        check_name(&self.resolver, first)?;
+        TlsStream::server(&self.clients)
     }
 
     /// Begins TLS with the backend; `None` if that leg has none.
     pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
         let (config, name) = self.backend.clone()?;
         Some(TlsStream::client(config, name))
-    }
-}
-
-/// Sessions of a listener, as this worker counts them.
-#[derive(Debug, Default)]
-pub struct Counters {
-    open: AtomicU64,
-    total: AtomicU64,
-    failed_handshakes: AtomicU64,
-    refused: AtomicU64,
-    failed_backends: AtomicU64,
-}
-
-impl Counters {
-    /// Counts a session that begins; it ends when what is returned is dropped.
-    pub fn open(self: &Arc<Self>) -> OpenSession {
-        self.total.fetch_add(1, Ordering::Relaxed);
-        self.open.fetch_add(1, Ordering::Relaxed);
-        OpenSession(Arc::clone(self))
-    }
-
-    /// Counts a session that ended before TLS was up.
-    pub fn fail_handshake(&self) {
-        self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a client that was turned away because the listener was full.
-    pub fn refuse(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a session whose backend could not be reached.
-    pub fn fail_backend(&self) {
-        self.failed_backends.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn counts(&self) -> ConnectionCounts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ConnectionCounts {
-            open: read(&self.open),
-            total: read(&self.total),
-            failed_handshakes: read(&self.failed_handshakes),
-            refused: read(&self.refused),
-            failed_backends: read(&self.failed_backends),
-        }
-    }
-}
-
-/// A session that counts as open until this is dropped.
-#[derive(Debug)]
-pub struct OpenSession(Arc<Counters>);
-
-impl Drop for OpenSession {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -119,15 +65,26 @@ pub struct Services {
     current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
     counters: Mutex<HashMap<String, Arc<Counters>>>,
     places: Mutex<HashMap<String, Arc<Places>>>,
+    keyring: Mutex<Keyring>,
+    secrets: Mutex<TicketSecrets>,
 }
 
 impl Services {
     /// Builds what a generation asks for and swaps it in whole, or not at all.
     pub fn serve(&self, generation: &Generation) -> Result<(), ServeError> {
         let mut next = HashMap::new();
+        let mut keyring = Keyring::new(&generation.material, &lock(&self.keyring));
+        let secrets = lock(&self.secrets).clone();
         for listener in &generation.config.listeners {
+            let resolver = policy::resolver(listener, &mut keyring)?;
             let service = Service {
-                clients: policy::server_config(listener, &generation.material)?,
+                clients: policy::server_config(
+                    listener,
+                    &generation.material,
+                    &resolver,
+                    &secrets,
+                )?,
+                resolver,
                 backend: policy::client_config(listener, &generation.material)?,
                 counters: self.counters_of(&listener.name),
                 places: self.places_of(&listener.name)?,
@@ -135,6 +92,7 @@ impl Services {
             };
             next.insert(ListenerKey::of(listener), Arc::new(service));
         }
+        *lock(&self.keyring) = keyring;
         self.current.store(Arc::new(next));
         Ok(())
     }
@@ -142,6 +100,14 @@ impl Services {
     /// Takes a listener's places, before its first generation.
     pub fn set_places(&self, listener: String, places: Places) {
         lock(&self.places).insert(listener, Arc::new(places));
+    }
+
+    /// Makes tickets with these secrets from now on, and opens those made with them.
+    pub fn set_ticket_secrets(&self, secrets: TicketSecrets) {
+        for service in self.current.load().values() {
+            service.clients.renew_tickets(&secrets);
+        }
+        *lock(&self.secrets) = secrets;
     }
 
     /// Returns the listener's service in the newest generation; `None` once it is gone from it.

@@ -12,7 +12,10 @@ use super::{
     service::{Service, Services},
     socket::Socket,
 };
-use crate::{config::ProxyHeaderVersion, link::ListenerKey, protocol::proxy_header::Endpoints};
+use crate::{
+    config::ProxyHeaderVersion, control::FailureReason, link::ListenerKey,
+    protocol::proxy_header::Endpoints,
+};
 
 /// Serves the client at `peer` until its session has ended.
 pub async fn serve(
@@ -84,6 +87,7 @@ async fn open(
 fn note_failure(failure: &Failure, context: &Context, peer: Option<SocketAddr>) {
     let listener = &context.service.listener.name;
     let counters = &context.service.counters;
+    let reason = failure.reason();
     match failure {
         Failure::Done | Failure::Silent => {
             debug!(listener, peer = peer.map(display), "{failure}");
@@ -91,11 +95,23 @@ fn note_failure(failure: &Failure, context: &Context, peer: Option<SocketAddr>) 
         }
         Failure::Full => counters.refuse(),
         Failure::Backend(_) => counters.fail_backend(),
-        Failure::Client(_) | Failure::Late(_) | Failure::Refused(_) => counters.fail_handshake(),
+        _ => reason
+            .into_iter()
+            .for_each(|it| counters.fail_handshake(it)),
     }
+    let Some(left_out) = counters.may_tell(reason) else {
+        return;
+    };
+    let shown = failure.certificate();
     info!(
         listener,
         peer = peer.map(display),
+        reason = reason.map(FailureReason::name),
+        subject = shown.map(|it| &*it.subject),
+        issuer = shown.map(|it| &*it.issuer),
+        serial = shown.map(|it| &*it.serial),
+        sha256 = shown.map(|it| &*it.sha256),
+        left_out = Some(left_out).filter(|it| *it > 0),
         "session failed: {failure}"
     );
 }

@@ -6,6 +6,7 @@
 run_folder=
 postgres_bin=
 declare -A version port socket pid
+own_port=
 servers=()
 
 # Fills `servers` and `version` with what can be started on this machine.
@@ -238,6 +239,7 @@ free_port() {
 launch() {
   local name=$1
   port[$name]=$(free_port)
+  [[ $name != mysql ]] || own_port=$(free_port)
   socket[$name]=$run_folder/$name/socket
   [[ $name != postgres ]] || socket[$name]=$run_folder/$name/.s.PGSQL.${port[$name]}
   "run_$name" "$run_folder/$name" "${port[$name]}" >"$run_folder/$name/log" 2>&1 </dev/null &
@@ -270,10 +272,13 @@ GRANT ALL ON *.* TO 'sha2'@'%' WITH GRANT OPTION;
 END
 }
 
+# Its second port is for administrators, and shows the certificates that MySQL made by itself.
 run_mysql() {
   as_server mysql "$(mysqld_program)" --datadir="$1/data" --init-file="$1/accounts.sql" \
     --bind-address=127.0.0.1 --port="$2" --socket="$1/socket" --pid-file="$1/pid" --mysqlx=OFF \
     --ssl-ca="$run_folder/ca.pem" --ssl-cert="$1/server.pem" --ssl-key="$1/server-key.pem" \
+    --admin-address=127.0.0.1 --admin-port="$own_port" --admin-ssl-ca=ca.pem \
+    --admin-ssl-cert=server-cert.pem --admin-ssl-key=server-key.pem \
     --max-connections=500 --skip-name-resolve --skip-log-bin --secure-file-priv=NULL \
     --innodb-buffer-pool-size=64M --performance-schema=OFF \
     --innodb-flush-log-at-trx-commit=0
@@ -334,6 +339,8 @@ export_server() {
   local prefix=PROXYD_TEST_${name^^}
   export "${prefix}_PORT=${port[$name]}" "${prefix}_SOCKET=${socket[$name]}" \
     "${prefix}_VERSION=${version[$name]}" "${prefix}_CLIENT=$client"
+  [[ $name != mysql ]] || export "${prefix}_OWN_PORT=$own_port" \
+    "${prefix}_OWN_CA=$run_folder/mysql/data/ca.pem"
 }
 
 # Nothing that the servers hold is worth a slow ending.

@@ -1,10 +1,13 @@
 //! TLS between the proxy and a backend.
 
+use std::fs;
+
 use crate::support::{
     client::{Client, Session},
     configuration::Listener,
     daemon::TestDaemon,
     fake::{Fake, TlsFake},
+    openssl::{is_there, openssl},
     pki::{Ca, Leaf, replace},
     until,
 };
@@ -177,6 +180,34 @@ fn the_proxy_shows_its_own_certificate_to_the_backend() {
 }
 
 #[test]
+fn the_certificate_for_the_backend_may_be_in_one_file_with_an_encrypted_key() {
+    if !is_there() {
+        return;
+    }
+    let (databases, clients) = (Ca::new("databases"), Ca::new("clients"));
+    let backend = TlsFake::new(&databases.leaf("127.0.0.1"), Some(&clients));
+    let own = clients.leaf("proxy");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("k"), &own.key).unwrap();
+    openssl(
+        folder.path(),
+        "pkcs8 -topk8 -in k -passout pass:s3cret -out e",
+    );
+    let key = fs::read_to_string(folder.path().join("e")).unwrap();
+    let tls = format!("{FULL}, cert = \"own.pem\", passphrase_file = \"word\"");
+    let files = [
+        ("db.crt", databases.pem()),
+        ("own.pem", &(key + &own.cert)),
+        ("word", "s3cret\n"),
+    ];
+    Front::new(&backend.address(), &tls, &files).assert_through();
+    assert_eq!(
+        backend.seen()[0].certificate.as_deref(),
+        Some(&own.sha256[..])
+    );
+}
+
+#[test]
 fn a_backend_that_wants_a_certificate_turns_the_proxy_away_without_one() {
     let (databases, clients) = (Ca::new("databases"), Ca::new("clients"));
     let backend = TlsFake::new(&databases.leaf("127.0.0.1"), Some(&clients));
@@ -223,6 +254,74 @@ fn another_authority_for_the_backend_counts_from_the_next_session_on() {
     replace(&front.daemon.path("db.crt"), new.pem());
     front.daemon.ctl(&["reload-tls"]).answer();
     front.assert_through();
+}
+
+#[test]
+fn a_certificate_of_the_first_version_passes_where_nothing_is_checked_or_it_is_the_one_trusted() {
+    let leaf = Leaf::first_version("MariaDB");
+    let (_backend, address) = backend(&leaf);
+    Front::new(&address, REQUIRE, &[]).assert_through();
+    Front::new(&address, CA, &[("db.crt", &leaf.cert)]).assert_through();
+    let other = Ca::new("databases");
+    for (mode, trusted) in [(CA, other.pem()), (FULL, &leaf.cert)] {
+        let front = Front::new(&address, mode, &[("db.crt", trusted)]);
+        front.assert_refused("X.509 version 1");
+    }
+}
+
+#[test]
+fn a_certificate_without_a_name_fails_where_the_name_counts_and_the_log_says_what_to_do() {
+    let ca = Ca::new("databases");
+    let (_backend, address) = backend(&ca.request(&[]).issue());
+    let files = [("db.crt", ca.pem())];
+    Front::new(&address, FULL, &files)
+        .assert_refused("use verify-ca, or issue one with \"localhost\" in it");
+    Front::new(&address, CA, &files).assert_through();
+}
+
+#[test]
+fn a_revoked_certificate_fails_from_the_next_session_on() {
+    let ca = Ca::new("databases");
+    let leaf = ca.leaf("localhost");
+    let (_backend, address) = backend(&leaf);
+    for mode in [FULL, CA] {
+        let list = ca.revoke(&[]);
+        let files = [("db.crt", ca.pem()), ("db.crl", &list)];
+        let front = Front::new(&address, &format!("{mode}, crl = [\"db.crl\"]"), &files);
+        front.assert_through();
+        replace(&front.daemon.path("db.crl"), ca.revoke(&[&leaf]));
+        front.daemon.ctl(&["reload-tls"]).answer();
+        front.assert_refused("Revoked");
+    }
+}
+
+#[test]
+fn each_backend_has_its_own_authorities_and_a_broken_file_holds_back_only_one() {
+    let (left, right) = (Ca::new("left"), Ca::new("right"));
+    let backends = [&left, &right].map(|ca| backend(&ca.leaf("localhost")));
+    let servers = Ca::new("proxies");
+    let mut builder = TestDaemon::builder().identity("default", &servers.leaf("localhost"));
+    for ((name, ca), (_, address)) in [("left", &right), ("right", &left)].iter().zip(&backends) {
+        replace(&builder.folder().join(format!("{name}.crt")), ca.pem());
+        let line = format!("backend_tls = {{ mode = \"verify-full\", ca = \"{name}.crt\" }}");
+        builder = builder.listener(Listener::tcp(name, address).line(&line));
+    }
+    let daemon = builder.start();
+    let passes = |name| {
+        let mut session = Client::new(&servers)
+            .connect(daemon.address_of(name))
+            .unwrap();
+        session.echo("hello").is_ok()
+    };
+    assert_eq!([passes("left"), passes("right")], [false, false]);
+    replace(&daemon.path("left.crt"), left.pem());
+    replace(&daemon.path("right.crt"), "no certificate");
+    let complaint = daemon.ctl(&["reload-tls"]).complaint();
+    assert!(complaint.contains("right.crt"), "{complaint}");
+    assert_eq!([passes("left"), passes("right")], [true, false]);
+    replace(&daemon.path("right.crt"), right.pem());
+    daemon.ctl(&["reload-tls"]).answer();
+    assert_eq!([passes("left"), passes("right")], [true, true]);
 }
 
 #[test]

@@ -4,10 +4,20 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{PATIENCE, daemon::TestDaemon, eventually, is_root, process, skip, until};
+use crate::support::{
+    PATIENCE, client,
+    daemon::TestDaemon,
+    eventually, is_root,
+    openssl::{is_there, openssl},
+    pki::{Ca, Leaf, replace},
+    process, skip, until,
+};
 
 /// A command that leaves behind a child whose parent process 1 becomes.
 const LEAVES_AN_ORPHAN: &str = "#!/bin/sh\n(sleep 0.2 &)\n";
+
+/// The words before a program that make it process 1.
+const AS_PROCESS_1: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
 #[test]
 fn orphans_do_not_stay_as_zombies() {
@@ -16,7 +26,7 @@ fn orphans_do_not_stay_as_zombies() {
     }
     let mut daemon = TestDaemon::builder()
         .workers(1)
-        .wrapped(&["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .wrapped(&AS_PROCESS_1)
         .prepare();
     let hook = daemon.path("hook");
     fs::write(&hook, LEAVES_AN_ORPHAN).unwrap();
@@ -43,4 +53,38 @@ fn orphans_do_not_stay_as_zombies() {
         let children = process::children(outside);
         children.len() == 1 && process::state(children[0]) != Some('Z')
     });
+}
+
+/// Process 1 waits for all children that end; this one's end is somebody else's to hear of.
+#[test]
+fn the_end_of_a_program_that_gives_a_passphrase_is_not_missed() {
+    if !is_root() {
+        return skip("only root may make a namespace for processes");
+    }
+    if !is_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let ca = Ca::new("authority");
+    let encrypted = |leaf: &Leaf| {
+        fs::write(folder.path().join("k"), &leaf.key).unwrap();
+        openssl(
+            folder.path(),
+            "pkcs8 -topk8 -in k -passout pass:word -out e",
+        );
+        leaf.cert.clone() + &fs::read_to_string(folder.path().join("e")).unwrap()
+    };
+    let daemon = TestDaemon::builder()
+        .workers(1)
+        .wrapped(&AS_PROCESS_1)
+        .table("[[identity]]\ncert = \"all.pem\"\npassphrase_command = [\"/bin/echo\", \"word\"]")
+        .file("all.pem", encrypted(&ca.leaf("localhost")))
+        .start();
+    for _ in 0..20 {
+        let leaf = ca.leaf("localhost");
+        replace(&daemon.path("all.pem"), encrypted(&leaf));
+        daemon.ctl(&["reload-tls"]).answer();
+        let shown = client::handshake(daemon.address(), "localhost", &ca).unwrap();
+        assert_eq!(shown.sha256, leaf.sha256);
+    }
 }

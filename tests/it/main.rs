@@ -35,10 +35,18 @@ mod mysql;
 mod postgres;
 // Any service, and bytes both ways.
 mod tcp;
+// Many identities: folders of them, reloads of some of them, all or nothing.
+mod identities;
 // Which certificate clients are shown.
 mod tls;
+// Keys in every form in which people have them.
+mod keys;
 // Certificates that clients show.
 mod client_auth;
+// Clients that are refused: what they are told, and what is counted and logged.
+mod refusals;
+// Sessions that are gone on with, and what they must not outlive.
+mod resumption;
 // TLS between the proxy and a backend.
 mod backend_tls;
 // PROXY protocol headers.

@@ -185,7 +185,11 @@ fn failures_are_counted_by_their_reasons() {
     let stranger = Client::new(&Ca::new("stranger"));
     stranger.connect(front.daemon.address()).unwrap_err();
     front.await_metric(&name("handshake"), 1.0);
+    let reason =
+        |reason| format!("proxyd_handshakes_failed_total{{listener=\"main\",reason=\"{reason}\"}}");
     let metrics = front.metrics();
+    assert_eq!(metrics.get(&reason("client_alert")), Some(&1.0));
+    assert_eq!(metrics.get(&reason("revoked")), Some(&0.0));
     assert_eq!(metrics.get(&name("backend")), Some(&0.0));
     assert_eq!(metrics.get(&name("full")), Some(&0.0));
 }

@@ -1,14 +1,17 @@
 //! The checks of one listener.
 
-use std::{collections::HashSet, ops::Range, path::PathBuf, time::Duration};
+use std::{collections::HashSet, ops::Range, time::Duration};
 
 use toml::Spanned;
 
-use super::{Check, SHORTEST, word};
+use super::{
+    Check, SHORTEST,
+    pair::{Pair, PairKeys},
+    word,
+};
 use crate::{
     config::{
-        Address, BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Limits, Listener,
-        ProxyProtocol, TlsMode, TlsPolicy,
+        Address, BackendTls, BackendTlsMode, Limits, Listener, PairForm, ProxyProtocol, TlsPolicy,
         file::{self, Parsed, Table},
         nearest::nearest,
         value::Text,
@@ -68,6 +71,11 @@ impl Check<'_> {
             protocol: word(written.protocol).unwrap_or(Protocol::Tcp),
             backend: backend?,
             identities,
+            server_names: written
+                .server_names
+                .into_iter()
+                .map(|name| name.0.0)
+                .collect(),
             tls: TlsPolicy {
                 mode: written
                     .tls
@@ -75,6 +83,8 @@ impl Check<'_> {
                     .as_ref()
                     .map_or(tls.mode, |mode| mode.get_ref().0),
                 min_version: word(written.tls.min_version).unwrap_or(tls.min_version),
+                unknown_name: word(written.tls.unknown_name).unwrap_or(tls.unknown_name),
+                resumption: word(written.tls.resumption).unwrap_or(tls.resumption),
             },
             client_auth: client_auth.unwrap_or_default(),
             backend_tls: backend_tls.unwrap_or_default(),
@@ -149,42 +159,6 @@ impl Check<'_> {
         chosen
     }
 
-    fn client_auth(
-        &mut self,
-        written: &Spanned<Table<file::ClientAuth>>,
-        tls: &file::Tls,
-    ) -> ClientAuth {
-        let span = written.span();
-        let auth = written.get_ref();
-        let mode = word(auth.mode);
-        match mode {
-            None if auth.ca.is_some() || auth.crl.is_some() => {
-                let message = "`client_auth` has no `mode`, so nothing would be checked; \
-                    write optional, required or off";
-                self.absent(Some(span), message);
-            }
-            Some(ClientAuthMode::Optional | ClientAuthMode::Required) if auth.ca.is_none() => {
-                let message = "`client_auth` has no `ca` to check certificates with";
-                self.absent(Some(span), message);
-            }
-            _ => {}
-        }
-        let plaintext = tls
-            .mode
-            .as_ref()
-            .filter(|mode| mode.get_ref().0 == TlsMode::Preferred);
-        if let (Some(ClientAuthMode::Required), Some(mode)) = (mode, plaintext) {
-            let message = "`preferred` lets plaintext in, which carries no certificate, but \
-                `client_auth` is required";
-            self.wrong(mode.span(), message);
-        }
-        ClientAuth {
-            mode: mode.unwrap_or(ClientAuth::default().mode),
-            ca: auth.ca.as_ref().map(|ca| self.path(ca)),
-            crl: auth.crl.as_ref().map(|crl| self.path(crl)),
-        }
-    }
-
     fn backend_tls(
         &mut self,
         written: &Spanned<Table<file::BackendTls>>,
@@ -204,19 +178,24 @@ impl Check<'_> {
             }
             BackendTlsMode::VerifyCa | BackendTlsMode::VerifyFull => {}
         }
-        match (&tls.cert, &tls.key) {
-            (Some(cert), None) => self.absent(Some(cert.span()), "this `cert` has no `key`"),
-            (None, Some(key)) => self.absent(Some(key.span()), "this `key` has no `cert`"),
-            _ => {}
+        if let (Some(crl), None, false) = (&tls.crl, &tls.ca, mode == BackendTlsMode::Off) {
+            self.absent(
+                Some(crl.span()),
+                "this `crl` has no `ca` whose lists it could hold",
+            );
         }
-        let path = |text: Option<&Spanned<Parsed<Text>>>| -> Option<PathBuf> {
-            text.map(|text| self.path(text.get_ref()))
+        let crl = self.lists(tls.crl.as_ref());
+        let (cert, key, form) = match self.backend_pair(tls) {
+            Some(pair) => (Some(pair.cert), Some(pair.key), pair.form),
+            None => (None, None, PairForm::default()),
         };
         BackendTls {
             mode,
-            ca: path(tls.ca.as_ref()),
-            cert: path(tls.cert.as_ref()),
-            key: path(tls.key.as_ref()),
+            ca: tls.ca.as_ref().map(|ca| self.path(ca.get_ref())),
+            crl,
+            cert,
+            key,
+            form,
             server_name: tls
                 .server_name
                 .as_ref()
@@ -224,18 +203,29 @@ impl Check<'_> {
         }
     }
 
+    fn backend_pair(&mut self, tls: &file::BackendTls) -> Option<Pair> {
+        let keys = PairKeys::from(tls);
+        if !keys.names_pair() {
+            for (key, span) in keys.spans() {
+                let message = format!("this `{key}` has no `cert`");
+                self.absent(Some(span), message);
+            }
+        }
+        self.pair(&keys)
+    }
+
     fn unused_without_tls(&mut self, tls: &file::BackendTls) {
         let given = [
             ("ca", tls.ca.as_ref().map(Spanned::span)),
-            ("cert", tls.cert.as_ref().map(Spanned::span)),
-            ("key", tls.key.as_ref().map(Spanned::span)),
+            ("crl", tls.crl.as_ref().map(Spanned::span)),
             ("server_name", tls.server_name.as_ref().map(Spanned::span)),
         ];
-        for (key, span) in given {
+        let given = given
+            .into_iter()
+            .filter_map(|(key, span)| Some((key, span?)));
+        for (key, span) in given.chain(PairKeys::from(tls).spans()) {
             let message = format!("`{key}` has no use while `backend_tls` is off; give its `mode`");
-            if let Some(span) = span {
-                self.absent(Some(span), message);
-            }
+            self.absent(Some(span), message);
         }
     }
 

@@ -3,7 +3,10 @@
 //! Nothing stops at the first problem: each is noted, something harmless takes the value's place,
 //! and the rest is checked too. A configuration comes out only if nothing was noted.
 
+mod client_auth;
+mod identity_dir;
 mod listener;
+mod pair;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,6 +18,7 @@ use std::{
 
 use toml::Spanned;
 
+use self::pair::PairKeys;
 use super::{
     Address, Config, DEFAULT_NAME, ExitHook, IdentityFiles, Log, LogFormat, LogLevel, Problem,
     Source, WORKERS_MAX,
@@ -85,8 +89,19 @@ impl Check<'_> {
         let state_dir = places
             .as_ref()
             .map_or(Path::new("/"), |places| &places.state_dir);
-        let identities = self.identities(file.identity, state_dir);
-        let names: Vec<&str> = identities.iter().map(|files| files.name.as_str()).collect();
+        let mut names = HashSet::new();
+        let identities = if file.identity.is_empty() && !file.identity_dir.is_empty() {
+            Vec::new()
+        } else {
+            self.identities(file.identity, state_dir, &mut names)
+        };
+        let identity_dirs = self.identity_dirs(&file.identity_dir, &mut names);
+        let dirs = identity_dirs.iter().map(|dir| dir.name.as_str());
+        let names: Vec<&str> = identities
+            .iter()
+            .map(|files| files.name.as_str())
+            .chain(dirs)
+            .collect();
         let listeners = match &source.overrides().listener {
             Some(listener) => vec![listener.clone()],
             None => self.listeners(file.listener, &names),
@@ -128,6 +143,7 @@ impl Check<'_> {
             metrics,
             on_exit_failure: on_exit_failure.flatten(),
             identities,
+            identity_dirs,
             listeners,
         })
     }
@@ -301,41 +317,46 @@ impl Check<'_> {
             self.absent(Some(span), "`on_exit_failure` has no `command`");
             return None;
         };
-        match command.get_ref().first() {
-            None => self.wrong(command.span(), "this command is empty"),
+        Some(ExitHook {
+            command: self.command(&command),
+            timeout,
+        })
+    }
+
+    /// Returns a command, which must be one that can be run without a shell.
+    fn command(&mut self, written: &Spanned<Vec<String>>) -> Vec<String> {
+        let command = written.get_ref();
+        match command.first() {
+            None => self.wrong(written.span(), "this command is empty"),
             Some(program) if !Path::new(program).is_absolute() => {
                 let message = format!("the program `{program}` needs its absolute path");
-                self.wrong(command.span(), message);
+                self.wrong(written.span(), message);
             }
             Some(_) => {}
         }
-        if command.get_ref().iter().any(|word| word.contains('\0')) {
-            self.wrong(command.span(), "this command holds a zero byte");
+        if command.iter().any(|word| word.contains('\0')) {
+            self.wrong(written.span(), "this command holds a zero byte");
         }
-        Some(ExitHook {
-            command: command.into_inner(),
-            timeout,
-        })
+        command.clone()
     }
 
     fn identities(
         &mut self,
         written: Vec<Spanned<Table<file::Identity>>>,
         state_dir: &Path,
+        names: &mut HashSet<String>,
     ) -> Vec<IdentityFiles> {
         if written.is_empty() {
             let folder = state_dir.join("tls");
+            let (cert, key) = (folder.join("server.pem"), folder.join("server-key.pem"));
             return vec![IdentityFiles {
-                name: DEFAULT_NAME.to_owned(),
-                cert: folder.join("server.pem"),
-                key: folder.join("server-key.pem"),
                 created: true,
+                ..IdentityFiles::pem(DEFAULT_NAME, cert, key)
             }];
         }
-        let mut names = HashSet::new();
         let numbered = (1..).zip(written);
         numbered
-            .map(|(number, identity)| self.identity(number, &identity, &mut names))
+            .map(|(number, identity)| self.identity(number, &identity, names))
             .collect()
     }
 
@@ -347,17 +368,17 @@ impl Check<'_> {
     ) -> IdentityFiles {
         let (span, written) = (identity.span(), identity.get_ref());
         let name = self.name("identity", number, written.name.as_ref(), &span, names);
-        let mut file = |key: &str, value: Option<&Parsed<Text>>| {
-            if value.is_none() {
-                let message = format!("identity `{name}` has no `{key}`");
-                self.absent(Some(span.clone()), message);
-            }
-            value.map_or_else(PathBuf::new, |value| self.path(value))
-        };
+        let keys = PairKeys::from(&**written);
+        if !keys.names_pair() {
+            let message = format!("identity `{name}` has no `cert`; give that, or `pkcs12`");
+            self.absent(Some(span), message);
+        }
+        let pair = self.pair(&keys).unwrap_or_default();
         IdentityFiles {
-            cert: file("cert", written.cert.as_ref()),
-            key: file("key", written.key.as_ref()),
             name,
+            cert: pair.cert,
+            key: pair.key,
+            form: pair.form,
             created: false,
         }
     }

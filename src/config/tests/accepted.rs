@@ -5,9 +5,9 @@ use std::{path::Path, time::Duration};
 use super::GOOD;
 use crate::{
     config::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, IdentityFiles, Limits,
-        Listener, Log, LogFormat, LogLevel, ProxyProtocol, TlsMode, TlsPolicy, TlsVersion,
-        fixture::parse,
+        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Doubt, IdentityDir,
+        IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel, PairEncoding, PassphraseSource,
+        ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName, fixture::parse,
     },
     protocol::Protocol,
 };
@@ -38,20 +38,26 @@ fn defaults_are_those_of_the_manual() {
             metrics: None,
             on_exit_failure: None,
             identities: vec![IdentityFiles {
-                name: "default".to_owned(),
-                cert: "/home/op/.local/state/proxyd/tls/server.pem".into(),
-                key: "/home/op/.local/state/proxyd/tls/server-key.pem".into(),
                 created: true,
+                ..IdentityFiles::pem(
+                    "default",
+                    "/home/op/.local/state/proxyd/tls/server.pem".into(),
+                    "/home/op/.local/state/proxyd/tls/server-key.pem".into(),
+                )
             }],
+            identity_dirs: vec![],
             listeners: vec![Listener {
                 name: "default".to_owned(),
                 bind: "[::]:1".parse().unwrap(),
                 protocol: Protocol::Tcp,
                 backend: "db:2".parse().unwrap(),
                 identities: vec!["default".to_owned()],
+                server_names: vec![],
                 tls: TlsPolicy {
                     mode: TlsMode::Required,
                     min_version: TlsVersion::V1_2,
+                    unknown_name: UnknownName::Fallback,
+                    resumption: Resumption::Off,
                 },
                 client_auth: ClientAuth::default(),
                 backend_tls: BackendTls::default(),
@@ -88,6 +94,12 @@ on_exit_failure = { command = ["/usr/local/sbin/page", "--now"], timeout = "10s"
 name = "default"
 cert = "/etc/proxyd/tls/server.pem"
 key  = "tls/server.key"
+passphrase_file = "passphrase"
+
+[[identity]]
+name = "other"
+pkcs12 = "other.p12"
+passphrase_command = ["/usr/bin/pass", "other"]
 
 [[listener]]
 name = "orders"
@@ -95,8 +107,8 @@ bind = "0.0.0.0:3307"
 protocol = "mysql"
 backend = "127.0.0.1:3306"
 identities = ["default"]
-tls = { mode = "required", min_version = "1.2" }
-client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl" }
+tls = { mode = "required", min_version = "1.2", resumption = "tickets" }
+client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl", expired_crl = "refuse", unknown_revocation = "refuse", allow = ["dns:*.app.example", "cn:backup"] }
 backend_tls = { mode = "verify-full", ca = "db-ca.pem", cert = "c.pem", key = "c.key", server_name = "db1" }
 proxy_protocol = { accept = false, send = "off" }
 limits = { max_connections = 10000, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s" }
@@ -118,16 +130,29 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(config.metrics, Some(([127, 0, 0, 1], 9104).into()));
     let hook = config.on_exit_failure.unwrap();
     assert_eq!(hook.command, ["/usr/local/sbin/page", "--now"]);
-    let [identity] = &config.identities[..] else {
+    let [pem, pkcs12] = &config.identities[..] else {
         panic!()
     };
-    assert!(!identity.created);
+    assert!(!pem.created && !pkcs12.created);
+    assert_eq!(pem.form.encoding, PairEncoding::Pem);
+    let file = PassphraseSource::File("/etc/proxyd/passphrase".into());
+    assert_eq!(pem.form.passphrase, Some(file));
+    assert_eq!(pkcs12.form.encoding, PairEncoding::Pkcs12);
+    let command = ["/usr/bin/pass", "other"].map(str::to_owned);
+    let command = PassphraseSource::Command(command.to_vec());
+    assert_eq!(pkcs12.form.passphrase, Some(command));
     let [listener] = &config.listeners[..] else {
         panic!()
     };
     assert_eq!(listener.name, "orders");
     assert_eq!(listener.protocol, Protocol::Mysql);
+    assert_eq!(listener.tls.resumption, Resumption::Tickets);
     assert_eq!(listener.client_auth.mode, ClientAuthMode::Required);
+    assert_eq!(listener.client_auth.expired_crl, Doubt::Refuse);
+    assert_eq!(listener.client_auth.unknown_revocation, Doubt::Refuse);
+    let rules = listener.client_auth.allow.iter();
+    let rules: Vec<_> = rules.map(ToString::to_string).collect();
+    assert_eq!(rules, ["dns:*.app.example", "cn:backup"]);
     assert_eq!(listener.backend_tls.mode, BackendTlsMode::VerifyFull);
     assert_eq!(listener.backend_tls.server_name.as_deref(), Some("db1"));
 }
@@ -144,10 +169,36 @@ fn relative_paths_are_beside_the_file() {
         auth.ca.as_deref(),
         Some(Path::new("/etc/proxyd/clients.pem"))
     );
-    assert_eq!(
-        auth.crl.as_deref(),
-        Some(Path::new("/etc/proxyd/clients.crl"))
+    assert_eq!(auth.crl, [Path::new("/etc/proxyd/clients.crl")]);
+}
+
+#[test]
+fn revocation_lists_may_be_in_several_files() {
+    let text = format!(
+        "{GOOD}client_auth = {{ mode = \"optional\", ca = \"c\", crl = [\"a.crl\", \"/b.crl\"] }}\n"
     );
+    let config = parse(&text).unwrap();
+    let auth = &config.listeners[0].client_auth;
+    assert_eq!(
+        auth.crl,
+        [Path::new("/etc/proxyd/a.crl"), Path::new("/b.crl")]
+    );
+}
+
+#[test]
+fn one_file_may_hold_certificate_and_key() {
+    let text = format!(
+        "[[identity]]\ncert = \"a\"\n[[identity]]\npkcs12 = \"b\"\n{GOOD}\
+         backend_tls = {{ mode = \"require\", cert = \"c\" }}"
+    );
+    let config = parse(&text).unwrap();
+    for (identity, file) in config.identities.iter().zip(["a", "b"]) {
+        assert_eq!(identity.cert, Path::new("/etc/proxyd").join(file));
+        assert_eq!(identity.key, identity.cert);
+    }
+    let tls = &config.listeners[0].backend_tls;
+    assert_eq!(tls.cert.as_deref(), Some(Path::new("/etc/proxyd/c")));
+    assert_eq!(tls.key, tls.cert);
 }
 
 #[test]
@@ -162,4 +213,48 @@ fn a_listener_presents_all_identities_unless_told() {
     let two = "[[identity]]\ncert = \"a\"\nkey = \"b\"\n".repeat(2);
     let config = parse(&(two + GOOD)).unwrap();
     assert_eq!(config.listeners[0].identities, ["default", "identity-2"]);
+}
+
+#[test]
+fn folders_of_identities_are_named_and_stand_beside_identities() {
+    let text = "
+        [[identity]]
+        cert = \"c\"
+        key = \"k\"
+        [[identity_dir]]
+        path = \"/etc/letsencrypt/live\"
+        [[identity_dir]]
+        name = \"fleet\"
+        path = \"fleet.d\"
+        [[listener]]
+        bind = \"[::]:1\"
+        backend = \"db:2\"
+        [[listener]]
+        bind = \"[::]:2\"
+        backend = \"db:2\"
+        identities = [\"fleet\", \"default\"]
+        tls = { unknown_name = \"refuse\" }
+    ";
+    let config = parse(text).unwrap();
+    let dirs = [
+        ("live", "/etc/letsencrypt/live"),
+        ("fleet", "/etc/proxyd/fleet.d"),
+    ];
+    let dirs = dirs.map(|(name, path)| IdentityDir {
+        name: name.to_owned(),
+        path: path.into(),
+    });
+    assert_eq!(config.identity_dirs, dirs);
+    let listeners = &config.listeners;
+    assert_eq!(listeners[0].identities, ["default", "live", "fleet"]);
+    assert_eq!(listeners[1].identities, ["fleet", "default"]);
+    assert_eq!(listeners[1].tls.unknown_name, UnknownName::Refuse);
+}
+
+#[test]
+fn nothing_is_created_beside_a_folder_of_identities() {
+    let text = format!("[[identity_dir]]\npath = \"live\"\n{GOOD}");
+    let config = parse(&text).unwrap();
+    assert!(config.identities.is_empty());
+    assert_eq!(config.listeners[0].identities, ["live"]);
 }

@@ -162,18 +162,6 @@ fn every_mistake_of_a_listener_is_found() {
             "floating point `1.2`, expected a string",
         ),
         (
-            "client_auth = { mode = \"required\" }",
-            "`client_auth` has no `ca`",
-        ),
-        (
-            "client_auth = { mode = \"optional\", crl = \"c\" }",
-            "`client_auth` has no `ca`",
-        ),
-        (
-            "client_auth = { ca = \"c\" }",
-            "`client_auth` has no `mode`, so nothing",
-        ),
-        (
             "backend_tls = { ca = \"c\" }",
             "`ca` has no use while `backend_tls` is off",
         ),
@@ -186,12 +174,12 @@ fn every_mistake_of_a_listener_is_found() {
             "use verify-ca or verify-full",
         ),
         (
-            "backend_tls = { mode = \"verify-ca\", cert = \"c\" }",
-            "this `cert` has no `key`",
+            "backend_tls = { mode = \"verify-ca\", crl = \"c\" }",
+            "this `crl` has no `ca` whose lists it could hold",
         ),
         (
-            "backend_tls = { mode = \"verify-ca\", key = \"c\" }",
-            "this `key` has no `cert`",
+            "backend_tls = { crl = \"c\" }",
+            "`crl` has no use while `backend_tls` is off",
         ),
         (
             "backend_tls = { mode = \"verify_full\" }",
@@ -223,6 +211,102 @@ fn every_mistake_of_a_listener_is_found() {
             "this is shorter than 10ms",
         ),
         ("limits = { idle_timeout = \"x\" }", "`x` is not a duration"),
+    ] {
+        one_problem(&format!("{GOOD}{line}\n"), 4, fragment);
+    }
+}
+
+#[test]
+fn every_mistake_about_a_certificate_for_the_backend_is_found() {
+    for (line, fragment) in [
+        (
+            "backend_tls = { mode = \"verify-ca\", passphrase_file = \"p\" }",
+            "this `passphrase_file` has no `cert`",
+        ),
+        (
+            "backend_tls = { mode = \"verify-ca\", pkcs12 = \"c\", key = \"k\" }",
+            "`pkcs12` holds certificate and key; leave `key` out",
+        ),
+        (
+            "backend_tls = { pkcs12 = \"c\" }",
+            "`pkcs12` has no use while `backend_tls` is off",
+        ),
+        (
+            "backend_tls = { mode = \"verify-ca\", key = \"c\" }",
+            "this `key` has no `cert`",
+        ),
+    ] {
+        one_problem(&format!("{GOOD}{line}\n"), 4, fragment);
+    }
+}
+
+#[test]
+fn every_mistake_about_clients_is_found() {
+    for (line, fragment) in [
+        (
+            "client_auth = { mode = \"required\" }",
+            "`client_auth` has no `ca`",
+        ),
+        (
+            "client_auth = { mode = \"optional\", crl = \"c\" }",
+            "`client_auth` has no `ca`",
+        ),
+        (
+            "client_auth = { ca = \"c\" }",
+            "`client_auth` has no `mode`, so nothing",
+        ),
+        (
+            "client_auth = { allow = [\"cn:a\"] }",
+            "`client_auth` has no `mode`, so nothing",
+        ),
+        (
+            "client_auth = { mode = \"off\", allow = [\"cn:a\"] }",
+            "`allow` has no use while `client_auth` is off",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", allow = [] }",
+            "this would let nobody in",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", allow = [\"cn:a\", \"db1\"] }",
+            "`db1` is no rule: write `dns:`",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", allow = [\"dns:a b\"] }",
+            "`a b` is no DNS name",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", crl = [] }",
+            "no file is named",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", crl = [\"l\", \"./l\"] }",
+            "`/etc/proxyd/l` is named twice",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", crl = [\"\"] }",
+            "this is empty",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", crl = 5 }",
+            "expected a string or an array of strings",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", expired_crl = \"refuse\" }",
+            "`expired_crl` has no use without `crl`",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", unknown_revocation = \"refuse\" }",
+            "`unknown_revocation` has no use without `crl`",
+        ),
+        (
+            "client_auth = { mode = \"optional\", ca = \"c\", crl = \"l\", expired_crl = \"deny\" }",
+            "unknown value `deny`; known here: accept, refuse",
+        ),
+        (
+            "tls = { resumption = \"on\" }",
+            "unknown value `on`; known here: off, tickets",
+        ),
     ] {
         one_problem(&format!("{GOOD}{line}\n"), 4, fragment);
     }
@@ -290,9 +374,31 @@ fn what_does_not_fit_together_is_found() {
             "identity `default` has no `cert`",
         ),
         (
-            GOOD.to_owned() + "[[identity]]\ncert = \"c\"",
+            GOOD.to_owned() + "[[identity]]\nname = \"a\"",
             4,
-            "identity `default` has no `key`",
+            "identity `a` has no `cert`; give that, or `pkcs12`",
+        ),
+        (
+            GOOD.to_owned() + "[[identity]]\npkcs12 = \"p\"\ncert = \"c\"",
+            6,
+            "`pkcs12` holds certificate and key; leave `cert` out",
+        ),
+        (
+            GOOD.to_owned()
+                + "[[identity]]\ncert = \"c\"\npassphrase_file = \"p\"\n\
+                   passphrase_command = [\"/p\"]",
+            7,
+            "a passphrase comes from `passphrase_file` or from",
+        ),
+        (
+            GOOD.to_owned() + "[[identity]]\ncert = \"c\"\npassphrase_command = [\"pass\"]",
+            6,
+            "the program `pass` needs its absolute path",
+        ),
+        (
+            GOOD.to_owned() + "[[identity]]\ncert = \"c\"\npassphrase = \"p\"",
+            6,
+            "unknown key `passphrase`",
         ),
         (
             "listener = [5]".to_owned(),
@@ -404,4 +510,20 @@ fn depth_and_length_do_no_harm() {
         let complaint = complaint(&text);
         assert!(complaint.starts_with("error: ") && complaint.len() < 100_000);
     }
+}
+
+#[test]
+fn folders_of_identities_have_a_path_and_a_name_of_their_own() {
+    one_problem(
+        &format!("[[identity_dir]]\nname = \"live\"\n{GOOD}"),
+        1,
+        "this `identity_dir` has no `path`",
+    );
+    let taken = "[[identity]]\nname = \"live\"\ncert = \"c\"\nkey = \"k\"\n\
+        [[identity_dir]]\npath = \"/etc/live\"\n";
+    one_problem(
+        &format!("{taken}{GOOD}"),
+        5,
+        "another identity or folder of identities is named `live`",
+    );
 }

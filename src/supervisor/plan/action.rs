@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AskId, Condemned, WorkerId};
-use crate::control::Trigger;
+use crate::control::{Partial, Trigger};
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Action {
         load: u64,
         /// Why, and so what to read.
         trigger: Trigger,
+        /// Whether it may bring a part of what changed.
+        partial: Partial,
     },
     /// Start a worker with the newest generation and its slot's sockets.
     Start {

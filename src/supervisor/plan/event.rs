@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AskId, WorkerId};
-use crate::control::Trigger;
+use crate::control::{Partial, Trigger};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Event {
         ask: Option<AskId>,
         /// Why.
         trigger: Trigger,
+        /// Whether a part of what changed may come into service.
+        partial: Partial,
     },
     /// The daemon is to end when its sessions have, but within this time.
     Drain {

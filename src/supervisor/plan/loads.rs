@@ -1,14 +1,15 @@
 //! Loads of the disk: one at a time, and for everybody who waits one that began after they came.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use crate::control::Trigger;
+use crate::control::{Partial, Trigger};
 
 /// Somebody who waits for the result of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
-/// How long a load may take before those who wait for it are told that the disk does not answer.
+/// How long a load of few files may take before those who wait for it are told that the disk does
+/// not answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A load that is going on or will.
@@ -18,16 +19,31 @@ pub(super) struct Load {
     pub id: u64,
     /// The most demanding reason for it.
     pub trigger: Trigger,
+    /// Whether it may bring a part of what changed.
+    pub partial: Partial,
     /// Those who wait for its result.
     pub asks: Vec<AskId>,
 }
 
 /// The loads going on and asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Loads {
     last: u64,
     running: Option<Running>,
-    queued: Option<Load>,
+    /// At most one of each kind of [`Partial`].
+    queued: VecDeque<Load>,
+    patience: Duration,
+}
+
+impl Default for Loads {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            running: None,
+            queued: VecDeque::new(),
+            patience: PATIENCE,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -49,11 +65,22 @@ pub(super) enum Wish {
 }
 
 impl Loads {
+    /// Changes how long a load may take.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Asks for a load that begins at `now` or later.
-    pub(super) fn wish(&mut self, trigger: Trigger, ask: Option<AskId>, now: Duration) -> Wish {
+    pub(super) fn wish(
+        &mut self,
+        trigger: Trigger,
+        partial: Partial,
+        ask: Option<AskId>,
+        now: Duration,
+    ) -> Wish {
         match &self.running {
             None => {
-                let load = self.next(trigger, ask);
+                let load = self.next(trigger, partial, ask);
                 let id = load.id;
                 self.run(load, now);
                 Wish::Begins(id)
@@ -61,18 +88,19 @@ impl Loads {
             // Nobody waits for it, but what the disk holds now may be newer than what that load
             // read.
             Some(running) if running.overdue => {
-                self.enqueue(trigger, None);
+                self.enqueue(trigger, partial, None);
                 Wish::Hopeless
             }
-            Some(_) => Wish::Queued(self.enqueue(trigger, ask)),
+            Some(_) => Wish::Queued(self.enqueue(trigger, partial, ask)),
         }
     }
 
-    fn next(&mut self, trigger: Trigger, ask: Option<AskId>) -> Load {
+    fn next(&mut self, trigger: Trigger, partial: Partial, ask: Option<AskId>) -> Load {
         self.last += 1;
         Load {
             id: self.last,
             trigger,
+            partial,
             asks: ask.into_iter().collect(),
         }
     }
@@ -85,22 +113,25 @@ impl Loads {
         });
     }
 
-    fn enqueue(&mut self, trigger: Trigger, ask: Option<AskId>) -> u64 {
-        if let Some(queued) = &mut self.queued {
-            queued.trigger = stronger(queued.trigger, trigger);
-            queued.asks.extend(ask);
-            return queued.id;
+    /// Joins the queued load of the same kind, or queues one: who allows a part of what changed and
+    /// who does not cannot share a load.
+    fn enqueue(&mut self, trigger: Trigger, partial: Partial, ask: Option<AskId>) -> u64 {
+        let mut queued = self.queued.iter_mut();
+        if let Some(load) = queued.find(|load| load.partial == partial) {
+            load.trigger = stronger(load.trigger, trigger);
+            load.asks.extend(ask);
+            return load.id;
         }
-        let load = self.next(trigger, ask);
+        let load = self.next(trigger, partial, ask);
         let id = load.id;
-        self.queued = Some(load);
+        self.queued.push_back(load);
         id
     }
 
-    /// Ends the load that runs; returns it, and the queued one, which begins now.
+    /// Ends the load that runs; returns it, and the next one, which begins now.
     pub(super) fn end(&mut self, now: Duration) -> Option<(Load, Option<Load>)> {
         let ended = self.running.take()?.load;
-        let begun = self.queued.take();
+        let begun = self.queued.pop_front();
         if let Some(load) = &begun {
             self.run(load.clone(), now);
         }
@@ -109,11 +140,11 @@ impl Loads {
 
     /// Gives up waiting for a load that runs for too long at `now`.
     ///
-    /// Returns those who are told so: its own and the queued one's. Both loads stay; what they
+    /// Returns those who are told so: its own and those of the queued. All loads stay; what they
     /// bring is used when it comes.
     pub(super) fn give_up(&mut self, now: Duration) -> Option<Vec<Load>> {
         let running = self.running.as_mut()?;
-        if running.overdue || now < running.began + PATIENCE {
+        if running.overdue || now < running.began + self.patience {
             return None;
         }
         running.overdue = true;
@@ -121,17 +152,17 @@ impl Loads {
             asks: std::mem::take(&mut running.load.asks),
             ..running.load.clone()
         };
-        let queued = self.queued.as_mut().map(|queued| Load {
+        let queued = self.queued.iter_mut().map(|queued| Load {
             asks: std::mem::take(&mut queued.asks),
             ..queued.clone()
         });
-        Some([Some(waiting), queued].into_iter().flatten().collect())
+        Some(std::iter::once(waiting).chain(queued).collect())
     }
 
     /// Returns when [`Self::give_up`] will have something to say.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let running = self.running.as_ref()?;
-        (!running.overdue).then_some(running.began + PATIENCE)
+        (!running.overdue).then_some(running.began + self.patience)
     }
 
     /// Returns the load that is going on; 0 if none is.
@@ -143,8 +174,7 @@ impl Loads {
     #[cfg(test)]
     pub(super) fn is_pending(&self, id: u64) -> bool {
         let running = self.running.as_ref().map(|running| running.load.id);
-        let queued = self.queued.as_ref().map(|load| load.id);
-        running == Some(id) || queued == Some(id)
+        running == Some(id) || self.queued.iter().any(|load| load.id == id)
     }
 
     /// Takes everybody who waits, because the daemon is ending.
@@ -153,7 +183,7 @@ impl Loads {
         if let Some(running) = &mut self.running {
             asks.append(&mut running.load.asks);
         }
-        asks.extend(self.queued.take().into_iter().flat_map(|load| load.asks));
+        asks.extend(self.queued.drain(..).flat_map(|load| load.asks));
         asks
     }
 }
@@ -179,16 +209,16 @@ mod tests {
     fn those_who_come_during_a_load_share_the_next() {
         let mut loads = Loads::default();
         assert_eq!(
-            loads.wish(Trigger::ReloadTls, Some(AskId(1)), NOW),
+            loads.wish(Trigger::ReloadTls, Partial::Allow, Some(AskId(1)), NOW),
             Wish::Begins(1)
         );
         for ask in 2..5 {
             assert_eq!(
-                loads.wish(Trigger::ReloadTls, Some(AskId(ask)), NOW),
+                loads.wish(Trigger::ReloadTls, Partial::Allow, Some(AskId(ask)), NOW),
                 Wish::Queued(2)
             );
         }
-        loads.wish(Trigger::Sighup, None, NOW);
+        loads.wish(Trigger::Sighup, Partial::Allow, None, NOW);
         let (ended, begun) = loads.end(NOW).unwrap();
         assert_eq!(ended.asks, [AskId(1)]);
         let begun = begun.unwrap();
@@ -199,15 +229,42 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_disk_that_does_not_answer() {
         let mut loads = Loads::default();
-        loads.wish(Trigger::ReloadTls, Some(AskId(1)), NOW);
-        loads.wish(Trigger::ReloadTls, Some(AskId(2)), NOW);
+        loads.wish(Trigger::ReloadTls, Partial::Allow, Some(AskId(1)), NOW);
+        loads.wish(Trigger::ReloadTls, Partial::Allow, Some(AskId(2)), NOW);
         assert_eq!(loads.give_up(PATIENCE / 2), None);
         let told = loads.give_up(PATIENCE).unwrap();
         assert_eq!(told.len(), 2);
-        assert_eq!(loads.wish(Trigger::Crash, None, PATIENCE), Wish::Hopeless);
+        assert_eq!(
+            loads.wish(Trigger::Crash, Partial::Allow, None, PATIENCE),
+            Wish::Hopeless
+        );
         let (ended, begun) = loads.end(PATIENCE * 2).unwrap();
         assert!(ended.asks.is_empty());
         let begun = begun.expect("what was wished for meanwhile is read");
         assert!(begun.asks.is_empty());
+    }
+
+    #[test]
+    fn all_or_nothing_is_a_load_of_its_own() {
+        let mut loads = Loads::default();
+        loads.wish(Trigger::Watch, Partial::Allow, None, NOW);
+        let kinds = [Partial::Refuse, Partial::Allow, Partial::Refuse];
+        let queued = kinds.map(|partial| loads.wish(Trigger::ReloadTls, partial, None, NOW));
+        assert_eq!(queued, [2, 3, 2].map(Wish::Queued));
+        let (_, begun) = loads.end(NOW).unwrap();
+        assert_eq!(begun.unwrap().partial, Partial::Refuse);
+        let (_, begun) = loads.end(NOW).unwrap();
+        assert_eq!(begun.unwrap().partial, Partial::Allow);
+        assert_eq!(loads.end(NOW).unwrap().1, None);
+    }
+
+    #[test]
+    fn more_files_may_take_longer() {
+        let mut loads = Loads::default();
+        loads.set_patience(PATIENCE * 3);
+        loads.wish(Trigger::ReloadTls, Partial::Allow, None, NOW);
+        assert_eq!(loads.give_up(PATIENCE), None);
+        assert_eq!(loads.deadline(), Some(PATIENCE * 3));
+        assert!(loads.give_up(PATIENCE * 3).is_some());
     }
 }

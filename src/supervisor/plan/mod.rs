@@ -29,10 +29,13 @@ pub use self::{
     loads::AskId,
     slot::{Condemned, Doing, Slot, SlotState, Worker, WorkerId},
 };
-use crate::control::Trigger;
+use crate::control::{Partial, Trigger};
 
 /// How long a worker may take to get ready.
 const START_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much longer a load may take for each of its pieces.
+const PIECE_PATIENCE: Duration = Duration::from_millis(3);
 
 /// Starts that may fail in a row before a daemon that never served anybody gives up.
 const START_TRIES: u32 = 3;
@@ -121,6 +124,13 @@ impl Plan {
         self.loads.running()
     }
 
+    /// Changes how much longer a load may take for the number of its `pieces`.
+    pub fn expect_pieces(&mut self, pieces: usize) {
+        let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
+        let patience = loads::PATIENCE + PIECE_PATIENCE.saturating_mul(pieces);
+        self.loads.set_patience(patience);
+    }
+
     /// Returns when [`Event::Tick`] is due.
     pub fn deadline(&self) -> Option<Duration> {
         let slots = self.slots.iter().filter_map(|slot| match slot.state {
@@ -156,7 +166,11 @@ impl Plan {
             }
             Event::Unable(worker) => self.condemn(worker, Condemned::Unable, &mut actions),
             Event::Exited(worker) => self.exited(worker, now, &mut actions),
-            Event::Reload { ask, trigger } => self.reload(trigger, ask, now, &mut actions),
+            Event::Reload {
+                ask,
+                trigger,
+                partial,
+            } => self.reload((trigger, partial), ask, now, &mut actions),
             Event::Drain { within } => self.drain(now + within, &mut actions),
             Event::Stop => self.stop(&mut actions),
         }
@@ -267,12 +281,14 @@ impl Plan {
 
     /// Begins to fill a slot again: first the disk, then the worker.
     fn refill(&mut self, slot: usize, now: Duration, actions: &mut Vec<Action>) {
-        match self.loads.wish(Trigger::Crash, None, now) {
+        let partial = Partial::Allow;
+        match self.loads.wish(Trigger::Crash, partial, None, now) {
             Wish::Begins(load) => {
                 self.slots[slot].state = SlotState::Loading { load };
                 actions.push(Action::Load {
                     load,
                     trigger: Trigger::Crash,
+                    partial,
                 });
             }
             Wish::Queued(load) => self.slots[slot].state = SlotState::Loading { load },
@@ -282,7 +298,7 @@ impl Plan {
 
     fn reload(
         &mut self,
-        trigger: Trigger,
+        (trigger, partial): (Trigger, Partial),
         ask: Option<AskId>,
         now: Duration,
         actions: &mut Vec<Action>,
@@ -292,8 +308,12 @@ impl Plan {
             answer(asks, Answer::Ending, actions);
             return;
         }
-        match self.loads.wish(trigger, ask, now) {
-            Wish::Begins(load) => actions.push(Action::Load { load, trigger }),
+        match self.loads.wish(trigger, partial, ask, now) {
+            Wish::Begins(load) => actions.push(Action::Load {
+                load,
+                trigger,
+                partial,
+            }),
             Wish::Queued(_) => {}
             Wish::Hopeless => answer(asks, Answer::DiskHangs, actions),
         }
@@ -319,6 +339,7 @@ impl Plan {
             actions.push(Action::Load {
                 load: load.id,
                 trigger: load.trigger,
+                partial: load.partial,
             });
         }
     }

@@ -17,7 +17,7 @@ enum Move {
     Die(usize),
     Hang(usize),
     EndLoad(bool),
-    Ask,
+    Ask(bool),
     Signal,
     Drain,
     Stop,
@@ -31,7 +31,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         6 => any::<usize>().prop_map(Move::Die),
         1 => any::<usize>().prop_map(Move::Hang),
         8 => any::<bool>().prop_map(Move::EndLoad),
-        4 => Just(Move::Ask),
+        4 => any::<bool>().prop_map(Move::Ask),
         2 => Just(Move::Signal),
         1 => Just(Move::Drain),
         1 => Just(Move::Stop),
@@ -200,17 +200,23 @@ impl World {
                 }
             }
             Move::EndLoad(new) => self.end_load(*new),
-            Move::Ask => {
+            Move::Ask(whole) => {
                 self.asks += 1;
                 self.asked.insert(AskId(self.asks), self.loads_begun);
                 self.tell(Event::Reload {
                     ask: Some(AskId(self.asks)),
                     trigger: Trigger::ReloadTls,
+                    partial: if *whole {
+                        Partial::Refuse
+                    } else {
+                        Partial::Allow
+                    },
                 });
             }
             Move::Signal => self.tell(Event::Reload {
                 ask: None,
                 trigger: Trigger::Sighup,
+                partial: Partial::Allow,
             }),
             Move::Drain => self.tell(Event::Drain {
                 within: Duration::from_secs(3),

@@ -29,7 +29,10 @@ use crate::{
     config::Config,
     control::{WatchState, WatchStatus},
     link::Generation,
-    tls::{load::fingerprint, watched_paths},
+    tls::{
+        Memo,
+        load::{fingerprint, watched_paths},
+    },
 };
 
 /// The generation in force, as the loop changes it.
@@ -102,6 +105,7 @@ impl Watching {
 pub(super) async fn watch(
     current: Current,
     watching: Rc<Watching>,
+    memo: Arc<Memo>,
     inbox: mpsc::UnboundedSender<Message>,
 ) {
     // What was loaded at the start may be older than the first look.
@@ -113,7 +117,7 @@ pub(super) async fn watch(
             watching.note(None, &generation.config);
             watching.wake.notified().await;
         } else if is_due(&watching, &generation.config, &mut hint, &mut pace).await {
-            let look = Look::new(Arc::clone(&generation), &mut hint);
+            let look = Look::new(Arc::clone(&generation), Arc::clone(&memo), &mut hint);
             let Ok((aimed, print)) = tokio::task::spawn_blocking(|| look.run()).await else {
                 continue;
             };
@@ -151,15 +155,17 @@ async fn is_due(watching: &Watching, config: &Config, hint: &mut Hint, pace: &mu
 /// A look at the files, on a thread that may block.
 struct Look {
     generation: Arc<Generation>,
+    memo: Arc<Memo>,
     instance: Option<Instance>,
     watches: Watches,
 }
 
 impl Look {
-    fn new(generation: Arc<Generation>, hint: &mut Hint) -> Self {
+    fn new(generation: Arc<Generation>, memo: Arc<Memo>, hint: &mut Hint) -> Self {
         let (instance, watches) = hint.lend();
         Self {
             generation,
+            memo,
             instance,
             watches,
         }
@@ -170,6 +176,6 @@ impl Look {
         let config = &self.generation.config;
         let paths = watched_paths(config);
         let aimed = hint::aim(self.instance, self.watches, || hops::folders(&paths));
-        (aimed, fingerprint(config))
+        (aimed, fingerprint(config, &self.memo))
     }
 }

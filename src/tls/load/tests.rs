@@ -2,8 +2,11 @@ use std::fs;
 
 use super::*;
 use crate::{
-    config::{BackendTlsMode, ClientAuthMode},
-    tls::testing::{self, Ca, Leaf, listener},
+    config::{BackendTlsMode, ClientAuthMode, IdentityDir},
+    tls::{
+        material::BackendTrust,
+        testing::{self, Ca, Leaf, listener},
+    },
 };
 
 /// A folder of TLS files and the configuration that names them.
@@ -11,6 +14,7 @@ struct Site {
     dir: tempfile::TempDir,
     config: Config,
     ca: Ca,
+    memo: Memo,
 }
 
 impl Site {
@@ -20,20 +24,25 @@ impl Site {
         let mut listener = listener(&["default"]);
         listener.client_auth.mode = ClientAuthMode::Required;
         listener.client_auth.ca = Some(dir.path().join("ca"));
-        listener.client_auth.crl = Some(dir.path().join("crl"));
+        listener.client_auth.crl = vec![dir.path().join("crl")];
         listener.backend_tls.mode = BackendTlsMode::VerifyFull;
         listener.backend_tls.ca = Some(dir.path().join("db-ca"));
         listener.backend_tls.cert = Some(dir.path().join("c"));
         listener.backend_tls.key = Some(dir.path().join("c.key"));
         let mut config = testing::config(vec![listener]);
-        config.identities.push(IdentityFiles {
-            name: "default".to_owned(),
-            cert: dir.path().join("cert"),
-            key: dir.path().join("key"),
-            created: false,
-        });
+        config.identities.push(IdentityFiles::pem(
+            "default",
+            dir.path().join("cert"),
+            dir.path().join("key"),
+        ));
         let ca = Ca::new("root");
-        let site = Self { dir, config, ca };
+        let memo = Memo::default();
+        let site = Self {
+            dir,
+            config,
+            ca,
+            memo,
+        };
         site.fill();
         site
     }
@@ -60,7 +69,12 @@ impl Site {
     }
 
     fn load(&self, last: Option<&Material>) -> Loaded {
-        load(&self.config, last, Timestamp::now())
+        let look = Look {
+            memo: &self.memo,
+            depth: Depth::Stamps,
+            now: Timestamp::now(),
+        };
+        load(&self.config, last, look)
     }
 
     fn good(&self) -> Material {
@@ -86,7 +100,7 @@ fn the_same_files_give_the_same_digest() {
     assert_eq!(outcome_of(&renewed), Some(IdentityOutcome::Updated));
     let changes = renewed.changes(Some(&first));
     assert_eq!(changes[0].old.as_ref(), Some(&first.identities[0].facts));
-    assert_ne!(changes[0].new, first.identities[0].facts);
+    assert_ne!(changes[0].new.as_ref(), Some(&first.identities[0].facts));
     assert_ne!(renewed.material.unwrap().digest(), first.digest());
 }
 
@@ -164,10 +178,10 @@ fn a_pair_that_stays_half_written_keeps_the_old_one() {
     let loaded = site.load(Some(&first));
     assert_eq!(outcome_of(&loaded), Some(IdentityOutcome::Kept));
     let changes = loaded.changes(Some(&first));
-    assert_eq!(changes[0].new, first.identities[0].facts);
-    let verified = loaded.verified(&site.config, Some(&first));
+    assert_eq!(changes[0].new.as_ref(), Some(&first.identities[0].facts));
+    let verified = loaded.verified(Some(&first));
     assert_eq!(verified[0].disk, None);
-    assert_eq!(verified[0].served.as_ref(), Some(&changes[0].new));
+    assert_eq!(verified[0].served, changes[0].new);
 }
 
 #[test]
@@ -195,13 +209,15 @@ fn odd_bundles_are_told_but_loaded() {
 #[test]
 fn a_fingerprint_follows_content_and_not_times() {
     let site = Site::new();
-    let first = fingerprint(&site.config);
+    let first = fingerprint(&site.config, &site.memo);
     let text = fs::read_to_string(site.dir.path().join("crl")).unwrap();
     site.put("crl", &text);
-    assert_eq!(fingerprint(&site.config), first);
+    assert_eq!(fingerprint(&site.config, &site.memo), first);
     site.put("crl", &format!("{text}\n"));
-    assert_ne!(fingerprint(&site.config), first);
-    assert_eq!(file_sets(&site.config).flat_map(|it| it.paths).count(), 7);
+    assert_ne!(fingerprint(&site.config, &site.memo), first);
+    let found = discover(&site.config);
+    let paths = pieces(&site.config, &found).flat_map(|it| it.paths);
+    assert_eq!(paths.count(), 7);
 }
 
 #[test]
@@ -222,4 +238,166 @@ fn the_system_s_authorities_stand_in_for_none() {
     assert_eq!(again.digest(), material.digest());
     let config = crate::tls::policy::client_config(&site.config.listeners[0], &material);
     assert!(config.unwrap().is_some());
+}
+
+/// A site whose identities lie in a folder called `live` instead.
+fn folder_site(names: &[&str]) -> Site {
+    let mut site = Site::new();
+    site.config.identities.clear();
+    site.config.identity_dirs.push(IdentityDir {
+        name: "live".to_owned(),
+        path: site.dir.path().join("live"),
+    });
+    site.config.listeners[0].identities = vec!["live".to_owned()];
+    fs::create_dir(site.dir.path().join("live")).unwrap();
+    for name in names {
+        site.put_identity(name);
+    }
+    site
+}
+
+impl Site {
+    fn put_identity(&self, name: &str) -> Leaf {
+        let leaf = self.ca.server(&[name]);
+        let both = format!("{}{}", leaf.cert, leaf.key);
+        self.put(&format!("live/{name}.pem"), &both);
+        leaf
+    }
+
+    fn load_now(&self, last: &Material) -> Loaded {
+        self.load(Some(last))
+    }
+}
+
+fn outcomes(loaded: &Loaded, last: &Material) -> Vec<(String, IdentityOutcome)> {
+    let changes = loaded.changes(Some(last)).into_iter();
+    changes.map(|it| (it.name, it.outcome)).collect()
+}
+
+fn outcome(name: &str, outcome: IdentityOutcome) -> (String, IdentityOutcome) {
+    (format!("live/{name}"), outcome)
+}
+
+#[test]
+fn identities_of_a_folder_come_change_and_go() {
+    let site = folder_site(&["a", "b"]);
+    let first = site.good();
+    let names: Vec<_> = first.identities.iter().map(|it| &it.name).collect();
+    assert_eq!(names, ["live/a", "live/b"]);
+    site.put_identity("b");
+    site.put_identity("c");
+    fs::remove_file(site.dir.path().join("live/a.pem")).unwrap();
+    let loaded = site.load_now(&first);
+    assert_eq!(loaded.problems, []);
+    assert_eq!(
+        outcomes(&loaded, &first),
+        [
+            outcome("b", IdentityOutcome::Updated),
+            outcome("c", IdentityOutcome::Updated),
+            outcome("a", IdentityOutcome::Removed),
+        ]
+    );
+    assert_eq!(loaded.material.unwrap().identities.len(), 2);
+}
+
+#[test]
+fn a_broken_newcomer_of_a_folder_is_left_out_and_an_old_one_kept() {
+    let site = folder_site(&["a", "b", "c"]);
+    let first = site.good();
+    site.put_identity("a");
+    site.put("live/b.pem", "rubbish");
+    site.put("live/new.pem", "rubbish");
+    let loaded = site.load_now(&first);
+    assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
+    assert_eq!(
+        outcomes(&loaded, &first),
+        [
+            outcome("a", IdentityOutcome::Updated),
+            outcome("b", IdentityOutcome::Kept),
+            outcome("c", IdentityOutcome::Unchanged),
+            outcome("new", IdentityOutcome::LeftOut),
+        ]
+    );
+    assert_eq!(loaded.material.unwrap().identities.len(), 3);
+}
+
+#[test]
+fn a_folder_that_is_gone_or_empty_keeps_all_it_held() {
+    for gone in [true, false] {
+        let site = folder_site(&["a", "b"]);
+        let first = site.good();
+        fs::remove_dir_all(site.dir.path().join("live")).unwrap();
+        if !gone {
+            fs::create_dir(site.dir.path().join("live")).unwrap();
+        }
+        let loaded = site.load_now(&first);
+        assert_eq!(loaded.problems.len(), 1);
+        assert_eq!(
+            outcomes(&loaded, &first),
+            ["a", "b"].map(|name| outcome(name, IdentityOutcome::Kept))
+        );
+        assert_eq!(loaded.material.unwrap().digest(), first.digest());
+        assert!(site.load(None).material.is_none());
+    }
+}
+
+#[test]
+fn what_is_held_back_is_told_and_nothing_changes() {
+    let site = folder_site(&["a", "b"]);
+    let first = site.good();
+    site.put_identity("a");
+    site.put("live/b.pem", "rubbish");
+    let mut loaded = site.load_now(&first);
+    loaded.hold();
+    assert!(loaded.material.is_none());
+    assert_eq!(
+        outcomes(&loaded, &first),
+        [
+            outcome("a", IdentityOutcome::Held),
+            outcome("b", IdentityOutcome::Kept),
+        ]
+    );
+    let held = &loaded.changes(Some(&first))[0];
+    assert_eq!(held.new, held.old);
+}
+
+#[test]
+fn what_did_not_change_is_not_judged_again() {
+    let site = folder_site(&["a", "b"]);
+    let first = site.good();
+    site.put_identity("b");
+    let next = site.load_now(&first).material.unwrap();
+    assert!(Arc::ptr_eq(&first.identities[0], &next.identities[0]));
+    assert!(!Arc::ptr_eq(&first.identities[1], &next.identities[1]));
+}
+
+#[test]
+fn what_expires_is_judged_again_although_its_files_stay() {
+    let site = folder_site(&["a"]);
+    let first = site.good();
+    let after = first.identities[0].facts.not_after + std::time::Duration::from_secs(1);
+    let look = Look {
+        memo: &site.memo,
+        depth: Depth::Stamps,
+        now: after,
+    };
+    let loaded = load(&site.config, Some(&first), look);
+    assert!(
+        loaded
+            .problems
+            .iter()
+            .any(|it| it.reason.contains("expired"))
+    );
+    assert_eq!(outcomes(&loaded, &first)[0].1, IdentityOutcome::Kept);
+}
+
+#[test]
+fn a_fingerprint_sees_what_comes_and_goes_in_a_folder() {
+    let site = folder_site(&["a"]);
+    let first = fingerprint(&site.config, &site.memo);
+    site.put_identity("b");
+    let second = fingerprint(&site.config, &site.memo);
+    assert_ne!(second, first);
+    fs::remove_file(site.dir.path().join("live/b.pem")).unwrap();
+    assert_eq!(fingerprint(&site.config, &site.memo), first);
 }

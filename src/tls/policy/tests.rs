@@ -4,16 +4,38 @@ use rustls::{
 };
 
 use super::*;
-use crate::tls::{
-    bundle as reading,
-    material::ClientBundle,
-    prove::complete,
-    testing::{Ca, Leaf, identity, listener, params, self_signed},
+use crate::{
+    config::{ClientAuth, Doubt, TlsMode},
+    control::FailureReason,
+    tls::{
+        material::{Bundle, Identity},
+        prove::complete,
+        stream::{Outgoing, TlsError, TlsStream},
+        testing::{Ca, Leaf, identity, listener, params, self_signed},
+    },
 };
+
+/// What clients meet, by one that knows these secrets for tickets.
+fn policy(
+    listener: &Listener,
+    material: &Material,
+    secrets: &TicketSecrets,
+) -> Result<ClientPolicy, PolicyError> {
+    let resolver = resolver(listener, &mut Keyring::new(material, &Keyring::default()))?;
+    super::server_config(listener, material, &resolver, secrets)
+}
+
+/// How handshakes with clients are made, by one that knows no secrets for tickets.
+fn server_config(
+    listener: &Listener,
+    material: &Material,
+) -> Result<Arc<ServerConfig>, PolicyError> {
+    policy(listener, material, &TicketSecrets::default()).map(|it| it.config)
+}
 
 fn material(identities: Vec<Identity>, listener: ListenerMaterial) -> Material {
     Material {
-        identities,
+        identities: identities.into_iter().map(Arc::new).collect(),
         listeners: vec![listener],
         system_roots: vec![],
     }
@@ -110,6 +132,128 @@ fn nothing_is_resumed() {
     }
 }
 
+/// A listener that requires certificates and gives tickets, and a client that keeps them.
+struct Returning {
+    listener: Listener,
+    material: Material,
+    secrets: TicketSecrets,
+    client: Arc<ClientConfig>,
+}
+
+impl Returning {
+    fn new(version: &'static SupportedProtocolVersion) -> Self {
+        let ca = Ca::new("root");
+        let mut listener = listener(&["a"]);
+        listener.tls.resumption = Resumption::Tickets;
+        listener.client_auth.mode = ClientAuthMode::Required;
+        let trust = ListenerMaterial {
+            clients: Some(Bundle {
+                roots: vec![ca.der()],
+                crls: vec![],
+            }),
+            ..trust()
+        };
+        let mut secrets = TicketSecrets::default();
+        secrets.rotate().unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.der().to_certificate()).unwrap();
+        let pair = ca.server(&["app"]).pair();
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(pair.certificates(), pair.key.to_rustls().unwrap())
+            .unwrap();
+        Self {
+            material: material(vec![identity("a", &ca.server(&["db"]))], trust),
+            client: Arc::new(client),
+            listener,
+            secrets,
+        }
+    }
+
+    fn clients(&mut self) -> &mut Bundle {
+        self.material.listeners[0].clients.as_mut().unwrap()
+    }
+
+    fn policy(&self) -> ClientPolicy {
+        policy(&self.listener, &self.material, &self.secrets).unwrap()
+    }
+
+    /// Lets the client connect; returns whether it went on with its session.
+    fn connect(&self, policy: &ClientPolicy) -> Result<bool, TlsError> {
+        let name = ServerName::try_from("db").unwrap();
+        let mut client = ClientConnection::new(self.client.clone(), name)?;
+        let mut server = TlsStream::server(policy)?;
+        let mut out = Outgoing::default();
+        while client.wants_write() || client.is_handshaking() {
+            let mut flight = server.held().to_vec();
+            while client.wants_write() {
+                client.write_tls(&mut flight).unwrap();
+            }
+            out.clear();
+            server.receive(&mut flight, &mut Vec::new(), &mut out)?;
+            client.read_tls(&mut out.filled()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(client.handshake_kind() == Some(rustls::HandshakeKind::Resumed))
+    }
+}
+
+#[test]
+fn a_session_is_gone_on_with_until_its_secret_is_forgotten() {
+    for version in [&TLS13, &TLS12] {
+        let mut it = Returning::new(version);
+        let policy = it.policy();
+        assert!(!it.connect(&policy).unwrap());
+        assert!(it.connect(&policy).unwrap());
+        assert!(it.connect(&it.policy()).unwrap());
+        it.secrets.rotate().unwrap();
+        policy.renew_tickets(&it.secrets);
+        assert!(it.connect(&policy).unwrap());
+        for _ in 0..2 {
+            it.secrets.rotate().unwrap();
+        }
+        policy.renew_tickets(&it.secrets);
+        assert!(!it.connect(&policy).unwrap());
+    }
+}
+
+#[test]
+fn a_session_is_bound_to_all_that_its_client_is_believed_for() {
+    let other = Ca::new("other");
+    let changes: [&dyn Fn(&mut Returning); 7] = [
+        &|it| it.listener.name.push('x'),
+        &|it| it.listener.tls.mode = TlsMode::Preferred,
+        &|it| it.listener.client_auth.mode = ClientAuthMode::Optional,
+        &|it| it.listener.client_auth.allow = vec!["cn:app".parse().unwrap()],
+        &|it| it.listener.client_auth.expired_crl = Doubt::Refuse,
+        &|it| it.clients().roots.push(other.der()),
+        &|it| Arc::make_mut(&mut it.material.identities[0]).digest[0] ^= 1,
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut it = Returning::new(&TLS13);
+        assert!(!it.connect(&it.policy()).unwrap());
+        change(&mut it);
+        it.material.listeners[0].name = it.listener.name.clone();
+        assert!(!it.connect(&it.policy()).unwrap(), "{index}");
+        assert!(it.connect(&it.policy()).unwrap(), "{index}");
+    }
+}
+
+#[test]
+fn a_resumed_session_is_checked_even_if_its_ticket_opens() {
+    for version in [&TLS13, &TLS12] {
+        let mut it = Returning::new(version);
+        let mut policy = it.policy();
+        assert!(!it.connect(&policy).unwrap());
+        it.listener.client_auth.allow = vec!["cn:other".parse().unwrap()];
+        policy.verifier = it.policy().verifier;
+        let error = it.connect(&policy).unwrap_err();
+        assert_eq!(error.reason(), FailureReason::NotAllowed);
+    }
+}
+
 #[test]
 fn the_oldest_version_is_kept_to() {
     let ca = Ca::new("root");
@@ -164,7 +308,7 @@ fn clients_are_asked_for_as_much_as_is_configured() {
     for (mode, expected) in table {
         let mut listener = listener(&["a"]);
         listener.client_auth.mode = mode;
-        let clients = ClientBundle {
+        let clients = Bundle {
             roots: vec![ca.der()],
             crls: vec![],
         };
@@ -182,34 +326,11 @@ fn clients_are_asked_for_as_much_as_is_configured() {
     }
 }
 
-#[test]
-fn a_revoked_client_is_refused_and_lists_of_others_shut_nobody_out() {
-    let (ca, second) = (Ca::new("root"), Ca::new("second"));
-    let (good, revoked) = (ca.server(&["good"]), ca.server(&["revoked"]));
-    let listless = second.server(&["listless"]);
-    // A list that is late is believed as far as it goes.
-    for next_update in [2090, 2021] {
-        let pem = ca.revoke(&revoked, next_update);
-        let roots = vec![ca.der(), second.der()];
-        let now = jiff::Timestamp::now();
-        let crls = reading::crls(pem.as_bytes(), &roots, now).unwrap().value;
-        let trust = ListenerMaterial {
-            clients: Some(ClientBundle { roots, crls }),
-            ..trust()
-        };
-        let material = material(vec![identity("a", &ca.server(&["db"]))], trust);
-        let mut listener = listener(&["a"]);
-        listener.client_auth.mode = ClientAuthMode::Required;
-        let server = server_config(&listener, &material).unwrap();
-        let met = |leaf: &Leaf| {
-            let config = client(&ca, Some(leaf));
-            meet(Arc::new(config), server.clone(), "db").map(|_| ())
-        };
-        assert_eq!(met(&good), Ok(()));
-        assert_eq!(met(&listless), Ok(()));
-        let error = met(&revoked).unwrap_err();
-        assert_eq!(error, CertificateError::Revoked.into());
-    }
+fn roots(roots: &[Der]) -> BackendTrust {
+    BackendTrust::Roots(Bundle {
+        roots: roots.to_vec(),
+        crls: vec![],
+    })
 }
 
 /// Lets our side meet a backend that shows `leaf`, and returns how that went.
@@ -218,7 +339,7 @@ fn dial(mode: BackendTlsMode, trusted: &[Der], leaf: &Leaf, name: &str) -> Resul
     listener.backend_tls.mode = mode;
     listener.backend_tls.server_name = Some(name.to_owned());
     let trust = ListenerMaterial {
-        backend: Some(BackendTrust::Roots(trusted.to_vec())),
+        backend: Some(roots(trusted)),
         ..trust()
     };
     let material = material(vec![], trust);
@@ -293,11 +414,15 @@ fn our_own_certificate_is_shown_to_the_backend() {
     let (config, name) = client_config(&listener, &material(vec![], trust))
         .unwrap()
         .unwrap();
-    let bundle = ClientBundle {
+    let bundle = Bundle {
         roots: vec![ca.der()],
         crls: vec![],
     };
-    let verifier = bundle::client_verifier(&bundle, false).unwrap();
+    let auth = ClientAuth {
+        mode: ClientAuthMode::Required,
+        ..ClientAuth::default()
+    };
+    let verifier = Arc::new(ClientVerifier::new(&auth, &bundle).unwrap());
     let shown = ca.server(&["db.example.com"]).pair().certified().unwrap();
     let backend = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -316,7 +441,7 @@ fn a_name_is_needed_only_where_it_is_checked() {
     listener.backend = Address::Unix("/run/db.sock".into());
     let ca = Ca::new("root");
     let trust = ListenerMaterial {
-        backend: Some(BackendTrust::Roots(vec![ca.der()])),
+        backend: Some(roots(&[ca.der()])),
         ..trust()
     };
     let material = material(vec![], trust);

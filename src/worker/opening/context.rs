@@ -23,10 +23,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Begins TLS with the client by the newest generation, which may be newer than the one that
-    /// was in force when the client came.
-    pub fn accept_tls(&self) -> Result<TlsStream, TlsError> {
-        self.newest().accept_tls()
+    /// Begins TLS with the client, who has said `first`, by the newest generation, which may be newer
+    /// than the one that was in force when the client came.
+    pub fn accept_tls(&self, first: &[u8]) -> Result<TlsStream, TlsError> {
+        self.newest().accept_tls(first)
     }
 
     /// Begins TLS with the backend by the newest generation; `None` if that leg has none.

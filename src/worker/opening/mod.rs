@@ -15,13 +15,15 @@ use tokio::time::timeout;
 
 pub use self::context::Context;
 use super::{
-    farewell::is_silence,
+    farewell::{farewell, is_silence},
     leg::{Leg, LegError},
     socket::Socket,
 };
 use crate::{
     config::Address,
+    control::FailureReason,
     protocol::{Protocol, mysql::command::CommandWatch},
+    tls::{RefusedCertificate, stream::TlsError},
 };
 
 /// Two legs to be relayed.
@@ -50,6 +52,9 @@ pub enum Failure {
     /// The listener has as many sessions as it may.
     #[error("the listener has as many sessions as `max_connections` allows")]
     Full,
+    /// The client does not use TLS where it must, and was told so.
+    #[error("refused: the client does not use TLS")]
+    NoTls,
     /// It took too long.
     #[error("the opening took longer than the handshake timeout of {} s", .0.as_secs_f64())]
     Late(Duration),
@@ -59,6 +64,30 @@ pub enum Failure {
     /// The client said nothing and left.
     #[error("the client left without a word")]
     Silent,
+}
+
+impl Failure {
+    /// Returns why the client was not let in; `None` when that is no handshake's failure.
+    pub fn reason(&self) -> Option<FailureReason> {
+        match self {
+            Self::Backend(_) | Self::Done | Self::Full | Self::Silent => None,
+            Self::Client(LegError::Tls(error)) => Some(error.reason()),
+            Self::Client(LegError::Io(_) | LegError::Ended) => Some(FailureReason::ClientLeft),
+            Self::Client(LegError::TooLong) | Self::Refused(_) => Some(FailureReason::Protocol),
+            Self::Late(_) => Some(FailureReason::Timeout),
+            Self::NoTls => Some(FailureReason::NoTls),
+        }
+    }
+
+    /// Returns the certificate of a client that was refused for it.
+    pub fn certificate(&self) -> Option<&RefusedCertificate> {
+        match self {
+            Self::Client(LegError::Tls(TlsError::Certificate { certificate, .. })) => {
+                Some(certificate)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Opens a session.
@@ -97,14 +126,22 @@ async fn read_client(client: &mut Leg, buffer: &mut Vec<u8>) -> Result<(), Failu
 /// Ends TLS with a client that has sent `first` of it already.
 async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Result<(), Failure> {
     let nothing_yet = first.is_empty();
-    let accepted = client.accept_tls(first, || context.accept_tls()).await;
-    accepted.map_err(|error| {
-        if nothing_yet && !client.has_spoken() && is_silence(&error, 0) {
-            Failure::Silent
-        } else {
-            Failure::Client(error)
+    let accepted = client
+        .accept_tls(first, |first| context.accept_tls(first))
+        .await;
+    match accepted {
+        Ok(()) => Ok(()),
+        Err(error) if nothing_yet && !client.has_spoken() && is_silence(&error, 0) => {
+            Err(Failure::Silent)
         }
-    })
+        Err(error) => {
+            if matches!(error, LegError::Tls(_)) {
+                client.give_up_tls();
+                farewell(client, &[]).await;
+            }
+            Err(Failure::Client(error))
+        }
+    }
 }
 
 /// Connects to the backend, and says for whom if the listener is to.

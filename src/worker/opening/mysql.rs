@@ -196,8 +196,8 @@ async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Failure
             client_packet(client).await
         }
         Ok(ClientFirst::Login(_)) if context.service.listener.tls.mode == TlsMode::Required => {
-            let reason = "the client does not use TLS".to_owned();
-            Err(refuse_login(client, &ErrorPacket::tls_required(), reason).await)
+            tell(client, &ErrorPacket::tls_required()).await;
+            Err(Failure::NoTls)
         }
         Ok(ClientFirst::Login(_)) => Ok(first),
         Err(error) => {

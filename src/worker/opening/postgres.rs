@@ -110,7 +110,7 @@ async fn demand_tls(context: &Context, client: &mut Leg, encrypted: bool) -> Res
         return Ok(());
     }
     tell(client, &ErrorResponse::tls_required()).await;
-    Err(Failure::Refused("the client does not use TLS".to_owned()))
+    Err(Failure::NoTls)
 }
 
 async fn connect_backend(context: &Context) -> Result<Leg, Failure> {

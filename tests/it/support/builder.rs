@@ -81,6 +81,27 @@ impl Builder {
         self
     }
 
+    /// Adds a folder of identities, which is there and empty.
+    pub(crate) fn identity_dir(mut self, name: &str) -> Self {
+        fs::create_dir(self.folder().join(name)).unwrap();
+        self.configuration.identity_dirs.push(name.to_owned());
+        self
+    }
+
+    /// Adds a whole table, in TOML.
+    pub(crate) fn table(mut self, table: &str) -> Self {
+        self.configuration.tables.push(table.to_owned());
+        self
+    }
+
+    /// Puts a file into the daemon's folder, which its owner alone may read.
+    pub(crate) fn file(self, name: &str, contents: impl AsRef<[u8]>) -> Self {
+        let path = self.folder().join(name);
+        fs::write(&path, contents).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        self
+    }
+
     /// Adds a listener.
     ///
     /// Without one, there is one called `main` in front of [`Self::backend`].

@@ -9,7 +9,7 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    AlertDescription, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     version::{TLS12, TLS13},
 };
@@ -106,6 +106,11 @@ impl Client {
         self
     }
 
+    /// Speaks TLS 1.2 if so, and the newest there is otherwise.
+    pub(crate) fn old(self, old: bool) -> Self {
+        if old { self.tls12() } else { self }
+    }
+
     /// Keeps tickets, so that its next connection tries to resume a session.
     pub(crate) fn resuming(mut self) -> Self {
         self.kept = Some(Arc::new(self.config()));
@@ -168,6 +173,16 @@ impl Client {
         Ok(Session(BufReader::new(StreamOwned::new(
             connection, socket,
         ))))
+    }
+}
+
+/// Returns the alert by which a listener ended a connection.
+#[track_caller]
+pub(crate) fn alert(error: &io::Error) -> AlertDescription {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref());
+    match inner {
+        Some(rustls::Error::AlertReceived(alert)) => *alert,
+        _ => panic!("no alert but {error:?}"),
     }
 }
 

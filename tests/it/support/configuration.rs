@@ -11,6 +11,10 @@ pub(crate) struct Configuration {
     pub(crate) lines: Vec<String>,
     /// The identities, in order.
     pub(crate) identities: Vec<String>,
+    /// The folders of identities, in order.
+    pub(crate) identity_dirs: Vec<String>,
+    /// Whole tables after these, such as identities with keys of other kinds.
+    pub(crate) tables: Vec<String>,
     /// The listeners, in order.
     pub(crate) listeners: Vec<Listener>,
 }
@@ -39,6 +43,17 @@ impl Configuration {
                 text,
                 "\n[[identity]]\nname = {name:?}\ncert = \"{cert}\"\nkey = \"{key}\""
             );
+        }
+        for name in &self.identity_dirs {
+            let path = folder.join(name);
+            let path = path.display();
+            let _ = writeln!(
+                text,
+                "\n[[identity_dir]]\nname = {name:?}\npath = \"{path}\""
+            );
+        }
+        for table in &self.tables {
+            let _ = writeln!(text, "\n{table}");
         }
         for listener in &self.listeners {
             let Listener {

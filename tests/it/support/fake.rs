@@ -10,8 +10,10 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
     RootCertStore, ServerConfig, ServerConnection, Stream,
+    crypto::aws_lc_rs::sign,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use super::{
@@ -234,8 +236,10 @@ fn server_config(leaf: &Leaf, clients: Option<&Ca>) -> ServerConfig {
         }
     };
     let key = PrivateKeyDer::try_from(leaf.key_der.clone()).unwrap();
-    let chain = vec![CertificateDer::from(leaf.der.clone())];
-    builder.with_single_cert(chain, key).unwrap()
+    let key = sign::any_supported_type(&key).unwrap();
+    // It is shown whatever it is, as other servers do.
+    let shown = CertifiedKey::new(vec![CertificateDer::from(leaf.der.clone())], key);
+    builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
 }
 
 /// A load balancer: it passes everything on behind a header of its own.

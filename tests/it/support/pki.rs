@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
@@ -13,8 +14,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber, SignatureAlgorithm,
+    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
 };
+
+use x509_parser::parse_x509_certificate;
+
+use super::{PATIENCE, program::run};
 
 /// The moment so many days from now, in the type that rcgen takes, which has no name here.
 macro_rules! at {
@@ -96,6 +101,11 @@ impl Ca {
 
     /// Returns a revocation list, good for a month, of these certificates.
     pub(crate) fn revoke(&self, revoked: &[&Leaf]) -> String {
+        self.revoke_until(revoked, 30)
+    }
+
+    /// Returns such a list that is to be replaced so many days from now.
+    pub(crate) fn revoke_until(&self, revoked: &[&Leaf], days: i64) -> String {
         let revoked = revoked.iter().map(|leaf| RevokedCertParams {
             serial_number: leaf.serial.clone(),
             revocation_time: at!(-1),
@@ -103,8 +113,8 @@ impl Ca {
             invalidity_date: None,
         });
         CertificateRevocationListParams {
-            this_update: at!(-1),
-            next_update: at!(30),
+            this_update: at!(-30),
+            next_update: at!(days),
             crl_number: SerialNumber::from(next_serial()),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -142,6 +152,19 @@ impl Request<'_> {
     pub(crate) fn valid(mut self, from: i64, until: i64) -> Self {
         self.params.not_before = at!(from);
         self.params.not_after = at!(until);
+        self
+    }
+
+    /// Lets it expire so many seconds from now.
+    pub(crate) fn expiring_in(mut self, seconds: u64) -> Self {
+        self.params.not_after = at!(0) + Duration::from_secs(seconds);
+        self
+    }
+
+    /// Gives it a URI, such as a SPIFFE id, beside its names.
+    pub(crate) fn uri(mut self, uri: &str) -> Self {
+        let uri = SanType::URI(uri.try_into().unwrap());
+        self.params.subject_alt_names.push(uri);
         self
     }
 
@@ -200,6 +223,37 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
+    /// Makes a certificate of the first version that signed itself, as MariaDB 11.4.0 and 11.4.1
+    /// make them.
+    pub(crate) fn first_version(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name| fs::read(folder.path().join(name)).unwrap();
+        for words in [
+            &format!("req -newkey rsa:2048 -nodes -subj /CN={name} -keyout key -out request"),
+            "x509 -req -in request -signkey key -days 9 -out cert",
+            "x509 -in cert -outform DER -out cert.der",
+            "pkcs8 -topk8 -nocrypt -in key -outform DER -out key.der",
+        ] {
+            let mut command = Command::new("openssl");
+            command.args(words.split(' ')).current_dir(folder.path());
+            run(command, PATIENCE).answer();
+        }
+        let der = read("cert.der");
+        let serial = parse_x509_certificate(&der)
+            .unwrap()
+            .1
+            .raw_serial()
+            .to_vec();
+        Self {
+            serial: SerialNumber::from(serial),
+            sha256: hex(digest(&SHA256, &der).as_ref()),
+            cert: String::from_utf8(read("cert")).unwrap(),
+            key: String::from_utf8(read("key")).unwrap(),
+            key_der: read("key.der"),
+            der,
+        }
+    }
+
     /// Returns the serial number as status writes it.
     pub(crate) fn serial(&self) -> String {
         let digits = hex(self.serial.as_ref());

@@ -2,7 +2,8 @@
 //!
 //! `tests/run` starts each server once for a whole run and says where it is by environment variables:
 //! `PROXYD_TEST_<SERVER>_PORT`, `_SOCKET`, `_VERSION` and `_CLIENT`, with `MARIADB`, `MYSQL` or
-//! `POSTGRES` for the server; `PROXYD_TEST_CA` for the certificate that all of them chain to; and
+//! `POSTGRES` for the server; `PROXYD_TEST_MYSQL_OWN_PORT` and `_OWN_CA` for where MySQL shows the
+//! certificate that it made by itself; `PROXYD_TEST_CA` for the certificate that all of them chain to; and
 //! `PROXYD_TEST_PYTHON`. A server that is not there makes a test end early, unless
 //! `PROXYD_TEST_REQUIRE` lists it, or is `1` for all: then the test fails.
 
@@ -29,6 +30,13 @@ pub(crate) fn mariadb() -> Option<Server> {
 /// Returns MySQL 9, with an account that logs in by `caching_sha2_password`.
 pub(crate) fn mysql() -> Option<Server> {
     Server::find(Kind::Mysql)
+}
+
+/// Returns where MySQL shows the certificate that it made by itself, and its authority's file.
+pub(crate) fn own_certificates_of_mysql() -> (String, PathBuf) {
+    let port = variable("PROXYD_TEST_MYSQL_OWN_PORT");
+    let ca = variable("PROXYD_TEST_MYSQL_OWN_CA");
+    (format!("127.0.0.1:{port}"), ca.into())
 }
 
 /// Returns PostgreSQL, with an account that logs in by `scram-sha-256`.

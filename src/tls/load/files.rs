@@ -6,22 +6,91 @@ use std::{
     io::{self, Read},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use zeroize::Zeroizing;
 
 /// The largest certificate or key file that is read.
-pub(super) const IDENTITY_LIMIT: u64 = 1 << 20;
+pub(in crate::tls) const IDENTITY_LIMIT: u64 = 1 << 20;
 /// The largest file of authorities or revocation lists that is read.
-pub(super) const BUNDLE_LIMIT: u64 = 16 << 20;
+pub(in crate::tls) const BUNDLE_LIMIT: u64 = 16 << 20;
 
 /// A file's content, wiped from memory when dropped because it may hold a key.
-pub(super) struct Content {
+pub(in crate::tls) struct Content {
     /// The bytes, never empty.
-    pub(super) bytes: Zeroizing<Vec<u8>>,
+    pub(in crate::tls) bytes: Zeroizing<Vec<u8>>,
     /// The permission bits.
-    pub(super) mode: u32,
+    pub(in crate::tls) mode: u32,
+    /// The id of the user who owns the file.
+    pub(in crate::tls) owner: u32,
+    /// The id of the group that the file belongs to.
+    pub(in crate::tls) group: u32,
+    /// What the file system said of the file before it was read.
+    pub(in crate::tls) stamp: Stamp,
+}
+
+/// What the file system says of a file's content without reading it.
+///
+/// Every write changes the time of the last status change, which nobody can set. Only a write in
+/// the same tick of the file system's clock as the one before leaves it as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::tls) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Asks the file system about the file that a path leads to.
+    pub(in crate::tls) fn of(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|about| Self::from(&about))
+    }
+
+    /// Returns whether the last change is older than `age` at `then`.
+    pub(in crate::tls) fn is_older(&self, age: Duration, then: SystemTime) -> bool {
+        let (seconds, nanos) = self.changed;
+        let changed = u64::try_from(seconds)
+            .ok()
+            .zip(u32::try_from(nanos).ok())
+            .map(|(seconds, nanos)| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos));
+        changed.is_some_and(|changed| changed + age <= then)
+    }
+}
+
+impl From<&fs::Metadata> for Stamp {
+    fn from(about: &fs::Metadata) -> Self {
+        Self {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.size(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Content {
+    /// Makes what a private file with these bytes would give.
+    pub(in crate::tls) fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: Zeroizing::new(bytes.to_vec()),
+            mode: 0o600,
+            owner: 0,
+            group: 0,
+            stamp: Stamp {
+                device: 0,
+                inode: 0,
+                size: 0,
+                modified: (0, 0),
+                changed: (0, 0),
+            },
+        }
+    }
 }
 
 /// The bytes may be a key; only their number is shown.
@@ -30,13 +99,15 @@ impl fmt::Debug for Content {
         f.debug_struct("Content")
             .field("bytes", &self.bytes.len())
             .field("mode", &self.mode)
-            .finish()
+            .field("owner", &self.owner)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
     }
 }
 
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FileFault {
+pub(in crate::tls) enum FileFault {
     #[error("there is no such file")]
     Missing,
     #[error("there is no such file: {} does not exist", .0.display())]
@@ -58,7 +129,7 @@ pub(super) enum FileFault {
 }
 
 /// Reads a whole regular file of at most `limit` bytes.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
+pub(in crate::tls) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
     let file = open(path).map_err(|error| explain(path, error))?;
     let about = file.metadata().map_err(FileFault::Io)?;
     if let Some(kind) = unfit(&about) {
@@ -70,6 +141,9 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
     Ok(Content {
         bytes: read_at_most(file, about.len(), limit)?,
         mode: about.mode() & 0o7777,
+        owner: about.uid(),
+        group: about.gid(),
+        stamp: Stamp::from(&about),
     })
 }
 
@@ -181,6 +255,23 @@ mod tests {
         let content = read(&path, 7).unwrap();
         assert_eq!(content.bytes.as_slice(), b"content");
         assert_eq!(content.mode, 0o640);
+        assert_eq!(content.owner, nix::unistd::geteuid().as_raw());
+        assert_eq!(content.group, path.metadata().unwrap().gid());
+    }
+
+    #[test]
+    fn a_stamp_is_another_after_each_write_and_old_only_with_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let first = Stamp::of(&path).unwrap();
+        assert_eq!(read(&path, 64).unwrap().stamp, first);
+        fs::write(dir.path().join("other"), "one").unwrap();
+        fs::rename(dir.path().join("other"), &path).unwrap();
+        assert_ne!(Stamp::of(&path).unwrap(), first);
+        let now = SystemTime::now();
+        assert!(!first.is_older(Duration::from_secs(60), now));
+        assert!(first.is_older(Duration::from_secs(60), now + Duration::from_secs(120)));
     }
 
     #[test]

@@ -4,30 +4,32 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::{
-    RootCertStore,
-    client::VerifierBuilderError,
-    pki_types::CertificateRevocationListDer,
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    RootCertStore, client::VerifierBuilderError, pki_types::CertificateRevocationListDer,
+    server::WebPkiClientVerifier,
 };
-use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
+use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::{
-    certificate,
-    material::{ClientBundle, Der},
-    pem::{self, Block, PemFault},
-    provider,
+use super::revocation;
+use crate::{
+    config::Doubt,
+    tls::{
+        certificate,
+        material::Der,
+        pem::{self, Block, PemFault},
+        provider,
+    },
 };
 
 /// Checked content and what is odd about it.
 #[derive(Debug)]
-pub(super) struct Checked<T> {
-    pub(super) value: T,
-    pub(super) warnings: Vec<String>,
+pub(in crate::tls) struct Checked<T> {
+    pub(in crate::tls) value: T,
+    pub(in crate::tls) warnings: Vec<String>,
 }
 
 /// Why a file of authorities or revocation lists cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BundleFault {
+pub(in crate::tls) enum BundleFault {
     #[error(transparent)]
     Pem(#[from] PemFault),
     #[error("it holds no {wanted}, only: {found}")]
@@ -46,7 +48,7 @@ pub(super) enum BundleFault {
 }
 
 /// Reads authorities, at least one.
-pub(super) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, BundleFault> {
+pub(in crate::tls) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, BundleFault> {
     let (blocks, others): (Vec<_>, Vec<_>) = pem::blocks(text)?
         .into_iter()
         .partition(Block::is_certificate);
@@ -65,9 +67,10 @@ pub(super) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, Bu
 }
 
 /// Reads revocation lists, at least one, of authorities that are known.
-pub(super) fn crls(
+pub(in crate::tls) fn crls(
     text: &[u8],
     roots: &[Der],
+    expired: Doubt,
     now: Timestamp,
 ) -> Result<Checked<Vec<Der>>, BundleFault> {
     let (blocks, others): (Vec<_>, Vec<_>) = pem::blocks(text)?
@@ -76,39 +79,25 @@ pub(super) fn crls(
     if blocks.is_empty() {
         return Err(nothing("revocation list (X509 CRL)", &others));
     }
+    let anchors = anchors(roots);
     let mut warnings = Vec::new();
     for block in &blocks {
-        warnings.extend(check_crl(block, roots, now)?);
+        let list = check_crl(block, &anchors)?;
+        warnings.extend(odd_list(&list, roots, expired, now));
     }
     let value = blocks.iter().map(der).collect();
     Ok(Checked { value, warnings })
 }
 
-/// Builds what checks clients' certificates.
-///
-/// A certificate is refused if the list of its issuer names it. An issuer without a list is taken
-/// to have revoked nothing: with several authorities in a bundle, the list of one must not shut
-/// out the clients of the others. A list past its next update goes on being believed, because
-/// refusing every client when a list is late would be an outage; loading warns of it.
-pub(super) fn client_verifier(
-    bundle: &ClientBundle,
-    optional: bool,
-) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(bundle.roots.iter().map(Der::to_certificate));
-    let crls = bundle.crls.iter().map(to_crl);
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-        .with_crls(crls)
-        .allow_unknown_revocation_status();
-    if optional {
-        builder.allow_unauthenticated().build()
-    } else {
-        builder.build()
-    }
+/// Returns authorities as rustls wants them.
+pub(in crate::tls) fn anchors(roots: &[Der]) -> Arc<RootCertStore> {
+    let mut anchors = RootCertStore::empty();
+    anchors.add_parsable_certificates(roots.iter().map(Der::to_certificate));
+    Arc::new(anchors)
 }
 
 /// Takes the authorities that the operating system trusts.
-pub(super) fn system_roots() -> Result<Checked<Vec<Der>>, String> {
+pub(in crate::tls) fn system_roots() -> Result<Checked<Vec<Der>>, String> {
     let found = rustls_native_certs::load_native_certs();
     let warnings: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
     let mut value: Vec<_> = found
@@ -136,10 +125,6 @@ fn der(block: &Block) -> Der {
     Der::from(block.der.to_vec())
 }
 
-fn to_crl(der: &Der) -> CertificateRevocationListDer<'static> {
-    CertificateRevocationListDer::from(der.as_bytes().to_vec())
-}
-
 fn nothing(wanted: &'static str, others: &[Block]) -> BundleFault {
     BundleFault::Nothing {
         wanted,
@@ -163,26 +148,32 @@ fn check_root(block: &Block, now: Timestamp) -> Result<Option<String>, BundleFau
     }))
 }
 
-fn check_crl(block: &Block, roots: &[Der], now: Timestamp) -> Result<Vec<String>, BundleFault> {
+fn check_crl<'a>(
+    block: &'a Block,
+    anchors: &Arc<RootCertStore>,
+) -> Result<CertificateRevocationList<'a>, BundleFault> {
     let line = block.line;
-    let list = match CertificateRevocationList::from_der(&block.der) {
-        Ok(([], list)) => list,
-        Ok(_) => return Err(damaged(line, "there are bytes after its end".to_owned())),
-        Err(error) => return Err(damaged(line, error.to_string())),
-    };
-    let alone = ClientBundle {
-        roots: roots.to_vec(),
-        crls: vec![der(block)],
-    };
-    client_verifier(&alone, false).map_err(|why| BundleFault::Unusable { line, why })?;
-    Ok(odd_list(&list, roots, now))
+    let list = revocation::parse(&block.der).map_err(|why| BundleFault::List { line, why })?;
+    let crl = CertificateRevocationListDer::from(block.der.to_vec());
+    WebPkiClientVerifier::builder_with_provider(Arc::clone(anchors), provider())
+        .with_crls([crl])
+        .build()
+        .map_err(|why| BundleFault::Unusable { line, why })?;
+    Ok(list)
 }
 
-fn damaged(line: usize, why: String) -> BundleFault {
-    BundleFault::List { line, why }
+/// Returns when a revocation list is to be replaced, if it says so.
+pub(in crate::tls) fn next_update(list: &Der) -> Option<Timestamp> {
+    let list = revocation::parse(list.as_bytes()).ok()?;
+    revocation::next_update(&list)
 }
 
-fn odd_list(list: &CertificateRevocationList<'_>, roots: &[Der], now: Timestamp) -> Vec<String> {
+fn odd_list(
+    list: &CertificateRevocationList<'_>,
+    roots: &[Der],
+    expired: Doubt,
+    now: Timestamp,
+) -> Vec<String> {
     let mut odd = Vec::new();
     let issuer = list.issuer();
     let known = roots.iter().any(|root| {
@@ -195,13 +186,13 @@ fn odd_list(list: &CertificateRevocationList<'_>, roots: &[Der], now: Timestamp)
              that authority's certificate"
         ));
     }
-    let next = list
-        .next_update()
-        .map(|at| certificate::timestamp(at.timestamp()));
-    if let Some(next) = next.filter(|next| *next < now) {
+    if let Some(next) = revocation::next_update(list).filter(|next| *next < now) {
+        let meaning = match expired {
+            Doubt::Accept => "what was revoked since is not known",
+            Doubt::Refuse => "until it is, clients of that authority are refused",
+        };
         odd.push(format!(
-            "the list of {issuer} should have been replaced by {next}; what was revoked since is \
-             not known"
+            "the list of {issuer} should have been replaced by {next}; {meaning}"
         ));
     }
     odd

@@ -1,0 +1,108 @@
+//! A generation on its way to a worker: what the worker has already is not sent again.
+//!
+//! With thousands of identities of which one changed, only that one crosses the link.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Generation;
+use crate::{
+    config::Config,
+    control::Trigger,
+    tls::material::{Der, Identity, ListenerMaterial, Material},
+};
+
+/// A generation, told as a difference to the one that the worker was handed before.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Handover {
+    /// See [`Generation::number`].
+    number: u64,
+    loaded_at: Timestamp,
+    trigger: Trigger,
+    config: Arc<Config>,
+    identities: Vec<Part>,
+    listeners: Vec<ListenerMaterial>,
+    system_roots: Vec<Der>,
+}
+
+/// One identity of a handover.
+#[derive(Debug, Serialize, Deserialize)]
+enum Part {
+    /// The identity at this place of the generation before.
+    Kept(usize),
+    /// One that the worker does not have.
+    New(Arc<Identity>),
+}
+
+/// A handover refers to an identity that was never handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("generation {generation} refers to identity {place}, which this worker was never given")]
+pub struct NeverGiven {
+    generation: u64,
+    place: usize,
+}
+
+impl Handover {
+    /// Tells `next` to a worker that was handed `last`.
+    #[must_use]
+    pub fn new(last: Option<&Generation>, next: &Generation) -> Self {
+        let last: HashMap<&str, (usize, &Arc<Identity>)> = last
+            .into_iter()
+            .flat_map(|last| last.material.identities.iter().enumerate())
+            .map(|(place, identity)| (identity.name.as_str(), (place, identity)))
+            .collect();
+        let part = |identity: &Arc<Identity>| match last.get(identity.name.as_str()) {
+            Some((place, known)) if is_same(known, identity) => Part::Kept(*place),
+            _ => Part::New(Arc::clone(identity)),
+        };
+        let material = &next.material;
+        Self {
+            number: next.number,
+            loaded_at: next.loaded_at,
+            trigger: next.trigger,
+            config: Arc::clone(&next.config),
+            identities: material.identities.iter().map(part).collect(),
+            listeners: material.listeners.clone(),
+            system_roots: material.system_roots.clone(),
+        }
+    }
+
+    /// Returns the number of the generation.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Makes the generation whole again, beside the one that was handed over before.
+    pub fn complete(self, last: Option<&Generation>) -> Result<Generation, NeverGiven> {
+        let last = last.map_or(&[][..], |last| &last.material.identities);
+        let generation = self.number;
+        let whole = |part| match part {
+            Part::New(identity) => Ok(identity),
+            Part::Kept(place) => {
+                let known = last.get(place).cloned();
+                known.ok_or(NeverGiven { generation, place })
+            }
+        };
+        let identities = self.identities.into_iter().map(whole);
+        Ok(Generation {
+            number: self.number,
+            loaded_at: self.loaded_at,
+            trigger: self.trigger,
+            config: self.config,
+            material: Material {
+                identities: identities.collect::<Result<_, _>>()?,
+                listeners: self.listeners,
+                system_roots: self.system_roots,
+            },
+        })
+    }
+}
+
+/// Whether two identities of one name are the same to whoever presents them.
+fn is_same(one: &Arc<Identity>, other: &Arc<Identity>) -> bool {
+    Arc::ptr_eq(one, other)
+        || (one.digest == other.digest && one.cert == other.cert && one.key == other.key)
+}

@@ -1,0 +1,93 @@
+//! The secrets that workers make tickets for resumption with.
+//!
+//! They are kept here, in memory alone, so that every worker and whoever takes its place has the
+//! same. They change by the clock and belong to no generation.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error};
+
+use super::Supervisor;
+use crate::{
+    link::ToWorker,
+    tls::tickets::{NoRandomness, ROTATION, TicketSecrets},
+};
+
+/// Until the next try after the system gave no random bytes.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// The secrets and when they change.
+#[derive(Debug)]
+pub(super) struct Tickets {
+    secrets: TicketSecrets,
+    due: Instant,
+}
+
+impl Tickets {
+    /// Makes the first secret.
+    pub(super) fn new(now: Instant) -> Result<Self, NoRandomness> {
+        let mut secrets = TicketSecrets::default();
+        secrets.rotate()?;
+        Ok(Self {
+            secrets,
+            due: now + ROTATION,
+        })
+    }
+
+    /// Returns the secrets in use.
+    pub(super) fn secrets(&self) -> &TicketSecrets {
+        &self.secrets
+    }
+
+    /// Returns when they change.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    fn rotate(&mut self, now: Instant) -> Result<(), NoRandomness> {
+        let rotated = self.secrets.rotate();
+        self.due = now + if rotated.is_ok() { ROTATION } else { AGAIN };
+        rotated
+    }
+}
+
+impl Supervisor {
+    /// Changes the secrets and hands them to every worker.
+    pub(super) fn rotate_tickets(&mut self) {
+        match self.tickets.rotate(Instant::now()) {
+            Ok(()) => {
+                debug!("the secrets of tickets have changed");
+                for process in self.processes.values() {
+                    let secrets = self.tickets.secrets().clone();
+                    process.send(ToWorker::Tickets(secrets), Vec::new());
+                }
+            }
+            Err(error) => error!(%error, "the secrets of tickets could not be changed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_change_by_the_clock() {
+        let start = Instant::now();
+        let mut tickets = Tickets::new(start).unwrap();
+        assert_eq!(tickets.due(), start + ROTATION);
+        assert_eq!(
+            format!("{:?}", tickets.secrets()),
+            "TicketSecrets(1 secrets)"
+        );
+        for _ in 0..3 {
+            let due = tickets.due();
+            tickets.rotate(due).unwrap();
+            assert_eq!(tickets.due(), due + ROTATION);
+        }
+        assert_eq!(
+            format!("{:?}", tickets.secrets()),
+            "TicketSecrets(2 secrets)"
+        );
+    }
+}

@@ -1,0 +1,221 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rcgen::{CertificateParams, SanType};
+use rustls::AlertDescription;
+
+use super::*;
+use crate::tls::{
+    testing::{Ca, Leaf, params},
+    unix_time,
+};
+
+fn auth(change: impl FnOnce(&mut ClientAuth)) -> ClientAuth {
+    let mut auth = ClientAuth {
+        mode: ClientAuthMode::Required,
+        ..ClientAuth::default()
+    };
+    change(&mut auth);
+    auth
+}
+
+fn bundle(roots: &[&Ca], lists: &[&str]) -> Bundle {
+    let roots: Vec<_> = roots.iter().map(|ca| ca.der()).collect();
+    let now = Timestamp::now();
+    let crls = lists.iter().flat_map(|pem| {
+        bundle::crls(pem.as_bytes(), &roots, Doubt::Accept, now)
+            .unwrap()
+            .value
+    });
+    Bundle {
+        crls: crls.collect(),
+        roots,
+    }
+}
+
+/// Returns what becomes of a client with this certificate.
+fn verdict(auth: &ClientAuth, bundle: &Bundle, leaf: &Leaf) -> Result<(), Error> {
+    let verifier = ClientVerifier::new(auth, bundle).unwrap();
+    let chain = leaf.pair().certificates();
+    verifier.check(&chain[0], &chain[1..], unix_time(Timestamp::now()))
+}
+
+fn refusal(error: CertificateError) -> Result<(), Error> {
+    Err(error.into())
+}
+
+#[test]
+fn a_revoked_client_is_refused_and_lists_of_others_shut_nobody_out() {
+    let (ca, second) = (Ca::new("root"), Ca::new("second"));
+    let (good, revoked) = (ca.server(&["good"]), ca.server(&["revoked"]));
+    let listless = second.server(&["listless"]);
+    // A list that is late is believed as far as it goes.
+    for next_update in [2090, 2021] {
+        let bundle = bundle(&[&ca, &second], &[&ca.revoke(&revoked, next_update)]);
+        let verdict = |leaf| verdict(&auth(|_| {}), &bundle, leaf);
+        assert_eq!(verdict(&good), Ok(()));
+        assert_eq!(verdict(&listless), Ok(()));
+        assert_eq!(verdict(&revoked), refusal(CertificateError::Revoked));
+    }
+}
+
+#[test]
+fn doubts_count_against_a_client_where_that_is_wanted() {
+    let (ca, second) = (Ca::new("root"), Ca::new("second"));
+    let (good, listless) = (ca.server(&["good"]), second.server(&["listless"]));
+    let other = ca.server(&["other"]);
+    let strict = auth(|it| it.unknown_revocation = Doubt::Refuse);
+    let lists = bundle(&[&ca, &second], &[&ca.revoke(&other, 2090)]);
+    assert_eq!(verdict(&strict, &lists, &good), Ok(()));
+    assert_eq!(
+        verdict(&strict, &lists, &listless),
+        refusal(CertificateError::UnknownRevocationStatus)
+    );
+    let late = bundle(&[&ca, &second], &[&ca.revoke(&other, 2021)]);
+    let strict = auth(|it| it.expired_crl = Doubt::Refuse);
+    let error = verdict(&strict, &late, &good).unwrap_err();
+    let is_late = matches!(
+        error,
+        Error::InvalidCertificate(CertificateError::ExpiredRevocationListContext { .. })
+    );
+    assert!(is_late, "{error}");
+    assert_eq!(verdict(&strict, &late, &listless), Ok(()));
+    assert_eq!(verdict(&strict, &lists, &good), Ok(()));
+}
+
+#[test]
+fn two_keys_of_one_name_each_have_their_list() {
+    let (old, new) = (Ca::new("root"), Ca::new("root"));
+    let leaves = [&old, &new].map(|ca| [ca.server(&["good"]), ca.server(&["revoked"])]);
+    let lists = [
+        old.revoke(&leaves[0][1], 2090),
+        new.revoke(&leaves[1][1], 2090),
+    ];
+    let lists = [&*lists[0], &*lists[1]];
+    for roots in [[&old, &new], [&new, &old]] {
+        let bundle = bundle(&roots, &lists);
+        let policy = auth(|it| it.unknown_revocation = Doubt::Refuse);
+        for [good, revoked] in &leaves {
+            assert_eq!(verdict(&policy, &bundle, good), Ok(()));
+            assert_eq!(
+                verdict(&policy, &bundle, revoked),
+                refusal(CertificateError::Revoked)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_list_that_a_stranger_signed_lets_nobody_in() {
+    let (ca, stranger) = (Ca::new("root"), Ca::new("root"));
+    let leaf = ca.server(&["good"]);
+    let bundle = bundle(&[&ca], &[&stranger.revoke(&ca.server(&["x"]), 2090)]);
+    assert_eq!(
+        verdict(&auth(|_| {}), &bundle, &leaf),
+        refusal(CertificateError::UnknownRevocationStatus)
+    );
+}
+
+#[test]
+fn an_authority_that_only_shares_a_name_is_unknown() {
+    let (ca, namesake) = (Ca::new("root"), Ca::new("root"));
+    let leaf = namesake.server(&["app"]);
+    let verdict = verdict(&auth(|_| {}), &bundle(&[&ca], &[]), &leaf);
+    assert_eq!(verdict, refusal(CertificateError::UnknownIssuer));
+}
+
+fn holder(ca: &Ca, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+    let mut params = params(&["app.example"]);
+    change(&mut params);
+    ca.leaf(&params)
+}
+
+#[test]
+fn only_those_are_let_in_who_fit_a_rule() {
+    let ca = Ca::new("root");
+    let uri = SanType::URI("spiffe://prod/ns/db/app".try_into().unwrap());
+    let leaf = holder(&ca, |params| params.subject_alt_names.push(uri));
+    let digest = data_encoding::HEXLOWER.encode(&certificate::digest(leaf.pair().leaf()));
+    let parsed = leaf.pair();
+    let parsed = certificate::parse(parsed.leaf()).unwrap();
+    let pin = data_encoding::BASE64.encode(&certificate::digest(parsed.public_key().raw));
+    let bundle = bundle(&[&ca], &[]);
+    let verdict = |rules: &[&str]| {
+        let auth = auth(|it| it.allow = rules.iter().map(|it| it.parse().unwrap()).collect());
+        verdict(&auth, &bundle, &leaf)
+    };
+    for rule in [
+        "dns:app.example",
+        "dns:*.example",
+        "uri:spiffe://prod/ns/db/app",
+        "uri:spiffe://prod/ns/*",
+        "cn:app.example",
+        &format!("sha256:{digest}"),
+        &format!("spki:{pin}"),
+    ] {
+        assert_eq!(verdict(&[rule]), Ok(()), "{rule}");
+        assert_eq!(verdict(&["cn:other", rule]), Ok(()), "{rule}");
+    }
+    for rule in [
+        "dns:other.example",
+        "uri:spiffe://prod/ns/web/*",
+        "cn:other",
+        &format!("spki:{digest}"),
+    ] {
+        let refused = refusal(CertificateError::ApplicationVerificationFailure);
+        assert_eq!(verdict(&[rule]), refused, "{rule}");
+    }
+    assert_eq!(verdict(&[]), Ok(()));
+}
+
+#[test]
+fn a_rule_is_no_way_past_the_authorities() {
+    let (ca, stranger) = (Ca::new("root"), Ca::new("stranger"));
+    let policy = auth(|it| it.allow = vec!["cn:app.example".parse().unwrap()]);
+    let leaf = holder(&stranger, |_| {});
+    assert_eq!(
+        verdict(&policy, &bundle(&[&ca], &[]), &leaf),
+        refusal(CertificateError::UnknownIssuer)
+    );
+}
+
+#[test]
+fn the_alert_says_why() {
+    let alert = |error: CertificateError| AlertDescription::from(error);
+    assert_eq!(
+        alert(CertificateError::ApplicationVerificationFailure),
+        AlertDescription::AccessDenied
+    );
+    assert_eq!(
+        alert(CertificateError::Revoked),
+        AlertDescription::CertificateRevoked
+    );
+    assert_eq!(
+        alert(CertificateError::UnknownIssuer),
+        AlertDescription::UnknownCA
+    );
+    assert_eq!(
+        alert(CertificateError::UnknownRevocationStatus),
+        AlertDescription::UnknownCA
+    );
+}
+
+#[test]
+fn a_verdict_holds_until_the_first_thing_it_stands_on_ends() {
+    let ca = Ca::new("root");
+    let year = |year| rcgen::date_time_ymd(year, 1, 1);
+    let leaf = holder(&ca, |params| params.not_after = year(2080));
+    let lists = bundle(&[&ca], &[&ca.revoke(&ca.server(&["x"]), 2070)]);
+    let end = |auth: &ClientAuth| {
+        let verifier = ClientVerifier::new(auth, &lists).unwrap();
+        verifier.good_until(&leaf.pair().certificates()[0], &[])
+    };
+    let at = |time: Timestamp| {
+        let seconds = u64::try_from(time.as_second()).unwrap();
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    };
+    let of_leaf = at("2080-01-01T00:00:00Z".parse().unwrap());
+    let of_list = at("2070-01-01T00:00:00Z".parse().unwrap());
+    assert_eq!(end(&auth(|_| {})), of_leaf);
+    assert_eq!(end(&auth(|it| it.expired_crl = Doubt::Refuse)), of_list);
+}

@@ -1,0 +1,287 @@
+//! What is checked of a backend's certificate.
+
+use std::sync::Arc;
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, RootCertStore, SignatureScheme,
+    client::{
+        VerifierBuilderError, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor, verify_server_name,
+    },
+    crypto::{
+        WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+        verify_tls13_signature_with_raw_key,
+    },
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+    server::ParsedCertificate,
+};
+use x509_parser::certificate::X509Certificate;
+
+use super::revocation;
+use crate::tls::{certificate, material::Der, notes, provider};
+
+/// How far a backend's certificate is checked. That it can sign is checked always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::tls) enum Check {
+    /// Not at all.
+    Nothing,
+    /// A trusted authority issued it, or it is trusted itself.
+    Issuer,
+    /// The same, and it holds the backend's name.
+    IssuerAndName,
+}
+
+/// Checks backends' certificates; it knows three things that rustls' own verifier does not:
+/// a check without the name, certificates that are their own authority, and those of the first
+/// version where nothing is checked.
+#[derive(Debug)]
+pub(in crate::tls) struct BackendVerifier {
+    check: Check,
+    roots: RootCertStore,
+    trusted: Vec<CertificateDer<'static>>,
+    /// Verifiers with the same authorities and their revocation lists, see
+    /// [`revocation::rounds`]; empty without lists.
+    rounds: Vec<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl BackendVerifier {
+    pub(in crate::tls) fn new(
+        check: Check,
+        trusted: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for root in &trusted {
+            roots.add(root.clone())?;
+        }
+        Ok(Self {
+            check,
+            roots,
+            trusted,
+            rounds: Vec::new(),
+            algorithms: provider().signature_verification_algorithms,
+        })
+    }
+
+    /// Lets it refuse what these lists name.
+    pub(in crate::tls) fn with_lists(
+        mut self,
+        lists: &[Der],
+    ) -> Result<Self, VerifierBuilderError> {
+        if lists.is_empty() {
+            return Ok(self);
+        }
+        let roots = Arc::new(self.roots.clone());
+        let round = |crls| {
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
+                .with_crls(crls)
+                .allow_unknown_revocation_status()
+                .build()
+        };
+        let rounds = revocation::rounds(lists).into_iter().map(round);
+        self.rounds = rounds.collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Checks that a trusted authority issued it and has not revoked it, or that it is trusted
+    /// itself.
+    pub(in crate::tls) fn check_issuer(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        // A server that made its own certificate often marked it as an authority, which path
+        // building refuses as a leaf. Trust in exactly this certificate needs no path.
+        if self.trusted.contains(leaf) {
+            return check_validity(leaf, now);
+        }
+        check_version(leaf)?;
+        let parsed = ParsedCertificate::try_from(leaf)?;
+        let algorithms = self.algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            algorithms,
+        )?;
+        revocation::ask(&self.rounds, |round| {
+            // The name is checked elsewhere, and last here.
+            let nobody = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
+            match round.verify_server_cert(leaf, intermediates, &nobody, &[], now) {
+                Err(Error::InvalidCertificate(
+                    CertificateError::NotValidForName
+                    | CertificateError::NotValidForNameContext { .. },
+                ))
+                | Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if self.check == Check::Nothing {
+            return Ok(());
+        }
+        self.check_issuer(leaf, intermediates, now)?;
+        if self.check == Check::IssuerAndName {
+            check_version(leaf)?;
+            verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_validity(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let parsed = certificate::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
+    let now = certificate::timestamp(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    if now < certificate::not_before(&parsed) {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now > certificate::not_after(&parsed) {
+        return Err(CertificateError::Expired.into());
+    }
+    Ok(())
+}
+
+/// Says what is wrong with a certificate whose old form rustls would only call badly encoded.
+fn check_version(leaf: &CertificateDer<'_>) -> Result<(), Error> {
+    let parsed = certificate::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
+    if certificate::is_v3(&parsed) {
+        return Ok(());
+    }
+    Err(Error::General(
+        "the backend's certificate is X.509 version 1, which cannot be checked; \
+         issue it again as version 3 (with any extension, such as subjectAltName)"
+            .to_owned(),
+    ))
+}
+
+/// Says whose certificate was refused, and what may be done about it.
+fn advise(leaf: &CertificateDer<'_>, name: &ServerName<'_>, error: &Error) -> Option<String> {
+    let parsed = certificate::parse(leaf).ok()?;
+    let whose = || {
+        let issuer = notes::printable(&parsed.issuer().to_string());
+        let subject = notes::printable(&parsed.subject().to_string());
+        format!("its certificate is of {subject}, issued by {issuer}")
+    };
+    let Error::InvalidCertificate(error) = error else {
+        return None;
+    };
+    Some(match error {
+        CertificateError::UnknownIssuer => {
+            format!("{}, and no authority that is trusted issued it", whose())
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            advise_name(&parsed, name)
+        }
+        CertificateError::Other(_) if parsed.is_ca() => format!(
+            "{}, and it is marked as an authority's; name exactly this certificate in \
+             backend_tls.ca, or issue another",
+            whose()
+        ),
+        _ => whose(),
+    })
+}
+
+fn advise_name(leaf: &X509Certificate<'_>, name: &ServerName<'_>) -> String {
+    if matches!(leaf.subject_alternative_name(), Ok(Some(_))) {
+        return "if it is the right server, set backend_tls.server_name to a name that its \
+                certificate holds"
+            .to_owned();
+    }
+    format!(
+        "it has no subjectAltName, as those that MySQL and MariaDB make by themselves; use \
+         verify-ca, or issue one with \"{}\" in it",
+        name.to_str()
+    )
+}
+
+/// Checks a handshake's signature by the key of a certificate that rustls cannot read.
+///
+/// A scheme of TLS 1.2 leaves the curve open (RFC 8446 §4.2.3), so there every algorithm is tried.
+fn verify_by_key(
+    message: &[u8],
+    leaf: &X509Certificate<'_>,
+    signed: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let mut fitting = algorithms
+        .mapping
+        .iter()
+        .filter(|(scheme, _)| *scheme == signed.scheme)
+        .flat_map(|(_, algorithms)| algorithms.iter())
+        .peekable();
+    if fitting.peek().is_none() {
+        return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+    }
+    let key = &leaf.public_key().subject_public_key.data;
+    let is_good = fitting.any(|it| {
+        let verified = it.verify_signature(key, message, signed.signature());
+        verified.is_ok()
+    });
+    if is_good {
+        Ok(HandshakeSignatureValid::assertion())
+    } else {
+        Err(CertificateError::BadSignature.into())
+    }
+}
+
+impl ServerCertVerifier for BackendVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(leaf, intermediates, name, now)
+            .inspect_err(|error| notes::refuse(leaf, advise(leaf, name, error)))?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match certificate::parse(leaf) {
+            Ok(parsed) if !certificate::is_v3(&parsed) => {
+                verify_by_key(message, &parsed, signed, &self.algorithms)
+            }
+            _ => verify_tls12_signature(message, leaf, signed, &self.algorithms),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match certificate::parse(leaf) {
+            Ok(parsed) if !certificate::is_v3(&parsed) => {
+                let key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
+                verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
+            }
+            _ => verify_tls13_signature(message, leaf, signed, &self.algorithms),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

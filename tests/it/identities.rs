@@ -1,0 +1,352 @@
+//! Many identities: folders of them, reloads of some of them, all or nothing.
+
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    client::Client,
+    configuration::Listener,
+    daemon::TestDaemon,
+    openssl::s_client,
+    pki::{Ca, Leaf, replace},
+    program::Outcome,
+};
+
+/// A daemon whose identities lie in a folder called `live`, and their authority.
+struct Fleet {
+    ca: Ca,
+    daemon: TestDaemon,
+}
+
+impl Fleet {
+    /// Starts one with a combined file for each of these names.
+    fn new(names: &[&str]) -> Self {
+        Self::with(names, |fleet| fleet.daemon.start())
+    }
+
+    fn with(names: &[&str], start: impl FnOnce(&mut Self)) -> Self {
+        let daemon = TestDaemon::builder().identity_dir("live").prepare();
+        let mut fleet = Self {
+            ca: Ca::new("authority"),
+            daemon,
+        };
+        for name in names {
+            fleet.put(name);
+        }
+        start(&mut fleet);
+        fleet
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.daemon.path("live").join(name)
+    }
+
+    /// Puts a new certificate and its key there, in one file.
+    fn put(&self, name: &str) -> Leaf {
+        let leaf = self.ca.leaf(name);
+        self.put_text(name, &(leaf.key.clone() + &leaf.cert));
+        leaf
+    }
+
+    fn put_text(&self, name: &str, text: &str) {
+        replace(&self.path(&format!("{name}.pem")), text);
+    }
+
+    #[track_caller]
+    fn shown(&self, name: &str) -> String {
+        let client = Client::new(&self.ca).name(name);
+        let mut session = client.connect(self.daemon.address()).unwrap();
+        session.echo("hello").unwrap();
+        session.shown().sha256
+    }
+
+    /// Reloads and returns how that ended, and what became of each identity.
+    fn reload(&self, arguments: &[&str]) -> (Outcome, Vec<(String, String)>) {
+        let words = [&["--json", "reload-tls"], arguments].concat();
+        let outcome = self.daemon.ctl(&words);
+        let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let identities = report["identities"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let became = identities.map(|it| (text(&it["name"]), text(&it["outcome"])));
+        let became = became.collect();
+        (outcome, became)
+    }
+}
+
+fn became(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    let all = all.iter();
+    all.map(|(name, outcome)| (format!("live/{name}"), (*outcome).to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_folder_is_served_in_the_layouts_of_common_tools() {
+    let mut leaves = Vec::new();
+    let fleet = Fleet::with(&["combined.example"], |fleet| {
+        let certbot = fleet.ca.leaf("certbot.example");
+        let archive = fleet.daemon.path("archive");
+        fs::create_dir_all(&archive).unwrap();
+        fs::write(archive.join("fullchain1.pem"), &certbot.cert).unwrap();
+        fs::write(archive.join("privkey1.pem"), &certbot.key).unwrap();
+        let live = fleet.path("certbot.example");
+        fs::create_dir(&live).unwrap();
+        symlink("../../archive/fullchain1.pem", live.join("fullchain.pem")).unwrap();
+        symlink("../../archive/privkey1.pem", live.join("privkey.pem")).unwrap();
+        fs::write(fleet.path("README"), "not a certificate").unwrap();
+
+        let secret = fleet.ca.leaf("secret.example");
+        let volume = fleet.path("secret");
+        fs::create_dir_all(volume.join("..2026")).unwrap();
+        fs::write(volume.join("..2026/tls.crt"), &secret.cert).unwrap();
+        fs::write(volume.join("..2026/tls.key"), &secret.key).unwrap();
+        symlink("..2026", volume.join("..data")).unwrap();
+        symlink("..data/tls.crt", volume.join("tls.crt")).unwrap();
+        symlink("..data/tls.key", volume.join("tls.key")).unwrap();
+        leaves = vec![certbot, secret];
+        fleet.daemon.start();
+    });
+    assert_eq!(fleet.shown("certbot.example"), leaves[0].sha256);
+    assert_eq!(fleet.shown("secret.example"), leaves[1].sha256);
+    fleet.shown("combined.example");
+    let status = fleet.daemon.status();
+    let identities = status["tls"]["identities"].as_array().unwrap();
+    let names: Vec<_> = identities.iter().map(|it| &it["name"]).collect();
+    assert_eq!(
+        names,
+        [
+            "live/certbot.example",
+            "live/combined.example",
+            "live/secret"
+        ]
+    );
+    assert_eq!(status["tls"]["restart_safe"], true);
+    assert_eq!(status["tls"]["disk"]["state"], "same");
+}
+
+#[test]
+fn what_comes_changes_and_goes_in_a_folder_is_told_and_served() {
+    let fleet = Fleet::new(&["a.example", "b.example", "c.example"]);
+    let (b, d) = (fleet.put("b.example"), fleet.put("d.example"));
+    fs::remove_file(fleet.path("c.example.pem")).unwrap();
+    let (outcome, identities) = fleet.reload(&[]);
+    assert!(outcome.is_success(), "{outcome:#?}");
+    assert_eq!(
+        identities,
+        became(&[
+            ("a.example", "unchanged"),
+            ("b.example", "updated"),
+            ("d.example", "updated"),
+            ("c.example", "removed"),
+        ])
+    );
+    assert_eq!(fleet.shown("b.example"), b.sha256);
+    assert_eq!(fleet.shown("d.example"), d.sha256);
+}
+
+#[test]
+fn what_is_broken_is_kept_or_left_out_and_the_rest_moves_on() {
+    let fleet = Fleet::new(&["a.example", "b.example"]);
+    let old = fleet.shown("b.example");
+    let a = fleet.put("a.example");
+    fleet.put_text("b.example", "rubbish");
+    fleet.put_text("new.example", "rubbish");
+    let (outcome, identities) = fleet.reload(&[]);
+    assert_eq!(outcome.code(), 1);
+    for file in ["b.example.pem", "new.example.pem"] {
+        assert!(outcome.stderr.contains(file), "{}", outcome.stderr);
+    }
+    assert_eq!(
+        identities,
+        became(&[
+            ("a.example", "updated"),
+            ("b.example", "kept"),
+            ("new.example", "left-out"),
+        ])
+    );
+    assert_eq!(fleet.shown("a.example"), a.sha256);
+    assert_eq!(fleet.shown("b.example"), old);
+    let status = fleet.daemon.status();
+    assert_eq!(status["tls"]["restart_safe"], false);
+    let repaired = fleet.put("b.example");
+    fleet.put("new.example");
+    let (outcome, _) = fleet.reload(&[]);
+    assert!(outcome.is_success(), "{outcome:#?}");
+    assert_eq!(fleet.shown("b.example"), repaired.sha256);
+}
+
+#[test]
+fn all_or_nothing_turns_the_whole_reload_back() {
+    let fleet = Fleet::new(&["a.example", "b.example"]);
+    let old = fleet.shown("a.example");
+    fleet.put("a.example");
+    fleet.put_text("b.example", "rubbish");
+    let (outcome, identities) = fleet.reload(&["--all-or-nothing"]);
+    assert_eq!(outcome.code(), 1);
+    assert!(outcome.stderr.contains("b.example.pem"), "{outcome:#?}");
+    assert_eq!(
+        identities,
+        became(&[("a.example", "held"), ("b.example", "kept")])
+    );
+    assert_eq!(fleet.shown("a.example"), old);
+    assert_eq!(fleet.daemon.status()["tls"]["generation"], 1);
+    let b = fleet.put("b.example");
+    let (outcome, _) = fleet.reload(&["--all-or-nothing"]);
+    assert!(outcome.is_success(), "{outcome:#?}");
+    assert_ne!(fleet.shown("a.example"), old);
+    assert_eq!(fleet.shown("b.example"), b.sha256);
+}
+
+#[test]
+fn a_configuration_with_a_broken_identity_is_turned_back_too() {
+    let mut fleet = Fleet::new(&["a.example", "b.example"]);
+    fleet.put("a.example");
+    fleet.put_text("b.example", "rubbish");
+    fleet
+        .daemon
+        .reconfigure(|it| it.set("drain_timeout", "\"7s\""));
+    let outcome = fleet.daemon.ctl(&["reload", "--all-or-nothing"]);
+    assert_eq!(outcome.code(), 1);
+    assert_eq!(fleet.daemon.status()["tls"]["generation"], 1);
+    let outcome = fleet.daemon.ctl(&["reload"]);
+    assert_eq!(outcome.code(), 1);
+    assert_eq!(fleet.daemon.status()["tls"]["generation"], 2);
+}
+
+#[test]
+fn a_folder_that_is_emptied_is_a_fault_and_takes_nothing_away() {
+    let fleet = Fleet::new(&["a.example"]);
+    let old = fleet.shown("a.example");
+    fs::remove_file(fleet.path("a.example.pem")).unwrap();
+    let (outcome, identities) = fleet.reload(&[]);
+    assert_eq!(outcome.code(), 1);
+    assert!(outcome.stderr.contains("holds no identity"), "{outcome:#?}");
+    assert_eq!(identities, became(&[("a.example", "kept")]));
+    assert_eq!(fleet.shown("a.example"), old);
+}
+
+#[test]
+fn a_cold_start_lists_all_that_is_broken() {
+    let fleet = Fleet::with(&["good.example"], |_| {});
+    fleet.put_text("one.example", "rubbish");
+    fleet.put_text("two.example", "");
+    for arguments in [&[][..], &["--check-config"]] {
+        let outcome = fleet.daemon.run(arguments);
+        assert_eq!(outcome.code(), 1);
+        for part in ["one.example.pem", "two.example.pem", "it is empty"] {
+            assert!(outcome.stderr.contains(part), "{part}: {outcome:#?}");
+        }
+        assert!(!outcome.stderr.contains("good.example"), "{outcome:#?}");
+    }
+}
+
+#[test]
+fn a_crashed_worker_s_successor_serves_what_came_into_the_folder_meanwhile() {
+    let fleet = Fleet::new(&["a.example"]);
+    let b = fleet.put("b.example");
+    let pid = i32::try_from(fleet.daemon.workers()[0]).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    fleet.daemon.await_status("the successor serves", |status| {
+        status["tls"]["generation"] == 2 && status["workers"][0]["state"] == "serving"
+    });
+    assert_eq!(fleet.shown("b.example"), b.sha256);
+}
+
+/// A listener that turns unknown names away, beside one that does not.
+#[test]
+fn a_strict_listener_refuses_unknown_names_by_the_alert_for_it() {
+    let ca = Ca::new("authority");
+    let builder = TestDaemon::builder().identity("one", &ca.leaf("one.example"));
+    let backend = builder.backend().address();
+    let strict = Listener::tcp("strict", &backend).line("tls = { unknown_name = \"refuse\" }");
+    let daemon = builder
+        .listener(strict)
+        .listener(Listener::tcp("lax", &backend))
+        .start();
+    let known = Client::new(&ca).name("one.example");
+    for listener in ["strict", "lax"] {
+        let mut session = known.connect(daemon.address_of(listener)).unwrap();
+        session.echo("hello").unwrap();
+    }
+    for version in ["-tls1_2", "-tls1_3"] {
+        let unknown = [version, "-servername", "two.example"];
+        let outcome = s_client(daemon.address_of("strict"), &unknown);
+        let complaint = &outcome.stderr;
+        assert!(complaint.contains("SSL alert number 112"), "{outcome:#?}");
+        let outcome = s_client(daemon.address_of("lax"), &unknown);
+        assert!(outcome.stdout.contains("BEGIN CERTIFICATE"), "{outcome:#?}");
+        let nameless = s_client(daemon.address_of("strict"), &[version, "-noservername"]);
+        assert!(
+            nameless.stdout.contains("BEGIN CERTIFICATE"),
+            "{nameless:#?}"
+        );
+    }
+    let status = daemon.await_status("both refusals are counted", |status| {
+        let connections = &status["listeners"][0]["connections"];
+        connections["failed_handshakes"] == 2
+            && connections["failed_by_reason"]["unknown_name"] == 2
+    });
+    assert_eq!(
+        status["listeners"][1]["connections"]["failed_handshakes"],
+        json!(0)
+    );
+    assert!(daemon.log().contains("two.example"), "{}", daemon.log());
+}
+
+#[test]
+fn a_dry_run_tells_what_is_odd_about_what_is_on_disk() {
+    let ca = Ca::new("authority");
+    let first = ca.leaf("one.example");
+    let builder = TestDaemon::builder().identity("one", &first);
+    let backend = builder.backend().address();
+    let listener = Listener::tcp("main", &backend)
+        .line("server_names = [\"one.example\", \"orders.example\"]");
+    let daemon = builder.listener(listener).start();
+    let older = ca
+        .request(&["one.example"])
+        .algorithm(&rcgen::PKCS_RSA_SHA256)
+        .valid(-40, 10)
+        .issue();
+    daemon.files("one").put(&older);
+    let outcome = daemon.ctl(&["verify"]);
+    assert!(outcome.is_success(), "{outcome:#?}");
+    for part in [
+        "listener \"main\": none of its identities holds its name orders.example",
+        "the key is rsa-2048 where ecdsa-p256 was served",
+        "is older than the one served",
+    ] {
+        assert!(outcome.stderr.contains(part), "{part}: {outcome:#?}");
+    }
+    assert!(!outcome.stderr.contains("its name one.example"));
+}
+
+/// Enough for a status of more than a megabyte, and for reading on several threads.
+#[test]
+fn thousands_of_identities_are_served_and_told_of() {
+    const COUNT: usize = 2000;
+    let names: Vec<String> = (0..COUNT).map(|n| format!("db{n}.example")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let fleet = Fleet::new(&names);
+    let status = fleet.daemon.status();
+    let identities = status["tls"]["identities"].as_array().unwrap();
+    assert_eq!(identities.len(), COUNT);
+    let renewed = fleet.put("db777.example");
+    let (outcome, identities) = fleet.reload(&[]);
+    assert!(outcome.is_success());
+    let changed: Vec<_> = identities
+        .iter()
+        .filter(|(_, outcome)| outcome != "unchanged")
+        .collect();
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert_eq!(fleet.shown("db777.example"), renewed.sha256);
+    fleet.shown("db1999.example");
+    let text = fleet.daemon.ctl(&["reload-tls"]).answer();
+    assert!(
+        text.contains("2000 more identities are unchanged"),
+        "{text}"
+    );
+}
