@@ -171,7 +171,7 @@ fn verified_list(identities: &[VerifiedIdentity], now: Timestamp, paint: Paint) 
             _ = writeln!(
                 text,
                 "{more} more identities are served as they are on disk."
-            )
+            );
         }
     }
     text

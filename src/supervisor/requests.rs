@@ -122,10 +122,12 @@ impl Supervisor {
 
     /// Takes note of what the disk holds, for those who wait for it.
     pub(super) fn seen(&mut self, view: View) {
-        let is_new = self.files.since.seen(&view.verdict, self.now());
-        if is_new && view.verdict.by_files && view.verdict.state != DiskState::Same {
-            // The watch may not have noticed yet.
-            self.files.watching.stir();
+        if view.is_of(&self.current.borrow()) {
+            let is_new = self.files.since.seen(&view.verdict, self.now());
+            if is_new && view.verdict.by_files && view.verdict.state != DiskState::Same {
+                // The watch may not have noticed yet.
+                self.files.watching.stir();
+            }
         }
         self.view = Some(view);
         self.looking = std::mem::take(&mut self.looking_next);
@@ -160,6 +162,10 @@ impl Supervisor {
     /// Answers a status with what was gathered.
     pub(super) fn looked(&mut self, asker: Asker, disk_answers: bool) {
         let verdict = match &self.view {
+            // What differed from the last generation may be this one.
+            Some(view) if disk_answers && !view.is_of(&self.current.borrow()) => {
+                return self.look(asker);
+            }
             Some(view) if disk_answers => view.verdict.clone(),
             _ => {
                 let hangs = Verdict::disk_hangs();
