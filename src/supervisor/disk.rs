@@ -178,12 +178,18 @@ impl Verdict {
 pub struct View {
     /// The verdict.
     pub verdict: Verdict,
-    /// The number of the generation that the disk was compared to.
-    pub generation: u64,
+    generation: u64,
     fingerprint: [u8; 32],
     config: Result<Config, String>,
     obstacles: Vec<String>,
     made: Instant,
+}
+
+impl View {
+    /// Whether it tells how the disk stands to this generation, and not to one before it.
+    pub(super) fn is_of(&self, generation: &Generation) -> bool {
+        self.generation == generation.number
+    }
 }
 
 /// How long a verdict holds while no file changes: certificates expire by themselves, and the

@@ -130,10 +130,12 @@ impl Supervisor {
 
     /// Takes note of what the disk holds, for those who wait for it.
     pub(super) fn seen(&mut self, view: View) {
-        let is_new = self.files.since.seen(&view.verdict, self.now());
-        if is_new && view.verdict.by_files && view.verdict.state != DiskState::Same {
-            // The watch may not have noticed yet.
-            self.files.watching.stir();
+        if view.is_of(&self.current.borrow()) {
+            let is_new = self.files.since.seen(&view.verdict, self.now());
+            if is_new && view.verdict.by_files && view.verdict.state != DiskState::Same {
+                // The watch may not have noticed yet.
+                self.files.watching.stir();
+            }
         }
         self.view = Some(view);
         self.looking = std::mem::take(&mut self.looking_next);
@@ -168,11 +170,8 @@ impl Supervisor {
     /// Answers a status with what was gathered; gathers it again if another generation has come into
     /// service meanwhile, to which the disk was not compared, and `looks` are left.
     pub(super) fn looked(&mut self, asker: Asker, disk_answers: bool, looks: u32) {
-        let number = self.current.borrow().number;
-        let is_stale = self
-            .view
-            .as_ref()
-            .is_some_and(|view| view.generation != number);
+        let of_now = |view: &View| view.is_of(&self.current.borrow());
+        let is_stale = !self.view.as_ref().is_none_or(of_now);
         if is_stale && disk_answers && looks > 0 {
             return self.gather(asker, looks);
         }

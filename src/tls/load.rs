@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 pub use self::memo::{Depth, Memo};
 use self::{
-    discover::{Discovered, discover},
+    discover::{Discovered, discover, searched},
     loader::Loader,
     piece::Piece,
     sources::{backend_pair_piece, clients_piece, identity_piece, trust_piece},
@@ -110,9 +110,8 @@ pub fn fingerprint(config: &Config, memo: &Memo) -> [u8; 32] {
 #[must_use]
 pub fn watched_paths(config: &Config) -> Vec<PathBuf> {
     let found = discover(config);
-    let dirs = config.identity_dirs.iter().map(|dir| dir.path.clone());
     let files = pieces(config, &found).flat_map(|piece| piece.paths);
-    dirs.chain(files).collect()
+    searched(config).chain(files).collect()
 }
 
 /// Returns every piece of a configuration.

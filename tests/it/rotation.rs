@@ -3,6 +3,7 @@
 //! Somebody shakes hands all the time meanwhile. No handshake may fail, each change makes one new
 //! generation, and what is shown in the end is right.
 
+mod folder;
 mod grace;
 mod hops;
 mod in_place;

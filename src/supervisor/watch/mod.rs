@@ -174,8 +174,9 @@ impl Look {
     /// Watches whatever the files are reached by now, and then looks at what they hold.
     fn run(self) -> (Aimed, Print) {
         let config = &self.generation.config;
-        let paths = watched_paths(config);
-        let aimed = hint::aim(self.instance, self.watches, || hops::folders(&paths));
+        let aimed = hint::aim(self.instance, self.watches, || {
+            hops::folders(&watched_paths(config))
+        });
         (aimed, fingerprint(config, &self.memo))
     }
 }

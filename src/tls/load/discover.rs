@@ -71,6 +71,17 @@ pub(in crate::tls) fn discover(config: &Config) -> Discovered {
     all
 }
 
+/// Returns the folders in which identities may turn up: a folder's entry may be there before its
+/// files are.
+pub(super) fn searched(config: &Config) -> impl Iterator<Item = PathBuf> {
+    config.identity_dirs.iter().flat_map(|dir| {
+        let entries = fs::read_dir(&dir.path).into_iter().flatten().flatten();
+        let paths = entries.filter_map(|entry| visible(&entry));
+        let folders = paths.take(MOST_ENTRIES).filter(|path| path.is_dir());
+        std::iter::once(dir.path.clone()).chain(folders)
+    })
+}
+
 impl Discovered {
     /// Takes the identities of a folder; of two with one name, the first.
     fn add(&mut self, dir: &IdentityDir, found: Vec<IdentityFiles>) {
