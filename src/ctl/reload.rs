@@ -168,7 +168,7 @@ fn verified_list(identities: &[VerifiedIdentity], now: Timestamp, paint: Paint) 
         0 => {}
         1 => text.push_str("1 more identity is served as it is on disk.\n"),
         more => {
-            _ = writeln!(
+            let _ = writeln!(
                 text,
                 "{more} more identities are served as they are on disk."
             );

@@ -178,7 +178,8 @@ impl Verdict {
 pub struct View {
     /// The verdict.
     pub verdict: Verdict,
-    generation: u64,
+    /// The number of the generation that the disk was compared to.
+    pub generation: u64,
     fingerprint: [u8; 32],
     config: Result<Config, String>,
     obstacles: Vec<String>,

@@ -95,6 +95,8 @@ pub enum Message {
         asker: Asker,
         /// Whether the disk was looked at in time.
         disk_answers: bool,
+        /// How often it may be looked at again.
+        looks: u32,
     },
     /// The metrics page wants the status.
     Page(oneshot::Sender<Status>),
@@ -219,7 +221,8 @@ impl Supervisor {
             Message::Looked {
                 asker,
                 disk_answers,
-            } => self.looked(asker, disk_answers),
+                looks,
+            } => self.looked(asker, disk_answers, looks),
             Message::Page(reply) => self.look(Asker::Page(reply)),
             Message::Seen(view) => self.seen(*view),
         }

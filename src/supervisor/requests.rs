@@ -26,6 +26,9 @@ const COUNT_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a status waits for the disk before it says that the disk does not answer.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often a status looks at the disk while reloads keep overtaking it.
+const LOOKS: u32 = 5;
+
 /// Who asked for a status.
 #[derive(Debug)]
 pub enum Asker {
@@ -83,6 +86,10 @@ impl Supervisor {
 
     /// Gathers what a status needs, beside the loop.
     pub(super) fn look(&mut self, asker: Asker) {
+        self.gather(asker, LOOKS);
+    }
+
+    fn gather(&mut self, asker: Asker, looks: u32) {
         let (counted, seen) = (self.count(), self.see_disk());
         let inbox = self.inbox.clone();
         tokio::task::spawn_local(async move {
@@ -94,6 +101,7 @@ impl Supervisor {
             let _ = inbox.send(Message::Looked {
                 asker,
                 disk_answers,
+                looks: looks - 1,
             });
         });
     }
@@ -159,8 +167,17 @@ impl Supervisor {
         counted
     }
 
-    /// Answers a status with what was gathered.
-    pub(super) fn looked(&mut self, asker: Asker, disk_answers: bool) {
+    /// Answers a status with what was gathered; gathers it again if another generation has come into
+    /// service meanwhile, to which the disk was not compared, and `looks` are left.
+    pub(super) fn looked(&mut self, asker: Asker, disk_answers: bool, looks: u32) {
+        let number = self.current.borrow().number;
+        let is_stale = self
+            .view
+            .as_ref()
+            .is_some_and(|view| view.generation != number);
+        if is_stale && disk_answers && looks > 0 {
+            return self.gather(asker, looks);
+        }
         let verdict = match &self.view {
             // What differed from the last generation may be this one.
             Some(view) if disk_answers && !view.is_of(&self.current.borrow()) => {
