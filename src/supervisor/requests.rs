@@ -130,7 +130,8 @@ impl Supervisor {
 
     /// Takes note of what the disk holds, for those who wait for it.
     pub(super) fn seen(&mut self, view: View) {
-        if view.is_of(&self.current.borrow()) {
+        // What differed from the last generation may be this one.
+        if view.generation == self.current.borrow().number {
             let is_new = self.files.since.seen(&view.verdict, self.now());
             if is_new && view.verdict.by_files && view.verdict.state != DiskState::Same {
                 // The watch may not have noticed yet.
@@ -179,10 +180,6 @@ impl Supervisor {
             return self.gather(asker, looks);
         }
         let verdict = match &self.view {
-            // What differed from the last generation may be this one.
-            Some(view) if disk_answers && !view.is_of(&self.current.borrow()) => {
-                return self.look(asker);
-            }
             Some(view) if disk_answers => view.verdict.clone(),
             _ => {
                 let hangs = Verdict::disk_hangs();
