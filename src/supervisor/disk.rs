@@ -185,6 +185,13 @@ pub struct View {
     made: Instant,
 }
 
+impl View {
+    /// Whether it tells how the disk stands to this generation, and not to one before it.
+    pub(super) fn is_of(&self, generation: &Generation) -> bool {
+        self.generation == generation.number
+    }
+}
+
 /// How long a verdict holds while no file changes: certificates expire by themselves, and the
 /// system's authorities are not among the files compared.
 const HOLDS: Duration = Duration::from_secs(2);

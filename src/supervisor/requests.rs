@@ -131,7 +131,7 @@ impl Supervisor {
     /// Takes note of what the disk holds, for those who wait for it.
     pub(super) fn seen(&mut self, view: View) {
         // What differed from the last generation may be this one.
-        if view.generation == self.current.borrow().number {
+        if view.is_of(&self.current.borrow()) {
             let is_new = self.files.since.seen(&view.verdict, self.now());
             if is_new && view.verdict.by_files && view.verdict.state != DiskState::Same {
                 // The watch may not have noticed yet.
