@@ -24,6 +24,9 @@ pub(super) struct Files {
     pub(super) since: Since,
     /// Who notices that they change.
     pub(super) watching: Rc<Watching>,
+    /// Whether the last reload that read the configuration refused it. Loads of the TLS files
+    /// alone do not take that back.
+    pub(super) config_refused: bool,
     kept: BTreeMap<String, Timestamp>,
     warned: BTreeSet<String>,
 }

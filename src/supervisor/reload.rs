@@ -94,6 +94,9 @@ impl Supervisor {
         let before = Arc::clone(&self.current.borrow());
         let identities = reading.loaded.changes(Some(&before.material));
         let problems = problems_of(&reading);
+        if matches!(trigger, Trigger::Reload | Trigger::Sighup) {
+            self.files.config_refused = !reading.refused.is_empty();
+        }
         let config = reading
             .config
             .as_ref()
@@ -203,10 +206,10 @@ impl Supervisor {
         let due = self
             .files
             .loaded(&current.config, trigger, identities, problems, now);
-        if due.is_empty() {
-            self.last_error = None;
-        } else {
+        if !due.is_empty() {
             self.note_problems(trigger, generation, &due);
+        } else if !self.files.config_refused {
+            self.last_error = None;
         }
     }
 
@@ -241,8 +244,8 @@ impl Supervisor {
         let response = match answer {
             Answer::Result { load, workers } => self.result(load, workers),
             Answer::DiskHangs => refused(
-                "the disk does not answer: reading the files takes more than 5 s; what was served \
-                 is still served",
+                "the disk does not answer: reading the files takes far longer than so many should; \
+                 what was served is still served",
             ),
             Answer::Ending => refused("the daemon is ending and reloads no more"),
         };

@@ -228,3 +228,23 @@ fn a_new_listener_at_a_busy_port_leaves_all_as_it_was() {
     );
     scene.shows(&scene.old);
 }
+
+#[test]
+fn a_refused_configuration_is_told_of_until_one_is_taken_whatever_else_is_loaded() {
+    let mut scene = Scene::new();
+    scene.daemon.write_configuration("nonsense = 1");
+    assert_eq!(scene.daemon.ctl(&["reload"]).code(), 1);
+    let told = |scene: &Scene| {
+        let error = scene.daemon.status()["tls"]["last_error"].clone();
+        error["message"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(told(&scene).contains("nonsense"), "{}", told(&scene));
+    scene.renew();
+    assert_eq!(scene.daemon.ctl(&["reload-tls"]).code(), 0);
+    assert!(told(&scene).contains("nonsense"), "{}", told(&scene));
+    scene
+        .daemon
+        .reconfigure(|it| it.set("drain_timeout", "\"7s\""));
+    reload(&scene);
+    assert_eq!(told(&scene), "");
+}
