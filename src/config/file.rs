@@ -16,7 +16,7 @@ use serde::{
 use toml::Spanned;
 
 use super::{
-    Address, AllowRule, BackendTlsMode, ClientAuthMode, Doubt, LogFormat, LogLevel,
+    Address, AllowRule, BackendTlsMode, ClientAuthMode, Doubt, LogFormat, LogLevel, Network,
     ProxyHeaderVersion, Resumption, TlsMode, TlsVersion, UnknownName,
     value::{HostName, Name, ServerName, Text, Time},
 };
@@ -137,6 +137,7 @@ pub(super) struct BackendTls {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ProxyProtocol {
     pub(super) accept: Option<bool>,
+    pub(super) from: Option<Spanned<Several<Parsed<Network>>>>,
     pub(super) send: Option<Word<ProxyHeaderVersion>>,
 }
 

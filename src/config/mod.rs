@@ -18,6 +18,7 @@ mod given;
 mod identity;
 mod listener;
 mod nearest;
+mod network;
 mod read;
 mod report;
 mod source;
@@ -40,6 +41,7 @@ pub use self::{
         BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Doubt, Limits, Listener,
         ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName,
     },
+    network::{Network, NetworkError},
     report::{ConfigError, Problem, Report},
     source::{DEFAULT_FILE, Source},
 };

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     config::{
-        BackendTls, ClientAuth, Config, Limits, Listener, Log, LogFormat, LogLevel,
-        ProxyHeaderVersion, ProxyProtocol, TlsPolicy,
+        BackendTls, ClientAuth, Config, Limits, Listener, Log, LogFormat, LogLevel, ProxyProtocol,
+        TlsPolicy,
     },
     protocol::Protocol,
 };
@@ -192,10 +192,7 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
         tls: TlsPolicy::default(),
         client_auth: ClientAuth::default(),
         backend_tls: BackendTls::default(),
-        proxy_protocol: ProxyProtocol {
-            accept: false,
-            send: ProxyHeaderVersion::Off,
-        },
+        proxy_protocol: ProxyProtocol::default(),
         limits: Limits {
             max_connections: 1,
             handshake_timeout: Duration::ZERO,

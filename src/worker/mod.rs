@@ -8,6 +8,7 @@ pub mod farewell;
 pub mod leg;
 pub mod listener;
 pub mod opening;
+pub mod peers;
 pub mod places;
 pub mod relay;
 pub mod service;

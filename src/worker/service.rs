@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use super::{counters::Counters, places::Places};
 use crate::{
-    config::Listener,
+    config::{Listener, ProxyHeaderVersion},
     control::ConnectionCounts,
     link::{Generation, ListenerKey},
     tls::{
@@ -38,7 +38,11 @@ impl Service {
     /// Begins TLS with a client who has said `first`.
     pub fn accept_tls(&self, first: &[u8]) -> Result<TlsStream, TlsError> {
         check_name(&self.resolver, first)?;
-        TlsStream::server(&self.clients)
+        let mut tls = TlsStream::server(&self.clients)?;
+        if self.listener.proxy_protocol.send == ProxyHeaderVersion::V2 {
+            tls.remember_name(first);
+        }
+        Ok(tls)
     }
 
     /// Begins TLS with the backend; `None` if that leg has none.

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     config::{
-        Address, BackendTls, BackendTlsMode, Limits, Listener, PairForm, ProxyProtocol, TlsPolicy,
+        Address, BackendTls, BackendTlsMode, Limits, Listener, Network, PairForm, ProxyProtocol,
+        TlsPolicy,
         file::{self, Parsed, Table},
         nearest::nearest,
         value::Text,
@@ -64,7 +65,7 @@ impl Check<'_> {
             .map(|auth| self.client_auth(&auth, &written.tls));
         let identities = self.chosen(written.identities, identities);
         let limits = self.limits(&written.limits);
-        let (tls, proxy) = (TlsPolicy::default(), ProxyProtocol::default());
+        let tls = TlsPolicy::default();
         Some(Listener {
             name,
             bind: bind?,
@@ -88,10 +89,7 @@ impl Check<'_> {
             },
             client_auth: client_auth.unwrap_or_default(),
             backend_tls: backend_tls.unwrap_or_default(),
-            proxy_protocol: ProxyProtocol {
-                accept: written.proxy_protocol.accept.unwrap_or(proxy.accept),
-                send: word(written.proxy_protocol.send).unwrap_or(proxy.send),
-            },
+            proxy_protocol: self.proxy_protocol(written.proxy_protocol.0),
             limits,
         })
     }
@@ -235,6 +233,30 @@ impl Check<'_> {
             use verify-ca or verify-full";
         if let Some(ca) = ca {
             self.wrong(ca.span(), message);
+        }
+    }
+
+    fn proxy_protocol(&mut self, written: file::ProxyProtocol) -> ProxyProtocol {
+        let default = ProxyProtocol::default();
+        let accept = written.accept.unwrap_or(default.accept);
+        let from = match written.from {
+            None if accept => Network::nearby(),
+            None => Vec::new(),
+            Some(from) => {
+                if !accept {
+                    let message = "`from` has no use without `accept = true`";
+                    self.absent(Some(from.span()), message);
+                } else if from.get_ref().0.is_empty() {
+                    let message = "no network is named; leave the key out for private networks";
+                    self.wrong(from.span(), message);
+                }
+                from.into_inner().0.into_iter().map(|it| it.0).collect()
+            }
+        };
+        ProxyProtocol {
+            accept,
+            from,
+            send: word(written.send).unwrap_or(default.send),
         }
     }
 

@@ -106,7 +106,7 @@ identities = ["default"]
 tls = { mode = "required", min_version = "1.2", resumption = "tickets" }
 client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl", expired_crl = "refuse", unknown_revocation = "refuse", allow = ["dns:*.app.example", "cn:backup"] }
 backend_tls = { mode = "verify-full", ca = "db-ca.pem", cert = "c.pem", key = "c.key", server_name = "db1" }
-proxy_protocol = { accept = false, send = "off" }
+proxy_protocol = { accept = true, from = ["10.0.0.0/8", "::1"], send = "off" }
 limits = { max_connections = 10000, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s" }
 "#;
 

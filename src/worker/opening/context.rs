@@ -6,7 +6,10 @@ use crate::{
     link::ListenerKey,
     protocol::proxy_header::Endpoints,
     tls::stream::{TlsError, TlsStream},
-    worker::service::{Service, Services},
+    worker::{
+        peers::Peers,
+        service::{Service, Services},
+    },
 };
 
 /// What the opening of a session needs to know.
@@ -14,6 +17,8 @@ use crate::{
 pub struct Context {
     /// The listener's service when the client came.
     pub service: Arc<Service>,
+    /// Who is at the other end.
+    pub peers: Peers,
     /// Who talks to whom, as far as it is known and the backend is told of it.
     pub endpoints: Option<Endpoints>,
     /// What this worker serves, which changes.

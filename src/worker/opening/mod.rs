@@ -145,7 +145,7 @@ async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Resu
 }
 
 /// Connects to the backend, and says for whom if the listener is to.
-async fn connect(context: &Context) -> Result<Leg, Failure> {
+async fn connect(context: &Context, client: &Leg) -> Result<Leg, Failure> {
     let listener = &context.service.listener;
     let patience = listener.limits.connect_timeout;
     let failed = |reason: String| Failure::Backend(format!("{}: {reason}", listener.backend));
@@ -160,7 +160,7 @@ async fn connect(context: &Context) -> Result<Leg, Failure> {
         }
     };
     let mut backend = Leg::new(socket);
-    let header = proxy::header(context);
+    let header = proxy::header(context, client);
     if !header.is_empty() {
         backend
             .send(&header)

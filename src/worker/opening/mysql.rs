@@ -81,7 +81,7 @@ impl Reader {
 /// Opens a session.
 pub(super) async fn open(context: &Context, client: Leg) -> Result<Opened, Failure> {
     let mut client = Reader::new(client);
-    let mut backend = match connect(context).await {
+    let mut backend = match connect(context, &client.leg).await {
         Ok(backend) => Reader::new(backend),
         Err(failure) => {
             turn_away(&mut client.leg, &backend_down()).await;
@@ -171,13 +171,13 @@ async fn server_packet(context: &Context, backend: &mut Reader) -> Result<Owned,
     }
 }
 
-async fn client_packet(client: &mut Reader) -> Result<Owned, Failure> {
+async fn client_packet(context: &Context, client: &mut Reader) -> Result<Owned, Failure> {
     loop {
         match client.take() {
             Ok(Some(packet)) => return Ok(packet),
             Ok(None) => {}
             Err(error) => {
-                let reason = error.to_string();
+                let reason = super::proxy::explain(context, &client.bytes, error.to_string());
                 return Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await);
             }
         }
@@ -187,13 +187,13 @@ async fn client_packet(client: &mut Reader) -> Result<Owned, Failure> {
 
 /// Reads the client's login, after TLS if it asks for that.
 async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Failure> {
-    let first = client_packet(client).await?;
+    let first = client_packet(context, client).await?;
     match ClientFirst::parse(&first.payload) {
         Ok(ClientFirst::SslRequest) => {
             // A client does not wait for an answer: TLS may have begun in what was read already.
             let begun = std::mem::take(&mut *client.bytes);
             accept_tls(context, &mut client.leg, begun).await?;
-            client_packet(client).await
+            client_packet(context, client).await
         }
         Ok(ClientFirst::Login(_)) if context.service.listener.tls.mode == TlsMode::Required => {
             tell(client, &ErrorPacket::tls_required()).await;

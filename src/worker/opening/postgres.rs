@@ -22,10 +22,10 @@ enum Wish {
 /// Opens a session.
 pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, Failure> {
     match negotiate(context, &mut client).await? {
-        Wish::Cancel(message) => cancel(context, &message).await,
+        Wish::Cancel(message) => cancel(context, &client, &message).await,
         Wish::Session(first) => {
             client.unread(&first);
-            match connect_backend(context).await {
+            match connect_backend(context, &client).await {
                 Ok(backend) => Ok(Opened {
                     client,
                     backend,
@@ -113,8 +113,8 @@ async fn demand_tls(context: &Context, client: &mut Leg, encrypted: bool) -> Res
     Err(Failure::NoTls)
 }
 
-async fn connect_backend(context: &Context) -> Result<Leg, Failure> {
-    let mut backend = connect(context).await?;
+async fn connect_backend(context: &Context, client: &Leg) -> Result<Leg, Failure> {
+    let mut backend = connect(context, client).await?;
     if context.connect_tls().is_some() {
         ask_for_tls(context, &mut backend).await?;
         secure(context, &mut backend).await?;
@@ -147,8 +147,8 @@ async fn ask_for_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure
 }
 
 /// Passes on the request to cancel a query, and waits until the database has taken it.
-async fn cancel(context: &Context, message: &[u8]) -> Result<Opened, Failure> {
-    let mut backend = connect_backend(context).await?;
+async fn cancel(context: &Context, client: &Leg, message: &[u8]) -> Result<Opened, Failure> {
+    let mut backend = connect_backend(context, client).await?;
     let sent = backend.send(message).await;
     sent.map_err(|error| backend_failed(context, &error))?;
     // The database answers nothing and closes when it has done what was asked.

@@ -21,7 +21,7 @@ pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, F
             }
         }
     }
-    let mut backend = match connect(context).await {
+    let mut backend = match connect(context, &client).await {
         Ok(backend) => backend,
         Err(failure) => return Err(leave(client, failure).await),
     };
