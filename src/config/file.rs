@@ -89,7 +89,7 @@ pub(super) struct Listener {
     pub(super) name: Option<Spanned<Parsed<Name>>>,
     pub(super) bind: Option<Spanned<Parsed<Address>>>,
     pub(super) protocol: Option<Word<Protocol>>,
-    pub(super) backend: Option<Spanned<Parsed<Address>>>,
+    pub(super) backend: Option<Spanned<Several<Parsed<Address>>>>,
     pub(super) identities: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) server_names: Vec<Parsed<HostName>>,
     pub(super) tls: Table<Tls>,

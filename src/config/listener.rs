@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, AllowRule, Network, PairForm};
+use super::{Address, AllowRule, Backends, Network, PairForm};
 use crate::protocol::Protocol;
 
 /// An address that clients connect to, and what happens to them.
@@ -16,8 +16,8 @@ pub struct Listener {
     pub bind: Address,
     /// What is spoken before and inside TLS.
     pub protocol: Protocol,
-    /// The server behind it.
-    pub backend: Address,
+    /// The servers behind it.
+    pub backends: Backends,
     /// The names of the identities, and of the folders of identities, that it presents; the first is
     /// the fallback. Never empty.
     pub identities: Vec<String>,

@@ -8,6 +8,7 @@
 
 mod address;
 mod allow;
+mod backends;
 mod changes;
 mod check;
 mod environment;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     address::{Address, AddressError, UNIX_PATH_MAX},
     allow::{AllowError, AllowRule, Claims, Sha256},
+    backends::Backends,
     changes::needs_restart,
     environment::Environment,
     given::Given,

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     config::{
-        BackendTls, ClientAuth, Config, Limits, Listener, Log, LogFormat, LogLevel, ProxyProtocol,
-        TlsPolicy,
+        Address, BackendTls, ClientAuth, Config, Limits, Listener, Log, LogFormat, LogLevel,
+        ProxyProtocol, TlsPolicy,
     },
     protocol::Protocol,
 };
@@ -186,7 +186,7 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
         name: "orders".to_owned(),
         bind: "127.0.0.1:0".parse().unwrap(),
         protocol: Protocol::Mysql,
-        backend: "db.example.com:3306".parse().unwrap(),
+        backends: "db.example.com:3306".parse::<Address>().unwrap().into(),
         identities: identities.iter().map(|it| (*it).to_owned()).collect(),
         server_names: vec![],
         tls: TlsPolicy::default(),

@@ -5,6 +5,7 @@
 
 pub mod counters;
 pub mod farewell;
+pub mod health;
 pub mod leg;
 pub mod listener;
 pub mod opening;

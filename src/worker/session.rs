@@ -37,6 +37,7 @@ pub async fn serve(
         service,
         peers: Peers::direct(peer),
         endpoints,
+        backend: 0,
         services,
         key,
     };

@@ -47,6 +47,8 @@ mod refusals;
 mod resumption;
 // TLS between the proxy and a backend.
 mod backend_tls;
+// Several backends, tried in order.
+mod backends;
 // PROXY protocol headers.
 mod proxy_protocol;
 // How many sessions a listener takes.

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     config::{
-        Address, BackendTls, BackendTlsMode, Limits, Listener, Network, PairForm, ProxyProtocol,
-        TlsPolicy,
-        file::{self, Parsed, Table},
+        Address, BackendTls, BackendTlsMode, Backends, Limits, Listener, Network, PairForm,
+        ProxyProtocol, TlsPolicy,
+        file::{self, Parsed, Several, Table},
         nearest::nearest,
         value::Text,
     },
@@ -57,9 +57,9 @@ impl Check<'_> {
         identities: &[&str],
     ) -> Option<Listener> {
         let bind = self.bind(&name, written.bind, header);
-        let backend = self.backend(&name, written.backend, header);
+        let backends = self.backends(&name, written.backend, header);
         let backend_tls = written.backend_tls;
-        let backend_tls = backend_tls.map(|tls| self.backend_tls(&tls, backend.as_ref()));
+        let backend_tls = backend_tls.map(|tls| self.backend_tls(&tls, backends.as_ref()));
         let client_auth = written
             .client_auth
             .map(|auth| self.client_auth(&auth, &written.tls));
@@ -70,7 +70,7 @@ impl Check<'_> {
             name,
             bind: bind?,
             protocol: word(written.protocol).unwrap_or(Protocol::Tcp),
-            backend: backend?,
+            backends: backends?,
             identities,
             server_names: written
                 .server_names
@@ -111,21 +111,32 @@ impl Check<'_> {
         Some(bind)
     }
 
-    fn backend(
+    fn backends(
         &mut self,
         name: &str,
-        written: Option<Spanned<Parsed<Address>>>,
+        written: Option<Spanned<Several<Parsed<Address>>>>,
         header: &Range<usize>,
-    ) -> Option<Address> {
+    ) -> Option<Backends> {
         let Some(written) = written else {
             let message = format!("listener `{name}` has no `backend`");
             self.absent(Some(header.clone()), message);
             return None;
         };
-        if written.get_ref().0.port() == Some(0) {
-            self.wrong(written.span(), "a backend cannot have port 0");
+        let span = written.span();
+        let mut seen = HashSet::new();
+        for Parsed(backend) in &written.get_ref().0 {
+            if backend.port() == Some(0) {
+                self.wrong(span.clone(), "a backend cannot have port 0");
+            }
+            if !seen.insert(backend.canonical()) {
+                self.wrong(span.clone(), format!("`{backend}` is named twice"));
+            }
         }
-        Some(written.into_inner().0)
+        let backends = Backends::new(written.into_inner().0.into_iter().map(|it| it.0));
+        if backends.is_none() {
+            self.wrong(span, "no backend is named");
+        }
+        backends
     }
 
     /// Returns the identities a listener names, or all of them.
@@ -160,15 +171,17 @@ impl Check<'_> {
     fn backend_tls(
         &mut self,
         written: &Spanned<Table<file::BackendTls>>,
-        backend: Option<&Address>,
+        backends: Option<&Backends>,
     ) -> BackendTls {
         let tls = written.get_ref();
+        let mut addresses = backends.into_iter().flat_map(Backends::iter);
         let mode = word(tls.mode).unwrap_or(BackendTls::default().mode);
         match mode {
             BackendTlsMode::Off => self.unused_without_tls(tls),
             BackendTlsMode::Require => self.unchecked_ca(tls.ca.as_ref()),
             BackendTlsMode::VerifyFull
-                if matches!(backend, Some(Address::Unix(_))) && tls.server_name.is_none() =>
+                if tls.server_name.is_none()
+                    && addresses.any(|it| matches!(it, Address::Unix(_))) =>
             {
                 let message = "`verify-full` needs a `server_name` here: the backend is a Unix \
                     socket and has no name to check";

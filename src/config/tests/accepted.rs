@@ -5,9 +5,10 @@ use std::{path::Path, time::Duration};
 use super::GOOD;
 use crate::{
     config::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Doubt, IdentityDir,
-        IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel, PairEncoding, PassphraseSource,
-        ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName, fixture::parse,
+        Address, BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Doubt,
+        IdentityDir, IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel, PairEncoding,
+        PassphraseSource, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName,
+        fixture::parse,
     },
     protocol::Protocol,
 };
@@ -48,7 +49,7 @@ fn defaults_are_those_of_the_manual() {
                 name: "default".to_owned(),
                 bind: "[::]:1".parse().unwrap(),
                 protocol: Protocol::Tcp,
-                backend: "db:2".parse().unwrap(),
+                backends: "db:2".parse::<Address>().unwrap().into(),
                 identities: vec!["default".to_owned()],
                 server_names: vec![],
                 tls: TlsPolicy {

@@ -191,18 +191,6 @@ fn every_mistake_of_a_listener_is_found() {
         ),
         ("proxy_protocol = { accept = 1 }", "expected a boolean"),
         (
-            "proxy_protocol = { from = \"10.0.0.0/8\" }",
-            "`from` has no use without `accept = true`",
-        ),
-        (
-            "proxy_protocol = { accept = true, from = [] }",
-            "no network is named",
-        ),
-        (
-            "proxy_protocol = { accept = true, from = [\"10.0.0.0/8\", \"balancer\"] }",
-            "`balancer` is not a network",
-        ),
-        (
             "limits = { max_connections = 0 }",
             "`max_connections` is a number from 1 to",
         ),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    config::Address,
     link::ListenerKey,
     protocol::proxy_header::Endpoints,
     tls::stream::{TlsError, TlsStream},
@@ -21,6 +22,8 @@ pub struct Context {
     pub peers: Peers,
     /// Who talks to whom, as far as it is known and the backend is told of it.
     pub endpoints: Option<Endpoints>,
+    /// The position of the backend that the session talks to, or tries to.
+    pub backend: usize,
     /// What this worker serves, which changes.
     pub services: Arc<Services>,
     /// The listener in it.
@@ -34,9 +37,19 @@ impl Context {
         self.newest().accept_tls(first)
     }
 
-    /// Begins TLS with the backend by the newest generation; `None` if that leg has none.
+    /// Begins TLS with the backend by the newest generation that has it; `None` if that leg has none.
     pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
-        self.newest().connect_tls()
+        let newest = self.newest();
+        let mut backends = newest.listener.backends.iter();
+        match backends.position(|it| it == self.backend()) {
+            Some(position) => newest.connect_tls(position),
+            None => self.service.connect_tls(self.backend),
+        }
+    }
+
+    /// Returns where the backend is that the session talks to, or tries to.
+    pub fn backend(&self) -> &Address {
+        self.service.listener.backends.at(self.backend)
     }
 
     fn newest(&self) -> Arc<Service> {

@@ -9,13 +9,18 @@ mod postgres;
 mod proxy;
 mod tcp;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use tokio::time::timeout;
+use tracing::{field::display, info, warn};
 
 pub use self::context::Context;
 use super::{
     farewell::{farewell, is_silence},
+    health::News,
     leg::{Leg, LegError},
     socket::Socket,
 };
@@ -144,28 +149,58 @@ async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Resu
     }
 }
 
-/// Connects to the backend, and says for whom if the listener is to.
-async fn connect(context: &Context, client: &Leg) -> Result<Leg, Failure> {
-    let listener = &context.service.listener;
-    let patience = listener.limits.connect_timeout;
-    let failed = |reason: String| Failure::Backend(format!("{}: {reason}", listener.backend));
-    let socket = match timeout(patience, Socket::connect(&listener.backend)).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(_) => {
-            return Err(failed(format!(
-                "no answer within {} s",
-                patience.as_secs_f64()
-            )));
+/// Connects to the first backend that can be reached, and says for whom if the listener is to.
+async fn connect(context: &mut Context, client: &Leg) -> Result<Leg, Failure> {
+    let mut reasons = Vec::new();
+    for position in order(context) {
+        context.backend = position;
+        match connect_one(context, client).await {
+            Ok(backend) => return Ok(backend),
+            Err(reason) => reasons.push(format!("{}: {reason}", context.backend())),
         }
+    }
+    Err(Failure::Backend(reasons.join("; ")))
+}
+
+/// Returns the positions of the backends in the order in which to try them now.
+fn order(context: &Context) -> Vec<usize> {
+    let service = &context.service;
+    service
+        .health
+        .order(&service.listener.backends, Instant::now())
+}
+
+/// Connects to the backend that the context names, and notes how that went.
+async fn connect_one(context: &Context, client: &Leg) -> Result<Leg, String> {
+    let (service, address) = (&context.service, context.backend());
+    let attempt = service.health.begin(address, Instant::now());
+    let connected = reach(context, client).await;
+    let news = match &connected {
+        Ok(_) => service.health.succeed(address),
+        Err(reason) => service
+            .health
+            .fail(address, attempt, Instant::now(), reason),
     };
-    let mut backend = Leg::new(socket);
+    let (listener, backend) = (&service.listener.name, display(address));
+    match (news, &connected) {
+        (News::Down, Err(reason)) => warn!(listener, backend, "a backend is down: {reason}"),
+        (News::Up, _) => info!(listener, backend, "a backend is up again"),
+        _ => {}
+    }
+    connected
+}
+
+async fn reach(context: &Context, client: &Leg) -> Result<Leg, String> {
+    let patience = context.service.listener.limits.connect_timeout;
+    let connecting = timeout(patience, Socket::connect(context.backend()));
+    let Ok(connected) = connecting.await else {
+        return Err(format!("no answer within {} s", patience.as_secs_f64()));
+    };
+    let mut backend = Leg::new(connected.map_err(|error| error.to_string())?);
     let header = proxy::header(context, client);
     if !header.is_empty() {
-        backend
-            .send(&header)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let sent = backend.send(&header).await;
+        sent.map_err(|error| error.to_string())?;
     }
     Ok(backend)
 }
@@ -183,7 +218,7 @@ async fn secure(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
 }
 
 fn backend_failed(context: &Context, error: &dyn std::fmt::Display) -> Failure {
-    Failure::Backend(format!("{}: {error}", context.service.listener.backend))
+    Failure::Backend(format!("{}: {error}", context.backend()))
 }
 
 /// Whether plaintext to `address` stays within this machine.

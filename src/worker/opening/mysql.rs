@@ -79,7 +79,7 @@ impl Reader {
 }
 
 /// Opens a session.
-pub(super) async fn open(context: &Context, client: Leg) -> Result<Opened, Failure> {
+pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
     let mut client = Reader::new(client);
     let mut backend = match connect(context, &client.leg).await {
         Ok(backend) => Reader::new(backend),
@@ -228,7 +228,7 @@ async fn carry(
     }
     let legs = Legs {
         client: kind(client, None),
-        server: kind(backend, Some(&context.service.listener.backend)),
+        server: kind(backend, Some(context.backend())),
     };
     let private = legs.server.lets_passwords_through();
     if !private && hides_commands(&parsed, greeting) {

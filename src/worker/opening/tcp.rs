@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Opens a session.
-pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, Failure> {
+pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
     match context.service.listener.tls.mode {
         TlsMode::Required => accept_tls(context, &mut client, Vec::new()).await?,
         TlsMode::Preferred => {

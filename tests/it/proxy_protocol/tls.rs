@@ -10,7 +10,7 @@ use crate::support::{
     client::{Client, connect},
     configuration::Listener,
     daemon::TestDaemon,
-    fake::Fake,
+    fake::{Fake, Heard},
     pki::{Ca, Leaf, replace},
     until,
     wire::{SSL_REQUEST, greeting, mysql_ssl_request, read_packet, startup},
@@ -163,7 +163,7 @@ fn a_backend_is_told_nothing_of_tls_that_there_is_not() {
 
 #[test]
 fn postgres_is_told_before_its_session_begins() {
-    let listening = Fake::new(|connection| connection.listen());
+    let listening = Fake::new(Heard::listen);
     let scene = Scene::new("postgres", listening);
     let mut socket = connect(scene.daemon.address()).unwrap();
     socket.write_all(SSL_REQUEST).unwrap();
