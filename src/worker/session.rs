@@ -1,13 +1,13 @@
 //! One client from accept to close.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, field::display, info};
 
 use super::{
     leg::Leg,
-    opening::{self, Context, Failure, Opened},
+    opening::{self, Context, Failure, Opened, Phase},
     peers::Peers,
     relay::{Ended, relay},
     service::{Service, Services},
@@ -17,6 +17,9 @@ use crate::{
     config::ProxyHeaderVersion, control::FailureReason, link::ListenerKey,
     protocol::proxy_header::Endpoints,
 };
+
+/// How long an opening that has failed may take to say so.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Serves the client at `peer` until its session has ended.
 pub async fn serve(
@@ -34,6 +37,7 @@ pub async fn serve(
     // Who is turned away takes no place while being told.
     let session = place.map(|place| (counters.open(), place));
     let context = Context {
+        deadline: Instant::now() + service.listener.limits.handshake_timeout,
         service,
         peers: Peers::direct(peer),
         endpoints,
@@ -65,7 +69,9 @@ fn endpoints(service: &Service, socket: &Socket) -> Option<Endpoints> {
 
 /// Opens a session within its deadline, and returns whose it is; `None` if it came to nothing.
 async fn open(mut context: Context, client: Leg, full: bool) -> Option<(Opened, Peers)> {
-    let deadline = context.service.listener.limits.handshake_timeout;
+    // Each wait ends by itself at the deadline; what comes behind it are words of goodbye.
+    let end = context.deadline + LAST_WORDS;
+    let limit = context.service.listener.limits.handshake_timeout;
     let opening = async {
         if full {
             Err(opening::refuse(&context, client).await)
@@ -73,9 +79,9 @@ async fn open(mut context: Context, client: Leg, full: bool) -> Option<(Opened, 
             opening::open(&mut context, client).await
         }
     };
-    let opened = match timeout(deadline, opening).await {
+    let opened = match timeout_at(end, opening).await {
         Ok(opened) => opened,
-        Err(_) => Err(Failure::Late(deadline)),
+        Err(_) => Err(Failure::Late(limit, Phase::Request)),
     };
     match opened {
         Ok(opened) => Some((opened, context.peers)),

@@ -9,11 +9,9 @@ use crate::support::{
     configuration::Listener,
     daemon::TestDaemon,
     fake::Fake,
-    front::Front,
+    front::{Front, listener},
     pki::Ca,
-    process,
-    servers::{self, Kind},
-    until,
+    process, servers, until,
 };
 
 /// What cancels a query of `PostgreSQL`.
@@ -193,22 +191,14 @@ fn every_database_is_reached_past_one_that_is_down() {
     let all = [servers::mariadb(), servers::mysql(), servers::postgres()];
     let closed = Closed::new().address().to_string();
     for server in all.into_iter().flatten() {
-        let protocol = match server.kind {
-            Kind::Mariadb | Kind::Mysql => "mysql",
-            Kind::Postgres => "postgres",
-        };
-        for tls in ["off", "require"] {
+        for leg in ["plain", "require"] {
             let front = Front::with(|it| {
-                let listener = Listener::tcp("main", &closed)
-                    .or(&server.address())
-                    .protocol(protocol);
-                it.listener(match tls {
-                    "off" => listener,
-                    mode => listener.line(&format!("backend_tls = {{ mode = \"{mode}\" }}")),
-                })
+                let mut listener = listener(&server, leg);
+                listener.others = vec![std::mem::replace(&mut listener.backend, closed.clone())];
+                it.listener(listener)
             });
-            let client = front.client(&server, "main");
-            assert_eq!(client.run("SELECT 1").answer(), "1", "{tls}");
+            let client = front.client(&server, leg);
+            assert_eq!(client.run("SELECT 1").answer(), "1", "{leg}");
         }
     }
 }

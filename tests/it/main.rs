@@ -47,6 +47,8 @@ mod refusals;
 mod resumption;
 // TLS between the proxy and a backend.
 mod backend_tls;
+// Deadlines of the opening, phase by phase.
+mod phases;
 // Several backends, tried in order.
 mod backends;
 // PROXY protocol headers.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     config::Address,
     link::ListenerKey,
@@ -18,6 +20,8 @@ use crate::{
 pub struct Context {
     /// The listener's service when the client came.
     pub service: Arc<Service>,
+    /// When the opening must be over.
+    pub deadline: Instant,
     /// Who is at the other end.
     pub peers: Peers,
     /// Who talks to whom, as far as it is known and the backend is told of it.

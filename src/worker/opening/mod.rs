@@ -5,6 +5,7 @@
 
 mod context;
 mod mysql;
+mod patience;
 mod postgres;
 mod proxy;
 mod tcp;
@@ -14,10 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::{field::display, info, warn};
 
-pub use self::context::Context;
+use self::patience::{in_time, late};
+pub use self::{context::Context, patience::Phase};
 use super::{
     farewell::{farewell, is_silence},
     health::News,
@@ -61,8 +63,8 @@ pub enum Failure {
     #[error("refused: the client does not use TLS")]
     NoTls,
     /// It took too long.
-    #[error("the opening took longer than the handshake timeout of {} s", .0.as_secs_f64())]
-    Late(Duration),
+    #[error("the handshake timeout of {} s passed while waiting for {}", .0.as_secs_f64(), .1)]
+    Late(Duration, Phase),
     /// The client asked for something that it cannot have, and was told so.
     #[error("refused: {0}")]
     Refused(String),
@@ -79,7 +81,7 @@ impl Failure {
             Self::Client(LegError::Tls(error)) => Some(error.reason()),
             Self::Client(LegError::Io(_) | LegError::Ended) => Some(FailureReason::ClientLeft),
             Self::Client(LegError::TooLong) | Self::Refused(_) => Some(FailureReason::Protocol),
-            Self::Late(_) => Some(FailureReason::Timeout),
+            Self::Late(..) => Some(FailureReason::Timeout),
             Self::NoTls => Some(FailureReason::NoTls),
         }
     }
@@ -131,9 +133,10 @@ async fn read_client(client: &mut Leg, buffer: &mut Vec<u8>) -> Result<(), Failu
 /// Ends TLS with a client that has sent `first` of it already.
 async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Result<(), Failure> {
     let nothing_yet = first.is_empty();
-    let accepted = client
-        .accept_tls(first, |first| context.accept_tls(first))
-        .await;
+    let accepting = client.accept_tls(first, |first| context.accept_tls(first));
+    let Ok(accepted) = timeout_at(context.deadline, accepting).await else {
+        return Err(late(context, Phase::ClientTls));
+    };
     match accepted {
         Ok(()) => Ok(()),
         Err(error) if nothing_yet && !client.has_spoken() && is_silence(&error, 0) => {
@@ -154,7 +157,8 @@ async fn connect(context: &mut Context, client: &Leg) -> Result<Leg, Failure> {
     let mut reasons = Vec::new();
     for position in order(context) {
         context.backend = position;
-        match connect_one(context, client).await {
+        let connecting = async { Ok(connect_one(context, client).await) };
+        match in_time(context, Phase::Connect, connecting).await? {
             Ok(backend) => return Ok(backend),
             Err(reason) => reasons.push(format!("{}: {reason}", context.backend())),
         }
@@ -210,11 +214,14 @@ async fn secure(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
     let Some(tls) = context.connect_tls() else {
         return Ok(());
     };
-    let done = match tls {
-        Ok(tls) => backend.connect_tls(tls).await,
-        Err(error) => Err(error.into()),
+    let securing = async {
+        let done = match tls {
+            Ok(tls) => backend.connect_tls(tls).await,
+            Err(error) => Err(error.into()),
+        };
+        done.map_err(|error| backend_failed(context, &error))
     };
-    done.map_err(|error| backend_failed(context, &error))
+    in_time(context, Phase::BackendTls, securing).await
 }
 
 fn backend_failed(context: &Context, error: &dyn std::fmt::Display) -> Failure {

@@ -2,7 +2,10 @@
 
 use zeroize::Zeroizing;
 
-use super::{Context, Failure, Opened, accept_tls, backend_failed, connect, is_local, secure};
+use super::{
+    Context, Failure, Opened, Phase, accept_tls, backend_failed, connect, in_time, is_local,
+    patience::part, secure,
+};
 use crate::{
     config::{Address, TlsMode},
     protocol::mysql::{
@@ -89,7 +92,11 @@ pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, F
         }
     };
     let greeting = greet(context, &mut client, &mut backend).await?;
-    let login = log_in(context, &mut client).await?;
+    let logging_in = log_in(context, &mut client);
+    let login = match in_time(context, Phase::Login, logging_in).await {
+        Ok(login) => login,
+        Err(failure) => return Err(part(&mut client.leg, failure).await),
+    };
     let watch = carry(context, &greeting, &login, &mut client, &mut backend).await?;
     Ok(Opened {
         client: client.into_leg(),
@@ -133,7 +140,8 @@ async fn greet(
     client: &mut Reader,
     backend: &mut Reader,
 ) -> Result<Greeting, Failure> {
-    let first = match server_packet(context, backend).await {
+    let greeting = server_packet(context, backend);
+    let first = match in_time(context, Phase::Greeting, greeting).await {
         Ok(first) => first,
         Err(failure) => {
             turn_away(&mut client.leg, &backend_down()).await;
@@ -239,13 +247,14 @@ async fn carry(
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
     let (mut exchange, first) = begun.map_err(refused)?;
-    match exchange_packets(context, &mut exchange, first, client, backend).await {
+    let exchanging = exchange_packets(context, &mut exchange, first, client, backend);
+    match in_time(context, Phase::LetIn, exchanging).await {
         Ok(()) => Ok((!private).then(CommandWatch::default)),
         Err(failure) => {
             if matches!(failure, Failure::Backend(_)) {
                 farewell(&mut client.leg, &exchange.fail(&backend_down())).await;
             }
-            Err(failure)
+            Err(part(&mut client.leg, failure).await)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! PostgreSQL: requests for encryption, then the start of a session or the cancelling of a query.
 
 use super::{
-    Context, Failure, Opened, accept_tls, backend_failed, connect, connect_one, order, read_client,
-    secure,
+    Context, Failure, Opened, Phase, accept_tls, backend_failed, connect, connect_one, in_time,
+    order, patience::part, read_client, secure,
 };
 use crate::{
     config::TlsMode,
@@ -24,7 +24,12 @@ enum Wish {
 
 /// Opens a session.
 pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
-    match negotiate(context, &mut client).await? {
+    let negotiating = negotiate(context, &mut client);
+    let wish = match in_time(context, Phase::Request, negotiating).await {
+        Ok(wish) => wish,
+        Err(failure) => return Err(part(&mut client, failure).await),
+    };
+    match wish {
         Wish::Cancel(message) => cancel(context, &client, &message).await,
         Wish::Session(first) => {
             client.unread(&first);
@@ -124,7 +129,7 @@ async fn connect_backend(context: &mut Context, client: &Leg) -> Result<Leg, Fai
 
 async fn begin_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
     if context.connect_tls().is_some() {
-        ask_for_tls(context, backend).await?;
+        in_time(context, Phase::BackendTls, ask_for_tls(context, backend)).await?;
         secure(context, backend).await?;
     }
     Ok(())

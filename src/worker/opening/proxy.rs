@@ -1,6 +1,6 @@
 //! PROXY protocol headers, from clients' load balancers and to backends.
 
-use super::{Context, Failure, read_client};
+use super::{Context, Failure, Phase, in_time, read_client};
 use crate::{
     config::ProxyHeaderVersion,
     protocol::{
@@ -17,7 +17,7 @@ pub(super) async fn accept(context: &mut Context, client: &mut Leg) -> Result<()
     if !is_balancer(context) {
         return forbid(context, client).await;
     }
-    let (found, buffer) = look(client).await?;
+    let (found, buffer) = look(context, client, Phase::ProxyHeader).await?;
     let Found::Header(header, length) = found else {
         return Err(Failure::Refused(
             "the client does not begin with a PROXY header, as all from its network must".into(),
@@ -48,7 +48,7 @@ async fn forbid(context: &Context, client: &mut Leg) -> Result<(), Failure> {
     if context.service.listener.protocol == Protocol::Mysql {
         return Ok(());
     }
-    let (found, buffer) = look(client).await?;
+    let (found, buffer) = look(context, client, Phase::Request).await?;
     match found {
         Found::Header(..) => Err(Failure::Refused(STRANGER.to_owned())),
         Found::Nothing | Found::NeedMore => {
@@ -76,10 +76,15 @@ pub(super) fn explain(context: &Context, bytes: &[u8], otherwise: String) -> Str
 }
 
 /// Reads until it is certain whether the client begins with a header; returns all that was read.
-async fn look(client: &mut Leg) -> Result<(Found, Vec<u8>), Failure> {
+async fn look(
+    context: &Context,
+    client: &mut Leg,
+    phase: Phase,
+) -> Result<(Found, Vec<u8>), Failure> {
     let mut buffer = Vec::new();
     loop {
-        read_client(client, &mut buffer).await?;
+        let reading = read_client(client, &mut buffer);
+        in_time(context, phase, reading).await?;
         let found = proxy_header::parse(&buffer)
             .map_err(|error| Failure::Refused(format!("PROXY header: {error}")))?;
         if found != Found::NeedMore {
