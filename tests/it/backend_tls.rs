@@ -1,6 +1,6 @@
 //! TLS between the proxy and a backend.
 
-use std::fs;
+use std::{fs, io::ErrorKind};
 
 use crate::support::{
     client::{Client, Session},
@@ -329,4 +329,19 @@ fn a_backend_without_tls_ends_the_session() {
     let backend = Fake::saying(b"what do you want?\n");
     let front = Front::new(&backend.address(), REQUIRE, &[]);
     front.assert_refused("TLS");
+}
+
+#[test]
+fn a_client_is_told_of_a_proper_end_only_where_there_was_one() {
+    let ca = Ca::new("databases");
+    let (_backend, address) = backend(&ca.leaf("localhost"));
+    let front = Front::new(&address, FULL, &[("db.crt", ca.pem())]);
+    let mut session = front.connect();
+    session.echo("goodbye").unwrap();
+    assert_eq!(session.rest().unwrap(), b"");
+    let mut session = front.connect();
+    session.echo("hello").unwrap();
+    session.finish().unwrap();
+    let error = session.rest().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
 }
