@@ -16,7 +16,7 @@ use serde::{
 use toml::Spanned;
 
 use super::{
-    Address, AllowRule, BackendTlsMode, ClientAuthMode, Doubt, LogFormat, LogLevel,
+    Address, AllowRule, BackendTlsMode, ClientAuthMode, Doubt, LogFormat, LogLevel, Network,
     ProxyHeaderVersion, Resumption, TlsMode, TlsVersion, UnknownName,
     value::{HostName, Name, ServerName, Text, Time},
 };
@@ -91,7 +91,7 @@ pub(super) struct Listener {
     pub(super) name: Option<Spanned<Parsed<Name>>>,
     pub(super) bind: Option<Spanned<Parsed<Address>>>,
     pub(super) protocol: Option<Word<Protocol>>,
-    pub(super) backend: Option<Spanned<Parsed<Address>>>,
+    pub(super) backend: Option<Spanned<Several<Parsed<Address>>>>,
     pub(super) identities: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) server_names: Vec<Parsed<HostName>>,
     pub(super) tls: Table<Tls>,
@@ -139,6 +139,7 @@ pub(super) struct BackendTls {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ProxyProtocol {
     pub(super) accept: Option<bool>,
+    pub(super) from: Option<Spanned<Several<Parsed<Network>>>>,
     pub(super) send: Option<Word<ProxyHeaderVersion>>,
 }
 

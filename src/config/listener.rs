@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, AllowRule, PairForm};
+use super::{Address, AllowRule, Backends, Network, PairForm};
 use crate::protocol::Protocol;
 
 /// An address that clients connect to, and what happens to them.
@@ -16,8 +16,8 @@ pub struct Listener {
     pub bind: Address,
     /// What is spoken before and inside TLS.
     pub protocol: Protocol,
-    /// The server behind it.
-    pub backend: Address,
+    /// The servers behind it.
+    pub backends: Backends,
     /// The names of the identities, and of the folders of identities, that it presents; the first is
     /// the fallback. Never empty.
     pub identities: Vec<String>,
@@ -162,10 +162,12 @@ pub enum BackendTlsMode {
 }
 
 /// PROXY protocol headers towards clients and backends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxyProtocol {
-    /// Whether clients must begin with one.
+    /// Whether there are balancers that begin with one.
     pub accept: bool,
+    /// The networks of those balancers; nobody else's header is believed. Never empty if `accept`.
+    pub from: Vec<Network>,
     /// What backends are sent.
     pub send: ProxyHeaderVersion,
 }
@@ -237,6 +239,7 @@ impl Default for ProxyProtocol {
     fn default() -> Self {
         Self {
             accept: false,
+            from: Vec::new(),
             send: ProxyHeaderVersion::Off,
         }
     }

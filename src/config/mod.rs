@@ -8,6 +8,7 @@
 
 mod address;
 mod allow;
+mod backends;
 mod changes;
 mod check;
 mod environment;
@@ -18,6 +19,7 @@ mod given;
 mod identity;
 mod listener;
 mod nearest;
+mod network;
 mod read;
 mod report;
 mod source;
@@ -32,6 +34,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     address::{Address, AddressError, UNIX_PATH_MAX},
     allow::{AllowError, AllowRule, Claims, Sha256},
+    backends::Backends,
     changes::needs_restart,
     environment::Environment,
     given::Given,
@@ -40,6 +43,7 @@ pub use self::{
         BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Doubt, Limits, Listener,
         ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName,
     },
+    network::{Network, NetworkError},
     report::{ConfigError, Problem, Report},
     source::{DEFAULT_FILE, Source},
 };

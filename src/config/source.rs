@@ -117,7 +117,7 @@ fn listener(given: &Given) -> Option<Listener> {
         name: super::DEFAULT_NAME.to_owned(),
         bind: given.listen.clone()?,
         protocol: given.protocol.unwrap_or(Protocol::Tcp),
-        backend: given.backend.clone()?,
+        backends: given.backend.clone()?.into(),
         identities: vec![super::DEFAULT_NAME.to_owned()],
         server_names: Vec::new(),
         tls: TlsPolicy::default(),

@@ -5,6 +5,7 @@
 //! what `proxyctl status --json` prints, so its names are a promise to scripts as well.
 
 mod access;
+mod backend;
 mod call;
 pub mod client;
 mod failure;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    backend::BackendStatus,
     failure::{FailureCounts, FailureReason},
     report::{
         CertificateFacts, IdentityChange, IdentityOutcome, Problem, ReloadReport, VerifiedIdentity,
@@ -27,9 +29,9 @@ pub use self::{
     },
     status::{
         ConnectionCounts, DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus,
-        ExitKind, ExitStatus, IdentityStatus, ListenerStatus, LoadError, RestartStatus, Status,
-        SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState,
-        WorkerStatus,
+        ExitKind, ExitStatus, IdentityStatus, ListenerCounts, ListenerStatus, LoadError,
+        RestartStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
+        WatchStatus, WorkerState, WorkerStatus,
     },
 };
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FailureCounts, Trigger};
+use super::{BackendStatus, FailureCounts, Trigger};
 use crate::{config::Resumption, protocol::Protocol};
 
 /// What runs, what it serves, since when, and what crashed.
@@ -292,8 +292,10 @@ pub struct ListenerStatus {
     pub bind: String,
     /// What it speaks.
     pub protocol: Protocol,
-    /// The server behind it.
+    /// The server behind it that is tried first.
     pub backend: String,
+    /// All the servers behind it, in the order in which they are tried.
+    pub backends: Vec<BackendStatus>,
     /// Whether clients may go on with TLS sessions of earlier connections.
     pub resumption: Resumption,
     /// Its sessions.
@@ -315,6 +317,37 @@ pub struct ConnectionCounts {
     pub refused: u64,
     /// Ended because the backend could not be reached.
     pub failed_backends: u64,
+}
+
+/// What a worker knows of a listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerCounts {
+    /// Its sessions.
+    pub connections: ConnectionCounts,
+    /// Its backends.
+    pub backends: Vec<BackendStatus>,
+}
+
+impl ListenerCounts {
+    /// Adds what another worker knows of the same listener to this.
+    pub fn add(&mut self, other: &Self) {
+        self.connections.add(other.connections);
+        for backend in &other.backends {
+            let mut known = self.backends.iter_mut();
+            match known.find(|it| it.address == backend.address) {
+                Some(known) => known.add(backend),
+                None => self.backends.push(backend.clone()),
+            }
+        }
+    }
+
+    /// Returns what is known of the backend at this address.
+    pub fn backend(&self, address: String) -> BackendStatus {
+        let known = self.backends.iter().find(|it| it.address == address);
+        known
+            .cloned()
+            .unwrap_or_else(|| BackendStatus::unknown(address))
+    }
 }
 
 impl ConnectionCounts {

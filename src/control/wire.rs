@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// The version of the messages in [`super`].
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// The longest frame that the daemon takes, in bytes.
 pub const MAX_FRAME: u64 = 1 << 20;
@@ -321,10 +321,13 @@ mod tests {
 
     #[test]
     fn a_hello_of_another_protocol_names_both() {
-        let bytes = b"PRXD\x00\x03\x059.1.0";
+        let bytes = b"PRXD\x00\x63\x059.1.0";
         let read = read_hello_blocking(&mut Cursor::new(bytes)).unwrap();
         let message = read.accept().unwrap_err().to_string();
-        assert!(message.contains("9.1.0 and speaks protocol 3"), "{message}");
+        assert!(
+            message.contains("9.1.0 and speaks protocol 99"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn listeners(listeners: &[ListenerStatus]) -> Table {
             Cell::plain(&listener.name),
             Cell::plain(&listener.bind),
             Cell::plain(format!("{:?}", listener.protocol).to_lowercase()),
-            Cell::plain(&listener.backend),
+            Cell::plain(backends(listener)),
             Cell::plain(counts.open),
             Cell::plain(counts.total),
             Cell::plain(counts.failed_handshakes + counts.failed_backends),
@@ -228,10 +228,28 @@ fn listeners(listeners: &[ListenerStatus]) -> Table {
     table
 }
 
-/// Says what is worth a line about a listener: why handshakes failed, and that sessions are resumed.
+/// Returns the backend that is tried first, and how many more there are.
+fn backends(listener: &ListenerStatus) -> String {
+    match listener.backends.len() {
+        0 | 1 => listener.backend.clone(),
+        several => format!("{} +{}", listener.backend, several - 1),
+    }
+}
+
+/// Says what is worth a line about a listener: backends that are down, why handshakes failed, and
+/// that sessions are resumed.
 fn details(listener: &ListenerStatus) -> String {
     let mut text = String::new();
     let name = clean(&listener.name);
+    for backend in listener.backends.iter().filter(|it| !it.healthy) {
+        let _ = writeln!(
+            text,
+            "  backend {} of {name} is down since {}: {}",
+            clean(&backend.address),
+            backend.since.map_or("its first use".to_owned(), moment),
+            clean(backend.last_error.as_deref().unwrap_or_default())
+        );
+    }
     let reasons = listener.connections.failed_by_reason.iter();
     let reasons: Vec<_> = reasons
         .filter(|(_, number)| *number > 0)
@@ -314,7 +332,14 @@ pub(super) mod tests {
             "on_exit_failure": {"command": null, "timeout_s": null, "source": "unset",
                                 "last_run": null},
             "listeners": [{"name": "orders", "bind": "0.0.0.0:3307", "protocol": "mysql",
-                           "backend": "127.0.0.1:3306", "resumption": "off",
+                           "backend": "127.0.0.1:3306",
+                           "backends": [{"address": "127.0.0.1:3306", "healthy": true,
+                                         "since": "2026-01-01T10:00:02Z",
+                                         "checked_at": "2026-01-01T10:00:09Z",
+                                         "last_error": "refused",
+                                         "last_error_at": "2026-01-01T10:00:01Z",
+                                         "connected": 97, "failed": 1}],
+                           "resumption": "off",
                            "connections": {"open": 7, "total": 100, "failed_handshakes": 2,
                                            "failed_by_reason": by_reason(),
                                            "refused": 0, "failed_backends": 1}}]
@@ -382,6 +407,7 @@ On exit failure  No command is set
             status.tls.watch.state = WatchState::Interval;
             status.tls.watch.reason = Some("nothing is left".into());
             status.tls.identities[0].kept_since = Some(at("2026-01-01T11:00:00Z"));
+            status.listeners[0].backends[0].healthy = false;
             status.workers[0].pid = None;
             status.workers[0].state = WorkerState::Waiting;
         });
@@ -392,6 +418,7 @@ On exit failure  No command is set
             "kept as it was last good since 2026-01-01T11:00:00Z: default",
             "restart safe: no",
             "-    waiting",
+            "backend 127.0.0.1:3306 of orders is down since 2026-01-01T10:00:02Z: refused",
             "orders resumes TLS sessions by tickets",
         ] {
             assert!(text.contains(words), "{text}");

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::handover::{Handover, NeverGiven};
 use crate::{
     config::{Address, Config, Listener},
-    control::{ConnectionCounts, Trigger},
+    control::{ListenerCounts, Trigger},
     tls::{material::Material, tickets::TicketSecrets},
 };
 
@@ -119,8 +119,8 @@ pub enum FromWorker {
     Counts {
         /// The ask that it answers; `None` by itself.
         ask: Option<u64>,
-        /// Sessions by listener name.
-        counts: Vec<(String, ConnectionCounts)>,
+        /// Sessions and backends by listener name.
+        counts: Vec<(String, ListenerCounts)>,
     },
 }
 

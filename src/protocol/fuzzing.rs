@@ -124,15 +124,23 @@ pub fn proxy_header(data: &[u8]) {
         return;
     };
     assert!(consumed <= data.len());
-    if let Header::Proxied { endpoints, .. } = header {
-        let (mut text, mut binary) = (Vec::new(), Vec::new());
+    if let Header::Proxied { endpoints, tls } = header {
+        let (mut text, mut binary, mut full) = (Vec::new(), Vec::new(), Vec::new());
         v1::write(Some(endpoints), &mut text);
         v2::write(Some(endpoints), None, &mut binary);
+        v2::write(Some(endpoints), tls.as_ref(), &mut full);
         let read = |bytes: &[u8]| match proxy_header::parse(bytes) {
             Ok(Found::Header(header, _)) => header,
             other => panic!("a written header is read as {other:?}"),
         };
         assert_eq!(read(&text), read(&binary));
+        let Header::Proxied { tls: again, .. } = read(&full) else {
+            panic!("a client became none");
+        };
+        // Names that are too long to write are left out; what is left stays.
+        let mut once = Vec::new();
+        v2::write(Some(endpoints), again.as_ref(), &mut once);
+        assert_eq!(once, full, "what is written is read back");
     }
 }
 

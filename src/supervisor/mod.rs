@@ -59,7 +59,7 @@ use self::{
 use crate::{
     config::Source,
     control::{
-        ConnectionCounts, EventKind, ExitHookRun, ExitStatus as WorkerExit, LoadError, Partial,
+        EventKind, ExitHookRun, ExitStatus as WorkerExit, ListenerCounts, LoadError, Partial,
         Status, Trigger,
         server::{Call, Reply},
     },
@@ -119,7 +119,7 @@ struct Supervisor {
     sink: Sink,
     processes: HashMap<WorkerId, Process>,
     exits: HashMap<WorkerId, Option<ExitStatus>>,
-    retired: BTreeMap<String, ConnectionCounts>,
+    retired: BTreeMap<String, ListenerCounts>,
     restarts: u64,
     last_failure: Option<WorkerExit>,
     last_error: Option<LoadError>,
@@ -280,7 +280,8 @@ impl Supervisor {
         if let Some(process) = self.processes.get(&id) {
             for (name, counts) in &process.counts {
                 let sum = self.retired.entry(name.clone()).or_default();
-                sum.add(ConnectionCounts { open: 0, ..*counts });
+                sum.add(counts);
+                sum.connections.open = 0;
             }
             for held in &process.held {
                 self.places.take_back(held);

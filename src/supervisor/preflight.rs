@@ -66,8 +66,8 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     let Ok(Some(account)) = privileges::worker_account(config.user.as_deref()) else {
         return Vec::new();
     };
-    let doubt = |listener: &Listener| {
-        let Address::Unix(socket) = &listener.backend else {
+    let doubt = |(listener, backend): (&Listener, &Address)| {
+        let Address::Unix(socket) = backend else {
             return None;
         };
         let closed = account.is_kept_from(socket)?;
@@ -79,7 +79,11 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
             closed.display()
         ))
     };
-    config.listeners.iter().filter_map(doubt).collect()
+    let backends = config.listeners.iter().flat_map(|listener| {
+        let backends = listener.backends.iter();
+        backends.map(move |backend| (listener, backend))
+    });
+    backends.filter_map(doubt).collect()
 }
 
 /// Fails if workers are members of the group that may use the control socket, by the

@@ -25,7 +25,7 @@ use super::{Message, places::Held, plan::WorkerId};
 use crate::{
     cli,
     config::Log,
-    control::ConnectionCounts,
+    control::ListenerCounts,
     link::{FromWorker, Generation, ToWorker, channel},
     sys::privileges::Account,
     telemetry::log::Sink,
@@ -45,8 +45,8 @@ pub(super) struct Process {
     pub started_at: Timestamp,
     /// When it was started, for sums.
     pub started: Instant,
-    /// The sessions it told of last.
-    pub counts: Vec<(String, ConnectionCounts)>,
+    /// The sessions and backends it told of last.
+    pub counts: Vec<(String, ListenerCounts)>,
     /// The generation that it was handed last.
     pub(super) given: Option<Arc<Generation>>,
     /// What it holds of the listeners' places.

@@ -259,7 +259,7 @@ impl Supervisor {
             .processes
             .values()
             .flat_map(|process| &process.counts)
-            .map(|(_, counts)| counts.open)
+            .map(|(_, counts)| counts.connections.open)
             .sum();
         let inbox = self.inbox.clone();
         info!(at_once, "the daemon was told to end");

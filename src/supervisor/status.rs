@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     control::{
-        ConnectionCounts, DiskStatus, IdentityStatus, ListenerStatus, RestartStatus, Status,
+        DiskStatus, IdentityStatus, ListenerCounts, ListenerStatus, RestartStatus, Status,
         SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
     },
     tls::material::Identity,
@@ -105,7 +105,11 @@ impl Supervisor {
             },
             started_at: process.started_at,
             generation: worker.generation,
-            connections: process.counts.iter().map(|(_, counts)| counts.open).sum(),
+            connections: process
+                .counts
+                .iter()
+                .map(|(_, counts)| counts.connections.open)
+                .sum(),
         }
     }
 
@@ -143,23 +147,28 @@ impl Supervisor {
         let generation = self.current.borrow();
         let listeners = generation.config.listeners.iter();
         listeners
-            .map(|listener| ListenerStatus {
-                name: listener.name.clone(),
-                bind: self.sockets.address(listener),
-                protocol: listener.protocol,
-                backend: listener.backend.to_string(),
-                resumption: listener.tls.resumption,
-                connections: counts.get(&listener.name).copied().unwrap_or_default(),
+            .map(|listener| {
+                let known = counts.get(&listener.name).cloned().unwrap_or_default();
+                let backends = listener.backends.iter();
+                ListenerStatus {
+                    name: listener.name.clone(),
+                    bind: self.sockets.address(listener),
+                    protocol: listener.protocol,
+                    backend: listener.backends.first().to_string(),
+                    backends: backends.map(|it| known.backend(it.to_string())).collect(),
+                    resumption: listener.tls.resumption,
+                    connections: known.connections,
+                }
             })
             .collect()
     }
 
     /// Sums what workers counted, those that have ended included.
-    fn counts(&self) -> BTreeMap<String, ConnectionCounts> {
+    fn counts(&self) -> BTreeMap<String, ListenerCounts> {
         let mut sums = self.retired.clone();
         for process in self.processes.values() {
             for (name, counts) in &process.counts {
-                sums.entry(name.clone()).or_default().add(*counts);
+                sums.entry(name.clone()).or_default().add(counts);
             }
         }
         sums

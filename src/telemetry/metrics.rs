@@ -27,6 +27,7 @@ pub fn render(status: &Status) -> String {
     tls(status, &mut registry);
     identities(status, &mut registry);
     listeners(status, &mut registry);
+    backends(status, &mut registry);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = encode(&mut text, &registry);
@@ -235,6 +236,38 @@ fn listeners(status: &Status, registry: &mut Registry) {
         "handshakes_failed",
         "Sessions that ended before their client was let in, by reason",
         failed,
+    );
+}
+
+fn backends(status: &Status, registry: &mut Registry) {
+    let healthy: Family<Labels, Gauge> = Family::default();
+    let attempts: Family<Labels, Counter> = Family::default();
+    for listener in &status.listeners {
+        for backend in &listener.backends {
+            let labels = vec![
+                ("listener", listener.name.clone()),
+                ("backend", backend.address.clone()),
+            ];
+            healthy
+                .get_or_create(&labels)
+                .set(i64::from(backend.healthy));
+            for (outcome, number) in [("connected", backend.connected), ("failed", backend.failed)]
+            {
+                let mut labels = labels.clone();
+                labels.push(("outcome", outcome.to_owned()));
+                attempts.get_or_create(&labels).inc_by(number);
+            }
+        }
+    }
+    registry.register(
+        "backend_healthy",
+        "Whether the newest attempt to connect to the backend succeeded",
+        healthy,
+    );
+    registry.register(
+        "backend_connects",
+        "Attempts to connect to the backend",
+        attempts,
     );
 }
 

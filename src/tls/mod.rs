@@ -16,6 +16,7 @@ pub mod resolver;
 pub mod seal;
 pub mod stream;
 pub mod tickets;
+mod told;
 
 mod certificate;
 mod failure;

@@ -108,8 +108,22 @@ impl ClientPolicy {
     }
 }
 
-/// What a listener's backend meets, and the name that it is known by.
-pub type BackendPolicy = (Arc<ClientConfig>, ServerName<'static>);
+/// What a listener's backends meet.
+#[derive(Debug, Clone)]
+pub struct BackendPolicy {
+    config: Arc<ClientConfig>,
+    /// The names that they are known by, in their order.
+    names: Vec<ServerName<'static>>,
+}
+
+impl BackendPolicy {
+    /// Returns how handshakes are made with the backend at a position, and its name; `None` if there
+    /// is none.
+    pub fn at(&self, position: usize) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        let name = self.names.get(position)?;
+        Some((Arc::clone(&self.config), name.clone()))
+    }
+}
 
 /// Builds what a listener's clients meet.
 ///
@@ -154,7 +168,7 @@ pub fn server_config(
     })
 }
 
-/// Builds what a listener's backend meets, and the name it goes by; `None` without TLS there.
+/// Builds what a listener's backends meet; `None` without TLS there.
 pub fn client_config(
     listener: &Listener,
     material: &Material,
@@ -183,9 +197,15 @@ pub fn client_config(
     };
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = alpn(listener.protocol);
-    let (name, sendable) = at.server_name(check)?;
-    config.enable_sni = sendable;
-    Ok(Some((Arc::new(config), name)))
+    let backends = listener.backends.iter();
+    let names = backends.map(|backend| at.server_name(check, backend));
+    let names: Vec<_> = names.collect::<Result<_, _>>()?;
+    // The name of nobody is an address, and those are never sent (RFC 6066 §3).
+    config.enable_sni = names.iter().any(|name| *name != nobody());
+    Ok(Some(BackendPolicy {
+        config: Arc::new(config),
+        names,
+    }))
 }
 
 fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
@@ -314,12 +334,16 @@ impl At<'_> {
             .transpose()
     }
 
-    /// Returns the backend's name and whether to send it.
-    fn server_name(&self, check: Check) -> Result<(ServerName<'static>, bool), PolicyError> {
-        let name = configured_name(&self.0.backend_tls, &self.0.backend);
+    /// Returns a backend's name.
+    fn server_name(
+        &self,
+        check: Check,
+        backend: &Address,
+    ) -> Result<ServerName<'static>, PolicyError> {
+        let name = configured_name(&self.0.backend_tls, backend);
         match ServerName::try_from(name.clone()) {
-            Ok(name) => Ok((name, true)),
-            Err(_) if check != Check::IssuerAndName => Ok((nobody(), false)),
+            Ok(name) => Ok(name),
+            Err(_) if check != Check::IssuerAndName => Ok(nobody()),
             Err(_) => Err(PolicyError::ServerName {
                 listener: self.listener(),
                 name,

@@ -44,6 +44,8 @@ pub struct TlsStream {
     notes: Notes,
     /// What a resumed session's certificate is checked with once more.
     verifier: Option<Arc<ClientVerifier>>,
+    /// The name that the client asked for, where somebody is told of it.
+    pub(super) asked: Option<String>,
     held: Vec<u8>,
     peer_closed: bool,
     sent_close: bool,
@@ -217,6 +219,11 @@ impl TlsStream {
         })
     }
 
+    /// Remembers the name that the client asks for in its first bytes, to tell it to the backend.
+    pub fn remember_name(&mut self, first: &[u8]) {
+        self.asked = server_name(first);
+    }
+
     /// Begins the end that checks `name`; [`Self::receive`] of nothing puts out its first message.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
         let connection = UnbufferedClientConnection::new(config, name)?;
@@ -228,6 +235,7 @@ impl TlsStream {
             side,
             notes: Notes::default(),
             verifier: None,
+            asked: None,
             held: Vec::new(),
             peer_closed: false,
             sent_close: false,
@@ -258,7 +266,7 @@ impl TlsStream {
         }
     }
 
-    fn state(&self) -> &CommonState {
+    pub(super) fn state(&self) -> &CommonState {
         match &self.side {
             Side::Client(connection) => connection,
             Side::Server(connection) => connection,

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     config::{
-        BackendTls, ClientAuth, Config, Limits, Listener, Log, LogFormat, LogLevel,
-        ProxyHeaderVersion, ProxyProtocol, TlsPolicy,
+        Address, BackendTls, ClientAuth, Config, Limits, Listener, Log, LogFormat, LogLevel,
+        ProxyProtocol, TlsPolicy,
     },
     protocol::Protocol,
 };
@@ -186,16 +186,13 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
         name: "orders".to_owned(),
         bind: "127.0.0.1:0".parse().unwrap(),
         protocol: Protocol::Mysql,
-        backend: "db.example.com:3306".parse().unwrap(),
+        backends: "db.example.com:3306".parse::<Address>().unwrap().into(),
         identities: identities.iter().map(|it| (*it).to_owned()).collect(),
         server_names: vec![],
         tls: TlsPolicy::default(),
         client_auth: ClientAuth::default(),
         backend_tls: BackendTls::default(),
-        proxy_protocol: ProxyProtocol {
-            accept: false,
-            send: ProxyHeaderVersion::Off,
-        },
+        proxy_protocol: ProxyProtocol::default(),
         limits: Limits {
             max_connections: 1,
             handshake_timeout: Duration::ZERO,

@@ -238,6 +238,19 @@ impl Leg {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns whether the peer's TLS ended without saying so, as it does when somebody cuts the
+    /// connection (RFC 8446 §6.1).
+    pub fn was_cut(&self) -> bool {
+        self.ended && self.tls.as_ref().is_some_and(|tls| !tls.peer_closed())
+    }
+
+    /// Lets [`Self::poll_close`] leave out the end of TLS, so that the peer knows of a cut too.
+    pub fn cut(&mut self) {
+        if self.write == WriteSide::Open {
+            self.write = WriteSide::Closing;
+        }
+    }
+
     /// Says that nothing more will be sent: first in TLS, then by the socket.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LegError>> {
         if self.write == WriteSide::Open {

@@ -5,9 +5,11 @@
 
 pub mod counters;
 pub mod farewell;
+pub mod health;
 pub mod leg;
 pub mod listener;
 pub mod opening;
+pub mod peers;
 pub mod places;
 pub mod relay;
 pub mod service;

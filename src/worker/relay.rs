@@ -81,6 +81,9 @@ pub async fn relay(
         watch,
     };
     let ended = (&mut relay).await;
+    if matches!(ended, Ended::Backend(_)) && relay.backend.tls().is_some() {
+        relay.client.cut();
+    }
     if !matches!(ended, Ended::Closed | Ended::Client(_)) {
         let _ = tokio::time::timeout(LAST_WORDS, relay.client.close()).await;
     }
@@ -177,7 +180,13 @@ fn poll_flow(
                     to.submit(cx, bytes, out).map_err(Fault::To)?;
                 }
             }
-            (Received::End, _) => return to.poll_close(cx).map_err(Fault::To),
+            (Received::End, _) => {
+                // Whoever is told of a proper end believes that it has all there was.
+                if from.was_cut() {
+                    to.cut();
+                }
+                return to.poll_close(cx).map_err(Fault::To);
+            }
         }
     }
     cx.waker().wake_by_ref();

@@ -7,10 +7,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{counters::Counters, places::Places};
+use super::{counters::Counters, health::Health, places::Places};
 use crate::{
-    config::Listener,
-    control::ConnectionCounts,
+    config::{Listener, ProxyHeaderVersion},
+    control::ListenerCounts,
     link::{Generation, ListenerKey},
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},
@@ -27,6 +27,8 @@ pub struct Service {
     pub listener: Listener,
     /// Its sessions, counted across generations.
     pub counters: Arc<Counters>,
+    /// Its backends, as sessions find them, across generations.
+    pub health: Arc<Health>,
     /// Its places for sessions, shared with the other workers.
     pub places: Arc<Places>,
     clients: ClientPolicy,
@@ -38,12 +40,16 @@ impl Service {
     /// Begins TLS with a client who has said `first`.
     pub fn accept_tls(&self, first: &[u8]) -> Result<TlsStream, TlsError> {
         check_name(&self.resolver, first)?;
-        TlsStream::server(&self.clients)
+        let mut tls = TlsStream::server(&self.clients)?;
+        if self.listener.proxy_protocol.send == ProxyHeaderVersion::V2 {
+            tls.remember_name(first);
+        }
+        Ok(tls)
     }
 
-    /// Begins TLS with the backend; `None` if that leg has none.
-    pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
-        let (config, name) = self.backend.clone()?;
+    /// Begins TLS with the backend at a position; `None` if that leg has none.
+    pub fn connect_tls(&self, backend: usize) -> Option<Result<TlsStream, TlsError>> {
+        let (config, name) = self.backend.as_ref()?.at(backend)?;
         Some(TlsStream::client(config, name))
     }
 }
@@ -64,6 +70,7 @@ pub enum ServeError {
 pub struct Services {
     current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
     counters: Mutex<HashMap<String, Arc<Counters>>>,
+    health: Mutex<HashMap<String, Arc<Health>>>,
     places: Mutex<HashMap<String, Arc<Places>>>,
     keyring: Mutex<Keyring>,
     secrets: Mutex<TicketSecrets>,
@@ -87,6 +94,7 @@ impl Services {
                 resolver,
                 backend: policy::client_config(listener, &generation.material)?,
                 counters: self.counters_of(&listener.name),
+                health: self.health_of(listener),
                 places: self.places_of(&listener.name)?,
                 listener: listener.clone(),
             };
@@ -115,12 +123,25 @@ impl Services {
         self.current.load().get(key).cloned()
     }
 
-    /// Returns the counts of every listener that was ever served.
-    pub fn counts(&self) -> Vec<(String, ConnectionCounts)> {
-        lock(&self.counters)
-            .iter()
-            .map(|(name, counters)| (name.clone(), counters.counts()))
-            .collect()
+    /// Returns the counts of every listener that was ever served, and what is known of its backends.
+    pub fn counts(&self) -> Vec<(String, ListenerCounts)> {
+        let health = lock(&self.health);
+        let counters = lock(&self.counters);
+        let counts = counters.iter().map(|(name, counters)| {
+            let counts = ListenerCounts {
+                connections: counters.counts(),
+                backends: health.get(name).map_or_else(Vec::new, |it| it.statuses()),
+            };
+            (name.clone(), counts)
+        });
+        counts.collect()
+    }
+
+    fn health_of(&self, listener: &Listener) -> Arc<Health> {
+        let mut all = lock(&self.health);
+        let health = all.entry(listener.name.clone()).or_default();
+        health.follow(&listener.backends);
+        Arc::clone(health)
     }
 
     fn counters_of(&self, name: &str) -> Arc<Counters> {

@@ -1,13 +1,14 @@
 //! One client from accept to close.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
-use tracing::{debug, info};
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, field::display, info};
 
 use super::{
     leg::Leg,
-    opening::{self, Context, Failure, Opened},
+    opening::{self, Context, Failure, Opened, Phase},
+    peers::Peers,
     relay::{Ended, relay},
     service::{Service, Services},
     socket::Socket,
@@ -16,6 +17,9 @@ use crate::{
     config::ProxyHeaderVersion, control::FailureReason, link::ListenerKey,
     protocol::proxy_header::Endpoints,
 };
+
+/// How long an opening that has failed may take to say so.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Serves the client at `peer` until its session has ended.
 pub async fn serve(
@@ -33,17 +37,20 @@ pub async fn serve(
     // Who is turned away takes no place while being told.
     let session = place.map(|place| (counters.open(), place));
     let context = Context {
+        deadline: Instant::now() + service.listener.limits.handshake_timeout,
         service,
+        peers: Peers::direct(peer),
         endpoints,
+        backend: 0,
         services,
         key,
     };
     // What an opening needs is larger than what a relay needs, and freed before it begins.
-    let opened = Box::pin(open(context, Leg::new(socket), full, peer)).await;
-    if let Some(opened) = opened {
+    let opened = Box::pin(open(context, Leg::new(socket), full)).await;
+    if let Some((opened, peers)) = opened {
         let idle = Some(idle).filter(|idle| !idle.is_zero());
         let ended = relay(opened.client, opened.backend, idle, opened.watch).await;
-        note_end(&ended, peer);
+        note_end(&ended, peers);
     }
     drop(session);
 }
@@ -60,14 +67,11 @@ fn endpoints(service: &Service, socket: &Socket) -> Option<Endpoints> {
     })
 }
 
-/// Opens a session within its deadline; `None` if it came to nothing.
-async fn open(
-    mut context: Context,
-    client: Leg,
-    full: bool,
-    peer: Option<SocketAddr>,
-) -> Option<Opened> {
-    let deadline = context.service.listener.limits.handshake_timeout;
+/// Opens a session within its deadline, and returns whose it is; `None` if it came to nothing.
+async fn open(mut context: Context, client: Leg, full: bool) -> Option<(Opened, Peers)> {
+    // Each wait ends by itself at the deadline; what comes behind it are words of goodbye.
+    let end = context.deadline + LAST_WORDS;
+    let limit = context.service.listener.limits.handshake_timeout;
     let opening = async {
         if full {
             Err(opening::refuse(&context, client).await)
@@ -75,22 +79,32 @@ async fn open(
             opening::open(&mut context, client).await
         }
     };
-    let opened = match timeout(deadline, opening).await {
+    let opened = match timeout_at(end, opening).await {
         Ok(opened) => opened,
-        Err(_) => Err(Failure::Late(deadline)),
+        Err(_) => Err(Failure::Late(limit, Phase::Request)),
     };
-    opened
-        .inspect_err(|failure| note_failure(failure, &context, peer))
-        .ok()
+    match opened {
+        Ok(opened) => Some((opened, context.peers)),
+        Err(failure) => {
+            note_failure(&failure, &context);
+            None
+        }
+    }
 }
 
-fn note_failure(failure: &Failure, context: &Context, peer: Option<SocketAddr>) {
+fn note_failure(failure: &Failure, context: &Context) {
+    let (peer, via) = (context.peers.client, context.peers.via);
     let listener = &context.service.listener.name;
     let counters = &context.service.counters;
     let reason = failure.reason();
     match failure {
         Failure::Done | Failure::Silent => {
-            debug!(listener, peer = peer.map(display), "{failure}");
+            debug!(
+                listener,
+                peer = peer.map(display),
+                via = via.map(display),
+                "{failure}"
+            );
             return;
         }
         Failure::Full => counters.refuse(),
@@ -106,6 +120,7 @@ fn note_failure(failure: &Failure, context: &Context, peer: Option<SocketAddr>) 
     info!(
         listener,
         peer = peer.map(display),
+        via = via.map(display),
         reason = reason.map(FailureReason::name),
         subject = shown.map(|it| &*it.subject),
         issuer = shown.map(|it| &*it.issuer),
@@ -116,17 +131,16 @@ fn note_failure(failure: &Failure, context: &Context, peer: Option<SocketAddr>) 
     );
 }
 
-fn note_end(ended: &Ended, peer: Option<SocketAddr>) {
+fn note_end(ended: &Ended, peers: Peers) {
+    let (peer, via) = (peers.client.map(display), peers.via.map(display));
     match ended {
         Ended::Closed => {}
         Ended::Idle => info!(
-            peer = peer.map(display),
-            "session ended: nothing moved for the idle timeout"
+            peer,
+            via, "session ended: nothing moved for the idle timeout"
         ),
-        Ended::Client(error) => debug!(peer = peer.map(display), "session ended: client: {error}"),
-        Ended::Backend(error) => {
-            debug!(peer = peer.map(display), "session ended: backend: {error}");
-        }
-        Ended::Forbidden(reason) => info!(peer = peer.map(display), "session ended: {reason}"),
+        Ended::Client(error) => debug!(peer, via, "session ended: client: {error}"),
+        Ended::Backend(error) => debug!(peer, via, "session ended: backend: {error}"),
+        Ended::Forbidden(reason) => info!(peer, via, "session ended: {reason}"),
     }
 }

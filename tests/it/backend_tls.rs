@@ -1,6 +1,6 @@
 //! TLS between the proxy and a backend.
 
-use std::fs;
+use std::{fs, io::ErrorKind};
 
 use crate::support::{
     client::{Client, Session},
@@ -213,8 +213,9 @@ fn a_backend_that_wants_a_certificate_turns_the_proxy_away_without_one() {
     let backend = TlsFake::new(&databases.leaf("127.0.0.1"), Some(&clients));
     let front = Front::new(&backend.address(), FULL, &[("db.crt", databases.pem())]);
     let mut session = front.connect();
-    // The refusal comes after the handshake, as it is in TLS 1.3.
-    assert_eq!(session.rest().unwrap(), b"");
+    // The refusal comes after the handshake, as it is in TLS 1.3, and is passed on as a cut.
+    let error = session.rest().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
     assert_eq!(backend.seen(), []);
 }
 
@@ -329,4 +330,19 @@ fn a_backend_without_tls_ends_the_session() {
     let backend = Fake::saying(b"what do you want?\n");
     let front = Front::new(&backend.address(), REQUIRE, &[]);
     front.assert_refused("TLS");
+}
+
+#[test]
+fn a_client_is_told_of_a_proper_end_only_where_there_was_one() {
+    let ca = Ca::new("databases");
+    let (_backend, address) = backend(&ca.leaf("localhost"));
+    let front = Front::new(&address, FULL, &[("db.crt", ca.pem())]);
+    let mut session = front.connect();
+    session.echo("goodbye").unwrap();
+    assert_eq!(session.rest().unwrap(), b"");
+    let mut session = front.connect();
+    session.echo("hello").unwrap();
+    session.finish().unwrap();
+    let error = session.rest().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
 }

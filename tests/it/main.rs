@@ -49,6 +49,10 @@ mod refusals;
 mod resumption;
 // TLS between the proxy and a backend.
 mod backend_tls;
+// Deadlines of the opening, phase by phase.
+mod phases;
+// Several backends, tried in order.
+mod backends;
 // PROXY protocol headers.
 mod proxy_protocol;
 // How many sessions a listener takes.

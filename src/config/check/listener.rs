@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     config::{
-        Address, BackendTls, BackendTlsMode, Limits, Listener, PairForm, ProxyProtocol, TlsPolicy,
-        file::{self, Parsed, Table},
+        Address, BackendTls, BackendTlsMode, Backends, Limits, Listener, Network, PairForm,
+        ProxyProtocol, TlsPolicy,
+        file::{self, Parsed, Several, Table},
         nearest::nearest,
         value::Text,
     },
@@ -56,20 +57,20 @@ impl Check<'_> {
         identities: &[&str],
     ) -> Option<Listener> {
         let bind = self.bind(&name, written.bind, header);
-        let backend = self.backend(&name, written.backend, header);
+        let backends = self.backends(&name, written.backend, header);
         let backend_tls = written.backend_tls;
-        let backend_tls = backend_tls.map(|tls| self.backend_tls(&tls, backend.as_ref()));
+        let backend_tls = backend_tls.map(|tls| self.backend_tls(&tls, backends.as_ref()));
         let client_auth = written
             .client_auth
             .map(|auth| self.client_auth(&auth, &written.tls));
         let identities = self.chosen(written.identities, identities);
         let limits = self.limits(&written.limits);
-        let (tls, proxy) = (TlsPolicy::default(), ProxyProtocol::default());
+        let tls = TlsPolicy::default();
         Some(Listener {
             name,
             bind: bind?,
             protocol: word(written.protocol).unwrap_or(Protocol::Tcp),
-            backend: backend?,
+            backends: backends?,
             identities,
             server_names: written
                 .server_names
@@ -88,10 +89,7 @@ impl Check<'_> {
             },
             client_auth: client_auth.unwrap_or_default(),
             backend_tls: backend_tls.unwrap_or_default(),
-            proxy_protocol: ProxyProtocol {
-                accept: written.proxy_protocol.accept.unwrap_or(proxy.accept),
-                send: word(written.proxy_protocol.send).unwrap_or(proxy.send),
-            },
+            proxy_protocol: self.proxy_protocol(written.proxy_protocol.0),
             limits,
         })
     }
@@ -113,21 +111,32 @@ impl Check<'_> {
         Some(bind)
     }
 
-    fn backend(
+    fn backends(
         &mut self,
         name: &str,
-        written: Option<Spanned<Parsed<Address>>>,
+        written: Option<Spanned<Several<Parsed<Address>>>>,
         header: &Range<usize>,
-    ) -> Option<Address> {
+    ) -> Option<Backends> {
         let Some(written) = written else {
             let message = format!("listener `{name}` has no `backend`");
             self.absent(Some(header.clone()), message);
             return None;
         };
-        if written.get_ref().0.port() == Some(0) {
-            self.wrong(written.span(), "a backend cannot have port 0");
+        let span = written.span();
+        let mut seen = HashSet::new();
+        for Parsed(backend) in &written.get_ref().0 {
+            if backend.port() == Some(0) {
+                self.wrong(span.clone(), "a backend cannot have port 0");
+            }
+            if !seen.insert(backend.canonical()) {
+                self.wrong(span.clone(), format!("`{backend}` is named twice"));
+            }
         }
-        Some(written.into_inner().0)
+        let backends = Backends::new(written.into_inner().0.into_iter().map(|it| it.0));
+        if backends.is_none() {
+            self.wrong(span, "no backend is named");
+        }
+        backends
     }
 
     /// Returns the identities a listener names, or all of them.
@@ -162,15 +171,17 @@ impl Check<'_> {
     fn backend_tls(
         &mut self,
         written: &Spanned<Table<file::BackendTls>>,
-        backend: Option<&Address>,
+        backends: Option<&Backends>,
     ) -> BackendTls {
         let tls = written.get_ref();
+        let mut addresses = backends.into_iter().flat_map(Backends::iter);
         let mode = word(tls.mode).unwrap_or(BackendTls::default().mode);
         match mode {
             BackendTlsMode::Off => self.unused_without_tls(tls),
             BackendTlsMode::Require => self.unchecked_ca(tls.ca.as_ref()),
             BackendTlsMode::VerifyFull
-                if matches!(backend, Some(Address::Unix(_))) && tls.server_name.is_none() =>
+                if tls.server_name.is_none()
+                    && addresses.any(|it| matches!(it, Address::Unix(_))) =>
             {
                 let message = "`verify-full` needs a `server_name` here: the backend is a Unix \
                     socket and has no name to check";
@@ -235,6 +246,30 @@ impl Check<'_> {
             use verify-ca or verify-full";
         if let Some(ca) = ca {
             self.wrong(ca.span(), message);
+        }
+    }
+
+    fn proxy_protocol(&mut self, written: file::ProxyProtocol) -> ProxyProtocol {
+        let default = ProxyProtocol::default();
+        let accept = written.accept.unwrap_or(default.accept);
+        let from = match written.from {
+            None if accept => Network::nearby(),
+            None => Vec::new(),
+            Some(from) => {
+                if !accept {
+                    let message = "`from` has no use without `accept = true`";
+                    self.absent(Some(from.span()), message);
+                } else if from.get_ref().0.is_empty() {
+                    let message = "no network is named; leave the key out for private networks";
+                    self.wrong(from.span(), message);
+                }
+                from.into_inner().0.into_iter().map(|it| it.0).collect()
+            }
+        };
+        ProxyProtocol {
+            accept,
+            from,
+            send: word(written.send).unwrap_or(default.send),
         }
     }
 

@@ -5,9 +5,10 @@ use std::{path::Path, time::Duration};
 use super::GOOD;
 use crate::{
     config::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Doubt, IdentityDir,
-        IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel, PairEncoding, PassphraseSource,
-        ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName, fixture::parse,
+        Address, BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Doubt,
+        IdentityDir, IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel, PairEncoding,
+        PassphraseSource, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName,
+        fixture::parse,
     },
     protocol::Protocol,
 };
@@ -50,7 +51,7 @@ fn defaults_are_those_of_the_manual() {
                 name: "default".to_owned(),
                 bind: "[::]:1".parse().unwrap(),
                 protocol: Protocol::Tcp,
-                backend: "db:2".parse().unwrap(),
+                backends: "db:2".parse::<Address>().unwrap().into(),
                 identities: vec!["default".to_owned()],
                 server_names: vec![],
                 tls: TlsPolicy {
@@ -110,7 +111,7 @@ identities = ["default"]
 tls = { mode = "required", min_version = "1.2", resumption = "tickets" }
 client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl", expired_crl = "refuse", unknown_revocation = "refuse", allow = ["dns:*.app.example", "cn:backup"] }
 backend_tls = { mode = "verify-full", ca = "db-ca.pem", cert = "c.pem", key = "c.key", server_name = "db1" }
-proxy_protocol = { accept = false, send = "off" }
+proxy_protocol = { accept = true, from = ["10.0.0.0/8", "::1"], send = "off" }
 limits = { max_connections = 10000, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s" }
 "#;
 

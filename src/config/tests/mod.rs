@@ -2,6 +2,7 @@
 
 mod accepted;
 mod examples;
+mod neighbours;
 mod refused;
 mod sources;
 

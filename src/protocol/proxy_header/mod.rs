@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
+mod checksum;
 mod tls;
 pub mod v1;
 pub mod v2;
@@ -93,6 +94,9 @@ pub enum HeaderError {
     /// An address or port is missing, malformed or of the wrong family.
     #[error("the PROXY header has a bad address")]
     Address,
+    /// It was changed on its way.
+    #[error("the PROXY header does not fit its checksum")]
+    Checksum,
     /// The command is neither LOCAL nor PROXY.
     #[error("the PROXY header has the unknown command {0:#x}")]
     Command(u8),

@@ -1,6 +1,7 @@
-//! What a version 2 header tells about the client's TLS.
+//! What a version 2 header tells about the client's TLS, in the fields `PP2_TYPE_ALPN`,
+//! `PP2_TYPE_AUTHORITY` and `PP2_TYPE_SSL`.
 //!
-//! Layout of the field `PP2_TYPE_SSL`: flags (1); outcome of the check of the client's certificate
+//! Layout of the last `PP2_TYPE_SSL`: flags (1); outcome of the check of the client's certificate
 //! (4, zero for good); further fields inside: version, cipher, common name of the certificate.
 
 use super::v2::{field, write_field};
@@ -12,6 +13,13 @@ const CAME_OVER_TLS: u8 = 0x01;
 const CERTIFICATE: u8 = 0x02;
 /// The client showed a certificate in this TLS session, perhaps over an earlier connection.
 const CERTIFICATE_IN_SESSION: u8 = 0x04;
+
+/// `PP2_TYPE_ALPN`.
+const ALPN: u8 = 0x01;
+/// `PP2_TYPE_AUTHORITY`.
+const AUTHORITY: u8 = 0x02;
+/// `PP2_TYPE_SSL`.
+const SSL: u8 = 0x20;
 
 const VERSION: u8 = 0x21;
 const COMMON_NAME: u8 = 0x22;
@@ -36,6 +44,10 @@ pub struct ClientTls {
     pub cipher: Option<String>,
     /// Common name of the certificate's subject.
     pub common_name: Option<String>,
+    /// The application protocol that was agreed on (RFC 7301).
+    pub alpn: Option<Vec<u8>>,
+    /// The server name that the client asked for (RFC 6066 §3).
+    pub server_name: Option<String>,
 }
 
 /// Whether and when a client showed a certificate.
@@ -71,10 +83,28 @@ impl Certificate {
 }
 
 impl ClientTls {
-    /// `PP2_TYPE_SSL`.
-    pub(super) const FIELD: u8 = 0x20;
+    /// Reads a field into what is known so far; others than those about TLS are skipped. `None` if it
+    /// is cut.
+    pub(super) fn read(known: &mut Option<Self>, kind: u8, value: &[u8]) -> Option<()> {
+        match kind {
+            ALPN => known.get_or_insert_default().alpn = Some(value.to_vec()),
+            AUTHORITY => known.get_or_insert_default().server_name = text(value),
+            SSL => {
+                let Self {
+                    alpn, server_name, ..
+                } = known.take().unwrap_or_default();
+                *known = Some(Self {
+                    alpn,
+                    server_name,
+                    ..Self::parse(value)?
+                });
+            }
+            _ => {}
+        }
+        Some(())
+    }
 
-    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+    fn parse(value: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(value);
         let flags = reader.u8()?;
         let mut tls = Self {
@@ -85,19 +115,14 @@ impl ClientTls {
         };
         while !reader.rest().is_empty() {
             let (kind, value) = field(&mut reader)?;
-            tls.text(kind, value);
+            match kind {
+                VERSION => tls.version = text(value),
+                COMMON_NAME => tls.common_name = text(value),
+                CIPHER => tls.cipher = text(value),
+                _ => {}
+            }
         }
         Some(tls)
-    }
-
-    fn text(&mut self, kind: u8, value: &[u8]) {
-        let text = match kind {
-            VERSION => &mut self.version,
-            COMMON_NAME => &mut self.common_name,
-            CIPHER => &mut self.cipher,
-            _ => return,
-        };
-        *text = str::from_utf8(value).ok().map(str::to_owned);
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
@@ -114,8 +139,18 @@ impl ClientTls {
                 write_field(kind, text.as_bytes(), &mut value);
             }
         }
-        write_field(Self::FIELD, &value, out);
+        let server_name = self.server_name.as_ref().map(String::as_bytes);
+        for (kind, value) in [(ALPN, self.alpn.as_deref()), (AUTHORITY, server_name)] {
+            if let Some(value) = value.filter(|value| value.len() <= TEXT_LIMIT) {
+                write_field(kind, value, out);
+            }
+        }
+        write_field(SSL, &value, out);
     }
+}
+
+fn text(value: &[u8]) -> Option<String> {
+    str::from_utf8(value).ok().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -135,6 +170,8 @@ pub(crate) mod tests {
             version: Option<[char; 4]>,
             cipher: Option<[char; 9]>,
             common_name: Option<[char; 5]>,
+            alpn: Option<[u8; 3]>,
+            server_name: Option<[char; 4]>,
         ) -> ClientTls {
             ClientTls {
                 used: flags.0,
@@ -143,6 +180,8 @@ pub(crate) mod tests {
                 version: version.map(String::from_iter),
                 cipher: cipher.map(String::from_iter),
                 common_name: common_name.map(String::from_iter),
+                alpn: alpn.map(Vec::from),
+                server_name: server_name.map(String::from_iter),
             }
         }
     }

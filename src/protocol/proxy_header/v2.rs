@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::tls::ClientTls;
-use super::{Endpoints, Found, Header, HeaderError, may_start_with};
+use super::{Endpoints, Found, Header, HeaderError, checksum, may_start_with};
 use crate::protocol::bytes::Reader;
 
 /// The first bytes, which no other protocol starts with.
@@ -47,15 +47,15 @@ pub fn parse(buf: &[u8]) -> Result<Found, HeaderError> {
     if length > LIMIT {
         return Err(HeaderError::TooLong(LIMIT));
     }
-    let Some(rest) = reader.take(length) else {
+    let Some(whole) = buf.get(..HEAD_LEN + length) else {
         return Ok(Found::NeedMore);
     };
     let header = match command {
         // A health check need not say anything more, and whatever it says is to be skipped.
         LOCAL => Header::Local,
-        _ => proxied(family, Reader::new(rest))?,
+        _ => proxied(family, whole)?,
     };
-    Ok(Found::Header(header, HEAD_LEN + length))
+    Ok(Found::Header(header, whole.len()))
 }
 
 fn check_command(command: u8) -> Result<(), HeaderError> {
@@ -66,20 +66,21 @@ fn check_command(command: u8) -> Result<(), HeaderError> {
     }
 }
 
-fn proxied(family: u8, mut rest: Reader<'_>) -> Result<Header, HeaderError> {
+/// Reads what the header `whole` says of a client.
+fn proxied(family: u8, whole: &[u8]) -> Result<Header, HeaderError> {
+    let mut rest = Reader::new(&whole[HEAD_LEN..]);
     let endpoints = match family {
         UNSPEC => return Ok(Header::Unknown),
-        TCP4 => addresses::<4>(&mut rest),
-        TCP6 => addresses::<16>(&mut rest),
-        UNIX_STREAM => {
-            let paths = rest.take(UNIX_ADDRESSES);
-            return paths.map(|_| Header::Unknown).ok_or(HeaderError::Address);
-        }
+        TCP4 => addresses::<4>(&mut rest).map(Some),
+        TCP6 => addresses::<16>(&mut rest).map(Some),
+        UNIX_STREAM => rest.take(UNIX_ADDRESSES).map(|_| None),
         other => return Err(HeaderError::Transport(other)),
     };
-    Ok(Header::Proxied {
-        endpoints: endpoints.ok_or(HeaderError::Address)?,
-        tls: fields(rest)?,
+    let endpoints = endpoints.ok_or(HeaderError::Address)?;
+    let tls = fields(rest, whole)?;
+    Ok(match endpoints {
+        Some(endpoints) => Header::Proxied { endpoints, tls },
+        None => Header::Unknown,
     })
 }
 
@@ -94,13 +95,15 @@ where
     })
 }
 
-/// Reads the fields behind the addresses, of which only the one about TLS matters here.
-fn fields(mut rest: Reader<'_>) -> Result<Option<ClientTls>, HeaderError> {
+/// Reads the fields behind the addresses, of which those about TLS and the checksum matter here.
+fn fields(mut rest: Reader<'_>, whole: &[u8]) -> Result<Option<ClientTls>, HeaderError> {
     let mut tls = None;
     while !rest.rest().is_empty() {
         let (kind, value) = field(&mut rest).ok_or(HeaderError::Length)?;
-        if kind == ClientTls::FIELD {
-            tls = Some(ClientTls::parse(value).ok_or(HeaderError::Length)?);
+        if kind == checksum::FIELD {
+            checksum::check(whole, value, rest.rest().len())?;
+        } else {
+            ClientTls::read(&mut tls, kind, value).ok_or(HeaderError::Length)?;
         }
     }
     Ok(tls)
@@ -159,6 +162,7 @@ fn written_addresses(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::checksum::tests::crc32c;
     use super::super::tests::{as_read, endpoints};
     use super::*;
 
@@ -204,6 +208,24 @@ mod tests {
         ));
         let long = [&[0; 12][..], &[0x04, 0, 3, 0, 0]].concat();
         assert_eq!(parse(&header(PROXY, TCP4, &long)), Err(HeaderError::Length));
+    }
+
+    #[test]
+    fn a_checksum_has_to_fit_wherever_it_stands() {
+        for fields in [
+            &[0x03, 0, 4, 0, 0, 0, 0][..],
+            &[0x03, 0, 4, 0, 0, 0, 0, 0x04, 0, 1, 9],
+            &[0x04, 0, 1, 9, 0x03, 0, 4, 0, 0, 0, 0],
+        ] {
+            let at = HEAD_LEN + 12 + fields.windows(3).position(|it| it == [3, 0, 4]).unwrap() + 3;
+            let mut bytes = header(PROXY, TCP4, &[&[7; 12][..], fields].concat());
+            assert_eq!(parse(&bytes), Err(HeaderError::Checksum));
+            let sum = crc32c(&bytes);
+            bytes[at..at + 4].copy_from_slice(&sum.to_be_bytes());
+            assert!(matches!(parse(&bytes), Ok(Found::Header(_, length)) if length == bytes.len()));
+            bytes[20] ^= 1;
+            assert_eq!(parse(&bytes), Err(HeaderError::Checksum));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use rustls::{
 
 use super::*;
 use crate::{
-    config::{ClientAuth, Doubt, TlsMode},
+    config::{Backends, ClientAuth, Doubt, TlsMode},
     control::FailureReason,
     tls::{
         material::{Bundle, Identity},
@@ -343,7 +343,8 @@ fn dial(mode: BackendTlsMode, trusted: &[Der], leaf: &Leaf, name: &str) -> Resul
         ..trust()
     };
     let material = material(vec![], trust);
-    let (config, name) = client_config(&listener, &material).unwrap().unwrap();
+    let policy = client_config(&listener, &material).unwrap().unwrap();
+    let (config, name) = policy.at(0).unwrap();
     let mut backend = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -411,9 +412,8 @@ fn our_own_certificate_is_shown_to_the_backend() {
         backend_identity: Some(mine.pair()),
         ..trust()
     };
-    let (config, name) = client_config(&listener, &material(vec![], trust))
-        .unwrap()
-        .unwrap();
+    let policy = client_config(&listener, &material(vec![], trust)).unwrap();
+    let (config, name) = policy.unwrap().at(0).unwrap();
     let bundle = Bundle {
         roots: vec![ca.der()],
         crls: vec![],
@@ -436,9 +436,34 @@ fn our_own_certificate_is_shown_to_the_backend() {
 }
 
 #[test]
+fn each_backend_goes_by_its_own_name() {
+    let mut listener = listener(&[]);
+    listener.backend_tls.mode = BackendTlsMode::VerifyFull;
+    let addresses = ["one.example:1", "192.0.2.2:2"].map(|it| it.parse::<Address>().unwrap());
+    listener.backends = Backends::new(addresses).unwrap();
+    let ca = Ca::new("root");
+    let trust = ListenerMaterial {
+        backend: Some(roots(&[ca.der()])),
+        ..trust()
+    };
+    let material = material(vec![], trust);
+    let names = |listener: &Listener| {
+        let policy = client_config(listener, &material).unwrap().unwrap();
+        let names: Vec<_> = (0..)
+            .map_while(|position| policy.at(position))
+            .map(|(_, name)| name.to_str().into_owned())
+            .collect();
+        names
+    };
+    assert_eq!(names(&listener), ["one.example", "192.0.2.2"]);
+    listener.backend_tls.server_name = Some("db".to_owned());
+    assert_eq!(names(&listener), ["db", "db"]);
+}
+
+#[test]
 fn a_name_is_needed_only_where_it_is_checked() {
     let mut listener = listener(&[]);
-    listener.backend = Address::Unix("/run/db.sock".into());
+    listener.backends = Address::Unix("/run/db.sock".into()).into();
     let ca = Ca::new("root");
     let trust = ListenerMaterial {
         backend: Some(roots(&[ca.der()])),
@@ -447,7 +472,8 @@ fn a_name_is_needed_only_where_it_is_checked() {
     let material = material(vec![], trust);
     assert!(client_config(&listener, &material).unwrap().is_none());
     listener.backend_tls.mode = BackendTlsMode::VerifyCa;
-    let (config, _) = client_config(&listener, &material).unwrap().unwrap();
+    let policy = client_config(&listener, &material).unwrap().unwrap();
+    let (config, _) = policy.at(0).unwrap();
     assert!(!config.enable_sni);
     listener.backend_tls.mode = BackendTlsMode::VerifyFull;
     let error = client_config(&listener, &material).unwrap_err().to_string();

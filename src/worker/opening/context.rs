@@ -2,11 +2,17 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
+    config::Address,
     link::ListenerKey,
     protocol::proxy_header::Endpoints,
     tls::stream::{TlsError, TlsStream},
-    worker::service::{Service, Services},
+    worker::{
+        peers::Peers,
+        service::{Service, Services},
+    },
 };
 
 /// What the opening of a session needs to know.
@@ -14,8 +20,14 @@ use crate::{
 pub struct Context {
     /// The listener's service when the client came.
     pub service: Arc<Service>,
+    /// When the opening must be over.
+    pub deadline: Instant,
+    /// Who is at the other end.
+    pub peers: Peers,
     /// Who talks to whom, as far as it is known and the backend is told of it.
     pub endpoints: Option<Endpoints>,
+    /// The position of the backend that the session talks to, or tries to.
+    pub backend: usize,
     /// What this worker serves, which changes.
     pub services: Arc<Services>,
     /// The listener in it.
@@ -29,9 +41,19 @@ impl Context {
         self.newest().accept_tls(first)
     }
 
-    /// Begins TLS with the backend by the newest generation; `None` if that leg has none.
+    /// Begins TLS with the backend by the newest generation that has it; `None` if that leg has none.
     pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
-        self.newest().connect_tls()
+        let newest = self.newest();
+        let mut backends = newest.listener.backends.iter();
+        match backends.position(|it| it == self.backend()) {
+            Some(position) => newest.connect_tls(position),
+            None => self.service.connect_tls(self.backend),
+        }
+    }
+
+    /// Returns where the backend is that the session talks to, or tries to.
+    pub fn backend(&self) -> &Address {
+        self.service.listener.backends.at(self.backend)
     }
 
     fn newest(&self) -> Arc<Service> {

@@ -5,17 +5,24 @@
 
 mod context;
 mod mysql;
+mod patience;
 mod postgres;
 mod proxy;
 mod tcp;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
+use tracing::{field::display, info, warn};
 
-pub use self::context::Context;
+use self::patience::{in_time, late};
+pub use self::{context::Context, patience::Phase};
 use super::{
     farewell::{farewell, is_silence},
+    health::News,
     leg::{Leg, LegError},
     socket::Socket,
 };
@@ -56,8 +63,8 @@ pub enum Failure {
     #[error("refused: the client does not use TLS")]
     NoTls,
     /// It took too long.
-    #[error("the opening took longer than the handshake timeout of {} s", .0.as_secs_f64())]
-    Late(Duration),
+    #[error("the handshake timeout of {} s passed while waiting for {}", .0.as_secs_f64(), .1)]
+    Late(Duration, Phase),
     /// The client asked for something that it cannot have, and was told so.
     #[error("refused: {0}")]
     Refused(String),
@@ -74,7 +81,7 @@ impl Failure {
             Self::Client(LegError::Tls(error)) => Some(error.reason()),
             Self::Client(LegError::Io(_) | LegError::Ended) => Some(FailureReason::ClientLeft),
             Self::Client(LegError::TooLong) | Self::Refused(_) => Some(FailureReason::Protocol),
-            Self::Late(_) => Some(FailureReason::Timeout),
+            Self::Late(..) => Some(FailureReason::Timeout),
             Self::NoTls => Some(FailureReason::NoTls),
         }
     }
@@ -126,9 +133,10 @@ async fn read_client(client: &mut Leg, buffer: &mut Vec<u8>) -> Result<(), Failu
 /// Ends TLS with a client that has sent `first` of it already.
 async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Result<(), Failure> {
     let nothing_yet = first.is_empty();
-    let accepted = client
-        .accept_tls(first, |first| context.accept_tls(first))
-        .await;
+    let accepting = client.accept_tls(first, |first| context.accept_tls(first));
+    let Ok(accepted) = timeout_at(context.deadline, accepting).await else {
+        return Err(late(context, Phase::ClientTls));
+    };
     match accepted {
         Ok(()) => Ok(()),
         Err(error) if nothing_yet && !client.has_spoken() && is_silence(&error, 0) => {
@@ -144,28 +152,59 @@ async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Resu
     }
 }
 
-/// Connects to the backend, and says for whom if the listener is to.
-async fn connect(context: &Context) -> Result<Leg, Failure> {
-    let listener = &context.service.listener;
-    let patience = listener.limits.connect_timeout;
-    let failed = |reason: String| Failure::Backend(format!("{}: {reason}", listener.backend));
-    let socket = match timeout(patience, Socket::connect(&listener.backend)).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(_) => {
-            return Err(failed(format!(
-                "no answer within {} s",
-                patience.as_secs_f64()
-            )));
+/// Connects to the first backend that can be reached, and says for whom if the listener is to.
+async fn connect(context: &mut Context, client: &Leg) -> Result<Leg, Failure> {
+    let mut reasons = Vec::new();
+    for position in order(context) {
+        context.backend = position;
+        let connecting = async { Ok(connect_one(context, client).await) };
+        match in_time(context, Phase::Connect, connecting).await? {
+            Ok(backend) => return Ok(backend),
+            Err(reason) => reasons.push(format!("{}: {reason}", context.backend())),
         }
+    }
+    Err(Failure::Backend(reasons.join("; ")))
+}
+
+/// Returns the positions of the backends in the order in which to try them now.
+fn order(context: &Context) -> Vec<usize> {
+    let service = &context.service;
+    service
+        .health
+        .order(&service.listener.backends, Instant::now())
+}
+
+/// Connects to the backend that the context names, and notes how that went.
+async fn connect_one(context: &Context, client: &Leg) -> Result<Leg, String> {
+    let (service, address) = (&context.service, context.backend());
+    let attempt = service.health.begin(address, Instant::now());
+    let connected = reach(context, client).await;
+    let news = match &connected {
+        Ok(_) => service.health.succeed(address),
+        Err(reason) => service
+            .health
+            .fail(address, attempt, Instant::now(), reason),
     };
-    let mut backend = Leg::new(socket);
-    let header = proxy::header(context);
+    let (listener, backend) = (&service.listener.name, display(address));
+    match (news, &connected) {
+        (News::Down, Err(reason)) => warn!(listener, backend, "a backend is down: {reason}"),
+        (News::Up, _) => info!(listener, backend, "a backend is up again"),
+        _ => {}
+    }
+    connected
+}
+
+async fn reach(context: &Context, client: &Leg) -> Result<Leg, String> {
+    let patience = context.service.listener.limits.connect_timeout;
+    let connecting = timeout(patience, Socket::connect(context.backend()));
+    let Ok(connected) = connecting.await else {
+        return Err(format!("no answer within {} s", patience.as_secs_f64()));
+    };
+    let mut backend = Leg::new(connected.map_err(|error| error.to_string())?);
+    let header = proxy::header(context, client);
     if !header.is_empty() {
-        backend
-            .send(&header)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let sent = backend.send(&header).await;
+        sent.map_err(|error| error.to_string())?;
     }
     Ok(backend)
 }
@@ -175,15 +214,18 @@ async fn secure(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
     let Some(tls) = context.connect_tls() else {
         return Ok(());
     };
-    let done = match tls {
-        Ok(tls) => backend.connect_tls(tls).await,
-        Err(error) => Err(error.into()),
+    let securing = async {
+        let done = match tls {
+            Ok(tls) => backend.connect_tls(tls).await,
+            Err(error) => Err(error.into()),
+        };
+        done.map_err(|error| backend_failed(context, &error))
     };
-    done.map_err(|error| backend_failed(context, &error))
+    in_time(context, Phase::BackendTls, securing).await
 }
 
 fn backend_failed(context: &Context, error: &dyn std::fmt::Display) -> Failure {
-    Failure::Backend(format!("{}: {error}", context.service.listener.backend))
+    Failure::Backend(format!("{}: {error}", context.backend()))
 }
 
 /// Whether plaintext to `address` stays within this machine.

@@ -2,7 +2,10 @@
 
 use zeroize::Zeroizing;
 
-use super::{Context, Failure, Opened, accept_tls, backend_failed, connect, is_local, secure};
+use super::{
+    Context, Failure, Opened, Phase, accept_tls, backend_failed, connect, in_time, is_local,
+    patience::part, secure,
+};
 use crate::{
     config::{Address, TlsMode},
     protocol::mysql::{
@@ -79,9 +82,9 @@ impl Reader {
 }
 
 /// Opens a session.
-pub(super) async fn open(context: &Context, client: Leg) -> Result<Opened, Failure> {
+pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
     let mut client = Reader::new(client);
-    let mut backend = match connect(context).await {
+    let mut backend = match connect(context, &client.leg).await {
         Ok(backend) => Reader::new(backend),
         Err(failure) => {
             turn_away(&mut client.leg, &backend_down()).await;
@@ -89,7 +92,11 @@ pub(super) async fn open(context: &Context, client: Leg) -> Result<Opened, Failu
         }
     };
     let greeting = greet(context, &mut client, &mut backend).await?;
-    let login = log_in(context, &mut client).await?;
+    let logging_in = log_in(context, &mut client);
+    let login = match in_time(context, Phase::Login, logging_in).await {
+        Ok(login) => login,
+        Err(failure) => return Err(part(&mut client.leg, failure).await),
+    };
     let watch = carry(context, &greeting, &login, &mut client, &mut backend).await?;
     Ok(Opened {
         client: client.into_leg(),
@@ -133,7 +140,8 @@ async fn greet(
     client: &mut Reader,
     backend: &mut Reader,
 ) -> Result<Greeting, Failure> {
-    let first = match server_packet(context, backend).await {
+    let greeting = server_packet(context, backend);
+    let first = match in_time(context, Phase::Greeting, greeting).await {
         Ok(first) => first,
         Err(failure) => {
             turn_away(&mut client.leg, &backend_down()).await;
@@ -171,13 +179,13 @@ async fn server_packet(context: &Context, backend: &mut Reader) -> Result<Owned,
     }
 }
 
-async fn client_packet(client: &mut Reader) -> Result<Owned, Failure> {
+async fn client_packet(context: &Context, client: &mut Reader) -> Result<Owned, Failure> {
     loop {
         match client.take() {
             Ok(Some(packet)) => return Ok(packet),
             Ok(None) => {}
             Err(error) => {
-                let reason = error.to_string();
+                let reason = super::proxy::explain(context, &client.bytes, error.to_string());
                 return Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await);
             }
         }
@@ -187,13 +195,13 @@ async fn client_packet(client: &mut Reader) -> Result<Owned, Failure> {
 
 /// Reads the client's login, after TLS if it asks for that.
 async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Failure> {
-    let first = client_packet(client).await?;
+    let first = client_packet(context, client).await?;
     match ClientFirst::parse(&first.payload) {
         Ok(ClientFirst::SslRequest) => {
             // A client does not wait for an answer: TLS may have begun in what was read already.
             let begun = std::mem::take(&mut *client.bytes);
             accept_tls(context, &mut client.leg, begun).await?;
-            client_packet(client).await
+            client_packet(context, client).await
         }
         Ok(ClientFirst::Login(_)) if context.service.listener.tls.mode == TlsMode::Required => {
             tell(client, &ErrorPacket::tls_required()).await;
@@ -228,7 +236,7 @@ async fn carry(
     }
     let legs = Legs {
         client: kind(client, None),
-        server: kind(backend, Some(&context.service.listener.backend)),
+        server: kind(backend, Some(context.backend())),
     };
     let private = legs.server.lets_passwords_through();
     if !private && hides_commands(&parsed, greeting) {
@@ -239,13 +247,14 @@ async fn carry(
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
     let (mut exchange, first) = begun.map_err(refused)?;
-    match exchange_packets(context, &mut exchange, first, client, backend).await {
+    let exchanging = exchange_packets(context, &mut exchange, first, client, backend);
+    match in_time(context, Phase::LetIn, exchanging).await {
         Ok(()) => Ok((!private).then(CommandWatch::default)),
         Err(failure) => {
             if matches!(failure, Failure::Backend(_)) {
                 farewell(&mut client.leg, &exchange.fail(&backend_down())).await;
             }
-            Err(failure)
+            Err(part(&mut client.leg, failure).await)
         }
     }
 }

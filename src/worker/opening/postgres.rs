@@ -1,6 +1,9 @@
 //! PostgreSQL: requests for encryption, then the start of a session or the cancelling of a query.
 
-use super::{Context, Failure, Opened, accept_tls, backend_failed, connect, read_client, secure};
+use super::{
+    Context, Failure, Opened, Phase, accept_tls, backend_failed, connect, connect_one, in_time,
+    order, patience::part, read_client, secure,
+};
 use crate::{
     config::TlsMode,
     protocol::postgres::{
@@ -20,12 +23,17 @@ enum Wish {
 }
 
 /// Opens a session.
-pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, Failure> {
-    match negotiate(context, &mut client).await? {
-        Wish::Cancel(message) => cancel(context, &message).await,
+pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
+    let negotiating = negotiate(context, &mut client);
+    let wish = match in_time(context, Phase::Request, negotiating).await {
+        Ok(wish) => wish,
+        Err(failure) => return Err(part(&mut client, failure).await),
+    };
+    match wish {
+        Wish::Cancel(message) => cancel(context, &client, &message).await,
         Wish::Session(first) => {
             client.unread(&first);
-            match connect_backend(context).await {
+            match connect_backend(context, &client).await {
                 Ok(backend) => Ok(Opened {
                     client,
                     backend,
@@ -113,13 +121,18 @@ async fn demand_tls(context: &Context, client: &mut Leg, encrypted: bool) -> Res
     Err(Failure::NoTls)
 }
 
-async fn connect_backend(context: &Context) -> Result<Leg, Failure> {
-    let mut backend = connect(context).await?;
-    if context.connect_tls().is_some() {
-        ask_for_tls(context, &mut backend).await?;
-        secure(context, &mut backend).await?;
-    }
+async fn connect_backend(context: &mut Context, client: &Leg) -> Result<Leg, Failure> {
+    let mut backend = connect(context, client).await?;
+    begin_tls(context, &mut backend).await?;
     Ok(backend)
+}
+
+async fn begin_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
+    if context.connect_tls().is_some() {
+        in_time(context, Phase::BackendTls, ask_for_tls(context, backend)).await?;
+        secure(context, backend).await?;
+    }
+    Ok(())
 }
 
 async fn ask_for_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
@@ -147,12 +160,33 @@ async fn ask_for_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure
 }
 
 /// Passes on the request to cancel a query, and waits until the database has taken it.
-async fn cancel(context: &Context, message: &[u8]) -> Result<Opened, Failure> {
-    let mut backend = connect_backend(context).await?;
+///
+/// It names a session by a secret of the database that runs it. Another worker may have that
+/// session, so nobody here knows which of several databases that is; all of them are asked, and
+/// those whose secret it is not do nothing.
+async fn cancel(context: &mut Context, client: &Leg, message: &[u8]) -> Result<Opened, Failure> {
+    let mut failures = Vec::new();
+    let order = order(context);
+    for position in &order {
+        context.backend = *position;
+        if let Err(failure) = cancel_one(context, client, message).await {
+            failures.push(failure);
+        }
+    }
+    match failures.pop() {
+        Some(failure) if failures.len() + 1 == order.len() => Err(failure),
+        _ => Err(Failure::Done),
+    }
+}
+
+async fn cancel_one(context: &Context, client: &Leg, message: &[u8]) -> Result<(), Failure> {
+    let connected = connect_one(context, client).await;
+    let mut backend = connected.map_err(|reason| backend_failed(context, &reason))?;
+    begin_tls(context, &mut backend).await?;
     let sent = backend.send(message).await;
     sent.map_err(|error| backend_failed(context, &error))?;
     // The database answers nothing and closes when it has done what was asked.
     let mut nothing = Vec::new();
     let _ = backend.receive(&mut nothing).await;
-    Err(Failure::Done)
+    Ok(())
 }

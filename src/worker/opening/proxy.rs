@@ -1,44 +1,111 @@
 //! PROXY protocol headers, from clients' load balancers and to backends.
 
-use super::{Context, Failure, read_client};
+use super::{Context, Failure, Phase, in_time, read_client};
 use crate::{
     config::ProxyHeaderVersion,
-    protocol::proxy_header::{self, Found, Header, v1, v2},
+    protocol::{
+        Protocol,
+        proxy_header::{self, Found, Header, v1, v2},
+    },
+    tls::stream::TlsStream,
     worker::leg::Leg,
 };
 
-/// Takes the header that a client must begin with, and notes whom it speaks for.
+/// Takes the header that a load balancer must begin with, and notes whom it speaks for; sees to it
+/// that nobody else begins with one.
 pub(super) async fn accept(context: &mut Context, client: &mut Leg) -> Result<(), Failure> {
+    if !is_balancer(context) {
+        return forbid(context, client).await;
+    }
+    let (found, buffer) = look(context, client, Phase::ProxyHeader).await?;
+    let Found::Header(header, length) = found else {
+        return Err(Failure::Refused(
+            "the client does not begin with a PROXY header, as all from its network must".into(),
+        ));
+    };
+    if let Header::Proxied { endpoints, .. } = header {
+        context.peers.speaks_for(endpoints.source);
+        context.endpoints = Some(endpoints);
+    }
+    client.unread(&buffer[length..]);
+    Ok(())
+}
+
+/// Whether whoever has connected is one of the load balancers. What comes over a Unix socket is let
+/// in by the permissions of that.
+fn is_balancer(context: &Context) -> bool {
+    let from = &context.service.listener.proxy_protocol.from;
+    context
+        .peers
+        .client
+        .is_none_or(|peer| from.iter().any(|network| network.contains(peer.ip())))
+}
+
+/// Refuses a header from somebody who is no load balancer.
+///
+/// A client of MySQL says nothing before it was greeted; what it says then is looked at there.
+async fn forbid(context: &Context, client: &mut Leg) -> Result<(), Failure> {
+    if context.service.listener.protocol == Protocol::Mysql {
+        return Ok(());
+    }
+    let (found, buffer) = look(context, client, Phase::Request).await?;
+    match found {
+        Found::Header(..) => Err(Failure::Refused(STRANGER.to_owned())),
+        Found::Nothing | Found::NeedMore => {
+            client.unread(&buffer);
+            Ok(())
+        }
+    }
+}
+
+const STRANGER: &str = "the client begins with a PROXY header, and `proxy_protocol.from` does not \
+    list it";
+
+/// Returns a better reason than `otherwise` for refusing a client that began with `bytes`, if they
+/// are a header.
+pub(super) fn explain(context: &Context, bytes: &[u8], otherwise: String) -> String {
+    match proxy_header::parse(bytes) {
+        Ok(Found::Header(..)) if context.service.listener.proxy_protocol.accept => {
+            STRANGER.to_owned()
+        }
+        Ok(Found::Header(..)) => "the client begins with a PROXY header, and \
+            `proxy_protocol.accept` is not set"
+            .to_owned(),
+        _ => otherwise,
+    }
+}
+
+/// Reads until it is certain whether the client begins with a header; returns all that was read.
+async fn look(
+    context: &Context,
+    client: &mut Leg,
+    phase: Phase,
+) -> Result<(Found, Vec<u8>), Failure> {
     let mut buffer = Vec::new();
     loop {
-        read_client(client, &mut buffer).await?;
+        let reading = read_client(client, &mut buffer);
+        in_time(context, phase, reading).await?;
         let found = proxy_header::parse(&buffer)
             .map_err(|error| Failure::Refused(format!("PROXY header: {error}")))?;
-        match found {
-            Found::NeedMore => {}
-            Found::Nothing => {
-                return Err(Failure::Refused(
-                    "the client does not begin with a PROXY header".to_owned(),
-                ));
-            }
-            Found::Header(header, length) => {
-                if let Header::Proxied { endpoints, .. } = header {
-                    context.endpoints = Some(endpoints);
-                }
-                client.unread(&buffer[length..]);
-                return Ok(());
-            }
+        if found != Found::NeedMore {
+            return Ok((found, buffer));
         }
     }
 }
 
 /// Returns the header to send to the backend; nothing if the listener sends none.
-pub(super) fn header(context: &Context) -> Vec<u8> {
+///
+/// It has to come before anything else. Where the database speaks first, as MySQL does, that is
+/// before the client's TLS, so nothing of that can be in it.
+pub(super) fn header(context: &Context, client: &Leg) -> Vec<u8> {
     let mut header = Vec::new();
     match context.service.listener.proxy_protocol.send {
         ProxyHeaderVersion::Off => {}
         ProxyHeaderVersion::V1 => v1::write(context.endpoints, &mut header),
-        ProxyHeaderVersion::V2 => v2::write(context.endpoints, None, &mut header),
+        ProxyHeaderVersion::V2 => {
+            let tls = client.tls().map(TlsStream::told);
+            v2::write(context.endpoints, tls.as_ref(), &mut header);
+        }
     }
     header
 }

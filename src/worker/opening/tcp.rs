@@ -1,6 +1,6 @@
 //! Any TCP service: TLS from the first byte.
 
-use super::{Context, Failure, Opened, accept_tls, connect, read_client, secure};
+use super::{Context, Failure, Opened, Phase, accept_tls, connect, in_time, read_client, secure};
 use crate::{
     config::TlsMode,
     protocol::TLS_HANDSHAKE,
@@ -8,12 +8,13 @@ use crate::{
 };
 
 /// Opens a session.
-pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, Failure> {
+pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
     match context.service.listener.tls.mode {
         TlsMode::Required => accept_tls(context, &mut client, Vec::new()).await?,
         TlsMode::Preferred => {
             let mut first = Vec::new();
-            read_client(&mut client, &mut first).await?;
+            let reading = read_client(&mut client, &mut first);
+            in_time(context, Phase::Request, reading).await?;
             if first.first() == Some(&TLS_HANDSHAKE) {
                 accept_tls(context, &mut client, first).await?;
             } else {
@@ -21,7 +22,7 @@ pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, F
             }
         }
     }
-    let mut backend = match connect(context).await {
+    let mut backend = match connect(context, &client).await {
         Ok(backend) => backend,
         Err(failure) => return Err(leave(client, failure).await),
     };

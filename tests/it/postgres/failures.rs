@@ -125,3 +125,16 @@ fn a_server_that_closes_at_once_ends_the_session_cleanly() {
     let (answer, _) = answer("", &backend.address());
     assert_eq!(answer, b"");
 }
+
+#[test]
+fn what_a_server_that_is_full_says_reaches_the_client_as_it_is() {
+    const FULL: &[u8] = b"E\0\0\0\x2eSFATAL\0C53300\0Msorry, too many clients\0\0";
+    let backend = Fake::new(|connection| {
+        connection.take(startup().len())?;
+        connection.write_all(FULL)
+    });
+    let (answer, daemon) = answer("", &backend.address());
+    assert_eq!(answer, FULL);
+    let status = daemon.status();
+    assert_eq!(status["listeners"][0]["backends"][0]["healthy"], true);
+}

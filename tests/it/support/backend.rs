@@ -187,3 +187,30 @@ impl Closed {
         Backend::serve_tcp(self.0.into())
     }
 }
+
+/// A port with a queue that is full, so that whoever comes next hears nothing.
+#[derive(Debug)]
+pub(crate) struct Mute {
+    socket: Socket,
+    _waiting: Vec<TcpStream>,
+}
+
+impl Mute {
+    /// Listens without taking anybody, and fills the queue.
+    pub(crate) fn new() -> Self {
+        let socket = Closed::new().0;
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let patience = Duration::from_millis(200);
+        let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, patience).ok());
+        Self {
+            _waiting: waiting.take(64).collect(),
+            socket,
+        }
+    }
+
+    /// Returns where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap().as_socket().unwrap()
+    }
+}

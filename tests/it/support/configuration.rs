@@ -61,12 +61,21 @@ impl Configuration {
                 bind,
                 protocol,
                 backend,
+                others,
                 lines,
             } = listener;
+            let backend = if others.is_empty() {
+                format!("{backend:?}")
+            } else {
+                format!(
+                    "{:?}",
+                    [std::slice::from_ref(backend), &others[..]].concat()
+                )
+            };
             let _ = writeln!(
                 text,
                 "\n[[listener]]\nname = {name:?}\nbind = {bind:?}\nprotocol = {protocol:?}\n\
-                 backend = {backend:?}\n{}",
+                 backend = {backend}\n{}",
                 lines.join("\n")
             );
         }
@@ -85,6 +94,8 @@ pub(crate) struct Listener {
     pub(crate) protocol: String,
     /// Where its sessions go.
     pub(crate) backend: String,
+    /// Where else they may go.
+    pub(crate) others: Vec<String>,
     /// Its other keys, such as `identities = ["other"]`.
     pub(crate) lines: Vec<String>,
 }
@@ -97,8 +108,15 @@ impl Listener {
             bind: "127.0.0.1:0".to_owned(),
             protocol: "tcp".to_owned(),
             backend: backend.to_owned(),
+            others: Vec::new(),
             lines: Vec::new(),
         }
+    }
+
+    /// Goes here too, where it cannot go to those before.
+    pub(crate) fn or(mut self, backend: &str) -> Self {
+        self.others.push(backend.to_owned());
+        self
     }
 
     /// Speaks this protocol instead.

@@ -158,7 +158,8 @@ pub(crate) struct Seen {
     pub(crate) name: Option<String>,
 }
 
-/// A backend that speaks TLS from the first byte and echoes.
+/// A backend that speaks TLS from the first byte and echoes; it ends its TLS when it hears a goodbye,
+/// and else its connection alone.
 #[derive(Debug)]
 pub(crate) struct TlsFake {
     fake: Fake,
@@ -194,6 +195,10 @@ impl TlsFake {
                     return Ok(());
                 }
                 session.write_all(&space[..read])?;
+                if space[..read].ends_with(b"goodbye\n") {
+                    session.conn.send_close_notify();
+                    return session.flush();
+                }
             }
         });
         Self { fake, seen }

@@ -2,14 +2,15 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Socket, Type};
-
 use super::front;
-use crate::support::{backend::Backend, client::connect, until};
+use crate::support::{
+    backend::{Backend, Mute},
+    client::connect,
+    until,
+};
 
 #[test]
 fn a_session_in_which_nothing_moves_ends_at_its_deadline() {
@@ -71,24 +72,11 @@ fn the_deadline_for_handshakes_does_not_end_sessions() {
     });
 }
 
-/// Listens with a queue that is full, so that whoever comes next hears nothing.
-fn mute() -> (SocketAddr, Socket, Vec<TcpStream>) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    socket.bind(&any.into()).unwrap();
-    socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let patience = Duration::from_millis(200);
-    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, patience).ok());
-    let waiting = waiting.take(64).collect();
-    (address, socket, waiting)
-}
-
 #[test]
 fn a_backend_that_does_not_answer_is_given_up_at_its_deadline() {
-    let (address, _socket, _waiting) = mute();
+    let mute = Mute::new();
     let limits = "limits = { connect_timeout = \"300ms\" }";
-    let (client, daemon) = front(&address.to_string(), limits);
+    let (client, daemon) = front(&mute.address().to_string(), limits);
     let mut session = client.connect(daemon.address()).unwrap();
     assert_eq!(session.rest().unwrap(), b"");
     until("the log says why", || {

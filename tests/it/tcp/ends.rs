@@ -3,7 +3,10 @@
 use std::{
     io::{Read as _, Write as _},
     net::Shutdown,
+    time::Duration,
 };
+
+use socket2::SockRef;
 
 use super::front;
 use crate::support::{
@@ -152,4 +155,38 @@ fn rubbish_behind_the_end_hurts_nobody() {
         status["workers"][0]["connections"] == 0
     });
     assert_eq!(daemon.workers(), workers);
+}
+
+#[test]
+fn a_backend_that_is_gone_in_mid_session_leaves_the_client_with_a_proper_end() {
+    let backend = Fake::new(|connection| {
+        connection.write_all(b"half an ans")?;
+        connection.take(b"read".len())?;
+        // A socket that is closed without lingering is reset.
+        SockRef::from(connection.stream()).set_linger(Some(Duration::ZERO))
+    });
+    let (client, daemon) = front(&backend.address(), "");
+    let mut session = client.connect(daemon.address()).unwrap();
+    let mut space = [0; 11];
+    session.read_exact(&mut space).unwrap();
+    session.send(b"read").unwrap();
+    // An end that TLS does not announce is an error here.
+    assert_eq!(session.rest().unwrap(), b"");
+    daemon.await_status("the session is over", |status| {
+        status["workers"][0]["connections"] == 0
+    });
+}
+
+#[test]
+fn a_client_that_is_reset_in_mid_session_takes_its_session_along() {
+    let backend = Backend::tcp();
+    let (client, daemon) = front(&backend.address(), "");
+    let mut session = client.connect(daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    let (_, socket) = session.parts();
+    SockRef::from(&*socket)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(session);
+    until("the backend is rid of it", || backend.open() == 0);
 }

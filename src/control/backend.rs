@@ -1,0 +1,116 @@
+//! What is known of a backend.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What is known of a backend, by the sessions that needed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// Where it is.
+    pub address: String,
+    /// Whether the newest attempt to connect succeeded; before the first it is taken for good.
+    pub healthy: bool,
+    /// Since when that is so, as far as the worker knows that made the newest attempt; `None` before
+    /// the first.
+    pub since: Option<Timestamp>,
+    /// When the newest attempt ended.
+    pub checked_at: Option<Timestamp>,
+    /// Why an attempt failed last.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Timestamp>,
+    /// Attempts that succeeded.
+    pub connected: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+}
+
+impl BackendStatus {
+    /// Returns that of a backend that nobody needed yet.
+    pub fn unknown(address: String) -> Self {
+        Self {
+            address,
+            healthy: true,
+            since: None,
+            checked_at: None,
+            last_error: None,
+            last_error_at: None,
+            connected: 0,
+            failed: 0,
+        }
+    }
+
+    /// Notes an attempt that succeeded.
+    pub fn succeed(&mut self, now: Timestamp) {
+        self.connected += 1;
+        self.found(true, now);
+    }
+
+    /// Notes an attempt that failed.
+    pub fn fail(&mut self, now: Timestamp, error: String) {
+        self.failed += 1;
+        self.last_error = Some(error);
+        self.last_error_at = Some(now);
+        self.found(false, now);
+    }
+
+    fn found(&mut self, healthy: bool, now: Timestamp) {
+        if self.since.is_none() || self.healthy != healthy {
+            self.since = Some(now);
+        }
+        self.healthy = healthy;
+        self.checked_at = Some(now);
+    }
+
+    /// Adds what another worker knows of the same backend: who looked last is right.
+    pub fn add(&mut self, other: &Self) {
+        self.connected += other.connected;
+        self.failed += other.failed;
+        if other.checked_at > self.checked_at {
+            self.checked_at = other.checked_at;
+            self.healthy = other.healthy;
+            self.since = other.since;
+        }
+        if other.last_error_at > self.last_error_at {
+            self.last_error_at = other.last_error_at;
+            self.last_error.clone_from(&other.last_error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_state_lasts_until_the_other_is_found() {
+        let mut status = BackendStatus::unknown("db:1".to_owned());
+        status.succeed(at(1));
+        status.succeed(at(2));
+        assert_eq!((status.healthy, status.since), (true, Some(at(1))));
+        status.fail(at(3), "refused".to_owned());
+        status.fail(at(4), "no answer".to_owned());
+        assert_eq!((status.healthy, status.since), (false, Some(at(3))));
+        assert_eq!(status.last_error.as_deref(), Some("no answer"));
+        assert_eq!((status.connected, status.failed), (2, 2));
+    }
+
+    #[test]
+    fn of_several_workers_the_last_to_look_is_right() {
+        let [mut one, mut other] = ["db:1"; 2].map(|it| BackendStatus::unknown(it.to_owned()));
+        one.fail(at(5), "refused".to_owned());
+        other.succeed(at(6));
+        let mut sums = [(one.clone(), &other), (other.clone(), &one)];
+        for (sum, added) in &mut sums {
+            sum.add(added);
+            assert_eq!((sum.healthy, sum.since), (true, Some(at(6))));
+            assert_eq!(sum.last_error.as_deref(), Some("refused"));
+            assert_eq!((sum.connected, sum.failed), (1, 1));
+        }
+        assert_eq!(sums[0].0, sums[1].0);
+    }
+}

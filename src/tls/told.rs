@@ -1,0 +1,82 @@
+//! What a backend may be told about a client's TLS.
+
+use rustls::{CipherSuite, HandshakeKind};
+
+use super::{certificate, stream::TlsStream};
+use crate::protocol::proxy_header::{Certificate, ClientTls};
+
+impl TlsStream {
+    /// Returns what a PROXY header tells about this connection, once its handshake is over.
+    pub fn told(&self) -> ClientTls {
+        let state = self.state();
+        let shown = state.peer_certificates().and_then(<[_]>::first);
+        ClientTls {
+            used: true,
+            certificate: match (shown, state.handshake_kind()) {
+                (None, _) => Certificate::Absent,
+                (Some(_), Some(HandshakeKind::Resumed)) => Certificate::InSession,
+                (Some(_), _) => Certificate::OnConnection,
+            },
+            // No handshake ends with a certificate that was not found good.
+            verified: shown.is_some(),
+            version: Some(self.version().to_owned()),
+            cipher: state
+                .negotiated_cipher_suite()
+                .map(|suite| cipher(suite.suite())),
+            common_name: shown.and_then(|leaf| common_name(leaf)),
+            alpn: self.alpn().map(<[u8]>::to_vec),
+            server_name: self.asked.clone(),
+        }
+    }
+}
+
+/// Returns the subject's common name. Of several, nobody could say which one is meant.
+fn common_name(leaf: &[u8]) -> Option<String> {
+    let parsed = certificate::parse(leaf).ok()?;
+    match certificate::common_names(&parsed)[..] {
+        [name] => Some(name.to_owned()),
+        _ => None,
+    }
+}
+
+/// Returns a cipher suite as OpenSSL names it, which is what readers of PROXY headers know.
+fn cipher(suite: CipherSuite) -> String {
+    let name = suite.as_str().unwrap_or("unknown");
+    if let Some(name) = name.strip_prefix("TLS13_") {
+        return format!("TLS_{name}");
+    }
+    let name = name.trim_start_matches("TLS_");
+    let name = match name.strip_suffix("_POLY1305_SHA256") {
+        Some(name) => format!("{name}_POLY1305"),
+        None => name.to_owned(),
+    };
+    name.replace("_WITH_", "_")
+        .replace("AES_", "AES")
+        .replace('_', "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ciphers_are_named_as_openssl_names_them() {
+        let names: Vec<_> = crate::tls::provider()
+            .cipher_suites
+            .iter()
+            .map(|suite| cipher(suite.suite()))
+            .collect();
+        let expected = [
+            "TLS_AES_256_GCM_SHA384",
+            "TLS_AES_128_GCM_SHA256",
+            "TLS_CHACHA20_POLY1305_SHA256",
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+            "ECDHE-RSA-AES256-GCM-SHA384",
+            "ECDHE-RSA-AES128-GCM-SHA256",
+            "ECDHE-RSA-CHACHA20-POLY1305",
+        ];
+        assert_eq!(names, expected);
+    }
+}

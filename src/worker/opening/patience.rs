@@ -1,0 +1,84 @@
+//! The deadline of an opening, and what is waited for when it passes.
+
+use std::{fmt, future::Future};
+
+use tokio::time::timeout_at;
+
+use super::{Context, Failure, backend_failed};
+use crate::worker::{farewell::farewell, leg::Leg};
+
+/// What an opening waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The PROXY header of a load balancer.
+    ProxyHeader,
+    /// What the client wants: a request for TLS, or the start of a session.
+    Request,
+    /// The client's TLS.
+    ClientTls,
+    /// The client's login.
+    Login,
+    /// What client and backend say to each other until the client is let in.
+    LetIn,
+    /// A connection to a backend.
+    Connect,
+    /// What the backend says first.
+    Greeting,
+    /// TLS with the backend.
+    BackendTls,
+}
+
+impl Phase {
+    /// Whether only the backend is waited for.
+    fn is_backend(self) -> bool {
+        matches!(self, Self::Connect | Self::Greeting | Self::BackendTls)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ProxyHeader => "a PROXY header",
+            Self::Request => "the client's request",
+            Self::ClientTls => "the client's TLS handshake",
+            Self::Login => "the client's login",
+            Self::LetIn => "the login to be decided",
+            Self::Connect => "a connection",
+            Self::Greeting => "its greeting",
+            Self::BackendTls => "its TLS handshake",
+        })
+    }
+}
+
+/// Waits until the deadline of the opening at most. Of phases inside of each other the innermost is
+/// told of.
+pub(super) async fn in_time<T>(
+    context: &Context,
+    phase: Phase,
+    wait: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match timeout_at(context.deadline, wait).await {
+        Ok(result) => result,
+        Err(_) => Err(late(context, phase)),
+    }
+}
+
+/// Returns how an opening failed whose deadline passed in a phase.
+pub(super) fn late(context: &Context, phase: Phase) -> Failure {
+    let limit = context.service.listener.limits.handshake_timeout;
+    if phase.is_backend() {
+        let limit = limit.as_secs_f64();
+        let reason = format!("the handshake timeout of {limit} s passed while waiting for {phase}");
+        backend_failed(context, &reason)
+    } else {
+        Failure::Late(limit, phase)
+    }
+}
+
+/// Says goodbye to a client that was too slow, so that TLS does not end without its own end.
+pub(super) async fn part(client: &mut Leg, failure: Failure) -> Failure {
+    if matches!(failure, Failure::Late(..)) {
+        farewell(client, &[]).await;
+    }
+    failure
+}

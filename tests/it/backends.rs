@@ -1,0 +1,234 @@
+//! Several backends behind one listener, tried in order.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    backend::{Backend, Behaviour, Closed, Mute},
+    client::{Client, Session, exchange},
+    configuration::Listener,
+    daemon::TestDaemon,
+    fake::Fake,
+    front::{Front, listener},
+    pki::Ca,
+    process, servers, until,
+};
+
+/// What cancels a query of `PostgreSQL`.
+const CANCEL: &[u8] = &[0, 0, 0, 16, 4, 210, 22, 46, 0, 0, 0, 7, 1, 2, 3, 4];
+
+fn start(listener: Listener) -> (Client, TestDaemon) {
+    start_with(1, listener)
+}
+
+fn start_with(workers: usize, listener: Listener) -> (Client, TestDaemon) {
+    let ca = Ca::new("authority");
+    let daemon = TestDaemon::builder()
+        .workers(workers)
+        .identity("default", &ca.leaf("localhost"))
+        .listener(listener)
+        .start();
+    (Client::new(&ca), daemon)
+}
+
+/// Opens a session and sees that bytes pass.
+#[track_caller]
+fn served(client: &Client, daemon: &TestDaemon) -> Session {
+    let mut session = client.connect(daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    session
+}
+
+/// Returns a backend of the first listener as status tells of it.
+fn backend(status: &Value, position: usize) -> &Value {
+    &status["listeners"][0]["backends"][position]
+}
+
+#[test]
+fn the_first_backend_that_can_be_reached_is_used() {
+    let (closed, other, third) = (Closed::new(), Backend::tcp(), Backend::tcp());
+    let first = closed.address().to_string();
+    let listener = Listener::tcp("main", &first)
+        .or(&other.address())
+        .or(&third.address());
+    let (client, daemon) = start(listener);
+    for _ in 0..3 {
+        served(&client, &daemon);
+    }
+    assert_eq!((other.accepted(), third.accepted()), (3, 0));
+    let status = daemon.status();
+    assert_eq!(status["listeners"][0]["backend"], first);
+    assert_eq!(status["listeners"][0]["connections"]["failed_backends"], 0);
+    let down = backend(&status, 0);
+    assert_eq!(down["address"], first);
+    assert_eq!(down["healthy"], false);
+    assert!(down["last_error"].as_str().unwrap().contains("refused"));
+    assert!(down["since"].is_string() && down["last_error_at"].is_string());
+    let up = backend(&status, 1);
+    assert_eq!(
+        (&up["healthy"], &up["connected"]),
+        (&json!(true), &json!(3))
+    );
+    assert!(up["since"].is_string());
+    let spare = backend(&status, 2);
+    assert_eq!(
+        (&spare["healthy"], &spare["since"]),
+        (&json!(true), &Value::Null)
+    );
+    let told = daemon.ctl(&["status"]).answer();
+    assert!(told.contains(&format!("{first} +2")), "{told}");
+    assert!(
+        told.contains(&format!("backend {first} of main is down since")),
+        "{told}"
+    );
+    assert_eq!(daemon.log().matches("a backend is down").count(), 1);
+}
+
+#[test]
+fn a_backend_that_is_back_is_used_again() {
+    let (closed, other) = (Closed::new(), Backend::tcp());
+    let listener = Listener::tcp("main", &closed.address().to_string()).or(&other.address());
+    let (client, daemon) = start(listener);
+    served(&client, &daemon);
+    let first = closed.open();
+    until("sessions go to the first again", || {
+        served(&client, &daemon);
+        first.accepted() > 0
+    });
+    daemon.await_status("it is told", |status| backend(status, 0)["healthy"] == true);
+    let status = daemon.status();
+    let last = backend(&status, 0)["last_error"].as_str().unwrap();
+    assert!(last.contains("refused"), "what went wrong last stays known");
+    assert!(daemon.log().contains("a backend is up again"));
+}
+
+#[test]
+fn a_listener_whose_backends_were_all_down_serves_with_the_first_that_is_up() {
+    let (one, other) = (Closed::new(), Closed::new());
+    let addresses = [&one, &other].map(|it| it.address().to_string());
+    let listener = Listener::tcp("main", &addresses[0]).or(&addresses[1]);
+    let (client, daemon) = start(listener);
+    for _ in 0..20 {
+        let mut session = client.connect(daemon.address()).unwrap();
+        assert_eq!(session.rest().unwrap(), b"");
+    }
+    until("the log names both", || {
+        let log = daemon.log();
+        let lines = log.lines().filter(|it| it.contains("session failed"));
+        lines
+            .filter(|it| addresses.iter().all(|address| it.contains(address)))
+            .count()
+            == 20
+    });
+    // No pause is waited for: nobody is left out while there is nobody else.
+    let backend = other.open();
+    served(&client, &daemon);
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_backend_that_does_not_answer_is_waited_for_only_now_and_then() {
+    let (mute, other) = (Mute::new(), Backend::tcp());
+    let listener = Listener::tcp("main", &mute.address().to_string())
+        .or(&other.address())
+        .line("limits = { connect_timeout = \"300ms\" }");
+    let (client, daemon) = start(listener);
+    for _ in 0..3 {
+        served(&client, &daemon);
+    }
+    assert_eq!(other.accepted(), 3);
+    let status = daemon.status();
+    let down = backend(&status, 0);
+    assert_eq!(down["last_error"], "no answer within 0.3 s");
+    assert!(down["failed"].as_u64().unwrap() < 3, "{down}");
+}
+
+#[test]
+fn what_workers_find_out_is_put_together_and_outlives_them() {
+    let (closed, other) = (Closed::new(), Backend::tcp());
+    let listener = Listener::tcp("main", &closed.address().to_string()).or(&other.address());
+    let (client, daemon) = start_with(2, listener);
+    let mut sessions: Vec<_> = (0..8).map(|_| served(&client, &daemon)).collect();
+    for session in &mut sessions {
+        session.finish().unwrap();
+        session.rest().unwrap();
+    }
+    let connected = |status: &Value| backend(status, 1)["connected"].clone();
+    assert_eq!(connected(&daemon.status()), 8);
+    let workers = daemon.workers();
+    assert!(process::send(workers[0], Signal::SIGKILL));
+    daemon.await_status("a worker was replaced", |status| {
+        status["restarts"]["total"] == 1
+            && status["workers"].as_array().is_some_and(|it| it.len() == 2)
+    });
+    let status = daemon.status();
+    assert_eq!(connected(&status), 8);
+    assert_eq!(backend(&status, 0)["healthy"], false);
+}
+
+#[test]
+fn a_reload_changes_the_backends_and_forgets_nothing_about_those_that_stay() {
+    let (closed, one, other) = (Closed::new(), Backend::tcp(), Backend::tcp());
+    let closed = closed.address().to_string();
+    let listener = Listener::tcp("main", &closed).or(&one.address());
+    let (client, mut daemon) = start(listener);
+    served(&client, &daemon);
+    daemon.reconfigure(|it| {
+        let listener = it.listener("main");
+        listener.backend = other.address();
+        listener.others = vec![closed];
+    });
+    daemon.ctl(&["reload"]).answer();
+    served(&client, &daemon);
+    assert_eq!((one.accepted(), other.accepted()), (1, 1));
+    let status = daemon.status();
+    assert_eq!(backend(&status, 0)["address"], other.address());
+    assert_eq!(backend(&status, 1)["healthy"], false);
+}
+
+#[test]
+fn every_database_is_reached_past_one_that_is_down() {
+    let all = [servers::mariadb(), servers::mysql(), servers::postgres()];
+    let closed = Closed::new().address().to_string();
+    for server in all.into_iter().flatten() {
+        for leg in ["plain", "require"] {
+            let front = Front::with(|it| {
+                let mut listener = listener(&server, leg);
+                listener.others = vec![std::mem::replace(&mut listener.backend, closed.clone())];
+                it.listener(listener)
+            });
+            let client = front.client(&server, leg);
+            assert_eq!(client.run("SELECT 1").answer(), "1", "{leg}");
+        }
+    }
+}
+
+#[test]
+fn a_request_to_cancel_goes_to_every_backend() {
+    let backends = [(); 2].map(|()| Fake::new(|connection| connection.take(16).map(drop)));
+    let closed = Closed::new();
+    let listener = Listener::tcp("main", &backends[0].address())
+        .or(&closed.address().to_string())
+        .or(&backends[1].address())
+        .protocol("postgres");
+    let (_, daemon) = start(listener);
+    let answer = exchange(daemon.address(), CANCEL).unwrap();
+    assert_eq!(answer, b"");
+    for backend in &backends {
+        assert_eq!(backend.heard(), [CANCEL.to_vec()]);
+    }
+    let connections = &daemon.status()["listeners"][0]["connections"];
+    assert_eq!(connections["failed_backends"], 0, "{connections}");
+}
+
+#[test]
+fn a_backend_that_fails_after_it_was_reached_is_not_taken_for_down() {
+    let (one, other) = (Backend::tcp(), Backend::tcp());
+    one.behave(Behaviour::Close);
+    let listener = Listener::tcp("main", &one.address()).or(&other.address());
+    let (client, daemon) = start(listener);
+    let mut session = client.connect(daemon.address()).unwrap();
+    assert_eq!(session.rest().unwrap(), b"");
+    assert_eq!(backend(&daemon.status(), 0)["healthy"], true);
+    assert_eq!(other.accepted(), 0);
+}
