@@ -50,6 +50,14 @@ pub enum PassphraseSource {
     File(PathBuf),
 }
 
+impl PairForm {
+    /// Returns whether a program is run for the passphrase.
+    #[must_use]
+    pub fn runs_program(&self) -> bool {
+        matches!(self.passphrase, Some(PassphraseSource::Command(_)))
+    }
+}
+
 impl IdentityFiles {
     /// Returns an identity in PEM files whose key needs no passphrase; both may be the same file.
     #[must_use]

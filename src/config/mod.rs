@@ -97,6 +97,29 @@ pub struct Config {
     pub listeners: Vec<Listener>,
 }
 
+impl Config {
+    /// Returns whether a program is run for the passphrase of any key.
+    #[must_use]
+    pub fn runs_passphrase_program(&self) -> bool {
+        let identities = self.identities.iter().map(|it| &it.form);
+        let backends = self.listeners.iter().map(|it| &it.backend_tls.form);
+        identities.chain(backends).any(PairForm::runs_program)
+    }
+
+    /// Returns what workers need to know of it: not which files there are, and what is run.
+    #[must_use]
+    pub fn for_workers(&self) -> Self {
+        let mut config = self.clone();
+        config.on_exit_failure = None;
+        config.identities.clear();
+        config.identity_dirs.clear();
+        for listener in &mut config.listeners {
+            listener.backend_tls.form = PairForm::default();
+        }
+        config
+    }
+}
+
 /// Where log lines go, and which.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {

@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(code, 1);
         assert_eq!(
             out,
-            "Nothing could be taken: generation 3 is still served by 1 worker.\n"
+            "Nothing was taken: generation 3 is still served by 1 worker.\n"
         );
         let complaint = "error: identity \"default\": /c: is empty; generation 3 is still served\n";
         assert_eq!(err, complaint);

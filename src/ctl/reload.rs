@@ -66,7 +66,7 @@ fn reload_text(report: &ReloadReport, paint: Paint) -> String {
         )
     } else {
         format!(
-            "Nothing could be taken: generation {} is still served by {workers}.\n",
+            "Nothing was taken: generation {} is still served by {workers}.\n",
             report.generation
         )
     };

@@ -30,6 +30,8 @@ pub struct Reading {
     pub refused: Vec<Problem>,
     /// The material.
     pub loaded: Loaded,
+    /// What the disk held, if all of it was turned back for what is broken.
+    pub held: Option<[u8; 32]>,
 }
 
 /// Everything that a reading needs, so that it can be made on another thread.
@@ -39,6 +41,8 @@ pub(super) struct Reader {
     pub source: Arc<Source>,
     /// What earlier reads found.
     pub memo: Arc<Memo>,
+    /// What the disk held when all of it was turned back.
+    pub held: Option<[u8; 32]>,
     /// What is in force.
     pub current: Arc<Generation>,
 }
@@ -69,14 +73,28 @@ impl Reader {
             _ => Vec::new(),
         };
         let mut loaded = self.load(&self.current.config, depth(trigger));
-        if partial == Partial::Refuse && !(refused.is_empty() && loaded.problems.is_empty()) {
+        let broken = !(refused.is_empty() && loaded.problems.is_empty());
+        let held = broken.then(|| self.to_hold(trigger, partial)).flatten();
+        if held.is_some() {
             loaded.hold();
         }
         Reading {
             config: None,
             refused,
             loaded,
+            held,
         }
+    }
+
+    /// Returns what the disk holds if none of it is to be taken while a part is broken: because
+    /// whoever asks says so, or because the last who asked said so and it is still the same.
+    fn to_hold(&self, trigger: Trigger, partial: Partial) -> Option<[u8; 32]> {
+        let own = matches!(trigger, Trigger::Watch | Trigger::Crash);
+        if partial == Partial::Allow && !(own && self.held.is_some()) {
+            return None;
+        }
+        let now = load::fingerprint(&self.current.config, &self.memo);
+        (partial == Partial::Refuse || self.held == Some(now)).then_some(now)
     }
 
     /// Reads a configuration that differs from the one in force; `None` if it does not.
@@ -108,6 +126,7 @@ impl Reader {
             config: Some((config, prepared)),
             refused: Vec::new(),
             loaded,
+            held: None,
         }))
     }
 

@@ -27,6 +27,9 @@ pub(super) struct Files {
     /// Whether the last reload that read the configuration refused it. Loads of the TLS files
     /// alone do not take that back.
     pub(super) config_refused: bool,
+    /// What the disk held when all of it was turned back because a part of it was broken, until
+    /// somebody takes it in parts or it holds something else.
+    pub(super) held: Option<[u8; 32]>,
     kept: BTreeMap<String, Timestamp>,
     warned: BTreeSet<String>,
 }

@@ -40,6 +40,7 @@ impl Supervisor {
         Reader {
             source: Arc::clone(&self.source),
             memo: Arc::clone(&self.memo),
+            held: self.files.held,
             current: Arc::clone(&self.current.borrow()),
         }
     }
@@ -106,6 +107,7 @@ impl Supervisor {
         for warning in self.files.news(warnings) {
             warn!("{warning}");
         }
+        self.files.held = reading.held;
         let changed = self.install(&before, reading, trigger);
         let generation = self.current.borrow().number;
         self.note(trigger, changed, generation, &identities, &problems);
@@ -155,7 +157,8 @@ impl Supervisor {
                 Arc::new(config)
             }
         };
-        self.plan.expect_pieces(material.pieces());
+        self.plan
+            .expect(material.pieces(), config.runs_passphrase_program());
         *self.current.borrow_mut() = Arc::new(Generation {
             number: before.number + 1,
             loaded_at: Timestamp::now(),
@@ -278,7 +281,12 @@ fn refused(reason: &str) -> Response {
 
 fn problems_of(reading: &Reading) -> Vec<Problem> {
     let mut problems = reading.refused.clone();
-    problems.extend(reading.loaded.problems.iter().cloned());
+    for problem in &reading.loaded.problems {
+        // A configuration that was turned back has told of it already.
+        if !problems.contains(problem) {
+            problems.push(problem.clone());
+        }
+    }
     problems
 }
 

@@ -26,6 +26,9 @@ const COUNT_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a status waits for the disk before it says that the disk does not answer.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
+/// The same where a program may be running for a passphrase; less than `proxyctl` waits.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(8);
+
 /// How often a status looks at the disk while reloads keep overtaking it.
 const LOOKS: u32 = 5;
 
@@ -92,11 +95,13 @@ impl Supervisor {
     fn gather(&mut self, asker: Asker, looks: u32) {
         let (counted, seen) = (self.count(), self.see_disk());
         let inbox = self.inbox.clone();
+        let patience = if self.current.borrow().config.runs_passphrase_program() {
+            PROGRAM_PATIENCE
+        } else {
+            DISK_PATIENCE
+        };
         tokio::task::spawn_local(async move {
-            let (seen, _) = tokio::join!(
-                timeout(DISK_PATIENCE, seen),
-                timeout(COUNT_PATIENCE, counted)
-            );
+            let (seen, _) = tokio::join!(timeout(patience, seen), timeout(COUNT_PATIENCE, counted));
             let disk_answers = seen.is_ok();
             let _ = inbox.send(Message::Looked {
                 asker,

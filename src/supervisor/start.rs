@@ -253,7 +253,10 @@ impl Parts {
         }
         let socket = self.config.control_socket.clone();
         let (mut plan, first) = Plan::new(self.config.workers, self.config.heartbeat_timeout);
-        plan.expect_pieces(self.material.pieces());
+        plan.expect(
+            self.material.pieces(),
+            self.config.runs_passphrase_program(),
+        );
         let (supervisor, signals) = self.supervisor(plan, outbox.clone());
         tokio::task::spawn_local(watch::watch(
             Rc::clone(&supervisor.current),

@@ -29,7 +29,10 @@ use self::{
     piece::Piece,
     sources::{backend_pair_piece, clients_piece, identity_piece, trust_piece},
 };
-use super::material::{ContentHash, Der, Identity, ListenerMaterial, Material};
+use super::{
+    material::{ContentHash, Der, Identity, ListenerMaterial, Material},
+    policy,
+};
 use crate::{
     config::{Config, IdentityFiles},
     control::{IdentityOutcome, Problem},
@@ -79,13 +82,31 @@ pub fn load(config: &Config, last: Option<&Material>, look: Look<'_>) -> Loaded 
     let (identities, outcomes) = loader.identities(config, last);
     let listeners = loader.listeners(config, last);
     let system_roots = loader.system_roots(config, last);
-    let said = loader.end();
+    let mut said = loader.end();
+    let mut material = assemble(identities, listeners, system_roots);
+    if let Some(error) = material.as_ref().and_then(|it| refusal(config, it, last)) {
+        said.problems.push(error);
+        material = None;
+    }
     Loaded {
-        material: assemble(identities, listeners, system_roots),
+        material,
         problems: said.problems,
         warnings: said.warnings,
         outcomes,
     }
+}
+
+/// Returns why workers could not serve what is not served already.
+fn refusal(config: &Config, material: &Material, last: Option<&Material>) -> Option<Problem> {
+    if last.is_some_and(|last| last.digest() == material.digest()) {
+        return None;
+    }
+    let error = policy::prove(&config.listeners, material).err()?;
+    Some(Problem {
+        subject: "TLS".to_owned(),
+        file: None,
+        reason: error.to_string(),
+    })
 }
 
 /// Returns SHA-256 over what the files of a configuration hold now, without judging any of it.

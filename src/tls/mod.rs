@@ -28,7 +28,7 @@ mod notes;
 mod pem;
 mod prove;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod trust;
 
 use std::{

@@ -83,6 +83,19 @@ pub enum PolicyError {
     },
 }
 
+/// Proves that workers can serve `material`, by building everything that they will.
+///
+/// A generation that they refuse would leave nobody to serve at all.
+pub(super) fn prove(listeners: &[Listener], material: &Material) -> Result<(), PolicyError> {
+    let mut keyring = Keyring::new(material, &Keyring::default());
+    for listener in listeners {
+        let resolver = resolver(listener, &mut keyring)?;
+        server_config(listener, material, &resolver, &TicketSecrets::default())?;
+        client_config(listener, material)?;
+    }
+    Ok(())
+}
+
 /// Returns what chooses among a listener's identities.
 pub fn resolver(listener: &Listener, keyring: &mut Keyring) -> Result<Arc<Resolver>, PolicyError> {
     let missing = |name| At(listener).missing(format!("identity \"{name}\""));

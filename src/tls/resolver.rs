@@ -36,10 +36,11 @@ impl NameTable {
                 table.add(name, index);
             }
         }
-        // The same names with another kind of key are the same server to a client.
-        let first = names.first();
+        // The same names with another kind of key are the same server to a client; without any name
+        // nothing says so.
+        let first = names.first().filter(|it| !it.is_empty());
         table.fallback = (0..names.len())
-            .filter(|it| names.get(*it) == first)
+            .filter(|it| *it == 0 || (first.is_some() && names.get(*it) == first))
             .collect();
         table
     }
@@ -325,6 +326,15 @@ mod tests {
         assert_eq!(chosen(Some("unknown"), &[p256]), Some(1));
         assert_eq!(chosen(None, &[ed]), Some(0));
         assert_eq!(chosen(None, &[SignatureScheme::RSA_PSS_SHA256]), Some(0));
+    }
+
+    #[test]
+    fn identities_without_names_do_not_stand_in_for_each_other() {
+        let none = Vec::new();
+        let table = NameTable::new(&[&none, &none]);
+        assert_eq!(table.fallback, [0]);
+        let name = vec!["a".to_owned()];
+        assert_eq!(NameTable::new(&[&name, &none, &name]).fallback, [0, 2]);
     }
 
     #[test]

@@ -94,6 +94,11 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// Returns whether the peer itself said, in TLS, that it ends the connection.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::Protocol(rustls::Error::AlertReceived(_)))
+    }
+
     /// Returns the record that tells the peer, for an error that comes before TLS begins.
     pub fn alert(&self) -> &'static [u8] {
         match self {

@@ -1,6 +1,6 @@
 //! A throw-away authority for this room's tests.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
@@ -180,6 +180,11 @@ pub(super) fn identity(name: &str, leaf: &Leaf) -> Identity {
     }
 }
 
+/// Makes an identity with a certificate that no other has.
+pub(crate) fn any_identity(name: &str) -> Arc<Identity> {
+    Arc::new(identity(name, &Ca::new("root").server(&["db.example.com"])))
+}
+
 /// A listener that asks nothing of anybody.
 pub(super) fn listener(identities: &[&str]) -> Listener {
     Listener {
@@ -203,7 +208,7 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
 }
 
 /// A configuration with these listeners and no identity yet.
-pub(super) fn config(listeners: Vec<Listener>) -> Config {
+pub(crate) fn config(listeners: Vec<Listener>) -> Config {
     Config {
         source: None,
         workers: 1,

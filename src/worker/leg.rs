@@ -104,6 +104,14 @@ pub enum LegError {
     TooLong,
 }
 
+impl LegError {
+    /// Returns whether the peer itself said in TLS that it ends; anybody on the way can cause the
+    /// other errors.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::Tls(error) if error.is_told())
+    }
+}
+
 impl Leg {
     /// Makes a leg of a connected socket, in plaintext.
     pub fn new(socket: Socket) -> Self {

@@ -81,7 +81,10 @@ pub async fn relay(
         watch,
     };
     let ended = (&mut relay).await;
-    if matches!(ended, Ended::Backend(_)) && relay.backend.tls().is_some() {
+    if let Ended::Backend(error) = &ended
+        && relay.backend.tls().is_some()
+        && !error.is_told()
+    {
         relay.client.cut();
     }
     if !matches!(ended, Ended::Closed | Ended::Client(_)) {

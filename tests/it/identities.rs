@@ -350,3 +350,46 @@ fn thousands_of_identities_are_served_and_told_of() {
         "{text}"
     );
 }
+
+#[test]
+fn what_was_turned_back_is_not_taken_in_parts_by_the_daemon_itself() {
+    let fleet = Fleet::with(&["a.example", "b.example"], |fleet| {
+        fleet.daemon.start();
+    });
+    let old = fleet.shown("a.example");
+    fleet.put("a.example");
+    fleet.put_text("b.example", "rubbish");
+    let (outcome, _) = fleet.reload(&["--all-or-nothing"]);
+    assert_eq!(outcome.code(), 1);
+    let pid = i32::try_from(fleet.daemon.workers()[0]).unwrap();
+    let pid = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    fleet.daemon.await_status("the successor serves", |status| {
+        status["restarts"]["total"] == 1 && status["workers"][0]["state"] == "serving"
+    });
+    assert_eq!(fleet.shown("a.example"), old);
+    let (_, identities) = fleet.reload(&[]);
+    assert_eq!(
+        identities,
+        became(&[("a.example", "updated"), ("b.example", "kept")])
+    );
+}
+
+#[test]
+fn a_folder_whose_only_identity_is_broken_is_no_reason_to_stop_serving() {
+    let mut fleet = Fleet::new(&["a.example"]);
+    let old = fleet.shown("a.example");
+    fs::create_dir(fleet.daemon.path("more")).unwrap();
+    fs::write(fleet.daemon.path("more/x.pem"), "rubbish").unwrap();
+    fleet
+        .daemon
+        .reconfigure(|it| it.identity_dirs.push("more".to_owned()));
+    assert_eq!(fleet.daemon.ctl(&["reload"]).code(), 1);
+    assert_eq!(fleet.daemon.status()["tls"]["generation"], 1);
+    assert_eq!(fleet.shown("a.example"), old);
+    fs::remove_file(fleet.path("a.example.pem")).unwrap();
+    fs::write(fleet.path("ca.pem"), fleet.ca.pem()).unwrap();
+    let (outcome, _) = fleet.reload(&[]);
+    assert_eq!(outcome.code(), 1);
+    assert_eq!(fleet.shown("a.example"), old);
+}

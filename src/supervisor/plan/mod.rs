@@ -37,6 +37,9 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How much longer a load may take for each of its pieces.
 const PIECE_PATIENCE: Duration = Duration::from_millis(3);
 
+/// How much longer a load may take where passphrases come from programs: as long as one may run.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Starts that may fail in a row before a daemon that never served anybody gives up.
 const START_TRIES: u32 = 3;
 
@@ -124,10 +127,16 @@ impl Plan {
         self.loads.running()
     }
 
-    /// Changes how much longer a load may take for the number of its `pieces`.
-    pub fn expect_pieces(&mut self, pieces: usize) {
+    /// Changes how much longer a load may take for the number of its `pieces`, and for programs that
+    /// it may run.
+    pub fn expect(&mut self, pieces: usize, runs_programs: bool) {
         let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
-        let patience = loads::PATIENCE + PIECE_PATIENCE.saturating_mul(pieces);
+        let programs = if runs_programs {
+            PROGRAM_PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        let patience = loads::PATIENCE + PIECE_PATIENCE.saturating_mul(pieces) + programs;
         self.loads.set_patience(patience);
     }
 

@@ -33,13 +33,10 @@ pub(in crate::tls) enum CertificateFault {
          (with any extension, such as subjectAltName)"
     )]
     OldVersion,
-    #[error(
-        "the certificate is not valid before {from}, and it is {now}; \
-         is this machine's clock right?"
-    )]
-    NotYet { from: Timestamp, now: Timestamp },
-    #[error("the certificate expired at {until}, and it is {now}; is this machine's clock right?")]
-    Expired { until: Timestamp, now: Timestamp },
+    #[error("the certificate is not valid before {from}; is this machine's clock right?")]
+    NotYet { from: Timestamp },
+    #[error("the certificate expired at {until}; is this machine's clock right?")]
+    Expired { until: Timestamp },
     #[error("the certificate is not meant for {purpose}: its extended key usage lacks {usage}")]
     Purpose {
         purpose: &'static str,

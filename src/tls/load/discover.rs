@@ -33,6 +33,9 @@ const PAIRS: [(&str, &str); 2] = [("fullchain.pem", "privkey.pem"), ("tls.crt", 
 pub(in crate::tls) struct Discovered {
     /// The identities by name, each name once.
     pub(in crate::tls) identities: Vec<IdentityFiles>,
+    /// Entries that are folders without a certificate or key, by the names of the identities that
+    /// they would be.
+    pub(in crate::tls) hollow: Vec<(String, Problem)>,
     /// The folders of whose content nothing is known.
     pub(in crate::tls) lost: Vec<String>,
     /// What is wrong.
@@ -60,7 +63,7 @@ enum DirFault {
 pub(in crate::tls) fn discover(config: &Config) -> Discovered {
     let mut all = Discovered::default();
     for dir in &config.identity_dirs {
-        match look_into(dir, &mut all.warnings) {
+        match look_into(dir, &mut all) {
             Ok(found) => all.add(dir, found),
             Err(fault) => {
                 all.problems.push(about(dir, &dir.path, &fault));
@@ -100,10 +103,7 @@ impl Discovered {
     }
 }
 
-fn look_into(
-    dir: &IdentityDir,
-    warnings: &mut Vec<Problem>,
-) -> Result<Vec<IdentityFiles>, DirFault> {
+fn look_into(dir: &IdentityDir, all: &mut Discovered) -> Result<Vec<IdentityFiles>, DirFault> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(&dir.path)? {
         paths.extend(visible(&entry?));
@@ -122,13 +122,14 @@ fn look_into(
         match entry {
             Entry::Identity { name, cert, key } => found.push(files(dir, &name, cert, key)),
             Entry::NoName => {
-                let reason = "its name is not UTF-8 text; it is passed over";
-                warnings.push(about(dir, path, &reason));
+                let reason = "its name is not plain UTF-8 text; it is passed over";
+                all.warnings.push(about(dir, path, &reason));
             }
             Entry::EmptyFolder => {
-                let reason =
-                    "the folder holds neither fullchain.pem nor tls.crt; it is passed over";
-                warnings.push(about(dir, path, &reason));
+                let reason = "the folder holds neither fullchain.pem nor tls.crt";
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                all.hollow
+                    .push((format!("{}/{name}", dir.name), about(dir, path, &reason)));
             }
             Entry::Other => {}
         }
@@ -175,7 +176,9 @@ impl Entry {
     }
 
     fn identity(name: Option<&std::ffi::OsStr>, cert: PathBuf, key: PathBuf) -> Self {
-        match name.and_then(|name| name.to_str()) {
+        // A line break in a name would forge lines of the log.
+        let plain = |name: &&str| !name.chars().any(char::is_control);
+        match name.and_then(|name| name.to_str()).filter(plain) {
             Some(name) => Self::Identity {
                 name: name.to_owned(),
                 cert,
@@ -190,10 +193,17 @@ impl Entry {
 /// there, too.
 fn pair_in(folder: &Path) -> Option<(PathBuf, PathBuf)> {
     let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
-    PAIRS
+    let pairs = PAIRS.map(|(cert, key)| (folder.join(cert), folder.join(key)));
+    let whole = pairs
         .iter()
-        .map(|(cert, key)| (folder.join(cert), folder.join(key)))
-        .find(|(cert, key)| is_there(cert) || is_there(key))
+        .find(|(cert, key)| is_there(cert) && is_there(key));
+    whole
+        .or_else(|| {
+            pairs
+                .iter()
+                .find(|(cert, key)| is_there(cert) || is_there(key))
+        })
+        .cloned()
 }
 
 fn files(dir: &IdentityDir, name: &str, cert: PathBuf, key: PathBuf) -> IdentityFiles {
@@ -321,7 +331,8 @@ mod tests {
     fn an_empty_folder_among_others_is_odd() {
         let (identities, found) = look(&["a.pem", "b/README"], &[]);
         assert_eq!(identities.len(), 1);
-        let reason = found.warnings[0].to_string();
-        assert!(reason.contains("passed over"), "{reason}");
+        let (name, reason) = &found.hollow[0];
+        assert_eq!(name, "live/b");
+        assert!(reason.reason.contains("neither fullchain.pem"), "{reason}");
     }
 }

@@ -1,6 +1,6 @@
 //! Reads the pieces of a configuration and collects what is said about them.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
     Look, Outcome,
@@ -97,8 +97,7 @@ impl<'m> Loader<'m> {
                 pair.map(|proved| Arc::new(identity_of(&files[index], proved)))
             },
         );
-        let mut served = Some(Vec::with_capacity(files.len()));
-        let mut outcomes = Vec::with_capacity(files.len());
+        let mut gathered = Gathered::default();
         for (index, (files, disk)) in files.into_iter().zip(disk).enumerate() {
             let last = last_of.get(files.name.as_str()).copied();
             let outcome = match outcome(disk.as_ref(), last) {
@@ -106,29 +105,28 @@ impl<'m> Loader<'m> {
                 None if index >= declared => Some(IdentityOutcome::LeftOut),
                 outcome => outcome,
             };
-            if outcome.is_none() {
-                served = None;
-            }
-            if let (Some(served), Some(it)) = (&mut served, disk.as_ref().or(last)) {
-                served.push(Arc::clone(it));
-            }
-            outcomes.push(Outcome {
-                files,
-                outcome,
-                disk,
-            });
+            gathered.add(files, outcome, disk, last);
         }
-        for dir in found.lost {
-            let kept = kept_of(&dir, last);
-            if kept.is_empty() {
-                served = None;
-            }
-            outcomes.extend(kept.iter().map(|it| kept_outcome(it)));
-            if let Some(served) = &mut served {
-                served.extend(kept);
+        for (name, problem) in found.hollow {
+            if let Some(last) = last_of.get(name.as_str()) {
+                self.said.problems.push(problem);
+                gathered.keep(last);
+            } else {
+                self.said.warnings.push(problem);
             }
         }
-        (served, outcomes)
+        for dir in &config.identity_dirs {
+            let is_lost = found.lost.contains(&dir.name);
+            // Its listeners would have nothing to present.
+            if is_lost || !gathered.served.iter().any(|it| it.is_meant(&dir.name)) {
+                let kept = kept_of(&dir.name, last);
+                gathered.is_whole &= !kept.is_empty();
+                for it in kept {
+                    gathered.keep(it);
+                }
+            }
+        }
+        gathered.end(config)
     }
 
     /// Returns what the listeners trust and show, unless some of it is missing.
@@ -256,11 +254,66 @@ fn outcome(disk: Option<&Arc<Identity>>, last: Option<&Arc<Identity>>) -> Option
     }
 }
 
-/// Returns what was served of a folder that cannot be looked into now.
-fn kept_of(dir: &str, last: Option<&Material>) -> Vec<Arc<Identity>> {
+/// Returns what was served of a folder of which nothing can be served now.
+fn kept_of<'m>(dir: &str, last: Option<&'m Material>) -> Vec<&'m Arc<Identity>> {
     let identities = last.into_iter().flat_map(|it| &it.identities);
-    let of_dir = identities.filter(|it| it.is_meant(dir));
-    of_dir.cloned().collect()
+    identities.filter(|it| it.is_meant(dir)).collect()
+}
+
+/// Identities to serve and what became of each, as they are found.
+struct Gathered {
+    served: Vec<Arc<Identity>>,
+    outcomes: Vec<Outcome>,
+    /// Whether all are there that must be.
+    is_whole: bool,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self {
+            served: Vec::new(),
+            outcomes: Vec::new(),
+            is_whole: true,
+        }
+    }
+}
+
+impl Gathered {
+    fn add(
+        &mut self,
+        files: IdentityFiles,
+        outcome: Option<IdentityOutcome>,
+        disk: Option<Arc<Identity>>,
+        last: Option<&Arc<Identity>>,
+    ) {
+        self.is_whole &= outcome.is_some();
+        self.served.extend(disk.as_ref().or(last).cloned());
+        self.outcomes.push(Outcome {
+            files,
+            outcome,
+            disk,
+        });
+    }
+
+    /// Goes on serving what is not there now.
+    fn keep(&mut self, last: &Arc<Identity>) {
+        self.served.push(Arc::clone(last));
+        self.outcomes.push(kept_outcome(last));
+    }
+
+    /// Puts all in the order of the configuration, whatever order they were found in.
+    fn end(mut self, config: &Config) -> (Option<Vec<Arc<Identity>>>, Vec<Outcome>) {
+        let identities = config.identities.iter().map(|it| it.name.as_str());
+        let dirs = config.identity_dirs.iter().map(|it| it.name.as_str());
+        let places: HashMap<&str, usize> = identities.chain(dirs).zip(0..).collect();
+        let place = |name: &str| {
+            let holder = name.split_once('/').map_or(name, |(dir, _)| dir);
+            (places.get(holder).copied(), name.to_owned())
+        };
+        self.served.sort_by_cached_key(|it| place(&it.name));
+        self.outcomes.sort_by_cached_key(|it| place(&it.files.name));
+        (self.is_whole.then_some(self.served), self.outcomes)
+    }
 }
 
 fn kept_outcome(kept: &Identity) -> Outcome {

@@ -178,8 +178,8 @@ impl<T> fmt::Debug for Shelf<T> {
 impl<T: Perishable> Shelf<T> {
     /// Returns what was said of these contents, if it would be said again.
     ///
-    /// What was bad is judged again by who reads contents: not all of it lies in the files, and
-    /// whoever mends something else and asks for a reload wants to know.
+    /// What was bad, or was opened by a program, is judged again by who reads contents: not all of it
+    /// lies in the files, and whoever mends something else and asks for a reload wants to know.
     pub(in crate::tls) fn find(
         &self,
         piece: &Piece,
@@ -188,7 +188,8 @@ impl<T: Perishable> Shelf<T> {
     ) -> Option<Verdict<T>> {
         let kept = lock(&self.0);
         let kept = kept.get(piece)?;
-        let believed = kept.verdict.result.is_ok() || depth == Depth::Stamps;
+        let lies_in_files = kept.verdict.result.is_ok() && !piece.form.runs_program();
+        let believed = lies_in_files || depth == Depth::Stamps;
         let holds = kept.digest == digest && kept.from <= now && now <= kept.until;
         (believed && holds).then(|| kept.verdict.clone())
     }

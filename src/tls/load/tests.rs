@@ -236,7 +236,7 @@ fn the_system_s_authorities_stand_in_for_none() {
     assert!(!material.system_roots.is_empty());
     let again = site.load(Some(&material)).material.unwrap();
     assert_eq!(again.digest(), material.digest());
-    let config = crate::tls::policy::client_config(&site.config.listeners[0], &material);
+    let config = policy::client_config(&site.config.listeners[0], &material);
     assert!(config.unwrap().is_some());
 }
 
@@ -400,4 +400,55 @@ fn a_fingerprint_sees_what_comes_and_goes_in_a_folder() {
     assert_ne!(second, first);
     fs::remove_file(site.dir.path().join("live/b.pem")).unwrap();
     assert_eq!(fingerprint(&site.config, &site.memo), first);
+}
+
+#[test]
+fn a_folder_in_which_nothing_is_good_keeps_all_it_held() {
+    for stray in ["ca.pem", "b.pem"] {
+        let site = folder_site(&["a"]);
+        let first = site.good();
+        fs::remove_file(site.dir.path().join("live/a.pem")).unwrap();
+        site.put(&format!("live/{stray}"), &site.ca.pem);
+        let loaded = site.load_now(&first);
+        assert_eq!(loaded.problems.len(), 1, "{:?}", loaded.problems);
+        let all = outcomes(&loaded, &first);
+        assert!(
+            all.contains(&outcome("a", IdentityOutcome::Kept)),
+            "{all:?}"
+        );
+        assert_eq!(loaded.material.unwrap().digest(), first.digest());
+        assert!(site.load(None).material.is_none());
+    }
+}
+
+#[test]
+fn an_entry_that_is_empty_for_a_moment_keeps_what_it_was() {
+    let site = folder_site(&["a"]);
+    fs::create_dir(site.dir.path().join("live/b")).unwrap();
+    let leaf = site.ca.server(&["b"]);
+    site.put("live/b/fullchain.pem", &leaf.cert);
+    site.put("live/b/privkey.pem", &leaf.key);
+    let first = site.good();
+    for name in ["fullchain.pem", "privkey.pem"] {
+        fs::remove_file(site.dir.path().join("live/b").join(name)).unwrap();
+    }
+    let loaded = site.load_now(&first);
+    assert_eq!(loaded.problems.len(), 1);
+    assert_eq!(
+        outcomes(&loaded, &first)[1],
+        outcome("b", IdentityOutcome::Kept)
+    );
+    assert_eq!(loaded.material.unwrap().digest(), first.digest());
+}
+
+#[test]
+fn what_no_worker_could_serve_is_no_material() {
+    let mut site = Site::new();
+    let first = site.good();
+    site.config.listeners[0].identities = vec!["nobody".to_owned()];
+    site.renew();
+    let loaded = site.load(Some(&first));
+    assert!(loaded.material.is_none());
+    let reason = loaded.problems[0].to_string();
+    assert!(reason.contains("identity \"nobody\""), "{reason}");
 }
