@@ -22,7 +22,13 @@ enum Wish {
 /// Opens a session.
 pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, Failure> {
     match negotiate(context, &mut client).await? {
-        Wish::Cancel(message) => cancel(context, &message).await,
+        Wish::Cancel(message) => {
+            let failure = cancel(context, &message).await;
+            // What a client waits for is the end of the connection, which TLS must confirm: libpq
+            // calls an end without `close_notify` a failure.
+            farewell(&mut client, &[]).await;
+            Err(failure)
+        }
         Wish::Session(first) => {
             client.unread(&first);
             match connect_backend(context).await {
@@ -146,13 +152,18 @@ async fn ask_for_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure
     }
 }
 
-/// Passes on the request to cancel a query, and waits until the database has taken it.
-async fn cancel(context: &Context, message: &[u8]) -> Result<Opened, Failure> {
-    let mut backend = connect_backend(context).await?;
-    let sent = backend.send(message).await;
-    sent.map_err(|error| backend_failed(context, &error))?;
+/// Passes on the request to cancel a query, and waits until the database has taken it; returns how
+/// that ended.
+async fn cancel(context: &Context, message: &[u8]) -> Failure {
+    let mut backend = match connect_backend(context).await {
+        Ok(backend) => backend,
+        Err(failure) => return failure,
+    };
+    if let Err(error) = backend.send(message).await {
+        return backend_failed(context, &error);
+    }
     // The database answers nothing and closes when it has done what was asked.
     let mut nothing = Vec::new();
     let _ = backend.receive(&mut nothing).await;
-    Err(Failure::Done)
+    Failure::Done
 }
