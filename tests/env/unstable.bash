@@ -1,125 +1,188 @@
 # shellcheck shell=bash
-# Gets MySQL 9, which Debian has in its unstable suite only.
+# Gets what the machine's own Debian does not have: MySQL 9, and a MariaDB and a PostgreSQL that are
+# newer than the machine's.
 #
-# The packages are unpacked beside the system with every library they need, the C library included,
-# and run by the dynamic loader among them. So nothing on the machine changes, and neither a chroot
-# nor root's rights are needed.
+# The packages of Debian's unstable suite are unpacked beside the system with every library they need,
+# the C library included, and run by the dynamic loader among them. So nothing on the machine changes,
+# and neither a chroot nor root's rights are needed.
 
 mysql_home=$cache/mysql
+mariadb_newer_home=$cache/mariadb-newer
+postgres_newer_home=$cache/postgres-newer
+unstable_apt=$cache/unstable-apt
 
-# Leaves $mysql_home/bin/mysqld and $mysql_home/bin/mysql, or says why it could not.
-fetch_mysql() {
-  [[ ! -e $mysql_home/version ]] || return 0
-  local tool
-  for tool in apt-get apt-config dpkg-deb; do
-    if ! has "$tool"; then
-      skip "MySQL 9 comes from Debian's archive, and there is no $tool here"
-      return
-    fi
-  done
-  rm -rf "$mysql_home"
-  mkdir -p "$mysql_home"
-  say 'fetching MySQL 9'
-  local log=$cache/mysql.log reason
-  if reason=$(unpack_mysql 2>"$log") && reason=$(mysql_version 2>>"$log"); then
-    printf '%s\n' "$reason" >"$mysql_home/version"
-    rm -rf "$mysql_home/apt"
+# Leaves a file `version` and the folders `bin` and `root` in each of the homes above, or says why it
+# could not.
+fetch_unstable() {
+  fetch_newer "$mysql_home" 'MySQL 9' mysql
+  fetch_newer "$mariadb_newer_home" 'a newer MariaDB' mariadb_newer
+  fetch_newer "$postgres_newer_home" 'a newer PostgreSQL' postgres_newer
+  rm -rf "$unstable_apt"
+}
+
+# Gets what is called $2 into the home $1, by `download_$3`, `unpacked_$3` and `version_of_$3`.
+fetch_newer() {
+  local home=$1 called=$2 name=$3 reason log=$1.log
+  ! is_made_by "$home" "${BASH_SOURCE[0]}" || return 0
+  reason=$(missing_for_apt)
+  if [[ -n $reason ]]; then
+    skip "$called: $reason"
+    return
+  fi
+  rm -rf "$home"
+  mkdir -p "$home/bin" "$home/root"
+  say "fetching $called"
+  if reason=$(get_newer "$home" "$name" 2>"$log") && reason=$("version_of_$name" 2>>"$log"); then
+    cksum <"${BASH_SOURCE[0]}" >"$home/made-by"
+    printf '%s\n' "$reason" >"$home/version"
   else
-    rm -rf "$mysql_home"
-    skip "MySQL 9: ${reason:-it does not run here}; more is in $log"
+    rm -rf "$home"
+    skip "$called: ${reason:-it does not run here}; more is in $log"
   fi
 }
 
 # Prints the reason when it fails.
-unpack_mysql() {
-  local archive
-  while read -r archive; do
-    if download_mysql "$archive" >&2; then
-      unpack_packages >&2 && return
-      echo 'the packages cannot be unpacked'
-      return 1
-    fi
-  done < <(debian_archives)
-  echo "no Debian archive that apt knows has it for $(dpkg --print-architecture)"
+get_newer() {
+  local home=$1 name=$2
+  if ! unstable_is_known >&2; then
+    echo 'no Debian archive that apt knows has an unstable suite to read'
+  elif ! "download_$name" >&2; then
+    echo "the archive has no such packages for $(dpkg --print-architecture)"
+  elif ! unpack_packages "$unstable_apt" "$home/root" >&2 || ! "unpacked_$name" >&2; then
+    echo 'the packages cannot be unpacked'
+  else
+    return 0
+  fi
   return 1
 }
 
-# Prints the addresses of the Debian archives among the machine's sources. Third parties and the
-# security archive have no unstable suite.
-debian_archives() {
-  # shellcheck disable=SC2016  # These are words of apt, not of the shell.
-  apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -E '/debian/?$' | sort -u
+# Reads the unstable suite of the first archive that has one, once.
+unstable_is_known() {
+  local archive
+  [[ ! -e $unstable_apt/known ]] || return 0
+  while read -r archive; do
+    if make_apt "$unstable_apt" <<<"$archive unstable"; then
+      touch "$unstable_apt/known"
+      return
+    fi
+  done < <(debian_archives)
+  return 1
 }
 
-# Downloads the packages from the archive $1 with an apt that shares no file with the machine's own
-# but the settings for reaching archives and the keys to trust.
-download_mysql() {
-  local own=$mysql_home/apt keyring
-  rm -rf "$own"
-  mkdir -p "$own/lists/partial" "$own/cache/archives/partial" "$own/dpkg"
-  # An empty list of installed packages makes apt fetch every dependency.
-  : >"$own/dpkg/status"
-  keyring=$(find /usr/share/keyrings -name 'debian-archive-keyring.*' 2>/dev/null | sort | tail -n 1)
-  echo "deb ${keyring:+[signed-by=$keyring]} $1 unstable main" >"$own/sources.list"
-  {
-    apt-config dump | grep '^Acquire'
-    cat <<END
-Acquire::Languages "none";
-Acquire::Retries "2";
-Acquire::http::Timeout "30";
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-Dir::Cache "$own/cache";
-Dir::Etc::main "/dev/null";
-Dir::Etc::parts "/dev/null";
-Dir::Etc::preferences "/dev/null";
-Dir::Etc::preferencesparts "/dev/null";
-Dir::Etc::sourcelist "$own/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::State "$own";
-Dir::State::lists "$own/lists";
-Dir::State::status "$own/dpkg/status";
+# Takes out what no test reads: Perl and systemd come along for scripts, the rest is for people.
+slim() {
+  rm -rf "$1"/usr/share/{doc,info,locale,man,perl} "$1"/usr/lib/*/{gconv,perl,perl-base} \
+    "$1"/usr/lib/systemd
+}
+
+# Puts a script in the place of each program $2... in the root $1, which runs it with the libraries that
+# came with it, wherever the folder is.
+wrap_programs() {
+  local root=$1 program up
+  shift
+  for program in "$@"; do
+    mv "$root/$program" "$root/$program.program" || return
+    up=$(dirname "$program" | sed 's,[^/]\+,..,g')
+    cat >"$root/$program" <<END
+#!/bin/sh
+folder=\$(cd -P "\$(dirname "\$0")" && pwd)
+root=\$(cd -P "\$folder/$up" && pwd)
+libraries=\$(echo "\$root"/usr/lib/*-linux-*)
+exec "\$(echo "\$libraries"/ld-linux*.so.*)" --argv0 "\$folder/${program##*/}" \\
+  --library-path "\$libraries" "\$folder/${program##*/}.program" "\$@"
 END
-  } >"$own/apt.conf"
-  APT_CONFIG=$own/apt.conf timeout 300 apt-get update --error-on=any </dev/null &&
-    APT_CONFIG=$own/apt.conf timeout 600 apt-get install -y --download-only \
-      mysql-server-core mysql-client-core </dev/null
-}
-
-unpack_packages() {
-  local root=$mysql_home/root package
-  mkdir -p "$root" "$mysql_home/bin"
-  for package in "$mysql_home"/apt/cache/archives/*.deb; do
-    dpkg-deb -x "$package" "$root" || return
+    chmod 755 "$root/$program"
   done
-  # Perl comes along for scripts that no test runs; the rest is for people to read.
-  rm -rf "$root"/usr/share/{doc,locale,man,perl} "$root"/usr/lib/*/{gconv,perl,perl-base}
-  chmod -R a+rX "$root"
-  # shellcheck disable=SC2016  # The script itself is to put its folder in.
-  write_starter sbin/mysqld "$mysql_home/bin/mysqld" '--basedir="$root/usr"' \
-    '--lc-messages-dir="$root/usr/share/mysql"' \
-    '--character-sets-dir="$root/usr/share/mysql/charsets"'
-  write_starter bin/mysql "$mysql_home/bin/mysql"
 }
 
-# Writes a script $2 that runs usr/$1 with the libraries and the plugins that came with it, and without
-# the machine's own settings. It finds all that from its own place, so that the folder can be moved.
+# Writes the script $2 into the folder `bin` of the home $1: it runs the program $3 of the root with the
+# settings that follow, in which \$root stands for that root.
 write_starter() {
-  local program=$1 script=$2 settings=
-  shift 2
+  local home=$1 script=$1/bin/$2 program=$3 settings=
+  shift 3
   (($# == 0)) || printf -v settings ' \\\n  %s' "$@"
   cat >"$script" <<END
 #!/bin/sh
 root=\$(cd "\$(dirname "\$0")/../root" && pwd)
-libraries=\$(echo "\$root"/usr/lib/*-linux-*)
-exec "\$(echo "\$libraries"/ld-linux*.so.*)" --argv0 "\$root/usr/$program" \\
-  --library-path "\$libraries" "\$root/usr/$program" --no-defaults \\
-  --plugin-dir="\$root/usr/lib/mysql/plugin"$settings "\$@"
+exec "\$root/$program"$settings "\$@"
 END
   chmod 755 "$script"
 }
 
-mysql_version() {
+# === MySQL ===
+
+download_mysql() { download "$unstable_apt" mysql-server-core mysql-client-core; }
+
+unpacked_mysql() {
+  slim "$mysql_home/root"
+  wrap_programs "$mysql_home/root" usr/sbin/mysqld usr/bin/mysql || return
+  # shellcheck disable=SC2016  # The script itself is to put its folder in.
+  write_starter "$mysql_home" mysqld usr/sbin/mysqld --no-defaults \
+    '--plugin-dir="$root/usr/lib/mysql/plugin"' '--basedir="$root/usr"' \
+    '--lc-messages-dir="$root/usr/share/mysql"' \
+    '--character-sets-dir="$root/usr/share/mysql/charsets"'
+  # shellcheck disable=SC2016
+  write_starter "$mysql_home" mysql usr/bin/mysql --no-defaults \
+    '--plugin-dir="$root/usr/lib/mysql/plugin"'
+}
+
+version_of_mysql() {
   "$mysql_home/bin/mysql" --version >&2 &&
     "$mysql_home/bin/mysqld" --version | sed -nE 's/.* Ver ([0-9.]+).*/\1/p' | grep .
+}
+
+# === MariaDB ===
+
+# The plugins are in the package that would start the server as a service and needs much for it.
+download_mariadb_newer() {
+  download "$unstable_apt" mariadb-server-core mariadb-client-core &&
+    download_alone "$unstable_apt" mariadb-server
+}
+
+unpacked_mariadb_newer() {
+  local root=$mariadb_newer_home/root
+  slim "$root"
+  wrap_programs "$root" usr/sbin/mariadbd usr/bin/mariadb usr/bin/my_print_defaults \
+    usr/bin/resolveip || return
+  # shellcheck disable=SC2016  # The script itself is to put its folder in.
+  write_starter "$mariadb_newer_home" mariadbd usr/sbin/mariadbd --no-defaults \
+    '--plugin-dir="$root/usr/lib/mysql/plugin"' '--basedir="$root/usr"' \
+    '--lc-messages-dir="$root/usr/share/mysql"' \
+    '--character-sets-dir="$root/usr/share/mysql/charsets"'
+  # The client's plugins go by a variable, since `--no-defaults` must come first.
+  cat >"$mariadb_newer_home/bin/mariadb" <<'END'
+#!/bin/sh
+root=$(cd "$(dirname "$0")/../root" && pwd)
+MARIADB_PLUGIN_DIR=$(echo "$root"/usr/lib/*-linux-*/libmariadb3/plugin) \
+  exec "$root/usr/bin/mariadb" "$@"
+END
+  chmod 755 "$mariadb_newer_home/bin/mariadb"
+  # shellcheck disable=SC2016
+  write_starter "$mariadb_newer_home" mariadb-install-db usr/bin/mariadb-install-db --no-defaults \
+    '--basedir="$root/usr"'
+}
+
+version_of_mariadb_newer() {
+  "$mariadb_newer_home/bin/mariadb" --version >&2 &&
+    "$mariadb_newer_home/bin/mariadbd" --version | sed -nE 's/.* Ver ([0-9.]+).*/\1/p' | grep .
+}
+
+# === PostgreSQL ===
+
+# The newest that the archive has: the package of no version depends on it.
+download_postgres_newer() { download "$unstable_apt" postgresql; }
+
+# PostgreSQL's programs find each other and their files by their own places.
+unpacked_postgres_newer() {
+  local root=$postgres_newer_home/root programs
+  slim "$root"
+  programs=$(cd "$root" && printf '%s\n' usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+  wrap_programs "$root" "$programs"/{postgres,initdb,psql} || return
+  rmdir "$postgres_newer_home/bin"
+  ln -s "root/$programs" "$postgres_newer_home/bin"
+}
+
+version_of_postgres_newer() {
+  "$postgres_newer_home/bin/psql" --version >&2 &&
+    "$postgres_newer_home/bin/postgres" --version | sed -nE 's/[^0-9]*([0-9.]+).*/\1/p' | grep .
 }

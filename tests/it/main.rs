@@ -31,6 +31,8 @@ mod smoke;
 mod mysql;
 // `PostgreSQL`.
 mod postgres;
+// The drivers by which programs reach both.
+mod drivers;
 // Any service, and bytes both ways.
 mod tcp;
 // Which certificate clients are shown.
