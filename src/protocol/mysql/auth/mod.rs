@@ -21,6 +21,9 @@
 //! 5  <-- OK ---------------------  <--------------------- OK --  6
 //! ```
 //!
+//! `sha256_password` is older, and asks for nothing else: its server says so by an
+//! `AuthSwitchRequest`, and is asked for its key with `01`.
+//!
 //! That keeps the password from listeners on the database's leg. It cannot keep it from somebody
 //! who answers in the database's place with a key of his own: only TLS with verification does.
 //!
@@ -57,8 +60,8 @@ const OK: u8 = 0x00;
 const FAST_OK: &[u8] = &[MORE_DATA, 0x03];
 /// `caching_sha2_password` to the client: send the password.
 const FULL_AUTH: &[u8] = &[MORE_DATA, 0x04];
-/// `caching_sha2_password` to the server: send your key.
-const KEY_REQUEST: &[u8] = &[0x02];
+/// `sha256_password` to the server, in the place of a password: there is none.
+const NO_PASSWORD: &[u8] = &[0x00];
 /// The shortest RSA ciphertext that is believed to be one, of a 1024 bit key.
 const CIPHERTEXT_MIN: usize = 128;
 
@@ -147,13 +150,20 @@ impl Exchange {
     pub fn from_client(&mut self, packet: Packet<'_>) -> Result<Step, AuthError> {
         self.client.receive(packet.seq)?;
         match self.state {
-            State::Password if packet.payload != KEY_REQUEST => {
-                self.state = State::Key(Password::new(packet.payload));
-                Ok(Step::server(self.server.send(KEY_REQUEST)))
-            }
             // The client prefers the key although it has TLS: nothing to do for it.
-            State::Password => Ok(self.seal_answer(packet.payload)),
-            State::SealedAnswer if is_sealed(packet.payload) => {
+            State::Password if packet.payload == self.mechanism.key_request() => {
+                Ok(self.seal_answer(packet.payload))
+            }
+            State::Password
+                if self.mechanism == Mechanism::Sha256 && packet.payload == NO_PASSWORD =>
+            {
+                Ok(self.tell_server(packet.payload))
+            }
+            State::Password => {
+                self.state = State::Key(Password::new(packet.payload));
+                Ok(Step::server(self.server.send(self.mechanism.key_request())))
+            }
+            State::SealedAnswer if self.is_sealed(packet.payload) => {
                 Ok(self.seal_answer(packet.payload))
             }
             State::SealedAnswer if !self.legs.server.lets_passwords_through() => {
@@ -214,7 +224,11 @@ impl Exchange {
     fn login(&mut self, login: &Login<'_>) -> Step {
         // A login without a password has nothing to hide, whatever its plugin.
         let blank = login.response().iter().all(|byte| *byte == 0);
-        if let Some(refusal) = self.mechanism.refusal(self.legs).filter(|_| !blank) {
+        // What would have to be sealed is here before the database could be asked for its key.
+        let clear = self.mechanism.needs_sealing(self.legs);
+        let refusal = self.mechanism.refusal(self.legs);
+        let refusal = refusal.or(clear.then_some(Refusal::PasswordInClear));
+        if let Some(refusal) = refusal.filter(|_| !blank) {
             return self.refuse(refusal);
         }
         let mut out = Vec::new();
@@ -237,7 +251,11 @@ impl Exchange {
         if let Some(refusal) = self.mechanism.refusal(self.legs) {
             return self.refuse(refusal);
         }
-        self.state = State::Answer;
+        self.state = if self.mechanism.needs_sealing(self.legs) {
+            State::Password
+        } else {
+            State::Answer
+        };
         self.tell_client(payload)
     }
 
@@ -274,10 +292,15 @@ impl Exchange {
     /// Passes on a request for the key, or the ciphertext made with it.
     fn seal_answer(&mut self, payload: &[u8]) -> Step {
         let step = self.tell_server(payload);
-        if payload == KEY_REQUEST {
+        if payload == self.mechanism.key_request() {
             self.state = State::KeyForClient;
         }
         step
+    }
+
+    /// Tells whether a client's answer is a request for the key or a ciphertext, not a password.
+    fn is_sealed(&self, payload: &[u8]) -> bool {
+        payload == self.mechanism.key_request() || payload.len() >= CIPHERTEXT_MIN
     }
 
     fn sealing(
@@ -309,12 +332,6 @@ impl Exchange {
     fn refuse(&mut self, refusal: Refusal) -> Step {
         Step::client(self.fail(&refusal.packet()), Then::Refused(refusal))
     }
-}
-
-/// Tells whether a client's answer to `01 04` is a request for the key or a ciphertext, not a
-/// password.
-fn is_sealed(payload: &[u8]) -> bool {
-    payload == KEY_REQUEST || payload.len() >= CIPHERTEXT_MIN
 }
 
 #[cfg(test)]

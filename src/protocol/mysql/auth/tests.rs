@@ -6,6 +6,7 @@ use crate::protocol::mysql::login::tests as logins;
 use crate::protocol::mysql::packet;
 
 const SHA2: &str = "caching_sha2_password";
+const KEY_REQUEST: &[u8] = &[0x02];
 const MULTI_FACTOR: u32 = 0x1000_0000;
 const TLS_TO_NETWORK: Legs = legs(Leg::Tls, Leg::Network);
 
@@ -230,12 +231,7 @@ fn a_client_without_tls_cannot_log_in_fully_behind_tls() {
 
 #[test]
 fn clear_passwords_stay_off_the_network() {
-    for plugin in [
-        "mysql_clear_password",
-        "dialog",
-        "sha256_password",
-        "never_heard_of",
-    ] {
+    for plugin in ["mysql_clear_password", "dialog", "never_heard_of"] {
         let (_, step) = begin_with(TLS_TO_NETWORK, plugin, b"secret\0");
         refused(&step, 3, Refusal::PasswordInClear);
 
@@ -244,6 +240,41 @@ fn clear_passwords_stay_off_the_network() {
         let step = exchange.from_server(packet(2, &switch)).expect("in turn");
         refused(&step, 3, Refusal::PasswordInClear);
     }
+}
+
+/// Plays a login up to a switch to `sha256_password`, which the client was told of.
+fn switched_to_sha256(legs: Legs) -> Exchange {
+    let mut exchange = begin(legs, SHA2);
+    let switch = b"\xfesha256_password\0aaaaaaaaaaaaaaaaaaaa\0";
+    server_to_client(&mut exchange, 2, switch, 3);
+    exchange
+}
+
+#[test]
+fn a_password_of_sha256_goes_under_the_key_of_a_database_without_tls() {
+    for server in [Leg::Network, Leg::Loopback, Leg::Unix] {
+        let mut exchange = switched_to_sha256(legs(Leg::Tls, server));
+        let step = exchange.from_client(packet(4, b"\0\0")).expect("in turn");
+        assert_eq!(*step.to_server, wire(3, b"\x01"));
+        let step = exchange.from_server(packet(4, b"\x01K")).expect("the key");
+        assert!(matches!(step.then, Then::Encrypt(sealing) if *sealing.message == *b"aa"));
+        let step = exchange.encrypted(&[5; 256]).expect("asked for");
+        assert_eq!(*step.to_server, wire(5, &[5; 256]));
+        let then = server_to_client(&mut exchange, 6, b"\0\0\0\x02\0\0\0", 5);
+        assert!(matches!(then, Then::Accepted));
+    }
+}
+
+#[test]
+fn an_account_of_sha256_without_password_needs_no_key() {
+    let mut exchange = switched_to_sha256(TLS_TO_NETWORK);
+    client_to_server(&mut exchange, 4, NO_PASSWORD, 3);
+}
+
+#[test]
+fn a_password_of_sha256_in_the_login_itself_is_stopped() {
+    let (_, step) = begin_with(TLS_TO_NETWORK, "sha256_password", b"secret\0");
+    refused(&step, 3, Refusal::PasswordInClear);
 }
 
 #[test]
