@@ -1,6 +1,6 @@
 //! One client from accept to close.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use tracing::{debug, info};
@@ -12,7 +12,11 @@ use super::{
     service::{Service, Services},
     socket::Socket,
 };
-use crate::{config::ProxyHeaderVersion, link::ListenerKey, protocol::proxy_header::Endpoints};
+use crate::{
+    config::ProxyHeaderVersion,
+    link::ListenerKey,
+    protocol::{mysql::command::CommandWatch, proxy_header::Endpoints},
+};
 
 /// Serves the client at `peer` until its session has ended.
 pub async fn serve(
@@ -39,8 +43,7 @@ pub async fn serve(
     let opened = Box::pin(open(context, Leg::new(socket), full, peer)).await;
     if let Some(opened) = opened {
         let idle = Some(idle).filter(|idle| !idle.is_zero());
-        let ended = relay(opened.client, opened.backend, idle, opened.watch).await;
-        note_end(&ended, peer);
+        converse(opened, idle, peer).await;
     }
     drop(session);
 }
@@ -100,9 +103,31 @@ fn note_failure(failure: &Failure, context: &Context, peer: Option<SocketAddr>) 
     );
 }
 
+/// Relays until the session has ended, with as many logins in it as the client wants.
+async fn converse(mut opened: Opened, idle: Option<Duration>, peer: Option<SocketAddr>) {
+    loop {
+        let watch = opened.relogin.is_some().then(CommandWatch::default);
+        let changing = match relay(opened.client, opened.backend, idle, watch).await {
+            Ended::ChangeUser(changing) => changing,
+            ended => return note_end(&ended, peer),
+        };
+        let Some(relogin) = opened.relogin else {
+            return;
+        };
+        match Box::pin(opening::change_user(*changing, relogin)).await {
+            Ok(next) => opened = next,
+            Err(failure) => {
+                info!(peer = peer.map(display), "change of user failed: {failure}");
+                return;
+            }
+        }
+    }
+}
+
 fn note_end(ended: &Ended, peer: Option<SocketAddr>) {
     match ended {
-        Ended::Closed => {}
+        // Another login is no end.
+        Ended::ChangeUser(_) | Ended::Closed => {}
         Ended::Idle => info!(
             peer = peer.map(display),
             "session ended: nothing moved for the idle timeout"
@@ -111,6 +136,5 @@ fn note_end(ended: &Ended, peer: Option<SocketAddr>) {
         Ended::Backend(error) => {
             debug!(peer = peer.map(display), "session ended: backend: {error}");
         }
-        Ended::Forbidden(reason) => info!(peer = peer.map(display), "session ended: {reason}"),
     }
 }

@@ -3,26 +3,27 @@
 //! One module a protocol drives the pure parsers of [`crate::protocol`] over the legs; this one
 //! holds what they share.
 
+mod change_user;
 mod context;
 mod mysql;
 mod postgres;
 mod proxy;
+mod reader;
+mod talk;
 mod tcp;
 
 use std::{net::IpAddr, time::Duration};
 
 use tokio::time::timeout;
 
+pub use self::change_user::{Relogin, change_user};
 pub use self::context::Context;
 use super::{
     farewell::is_silence,
     leg::{Leg, LegError},
     socket::Socket,
 };
-use crate::{
-    config::Address,
-    protocol::{Protocol, mysql::command::CommandWatch},
-};
+use crate::{config::Address, protocol::Protocol};
 
 /// Two legs to be relayed.
 #[derive(Debug)]
@@ -31,8 +32,8 @@ pub struct Opened {
     pub client: Leg,
     /// The backend's.
     pub backend: Leg,
-    /// Looks for what must not pass on the way to the backend.
-    pub watch: Option<CommandWatch>,
+    /// What is needed when the client logs in again; `None` where that needs no care.
+    pub relogin: Option<Relogin>,
 }
 
 /// Why a session came to nothing.
@@ -146,7 +147,11 @@ async fn secure(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
 }
 
 fn backend_failed(context: &Context, error: &dyn std::fmt::Display) -> Failure {
-    Failure::Backend(format!("{}: {error}", context.service.listener.backend))
+    failed_at(&context.service.listener.backend, error)
+}
+
+fn failed_at(backend: &Address, error: &dyn std::fmt::Display) -> Failure {
+    Failure::Backend(format!("{backend}: {error}"))
 }
 
 /// Whether plaintext to `address` stays within this machine.

@@ -35,7 +35,7 @@ pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, F
                 Ok(backend) => Ok(Opened {
                     client,
                     backend,
-                    watch: None,
+                    relogin: None,
                 }),
                 Err(failure) => {
                     let error = ErrorResponse::backend_down(

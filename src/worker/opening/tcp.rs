@@ -29,7 +29,7 @@ pub(super) async fn open(context: &Context, mut client: Leg) -> Result<Opened, F
         Ok(()) => Ok(Opened {
             client,
             backend,
-            watch: None,
+            relogin: None,
         }),
         Err(failure) => Err(leave(client, failure).await),
     }

@@ -306,7 +306,10 @@ fn the_old_switch_keeps_the_scramble() {
     let mut exchange = begin(TLS_TO_NETWORK, "mysql_native_password");
     server_to_client(&mut exchange, 2, b"\xfe", 3);
     assert_eq!(exchange.mechanism, Mechanism::Challenge);
-    assert_eq!(exchange.scramble.as_ref(), Some(b"ABCDEFGHIJKLMNOPQRST"));
+    assert_eq!(
+        exchange.session.scramble.as_ref(),
+        Some(b"ABCDEFGHIJKLMNOPQRST")
+    );
     client_to_server(&mut exchange, 4, b"12345678\0", 3);
 }
 
@@ -371,6 +374,52 @@ fn debug_shows_no_password() {
         text.contains("Password(..)") && !text.contains("115, 101"),
         "{text}"
     );
+}
+
+/// Begins a change of user in a session whose login brought the scramble of `a`s.
+fn change_user(legs: Legs, plugin: &str, response: &[u8]) -> (Exchange, Step) {
+    let mut exchange = begin(legs, "mysql_native_password");
+    let switch = b"\xfemysql_native_password\0aaaaaaaaaaaaaaaaaaaa\0";
+    let shift = u8::from(legs.server == Leg::Tls);
+    server_to_client(&mut exchange, 2 + shift, switch, 3);
+    let length = u8::try_from(response.len()).expect("short");
+    let command = [
+        b"\x11me\0",
+        &[length][..],
+        response,
+        b"\0\x21\0",
+        plugin.as_bytes(),
+        b"\0",
+    ];
+    let command = command.concat();
+    let begun = Exchange::change_user(exchange.session(), packet(0, &command));
+    let (exchange, step) = begun.expect("a change of user");
+    if matches!(step.then, Then::Continue) {
+        assert_eq!(*step.to_server, wire(0, &command));
+    }
+    (exchange, step)
+}
+
+#[test]
+fn a_change_of_user_is_carried_like_a_login() {
+    let (mut exchange, _) = change_user(TLS_TO_NETWORK, SHA2, &[9; 32]);
+    server_to_client(&mut exchange, 1, FULL_AUTH, 1);
+    let step = exchange
+        .from_client(packet(2, b"a\0"))
+        .expect("the password");
+    assert_eq!(*step.to_server, wire(2, KEY_REQUEST));
+    let step = exchange.from_server(packet(3, b"\x01K")).expect("the key");
+    assert!(matches!(step.then, Then::Encrypt(sealing) if *sealing.message == *b"\0a"));
+    let step = exchange.encrypted(&[5; 256]).expect("asked for");
+    assert_eq!(*step.to_server, wire(4, &[5; 256]));
+    let then = server_to_client(&mut exchange, 5, b"\0\0\0\x02\0\0\0", 3);
+    assert!(matches!(then, Then::Accepted));
+}
+
+#[test]
+fn a_change_of_user_in_the_clear_stays_off_the_network() {
+    let (_, step) = change_user(TLS_TO_NETWORK, "mysql_clear_password", b"secret\0");
+    refused(&step, 1, Refusal::PasswordInClear);
 }
 
 /// One packet of a made-up conversation.
