@@ -13,6 +13,10 @@ find_servers() {
   if has mariadbd && has mariadb-install-db && has mariadb; then
     servers+=(mariadb)
     version[mariadb]=$(mariadbd --no-defaults --version | sed -nE 's/.* Ver ([0-9.]+).*/\1/p')
+    if [[ -e $mariadb_suite/version ]]; then
+      servers+=(mariadb_suite)
+      version[mariadb_suite]=${version[mariadb]}
+    fi
   else
     skip 'MariaDB is not installed'
   fi
@@ -44,7 +48,7 @@ find_servers() {
 report_found() {
   local name found=()
   for name in "${servers[@]}"; do
-    found+=("${name%_newer} ${version[$name]}")
+    [[ $name = *_suite ]] || found+=("${name%_newer} ${version[$name]}")
   done
   found+=("${drivers[@]}")
   local IFS=,
@@ -176,6 +180,8 @@ initialise_mariadb() {
     --auth-root-authentication-method=normal --skip-test-db --innodb-log-file-size=8M
 }
 
+initialise_mariadb_suite() { initialise_mariadb "$1"; }
+
 initialise_mariadb_newer() {
   as_server mariadb "$(reachable "$mariadb_newer_home")/bin/mariadb-install-db" --datadir="$1" \
     --skip-name-resolve --auth-root-authentication-method=normal --skip-test-db \
@@ -275,6 +281,27 @@ GRANT ALL ON *.* TO 'native'@'%' WITH GRANT OPTION;
 END
 }
 
+# The server's own tests are root, without a password.
+accounts_mariadb_suite() {
+  cat <<'END'
+CREATE DATABASE IF NOT EXISTS test;
+CREATE DATABASE IF NOT EXISTS mtr;
+CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';
+GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
+END
+}
+
+# As their own server is, but for what it reads from their folders.
+run_mariadb_suite() {
+  as_server mariadb mariadbd --no-defaults "${mysql_settings[@]}" --character-set-server=latin1 \
+    --collation-server=latin1_swedish_ci --default-storage-engine=myisam \
+    --use-stat-tables=preferably --histogram-type=json_hb --log-bin-trust-function-creators=1 \
+    --key-buffer-size=1M --sort-buffer-size=256K --max-heap-table-size=1M --local-infile \
+    --connect-timeout=60 --max-connections=151 --max-allowed-packet=16M \
+    --innodb-buffer-pool-size=8M --innodb-log-file-size=10M --default-time-zone=+3:00 \
+    --binlog-direct-non-transactional-updates
+}
+
 accounts_mariadb_newer() { accounts_mariadb; }
 
 run_mariadb() {
@@ -334,7 +361,7 @@ run_cluster() {
 # Prints the command line client of the server $1.
 client_of() {
   case $1 in
-    mariadb) command -v mariadb ;;
+    mariadb | mariadb_suite) command -v mariadb ;;
     mariadb_newer) echo "$mariadb_newer_home/bin/mariadb" ;;
     mysql) echo "$mysql_home/bin/mysql" ;;
     postgres) echo "$postgres_bin/psql" ;;
@@ -347,6 +374,9 @@ answers() {
   local client
   client=$(client_of "$1")
   case $1 in
+    mariadb_suite)
+      "$client" --no-defaults --socket="${socket[$1]}" --user=root --execute='SELECT 1' mtr
+      ;;
     mariadb*)
       MYSQL_PWD=native-pw "$client" --no-defaults --socket="${socket[$1]}" --user=native \
         --execute='SELECT 1' test

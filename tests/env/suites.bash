@@ -44,7 +44,8 @@ suites_are_known() {
 # Prints the version, or the reason when it fails.
 get_mariadb_suite() {
   rm -f "$suites_apt"/cache/archives/*.deb
-  if ! download_alone "$suites_apt" mariadb-server mariadb-test mariadb-test-data >&2; then
+  if ! download_alone "$suites_apt" mariadb-server mariadb-test mariadb-test-data \
+    libpcre2-posix3 >&2; then
     echo 'the archive has no such packages'
     return 1
   fi
@@ -53,12 +54,15 @@ get_mariadb_suite() {
     dpkg-deb -f "$suites_apt"/cache/archives/mariadb-test_*.deb Version
 }
 
-# The tests look for the programs in the folder that they are in.
+# The tests look for the programs and what those read in the folder that they are in themselves.
 link_mariadb_programs() {
   local program folder
+  for folder in /usr/share/mysql/*; do
+    ln -sn "$folder" "$mariadb_suite/root/usr/share/mysql/" 2>/dev/null || true
+  done
   for folder in bin sbin; do
     mkdir -p "$mariadb_suite/root/usr/$folder"
-    for program in /usr/"$folder"/{mariadb,mysql,my_,resolveip,replace,innochecksum,aria_,myisam}*; do
+    for program in /usr/"$folder"/{mariadb,mysql,my_,perror,replace,resolveip}*; do
       [[ ! -x $program ]] || ln -sfn "$program" "$mariadb_suite/root/usr/$folder/"
     done
   done
@@ -67,17 +71,19 @@ link_mariadb_programs() {
 # Prints the version, or the reason when it fails. Debian ships the program that runs the tests, and
 # the tests in the server's source.
 get_postgres_suite() {
-  local programs major
+  local programs major headers
   programs=$(postgres_programs)
   major=$(basename "$(dirname "$programs")")
+  # What is compiled with newer headers may ask for what this server does not have.
+  headers=postgresql-server-dev-$major=$(dpkg-query -W -f '${Version}' "postgresql-$major")
   if [[ ! -x ${programs%/bin}/lib/pgxs/src/test/regress/pg_regress ]]; then
     echo "this PostgreSQL comes without pg_regress"
     return 1
   fi
   rm -f "$suites_apt"/cache/archives/*.deb
   if ! download_source "$suites_apt" "postgresql-$major" "$postgres_suite/source" >&2 ||
-    ! download_alone "$suites_apt" "postgresql-server-dev-$major" >&2; then
-    echo "the archive has no source of postgresql-$major"
+    ! download_alone "$suites_apt" "$headers" >&2; then
+    echo "the archive has no source of postgresql-$major, or no $headers"
     return 1
   fi
   tar -xaf "$postgres_suite"/source/*.orig.tar.* -C "$postgres_suite" --strip-components=3 \
@@ -96,14 +102,14 @@ compile_postgres_suite() {
 }
 
 export_suites() {
-  if [[ -e $mariadb_suite/version && -n ${port[mariadb]-} ]]; then
-    PROXYD_TEST_MARIADB_SUITE=$(reachable "$mariadb_suite")/root/usr/share/mysql/mysql-test
-    export PROXYD_TEST_MARIADB_SUITE
-    PROXYD_TEST_REQUIRE+=' mariadb-suite'
+  if [[ -e $mariadb_suite/version && -n ${port[mariadb_suite]-} ]]; then
+    PROXYD_TEST_MARIADB_TESTS=$(reachable "$mariadb_suite")/root/usr/share/mysql/mysql-test
+    export PROXYD_TEST_MARIADB_TESTS
+    PROXYD_TEST_REQUIRE+=' mariadb-tests'
   fi
   if [[ -e $postgres_suite/version && -n ${port[postgres]-} ]]; then
-    PROXYD_TEST_POSTGRES_SUITE=$(reachable "$postgres_suite")/regress
-    export PROXYD_TEST_POSTGRES_SUITE
-    PROXYD_TEST_REQUIRE+=' postgres-suite'
+    PROXYD_TEST_POSTGRES_TESTS=$(reachable "$postgres_suite")/regress
+    export PROXYD_TEST_POSTGRES_TESTS
+    PROXYD_TEST_REQUIRE+=' postgres-tests'
   fi
 }
