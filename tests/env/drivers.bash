@@ -105,6 +105,13 @@ export_drivers() {
     export PROXYD_TEST_NODE_MODULES=$node_home/node_modules
     PROXYD_TEST_REQUIRE+=' node'
   fi
+  if has sysbench; then
+    PROXYD_TEST_SYSBENCH=$(command -v sysbench)
+    export PROXYD_TEST_SYSBENCH
+    PROXYD_TEST_REQUIRE+=' sysbench'
+  else
+    skip 'sysbench is not installed'
+  fi
   if [[ -e $rust_home/debug/drivers ]]; then
     export PROXYD_TEST_RUST_DRIVERS=$rust_home/debug/drivers
     PROXYD_TEST_REQUIRE+=' rust-drivers'

@@ -33,6 +33,8 @@ mod mysql;
 mod postgres;
 // The drivers by which programs reach both.
 mod drivers;
+// Many sessions at work while certificates are replaced and a worker dies.
+mod load;
 // Any service, and bytes both ways.
 mod tcp;
 // Which certificate clients are shown.
