@@ -35,6 +35,8 @@ mod postgres;
 mod drivers;
 // Many sessions at work while certificates are replaced and a worker dies.
 mod load;
+// The servers' own regression tests.
+mod suites;
 // Any service, and bytes both ways.
 mod tcp;
 // Which certificate clients are shown.

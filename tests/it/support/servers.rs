@@ -36,6 +36,16 @@ pub(crate) fn mariadb_newer() -> Option<Server> {
     Server::find(Kind::Mariadb, "mariadb_newer")
 }
 
+/// Returns a MariaDB with the settings that its own tests want, and with their account.
+pub(crate) fn mariadb_suite() -> Option<Server> {
+    let server = Server::find(Kind::Mariadb, "mariadb_suite")?;
+    Some(Server {
+        user: "root",
+        password: "",
+        ..server
+    })
+}
+
 /// Returns MySQL 9, with an account that logs in by `caching_sha2_password`.
 pub(crate) fn mysql() -> Option<Server> {
     Server::find(Kind::Mysql, "mysql")
