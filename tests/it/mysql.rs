@@ -1,5 +1,7 @@
 //! `MySQL` and `MariaDB` through the proxy.
 
+// Accounts and clients that notice what is between the two.
+mod accounts;
 // Clients and servers by hand, for what the real ones do not do on demand.
 mod by_hand;
 // A second login within a session.
