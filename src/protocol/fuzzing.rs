@@ -16,6 +16,9 @@ use super::postgres::backend::SslReply;
 use super::postgres::{Negotiation, Next};
 use super::proxy_header::{self, Found, Header, v1, v2};
 
+/// Number of the command `COM_CHANGE_USER`.
+const CHANGE_USER: u8 = 0x11;
+
 /// Reads `data` as packets, each of them as everything that can come first.
 pub fn mysql_packets(data: &[u8]) {
     let _ = CommandWatch::default().feed(data);
@@ -44,8 +47,8 @@ pub fn mysql_packets(data: &[u8]) {
 }
 
 /// Plays a login. The first byte chooses the legs; then come packets: the greeting, the login, and
-/// what follows. A payload that starts with `c0` comes from the client, without that byte; any
-/// other comes from the database.
+/// what follows. A payload that starts with `c0` comes from the client, without that byte; one that
+/// starts with `11` is a change of user; any other comes from the database.
 pub fn mysql_auth(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else {
         return;
@@ -62,6 +65,13 @@ pub fn mysql_auth(data: &[u8]) {
         return;
     };
     for packet in packets {
+        if packet.payload.first() == Some(&CHANGE_USER) {
+            let Ok((changing, _)) = Exchange::change_user(exchange.session(), packet) else {
+                return;
+            };
+            exchange = changing;
+            continue;
+        }
         let Ok(step) = play(&mut exchange, packet) else {
             return;
         };

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 use super::leg::{Leg, LegError, Received, Scratch, with_scratch};
-use crate::protocol::mysql::command::{ChangeUser, CommandWatch};
+use crate::protocol::mysql::command::{CommandWatch, Sighting};
 
 /// How often a busy direction is served before other sessions get their turn.
 const BURST: usize = 8;
@@ -34,8 +34,19 @@ pub enum Ended {
     Client(LegError),
     /// The backend's connection failed.
     Backend(LegError),
-    /// The client sent what must not pass.
-    Forbidden(ChangeUser),
+    /// It has not: the client logs in again, and the packet for that is what it sends next.
+    ChangeUser(Box<Changing>),
+}
+
+/// A session whose client logs in again.
+#[derive(Debug)]
+pub struct Changing {
+    /// The client's leg.
+    pub client: Leg,
+    /// The backend's.
+    pub backend: Leg,
+    /// How many bytes of the client's packet the backend has already.
+    pub passed: usize,
 }
 
 /// A session in which the client and the backend talk to each other.
@@ -65,7 +76,7 @@ struct Idle {
 
 /// Relays until both sides have closed, one fails, or nothing moves for `idle`.
 ///
-/// `watch` looks at what the client sends.
+/// With `watch`, a change of user in what the client sends ends it too.
 pub async fn relay(
     client: Leg,
     backend: Leg,
@@ -80,7 +91,16 @@ pub async fn relay(
         idle: idle.map(Idle::new),
         watch,
     };
-    let ended = (&mut relay).await;
+    let ended = match (&mut relay).await {
+        Stop::Ended(ended) => ended,
+        Stop::ChangeUser { passed } => {
+            return Ended::ChangeUser(Box::new(Changing {
+                client: relay.client,
+                backend: relay.backend,
+                passed,
+            }));
+        }
+    };
     if let Ended::Backend(error) = &ended
         && relay.backend.tls().is_some()
         && !error.is_told()
@@ -93,10 +113,16 @@ pub async fn relay(
     ended
 }
 
-impl Future for Relay {
-    type Output = Ended;
+/// Why bytes are no longer copied.
+enum Stop {
+    ChangeUser { passed: usize },
+    Ended(Ended),
+}
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+impl Future for Relay {
+    type Output = Stop;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Stop> {
         let this = self.get_mut();
         let mut moved = false;
         let ended = with_scratch(|scratch| this.poll_both(cx, scratch, &mut moved));
@@ -104,7 +130,7 @@ impl Future for Relay {
             this.idle = Some(Idle::new(HALF_CLOSED));
         }
         match (ended, &mut this.idle) {
-            (Poll::Pending, Some(idle)) => idle.poll(cx, moved),
+            (Poll::Pending, Some(idle)) => idle.poll(cx, moved).map(Stop::Ended),
             (ended, _) => ended,
         }
     }
@@ -116,42 +142,32 @@ impl Relay {
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
         moved: &mut bool,
-    ) -> Poll<Ended> {
+    ) -> Poll<Stop> {
+        let ended = |ended| Poll::Ready(Stop::Ended(ended));
+        let (client, backend) = (&mut self.client, &mut self.backend);
         if self.up == Flow::Moving {
-            let watch = &mut self.watch;
-            let look = |bytes: &[u8]| watch.as_mut().map_or(Ok(()), |watch| watch.feed(bytes));
-            match poll_flow(
-                &mut self.client,
-                &mut self.backend,
-                cx,
-                scratch,
-                moved,
-                look,
-            ) {
+            match poll_flow(client, backend, cx, scratch, moved, self.watch.as_mut()) {
                 // Where the backend takes nothing more, what it said last, such as why it closes,
                 // may still be on its way.
                 Poll::Ready(Ok(()) | Err(Fault::To(_))) => self.up = Flow::Over,
-                Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(Ended::Client(error)),
-                Poll::Ready(Err(Fault::Forbidden(what))) => {
-                    return Poll::Ready(Ended::Forbidden(what));
+                Poll::Ready(Err(Fault::From(error))) => return ended(Ended::Client(error)),
+                Poll::Ready(Err(Fault::ChangeUser { passed })) => {
+                    return Poll::Ready(Stop::ChangeUser { passed });
                 }
                 Poll::Pending => {}
             }
         }
         if self.down == Flow::Moving {
-            let (client, backend) = (&mut self.client, &mut self.backend);
-            match poll_flow(backend, client, cx, scratch, moved, |_| Ok(())) {
+            match poll_flow(backend, client, cx, scratch, moved, None) {
                 Poll::Ready(Ok(())) => self.down = Flow::Over,
-                Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(Ended::Backend(error)),
-                Poll::Ready(Err(Fault::To(error))) => return Poll::Ready(Ended::Client(error)),
-                Poll::Ready(Err(Fault::Forbidden(what))) => {
-                    return Poll::Ready(Ended::Forbidden(what));
-                }
-                Poll::Pending => {}
+                Poll::Ready(Err(Fault::From(error))) => return ended(Ended::Backend(error)),
+                Poll::Ready(Err(Fault::To(error))) => return ended(Ended::Client(error)),
+                // Nobody watches for it.
+                Poll::Ready(Err(Fault::ChangeUser { .. })) | Poll::Pending => {}
             }
         }
         match (self.up, self.down) {
-            (Flow::Over, Flow::Over) => Poll::Ready(Ended::Closed),
+            (Flow::Over, Flow::Over) => ended(Ended::Closed),
             _ => Poll::Pending,
         }
     }
@@ -159,7 +175,7 @@ impl Relay {
 
 /// What ended a direction before its time.
 enum Fault {
-    Forbidden(ChangeUser),
+    ChangeUser { passed: usize },
     From(LegError),
     To(LegError),
 }
@@ -171,16 +187,20 @@ fn poll_flow(
     cx: &mut Context<'_>,
     scratch: &mut Scratch,
     moved: &mut bool,
-    mut look: impl FnMut(&[u8]) -> Result<(), ChangeUser>,
+    mut watch: Option<&mut CommandWatch>,
 ) -> Poll<Result<(), Fault>> {
     for _ in 0..BURST {
         ready!(to.poll_flush(cx)).map_err(Fault::To)?;
         match ready!(from.poll_receive(cx, scratch)).map_err(Fault::From)? {
             (Received::Bytes(bytes), out) => {
                 *moved = true;
-                if !bytes.is_empty() {
-                    look(bytes).map_err(Fault::Forbidden)?;
-                    to.submit(cx, bytes, out).map_err(Fault::To)?;
+                let sighting = watch.as_mut().and_then(|watch| watch.feed(bytes));
+                let end = sighting.map_or(bytes.len(), |it| it.at);
+                if end > 0 {
+                    to.submit(cx, &bytes[..end], out).map_err(Fault::To)?;
+                }
+                if let Some(sighting) = sighting {
+                    return Poll::Ready(Err(hold_back(from, &sighting, &bytes[end..])));
                 }
             }
             (Received::End, _) => {
@@ -194,6 +214,15 @@ fn poll_flow(
     }
     cx.waker().wake_by_ref();
     Poll::Pending
+}
+
+/// Gives a change of user back to the leg it came from, whole.
+fn hold_back(from: &mut Leg, sighting: &Sighting, bytes: &[u8]) -> Fault {
+    from.unread(bytes);
+    from.unread(sighting.passed());
+    Fault::ChangeUser {
+        passed: sighting.passed().len(),
+    }
 }
 
 impl Idle {

@@ -14,8 +14,10 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    config::ProxyHeaderVersion, control::FailureReason, link::ListenerKey,
-    protocol::proxy_header::Endpoints,
+    config::ProxyHeaderVersion,
+    control::FailureReason,
+    link::ListenerKey,
+    protocol::{mysql::command::CommandWatch, proxy_header::Endpoints},
 };
 
 /// How long an opening that has failed may take to say so.
@@ -49,8 +51,7 @@ pub async fn serve(
     let opened = Box::pin(open(context, Leg::new(socket), full)).await;
     if let Some((opened, peers)) = opened {
         let idle = Some(idle).filter(|idle| !idle.is_zero());
-        let ended = relay(opened.client, opened.backend, idle, opened.watch).await;
-        note_end(&ended, peers);
+        converse(opened, idle, peers).await;
     }
     drop(session);
 }
@@ -131,16 +132,40 @@ fn note_failure(failure: &Failure, context: &Context) {
     );
 }
 
+/// Relays until the session has ended, with as many logins in it as the client wants.
+async fn converse(mut opened: Opened, idle: Option<Duration>, peers: Peers) {
+    loop {
+        let watch = opened.relogin.is_some().then(CommandWatch::default);
+        let changing = match relay(opened.client, opened.backend, idle, watch).await {
+            Ended::ChangeUser(changing) => changing,
+            ended => return note_end(&ended, peers),
+        };
+        let Some(relogin) = opened.relogin else {
+            return;
+        };
+        match Box::pin(opening::change_user(*changing, relogin)).await {
+            Ok(next) => opened = next,
+            Err(failure) => {
+                info!(
+                    peer = peers.client.map(display),
+                    "change of user failed: {failure}"
+                );
+                return;
+            }
+        }
+    }
+}
+
 fn note_end(ended: &Ended, peers: Peers) {
     let (peer, via) = (peers.client.map(display), peers.via.map(display));
     match ended {
-        Ended::Closed => {}
+        // Another login is no end.
+        Ended::ChangeUser(_) | Ended::Closed => {}
         Ended::Idle => info!(
             peer,
             via, "session ended: nothing moved for the idle timeout"
         ),
         Ended::Client(error) => debug!(peer, via, "session ended: client: {error}"),
         Ended::Backend(error) => debug!(peer, via, "session ended: backend: {error}"),
-        Ended::Forbidden(reason) => info!(peer, via, "session ended: {reason}"),
     }
 }

@@ -14,6 +14,15 @@ missing_packages() {
   has cc || echo gcc
   [[ -e /usr/include/stdio.h ]] || echo libc6-dev
   python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || echo python3-venv
+  # One of the Python drivers is compiled.
+  has mariadb_config || echo libmariadb-dev
+  has pkg-config || echo pkg-config
+  python3 -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
+    >/dev/null 2>&1 || echo python3-dev
+  has node || echo nodejs
+  has npm || echo npm
+  has sysbench || echo sysbench
+  has perl || echo perl
   [[ -e /usr/share/bash-completion/bash_completion ]] || echo bash-completion
   has zsh || echo zsh
   has fish || echo fish

@@ -14,6 +14,10 @@ find_servers() {
   if has mariadbd && has mariadb-install-db && has mariadb; then
     servers+=(mariadb)
     version[mariadb]=$(mariadbd --no-defaults --version | sed -nE 's/.* Ver ([0-9.]+).*/\1/p')
+    if [[ -e $mariadb_suite/version ]]; then
+      servers+=(mariadb_suite)
+      version[mariadb_suite]=${version[mariadb]}
+    fi
   else
     skip 'MariaDB is not installed'
   fi
@@ -21,12 +25,20 @@ find_servers() {
     servers+=(mysql)
     version[mysql]=$(<"$mysql_home/version")
   fi
+  if [[ -e $mariadb_newer_home/version ]]; then
+    servers+=(mariadb_newer)
+    version[mariadb_newer]=$(<"$mariadb_newer_home/version")
+  fi
   postgres_bin=$(postgres_programs)
   if [[ -n $postgres_bin ]]; then
     servers+=(postgres)
     version[postgres]=$("$postgres_bin/postgres" --version | sed -nE 's/[^0-9]*([0-9.]+).*/\1/p')
   else
     skip 'PostgreSQL is not installed'
+  fi
+  if [[ -e $postgres_newer_home/version ]]; then
+    servers+=(postgres_newer)
+    version[postgres_newer]=$(<"$postgres_newer_home/version")
   fi
   if ((${#servers[@]} > 0)) && ! has openssl; then
     skip 'the servers need certificates, and openssl is not installed'
@@ -37,10 +49,11 @@ find_servers() {
 report_found() {
   local name found=()
   for name in "${servers[@]}"; do
-    found+=("$name ${version[$name]}")
+    [[ $name = *_suite ]] || found+=("${name%_newer} ${version[$name]}")
   done
-  [[ ! -e $python_home/ready ]] || found+=("Python $(<"$python_home/ready") with drivers")
-  say "found ${found[*]:-no server}" | sed 's/ \([a-zP][a-z]* [0-9]\)/, \1/2g'
+  found+=("${drivers[@]}")
+  local IFS=,
+  say "found ${found[*]:-no server}" | sed 's/,/, /g'
 }
 
 # Makes what every run shares: the certificates, and a new data folder for each server.
@@ -57,7 +70,7 @@ prepare_servers() {
 # must be someone else, and they refuse to be root.
 server_user() {
   local user=mysql
-  [[ $1 != postgres ]] || user=postgres
+  [[ $1 != postgres* ]] || user=postgres
   if ((EUID != 0)); then
     id -un
   elif id -u "$user" >/dev/null 2>&1; then
@@ -168,36 +181,51 @@ initialise_mariadb() {
     --auth-root-authentication-method=normal --skip-test-db --innodb-log-file-size=8M
 }
 
-initialise_mysql() {
-  as_server mysql "$(mysqld_program)" --datadir="$1" --initialize-insecure
+initialise_mariadb_suite() { initialise_mariadb "$1"; }
+
+initialise_mariadb_newer() {
+  as_server mariadb "$(reachable "$mariadb_newer_home")/bin/mariadb-install-db" --datadir="$1" \
+    --skip-name-resolve --auth-root-authentication-method=normal --skip-test-db \
+    --innodb-log-file-size=8M
 }
 
-initialise_postgres() {
-  local password
-  password=$run_folder/postgres/password
+initialise_mysql() {
+  as_server mysql "$(reachable "$mysql_home")/bin/mysqld" --datadir="$1" --initialize-insecure
+}
+
+initialise_postgres() { initialise_cluster "$1" "$postgres_bin"; }
+
+initialise_postgres_newer() { initialise_cluster "$1" "$(reachable "$postgres_newer_home")/bin"; }
+
+# Makes the cluster $1 with the programs in $2.
+initialise_cluster() {
+  local password=${1%/*}/password
   echo scram-pw >"$password"
   chmod 644 "$password"
-  (as_server postgres "$postgres_bin/initdb" --pgdata="$1" --username=scram --pwfile="$password" \
+  (as_server postgres "$2/initdb" --pgdata="$1" --username=scram --pwfile="$password" \
     --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-sync)
   cat >"$1/pg_hba.conf" <<'END'
-local    all  all                scram-sha-256
-hostssl  all  all  127.0.0.1/32  scram-sha-256
-host     all  all  127.0.0.1/32  scram-sha-256
+local    all  by_md5                     md5
+host     all  by_md5       127.0.0.1/32  md5
+local    all  by_password                password
+host     all  by_password  127.0.0.1/32  password
+local    all  all                        scram-sha-256
+hostssl  all  all          127.0.0.1/32  scram-sha-256
+host     all  all          127.0.0.1/32  scram-sha-256
 END
-  echo 'CREATE DATABASE test;' |
-    as_server postgres "$postgres_bin/postgres" --single -D "$1" postgres
+  echo 'CREATE DATABASE test;' | as_server postgres "$2/postgres" --single -D "$1" postgres
 }
 
-# Prints where mysqld is. Its user must be able to reach what it reads once it runs, and the folder that
+# Prints where the folder $1 is for servers: their users must reach what they read, and the folder that
 # the repository is in may be closed.
-mysqld_program() {
-  local home=$mysql_home
-  if ! (as_server mysql test -r "$home/root/usr/share/mysql/english/errmsg.sys"); then
-    home=$run_folder/mysql-programs
+reachable() {
+  local home=$1
+  if ! (as_server mysql test -r "$home/version"); then
+    home=$run_folder/${1##*/}
     # A hard link costs nothing, where the two folders are on one file system.
-    [[ -d $home ]] || cp -a --link "$mysql_home" "$home" 2>/dev/null || cp -a "$mysql_home/." "$home"
+    [[ -d $home ]] || cp -a --link "$1" "$home" 2>/dev/null || cp -a "$1/." "$home"
   fi
-  echo "$home/bin/mysqld"
+  echo "$home"
 }
 
 start_servers() {
@@ -217,10 +245,8 @@ start_servers() {
   done
   export PROXYD_TEST_CA=$run_folder/ca.pem
   export PROXYD_TEST_REQUIRE=${servers[*]}
-  if [[ -e $python_home/ready ]]; then
-    export PROXYD_TEST_PYTHON=$python_home/bin/python
-    PROXYD_TEST_REQUIRE+=' python'
-  fi
+  export_drivers
+  export_suites
 }
 
 # Prints a loopback port below those that the kernel hands out for outgoing connections, and where
@@ -241,7 +267,8 @@ launch() {
   port[$name]=$(free_port)
   [[ $name != mysql ]] || own_port=$(free_port)
   socket[$name]=$run_folder/$name/socket
-  [[ $name != postgres ]] || socket[$name]=$run_folder/$name/.s.PGSQL.${port[$name]}
+  [[ $name != postgres* ]] || socket[$name]=$run_folder/$name/.s.PGSQL.${port[$name]}
+  settle_mysql "$run_folder/$name" "${port[$name]}"
   "run_$name" "$run_folder/$name" "${port[$name]}" >"$run_folder/$name/log" 2>&1 </dev/null &
   pid[$name]=$!
   # Otherwise bash reports how it ended.
@@ -256,12 +283,43 @@ GRANT ALL ON *.* TO 'native'@'%' WITH GRANT OPTION;
 END
 }
 
+# The server's own tests are root, without a password.
+accounts_mariadb_suite() {
+  cat <<'END'
+CREATE DATABASE IF NOT EXISTS test;
+CREATE DATABASE IF NOT EXISTS mtr;
+CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';
+GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
+END
+}
+
+# As their own server is, but for what it reads from their folders.
+run_mariadb_suite() {
+  as_server mariadb mariadbd --no-defaults "${mysql_settings[@]}" --character-set-server=latin1 \
+    --collation-server=latin1_swedish_ci --default-storage-engine=myisam \
+    --use-stat-tables=preferably --histogram-type=json_hb --log-bin-trust-function-creators=1 \
+    --key-buffer-size=1M --sort-buffer-size=256K --max-heap-table-size=1M --local-infile \
+    --connect-timeout=60 --max-connections=151 --max-allowed-packet=16M \
+    --innodb-buffer-pool-size=8M --innodb-log-file-size=10M --default-time-zone=+3:00 \
+    --binlog-direct-non-transactional-updates
+}
+
+accounts_mariadb_newer() { accounts_mariadb; }
+
 run_mariadb() {
-  as_server mariadb mariadbd --no-defaults --datadir="$1/data" --init-file="$1/accounts.sql" \
-    --bind-address=127.0.0.1 --port="$2" --socket="$1/socket" --pid-file="$1/pid" \
-    --ssl-ca="$run_folder/ca.pem" --ssl-cert="$1/server.pem" --ssl-key="$1/server-key.pem" \
-    --max-connections=500 --skip-name-resolve --innodb-buffer-pool-size=64M \
-    --innodb-log-file-size=8M --innodb-flush-log-at-trx-commit=0
+  local plugins=()
+  if [[ -e $mariadb_suite/version ]]; then
+    plugins=(--plugin-dir="$(reachable "$mariadb_suite")/root/usr/lib/mysql/plugin"
+      --plugin-load-add=auth_ed25519)
+  fi
+  as_server mariadb mariadbd --no-defaults "${plugins[@]}" "${mariadb_settings[@]}" \
+    "${mysql_settings[@]}"
+}
+
+run_mariadb_newer() {
+  as_server mariadb "$(reachable "$mariadb_newer_home")/bin/mariadbd" \
+    --plugin-load-add='auth_ed25519;auth_parsec;auth_mysql_sha2' "${mariadb_settings[@]}" \
+    "${mysql_settings[@]}"
 }
 
 accounts_mysql() {
@@ -274,38 +332,66 @@ END
 
 # Its second port is for administrators, and shows the certificates that MySQL made by itself.
 run_mysql() {
-  as_server mysql "$(mysqld_program)" --datadir="$1/data" --init-file="$1/accounts.sql" \
-    --bind-address=127.0.0.1 --port="$2" --socket="$1/socket" --pid-file="$1/pid" --mysqlx=OFF \
-    --ssl-ca="$run_folder/ca.pem" --ssl-cert="$1/server.pem" --ssl-key="$1/server-key.pem" \
-    --admin-address=127.0.0.1 --admin-port="$own_port" --admin-ssl-ca=ca.pem \
-    --admin-ssl-cert=server-cert.pem --admin-ssl-key=server-key.pem \
-    --max-connections=500 --skip-name-resolve --skip-log-bin --secure-file-priv=NULL \
-    --innodb-buffer-pool-size=64M --performance-schema=OFF \
-    --innodb-flush-log-at-trx-commit=0
+  as_server mysql "$(reachable "$mysql_home")/bin/mysqld" --mysqlx=OFF --skip-log-bin \
+    --secure-file-priv=NULL --performance-schema=OFF --admin-address=127.0.0.1 \
+    --admin-port="$own_port" --admin-ssl-ca=ca.pem --admin-ssl-cert=server-cert.pem \
+    --admin-ssl-key=server-key.pem "${mysql_settings[@]}"
+}
+
+mariadb_settings=(--innodb-log-file-size=8M)
+
+# Fills `mysql_settings` for the server in the folder $1 at the port $2.
+settle_mysql() {
+  mysql_settings=(--datadir="$1/data" --init-file="$1/accounts.sql" --bind-address=127.0.0.1
+    --port="$2" --socket="$1/socket" --pid-file="$1/pid" --ssl-ca="$run_folder/ca.pem"
+    --ssl-cert="$1/server.pem" --ssl-key="$1/server-key.pem" --max-connections=500
+    --max-allowed-packet=64M --skip-name-resolve --innodb-buffer-pool-size=64M
+    --innodb-flush-log-at-trx-commit=0)
 }
 
 accounts_postgres() { :; }
 
-run_postgres() {
-  as_server postgres "$postgres_bin/postgres" -D "$1/data" -p "$2" -k "$1" \
-    -c listen_addresses=127.0.0.1 -c max_connections=500 -c fsync=off -c ssl=on \
-    -c ssl_cert_file="$1/server.pem" -c ssl_key_file="$1/server-key.pem"
+accounts_postgres_newer() { :; }
+
+run_postgres() { run_cluster "$postgres_bin" "$@"; }
+
+run_postgres_newer() { run_cluster "$(reachable "$postgres_newer_home")/bin" "$@"; }
+
+run_cluster() {
+  as_server postgres "$1/postgres" -D "$2/data" -p "$3" -k "$2" \
+    -c listen_addresses=127.0.0.1 -c max_connections=500 -c fsync=off -c wal_level=logical \
+    -c ssl=on -c ssl_cert_file="$2/server.pem" -c ssl_key_file="$2/server-key.pem"
+}
+
+# Prints the command line client of the server $1.
+client_of() {
+  case $1 in
+    mariadb | mariadb_suite) command -v mariadb ;;
+    mariadb_newer) echo "$mariadb_newer_home/bin/mariadb" ;;
+    mysql) echo "$mysql_home/bin/mysql" ;;
+    postgres) echo "$postgres_bin/psql" ;;
+    postgres_newer) echo "$postgres_newer_home/bin/psql" ;;
+  esac
 }
 
 # Succeeds once the server $1 lets its user in.
 answers() {
+  local client
+  client=$(client_of "$1")
   case $1 in
-    mariadb)
-      MYSQL_PWD=native-pw mariadb --no-defaults --socket="${socket[mariadb]}" --user=native \
+    mariadb_suite)
+      "$client" --no-defaults --socket="${socket[$1]}" --user=root --execute='SELECT 1' mtr
+      ;;
+    mariadb*)
+      MYSQL_PWD=native-pw "$client" --no-defaults --socket="${socket[$1]}" --user=native \
         --execute='SELECT 1' test
       ;;
     mysql)
-      MYSQL_PWD=sha2-pw "$mysql_home/bin/mysql" --socket="${socket[mysql]}" --user=sha2 \
-        --execute='SELECT 1' test
+      MYSQL_PWD=sha2-pw "$client" --socket="${socket[$1]}" --user=sha2 --execute='SELECT 1' test
       ;;
-    postgres)
-      PGPASSWORD=scram-pw "$postgres_bin/psql" -X -w -h "$run_folder/postgres" -p "${port[postgres]}" \
-        -U scram -d test -c 'SELECT 1'
+    postgres*)
+      PGPASSWORD=scram-pw "$client" -X -w -h "$run_folder/$1" -p "${port[$1]}" -U scram -d test \
+        -c 'SELECT 1'
       ;;
   esac >/dev/null 2>&1 </dev/null
 }
@@ -330,15 +416,9 @@ server_failed() {
 }
 
 export_server() {
-  local name=$1 client
-  case $name in
-    mariadb) client=$(command -v mariadb) ;;
-    mysql) client=$mysql_home/bin/mysql ;;
-    postgres) client=$postgres_bin/psql ;;
-  esac
-  local prefix=PROXYD_TEST_${name^^}
+  local name=$1 prefix=PROXYD_TEST_${1^^}
   export "${prefix}_PORT=${port[$name]}" "${prefix}_SOCKET=${socket[$name]}" \
-    "${prefix}_VERSION=${version[$name]}" "${prefix}_CLIENT=$client"
+    "${prefix}_VERSION=${version[$name]}" "${prefix}_CLIENT=$(client_of "$name")"
   [[ $name != mysql ]] || export "${prefix}_OWN_PORT=$own_port" \
     "${prefix}_OWN_CA=$run_folder/mysql/data/ca.pem"
 }
@@ -349,7 +429,7 @@ stop_servers() {
   for name in "${!pid[@]}"; do
     local signal=KILL
     # This one would leave its children behind, and ends them itself when told to quit.
-    [[ $name != postgres ]] || signal=QUIT
+    [[ $name != postgres* ]] || signal=QUIT
     kill -"$signal" "${pid[$name]}" 2>/dev/null || true
   done
   for name in "${!pid[@]}"; do

@@ -33,6 +33,12 @@ mod smoke;
 mod mysql;
 // `PostgreSQL`.
 mod postgres;
+// The drivers by which programs reach both.
+mod drivers;
+// Many sessions at work while certificates are replaced and a worker dies.
+mod load;
+// The servers' own regression tests.
+mod suites;
 // Any service, and bytes both ways.
 mod tcp;
 // Many identities: folders of them, reloads of some of them, all or nothing.

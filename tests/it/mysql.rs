@@ -1,7 +1,11 @@
 //! `MySQL` and `MariaDB` through the proxy.
 
+// Accounts and clients that notice what is between the two.
+mod accounts;
 // Clients and servers by hand, for what the real ones do not do on demand.
 mod by_hand;
+// A second login within a session.
+mod change_user;
 // Accounts of `caching_sha2_password`, of which the server remembers what it saw once.
 mod caching_sha2;
 // What goes wrong, and what the client is told.

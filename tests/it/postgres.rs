@@ -6,6 +6,8 @@ mod by_hand;
 mod cancel;
 // The real server, every way to reach it, real clients.
 mod matrix;
+// Every combination of libpq's settings.
+mod modes;
 // The driver that programs use.
 mod psycopg;
 // What goes wrong, and what the client is told.

@@ -1,19 +1,20 @@
 //! Watches a client's commands for a second login.
 //!
 //! After login the driver only copies bytes. `COM_CHANGE_USER` logs in again inside the session,
-//! and its `caching_sha2_password` exchange would end with the password in the clear, since the
-//! client believes in its TLS. Over a leg where
-//! [`Leg::lets_passwords_through`](super::auth::Leg::lets_passwords_through) is false, that command
-//! must not pass. Compression hides commands; such a session is told so by
+//! and that login needs the same care as the first where the two legs are unlike: the client
+//! believes in its TLS and sends the password itself, which a database without TLS does not take,
+//! and which must not cross a network. So the driver stops copying there and carries the login by
+//! [`Exchange`](super::auth::Exchange). Compression hides commands; such a session is told so by
 //! [`CommandWatch::can_watch`].
 //!
 //! A command is a packet with sequence number 0 whose first byte is its number. Source: "Command
-//! Phase" in the MySQL source documentation.
+//! Phase" and "`COM_CHANGE_USER`" in the MySQL source documentation.
 
 use thiserror::Error;
 
 use super::capabilities::Capabilities;
 use super::packet::HEADER_LEN;
+use crate::protocol::bytes::Reader;
 
 /// `COM_CHANGE_USER`.
 const CHANGE_USER: u8 = 0x11;
@@ -42,22 +43,28 @@ impl CommandWatch {
         client.bits() & COMPRESSION == 0
     }
 
-    /// Looks at the next bytes of the client, in pieces of any size; an error when they must not be
-    /// passed on.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), ChangeUser> {
-        while let Some((first, rest)) = bytes.split_first() {
+    /// Looks at the next bytes of the client, in pieces of any size; returns where a change of user
+    /// begins among them, behind which nothing was looked at.
+    pub fn feed(&mut self, bytes: &[u8]) -> Option<Sighting> {
+        let mut rest = bytes;
+        while let Some((first, behind)) = rest.split_first() {
             if self.remaining == 0 {
                 self.header_byte(*first);
-                bytes = rest;
+                rest = behind;
             } else if std::mem::take(&mut self.at_command) && *first == CHANGE_USER {
-                return Err(ChangeUser);
+                let at = bytes.len() - rest.len();
+                return Some(Sighting {
+                    at: at.saturating_sub(HEADER_LEN),
+                    header: self.header,
+                    passed: HEADER_LEN.saturating_sub(at),
+                });
             } else {
-                let skipped = bytes.len().min(self.remaining as usize);
+                let skipped = rest.len().min(self.remaining as usize);
                 self.remaining -= u32::try_from(skipped).unwrap_or(self.remaining);
-                bytes = &bytes[skipped..];
+                rest = &rest[skipped..];
             }
         }
-        Ok(())
+        None
     }
 
     fn header_byte(&mut self, byte: u8) {
@@ -79,10 +86,73 @@ impl CommandWatch {
     }
 }
 
-/// The client logs in again, which this session cannot carry safely.
+/// Where a change of user begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Sighting {
+    /// The place of its packet among the bytes that were fed last.
+    pub at: usize,
+    header: [u8; HEADER_LEN],
+    passed: usize,
+}
+
+impl Sighting {
+    /// Returns what of its packet was fed before, and so is with the database already: a part of
+    /// the header, mostly none.
+    #[must_use]
+    pub fn passed(&self) -> &[u8] {
+        &self.header[..self.passed]
+    }
+}
+
+/// A `COM_CHANGE_USER`, read as far as needed to carry it to the database.
+#[derive(Clone, Copy)]
+pub struct ChangeUser<'a> {
+    response: &'a [u8],
+    plugin: Option<&'a [u8]>,
+}
+
+impl<'a> ChangeUser<'a> {
+    /// Reads the payload of the command from a client with these capabilities.
+    pub fn parse(payload: &'a [u8], client: Capabilities) -> Result<Self, ChangeUserError> {
+        let mut reader = Reader::new(payload);
+        let mut read = || {
+            reader.u8().filter(|command| *command == CHANGE_USER)?;
+            reader.until_nul()?;
+            let response = if client.contains(Capabilities::SECURE_CONNECTION) {
+                let length = reader.u8()?;
+                reader.take(length.into())?
+            } else {
+                reader.until_nul()?
+            };
+            reader.until_nul_or_end();
+            // Old clients leave out the character set, and what would follow.
+            let named = reader.u16_le().is_some() && client.contains(Capabilities::PLUGIN_AUTH);
+            let plugin = named.then(|| reader.until_nul_or_end());
+            Some(Self {
+                response,
+                plugin: plugin.filter(|name| !name.is_empty()),
+            })
+        };
+        read().ok_or(ChangeUserError)
+    }
+
+    /// Returns the authentication data: a proof, or with some plugins the password itself.
+    #[must_use]
+    pub fn response(&self) -> &'a [u8] {
+        self.response
+    }
+
+    /// Returns the plugin that made the authentication data, if the client names one.
+    #[must_use]
+    pub fn plugin(&self) -> Option<&'a [u8]> {
+        self.plugin
+    }
+}
+
+/// What the client sent is no change of user.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("the client changes its user, which needs TLS or a unix socket between proxy and database")]
-pub struct ChangeUser;
+#[error("the client's change of user is cut short")]
+pub struct ChangeUserError;
 
 #[cfg(test)]
 mod tests {
@@ -91,27 +161,39 @@ mod tests {
     use super::*;
 
     const QUERY: &[u8] = b"\x09\0\0\0\x03SELECT 1";
+    const CHANGE: &[u8] = b"\x02\0\0\0\x11\0";
 
     #[test]
     fn a_change_of_user_is_noticed_behind_other_commands() {
         let mut watch = CommandWatch::default();
-        assert_eq!(watch.feed(QUERY), Ok(()));
-        assert_eq!(watch.feed(&[1, 0, 0, 0, 0x0e, 3, 0, 0]), Ok(()));
-        assert_eq!(watch.feed(&[0]), Ok(()));
-        assert_eq!(watch.feed(&[0x11, b'u', 0]), Err(ChangeUser));
+        let bytes = [QUERY, &[1, 0, 0, 0, 0x0e], CHANGE].concat();
+        let sighting = watch.feed(&bytes).expect("it is there");
+        assert_eq!(&bytes[sighting.at..], CHANGE);
+        assert!(sighting.passed().is_empty());
+    }
+
+    #[test]
+    fn what_was_fed_of_it_before_is_known() {
+        for cut in 1..=4 {
+            let mut watch = CommandWatch::default();
+            let (first, second) = CHANGE.split_at(cut);
+            assert_eq!(watch.feed(first), None);
+            let sighting = watch.feed(second).expect("it is there");
+            assert_eq!((sighting.at, sighting.passed()), (0, first));
+        }
     }
 
     #[test]
     fn data_that_looks_like_the_command_passes() {
         let mut watch = CommandWatch::default();
-        assert_eq!(watch.feed(&[1, 0, 0, 2, 0x11]), Ok(()), "file data");
-        assert_eq!(watch.feed(&[2, 0, 0, 0, 3, 0x11]), Ok(()), "inside a query");
-        assert_eq!(watch.feed(&[0xff, 0xff, 0xff, 255]), Ok(()));
-        assert_eq!(watch.feed(&vec![0; 0xff_ffff]), Ok(()));
-        assert_eq!(watch.feed(&[1, 0, 0, 0, 0x11]), Ok(()), "a continuation");
+        assert_eq!(watch.feed(&[1, 0, 0, 2, 0x11]), None, "file data");
+        assert_eq!(watch.feed(&[2, 0, 0, 0, 3, 0x11]), None, "inside a query");
+        assert_eq!(watch.feed(&[0xff, 0xff, 0xff, 255]), None);
+        assert_eq!(watch.feed(&vec![0; 0xff_ffff]), None);
+        assert_eq!(watch.feed(&[1, 0, 0, 0, 0x11]), None, "a continuation");
         assert_eq!(
             watch.feed(&[0, 0, 0, 0, 1, 0, 0, 1, 0x11]),
-            Ok(()),
+            None,
             "an empty packet"
         );
     }
@@ -125,21 +207,51 @@ mod tests {
         )));
     }
 
+    #[test]
+    fn a_change_of_user_is_read() {
+        let all = Capabilities::SECURE_CONNECTION | Capabilities::PLUGIN_AUTH;
+        let payload = b"\x11me\0\x03abcdb\0\x21\0some_plugin\0\x05attrs";
+        let change = ChangeUser::parse(payload, all).expect("whole");
+        assert_eq!(change.response(), b"abc");
+        assert_eq!(change.plugin(), Some(&b"some_plugin"[..]));
+        let old = ChangeUser::parse(payload, Capabilities::SECURE_CONNECTION).expect("whole");
+        assert_eq!(old.plugin(), None);
+        let short = ChangeUser::parse(b"\x11me\0\0db\0", all).expect("whole");
+        assert_eq!((short.response(), short.plugin()), (&b""[..], None));
+        for cut in [
+            &b""[..],
+            b"\x11me",
+            b"\x11me\0",
+            b"\x11me\0\x04abc",
+            b"\x03me\0\0",
+        ] {
+            assert!(ChangeUser::parse(cut, all).is_err(), "{cut:x?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn pieces_make_no_difference(bytes: Vec<u8>, piece in 1_usize..9) {
             let whole = CommandWatch::default().feed(&bytes);
             let mut watch = CommandWatch::default();
-            let pieces = bytes.chunks(piece).try_for_each(|piece| watch.feed(piece));
-            prop_assert_eq!(whole, pieces);
+            let mut pieces = bytes.chunks(piece).enumerate();
+            let found = pieces.find_map(|(number, bytes)| {
+                let sighting = watch.feed(bytes)?;
+                Some(number * piece + sighting.at - sighting.passed().len())
+            });
+            prop_assert_eq!(whole.map(|it| it.at), found);
         }
 
         #[test]
         fn a_change_of_user_is_always_noticed(queries in 0_usize..5, piece in 1_usize..9) {
-            let mut bytes = QUERY.repeat(queries);
-            bytes.extend_from_slice(&[2, 0, 0, 0, 0x11, 0]);
+            let bytes = [&QUERY.repeat(queries), CHANGE].concat();
             let mut watch = CommandWatch::default();
-            prop_assert!(bytes.chunks(piece).any(|piece| watch.feed(piece).is_err()));
+            prop_assert!(bytes.chunks(piece).any(|piece| watch.feed(piece).is_some()));
+        }
+
+        #[test]
+        fn any_payload_is_survived(payload: Vec<u8>, bits: u32) {
+            let _ = ChangeUser::parse(&payload, Capabilities::from_bits(bits));
         }
     }
 }

@@ -3,11 +3,14 @@
 //! One module a protocol drives the pure parsers of [`crate::protocol`] over the legs; this one
 //! holds what they share.
 
+mod change_user;
 mod context;
 mod mysql;
 mod patience;
 mod postgres;
 mod proxy;
+mod reader;
+mod talk;
 mod tcp;
 
 use std::{
@@ -19,7 +22,11 @@ use tokio::time::{timeout, timeout_at};
 use tracing::{field::display, info, warn};
 
 use self::patience::{in_time, late};
-pub use self::{context::Context, patience::Phase};
+pub use self::{
+    change_user::{Relogin, change_user},
+    context::Context,
+    patience::Phase,
+};
 use super::{
     farewell::{farewell, is_silence},
     health::News,
@@ -29,7 +36,7 @@ use super::{
 use crate::{
     config::Address,
     control::FailureReason,
-    protocol::{Protocol, mysql::command::CommandWatch},
+    protocol::Protocol,
     tls::{RefusedCertificate, stream::TlsError},
 };
 
@@ -40,8 +47,8 @@ pub struct Opened {
     pub client: Leg,
     /// The backend's.
     pub backend: Leg,
-    /// Looks for what must not pass on the way to the backend.
-    pub watch: Option<CommandWatch>,
+    /// What is needed when the client logs in again; `None` where that needs no care.
+    pub relogin: Option<Relogin>,
 }
 
 /// Why a session came to nothing.
@@ -225,7 +232,11 @@ async fn secure(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
 }
 
 fn backend_failed(context: &Context, error: &dyn std::fmt::Display) -> Failure {
-    Failure::Backend(format!("{}: {error}", context.backend()))
+    failed_at(context.backend(), error)
+}
+
+fn failed_at(backend: &Address, error: &dyn std::fmt::Display) -> Failure {
+    Failure::Backend(format!("{backend}: {error}"))
 }
 
 /// Whether plaintext to `address` stays within this machine.

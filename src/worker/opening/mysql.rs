@@ -1,85 +1,26 @@
 //! MySQL and MariaDB: the greeting, TLS, and the login up to the server's verdict.
 
-use zeroize::Zeroizing;
-
 use super::{
-    Context, Failure, Opened, Phase, accept_tls, backend_failed, connect, in_time, is_local,
-    patience::part, secure,
+    Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, connect, in_time,
+    is_local,
+    patience::part,
+    reader::{Owned, Reader},
+    secure,
+    talk::{OnRejection, Talk},
 };
 use crate::{
     config::{Address, TlsMode},
     protocol::mysql::{
-        ErrorPacket, Packet,
-        auth::{self, Exchange, Legs, Step, Then},
+        ErrorPacket,
+        auth::{self, Exchange, Legs},
         capabilities::Capabilities,
         command::CommandWatch,
         greeting::{Greeting, ServerFirst},
         login::{ClientFirst, Login},
         packet,
     },
-    tls::seal,
-    worker::{
-        farewell::farewell,
-        leg::{Leg, LegError},
-    },
+    worker::{farewell::farewell, leg::Leg},
 };
-
-/// A leg and what was read from it but not dealt with.
-struct Reader {
-    leg: Leg,
-    bytes: Zeroizing<Vec<u8>>,
-    /// The number of the next packet that is written in answer.
-    answer: u8,
-}
-
-/// A packet that was read whole.
-struct Owned {
-    seq: u8,
-    payload: Zeroizing<Vec<u8>>,
-}
-
-impl Owned {
-    fn as_packet(&self) -> Packet<'_> {
-        Packet {
-            seq: self.seq,
-            payload: &self.payload,
-        }
-    }
-}
-
-impl Reader {
-    fn new(leg: Leg) -> Self {
-        Self {
-            leg,
-            bytes: Zeroizing::new(Vec::new()),
-            answer: 0,
-        }
-    }
-
-    /// Takes the next packet from what was read; `None` if it is not whole.
-    fn take(&mut self) -> Result<Option<Owned>, packet::PacketTooLong> {
-        let Some((packet, length)) = packet::split(&self.bytes, packet::LOGIN_LIMIT)? else {
-            return Ok(None);
-        };
-        let owned = Owned {
-            seq: packet.seq,
-            payload: Zeroizing::new(packet.payload.to_vec()),
-        };
-        self.answer = packet.seq.wrapping_add(1);
-        self.bytes.drain(..length);
-        Ok(Some(owned))
-    }
-
-    async fn read(&mut self) -> Result<(), LegError> {
-        self.leg.receive(&mut self.bytes).await
-    }
-
-    /// Gives the leg back, with what was not dealt with.
-    fn into_leg(mut self) -> Leg {
-        self.leg.unread(&self.bytes);
-        self.leg
-    }
-}
 
 /// Opens a session.
 pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
@@ -97,11 +38,11 @@ pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, F
         Ok(login) => login,
         Err(failure) => return Err(part(&mut client.leg, failure).await),
     };
-    let watch = carry(context, &greeting, &login, &mut client, &mut backend).await?;
+    let relogin = carry(context, &greeting, &login, &mut client, &mut backend).await?;
     Ok(Opened {
         client: client.into_leg(),
         backend: backend.into_leg(),
-        watch,
+        relogin,
     })
 }
 
@@ -117,7 +58,7 @@ async fn turn_away(client: &mut Leg, error: &ErrorPacket) {
     farewell(client, &words).await;
 }
 
-fn backend_down() -> ErrorPacket {
+pub(super) fn backend_down() -> ErrorPacket {
     ErrorPacket::backend_down("proxyd cannot reach the database; its log says why")
 }
 
@@ -222,7 +163,7 @@ async fn carry(
     login: &Owned,
     client: &mut Reader,
     backend: &mut Reader,
-) -> Result<Option<CommandWatch>, Failure> {
+) -> Result<Option<Relogin>, Failure> {
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -238,8 +179,8 @@ async fn carry(
         client: kind(client, None),
         server: kind(backend, Some(context.backend())),
     };
-    let private = legs.server.lets_passwords_through();
-    if !private && hides_commands(&parsed, greeting) {
+    let hidden = hides_commands(&parsed, greeting);
+    if hidden && !legs.server.lets_passwords_through() {
         // A change of user could not be seen, and would end with the password in the clear.
         let reason = "compression needs TLS between the proxy and the database";
         let error = ErrorPacket::unsupported_login(reason);
@@ -247,9 +188,19 @@ async fn carry(
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
     let (mut exchange, first) = begun.map_err(refused)?;
-    let exchanging = exchange_packets(context, &mut exchange, first, client, backend);
-    match in_time(context, Phase::LetIn, exchanging).await {
-        Ok(()) => Ok((!private).then(CommandWatch::default)),
+    let address = context.backend();
+    let talk = Talk {
+        backend: address,
+        on_rejection: OnRejection::Close,
+    };
+    let talking = talk.carry(&mut exchange, first, client, backend);
+    match in_time(context, Phase::LetIn, talking).await {
+        Ok(()) if hidden || legs.are_alike() && legs.server.lets_passwords_through() => Ok(None),
+        Ok(()) => Ok(Some(Relogin {
+            session: exchange.session(),
+            backend: address.clone(),
+            patience: context.service.listener.limits.handshake_timeout,
+        })),
         Err(failure) => {
             if matches!(failure, Failure::Backend(_)) {
                 farewell(&mut client.leg, &exchange.fail(&backend_down())).await;
@@ -266,22 +217,7 @@ fn hides_commands(login: &Login<'_>, greeting: &Greeting) -> bool {
         .all(|capabilities| !CommandWatch::can_watch(capabilities))
 }
 
-/// Carries packets until the client is let in.
-async fn exchange_packets(
-    context: &Context,
-    exchange: &mut Exchange,
-    first: Step,
-    client: &mut Reader,
-    backend: &mut Reader,
-) -> Result<(), Failure> {
-    let mut step = first;
-    while !apply(context, exchange, step, client, backend).await? {
-        step = next(context, exchange, client, backend).await?;
-    }
-    Ok(())
-}
-
-fn refused(error: impl std::fmt::Display) -> Failure {
+pub(super) fn refused(error: impl std::fmt::Display) -> Failure {
     Failure::Refused(error.to_string())
 }
 
@@ -323,67 +259,5 @@ fn kind(reader: &Reader, address: Option<&Address>) -> auth::Leg {
         (None, Some(address)) if is_local(address) => auth::Leg::Loopback,
         (None, None) if reader.leg.socket().addresses().is_none() => auth::Leg::Unix,
         (None, _) => auth::Leg::Network,
-    }
-}
-
-/// Reads the next packet of either side and gives it to the exchange.
-async fn next(
-    context: &Context,
-    exchange: &mut Exchange,
-    client: &mut Reader,
-    backend: &mut Reader,
-) -> Result<Step, Failure> {
-    loop {
-        let taken = backend.take();
-        if let Some(packet) = taken.map_err(|error| backend_failed(context, &error))? {
-            return exchange
-                .from_server(packet.as_packet())
-                .map_err(|error| backend_failed(context, &error));
-        }
-        if let Some(packet) = client.take().map_err(refused)? {
-            return exchange.from_client(packet.as_packet()).map_err(refused);
-        }
-        tokio::select! {
-            read = backend.read() => read.map_err(|error| backend_failed(context, &error))?,
-            read = client.read() => read.map_err(Failure::Client)?,
-        }
-    }
-}
-
-/// Sends what a step asks for; returns whether the client was let in.
-async fn apply(
-    context: &Context,
-    exchange: &mut Exchange,
-    mut step: Step,
-    client: &mut Reader,
-    backend: &mut Reader,
-) -> Result<bool, Failure> {
-    loop {
-        if !step.to_server.is_empty() {
-            let sent = backend.leg.send(&step.to_server).await;
-            sent.map_err(|error| backend_failed(context, &error))?;
-        }
-        match step.then {
-            Then::Refused(_) | Then::Rejected => {
-                farewell(&mut client.leg, &step.to_client).await;
-                return Err(match step.then {
-                    Then::Refused(reason) => refused(reason),
-                    _ => Failure::Done,
-                });
-            }
-            Then::Accepted | Then::Continue | Then::Encrypt(_) => {
-                let sent = client.leg.send(&step.to_client).await;
-                sent.map_err(Failure::Client)?;
-            }
-        }
-        match step.then {
-            Then::Encrypt(sealing) => {
-                let sealed = seal::seal(&sealing.key, &sealing.message)
-                    .map_err(|error| backend_failed(context, &error))?;
-                step = exchange.encrypted(&sealed).map_err(refused)?;
-            }
-            Then::Accepted => return Ok(true),
-            _ => return Ok(false),
-        }
     }
 }

@@ -30,14 +30,20 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
         Err(failure) => return Err(part(&mut client, failure).await),
     };
     match wish {
-        Wish::Cancel(message) => cancel(context, &client, &message).await,
+        Wish::Cancel(message) => {
+            let failure = cancel(context, &client, &message).await;
+            // What a client waits for is the end of the connection, which TLS must confirm: libpq
+            // calls an end without `close_notify` a failure.
+            farewell(&mut client, &[]).await;
+            Err(failure)
+        }
         Wish::Session(first) => {
             client.unread(&first);
             match connect_backend(context, &client).await {
                 Ok(backend) => Ok(Opened {
                     client,
                     backend,
-                    watch: None,
+                    relogin: None,
                 }),
                 Err(failure) => {
                     let error = ErrorResponse::backend_down(
@@ -159,12 +165,13 @@ async fn ask_for_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure
     }
 }
 
-/// Passes on the request to cancel a query, and waits until the database has taken it.
+/// Passes on the request to cancel a query, and waits until the database has taken it; returns how
+/// that ended.
 ///
 /// It names a session by a secret of the database that runs it. Another worker may have that
 /// session, so nobody here knows which of several databases that is; all of them are asked, and
 /// those whose secret it is not do nothing.
-async fn cancel(context: &mut Context, client: &Leg, message: &[u8]) -> Result<Opened, Failure> {
+async fn cancel(context: &mut Context, client: &Leg, message: &[u8]) -> Failure {
     let mut failures = Vec::new();
     let order = order(context);
     for position in &order {
@@ -174,8 +181,8 @@ async fn cancel(context: &mut Context, client: &Leg, message: &[u8]) -> Result<O
         }
     }
     match failures.pop() {
-        Some(failure) if failures.len() + 1 == order.len() => Err(failure),
-        _ => Err(Failure::Done),
+        Some(failure) if failures.len() + 1 == order.len() => failure,
+        _ => Failure::Done,
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
         Ok(()) => Ok(Opened {
             client,
             backend,
-            watch: None,
+            relogin: None,
         }),
         Err(failure) => Err(leave(client, failure).await),
     }

@@ -102,6 +102,12 @@ impl Builder {
         self
     }
 
+    /// Adds an identity whose files are in its folder already.
+    pub(crate) fn known_identity(mut self, name: &str) -> Self {
+        self.configuration.identities.push(name.to_owned());
+        self
+    }
+
     /// Adds a listener.
     ///
     /// Without one, there is one called `main` in front of [`Self::backend`].

@@ -1,12 +1,12 @@
 //! A daemon in front of a real server, with a listener for each kind of connection between the two.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use super::{
     builder::Builder,
     configuration::Listener,
     daemon::TestDaemon,
-    pki::{Ca, Leaf, replace},
+    pki::{Ca, Files, Leaf, replace},
     servers::{Client, Kind, Server, Tls},
 };
 
@@ -15,6 +15,9 @@ pub(crate) const LEGS: [&str; 5] = ["plain", "unix", "verify-full", "verify-ca",
 
 /// Those of them that use TLS.
 pub(crate) const TLS_LEGS: [&str; 3] = ["verify-full", "verify-ca", "require"];
+
+/// The listeners of [`Front::with_same_leaf`]: the last shows the server's own certificate.
+pub(crate) const SAME_LEAF_LEGS: [&str; 4] = ["plain", "unix", "verify-full", "same-leaf"];
 
 /// Returns the listener of one of [`LEGS`] in front of a server.
 pub(crate) fn listener(server: &Server, leg: &str) -> Listener {
@@ -73,6 +76,24 @@ impl Front {
             ca_file,
             daemon,
         }
+    }
+
+    /// Starts one with a listener for each of [`SAME_LEAF_LEGS`].
+    pub(crate) fn with_same_leaf(server: &Server) -> Self {
+        Self::with(|it| {
+            let folder = server.socket.parent().unwrap();
+            let own = Files::of(it.folder(), "same-leaf");
+            for (to, from) in [(own.cert, "server.pem"), (own.key, "server-key.pem")] {
+                replace(&to, fs::read(folder.join(from)).unwrap());
+            }
+            let legs = SAME_LEAF_LEGS[..3].iter();
+            let it = legs.fold(it.known_identity("same-leaf"), |it, leg| {
+                it.listener(listener(server, leg).line("identities = [\"default\"]"))
+            });
+            let mut same = listener(server, "verify-full").line("identities = [\"same-leaf\"]");
+            SAME_LEAF_LEGS[3].clone_into(&mut same.name);
+            it.listener(same)
+        })
     }
 
     /// Returns the port of a listener.

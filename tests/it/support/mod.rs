@@ -14,6 +14,7 @@ pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod scene;
 pub(crate) mod servers;
+pub(crate) mod stream;
 pub(crate) mod wire;
 
 use std::{

@@ -116,7 +116,7 @@ pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-pub(super) fn spawn(command: &mut Command) -> Child {
+pub(crate) fn spawn(command: &mut Command) -> Child {
     command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -125,7 +125,7 @@ pub(super) fn spawn(command: &mut Command) -> Child {
 }
 
 /// Reads all that comes, and keeps `guard` until then.
-pub(super) fn collect<T: Send + 'static>(
+pub(crate) fn collect<T: Send + 'static>(
     output: Option<impl Read + Send + 'static>,
     guard: T,
 ) -> JoinHandle<String> {
@@ -140,7 +140,7 @@ pub(super) fn collect<T: Send + 'static>(
     })
 }
 
-pub(super) fn text_of(reader: JoinHandle<String>) -> String {
+pub(crate) fn text_of(reader: JoinHandle<String>) -> String {
     reader.join().expect("a reader does not panic")
 }
 

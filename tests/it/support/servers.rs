@@ -2,34 +2,54 @@
 //!
 //! `tests/run` starts each server once for a whole run and says where it is by environment variables:
 //! `PROXYD_TEST_<SERVER>_PORT`, `_SOCKET`, `_VERSION` and `_CLIENT`, with `MARIADB`, `MYSQL` or
-//! `POSTGRES` for the server; `PROXYD_TEST_MYSQL_OWN_PORT` and `_OWN_CA` for where MySQL shows the
-//! certificate that it made by itself; `PROXYD_TEST_CA` for the certificate that all of them chain to; and
+//! `POSTGRES` for the server, and `MARIADB_NEWER` or `POSTGRES_NEWER` for one that is newer than the
+//! machine's; `PROXYD_TEST_MYSQL_OWN_PORT` and `_OWN_CA` for where MySQL shows the certificate that
+//! it made by itself; `PROXYD_TEST_CA` for the certificate that all of them chain to; and
 //! `PROXYD_TEST_PYTHON`. A server that is not there makes a test end early, unless
 //! `PROXYD_TEST_REQUIRE` lists it, or is `1` for all: then the test fails.
 
 use std::{
     env,
-    io::{BufRead as _, BufReader, Write as _},
+    ffi::OsString,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
-    thread::{self, JoinHandle},
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use super::program::{Outcome, clean_command, collect, run, spawn, text_of};
+use super::{
+    program::{Outcome, clean_command, collect, run, spawn, text_of},
+    stream::receive,
+};
 
 /// How long a client may take unless the test says otherwise.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Returns MariaDB, with an account that logs in by `mysql_native_password`.
 pub(crate) fn mariadb() -> Option<Server> {
-    Server::find(Kind::Mariadb)
+    Server::find(Kind::Mariadb, "mariadb")
+}
+
+/// Returns a newer MariaDB, with the same account.
+pub(crate) fn mariadb_newer() -> Option<Server> {
+    Server::find(Kind::Mariadb, "mariadb_newer")
+}
+
+/// Returns a MariaDB with the settings that its own tests want, and with their account.
+pub(crate) fn mariadb_suite() -> Option<Server> {
+    let server = Server::find(Kind::Mariadb, "mariadb_suite")?;
+    Some(Server {
+        user: "root",
+        password: "",
+        ..server
+    })
 }
 
 /// Returns MySQL 9, with an account that logs in by `caching_sha2_password`.
 pub(crate) fn mysql() -> Option<Server> {
-    Server::find(Kind::Mysql)
+    Server::find(Kind::Mysql, "mysql")
 }
 
 /// Returns where MySQL shows the certificate that it made by itself, and its authority's file.
@@ -41,20 +61,30 @@ pub(crate) fn own_certificates_of_mysql() -> (String, PathBuf) {
 
 /// Returns PostgreSQL, with an account that logs in by `scram-sha-256`.
 pub(crate) fn postgres() -> Option<Server> {
-    Server::find(Kind::Postgres)
+    Server::find(Kind::Postgres, "postgres")
+}
+
+/// Returns a newer PostgreSQL, with the same account.
+pub(crate) fn postgres_newer() -> Option<Server> {
+    Server::find(Kind::Postgres, "postgres_newer")
 }
 
 /// Runs a Python program that may import `pymysql`, `psycopg` and `cryptography`.
 ///
 /// The program sees `arguments` as `sys.argv[1:]`. Returns `None` where there is no such Python.
 pub(crate) fn python(program: &str, arguments: &[&str]) -> Option<Outcome> {
-    let Some(python) = env::var_os("PROXYD_TEST_PYTHON") else {
-        skip("python");
-        return None;
-    };
-    let mut command = clean_command(python);
+    let mut command = clean_command(found("python", "PROXYD_TEST_PYTHON")?);
     command.arg("-c").arg(program).args(arguments);
     Some(run(command, Duration::from_secs(60)))
+}
+
+/// Returns where something is that `tests/run` got, by the variable that says so.
+pub(crate) fn found(name: &str, variable: &str) -> Option<OsString> {
+    let found = env::var_os(variable);
+    if found.is_none() {
+        skip(name);
+    }
+    found
 }
 
 /// Which program a server is.
@@ -68,17 +98,6 @@ pub(crate) enum Kind {
     Postgres,
 }
 
-impl Kind {
-    /// The name that `tests/run` uses.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Mariadb => "mariadb",
-            Self::Mysql => "mysql",
-            Self::Postgres => "postgres",
-        }
-    }
-}
-
 /// A server that runs, and the account to use there.
 ///
 /// Its certificate is good for `localhost` and `127.0.0.1`. The account may do everything.
@@ -86,6 +105,8 @@ impl Kind {
 pub(crate) struct Server {
     /// Which program it is.
     pub(crate) kind: Kind,
+    /// The name that `tests/run` uses.
+    pub(crate) name: &'static str,
     /// Where it listens on 127.0.0.1.
     pub(crate) port: u16,
     /// Where it listens on a Unix socket, which every user may reach.
@@ -105,10 +126,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn find(kind: Kind) -> Option<Self> {
-        let prefix = format!("PROXYD_TEST_{}", kind.name().to_uppercase());
+    fn find(kind: Kind, name: &'static str) -> Option<Self> {
+        let prefix = format!("PROXYD_TEST_{}", name.to_uppercase());
         let Some(port) = env::var_os(format!("{prefix}_PORT")) else {
-            skip(kind.name());
+            skip(name);
             return None;
         };
         let (user, password) = match kind {
@@ -118,6 +139,7 @@ impl Server {
         };
         Some(Self {
             kind,
+            name,
             port: port
                 .to_str()
                 .and_then(|port| port.parse().ok())
@@ -377,14 +399,7 @@ impl Session {
         command.stdin(Stdio::piped());
         let mut child = spawn(&mut command);
         let stdout = child.stdout.take().expect("its output is a pipe");
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+        let lines = receive(stdout);
         Self {
             input: child.stdin.take(),
             stderr: Some(collect(child.stderr.take(), ())),

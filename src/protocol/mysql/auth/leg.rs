@@ -39,3 +39,13 @@ pub struct Legs {
     /// Proxy to database.
     pub server: Leg,
 }
+
+impl Legs {
+    /// Tells whether both ends judge their legs alike, so that what one sends the other takes.
+    #[must_use]
+    pub fn are_alike(self) -> bool {
+        let is_tls = |leg| leg == Leg::Tls;
+        is_tls(self.client) == is_tls(self.server)
+            && self.client.is_secure() == self.server.is_secure()
+    }
+}

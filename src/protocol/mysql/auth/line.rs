@@ -19,6 +19,11 @@ impl Line {
         }
     }
 
+    /// Stands where a command comes next.
+    pub(super) fn at_command() -> Self {
+        Self { next: 0 }
+    }
+
     /// Counts a packet of the peer.
     pub(super) fn receive(&mut self, found: u8) -> Result<(), AuthError> {
         let expected = self.next;

@@ -1,6 +1,6 @@
 //! What an authentication plugin sends, and whether two unlike legs can carry it.
 
-use super::leg::Legs;
+use super::leg::{Leg, Legs};
 use super::step::Refusal;
 
 /// Authentication plugins, sorted by what their client side sends.
@@ -14,8 +14,8 @@ pub enum Mechanism {
     /// The password or something as good as it, in the clear; also every plugin that is not known
     /// here.
     Clear,
-    /// `sha256_password`: the password, in the clear on a secure leg, else under a key that the
-    /// client asks for.
+    /// `sha256_password`: the password, in the clear on a leg with TLS, else under a key that the
+    /// client asks for. A unix socket does not count.
     Sha256,
 }
 
@@ -50,19 +50,32 @@ impl Mechanism {
 
     /// Returns why this mechanism cannot even begin over these legs.
     pub(super) fn refusal(self, legs: Legs) -> Option<Refusal> {
-        let alike = legs.client.is_secure() == legs.server.is_secure();
         match self {
             Self::Clear if !legs.server.lets_passwords_through() => Some(Refusal::PasswordInClear),
-            Self::Sha256 if !alike && legs.client.is_secure() => Some(Refusal::PasswordInClear),
-            Self::Sha256 if !alike => Some(Refusal::ClientNeedsTls),
+            Self::Sha256 if legs.client != Leg::Tls && legs.server == Leg::Tls => {
+                Some(Refusal::ClientNeedsTls)
+            }
             _ => None,
+        }
+    }
+
+    /// Tells whether the client sends the password itself where the database wants it under its
+    /// key.
+    pub(super) fn needs_sealing(self, legs: Legs) -> bool {
+        self == Self::Sha256 && legs.client == Leg::Tls && legs.server != Leg::Tls
+    }
+
+    /// Returns what asks the server for its key.
+    pub(super) fn key_request(self) -> &'static [u8] {
+        match self {
+            Self::Sha256 => &[0x01],
+            _ => &[0x02],
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::leg::Leg;
     use super::*;
 
     #[test]
@@ -82,6 +95,18 @@ mod tests {
     }
 
     #[test]
+    fn sha256_is_sealed_wherever_only_the_client_has_tls() {
+        for server in [Leg::Loopback, Leg::Network, Leg::Unix, Leg::Tls] {
+            for client in [Leg::Tls, Leg::Unix] {
+                let legs = Legs { client, server };
+                let sealed = client == Leg::Tls && server != Leg::Tls;
+                assert_eq!(Mechanism::Sha256.needs_sealing(legs), sealed, "{legs:?}");
+                assert!(!Mechanism::CachingSha2.needs_sealing(legs));
+            }
+        }
+    }
+
+    #[test]
     fn refusals_follow_the_table() {
         let clear = Some(Refusal::PasswordInClear);
         let needs_tls = Some(Refusal::ClientNeedsTls);
@@ -91,8 +116,9 @@ mod tests {
             (Mechanism::Clear, Leg::Tls, Leg::Loopback, None),
             (Mechanism::Clear, Leg::Tls, Leg::Tls, None),
             (Mechanism::Clear, Leg::Tls, Leg::Unix, None),
-            (Mechanism::Sha256, Leg::Tls, Leg::Loopback, clear),
+            (Mechanism::Sha256, Leg::Tls, Leg::Loopback, None),
             (Mechanism::Sha256, Leg::Network, Leg::Tls, needs_tls),
+            (Mechanism::Sha256, Leg::Unix, Leg::Tls, needs_tls),
             (Mechanism::Sha256, Leg::Network, Leg::Network, None),
             (Mechanism::Challenge, Leg::Tls, Leg::Network, None),
             (Mechanism::CachingSha2, Leg::Tls, Leg::Network, None),

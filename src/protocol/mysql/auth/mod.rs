@@ -21,6 +21,9 @@
 //! 5  <-- OK ---------------------  <--------------------- OK --  6
 //! ```
 //!
+//! `sha256_password` is older, and asks for nothing else: its server says so by an
+//! `AuthSwitchRequest`, and is asked for its key with `01`.
+//!
 //! That keeps the password from listeners on the database's leg. It cannot keep it from somebody
 //! who answers in the database's place with a key of his own: only TLS with verification does.
 //!
@@ -40,6 +43,7 @@ pub use step::{AuthError, Refusal, Sealing, Step, Then};
 use self::line::Line;
 use self::password::Password;
 use super::capabilities::Capabilities;
+use super::command::ChangeUser;
 use super::error::{ERR, ErrorPacket};
 use super::greeting::{Greeting, Scramble};
 use super::login::Login;
@@ -57,8 +61,8 @@ const OK: u8 = 0x00;
 const FAST_OK: &[u8] = &[MORE_DATA, 0x03];
 /// `caching_sha2_password` to the client: send the password.
 const FULL_AUTH: &[u8] = &[MORE_DATA, 0x04];
-/// `caching_sha2_password` to the server: send your key.
-const KEY_REQUEST: &[u8] = &[0x02];
+/// `sha256_password` to the server, in the place of a password: there is none.
+const NO_PASSWORD: &[u8] = &[0x00];
 /// The shortest RSA ciphertext that is believed to be one, of a 1024 bit key.
 const CIPHERTEXT_MIN: usize = 128;
 
@@ -67,12 +71,19 @@ const CIPHERTEXT_MIN: usize = 128;
 pub struct Exchange {
     client: Line,
     server: Line,
-    legs: Legs,
-    factors: Factors,
     mechanism: Mechanism,
+    session: Session,
+    state: State,
+}
+
+/// What a login leaves for the next one of its session.
+#[derive(Clone, Copy, Debug)]
+pub struct Session {
+    legs: Legs,
+    capabilities: Capabilities,
+    factors: Factors,
     /// Of the last greeting or switch; `None` when that one brought less than 20 bytes.
     scramble: Option<Scramble>,
-    state: State,
 }
 
 /// Who knows of logins with several factors.
@@ -127,36 +138,74 @@ impl Exchange {
         let mut client = Line::after_greeting(legs.client);
         client.receive(login.seq)?;
         let login = Login::parse(login.payload)?;
-        let mut exchange = Self {
-            client,
-            server: Line::after_greeting(legs.server),
+        let session = Session {
             legs,
+            capabilities: login.capabilities(),
             factors: Factors {
                 client: login.capabilities().contains(Capabilities::MULTI_FACTOR),
                 server: greeting.capabilities().contains(Capabilities::MULTI_FACTOR),
             },
-            mechanism: Mechanism::of(login.plugin().unwrap_or_default()),
             scramble: Some(*greeting.scramble()),
+        };
+        let mut exchange = Self {
+            client,
+            server: Line::after_greeting(legs.server),
+            mechanism: Mechanism::of(login.plugin().unwrap_or_default()),
+            session,
             state: State::Verdict,
         };
         let step = exchange.login(&login);
         Ok((exchange, step))
     }
 
+    /// Starts with the `COM_CHANGE_USER` of a client that has logged in before.
+    ///
+    /// The database's ERR does not end the session: whether it goes on is the database's decision.
+    pub fn change_user(session: Session, command: Packet<'_>) -> Result<(Self, Step), AuthError> {
+        let mut client = Line::at_command();
+        client.receive(command.seq)?;
+        let change = ChangeUser::parse(command.payload, session.capabilities)?;
+        let mut exchange = Self {
+            client,
+            server: Line::at_command(),
+            mechanism: Mechanism::of(change.plugin().unwrap_or_default()),
+            session,
+            state: State::Verdict,
+        };
+        let step = match exchange.refusal(change.response()) {
+            Some(refusal) => exchange.refuse(refusal),
+            None => exchange.tell_server(command.payload),
+        };
+        Ok((exchange, step))
+    }
+
+    /// Returns what the next login of the session has to know.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        self.session
+    }
+
     /// Takes the next packet of the client.
     pub fn from_client(&mut self, packet: Packet<'_>) -> Result<Step, AuthError> {
         self.client.receive(packet.seq)?;
         match self.state {
-            State::Password if packet.payload != KEY_REQUEST => {
-                self.state = State::Key(Password::new(packet.payload));
-                Ok(Step::server(self.server.send(KEY_REQUEST)))
-            }
             // The client prefers the key although it has TLS: nothing to do for it.
-            State::Password => Ok(self.seal_answer(packet.payload)),
-            State::SealedAnswer if is_sealed(packet.payload) => {
+            State::Password if packet.payload == self.mechanism.key_request() => {
                 Ok(self.seal_answer(packet.payload))
             }
-            State::SealedAnswer if !self.legs.server.lets_passwords_through() => {
+            State::Password
+                if self.mechanism == Mechanism::Sha256 && packet.payload == NO_PASSWORD =>
+            {
+                Ok(self.tell_server(packet.payload))
+            }
+            State::Password => {
+                self.state = State::Key(Password::new(packet.payload));
+                Ok(Step::server(self.server.send(self.mechanism.key_request())))
+            }
+            State::SealedAnswer if self.is_sealed(packet.payload) => {
+                Ok(self.seal_answer(packet.payload))
+            }
+            State::SealedAnswer if !self.session.legs.server.lets_passwords_through() => {
                 Ok(self.refuse(Refusal::PasswordInClear))
             }
             State::Answer | State::SealedAnswer => Ok(self.tell_server(packet.payload)),
@@ -176,7 +225,8 @@ impl Exchange {
         match (&self.state, first) {
             (_, ERR) => Ok(self.finish(payload, Then::Rejected)),
             (State::Key(password), MORE_DATA) => {
-                let sealing = Self::sealing(password, self.scramble.as_ref(), &payload[1..])?;
+                let sealing =
+                    Self::sealing(password, self.session.scramble.as_ref(), &payload[1..])?;
                 self.state = State::Sealed;
                 Ok(Step::client(Vec::new(), Then::Encrypt(sealing)))
             }
@@ -212,21 +262,37 @@ impl Exchange {
     }
 
     fn login(&mut self, login: &Login<'_>) -> Step {
-        // A login without a password has nothing to hide, whatever its plugin.
-        let blank = login.response().iter().all(|byte| *byte == 0);
-        if let Some(refusal) = self.mechanism.refusal(self.legs).filter(|_| !blank) {
+        if let Some(refusal) = self.refusal(login.response()) {
             return self.refuse(refusal);
         }
         let mut out = Vec::new();
-        login.write(self.server.next(), self.legs.server == Leg::Tls, &mut out);
+        login.write(
+            self.server.next(),
+            self.session.legs.server == Leg::Tls,
+            &mut out,
+        );
         Step::server(out)
+    }
+
+    /// Returns why a login that comes with this response cannot be carried.
+    fn refusal(&self, response: &[u8]) -> Option<Refusal> {
+        // A login without a password has nothing to hide, whatever its plugin.
+        let blank = response.iter().all(|byte| *byte == 0);
+        // What would have to be sealed is here before the database could be asked for its key.
+        let clear = self.mechanism.needs_sealing(self.session.legs);
+        let refusal = self.mechanism.refusal(self.session.legs);
+        refusal
+            .or(clear.then_some(Refusal::PasswordInClear))
+            .filter(|_| !blank)
     }
 
     /// Passes on what the database wants to know from the client.
     fn question(&mut self, first: u8, payload: &[u8]) -> Result<Step, AuthError> {
         match first {
             AUTH_SWITCH => Ok(self.switch(payload)),
-            NEXT_FACTOR if self.factors.may_follow(self.mechanism) => Ok(self.switch(payload)),
+            NEXT_FACTOR if self.session.factors.may_follow(self.mechanism) => {
+                Ok(self.switch(payload))
+            }
             _ if self.mechanism == Mechanism::CachingSha2 => self.sha2_data(payload),
             _ => Ok(self.ask(payload)),
         }
@@ -234,10 +300,14 @@ impl Exchange {
 
     /// Passes on a question, if its answer can be carried.
     fn ask(&mut self, payload: &[u8]) -> Step {
-        if let Some(refusal) = self.mechanism.refusal(self.legs) {
+        if let Some(refusal) = self.mechanism.refusal(self.session.legs) {
             return self.refuse(refusal);
         }
-        self.state = State::Answer;
+        self.state = if self.mechanism.needs_sealing(self.session.legs) {
+            State::Password
+        } else {
+            State::Answer
+        };
         self.tell_client(payload)
     }
 
@@ -246,10 +316,10 @@ impl Exchange {
         let mut parts = payload[1..].splitn(2, |byte| *byte == 0);
         let plugin = parts.next().unwrap_or_default();
         self.mechanism = Mechanism::of(plugin);
-        self.scramble = match parts.next() {
+        self.session.scramble = match parts.next() {
             Some(data) => data.first_chunk().copied(),
             // The switch of one byte keeps the greeting's scramble.
-            None => self.scramble,
+            None => self.session.scramble,
         };
         self.ask(payload)
     }
@@ -260,7 +330,10 @@ impl Exchange {
     fn sha2_data(&mut self, payload: &[u8]) -> Result<Step, AuthError> {
         self.state = match payload {
             FAST_OK => State::Verdict,
-            FULL_AUTH => match (self.legs.client.is_secure(), self.legs.server.is_secure()) {
+            FULL_AUTH => match (
+                self.session.legs.client.is_secure(),
+                self.session.legs.server.is_secure(),
+            ) {
                 (true, true) => State::Answer,
                 (true, false) => State::Password,
                 (false, false) => State::SealedAnswer,
@@ -274,10 +347,15 @@ impl Exchange {
     /// Passes on a request for the key, or the ciphertext made with it.
     fn seal_answer(&mut self, payload: &[u8]) -> Step {
         let step = self.tell_server(payload);
-        if payload == KEY_REQUEST {
+        if payload == self.mechanism.key_request() {
             self.state = State::KeyForClient;
         }
         step
+    }
+
+    /// Tells whether a client's answer is a request for the key or a ciphertext, not a password.
+    fn is_sealed(&self, payload: &[u8]) -> bool {
+        payload == self.mechanism.key_request() || payload.len() >= CIPHERTEXT_MIN
     }
 
     fn sealing(
@@ -309,12 +387,6 @@ impl Exchange {
     fn refuse(&mut self, refusal: Refusal) -> Step {
         Step::client(self.fail(&refusal.packet()), Then::Refused(refusal))
     }
-}
-
-/// Tells whether a client's answer to `01 04` is a request for the key or a ciphertext, not a
-/// password.
-fn is_sealed(payload: &[u8]) -> bool {
-    payload == KEY_REQUEST || payload.len() >= CIPHERTEXT_MIN
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::protocol::mysql::command::ChangeUserError;
 use crate::protocol::mysql::error::ErrorPacket;
 use crate::protocol::mysql::login::LoginError;
 
@@ -110,6 +111,9 @@ impl Refusal {
 /// Somebody does not keep to the protocol; the login cannot go on.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum AuthError {
+    /// The client's change of user cannot be read.
+    #[error(transparent)]
+    ChangeUser(#[from] ChangeUserError),
     /// The client speaks when it is not its turn, or sends what is not expected now.
     #[error("the client sends a packet that does not belong here")]
     ClientOutOfTurn,

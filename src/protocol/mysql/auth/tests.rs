@@ -1,11 +1,12 @@
-use proptest::prelude::*;
-
 use super::*;
 use crate::protocol::mysql::greeting::tests as greetings;
 use crate::protocol::mysql::login::tests as logins;
 use crate::protocol::mysql::packet;
 
+mod conversations;
+
 const SHA2: &str = "caching_sha2_password";
+const KEY_REQUEST: &[u8] = &[0x02];
 const MULTI_FACTOR: u32 = 0x1000_0000;
 const TLS_TO_NETWORK: Legs = legs(Leg::Tls, Leg::Network);
 
@@ -230,12 +231,7 @@ fn a_client_without_tls_cannot_log_in_fully_behind_tls() {
 
 #[test]
 fn clear_passwords_stay_off_the_network() {
-    for plugin in [
-        "mysql_clear_password",
-        "dialog",
-        "sha256_password",
-        "never_heard_of",
-    ] {
+    for plugin in ["mysql_clear_password", "dialog", "never_heard_of"] {
         let (_, step) = begin_with(TLS_TO_NETWORK, plugin, b"secret\0");
         refused(&step, 3, Refusal::PasswordInClear);
 
@@ -244,6 +240,41 @@ fn clear_passwords_stay_off_the_network() {
         let step = exchange.from_server(packet(2, &switch)).expect("in turn");
         refused(&step, 3, Refusal::PasswordInClear);
     }
+}
+
+/// Plays a login up to a switch to `sha256_password`, which the client was told of.
+fn switched_to_sha256(legs: Legs) -> Exchange {
+    let mut exchange = begin(legs, SHA2);
+    let switch = b"\xfesha256_password\0aaaaaaaaaaaaaaaaaaaa\0";
+    server_to_client(&mut exchange, 2, switch, 3);
+    exchange
+}
+
+#[test]
+fn a_password_of_sha256_goes_under_the_key_of_a_database_without_tls() {
+    for server in [Leg::Network, Leg::Loopback, Leg::Unix] {
+        let mut exchange = switched_to_sha256(legs(Leg::Tls, server));
+        let step = exchange.from_client(packet(4, b"\0\0")).expect("in turn");
+        assert_eq!(*step.to_server, wire(3, b"\x01"));
+        let step = exchange.from_server(packet(4, b"\x01K")).expect("the key");
+        assert!(matches!(step.then, Then::Encrypt(sealing) if *sealing.message == *b"aa"));
+        let step = exchange.encrypted(&[5; 256]).expect("asked for");
+        assert_eq!(*step.to_server, wire(5, &[5; 256]));
+        let then = server_to_client(&mut exchange, 6, b"\0\0\0\x02\0\0\0", 5);
+        assert!(matches!(then, Then::Accepted));
+    }
+}
+
+#[test]
+fn an_account_of_sha256_without_password_needs_no_key() {
+    let mut exchange = switched_to_sha256(TLS_TO_NETWORK);
+    client_to_server(&mut exchange, 4, NO_PASSWORD, 3);
+}
+
+#[test]
+fn a_password_of_sha256_in_the_login_itself_is_stopped() {
+    let (_, step) = begin_with(TLS_TO_NETWORK, "sha256_password", b"secret\0");
+    refused(&step, 3, Refusal::PasswordInClear);
 }
 
 #[test]
@@ -275,7 +306,10 @@ fn the_old_switch_keeps_the_scramble() {
     let mut exchange = begin(TLS_TO_NETWORK, "mysql_native_password");
     server_to_client(&mut exchange, 2, b"\xfe", 3);
     assert_eq!(exchange.mechanism, Mechanism::Challenge);
-    assert_eq!(exchange.scramble.as_ref(), Some(b"ABCDEFGHIJKLMNOPQRST"));
+    assert_eq!(
+        exchange.session.scramble.as_ref(),
+        Some(b"ABCDEFGHIJKLMNOPQRST")
+    );
     client_to_server(&mut exchange, 4, b"12345678\0", 3);
 }
 
@@ -342,117 +376,48 @@ fn debug_shows_no_password() {
     );
 }
 
-/// One packet of a made-up conversation.
-#[derive(Clone, Debug)]
-enum Said {
-    Client(Vec<u8>),
-    Server(Vec<u8>),
-}
-
-fn server_says() -> impl Strategy<Value = Said> {
-    prop_oneof![
-        Just(FULL_AUTH.to_vec()),
-        Just(FAST_OK.to_vec()),
-        Just(b"\x01-----BEGIN PUBLIC KEY-----".to_vec()),
-        Just(b"\x01\x04\0".to_vec()),
-        Just(b"\x04".to_vec()),
-        Just(b"\xfe".to_vec()),
-        Just(b"\xfemysql_native_password\0aaaaaaaaaaaaaaaaaaaa\0".to_vec()),
-        Just(b"\xfecaching_sha2_password\0bbbbbbbbbbbbbbbbbbbb\0".to_vec()),
-        Just(b"\xfemysql_clear_password\0".to_vec()),
-        Just(b"\xfedialog\0\x04Password: ".to_vec()),
-        Just(b"\x02sha256_password\0cccccccccccccccccccc\0".to_vec()),
-        any::<Vec<u8>>(),
-    ]
-    .prop_map(Said::Server)
-}
-
-/// A client with TLS, which gives its password away wherever its plugin does.
-struct Client {
-    plugin: Vec<u8>,
-    answers: std::collections::VecDeque<Vec<u8>>,
-}
-
-impl Client {
-    fn sends_proofs(&self) -> bool {
-        Mechanism::of(&self.plugin) == Mechanism::Challenge
+/// Begins a change of user in a session whose login brought the scramble of `a`s.
+fn change_user(legs: Legs, plugin: &str, response: &[u8]) -> (Exchange, Step) {
+    let mut exchange = begin(legs, "mysql_native_password");
+    let switch = b"\xfemysql_native_password\0aaaaaaaaaaaaaaaaaaaa\0";
+    let shift = u8::from(legs.server == Leg::Tls);
+    server_to_client(&mut exchange, 2 + shift, switch, 3);
+    let length = u8::try_from(response.len()).expect("short");
+    let command = [
+        b"\x11me\0",
+        &[length][..],
+        response,
+        b"\0\x21\0",
+        plugin.as_bytes(),
+        b"\0",
+    ];
+    let command = command.concat();
+    let begun = Exchange::change_user(exchange.session(), packet(0, &command));
+    let (exchange, step) = begun.expect("a change of user");
+    if matches!(step.then, Then::Continue) {
+        assert_eq!(*step.to_server, wire(0, &command));
     }
-
-    fn hear(&mut self, question: &[u8]) {
-        if let [0xfe | 0x02, switch @ ..] = question {
-            self.plugin = switch
-                .split(|byte| *byte == 0)
-                .next()
-                .unwrap_or_default()
-                .to_vec();
-            let proof = self.sends_proofs() || self.plugin == SHA2.as_bytes();
-            self.answers.push_back(if proof {
-                vec![7; 32]
-            } else {
-                b"correct horse\0".to_vec()
-            });
-        } else if !self.sends_proofs() && question != FAST_OK {
-            self.answers.push_back(b"correct horse\0".to_vec());
-        }
-    }
+    (exchange, step)
 }
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+#[test]
+fn a_change_of_user_is_carried_like_a_login() {
+    let (mut exchange, _) = change_user(TLS_TO_NETWORK, SHA2, &[9; 32]);
+    server_to_client(&mut exchange, 1, FULL_AUTH, 1);
+    let step = exchange
+        .from_client(packet(2, b"a\0"))
+        .expect("the password");
+    assert_eq!(*step.to_server, wire(2, KEY_REQUEST));
+    let step = exchange.from_server(packet(3, b"\x01K")).expect("the key");
+    assert!(matches!(step.then, Then::Encrypt(sealing) if *sealing.message == *b"\0a"));
+    let step = exchange.encrypted(&[5; 256]).expect("asked for");
+    assert_eq!(*step.to_server, wire(4, &[5; 256]));
+    let then = server_to_client(&mut exchange, 5, b"\0\0\0\x02\0\0\0", 3);
+    assert!(matches!(then, Then::Accepted));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2048))]
-
-    /// Whatever a server says, in whatever order, and however late the client answers.
-    #[test]
-    fn no_password_reaches_a_plain_network_leg(
-        plugin in prop_oneof![Just(SHA2), Just("mysql_native_password"), Just("dialog"), Just("sha256_password")],
-        blank: bool,
-        questions in proptest::collection::vec((server_says(), proptest::bool::weighted(0.7)), 4..16),
-    ) {
-        let response = if blank { &b""[..] } else { b"correct horse\0" };
-        let proof = Mechanism::of(plugin.as_bytes()) != Mechanism::Clear && plugin != "sha256_password";
-        let (mut exchange, step) = begin_with(TLS_TO_NETWORK, plugin, if proof { &[7; 32] } else { response });
-        prop_assert!(!contains(&step.to_server, b"correct"));
-        let mut client = Client { plugin: plugin.into(), answers: [].into() };
-        for (question, answers) in questions {
-            let Said::Server(question) = question else { continue };
-            let seq = exchange.server.peek();
-            let Ok(step) = exchange.from_server(packet(seq, &question)) else { break };
-            if let Then::Encrypt(_) = step.then {
-                let sent = exchange.encrypted(&[0xee; 256]).expect("asked for");
-                prop_assert!(!contains(&sent.to_server, b"correct"));
-            }
-            if !step.to_client.is_empty() {
-                client.hear(&question);
-            }
-            let Some(said) = answers.then(|| client.answers.pop_front()).flatten() else { continue };
-            let seq = exchange.client.peek();
-            let Ok(step) = exchange.from_client(packet(seq, &said)) else { break };
-            prop_assert!(!contains(&step.to_server, b"correct"), "{:?}", exchange);
-        }
-    }
-
-    #[test]
-    fn any_conversation_is_survived(
-        said in proptest::collection::vec(
-            prop_oneof![server_says(), any::<Vec<u8>>().prop_map(Said::Client)], 0..12),
-        client_leg in 0..4_usize, server_leg in 0..4_usize,
-    ) {
-        const LEGS: [Leg; 4] = [Leg::Loopback, Leg::Network, Leg::Tls, Leg::Unix];
-        let (mut exchange, _) = begin_with(legs(LEGS[client_leg], LEGS[server_leg]), SHA2, b"");
-        for said in said {
-            let (client, server) = (exchange.client.peek(), exchange.server.peek());
-            let result = match &said {
-                Said::Client(payload) => exchange.from_client(packet(client, payload)),
-                Said::Server(payload) => exchange.from_server(packet(server, payload)),
-            };
-            if let Ok(Step { then: Then::Encrypt(_), .. }) = result {
-                let _ = exchange.encrypted(b"sealed").expect("asked for");
-            }
-        }
-    }
+#[test]
+fn a_change_of_user_in_the_clear_stays_off_the_network() {
+    let (_, step) = change_user(TLS_TO_NETWORK, "mysql_clear_password", b"secret\0");
+    refused(&step, 1, Refusal::PasswordInClear);
 }

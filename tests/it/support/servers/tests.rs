@@ -4,7 +4,14 @@ use super::*;
 use crate::support::program::End;
 
 fn servers() -> impl Iterator<Item = Server> {
-    [mariadb(), mysql(), postgres()].into_iter().flatten()
+    let all = [
+        mariadb(),
+        mariadb_newer(),
+        mysql(),
+        postgres(),
+        postgres_newer(),
+    ];
+    all.into_iter().flatten()
 }
 
 #[test]
@@ -103,7 +110,7 @@ fn the_python_drivers_talk_to_every_server() {
     let program = "
 import pymysql, psycopg, sys
 kind, port, user, password, database, ca = sys.argv[1:]
-if kind == 'postgres':
+if kind.startswith('postgres'):
     connection = psycopg.connect(host='127.0.0.1', port=port, user=user, password=password,
                                  dbname=database, sslmode='verify-full', sslrootcert=ca)
 else:
@@ -117,13 +124,13 @@ print(cursor.fetchone()[0])
         let port = server.port.to_string();
         let ca = server.ca.to_str().expect("a plain path");
         let Server {
-            kind,
+            name,
             user,
             password,
             database,
             ..
         } = server;
-        let arguments = [kind.name(), &port, user, password, database, ca];
+        let arguments = [name, &port, user, password, database, ca];
         if let Some(outcome) = python(program, &arguments) {
             assert_eq!(outcome.answer(), "42");
         }

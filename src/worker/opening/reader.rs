@@ -1,0 +1,69 @@
+//! Packets of MySQL from a leg.
+
+use zeroize::Zeroizing;
+
+use crate::{
+    protocol::mysql::{Packet, packet},
+    worker::leg::{Leg, LegError},
+};
+
+/// A leg and what was read from it but not dealt with.
+pub(super) struct Reader {
+    /// The leg.
+    pub(super) leg: Leg,
+    /// What was read.
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    /// The number of the next packet that is written in answer.
+    pub(super) answer: u8,
+}
+
+/// A packet that was read whole.
+pub(super) struct Owned {
+    /// Its number.
+    pub(super) seq: u8,
+    /// What follows the header.
+    pub(super) payload: Zeroizing<Vec<u8>>,
+}
+
+impl Owned {
+    pub(super) fn as_packet(&self) -> Packet<'_> {
+        Packet {
+            seq: self.seq,
+            payload: &self.payload,
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(leg: Leg) -> Self {
+        Self {
+            leg,
+            bytes: Zeroizing::new(Vec::new()),
+            answer: 0,
+        }
+    }
+
+    /// Takes the next packet from what was read; `None` if it is not whole.
+    pub(super) fn take(&mut self) -> Result<Option<Owned>, packet::PacketTooLong> {
+        let Some((packet, length)) = packet::split(&self.bytes, packet::LOGIN_LIMIT)? else {
+            return Ok(None);
+        };
+        let owned = Owned {
+            seq: packet.seq,
+            payload: Zeroizing::new(packet.payload.to_vec()),
+        };
+        self.answer = packet.seq.wrapping_add(1);
+        self.bytes.drain(..length);
+        Ok(Some(owned))
+    }
+
+    pub(super) async fn read(&mut self) -> Result<(), LegError> {
+        self.leg.receive(&mut self.bytes).await
+    }
+
+    /// Gives the leg back, with what was not dealt with.
+    pub(super) fn into_leg(mut self) -> Leg {
+        self.leg.unread(&self.bytes);
+        self.leg
+    }
+}

@@ -1,0 +1,224 @@
+//! Many sessions at work while certificates are replaced and a worker dies.
+
+use std::{
+    fs,
+    io::Read,
+    process::Command,
+    sync::mpsc::{self, Sender},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{
+    front::{Front, listener},
+    process,
+    program::{clean_command, collect, run, spawn, text_of},
+    servers::{self, Server, found},
+    stream::lines_of,
+};
+
+/// How many sessions there are.
+const SESSIONS: u64 = 16;
+
+/// For how many seconds they work.
+const SECONDS: u32 = 20;
+
+/// In which of them a worker is killed.
+const KILL_AT: usize = 8;
+
+/// How long a program may take for all that.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+fn front(server: &Server) -> Front {
+    Front::with(|it| it.workers(2).listener(listener(server, "plain")))
+}
+
+/// Replaces the certificate with each second that is over, and kills a worker once; returns how many
+/// sessions that worker had.
+fn disturb(front: &Front, seconds: impl Iterator<Item = ()>) -> u64 {
+    let mut lost = None;
+    for (second, ()) in seconds.enumerate() {
+        let leaf = front.ca.request(&["localhost", "127.0.0.1"]).issue();
+        front.daemon.files("default").put(&leaf);
+        front.daemon.ctl(&["reload-tls"]).answer();
+        if second == KILL_AT {
+            lost = Some(kill_a_worker(front));
+        }
+    }
+    lost.expect("the programs work for long enough")
+}
+
+/// Kills a worker; returns how many sessions it had.
+fn kill_a_worker(front: &Front) -> u64 {
+    let status = front.daemon.status();
+    let workers = status["workers"].as_array().unwrap();
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    let all: u64 = workers.iter().map(|it| number(&it["connections"])).sum();
+    assert_eq!(all, SESSIONS, "{status}");
+    let (pid, sessions) = (
+        number(&workers[0]["pid"]),
+        number(&workers[0]["connections"]),
+    );
+    // The kernel spreads them by chance, one in 32768 of which is this.
+    assert!((1..SESSIONS).contains(&sessions), "{status}");
+    assert!(process::send(pid.try_into().unwrap(), Signal::SIGKILL));
+    sessions
+}
+
+/// Returns the number behind a word of a program's report.
+#[track_caller]
+fn number_behind(report: &str, word: &str) -> u64 {
+    let line = report
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(word));
+    let number = line.and_then(|rest| rest.split_whitespace().next());
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("no {word:?} in:\n{report}"))
+}
+
+/// Returns the command for one session.
+fn sysbench(front: &Front, server: &Server, what: &str) -> Option<Command> {
+    let mut command = clean_command(found("sysbench", "PROXYD_TEST_SYSBENCH")?);
+    command
+        .current_dir(front.daemon.folder())
+        .arg("oltp_read_write")
+        .args([
+            "--db-driver=mysql",
+            "--mysql-host=127.0.0.1",
+            "--mysql-ssl=on",
+        ])
+        .arg(format!("--mysql-port={}", front.port("plain")))
+        .arg(format!("--mysql-user={}", server.user))
+        .arg(format!("--mysql-password={}", server.password))
+        .arg(format!("--mysql-db={}", server.database))
+        .arg(format!("--time={SECONDS}"))
+        .args(["--report-interval=1", "--tables=1", "--table-size=10000"])
+        .arg(what);
+    Some(command)
+}
+
+/// Puts the files where sysbench looks for them.
+fn put_files_for_sysbench(front: &Front) {
+    let files = front.daemon.files("default");
+    for (file, name) in [
+        (&front.ca_file, "cacert.pem"),
+        (&files.cert, "client-cert.pem"),
+        (&files.key, "client-key.pem"),
+    ] {
+        fs::copy(file, front.daemon.path(name)).unwrap();
+    }
+}
+
+/// Passes on the number of each second that a program says is over; returns all that it said.
+fn listen(output: impl Read + Send + 'static, seconds: Sender<u32>) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut said = String::new();
+        for line in lines_of(output, DEADLINE) {
+            let second = line
+                .strip_prefix("[ ")
+                .and_then(|line| line.split('s').next());
+            if let Some(second) = second.and_then(|second| second.parse().ok()) {
+                // Nobody listens any more once the worker was killed and all is counted.
+                let _ = seconds.send(second);
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+        said
+    })
+}
+
+/// A program for each session, because sysbench crashes when one of its connections is lost.
+#[test]
+fn sysbench_loses_only_the_sessions_of_the_worker_that_dies() {
+    let Some(server) = servers::mariadb() else {
+        return;
+    };
+    let front = front(&server);
+    put_files_for_sysbench(&front);
+    let Some(prepare) = sysbench(&front, &server, "prepare") else {
+        return;
+    };
+    run(prepare, DEADLINE).answer();
+    let (sender, seconds) = mpsc::channel();
+    let programs: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let mut child = spawn(&mut sysbench(&front, &server, "run").unwrap());
+            let report = listen(child.stdout.take().unwrap(), sender.clone());
+            (child, report)
+        })
+        .collect();
+    drop(sender);
+    // Each program counts, and the first to come to a second tells it for all.
+    let mut newest = 0;
+    let first = seconds.into_iter().filter(|second| {
+        let is_first = *second > newest;
+        newest = newest.max(*second);
+        is_first
+    });
+    let lost = disturb(&front, first.map(|_| ()));
+    let mut ended = 0;
+    for (mut child, report) in programs {
+        let report = report.join().unwrap();
+        if child.wait().unwrap().success() {
+            assert_eq!(number_behind(&report, "reconnects:"), 0, "{report}");
+            assert!(number_behind(&report, "transactions:") > 10, "{report}");
+        } else {
+            ended += 1;
+        }
+    }
+    assert_eq!(ended, lost);
+    run(sysbench(&front, &server, "cleanup").unwrap(), DEADLINE).answer();
+}
+
+fn pgbench(front: &Front, server: &Server) -> Command {
+    let mut command = clean_command(server.client.with_file_name("pgbench"));
+    command
+        .env("PGPASSWORD", server.password)
+        .env("PGSSLMODE", "verify-full")
+        .env("PGSSLROOTCERT", &front.ca_file)
+        .arg("--host=127.0.0.1")
+        .arg(format!("--port={}", front.port("plain")))
+        .arg(format!("--username={}", server.user));
+    command
+}
+
+#[test]
+fn pgbench_loses_only_the_sessions_of_the_worker_that_dies() {
+    let Some(server) = servers::postgres() else {
+        return;
+    };
+    let front = front(&server);
+    let mut prepare = pgbench(&front, &server);
+    prepare.args(["--initialize", "--quiet", server.database]);
+    run(prepare, DEADLINE).answer();
+    let mut work = pgbench(&front, &server);
+    work.arg(format!("--client={SESSIONS}"))
+        .arg(format!("--time={SECONDS}"))
+        .args(["--progress=1", server.database]);
+    let mut child = spawn(&mut work);
+    let report = collect(child.stdout.take(), ());
+    let progress = child.stderr.take().unwrap();
+    let mut said = String::new();
+    let seconds = lines_of(progress, DEADLINE).filter(|line| {
+        said.push_str(line);
+        said.push('\n');
+        line.starts_with("progress: ")
+    });
+    let lost = disturb(&front, seconds.map(|_| ()));
+    let report = text_of(report);
+    // It says so when sessions were lost.
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{report}{said}");
+    let aborted = said.lines().filter(|line| line.contains(" aborted in "));
+    assert_eq!(aborted.count() as u64, lost, "{report}{said}");
+    assert_eq!(
+        number_behind(&report, "number of failed transactions:"),
+        0,
+        "{report}"
+    );
+    let done = number_behind(&report, "number of transactions actually processed:");
+    assert!(done > 100, "{report}");
+}
