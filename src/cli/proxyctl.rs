@@ -148,6 +148,8 @@ pub struct Reload {
     /// Take nothing if anything on disk is broken
     ///
     /// Without it, what is good comes into service and what is broken stays at its last good state.
+    /// What was turned back so is not taken in parts by the daemon itself either, as long as it stays
+    /// the same on disk.
     #[arg(long)]
     all_or_nothing: bool,
 
