@@ -82,9 +82,16 @@ fn about(outcome: &Outcome, reason: String) -> Problem {
 
 /// Returns what clients may notice when one certificate follows another.
 fn odd_change(old: &Identity, new: &Identity) -> Vec<String> {
+    let mut odd = Vec::new();
+    if old.pair.chain.len() > 1 && new.pair.chain.len() == 1 {
+        odd.push(
+            "the chain ends with the leaf, where intermediates were served; clients that do not \
+             know them will fail"
+                .to_owned(),
+        );
+    }
     let (old, new) = (&old.facts, &new.facts);
     let kind = |key_type: &str| key_type.split('-').next().map(str::to_owned);
-    let mut odd = Vec::new();
     if kind(&old.key_type) != kind(&new.key_type) {
         odd.push(format!(
             "the key is {} where {} was served; clients that know only the old kind will fail",
@@ -151,6 +158,17 @@ mod tests {
         assert!(told.contains("the key is ed25519 where ecdsa-p256 was served"));
         assert!(told.contains("valid from 2020-01-01T00:00:00Z, not from 2021"));
         assert!(told.starts_with("identity \"a\": /c: "), "{told}");
+    }
+
+    #[test]
+    fn a_chain_that_has_lost_its_intermediates_is_odd() {
+        let ca = Ca::new("root");
+        let mut whole = identity("a", &ca.server(&["db.example.com"]));
+        whole.pair.chain.push(ca.der());
+        let before = loaded(vec![whole]);
+        let after = loaded(vec![identity("a", &ca.server(&["db.example.com"]))]);
+        let told = told(&after, listener(&["a"]), Some(&before)).join("\n");
+        assert!(told.contains("where intermediates were served"), "{told}");
     }
 
     #[test]
