@@ -25,6 +25,7 @@ mod identity;
 mod issue;
 mod name;
 mod notes;
+mod outgoing;
 mod pem;
 mod prove;
 #[cfg(test)]

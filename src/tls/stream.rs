@@ -12,11 +12,10 @@ use rustls::{
     client::UnbufferedClientConnection,
     pki_types::{ServerName, UnixTime},
     server::UnbufferedServerConnection,
-    unbuffered::{
-        ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
-    },
+    unbuffered::{ConnectionState, UnbufferedStatus},
 };
 
+pub use super::outgoing::Outgoing;
 use super::{
     hello::{UNRECOGNIZED_NAME, server_name},
     notes::{Notes, RefusedCertificate},
@@ -104,73 +103,6 @@ impl TlsError {
         match self {
             Self::UnknownName(_) => &UNRECOGNIZED_NAME,
             _ => &[],
-        }
-    }
-}
-
-/// Space for bytes on their way out, kept at its size between uses.
-#[derive(Debug, Default)]
-pub struct Outgoing {
-    space: Vec<u8>,
-    len: usize,
-}
-
-impl Outgoing {
-    /// Returns what was put in.
-    pub fn filled(&self) -> &[u8] {
-        &self.space[..self.len]
-    }
-
-    /// Forgets what was put in.
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    fn reserve(&mut self, more: usize) {
-        if self.space.len() < self.len + more {
-            self.space.resize(self.len + more, 0);
-        }
-    }
-
-    /// Calls `write` with free space, once more with enough of it if the first was too small.
-    fn write<E: SizeNeeded>(
-        &mut self,
-        mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<(), E> {
-        let written = match write(&mut self.space[self.len..]) {
-            Ok(written) => written,
-            Err(error) => {
-                let Some(size) = error.size_needed() else {
-                    return Err(error);
-                };
-                self.reserve(size);
-                write(&mut self.space[self.len..])?
-            }
-        };
-        self.len += written;
-        Ok(())
-    }
-}
-
-/// An error that may say how much space would have been enough.
-trait SizeNeeded {
-    fn size_needed(&self) -> Option<usize>;
-}
-
-impl SizeNeeded for EncodeError {
-    fn size_needed(&self) -> Option<usize> {
-        match self {
-            Self::InsufficientSize(InsufficientSizeError { required_size }) => Some(*required_size),
-            Self::AlreadyEncoded => None,
-        }
-    }
-}
-
-impl SizeNeeded for EncryptError {
-    fn size_needed(&self) -> Option<usize> {
-        match self {
-            Self::InsufficientSize(InsufficientSizeError { required_size }) => Some(*required_size),
-            Self::EncryptExhausted => None,
         }
     }
 }
