@@ -97,6 +97,7 @@ pub(super) struct Listener {
     pub(super) tls: Table<Tls>,
     pub(super) client_auth: Option<Spanned<Table<ClientAuth>>>,
     pub(super) backend_tls: Option<Spanned<Table<BackendTls>>>,
+    pub(super) allow_cleartext_password: Option<Spanned<bool>>,
     pub(super) proxy_protocol: Table<ProxyProtocol>,
     pub(super) limits: Table<Limits>,
 }

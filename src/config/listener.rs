@@ -29,6 +29,8 @@ pub struct Listener {
     pub client_auth: ClientAuth,
     /// What the connection to the backend looks like.
     pub backend_tls: BackendTls,
+    /// Whether a client's password may go to the backend in the clear, over a network.
+    pub allow_cleartext_password: bool,
     /// PROXY protocol headers towards clients and backends.
     pub proxy_protocol: ProxyProtocol,
     /// Bounds and deadlines.

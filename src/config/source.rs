@@ -120,6 +120,7 @@ fn listener(given: &Given) -> Option<Listener> {
         backends: given.backend.clone()?.into(),
         identities: vec![super::DEFAULT_NAME.to_owned()],
         server_names: Vec::new(),
+        allow_cleartext_password: false,
         tls: TlsPolicy::default(),
         client_auth: ClientAuth::default(),
         backend_tls: BackendTls::default(),

@@ -56,6 +56,7 @@ pub fn mysql_auth(data: &[u8]) {
     let legs = Legs {
         client: leg(choice & 3),
         server: leg(choice >> 2 & 3),
+        clear_allowed: choice & 0x10 != 0,
     };
     let mut packets = packets(data);
     let (Some(greeting), Some(login)) = (packets.next().and_then(greeting), packets.next()) else {

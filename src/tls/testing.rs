@@ -194,6 +194,7 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
         backends: "db.example.com:3306".parse::<Address>().unwrap().into(),
         identities: identities.iter().map(|it| (*it).to_owned()).collect(),
         server_names: vec![],
+        allow_cleartext_password: false,
         tls: TlsPolicy::default(),
         client_auth: ClientAuth::default(),
         backend_tls: BackendTls::default(),

@@ -12,6 +12,8 @@ mod caching_sha2;
 mod failures;
 // Real servers, every way to reach them, real clients.
 mod matrix;
+// Every authentication plugin that the servers have.
+mod plugins;
 // The certificates that `MySQL` makes by itself.
 mod own_certificates;
 // Sessions that outlive what happens to the daemon.

@@ -65,11 +65,14 @@ impl Check<'_> {
             .map(|auth| self.client_auth(&auth, &written.tls));
         let identities = self.chosen(written.identities, identities);
         let limits = self.limits(&written.limits);
+        let protocol = word(written.protocol).unwrap_or(Protocol::Tcp);
+        let clear = written.allow_cleartext_password;
+        let allow_cleartext_password = self.clear_passwords(clear, protocol);
         let tls = TlsPolicy::default();
         Some(Listener {
             name,
             bind: bind?,
-            protocol: word(written.protocol).unwrap_or(Protocol::Tcp),
+            protocol,
             backends: backends?,
             identities,
             server_names: written
@@ -89,9 +92,24 @@ impl Check<'_> {
             },
             client_auth: client_auth.unwrap_or_default(),
             backend_tls: backend_tls.unwrap_or_default(),
+            allow_cleartext_password,
             proxy_protocol: self.proxy_protocol(written.proxy_protocol.0),
             limits,
         })
+    }
+
+    /// Returns whether passwords may go in the clear, which only means something where logins are
+    /// looked at.
+    fn clear_passwords(&mut self, written: Option<Spanned<bool>>, protocol: Protocol) -> bool {
+        let Some(written) = written else {
+            return false;
+        };
+        if protocol == Protocol::Tcp {
+            let message = "`allow_cleartext_password` needs `protocol = \"mysql\"` or \"postgres\": \
+                           with \"tcp\", logins are not looked at";
+            self.wrong(written.span(), message);
+        }
+        written.into_inner()
     }
 
     fn bind(

@@ -54,6 +54,7 @@ fn defaults_are_those_of_the_manual() {
                 backends: "db:2".parse::<Address>().unwrap().into(),
                 identities: vec!["default".to_owned()],
                 server_names: vec![],
+                allow_cleartext_password: false,
                 tls: TlsPolicy {
                     mode: TlsMode::Required,
                     min_version: TlsVersion::V1_2,
@@ -258,4 +259,22 @@ fn nothing_is_created_beside_a_folder_of_identities() {
     let config = parse(&text).unwrap();
     assert!(config.identities.is_empty());
     assert_eq!(config.listeners[0].identities, ["live"]);
+}
+
+#[test]
+fn passwords_in_clear_are_allowed_where_logins_are_looked_at() {
+    let text = |protocol| {
+        format!(
+            "[[listener]]\nbind = \"127.0.0.1:3307\"\nbackend = \"db1:3306\"\n\
+             protocol = \"{protocol}\"\nallow_cleartext_password = true\n"
+        )
+    };
+    for protocol in ["mysql", "postgres"] {
+        assert!(parse(&text(protocol)).unwrap().listeners[0].allow_cleartext_password);
+    }
+    let complaint = parse(&text("tcp")).unwrap_err().to_string();
+    assert!(
+        complaint.contains("logins are not looked at"),
+        "{complaint}"
+    );
 }

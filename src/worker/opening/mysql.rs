@@ -178,9 +178,10 @@ async fn carry(
     let legs = Legs {
         client: kind(client, None),
         server: kind(backend, Some(context.backend())),
+        clear_allowed: context.service.listener.allow_cleartext_password,
     };
     let hidden = hides_commands(&parsed, greeting);
-    if hidden && !legs.server.lets_passwords_through() {
+    if hidden && !legs.let_passwords_through() {
         // A change of user could not be seen, and would end with the password in the clear.
         let reason = "compression needs TLS between the proxy and the database";
         let error = ErrorPacket::unsupported_login(reason);
@@ -195,7 +196,7 @@ async fn carry(
     };
     let talking = talk.carry(&mut exchange, first, client, backend);
     match in_time(context, Phase::LetIn, talking).await {
-        Ok(()) if hidden || legs.are_alike() && legs.server.lets_passwords_through() => Ok(None),
+        Ok(()) if hidden || legs.are_alike() && legs.let_passwords_through() => Ok(None),
         Ok(()) => Ok(Some(Relogin {
             session: exchange.session(),
             backend: address.clone(),

@@ -169,6 +169,62 @@ fn an_error_in_the_place_of_the_greeting_reaches_the_client_as_it_is() {
     });
 }
 
+/// Starts a server that asks everybody for the password in clear, and lets it in.
+fn server_that_wants_the_password() -> Fake {
+    Fake::new(|connection| {
+        connection.write_all(&greeting())?;
+        let (seq, _) = read_packet(connection)?;
+        connection.write_all(&packet(seq + 1, b"\xfemysql_clear_password\0"))?;
+        let (seq, _) = read_packet(connection)?;
+        connection.write_all(&packet(seq + 1, OK))?;
+        connection.echo()
+    })
+}
+
+#[test]
+fn a_password_in_clear_is_not_asked_for_where_it_would_cross_a_network() {
+    let backend = server_that_wants_the_password();
+    let port = backend.address().rsplit_once(':').unwrap().1.to_owned();
+    for (address, line, goes) in [
+        (backend.address(), "", true),
+        (format!("0.0.0.0:{port}"), "", false),
+        (
+            format!("0.0.0.0:{port}"),
+            "allow_cleartext_password = true",
+            true,
+        ),
+    ] {
+        let ca = Ca::new("authority");
+        let listener = Listener::tcp("main", &address).protocol("mysql").line(line);
+        let daemon = TestDaemon::builder()
+            .identity("default", &ca.leaf("localhost"))
+            .listener(listener)
+            .start();
+        let mut socket = connect(daemon.address()).unwrap();
+        read_packet(&mut socket).unwrap();
+        let session = Client::new(&ca).behind(&mysql_ssl_request(), usize::MAX, socket);
+        let mut session = session.unwrap();
+        session.send(&login(true, "somebody")).unwrap();
+        let (seq, payload) = read_packet(&mut session).unwrap();
+        if goes {
+            assert_eq!((seq, &payload[..]), (3, &b"\xfemysql_clear_password\0"[..]));
+            session.send(&packet(4, b"hunter2\0")).unwrap();
+            assert_eq!(read_packet(&mut session).unwrap(), (5, OK.to_vec()));
+        } else {
+            assert_eq!((seq, error(&payload).0), (3, 1251));
+            until("the log says what to do", || {
+                daemon.log().contains("allow_cleartext_password")
+            });
+        }
+        let secret = |it: &Vec<u8>| it.windows(7).any(|it| it == b"hunter2");
+        assert_eq!(
+            backend.heard().last().is_some_and(secret),
+            goes,
+            "{address} {line}"
+        );
+    }
+}
+
 #[test]
 fn a_backend_that_is_no_database_is_called_down() {
     let backend = Fake::saying(b"HTTP/1.1 400 Bad Request\r\n\r\n");

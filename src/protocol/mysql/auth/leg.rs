@@ -23,12 +23,6 @@ impl Leg {
     pub fn is_secure(self) -> bool {
         matches!(self, Self::Tls | Self::Unix)
     }
-
-    /// Tells whether a password may cross the leg in the clear without anybody else hearing it.
-    #[must_use]
-    pub fn lets_passwords_through(self) -> bool {
-        self != Self::Network
-    }
 }
 
 /// The two connections of a session.
@@ -38,9 +32,18 @@ pub struct Legs {
     pub client: Leg,
     /// Proxy to database.
     pub server: Leg,
+    /// Whether a password may cross a network in the clear, because the configuration says so.
+    pub clear_allowed: bool,
 }
 
 impl Legs {
+    /// Tells whether a password may go to the database in the clear: nobody else hears it, or the
+    /// configuration does not mind.
+    #[must_use]
+    pub fn let_passwords_through(self) -> bool {
+        self.clear_allowed || self.server != Leg::Network
+    }
+
     /// Tells whether both ends judge their legs alike, so that what one sends the other takes.
     #[must_use]
     pub fn are_alike(self) -> bool {

@@ -51,7 +51,7 @@ impl Mechanism {
     /// Returns why this mechanism cannot even begin over these legs.
     pub(super) fn refusal(self, legs: Legs) -> Option<Refusal> {
         match self {
-            Self::Clear if !legs.server.lets_passwords_through() => Some(Refusal::PasswordInClear),
+            Self::Clear if !legs.let_passwords_through() => Some(Refusal::PasswordInClear),
             Self::Sha256 if legs.client != Leg::Tls && legs.server == Leg::Tls => {
                 Some(Refusal::ClientNeedsTls)
             }
@@ -98,7 +98,11 @@ mod tests {
     fn sha256_is_sealed_wherever_only_the_client_has_tls() {
         for server in [Leg::Loopback, Leg::Network, Leg::Unix, Leg::Tls] {
             for client in [Leg::Tls, Leg::Unix] {
-                let legs = Legs { client, server };
+                let legs = Legs {
+                    client,
+                    server,
+                    clear_allowed: false,
+                };
                 let sealed = client == Leg::Tls && server != Leg::Tls;
                 assert_eq!(Mechanism::Sha256.needs_sealing(legs), sealed, "{legs:?}");
                 assert!(!Mechanism::CachingSha2.needs_sealing(legs));
@@ -124,8 +128,15 @@ mod tests {
             (Mechanism::CachingSha2, Leg::Tls, Leg::Network, None),
         ];
         for (mechanism, client, server, refusal) in table {
-            let legs = Legs { client, server };
-            assert_eq!(mechanism.refusal(legs), refusal, "{mechanism:?} {legs:?}");
+            let legs = |clear_allowed| Legs {
+                client,
+                server,
+                clear_allowed,
+            };
+            let case = format!("{mechanism:?} {client:?} {server:?}");
+            assert_eq!(mechanism.refusal(legs(false)), refusal, "{case}");
+            let allowed = refusal.filter(|it| *it != Refusal::PasswordInClear);
+            assert_eq!(mechanism.refusal(legs(true)), allowed, "{case}");
         }
     }
 }

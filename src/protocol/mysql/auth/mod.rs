@@ -205,7 +205,7 @@ impl Exchange {
             State::SealedAnswer if self.is_sealed(packet.payload) => {
                 Ok(self.seal_answer(packet.payload))
             }
-            State::SealedAnswer if !self.session.legs.server.lets_passwords_through() => {
+            State::SealedAnswer if !self.session.legs.let_passwords_through() => {
                 Ok(self.refuse(Refusal::PasswordInClear))
             }
             State::Answer | State::SealedAnswer => Ok(self.tell_server(packet.payload)),

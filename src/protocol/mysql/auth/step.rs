@@ -87,7 +87,10 @@ pub enum Refusal {
     #[error("this login needs the client to use TLS")]
     ClientNeedsTls,
     /// The password would cross the network in the clear, or the database could not read it.
-    #[error("this login sends the password in clear, and the proxy has no TLS to the database")]
+    #[error(
+        "this login sends the password in clear, and the proxy has no TLS to the database; set \
+         `backend_tls`, or let it with `allow_cleartext_password = true`"
+    )]
     PasswordInClear,
 }
 

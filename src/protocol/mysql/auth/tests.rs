@@ -11,7 +11,11 @@ const MULTI_FACTOR: u32 = 0x1000_0000;
 const TLS_TO_NETWORK: Legs = legs(Leg::Tls, Leg::Network);
 
 const fn legs(client: Leg, server: Leg) -> Legs {
-    Legs { client, server }
+    Legs {
+        client,
+        server,
+        clear_allowed: false,
+    }
 }
 
 fn packet(seq: u8, payload: &[u8]) -> Packet<'_> {
@@ -298,6 +302,17 @@ fn a_blank_login_opens_no_way_for_a_password() {
 fn clear_passwords_pass_on_private_legs() {
     let mut exchange = begin(legs(Leg::Tls, Leg::Loopback), SHA2);
     server_to_client(&mut exchange, 2, b"\xfemysql_clear_password\0", 3);
+    client_to_server(&mut exchange, 4, b"secret\0", 3);
+}
+
+#[test]
+fn clear_passwords_pass_where_the_configuration_allows_them() {
+    let allowed = Legs {
+        clear_allowed: true,
+        ..TLS_TO_NETWORK
+    };
+    let (mut exchange, _) = begin_with(allowed, "mysql_clear_password", b"secret\0");
+    server_to_client(&mut exchange, 2, b"\xfedialog\0\x04Password: ", 3);
     client_to_server(&mut exchange, 4, b"secret\0", 3);
 }
 
