@@ -34,10 +34,10 @@ pub async fn serve(
     let endpoints = endpoints(&service, &socket);
     let counters = Arc::clone(&service.counters);
     let idle = service.listener.limits.idle_timeout;
-    let place = service.places.take();
+    let place = service.places.take().map(Arc::new);
     let full = place.is_none();
     // Who is turned away takes no place while being told.
-    let session = place.map(|place| (counters.open(), place));
+    let session = place.clone().map(|place| (counters.open(), place));
     let context = Context {
         deadline: Instant::now() + service.listener.limits.handshake_timeout,
         service,
@@ -46,6 +46,7 @@ pub async fn serve(
         backend: 0,
         services,
         key,
+        place,
     };
     // What an opening needs is larger than what a relay needs, and freed before it begins.
     let opened = Box::pin(open(context, Leg::new(socket), full)).await;

@@ -363,6 +363,16 @@ run_cluster() {
     -c ssl=on -c ssl_cert_file="$2/server.pem" -c ssl_key_file="$2/server-key.pem"
 }
 
+# Prints the program of the server $1; fails where tests start none of their own.
+program_of() {
+  case $1 in
+    mariadb) command -v mariadbd ;;
+    mariadb_newer) echo "$(reachable "$mariadb_newer_home")/bin/mariadbd" ;;
+    mysql) echo "$(reachable "$mysql_home")/bin/mysqld" ;;
+    *) return 1 ;;
+  esac
+}
+
 # Prints the command line client of the server $1.
 client_of() {
   case $1 in
@@ -419,6 +429,11 @@ export_server() {
   local name=$1 prefix=PROXYD_TEST_${1^^}
   export "${prefix}_PORT=${port[$name]}" "${prefix}_SOCKET=${socket[$name]}" \
     "${prefix}_VERSION=${version[$name]}" "${prefix}_CLIENT=$(client_of "$name")"
+  # For tests that start one of their own.
+  local program
+  if program=$(program_of "$name"); then
+    export "${prefix}_SERVER=$program" "${prefix}_DATA=$(kept_data "$name")"
+  fi
   [[ $name != mysql ]] || export "${prefix}_OWN_PORT=$own_port" \
     "${prefix}_OWN_CA=$run_folder/mysql/data/ca.pem"
 }

@@ -14,6 +14,8 @@ mod failures;
 mod matrix;
 // Every authentication plugin that the servers have.
 mod plugins;
+// Clients that give up, which is not to be held against the proxy.
+mod give_up;
 // The certificates that `MySQL` makes by itself.
 mod own_certificates;
 // Sessions that outlive what happens to the daemon.

@@ -34,6 +34,8 @@ pub struct CommandWatch {
     at_command: bool,
     /// The packet before this one goes on in it.
     continued: bool,
+    /// The packet before this one was data with the highest number.
+    comes_round: bool,
 }
 
 impl CommandWatch {
@@ -79,10 +81,12 @@ impl CommandWatch {
         let [low, middle, high, seq] = self.header;
         self.header_len = 0;
         self.remaining = u32::from_le_bytes([low, middle, high, 0]);
-        // Long uploads of LOCAL INFILE come round to 0 again; taking such data for a command at
-        // worst ends a session.
-        self.at_command = seq == 0 && !self.continued && self.remaining > 0;
+        // The numbers of a long upload of LOCAL INFILE come round to 0 again. It ends with an empty
+        // packet, so that a command never does.
+        let is_command = seq == 0 && !self.continued && !self.comes_round;
+        self.at_command = is_command && self.remaining > 0;
         self.continued = self.remaining == FULL;
+        self.comes_round = seq == u8::MAX && self.remaining > 0;
     }
 }
 
@@ -109,6 +113,12 @@ impl Sighting {
 pub struct ChangeUser<'a> {
     response: &'a [u8],
     plugin: Option<&'a [u8]>,
+    /// What stands before the authentication data and its length.
+    before: &'a [u8],
+    /// What stands behind the authentication data.
+    behind: &'a [u8],
+    /// The authentication data is ended by a NUL, and has no length before it.
+    ended_by_nul: bool,
 }
 
 impl<'a> ChangeUser<'a> {
@@ -118,12 +128,15 @@ impl<'a> ChangeUser<'a> {
         let mut read = || {
             reader.u8().filter(|command| *command == CHANGE_USER)?;
             reader.until_nul()?;
-            let response = if client.contains(Capabilities::SECURE_CONNECTION) {
+            let before = &payload[..payload.len() - reader.rest().len()];
+            let ended_by_nul = !client.contains(Capabilities::SECURE_CONNECTION);
+            let response = if ended_by_nul {
+                reader.until_nul()?
+            } else {
                 let length = reader.u8()?;
                 reader.take(length.into())?
-            } else {
-                reader.until_nul()?
             };
+            let behind = reader.rest();
             reader.until_nul_or_end();
             // Old clients leave out the character set, and what would follow.
             let named = reader.u16_le().is_some() && client.contains(Capabilities::PLUGIN_AUTH);
@@ -131,9 +144,23 @@ impl<'a> ChangeUser<'a> {
             Some(Self {
                 response,
                 plugin: plugin.filter(|name| !name.is_empty()),
+                before,
+                behind,
+                ended_by_nul,
             })
         };
         read().ok_or(ChangeUserError)
+    }
+
+    /// Returns the payload with one byte of authentication data in the place of what the client sent.
+    #[must_use]
+    pub fn with_response(&self, response: u8) -> Vec<u8> {
+        let form = if self.ended_by_nul {
+            [response, 0]
+        } else {
+            [1, response]
+        };
+        [self.before, &form, self.behind].concat()
     }
 
     /// Returns the authentication data: a proof, or with some plugins the password itself.
@@ -199,6 +226,14 @@ mod tests {
     }
 
     #[test]
+    fn the_numbers_of_an_upload_come_round() {
+        let mut watch = CommandWatch::default();
+        assert_eq!(watch.feed(&[1, 0, 0, 255, b'x', 1, 0, 0, 0, 0x11]), None);
+        assert_eq!(watch.feed(&[0, 0, 0, 255]), None, "the end of the upload");
+        assert!(watch.feed(CHANGE).is_some());
+    }
+
+    #[test]
     fn compressed_sessions_cannot_be_watched() {
         assert!(CommandWatch::can_watch(Capabilities::PROTOCOL_41));
         assert!(!CommandWatch::can_watch(Capabilities::from_bits(0x20)));
@@ -218,6 +253,8 @@ mod tests {
         assert_eq!(old.plugin(), None);
         let short = ChangeUser::parse(b"\x11me\0\0db\0", all).expect("whole");
         assert_eq!((short.response(), short.plugin()), (&b""[..], None));
+        let other = change.with_response(1);
+        assert_eq!(other, b"\x11me\0\x01\x01db\0\x21\0some_plugin\0\x05attrs");
         for cut in [
             &b""[..],
             b"\x11me",

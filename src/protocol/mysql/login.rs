@@ -49,6 +49,10 @@ pub struct Login<'a> {
     user: &'a [u8],
     response: &'a [u8],
     plugin: Option<&'a [u8]>,
+    /// What stands before the authentication data and its length.
+    before: &'a [u8],
+    /// What stands behind the authentication data.
+    behind: &'a [u8],
 }
 
 impl<'a> Login<'a> {
@@ -58,7 +62,9 @@ impl<'a> Login<'a> {
         let mut reader = Reader::new(payload);
         reader.take(FIXED_LEN).ok_or(LoginError::Truncated)?;
         let user = reader.until_nul().ok_or(LoginError::Truncated)?;
+        let before = &payload[..payload.len() - reader.rest().len()];
         let response = response(&mut reader, capabilities).ok_or(LoginError::Truncated)?;
+        let behind = reader.rest();
         if capabilities.contains(Capabilities::CONNECT_WITH_DB) {
             reader.until_nul_or_end();
         }
@@ -70,6 +76,8 @@ impl<'a> Login<'a> {
             user,
             response,
             plugin: plugin.filter(|name| !name.is_empty()),
+            before,
+            behind,
         })
     }
 
@@ -104,6 +112,18 @@ impl<'a> Login<'a> {
     /// On a leg without TLS the flag must be off, or the database waits for a TLS handshake.
     pub fn write(&self, seq: u8, ssl: bool, out: &mut Vec<u8>) {
         write(self.payload, seq, ssl, out);
+    }
+
+    /// Does the same with one byte of authentication data in the place of what the client sent.
+    pub fn write_with(&self, response: u8, seq: u8, ssl: bool, out: &mut Vec<u8>) {
+        let counted =
+            Capabilities::PLUGIN_AUTH_LENENC.bits() | Capabilities::SECURE_CONNECTION.bits();
+        let form = if self.capabilities().bits() & counted == 0 {
+            [response, 0]
+        } else {
+            [1, response]
+        };
+        write(&[self.before, &form, self.behind].concat(), seq, ssl, out);
     }
 
     /// Appends the `SSLRequest` that goes before this login on a leg with TLS.
@@ -261,6 +281,22 @@ pub(crate) mod tests {
         out.clear();
         login.write(1, true, &mut out);
         assert_eq!(out[packet::HEADER_LEN..], payload);
+    }
+
+    #[test]
+    fn other_authentication_data_leaves_the_rest_as_it_is() {
+        for capabilities in [CLIENT, CLIENT & !0x20_0000, 0x0200] {
+            let payload = sample(capabilities, b"secret\0", "sha256_password");
+            let login = Login::parse(&payload).expect("a login");
+            let mut out = Vec::new();
+            login.write_with(1, 3, true, &mut out);
+            let other = Login::parse(&out[packet::HEADER_LEN..]).expect("a login");
+            assert_eq!(
+                (other.user(), other.response()),
+                ("app".to_owned(), &[1][..])
+            );
+            assert_eq!(other.behind, login.behind);
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //!
 //! [`greeting`] and [`login`] read the first packets, [`auth`] carries the login from one leg to
 //! the other until the database has said OK or ERR; after that the driver only copies bytes, under
-//! the eye of [`command`] where that is needed.
+//! the eye of [`command`] where that is needed. A login that its client gives up is brought to an
+//! end by [`parting`].
 //!
 //! Layouts are those of the MySQL source documentation, page "Connection Phase", and of MariaDB's
 //! "Connecting".
@@ -25,6 +26,7 @@ pub mod error;
 pub mod greeting;
 pub mod login;
 pub mod packet;
+pub mod parting;
 
 pub use capabilities::Capabilities;
 pub use error::ErrorPacket;

@@ -12,7 +12,11 @@ use super::{
 };
 use crate::{
     config::Address,
-    protocol::mysql::auth::{Exchange, Session, Then},
+    protocol::mysql::{
+        ErrorPacket,
+        auth::{Exchange, Session, Then},
+        packet::HEADER_LEN,
+    },
     worker::{farewell::farewell, relay::Changing},
 };
 
@@ -45,6 +49,14 @@ async fn carry(changing: Changing, relogin: Relogin) -> Result<Opened, Failure> 
     };
     let begun = Exchange::change_user(relogin.session, command.as_packet());
     let (mut exchange, mut first) = begun.map_err(refused)?;
+    let sealed = first.to_server.len() != command.payload.len() + HEADER_LEN;
+    if changing.passed > 0 && sealed && !first.to_server.is_empty() {
+        // The database was told another length already.
+        let reason = "a change of user that has to be sealed comes in pieces";
+        let error = ErrorPacket::unsupported_login(reason);
+        farewell(&mut client.leg, &exchange.fail(&error)).await;
+        return Err(refused(reason));
+    }
     if matches!(first.then, Then::Continue) {
         // The rest of a packet whose beginning went out before anybody knew what it was.
         first.to_server.drain(..changing.passed);

@@ -11,12 +11,13 @@ use crate::{
     tls::stream::{TlsError, TlsStream},
     worker::{
         peers::Peers,
+        places::Place,
         service::{Service, Services},
     },
 };
 
 /// What the opening of a session needs to know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The listener's service when the client came.
     pub service: Arc<Service>,
@@ -32,6 +33,8 @@ pub struct Context {
     pub services: Arc<Services>,
     /// The listener in it.
     pub key: Arc<ListenerKey>,
+    /// The session's place among those that the listener may have; `None` if there is none left.
+    pub place: Option<Arc<Place>>,
 }
 
 impl Context {

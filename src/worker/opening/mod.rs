@@ -3,6 +3,7 @@
 //! One module a protocol drives the pure parsers of [`crate::protocol`] over the legs; this one
 //! holds what they share.
 
+mod attempt;
 mod change_user;
 mod context;
 mod mysql;

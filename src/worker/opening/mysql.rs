@@ -1,8 +1,9 @@
 //! MySQL and MariaDB: the greeting, TLS, and the login up to the server's verdict.
 
 use super::{
-    Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, connect, in_time,
-    is_local,
+    Context, Failure, Opened, Phase, Relogin, accept_tls,
+    attempt::Attempt,
+    backend_failed, connect, in_time, is_local,
     patience::part,
     reader::{Owned, Reader},
     secure,
@@ -12,7 +13,7 @@ use crate::{
     config::{Address, TlsMode},
     protocol::mysql::{
         ErrorPacket,
-        auth::{self, Exchange, Legs},
+        auth::{self, Exchange, Legs, Then},
         capabilities::Capabilities,
         command::CommandWatch,
         greeting::{Greeting, ServerFirst},
@@ -25,23 +26,23 @@ use crate::{
 /// Opens a session.
 pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
     let mut client = Reader::new(client);
-    let mut backend = match connect(context, &client.leg).await {
-        Ok(backend) => Reader::new(backend),
+    let mut attempt = match connect(context, &client.leg).await {
+        Ok(backend) => Attempt::new(context, Reader::new(backend)),
         Err(failure) => {
             turn_away(&mut client.leg, &backend_down()).await;
             return Err(failure);
         }
     };
-    let greeting = greet(context, &mut client, &mut backend).await?;
+    let greeting = greet(context, &mut client, &mut attempt).await?;
     let logging_in = log_in(context, &mut client);
     let login = match in_time(context, Phase::Login, logging_in).await {
         Ok(login) => login,
         Err(failure) => return Err(part(&mut client.leg, failure).await),
     };
-    let relogin = carry(context, &greeting, &login, &mut client, &mut backend).await?;
+    let relogin = carry(context, &greeting, &login, &mut client, &mut attempt).await?;
     Ok(Opened {
         client: client.into_leg(),
-        backend: backend.into_leg(),
+        backend: attempt.into_backend().into_leg(),
         relogin,
     })
 }
@@ -79,9 +80,9 @@ async fn refuse_login(client: &mut Reader, error: &ErrorPacket, reason: String) 
 async fn greet(
     context: &Context,
     client: &mut Reader,
-    backend: &mut Reader,
+    attempt: &mut Attempt,
 ) -> Result<Greeting, Failure> {
-    let greeting = server_packet(context, backend);
+    let greeting = server_packet(context, attempt.backend());
     let first = match in_time(context, Phase::Greeting, greeting).await {
         Ok(first) => first,
         Err(failure) => {
@@ -92,6 +93,7 @@ async fn greet(
     let mut words = Vec::new();
     let failure = match ServerFirst::parse(&first.payload) {
         Ok(ServerFirst::Greeting(greeting)) => {
+            attempt.greeted(&greeting);
             greeting.clone().with_ssl(true).write(&mut words);
             client.leg.send(&words).await.map_err(Failure::Client)?;
             return Ok(greeting);
@@ -109,7 +111,10 @@ async fn greet(
     Err(failure)
 }
 
-async fn server_packet(context: &Context, backend: &mut Reader) -> Result<Owned, Failure> {
+pub(super) async fn server_packet(
+    context: &Context,
+    backend: &mut Reader,
+) -> Result<Owned, Failure> {
     loop {
         let taken = backend.take();
         if let Some(packet) = taken.map_err(|error| backend_failed(context, &error))? {
@@ -162,7 +167,7 @@ async fn carry(
     greeting: &Greeting,
     login: &Owned,
     client: &mut Reader,
-    backend: &mut Reader,
+    attempt: &mut Attempt,
 ) -> Result<Option<Relogin>, Failure> {
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
@@ -171,13 +176,13 @@ async fn carry(
             return Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await);
         }
     };
-    if let Err(failure) = begin_backend_tls(context, greeting, &parsed, backend).await {
+    if let Err(failure) = attempt.begin_tls(greeting, &parsed).await {
         tell(client, &backend_down()).await;
         return Err(failure);
     }
     let legs = Legs {
         client: kind(client, None),
-        server: kind(backend, Some(context.backend())),
+        server: kind(attempt.backend(), Some(context.backend())),
         clear_allowed: context.service.listener.allow_cleartext_password,
     };
     let hidden = hides_commands(&parsed, greeting);
@@ -188,13 +193,19 @@ async fn carry(
         return Err(refuse_login(client, &error, reason.to_owned()).await);
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
-    let (mut exchange, first) = begun.map_err(refused)?;
+    let (exchange, first) = begun.map_err(refused)?;
+    if let Then::Refused(reason) = first.then {
+        // The database has not heard of it.
+        farewell(&mut client.leg, &first.to_client).await;
+        return Err(refused(reason));
+    }
+    let (backend, exchange) = attempt.begun(exchange);
     let address = context.backend();
     let talk = Talk {
         backend: address,
         on_rejection: OnRejection::Close,
     };
-    let talking = talk.carry(&mut exchange, first, client, backend);
+    let talking = talk.carry(exchange, first, client, backend);
     match in_time(context, Phase::LetIn, talking).await {
         Ok(()) if hidden || legs.are_alike() && legs.let_passwords_through() => Ok(None),
         Ok(()) => Ok(Some(Relogin {
@@ -222,7 +233,8 @@ pub(super) fn refused(error: impl std::fmt::Display) -> Failure {
     Failure::Refused(error.to_string())
 }
 
-async fn begin_backend_tls(
+/// Begins TLS with a database that waits for a login; nothing if its leg has none.
+pub(super) async fn begin_tls(
     context: &Context,
     greeting: &Greeting,
     login: &Login<'_>,

@@ -9,6 +9,7 @@ pub(crate) mod daemon;
 pub(crate) mod fake;
 pub(crate) mod front;
 pub(crate) mod openssl;
+pub(crate) mod own_server;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod program;

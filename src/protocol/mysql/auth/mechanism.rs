@@ -65,11 +65,11 @@ impl Mechanism {
         self == Self::Sha256 && legs.client == Leg::Tls && legs.server != Leg::Tls
     }
 
-    /// Returns what asks the server for its key.
-    pub(super) fn key_request(self) -> &'static [u8] {
+    /// Returns the packet of one byte that asks the server for its key.
+    pub(super) fn key_request(self) -> u8 {
         match self {
-            Self::Sha256 => &[0x01],
-            _ => &[0x02],
+            Self::Sha256 => 0x01,
+            _ => 0x02,
         }
     }
 }

@@ -21,8 +21,8 @@
 //! 5  <-- OK ---------------------  <--------------------- OK --  6
 //! ```
 //!
-//! `sha256_password` is older, and asks for nothing else: its server says so by an
-//! `AuthSwitchRequest`, and is asked for its key with `01`.
+//! `sha256_password` is older, and asks for nothing else: its client sends the password unasked, or
+//! when an `AuthSwitchRequest` tells it to, and its server is asked for its key with `01`.
 //!
 //! That keeps the password from listeners on the database's leg. It cannot keep it from somebody
 //! who answers in the database's place with a key of his own: only TLS with verification does.
@@ -48,6 +48,7 @@ use super::error::{ERR, ErrorPacket};
 use super::greeting::{Greeting, Scramble};
 use super::login::Login;
 use super::packet::Packet;
+use super::parting::Parting;
 
 /// First byte of an `AuthSwitchRequest`; alone, it asks for the password of before 4.1.
 const AUTH_SWITCH: u8 = 0xfe;
@@ -72,6 +73,10 @@ pub struct Exchange {
     client: Line,
     server: Line,
     mechanism: Mechanism,
+    /// The plugin's name.
+    plugin: Vec<u8>,
+    /// The database's last question was to switch to the plugin.
+    switched: bool,
     session: Session,
     state: State,
 }
@@ -117,6 +122,8 @@ enum State {
     Over,
     /// The password in the clear, from the client.
     Password,
+    /// Nothing any more: the login was refused before the database got its answer.
+    Refused,
     /// The ciphertext, from the driver.
     Sealed,
     /// A request for the key or a ciphertext, from the client.
@@ -151,6 +158,8 @@ impl Exchange {
             client,
             server: Line::after_greeting(legs.server),
             mechanism: Mechanism::of(login.plugin().unwrap_or_default()),
+            plugin: login.plugin().unwrap_or_default().to_vec(),
+            switched: false,
             session,
             state: State::Verdict,
         };
@@ -169,12 +178,17 @@ impl Exchange {
             client,
             server: Line::at_command(),
             mechanism: Mechanism::of(change.plugin().unwrap_or_default()),
+            plugin: change.plugin().unwrap_or_default().to_vec(),
+            switched: false,
             session,
             state: State::Verdict,
         };
-        let step = match exchange.refusal(change.response()) {
-            Some(refusal) => exchange.refuse(refusal),
-            None => exchange.tell_server(command.payload),
+        let step = if let Some(refusal) = exchange.refusal(change.response()) {
+            exchange.refuse(refusal)
+        } else if let Some(request) = exchange.withhold(change.response()) {
+            Step::server(exchange.server.send(&change.with_response(request)))
+        } else {
+            exchange.tell_server(command.payload)
         };
         Ok((exchange, step))
     }
@@ -185,12 +199,29 @@ impl Exchange {
         self.session
     }
 
+    /// Gives up a first login, because the client did: returns what is left to do with the database
+    /// and the packet to begin with, which may be none; `None` if nothing is left.
+    #[must_use]
+    pub fn give_up(mut self) -> Option<(Parting, Vec<u8>)> {
+        let parting = Parting::new(&self.plugin);
+        let words = match self.state {
+            State::Over => return None,
+            State::Key(_) | State::KeyForClient | State::Verdict => Vec::new(),
+            State::Answer
+            | State::Password
+            | State::Refused
+            | State::Sealed
+            | State::SealedAnswer => self.server.send(&parting.answer(self.switched)),
+        };
+        Some((parting, words))
+    }
+
     /// Takes the next packet of the client.
     pub fn from_client(&mut self, packet: Packet<'_>) -> Result<Step, AuthError> {
         self.client.receive(packet.seq)?;
         match self.state {
             // The client prefers the key although it has TLS: nothing to do for it.
-            State::Password if packet.payload == self.mechanism.key_request() => {
+            State::Password if packet.payload == [self.mechanism.key_request()] => {
                 Ok(self.seal_answer(packet.payload))
             }
             State::Password
@@ -200,7 +231,9 @@ impl Exchange {
             }
             State::Password => {
                 self.state = State::Key(Password::new(packet.payload));
-                Ok(Step::server(self.server.send(self.mechanism.key_request())))
+                Ok(Step::server(
+                    self.server.send(&[self.mechanism.key_request()]),
+                ))
             }
             State::SealedAnswer if self.is_sealed(packet.payload) => {
                 Ok(self.seal_answer(packet.payload))
@@ -209,21 +242,28 @@ impl Exchange {
                 Ok(self.refuse(Refusal::PasswordInClear))
             }
             State::Answer | State::SealedAnswer => Ok(self.tell_server(packet.payload)),
-            State::Sealed | State::Over => Err(AuthError::NotExpecting),
+            State::Sealed | State::Over | State::Refused => Err(AuthError::NotExpecting),
             State::Key(_) | State::KeyForClient | State::Verdict => Err(AuthError::ClientOutOfTurn),
         }
     }
 
     /// Takes the next packet of the database.
     pub fn from_server(&mut self, packet: Packet<'_>) -> Result<Step, AuthError> {
-        if matches!(self.state, State::Sealed | State::Over) {
+        if matches!(self.state, State::Sealed | State::Over | State::Refused) {
             return Err(AuthError::NotExpecting);
         }
         self.server.receive(packet.seq)?;
+        self.switched = false;
         let payload = packet.payload;
         let first = *payload.first().ok_or(AuthError::ServerOutOfTurn)?;
         match (&self.state, first) {
             (_, ERR) => Ok(self.finish(payload, Then::Rejected)),
+            // The account has another plugin than the client thought.
+            (State::Key(_) | State::KeyForClient, AUTH_SWITCH)
+                if self.mechanism == Mechanism::Sha256 =>
+            {
+                Ok(self.switch(payload))
+            }
             (State::Key(password), MORE_DATA) => {
                 let sealing =
                     Self::sealing(password, self.session.scramble.as_ref(), &payload[1..])?;
@@ -265,25 +305,34 @@ impl Exchange {
         if let Some(refusal) = self.refusal(login.response()) {
             return self.refuse(refusal);
         }
+        let tls = self.session.legs.server == Leg::Tls;
         let mut out = Vec::new();
-        login.write(
-            self.server.next(),
-            self.session.legs.server == Leg::Tls,
-            &mut out,
-        );
+        match self.withhold(login.response()) {
+            Some(request) => login.write_with(request, self.server.next(), tls, &mut out),
+            None => login.write(self.server.next(), tls, &mut out),
+        }
         Step::server(out)
+    }
+
+    /// Keeps a password that comes unasked where the database wants it under its key; returns what
+    /// goes to the database in its place.
+    fn withhold(&mut self, response: &[u8]) -> Option<u8> {
+        if !self.mechanism.needs_sealing(self.session.legs) || is_blank(response) {
+            return None;
+        }
+        let request = self.mechanism.key_request();
+        if response == [request] {
+            self.state = State::KeyForClient;
+            return None;
+        }
+        self.state = State::Key(Password::new(response));
+        Some(request)
     }
 
     /// Returns why a login that comes with this response cannot be carried.
     fn refusal(&self, response: &[u8]) -> Option<Refusal> {
-        // A login without a password has nothing to hide, whatever its plugin.
-        let blank = response.iter().all(|byte| *byte == 0);
-        // What would have to be sealed is here before the database could be asked for its key.
-        let clear = self.mechanism.needs_sealing(self.session.legs);
         let refusal = self.mechanism.refusal(self.session.legs);
-        refusal
-            .or(clear.then_some(Refusal::PasswordInClear))
-            .filter(|_| !blank)
+        refusal.filter(|_| !is_blank(response))
     }
 
     /// Passes on what the database wants to know from the client.
@@ -316,6 +365,8 @@ impl Exchange {
         let mut parts = payload[1..].splitn(2, |byte| *byte == 0);
         let plugin = parts.next().unwrap_or_default();
         self.mechanism = Mechanism::of(plugin);
+        self.plugin = plugin.to_vec();
+        self.switched = true;
         self.session.scramble = match parts.next() {
             Some(data) => data.first_chunk().copied(),
             // The switch of one byte keeps the greeting's scramble.
@@ -347,7 +398,7 @@ impl Exchange {
     /// Passes on a request for the key, or the ciphertext made with it.
     fn seal_answer(&mut self, payload: &[u8]) -> Step {
         let step = self.tell_server(payload);
-        if payload == self.mechanism.key_request() {
+        if payload == [self.mechanism.key_request()] {
             self.state = State::KeyForClient;
         }
         step
@@ -355,7 +406,7 @@ impl Exchange {
 
     /// Tells whether a client's answer is a request for the key or a ciphertext, not a password.
     fn is_sealed(&self, payload: &[u8]) -> bool {
-        payload == self.mechanism.key_request() || payload.len() >= CIPHERTEXT_MIN
+        payload == [self.mechanism.key_request()] || payload.len() >= CIPHERTEXT_MIN
     }
 
     fn sealing(
@@ -385,8 +436,16 @@ impl Exchange {
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Step {
-        Step::client(self.fail(&refusal.packet()), Then::Refused(refusal))
+        let words = self.fail(&refusal.packet());
+        self.state = State::Refused;
+        Step::client(words, Then::Refused(refusal))
     }
+}
+
+/// Tells whether there is no password in a response: such a login has nothing to hide, whatever its
+/// plugin.
+fn is_blank(response: &[u8]) -> bool {
+    response.iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]

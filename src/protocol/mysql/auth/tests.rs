@@ -276,9 +276,40 @@ fn an_account_of_sha256_without_password_needs_no_key() {
 }
 
 #[test]
-fn a_password_of_sha256_in_the_login_itself_is_stopped() {
-    let (_, step) = begin_with(TLS_TO_NETWORK, "sha256_password", b"secret\0");
-    refused(&step, 3, Refusal::PasswordInClear);
+fn a_password_of_sha256_that_comes_with_the_login_goes_under_the_key_too() {
+    for server in [Leg::Network, Leg::Loopback, Leg::Unix] {
+        let legs = legs(Leg::Tls, server);
+        let (mut exchange, step) = begin_with(legs, "sha256_password", b"\0p\0");
+        let sent = Login::parse(&step.to_server[4..]).expect("a login");
+        assert_eq!(sent.response(), [1]);
+        assert_eq!(sent.plugin(), Some(&b"sha256_password"[..]));
+        let step = exchange.from_server(packet(2, b"\x01K")).expect("the key");
+        assert!(matches!(step.then, Then::Encrypt(sealing) if *sealing.message == *b"A2C"));
+        let step = exchange.encrypted(&[5; 256]).expect("asked for");
+        assert_eq!(*step.to_server, wire(3, &[5; 256]));
+        let then = server_to_client(&mut exchange, 4, b"\0\0\0\x02\0\0\0", 3);
+        assert!(matches!(then, Then::Accepted));
+    }
+}
+
+#[test]
+fn an_account_that_has_another_plugin_gets_no_password_of_sha256() {
+    let (mut exchange, _) = begin_with(TLS_TO_NETWORK, "sha256_password", b"secret\0");
+    let switch = b"\xfemysql_native_password\0aaaaaaaaaaaaaaaaaaaa\0";
+    server_to_client(&mut exchange, 2, switch, 3);
+    client_to_server(&mut exchange, 4, &[7; 20], 3);
+}
+
+#[test]
+fn a_client_of_sha256_may_ask_for_the_key_itself() {
+    for client in [Leg::Network, Leg::Tls] {
+        let legs = legs(client, Leg::Network);
+        let (mut exchange, _) = begin_with(legs, "sha256_password", b"\x01");
+        let base = if client == Leg::Tls { 3 } else { 2 };
+        server_to_client(&mut exchange, 2, b"\x01K", base);
+        client_to_server(&mut exchange, base + 1, &[3; 256], 3);
+        server_to_client(&mut exchange, 4, b"\0\0\0\x02\0\0\0", base + 2);
+    }
 }
 
 #[test]

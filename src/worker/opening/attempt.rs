@@ -1,0 +1,152 @@
+//! A login at a database of MySQL that somebody has to bring to its end.
+
+use tokio::{runtime::Handle, time::Instant};
+use tracing::debug;
+
+use super::{
+    Context, Failure, Phase, backend_failed, in_time,
+    mysql::{begin_tls, refused, server_packet},
+    reader::Reader,
+};
+use crate::protocol::mysql::{
+    auth::Exchange,
+    greeting::Greeting,
+    login::Login,
+    parting::{Next, Parting},
+};
+
+/// A login at a database. If it is dropped before it has come to its end, a task of its own brings
+/// it there, because databases count those that just break off.
+pub(super) struct Attempt {
+    backend: Option<Reader>,
+    context: Context,
+    stage: Stage,
+}
+
+/// How far a login has come.
+enum Stage {
+    /// The database has greeted, and waits for it.
+    Greeted(Box<Greeting>),
+    /// It is on its way.
+    Begun(Box<Exchange>),
+    /// It is over, or was not waited for, or cannot be taken up by anybody else.
+    Nothing,
+}
+
+impl Attempt {
+    /// Starts before the database has greeted.
+    pub(super) fn new(context: &Context, backend: Reader) -> Self {
+        Self {
+            backend: Some(backend),
+            context: context.clone(),
+            stage: Stage::Nothing,
+        }
+    }
+
+    /// Returns the database.
+    pub(super) fn backend(&mut self) -> &mut Reader {
+        self.backend.as_mut().expect("it is there until the end")
+    }
+
+    /// Notes that the database waits for a login.
+    pub(super) fn greeted(&mut self, greeting: &Greeting) {
+        self.stage = Stage::Greeted(Box::new(greeting.clone()));
+    }
+
+    /// Begins TLS, which nobody else can go on with.
+    pub(super) async fn begin_tls(
+        &mut self,
+        greeting: &Greeting,
+        login: &Login<'_>,
+    ) -> Result<(), Failure> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Nothing);
+        let context = self.context.clone();
+        begin_tls(&context, greeting, login, self.backend()).await?;
+        self.stage = stage;
+        Ok(())
+    }
+
+    /// Notes that a login is on its way, and returns what carries it.
+    pub(super) fn begun(&mut self, exchange: Exchange) -> (&mut Reader, &mut Exchange) {
+        let Self { backend, stage, .. } = self;
+        *stage = Stage::Begun(Box::new(exchange));
+        match (backend, stage) {
+            (Some(backend), Stage::Begun(exchange)) => (backend, exchange),
+            _ => unreachable!("both were just there"),
+        }
+    }
+
+    /// Ends it: the client has been let in.
+    pub(super) fn into_backend(mut self) -> Reader {
+        self.stage = Stage::Nothing;
+        self.backend.take().expect("it is there until the end")
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Nothing);
+        if let (Some(backend), Ok(runtime)) = (self.backend.take(), Handle::try_current())
+            && !matches!(stage, Stage::Nothing)
+        {
+            runtime.spawn(part(self.context.clone(), backend, stage));
+        }
+    }
+}
+
+/// Brings a login to an end that nobody waits for.
+async fn part(mut context: Context, mut backend: Reader, stage: Stage) {
+    context.deadline = Instant::now() + context.service.listener.limits.connect_timeout;
+    let parting = finish(&context, &mut backend, stage);
+    if let Err(failure) = in_time(&context, Phase::LetIn, parting).await {
+        debug!("a login that its client gave up has not come to its end: {failure}");
+    }
+}
+
+async fn finish(context: &Context, backend: &mut Reader, stage: Stage) -> Result<(), Failure> {
+    let mut parting = match stage {
+        Stage::Nothing => return Ok(()),
+        Stage::Greeted(greeting) => log_in(context, backend, &greeting).await?,
+        Stage::Begun(exchange) => match exchange.give_up() {
+            None => return Ok(()),
+            Some((parting, words)) => {
+                say(context, backend, &words).await?;
+                parting
+            }
+        },
+    };
+    loop {
+        let heard = server_packet(context, backend).await?;
+        match parting.hear(heard.as_packet()) {
+            Next::Answer(words) => say(context, backend, &words).await?,
+            Next::Close(words) => {
+                say(context, backend, words).await?;
+                let closed = backend.leg.close().await;
+                return closed.map_err(|error| backend_failed(context, &error));
+            }
+        }
+    }
+}
+
+/// Logs in as nobody.
+async fn log_in(
+    context: &Context,
+    backend: &mut Reader,
+    greeting: &Greeting,
+) -> Result<Parting, Failure> {
+    let payload = Parting::login(greeting);
+    let login = Login::parse(&payload).map_err(refused)?;
+    if backend.leg.tls().is_none() {
+        begin_tls(context, greeting, &login, backend).await?;
+    }
+    let tls = backend.leg.tls().is_some();
+    let mut words = Vec::new();
+    login.write(if tls { 2 } else { 1 }, tls, &mut words);
+    say(context, backend, &words).await?;
+    Ok(Parting::new(login.plugin().unwrap_or_default()))
+}
+
+async fn say(context: &Context, backend: &mut Reader, words: &[u8]) -> Result<(), Failure> {
+    let sent = backend.leg.send(words).await;
+    sent.map_err(|error| backend_failed(context, &error))
+}

@@ -1,0 +1,244 @@
+//! Clients that give up before they have logged in, and what the server thinks of the proxy for it.
+//!
+//! Servers count only what comes from another host whose name they can find out. So these tests run in
+//! a network of their own, in which the server has an address and a name that are not loopback's.
+
+use std::{
+    env,
+    fs::Permissions,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    process::Command,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::support::{
+    client::{Client, Session, connect},
+    configuration::Listener,
+    front::Front,
+    is_root,
+    own_server::OwnServer,
+    program::run,
+    servers::{self, Server},
+    skip, until,
+    wire::{login, mysql_ssl_request, packet, read_packet},
+};
+
+/// Where the server is, and by what name the address is known.
+const ADDRESS: &str = "192.0.2.1";
+const HOSTS: &str = "127.0.0.1 localhost\n192.0.2.1 proxy.test\n";
+
+/// Gives the loopback interface its address and another.
+const NETWORK: &str = "
+import fcntl, socket, struct
+SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8914, 0x8916, 1
+control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for name, address in (b'lo', '127.0.0.1'), (b'lo:1', 'ADDRESS'):
+    there = struct.pack('16sHH4s8x', name, socket.AF_INET, 0, socket.inet_aton(address))
+    fcntl.ioctl(control, SIOCSIFADDR, there)
+    fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack('16sH14x', name, IFF_UP))
+";
+
+/// Set in the network of its own.
+const INSIDE: &str = "PROXYD_TEST_INSIDE";
+
+/// How many clients give up in each way; the server would block their host after three.
+const CLIENTS: usize = 20;
+
+/// Whether this is inside the network. Outside it runs the test there, and the answer is no.
+fn is_inside(test: &str) -> bool {
+    if env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let Some(python) = servers::found("python", "PROXYD_TEST_PYTHON") else {
+        return false;
+    };
+    let may = is_root()
+        && Command::new("unshare")
+            .args(["--net", "--mount", "true"])
+            .status()
+            .is_ok_and(|status| status.success());
+    if !may {
+        skip("a network of one's own needs root and unshare");
+        return false;
+    }
+    let folder = TempDir::new().unwrap();
+    let hosts = folder.path().join("hosts");
+    std::fs::write(&hosts, HOSTS).unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--net", "--mount", "sh", "-c"])
+        .arg(
+            "mount --bind \"$0\" /etc/hosts && python=$1 program=$2 && shift 2 && \
+             \"$python\" -c \"$program\" && exec \"$@\"",
+        )
+        .arg(&hosts)
+        .arg(python)
+        .arg(NETWORK.replace("ADDRESS", ADDRESS))
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "yes");
+    let outcome = run(command, Duration::from_secs(120));
+    assert!(outcome.is_success(), "{outcome:#?}");
+    false
+}
+
+/// Waits until nobody is left who has not logged in.
+fn settle(server: &OwnServer) {
+    let sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+               WHERE USER IN ('unauthenticated user', 'login')";
+    until("all logins are over", || server.ask(sql) == "0");
+}
+
+/// What clients do before they give up.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// They connect.
+    Connect,
+    /// They read the greeting.
+    Greeting,
+    /// They say something that is no login.
+    Junk,
+    /// They log in without TLS, which is refused.
+    Plain,
+    /// They ask for TLS.
+    Request,
+    /// They ask for TLS and say something else.
+    BadTls,
+    /// They begin TLS.
+    Tls,
+    /// They log in and do not answer the server's question.
+    Login,
+    /// They say nothing until the proxy loses its patience.
+    Wait,
+}
+
+const WAYS: [Way; 9] = [
+    Way::Connect,
+    Way::Greeting,
+    Way::Junk,
+    Way::Plain,
+    Way::Request,
+    Way::BadTls,
+    Way::Tls,
+    Way::Login,
+    Way::Wait,
+];
+
+fn tls(front: &Front, socket: std::net::TcpStream) -> Session {
+    let client = Client::new(&front.ca);
+    let session = client.behind(&mysql_ssl_request(), usize::MAX, socket);
+    session.unwrap()
+}
+
+fn give_up(front: &Front, leg: &str, way: Way) {
+    let mut socket = connect(front.daemon.address_of(leg)).unwrap();
+    if matches!(way, Way::Connect) {
+        return;
+    }
+    read_packet(&mut socket).unwrap();
+    match way {
+        Way::Connect | Way::Greeting | Way::Wait => {}
+        Way::Junk => socket.write_all(&packet(1, b"what?")).unwrap(),
+        Way::Plain => socket.write_all(&login(false, "somebody")).unwrap(),
+        Way::Request => socket.write_all(&mysql_ssl_request()).unwrap(),
+        Way::BadTls => {
+            socket.write_all(&mysql_ssl_request()).unwrap();
+            socket.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        }
+        Way::Tls => drop(tls(front, socket.try_clone().unwrap())),
+        Way::Login => {
+            let mut session = tls(front, socket.try_clone().unwrap());
+            session.send(&login(true, "somebody")).unwrap();
+            read_packet(&mut session).unwrap();
+        }
+    }
+    if matches!(way, Way::Junk | Way::Plain | Way::BadTls) {
+        // What it is told is another test's concern.
+        let _ = socket.read_to_end(&mut Vec::new());
+    }
+}
+
+/// Lets clients wait, all at one time, until the proxy sends them away.
+fn wait(front: &Front, leg: &str) {
+    let address = front.daemon.address_of(leg);
+    let sockets: Vec<_> = (0..CLIENTS).map(|_| connect(address).unwrap()).collect();
+    for mut socket in sockets {
+        let _ = socket.read_to_end(&mut Vec::new());
+    }
+}
+
+fn nobody_is_blocked(known: Option<Server>) {
+    let Some(known) = known else { return };
+    let strict = OwnServer::start(&known, ADDRESS, &["--max-connect-errors=3"]);
+    let backend = format!("{ADDRESS}:{}", strict.server.port);
+    let legs = [
+        ("plain", ""),
+        ("require", "backend_tls = { mode = \"require\" }"),
+    ];
+    let front = Front::with(|it| {
+        legs.into_iter().fold(it, |it, (leg, line)| {
+            let listener = Listener::tcp(leg, &backend).protocol("mysql").line(line);
+            it.listener(listener.line("limits = { handshake_timeout = \"2s\" }"))
+        })
+    });
+    for (leg, _) in legs {
+        for way in WAYS {
+            // A login that succeeds makes the server forget what it has counted.
+            strict.ask("SET GLOBAL host_cache_size = 0; SET GLOBAL host_cache_size = 128");
+            match way {
+                Way::Wait => wait(&front, leg),
+                way => (0..CLIENTS).for_each(|_| give_up(&front, leg, way)),
+            }
+            settle(&strict);
+            let client = front.client(&strict.server, leg);
+            let outcome = client.run("SELECT 'let in'");
+            assert!(outcome.is_success(), "{leg} {way:?}: {outcome:#?}");
+        }
+    }
+    // The server does count: whoever comes past the proxy is blocked.
+    let direct = || {
+        connect(
+            (
+                ADDRESS.parse::<std::net::IpAddr>().unwrap(),
+                strict.server.port,
+            )
+                .into(),
+        )
+    };
+    for _ in 0..CLIENTS {
+        read_packet(&mut direct().unwrap()).unwrap();
+    }
+    until("the server blocks this host", || {
+        let (_, first) = read_packet(&mut direct().unwrap()).unwrap();
+        first[0] == 0xff
+    });
+}
+
+#[test]
+fn clients_of_mariadb_that_give_up_do_not_get_the_proxy_blocked() {
+    let test = "mysql::give_up::clients_of_mariadb_that_give_up_do_not_get_the_proxy_blocked";
+    if is_inside(test) {
+        nobody_is_blocked(servers::mariadb());
+    }
+}
+
+#[test]
+fn clients_of_a_newer_mariadb_that_give_up_do_not_get_the_proxy_blocked() {
+    let test =
+        "mysql::give_up::clients_of_a_newer_mariadb_that_give_up_do_not_get_the_proxy_blocked";
+    if is_inside(test) {
+        nobody_is_blocked(servers::mariadb_newer());
+    }
+}
+
+#[test]
+fn clients_of_mysql_that_give_up_do_not_get_the_proxy_blocked() {
+    let test = "mysql::give_up::clients_of_mysql_that_give_up_do_not_get_the_proxy_blocked";
+    if is_inside(test) {
+        nobody_is_blocked(servers::mysql());
+    }
+}
