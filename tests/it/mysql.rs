@@ -16,6 +16,10 @@ mod matrix;
 mod plugins;
 // Clients that give up, which is not to be held against the proxy.
 mod give_up;
+// What sessions are used for, beside queries.
+mod features;
+// Replicas and backups.
+mod replication;
 // The certificates that `MySQL` makes by itself.
 mod own_certificates;
 // Sessions that outlive what happens to the daemon.
