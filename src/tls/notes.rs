@@ -22,6 +22,8 @@ const LONGEST_NAME: usize = 256;
 pub(super) struct Notes {
     /// The certificate that was refused.
     pub(super) refused: Option<Box<RefusedCertificate>>,
+    /// SHA-256 of the certificate that was shown to the peer.
+    pub(super) shown: Option<[u8; 32]>,
     /// Until when the verdict on the certificate holds, as far as that is a matter of time.
     pub(super) good_until: Option<UnixTime>,
 }
@@ -45,6 +47,7 @@ impl Notes {
     const fn new() -> Self {
         Self {
             refused: None,
+            shown: None,
             good_until: None,
         }
     }

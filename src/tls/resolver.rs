@@ -13,8 +13,10 @@ use rustls::{
 };
 
 use super::{
+    certificate,
     material::{Identity, Material},
     name::normal_name,
+    notes::note,
 };
 use crate::config::{Listener, UnknownName};
 
@@ -238,7 +240,11 @@ fn cost(identity: &CertifiedKey) -> u8 {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name(), hello.signature_schemes())
+        let chosen = self.choose(hello.server_name(), hello.signature_schemes())?;
+        if let Some(leaf) = chosen.cert.first() {
+            note(|notes| notes.shown = Some(certificate::digest(leaf)));
+        }
+        Some(chosen)
     }
 }
 

@@ -17,6 +17,7 @@ use rustls::{
 
 pub use super::outgoing::Outgoing;
 use super::{
+    certificate,
     hello::{UNRECOGNIZED_NAME, server_name},
     notes::{Notes, RefusedCertificate},
     policy::ClientPolicy,
@@ -192,6 +193,18 @@ impl TlsStream {
     /// Returns the protocol that was agreed on by ALPN (RFC 7301).
     pub fn alpn(&self) -> Option<&[u8]> {
         self.state().alpn_protocol()
+    }
+
+    /// Returns SHA-256 of the certificate that this connection's server has shown, as far as it is
+    /// known.
+    pub fn leaf(&self) -> Option<[u8; 32]> {
+        match &self.side {
+            Side::Client(connection) => {
+                let shown = connection.peer_certificates().and_then(<[_]>::first);
+                shown.map(|leaf| certificate::digest(leaf))
+            }
+            Side::Server(_) => self.notes.shown,
+        }
     }
 
     /// Returns the TLS version as the PROXY protocol writes it, such as `TLSv1.3`.

@@ -4,6 +4,8 @@
 mod by_hand;
 // Requests to cancel a query, which come on connections of their own.
 mod cancel;
+// What sessions are used for, beside queries.
+mod features;
 // The real server, every way to reach it, real clients.
 mod matrix;
 // Every combination of libpq's settings.

@@ -2,13 +2,15 @@
 //!
 //! A client asks for TLS and waits for one byte of answer; or, from version 17 on, starts with TLS
 //! at once. The request has the form of a start-up message with a version number that no protocol
-//! has. Behind the start-up message the driver only copies bytes.
+//! has. Behind the start-up message the driver only copies bytes; where the legs are unlike, once
+//! [`login`] is over.
 //!
 //! Source: "Message Flow", section "SSL Session Encryption", and "Message Formats" in the
 //! PostgreSQL manual.
 
 pub mod backend;
 pub mod error;
+pub mod login;
 pub mod negotiation;
 pub mod opening;
 

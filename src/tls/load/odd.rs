@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::{Loaded, Outcome};
 use crate::{
-    config::{Config, Listener},
+    config::{BackendTlsMode, Config, Listener},
     control::Problem,
+    protocol::Protocol,
     tls::{
         material::{Identity, Material},
         name::stands_for,
@@ -28,7 +29,9 @@ impl Loaded {
             odd.into_iter().map(|reason| about(it, reason))
         });
         let uncovered = config.listeners.iter().flat_map(|it| self.uncovered(it));
-        changes.chain(self.doubles()).chain(uncovered).collect()
+        let unbound = config.listeners.iter().filter_map(unbound);
+        let all = changes.chain(self.doubles()).chain(uncovered);
+        all.chain(unbound).collect()
     }
 
     /// Tells of identities that present the same certificate.
@@ -70,6 +73,20 @@ impl Loaded {
             })
             .collect()
     }
+}
+
+/// Tells that channel binding needs one certificate for both legs, where there are two with TLS.
+fn unbound(listener: &Listener) -> Option<Problem> {
+    let both =
+        listener.protocol == Protocol::Postgres && listener.backend_tls.mode != BackendTlsMode::Off;
+    both.then(|| Problem {
+        subject: format!("listener \"{}\"", listener.name),
+        file: None,
+        reason: "with TLS on both sides, clients of PostgreSQL that use channel binding, which is \
+                 libpq's default, get in only if the database shows the same certificate as this \
+                 listener; others need channel_binding=disable"
+            .to_owned(),
+    })
 }
 
 fn about(outcome: &Outcome, reason: String) -> Problem {
@@ -206,5 +223,16 @@ mod tests {
                 "listener \"orders\": none of its identities holds its name {name}"
             ))
         );
+    }
+
+    #[test]
+    fn channel_binding_is_told_of_where_both_sides_of_postgresql_have_tls() {
+        let mut listener = listener(&["a"]);
+        assert_eq!(unbound(&listener), None);
+        listener.backend_tls.mode = BackendTlsMode::Require;
+        assert_eq!(unbound(&listener), None, "this is MySQL");
+        listener.protocol = Protocol::Postgres;
+        let problem = unbound(&listener).expect("both sides have TLS");
+        assert!(problem.reason.contains("channel_binding=disable"));
     }
 }

@@ -1,5 +1,7 @@
 //! PostgreSQL: requests for encryption, then the start of a session or the cancelling of a query.
 
+mod login;
+
 use super::{
     Context, Failure, Opened, Phase, accept_tls, backend_failed, connect, connect_one, in_time,
     order, patience::part, read_client, secure,
@@ -18,8 +20,8 @@ use crate::{
 enum Wish {
     /// To have a query of another session cancelled by this message.
     Cancel(Vec<u8>),
-    /// A session that begins with these bytes.
-    Session(Vec<u8>),
+    /// A session that begins with these bytes, of a message of this length.
+    Session(Vec<u8>, usize),
 }
 
 /// Opens a session.
@@ -37,30 +39,49 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
             farewell(&mut client, &[]).await;
             Err(failure)
         }
-        Wish::Session(first) => {
-            client.unread(&first);
-            match connect_backend(context, &client).await {
-                Ok(backend) => Ok(Opened {
-                    client,
-                    backend,
-                    relogin: None,
-                }),
-                Err(failure) => {
+        Wish::Session(first, length) => match begin(context, &mut client, first, length).await {
+            Ok(backend) => Ok(Opened {
+                client,
+                backend,
+                relogin: None,
+            }),
+            Err(failure) => {
+                if matches!(failure, Failure::Backend(_)) {
                     let error = ErrorResponse::backend_down(
                         "proxyd cannot reach the database; its log says why",
                     );
                     tell(&mut client, &error).await;
-                    Err(failure)
                 }
+                Err(failure)
             }
-        }
+        },
     }
+}
+
+/// Begins a session of whose start-up message, so long, this has come.
+async fn begin(
+    context: &mut Context,
+    client: &mut Leg,
+    first: Vec<u8>,
+    length: usize,
+) -> Result<Leg, Failure> {
+    let mut backend = connect_backend(context, client).await?;
+    let rules = login::rules(context, client, &backend);
+    if rules.are_needed() {
+        let logging_in = login::log_in(context, rules, client, &mut backend, first, length);
+        if let Err(failure) = in_time(context, Phase::LetIn, logging_in).await {
+            return Err(part(client, failure).await);
+        }
+    } else {
+        client.unread(&first);
+    }
+    Ok(backend)
 }
 
 /// Tells a client that there is no room, inside TLS if it asks for that: libpq does not show an
 /// error that came in the clear in the place of the answer.
 pub(super) async fn refuse(context: &Context, mut client: Leg) {
-    if let Ok(Wish::Session(_)) = negotiate(context, &mut client).await {
+    if let Ok(Wish::Session(..)) = negotiate(context, &mut client).await {
         tell(&mut client, &ErrorResponse::too_many_connections()).await;
     }
 }
@@ -100,9 +121,9 @@ async fn negotiate(context: &Context, client: &mut Leg) -> Result<Wish, Failure>
                 demand_alpn(client).await?;
             }
             Next::Cancel(message) => return Ok(Wish::Cancel(message)),
-            Next::Startup(_) => {
+            Next::Startup(startup) => {
                 demand_tls(context, client, negotiation.is_encrypted()).await?;
-                return Ok(Wish::Session(buffer));
+                return Ok(Wish::Session(buffer, startup.length as usize));
             }
         }
     }

@@ -22,7 +22,7 @@ fn legs_for(server: &Server, name: &str, requirement: &str) -> Vec<&'static str>
          GRANT ALL ON test.* TO {name}"
     );
     server.client().run(&sql).answer();
-    let front = Front::with_same_leaf(server);
+    let front = Front::with_same_leaf(server, "");
     let mut legs = SAME_LEAF_LEGS.to_vec();
     legs.retain(|leg| {
         let ca = match *leg {

@@ -175,6 +175,56 @@ fn encryption_is_not_asked_for_inside_tls() {
 }
 
 #[test]
+fn a_password_in_clear_is_not_asked_for_where_it_would_cross_a_network() {
+    let question = b"R\0\0\0\x08\0\0\0\x03";
+    let backend = Fake::new(move |connection| {
+        connection.take(startup().len())?;
+        connection.write_all(question)?;
+        connection.echo()
+    });
+    let port = backend.address().rsplit_once(':').unwrap().1.to_owned();
+    let password = b"p\0\0\0\x0chunter2\0";
+    for (address, line, goes) in [
+        (backend.address(), "", true),
+        (format!("0.0.0.0:{port}"), "", false),
+        (
+            format!("0.0.0.0:{port}"),
+            "allow_cleartext_password = true",
+            true,
+        ),
+    ] {
+        let ca = Ca::new("authority");
+        let listener = Listener::tcp("main", &address)
+            .protocol("postgres")
+            .line(line);
+        let daemon = TestDaemon::builder()
+            .identity("default", &ca.leaf("localhost"))
+            .listener(listener)
+            .start();
+        let mut socket = connect(daemon.address()).unwrap();
+        assert_eq!(ask(&mut socket, SSL_REQUEST), b'S');
+        let mut session = Client::new(&ca).over(socket).unwrap();
+        session.send(&startup()).unwrap();
+        if goes {
+            let mut asked = [0; 9];
+            session.read_exact(&mut asked).unwrap();
+            assert_eq!(&asked, question);
+            session.send(password).unwrap();
+            let mut echoed = [0; 13];
+            session.read_exact(&mut echoed).unwrap();
+            assert_eq!(&echoed, password);
+        } else {
+            let answer = session.rest().unwrap();
+            assert_eq!(error_field(&answer, b'C'), "28000");
+            assert!(error_field(&answer, b'M').contains("password in clear"));
+            until("the log says what to do", || {
+                daemon.log().contains("allow_cleartext_password")
+            });
+        }
+    }
+}
+
+#[test]
 fn a_request_to_cancel_reaches_the_server_as_it_is() {
     let (ca, backend, daemon) = front("");
     let request = [

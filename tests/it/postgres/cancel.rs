@@ -2,8 +2,9 @@
 
 use super::psycopg::psycopg;
 use crate::support::{
+    configuration::Listener,
     front::{Front, LEGS, listener},
-    servers::postgres,
+    servers::{postgres, postgres_newer},
 };
 
 /// Sleeps in one thread, and cancels that in another once the server says that it sleeps.
@@ -73,6 +74,34 @@ fn a_request_in_plaintext_is_passed_on_where_tls_is_required() {
     let front = Front::new(&server);
     let program = CANCEL.replace("HOW", "").replace("CANCEL", "cancel");
     psycopg(&front, &server, &LEGS, &program);
+}
+
+/// The key is 32 bytes long there, in the place of 4.
+const LONG_KEY: &str = "max_protocol_version='3.2'";
+
+#[test]
+fn a_query_is_cancelled_by_a_long_key_whichever_backend_runs_it() {
+    let (Some(server), Some(other)) = (postgres_newer(), postgres()) else {
+        return;
+    };
+    let nobody = "127.0.0.1:1";
+    let orders = [
+        ("first", [server.address(), other.address()]),
+        ("second", [nobody.to_owned(), server.address()]),
+    ];
+    let front = Front::with(|it| {
+        orders.iter().fold(it, |it, (name, [first, second])| {
+            let listener = Listener::tcp(name, first).or(second);
+            it.listener(listener.protocol("postgres"))
+        })
+    });
+    for cancel in ["cancel", "cancel_safe"] {
+        let program = CANCEL.replace("HOW", LONG_KEY).replace("CANCEL", cancel);
+        let checked =
+            "outcome = []\n        assert connection.pgconn.full_protocol_version == 30002";
+        let program = program.replacen("outcome = []", checked, 1);
+        psycopg(&front, &server, &["first", "second"], &program);
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ import itertools, psycopg, sys
 ca, server_ca, user, password, database, *legs = sys.argv[1:]
 # By rank: where libpq also tries without TLS, that attempt is no news.
 ENDS = {
+    'channel binding does not work here': 'refused by proxyd',
     'SCRAM channel binding check failed': 'refused by the server',
     'channel binding': 'refused by libpq',
     'weak sslmode': 'refused by libpq',
@@ -87,8 +88,47 @@ fn rows<'text>(text: &'text str, header: &str) -> impl Iterator<Item = Vec<Strin
     })
 }
 
-fn every_combination_ends_as_the_document_says(server: &Server) {
-    let front = Front::with_same_leaf(server);
+/// What listeners say about clients without TLS.
+#[derive(Clone, Copy, PartialEq)]
+enum Plaintext {
+    Preferred,
+    Required,
+}
+
+impl Plaintext {
+    fn front(self, server: &Server) -> Front {
+        match self {
+            Self::Required => Front::with_same_leaf(server, ""),
+            Self::Preferred => Front::with_same_leaf(server, "tls = { mode = \"preferred\" }"),
+        }
+    }
+
+    /// Returns how a connection ends.
+    fn outcome<'it>(self, tables: &'it Tables, leg: &'static str, settings: [&str; 4]) -> &'it str {
+        match settings {
+            [
+                "disable" | "allow",
+                "postgres",
+                "disable" | "prefer",
+                "disable" | "prefer",
+            ] if self == Self::Preferred => "plaintext",
+            // Whether it then tries TLS too is libpq's affair.
+            ["disable" | "allow", "postgres", "require", _] if self == Self::Preferred => {
+                "refused by libpq"
+            }
+            _ => match (settings, tables.outcome(leg, settings)) {
+                // Refused with TLS, it tries without.
+                (["prefer", _, "prefer", _], "refused by proxyd") if self == Self::Preferred => {
+                    "plaintext"
+                }
+                (_, outcome) => outcome,
+            },
+        }
+    }
+}
+
+fn every_combination_ends_as_the_document_says(server: &Server, plaintext: Plaintext) {
+    let front = plaintext.front(server);
     let tables = Tables::read();
     let (ca, server_ca) = (front.ca_file.to_str().unwrap(), server.ca.to_str().unwrap());
     let legs = LEGS.map(|leg| format!("{leg}/{}", front.port(leg)));
@@ -108,7 +148,8 @@ fn every_combination_ends_as_the_document_says(server: &Server) {
             panic!("{line}");
         };
         let leg = LEGS.into_iter().find(|it| it == leg).unwrap();
-        let expected = tables.outcome(leg, settings.try_into().unwrap());
+        let settings = settings.try_into().unwrap();
+        let expected = plaintext.outcome(&tables, leg, settings);
         if expected != *end {
             wrong.push(format!("{line}, where the document says {expected:?}"));
         }
@@ -120,7 +161,13 @@ fn every_combination_ends_as_the_document_says(server: &Server) {
 #[test]
 fn every_combination_ends_as_the_document_says_at_postgresql() {
     let Some(server) = postgres() else { return };
-    every_combination_ends_as_the_document_says(&server);
+    every_combination_ends_as_the_document_says(&server, Plaintext::Required);
+}
+
+#[test]
+fn every_combination_ends_as_the_document_says_where_tls_is_preferred() {
+    let Some(server) = postgres() else { return };
+    every_combination_ends_as_the_document_says(&server, Plaintext::Preferred);
 }
 
 #[test]
@@ -128,7 +175,7 @@ fn every_combination_ends_as_the_document_says_at_a_newer_postgresql() {
     let Some(server) = postgres_newer() else {
         return;
     };
-    every_combination_ends_as_the_document_says(&server);
+    every_combination_ends_as_the_document_says(&server, Plaintext::Required);
 }
 
 /// Makes a Kerberos ticket that no server would take, so that libpq asks for GSSAPI encryption at all.

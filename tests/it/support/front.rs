@@ -81,8 +81,8 @@ impl Front {
         }
     }
 
-    /// Starts one with a listener for each of [`SAME_LEAF_LEGS`].
-    pub(crate) fn with_same_leaf(server: &Server) -> Self {
+    /// Starts one with a listener for each of [`SAME_LEAF_LEGS`], each with this line.
+    pub(crate) fn with_same_leaf(server: &Server, line: &str) -> Self {
         Self::with(|it| {
             let folder = server.socket.parent().unwrap();
             let own = Files::of(it.folder(), "same-leaf");
@@ -91,11 +91,12 @@ impl Front {
             }
             let legs = SAME_LEAF_LEGS[..3].iter();
             let it = legs.fold(it.known_identity("same-leaf"), |it, leg| {
-                it.listener(listener(server, leg).line("identities = [\"default\"]"))
+                let listener = listener(server, leg).line("identities = [\"default\"]");
+                it.listener(listener.line(line))
             });
             let mut same = listener(server, "verify-full").line("identities = [\"same-leaf\"]");
             SAME_LEAF_LEGS[3].clone_into(&mut same.name);
-            it.listener(same)
+            it.listener(same.line(line))
         })
     }
 

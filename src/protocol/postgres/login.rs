@@ -1,0 +1,321 @@
+//! The login, watched for what two unlike legs cannot carry.
+//!
+//! Messages pass as they are, but for three cases. A method that sends the password in the clear is
+//! not asked for where the password would cross a network. Channel binding ties the login to the
+//! certificate that the client was shown (RFC 5929 §4), so it is refused, with the reason, where the
+//! database has shown another one to the proxy; it would refuse it itself, without. And where the
+//! client has no TLS, it is not offered channel binding: it would take the offer for an attack.
+//!
+//! Source: "SASL Authentication" and "Message Formats" in the PostgreSQL manual.
+
+use thiserror::Error;
+
+use super::error::ErrorResponse;
+use crate::protocol::bytes::Reader;
+
+/// Bytes before each message's body: its kind, and a length that counts itself but not the kind.
+const HEAD_LEN: usize = 5;
+
+/// Longest message of a login: what servers take of a token, and more than what they say.
+pub const MESSAGE_LIMIT: usize = 64 * 1024;
+
+/// An error, by which the database ends the login.
+const ERROR: u8 = b'E';
+/// A question about the login, or its acceptance.
+const AUTHENTICATION: u8 = b'R';
+/// A client's answer to such a question.
+const ANSWER: u8 = b'p';
+
+/// Codes of `AUTHENTICATION`.
+const ACCEPTED: u32 = 0;
+const CLEARTEXT_PASSWORD: u32 = 3;
+const SASL: u32 = 10;
+
+/// The mechanism with channel binding.
+const PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
+
+/// What the two legs can carry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rules {
+    /// What becomes of channel binding.
+    pub binding: Binding,
+    /// Whether a password may go to the database in the clear.
+    pub let_passwords_through: bool,
+}
+
+/// What becomes of channel binding.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Binding {
+    /// The client has no TLS to bind to: it is not offered.
+    Hide,
+    /// The two legs show different certificates: who chooses it is refused.
+    Refuse,
+    /// It works, or nobody offers it.
+    Pass,
+}
+
+impl Rules {
+    /// Tells whether there is anything to watch for.
+    #[must_use]
+    pub fn are_needed(self) -> bool {
+        self.binding != Binding::Pass || !self.let_passwords_through
+    }
+}
+
+/// A login on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Login {
+    rules: Rules,
+    /// The database offered mechanisms, and the client's choice comes next.
+    choosing: bool,
+}
+
+/// A whole message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Message<'a> {
+    /// What it is.
+    pub kind: u8,
+    /// What it says; it may be a password.
+    body: &'a [u8],
+}
+
+/// What to do with a message.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Pass it on, and go on.
+    Pass,
+    /// Pass it on; the login is over, and with it the watch.
+    Last,
+    /// Pass this on in its place.
+    Replace(Vec<u8>),
+    /// Tell the client why its login ends here.
+    Refuse(Refusal),
+}
+
+/// Why the proxy does not carry a login.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Refusal {
+    /// The client is bound to a certificate that the database does not know.
+    #[error(
+        "the client uses channel binding, and the database shows another certificate than this \
+         listener; let clients set channel_binding=disable, or use the same certificate for both"
+    )]
+    ChannelBinding,
+    /// The password would cross the network in the clear.
+    #[error(
+        "this login sends the password in clear, and the proxy has no TLS to the database; set \
+         `backend_tls`, or let it with `allow_cleartext_password = true`"
+    )]
+    PasswordInClear,
+}
+
+/// Somebody does not keep to the protocol.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum LoginError {
+    /// No message of a login has this length.
+    #[error("a message of {0} bytes is announced during the login")]
+    Length(u32),
+}
+
+impl Refusal {
+    /// Returns the error that tells the client.
+    #[must_use]
+    pub fn response(self) -> ErrorResponse {
+        let (message, hint) = match self {
+            Self::ChannelBinding => (
+                "channel binding does not work here: the proxy shows another certificate than the \
+                 database",
+                "Connect with channel_binding=disable.",
+            ),
+            Self::PasswordInClear => (
+                "this login would send the password in clear: the proxy has no TLS to the database",
+                "Let the server ask for scram-sha-256, or use TLS between proxy and database.",
+            ),
+        };
+        ErrorResponse {
+            hint: Some(hint.into()),
+            ..ErrorResponse::new("28000", message)
+        }
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Returns the first message of `buf` and how many bytes it takes, or `None` while it is
+    /// incomplete.
+    ///
+    /// A length above the limit is an error as soon as it is there.
+    pub fn split(buf: &'a [u8]) -> Result<Option<(Self, usize)>, LoginError> {
+        let mut reader = Reader::new(buf);
+        let (Some(kind), Some(length)) = (reader.u8(), reader.u32_be()) else {
+            return Ok(None);
+        };
+        let body_len = (length as usize)
+            .checked_sub(HEAD_LEN - 1)
+            .filter(|it| *it <= MESSAGE_LIMIT)
+            .ok_or(LoginError::Length(length))?;
+        let body = reader.take(body_len);
+        Ok(body.map(|body| (Self { kind, body }, HEAD_LEN + body_len)))
+    }
+}
+
+impl Login {
+    /// Starts behind the start-up message.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            choosing: false,
+        }
+    }
+
+    /// Takes the next message of the database.
+    pub fn from_server(&mut self, message: Message<'_>) -> Step {
+        self.choosing = false;
+        let mut reader = Reader::new(message.body);
+        match (message.kind, reader.u32_be()) {
+            (ERROR, _) | (AUTHENTICATION, Some(ACCEPTED)) => Step::Last,
+            (AUTHENTICATION, Some(CLEARTEXT_PASSWORD)) if !self.rules.let_passwords_through => {
+                Step::Refuse(Refusal::PasswordInClear)
+            }
+            (AUTHENTICATION, Some(SASL)) => {
+                self.choosing = true;
+                self.offer(reader.rest())
+            }
+            _ => Step::Pass,
+        }
+    }
+
+    /// Takes the next message of the client.
+    pub fn from_client(&mut self, message: Message<'_>) -> Step {
+        let chosen = Reader::new(message.body).until_nul();
+        let plus = message.kind == ANSWER && self.choosing && chosen == Some(PLUS);
+        self.choosing = false;
+        if plus && self.rules.binding == Binding::Refuse {
+            Step::Refuse(Refusal::ChannelBinding)
+        } else {
+            Step::Pass
+        }
+    }
+
+    /// Passes on a list of mechanisms.
+    fn offer(self, list: &[u8]) -> Step {
+        let names = || {
+            list.split(|byte| *byte == 0)
+                .filter(|name| !name.is_empty())
+        };
+        let others = || names().filter(|name| *name != PLUS);
+        if self.rules.binding != Binding::Hide || others().count() == names().count() {
+            return Step::Pass;
+        }
+        let mut out = vec![AUTHENTICATION, 0, 0, 0, 0];
+        out.extend_from_slice(&SASL.to_be_bytes());
+        for name in others() {
+            out.extend_from_slice(name);
+            out.push(0);
+        }
+        out.push(0);
+        // It is shorter than a message that had a length.
+        let length = u32::try_from(out.len() - 1).unwrap_or(u32::MAX);
+        out[1..HEAD_LEN].copy_from_slice(&length.to_be_bytes());
+        Step::Replace(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OFFER: &[u8] = b"R\0\0\0\x2a\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+    const CHOICE: &[u8] = b"p\0\0\0\x1fSCRAM-SHA-256-PLUS\0\0\0\0\x04abcd";
+
+    fn message(bytes: &[u8]) -> Message<'_> {
+        let (message, length) = Message::split(bytes).expect("short").expect("whole");
+        assert_eq!(length, bytes.len());
+        message
+    }
+
+    fn login(binding: Binding) -> Login {
+        Login::new(Rules {
+            binding,
+            let_passwords_through: false,
+        })
+    }
+
+    #[test]
+    fn channel_binding_is_refused_where_it_cannot_work() {
+        let mut refused = login(Binding::Refuse);
+        assert_eq!(refused.from_server(message(OFFER)), Step::Pass);
+        let step = refused.from_client(message(CHOICE));
+        assert_eq!(step, Step::Refuse(Refusal::ChannelBinding));
+
+        let mut passed = login(Binding::Pass);
+        assert_eq!(passed.from_server(message(OFFER)), Step::Pass);
+        assert_eq!(passed.from_client(message(CHOICE)), Step::Pass);
+    }
+
+    #[test]
+    fn a_choice_is_one_only_where_there_was_an_offer() {
+        let mut login = login(Binding::Refuse);
+        assert_eq!(login.from_client(message(CHOICE)), Step::Pass);
+    }
+
+    #[test]
+    fn a_client_without_tls_is_offered_the_rest() {
+        let mut login = login(Binding::Hide);
+        let rest = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0".to_vec();
+        assert_eq!(
+            login.from_server(message(OFFER)),
+            Step::Replace(rest.clone())
+        );
+        assert_eq!(login.from_server(message(&rest)), Step::Pass);
+    }
+
+    #[test]
+    fn a_password_in_clear_is_not_asked_for() {
+        let question = message(b"R\0\0\0\x08\0\0\0\x03");
+        let step = login(Binding::Pass).from_server(question);
+        assert_eq!(step, Step::Refuse(Refusal::PasswordInClear));
+        let mut allowed = Login::new(Rules {
+            binding: Binding::Pass,
+            let_passwords_through: true,
+        });
+        assert_eq!(allowed.from_server(question), Step::Pass);
+    }
+
+    #[test]
+    fn the_verdict_is_the_last() {
+        let verdicts: [&[u8]; 2] = [b"R\0\0\0\x08\0\0\0\0", b"E\0\0\0\x09CXX\0\0"];
+        for verdict in verdicts {
+            assert_eq!(
+                login(Binding::Refuse).from_server(message(verdict)),
+                Step::Last
+            );
+        }
+    }
+
+    #[test]
+    fn long_messages_are_refused_before_they_come() {
+        assert_eq!(
+            Message::split(b"R\0\x01\0\x05"),
+            Err(LoginError::Length(0x1_0005))
+        );
+        assert_eq!(Message::split(b"R\0\0\0\x03"), Err(LoginError::Length(3)));
+        assert_eq!(Message::split(b"R\0\0\0\x08\0\0\0"), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes: Vec<u8>, from_server: bool) {
+            if let Ok(Some((message, length))) = Message::split(&bytes) {
+                prop_assert!(length <= bytes.len());
+                let mut login = login(Binding::Hide);
+                let step = if from_server { login.from_server(message) } else { login.from_client(message) };
+                if let Step::Replace(other) = step {
+                    prop_assert!(Message::split(&other).is_ok_and(|it| it.is_some()));
+                }
+            }
+        }
+    }
+}
