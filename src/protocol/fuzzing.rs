@@ -12,7 +12,9 @@ use super::mysql::command::CommandWatch;
 use super::mysql::greeting::{Greeting, ServerFirst};
 use super::mysql::login::ClientFirst;
 use super::mysql::packet::{self, LOGIN_LIMIT, Packet};
+use super::mysql::parting::{self, Parting};
 use super::postgres::backend::SslReply;
+use super::postgres::login::{self, Binding, Message, Rules};
 use super::postgres::{Negotiation, Next};
 use super::proxy_header::{self, Found, Header, v1, v2};
 
@@ -21,7 +23,6 @@ const CHANGE_USER: u8 = 0x11;
 
 /// Reads `data` as packets, each of them as everything that can come first.
 pub fn mysql_packets(data: &[u8]) {
-    let _ = CommandWatch::default().feed(data);
     for packet in packets(data) {
         if let Ok(ServerFirst::Greeting(greeting)) = ServerFirst::parse(packet.payload) {
             let mut out = Vec::new();
@@ -46,9 +47,33 @@ pub fn mysql_packets(data: &[u8]) {
     }
 }
 
+/// Watches what a client sends after its login. The first byte says how long the pieces are in which
+/// it comes; they make no difference.
+pub fn mysql_commands(data: &[u8]) {
+    let Some((piece, data)) = data.split_first() else {
+        return;
+    };
+    let whole = watch(data, data.len());
+    assert_eq!(whole, watch(data, usize::from(*piece)));
+    if let Some(at) = whole {
+        assert_eq!(data[at + 3..at + 5], [0, CHANGE_USER]);
+    }
+}
+
+/// Returns where a change of user begins.
+fn watch(data: &[u8], piece: usize) -> Option<usize> {
+    let (mut watch, mut fed) = (CommandWatch::default(), 0);
+    data.chunks(piece.max(1)).find_map(|bytes| {
+        let sighting = watch.feed(bytes);
+        fed += bytes.len();
+        sighting.map(|it| fed - bytes.len() + it.at - it.passed().len())
+    })
+}
+
 /// Plays a login. The first byte chooses the legs; then come packets: the greeting, the login, and
 /// what follows. A payload that starts with `c0` comes from the client, without that byte; one that
-/// starts with `11` is a change of user; any other comes from the database.
+/// starts with `11` is a change of user; any other comes from the database. What is left when the
+/// packets end is given up.
 pub fn mysql_auth(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else {
         return;
@@ -68,17 +93,35 @@ pub fn mysql_auth(data: &[u8]) {
     for packet in packets {
         if packet.payload.first() == Some(&CHANGE_USER) {
             let Ok((changing, _)) = Exchange::change_user(exchange.session(), packet) else {
-                return;
+                break;
             };
             exchange = changing;
             continue;
         }
         let Ok(step) = play(&mut exchange, packet) else {
-            return;
+            break;
         };
         if let Then::Encrypt(_) = step.then {
             let _ = exchange.encrypted(b"sealed").expect("it was asked for");
         }
+    }
+    if let Some((parting, _)) = exchange.give_up() {
+        part(parting, data);
+    }
+}
+
+/// Gives up a login; the database says `data` again and again.
+fn part(mut parting: Parting, data: &[u8]) {
+    let said = Packet {
+        seq: 0,
+        payload: data,
+    };
+    let mut heard = 0;
+    while let parting::Next::Answer(words) = parting.hear(said) {
+        let whole = packet::split(&words, LOGIN_LIMIT).is_ok_and(|it| it.is_some());
+        assert!(words.is_empty() || whole);
+        heard += 1;
+        assert!(heard < 10, "a parting comes to an end");
     }
 }
 
@@ -129,6 +172,37 @@ pub fn postgres_opening(mut data: &[u8]) {
     }
 }
 
+/// Plays a login behind the start-up message. The first byte chooses the rules; then come messages,
+/// of which those of the kind `p` are the client's.
+pub fn postgres_login(data: &[u8]) {
+    let Some((choice, mut data)) = data.split_first() else {
+        return;
+    };
+    let mut login = login::Login::new(Rules {
+        binding: match choice & 3 {
+            0 => Binding::Pass,
+            1 => Binding::Refuse,
+            _ => Binding::Hide,
+        },
+        let_passwords_through: choice & 4 != 0,
+    });
+    while let Ok(Some((message, length))) = Message::split(data) {
+        data = &data[length..];
+        let step = match message.kind {
+            b'p' => login.from_client(message),
+            _ => login.from_server(message),
+        };
+        match step {
+            login::Step::Pass => {}
+            login::Step::Replace(other) => {
+                let (_, replaced) = Message::split(&other).expect("short").expect("whole");
+                assert!(replaced == other.len() && replaced < length);
+            }
+            login::Step::Last | login::Step::Refuse(_) => return,
+        }
+    }
+}
+
 /// Reads `data` as a PROXY header; what it says is written and read back.
 pub fn proxy_header(data: &[u8]) {
     let Ok(Found::Header(header, consumed)) = proxy_header::parse(data) else {
@@ -165,9 +239,11 @@ mod tests {
 
     struct Target(&'static str, fn(&[u8]));
 
-    const TARGETS: [Target; 4] = [
+    const TARGETS: [Target; 6] = [
         Target("mysql_auth", mysql_auth),
+        Target("mysql_commands", mysql_commands),
         Target("mysql_packets", mysql_packets),
+        Target("postgres_login", postgres_login),
         Target("postgres_opening", postgres_opening),
         Target("proxy_header", proxy_header),
     ];

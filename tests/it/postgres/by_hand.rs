@@ -224,12 +224,20 @@ fn a_password_in_clear_is_not_asked_for_where_it_would_cross_a_network() {
     }
 }
 
+/// Keys have four bytes up to protocol 3.0, and up to 256 in protocol 3.2.
 #[test]
-fn a_request_to_cancel_reaches_the_server_as_it_is() {
+fn a_request_to_cancel_reaches_the_server_as_it_is_whatever_its_key() {
+    for length in [4, 32, 256] {
+        cancel_with_key(length);
+    }
+}
+
+fn cancel_with_key(length: u32) {
     let (ca, backend, daemon) = front("");
     let request = [
-        &[0, 0, 0, 16, 4, 210, 22, 46][..],
-        &[0, 0, 0, 7, 1, 2, 3, 4],
+        &(12 + length).to_be_bytes()[..],
+        &[4, 210, 22, 46, 0, 0, 0, 7],
+        &vec![9; length as usize],
     ]
     .concat();
     connect(daemon.address())
