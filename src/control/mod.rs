@@ -9,6 +9,7 @@ mod backend;
 mod call;
 pub mod client;
 mod failure;
+pub mod fuzzing;
 mod report;
 pub mod server;
 mod socket;

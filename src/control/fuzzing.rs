@@ -1,0 +1,58 @@
+//! The entry of the fuzz target, shared with the test that replays the recorded inputs.
+
+use std::io::Cursor;
+
+use super::{
+    Request, Response,
+    wire::{MAX_FRAME, decode, encode, read_frame_blocking, read_hello_blocking},
+};
+
+/// Reads `data` as what a peer sends on the control socket.
+///
+/// # Panics
+///
+/// When what was decoded is not encoded and decoded as itself.
+pub fn control_frame(data: &[u8]) {
+    let mut stream = Cursor::new(data);
+    let _ = read_hello_blocking(&mut stream);
+    while let Ok(Some(body)) = read_frame_blocking(&mut stream, MAX_FRAME) {
+        message(&body);
+    }
+    message(data);
+}
+
+fn message(body: &[u8]) {
+    let _ = decode::<Response>(body, MAX_FRAME);
+    if let Ok(request) = decode::<Request>(body, MAX_FRAME) {
+        let again = encode(&request, MAX_FRAME).expect("what was decoded can be encoded");
+        let again = decode::<Request>(&again, MAX_FRAME).expect("and decoded");
+        assert_eq!(again, request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn recorded_inputs_are_survived() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/control_frame");
+        let files = corpus.read_dir().expect("the target has a corpus");
+        let inputs: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+        assert!(!inputs.is_empty());
+        for input in inputs {
+            control_frame(&std::fs::read(input).expect("a readable file"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_input_is_survived(data: Vec<u8>) {
+            control_frame(&data);
+        }
+    }
+}
