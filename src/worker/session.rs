@@ -44,6 +44,7 @@ pub async fn serve(
         peers: Peers::direct(peer),
         endpoints,
         backend: 0,
+        attempt: None,
         services,
         key,
         place,

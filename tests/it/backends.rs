@@ -1,19 +1,23 @@
 //! Several backends behind one listener, tried in order.
 
+use std::io::Write as _;
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::{
     backend::{Backend, Behaviour, Closed, Mute},
-    client::{Client, Session, exchange},
+    client::{Client, Session, connect, exchange},
     configuration::Listener,
     daemon::TestDaemon,
-    fake::Fake,
+    fake::{Fake, Heard, TlsFake},
     front::{Front, listener},
-    pki::Ca,
+    pki::{Ca, replace},
     process,
     servers::{self, Kind},
     until,
+    wire::{BACKEND_DOWN, error, greeting, login, mysql_ssl_request, read_packet},
 };
 
 /// What cancels a query of `PostgreSQL`.
@@ -226,6 +230,80 @@ fn a_request_to_cancel_goes_to_every_backend() {
     }
     let connections = &daemon.status()["listeners"][0]["connections"];
     assert_eq!(connections["failed_backends"], 0, "{connections}");
+}
+
+/// An open port proves little: something in between may have opened it, or the server may hang.
+#[test]
+fn a_backend_of_mysql_that_does_not_greet_is_passed_over() {
+    let greets = Fake::saying(&greeting());
+    let silent = Fake::new(Heard::listen);
+    let closes = Fake::new(|_| Ok(()));
+    for (first, complaint) in [
+        (&silent, "connected, and nothing came within 0.3 s"),
+        (&closes, "no greeting came"),
+    ] {
+        let listener = Listener::tcp("main", &first.address())
+            .or(&greets.address())
+            .protocol("mysql")
+            .line("limits = { connect_timeout = \"300ms\" }");
+        let (_, daemon) = start(listener);
+        let (_, first) = read_packet(&mut connect(daemon.address()).unwrap()).unwrap();
+        assert_eq!(first[0], 10, "the other's greeting");
+        let status = daemon.status();
+        assert_eq!(backend(&status, 0)["healthy"], false);
+        let error = backend(&status, 0)["last_error"].as_str().unwrap();
+        assert!(error.contains(complaint), "{error}");
+        assert_eq!(backend(&status, 1)["healthy"], true);
+    }
+}
+
+#[test]
+fn a_backend_whose_tls_does_not_begin_is_passed_over_where_nobody_has_said_anything_yet() {
+    let ca = Ca::new("database");
+    let good = TlsFake::new(&ca.leaf("localhost"), None);
+    let port = good.port();
+    let stranger = TlsFake::new(&Ca::new("stranger").leaf("localhost"), None);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("ca.pem");
+    replace(&file, ca.pem());
+    let listener = Listener::tcp("main", &format!("localhost:{}", stranger.port()))
+        .or(&format!("localhost:{port}"))
+        .line(&format!(
+            "backend_tls = {{ mode = \"verify-full\", ca = {file:?} }}"
+        ));
+    let (client, daemon) = start(listener);
+    served(&client, &daemon);
+    let status = daemon.status();
+    assert_eq!(backend(&status, 0)["healthy"], false);
+    let error = backend(&status, 0)["last_error"].as_str().unwrap();
+    assert!(error.contains("certificate"), "{error}");
+    assert_eq!(good.seen().len(), 1);
+}
+
+/// MySQL begins TLS with the login, for which the client has the other's greeting already.
+#[test]
+fn a_backend_of_mysql_whose_tls_does_not_begin_is_passed_over_by_the_next_session() {
+    let first = Fake::new(|connection| {
+        connection.write_all(&greeting())?;
+        connection.take(mysql_ssl_request().len()).map(drop)
+    });
+    let other = Fake::saying(&greeting());
+    let listener = Listener::tcp("main", &first.address())
+        .or(&other.address())
+        .protocol("mysql")
+        .line("backend_tls = { mode = \"require\" }");
+    let (client, daemon) = start(listener);
+    let mut socket = connect(daemon.address()).unwrap();
+    read_packet(&mut socket).unwrap();
+    let mut session = client
+        .behind(&mysql_ssl_request(), usize::MAX, socket)
+        .unwrap();
+    session.send(&login(true, "somebody")).unwrap();
+    let (_, payload) = read_packet(&mut session).unwrap();
+    assert_eq!(error(&payload).0, BACKEND_DOWN);
+    assert_eq!(backend(&daemon.status(), 0)["healthy"], false);
+    read_packet(&mut connect(daemon.address()).unwrap()).unwrap();
+    assert_eq!((first.heard().len(), other.heard().len()), (1, 1));
 }
 
 #[test]

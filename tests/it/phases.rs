@@ -13,8 +13,8 @@ use crate::support::{
     pki::Ca,
     until,
     wire::{
-        BACKEND_DOWN, SSL_REQUEST, error_field, greeting, login, mysql_ssl_request, read_packet,
-        startup,
+        BACKEND_DOWN, CLIENT_TOO_SLOW, SSL_REQUEST, error, error_field, greeting, login,
+        mysql_ssl_request, packet, read_packet, startup,
     },
 };
 
@@ -28,8 +28,12 @@ struct Scene {
 
 impl Scene {
     fn new(protocol: &str, backend: &Fake, lines: &[&str]) -> Self {
+        Self::at(protocol, &backend.address(), lines)
+    }
+
+    fn at(protocol: &str, backend: &str, lines: &[&str]) -> Self {
         let ca = Ca::new("authority");
-        let listener = Listener::tcp("main", &backend.address())
+        let listener = Listener::tcp("main", backend)
             .protocol(protocol)
             .line(LIMITS);
         let listener = lines.iter().fold(listener, |it, line| it.line(line));
@@ -118,6 +122,8 @@ fn a_client_in_tls_that_goes_on_no_further_hears_the_end_of_it() {
     read_packet(&mut socket).unwrap();
     let request = mysql_ssl_request();
     let mut session = scene.client.behind(&request, usize::MAX, socket).unwrap();
+    let (seq, payload) = read_packet(&mut session).unwrap();
+    assert_eq!((seq, error(&payload).0), (2, CLIENT_TOO_SLOW));
     assert_eq!(session.rest().unwrap(), b"");
     scene.blames("failed_handshakes", "the client's login");
 }
@@ -139,8 +145,63 @@ fn a_server_that_does_not_decide_a_login_is_not_waited_for() {
     let request = mysql_ssl_request();
     let mut session = scene.client.behind(&request, usize::MAX, socket).unwrap();
     session.send(&login(true, "somebody")).unwrap();
+    let (seq, payload) = read_packet(&mut session).unwrap();
+    let (code, message) = error(&payload);
+    assert_eq!((seq, code), (3, BACKEND_DOWN));
+    assert!(
+        message.contains("has not decided this login in time"),
+        "{message}"
+    );
+    assert_eq!(session.rest().unwrap(), b"");
+    scene.blames("failed_backends", "the login to be decided");
+}
+
+#[test]
+fn a_client_that_does_not_answer_the_server_is_told_so_in_the_server_s_words() {
+    let backend = Fake::new(|connection| {
+        connection.write_all(&greeting())?;
+        let (seq, _) = read_packet(connection)?;
+        connection.write_all(&packet(seq + 1, b"\xfemysql_native_password\0scramble\0"))?;
+        connection.listen()
+    });
+    let scene = Scene::new("mysql", &backend, &[]);
+    let mut socket = scene.connect();
+    read_packet(&mut socket).unwrap();
+    let request = mysql_ssl_request();
+    let mut session = scene.client.behind(&request, usize::MAX, socket).unwrap();
+    session.send(&login(true, "somebody")).unwrap();
+    assert_eq!(read_packet(&mut session).unwrap().0, 3);
+    let (seq, payload) = read_packet(&mut session).unwrap();
+    assert_eq!((seq, error(&payload).0), (4, CLIENT_TOO_SLOW));
     assert_eq!(session.rest().unwrap(), b"");
     scene.blames("failed_handshakes", "the login to be decided");
+}
+
+/// Where a password might cross a network, the login of PostgreSQL is watched, and so has a deadline.
+#[test]
+fn a_login_of_postgresql_that_somebody_does_not_go_on_with_is_not_waited_for() {
+    let question = b"R\0\0\0\x0c\0\0\0\x05salt";
+    for (says, whose, sqlstate) in [
+        (&question[..], "failed_handshakes", "57014"),
+        (b"", "failed_backends", "57P03"),
+    ] {
+        let backend = Fake::new(move |connection| {
+            connection.take(startup().len())?;
+            connection.write_all(says)?;
+            connection.listen()
+        });
+        let port = backend.address().rsplit_once(':').unwrap().1.to_owned();
+        let scene = Scene::at("postgres", &format!("0.0.0.0:{port}"), &[]);
+        let mut socket = scene.connect();
+        socket.write_all(SSL_REQUEST).unwrap();
+        socket.read_exact(&mut [0]).unwrap();
+        let mut session = scene.client.over(socket).unwrap();
+        session.send(&startup()).unwrap();
+        let rest = session.rest().unwrap();
+        let error = rest.strip_prefix(says).unwrap();
+        assert_eq!(error_field(error, b'C'), sqlstate);
+        scene.blames(whose, "the login to be decided");
+    }
 }
 
 #[test]

@@ -31,6 +31,12 @@ impl ErrorPacket {
         Self::new(1040, *b"08004", "Too many connections")
     }
 
+    /// `ER_NET_READ_INTERRUPTED`: the client has not said in time what it was waited for.
+    #[must_use]
+    pub fn client_too_slow() -> Self {
+        Self::new(1159, *b"08S01", "Got timeout reading communication packets")
+    }
+
     /// `ER_HANDSHAKE_ERROR`: what the client sent is not a login.
     #[must_use]
     pub fn bad_handshake() -> Self {

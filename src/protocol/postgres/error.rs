@@ -24,6 +24,12 @@ impl ErrorResponse {
         Self::new("57P03", message)
     }
 
+    /// `query_canceled`, as servers have it for a login that takes too long.
+    #[must_use]
+    pub fn login_too_slow() -> Self {
+        Self::new("57014", "canceling authentication due to timeout")
+    }
+
     /// `protocol_violation`: the client's first messages make no sense.
     #[must_use]
     pub fn protocol_violation(message: impl Into<Cow<'static, str>>) -> Self {

@@ -10,6 +10,7 @@ use crate::{
     protocol::proxy_header::Endpoints,
     tls::stream::{TlsError, TlsStream},
     worker::{
+        health::Attempt,
         peers::Peers,
         places::Place,
         service::{Service, Services},
@@ -29,6 +30,8 @@ pub struct Context {
     pub endpoints: Option<Endpoints>,
     /// The position of the backend that the session talks to, or tries to.
     pub backend: usize,
+    /// The attempt to reach it, as long as nobody knows how it ends.
+    pub attempt: Option<Attempt>,
     /// What this worker serves, which changes.
     pub services: Arc<Services>,
     /// The listener in it.

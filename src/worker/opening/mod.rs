@@ -3,24 +3,21 @@
 //! One module a protocol drives the pure parsers of [`crate::protocol`] over the legs; this one
 //! holds what they share.
 
-mod attempt;
 mod change_user;
 mod context;
 mod mysql;
 mod patience;
 mod postgres;
 mod proxy;
+mod reach;
 mod reader;
 mod talk;
 mod tcp;
+mod visit;
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Duration};
 
-use tokio::time::{timeout, timeout_at};
-use tracing::{field::display, info, warn};
+use tokio::time::timeout_at;
 
 use self::patience::{in_time, late};
 pub use self::{
@@ -30,9 +27,7 @@ pub use self::{
 };
 use super::{
     farewell::{farewell, is_silence},
-    health::News,
     leg::{Leg, LegError},
-    socket::Socket,
 };
 use crate::{
     config::Address,
@@ -158,78 +153,6 @@ async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Resu
             Err(Failure::Client(error))
         }
     }
-}
-
-/// Connects to the first backend that can be reached, and says for whom if the listener is to.
-async fn connect(context: &mut Context, client: &Leg) -> Result<Leg, Failure> {
-    let mut reasons = Vec::new();
-    for position in order(context) {
-        context.backend = position;
-        let connecting = async { Ok(connect_one(context, client).await) };
-        match in_time(context, Phase::Connect, connecting).await? {
-            Ok(backend) => return Ok(backend),
-            Err(reason) => reasons.push(format!("{}: {reason}", context.backend())),
-        }
-    }
-    Err(Failure::Backend(reasons.join("; ")))
-}
-
-/// Returns the positions of the backends in the order in which to try them now.
-fn order(context: &Context) -> Vec<usize> {
-    let service = &context.service;
-    service
-        .health
-        .order(&service.listener.backends, Instant::now())
-}
-
-/// Connects to the backend that the context names, and notes how that went.
-async fn connect_one(context: &Context, client: &Leg) -> Result<Leg, String> {
-    let (service, address) = (&context.service, context.backend());
-    let attempt = service.health.begin(address, Instant::now());
-    let connected = reach(context, client).await;
-    let news = match &connected {
-        Ok(_) => service.health.succeed(address),
-        Err(reason) => service
-            .health
-            .fail(address, attempt, Instant::now(), reason),
-    };
-    let (listener, backend) = (&service.listener.name, display(address));
-    match (news, &connected) {
-        (News::Down, Err(reason)) => warn!(listener, backend, "a backend is down: {reason}"),
-        (News::Up, _) => info!(listener, backend, "a backend is up again"),
-        _ => {}
-    }
-    connected
-}
-
-async fn reach(context: &Context, client: &Leg) -> Result<Leg, String> {
-    let patience = context.service.listener.limits.connect_timeout;
-    let connecting = timeout(patience, Socket::connect(context.backend()));
-    let Ok(connected) = connecting.await else {
-        return Err(format!("no answer within {} s", patience.as_secs_f64()));
-    };
-    let mut backend = Leg::new(connected.map_err(|error| error.to_string())?);
-    let header = proxy::header(context, client);
-    if !header.is_empty() {
-        let sent = backend.send(&header).await;
-        sent.map_err(|error| error.to_string())?;
-    }
-    Ok(backend)
-}
-
-/// Begins TLS with a backend that is ready for it; nothing if its leg has none.
-async fn secure(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
-    let Some(tls) = context.connect_tls() else {
-        return Ok(());
-    };
-    let securing = async {
-        let done = match tls {
-            Ok(tls) => backend.connect_tls(tls).await,
-            Err(error) => Err(error.into()),
-        };
-        done.map_err(|error| backend_failed(context, &error))
-    };
-    in_time(context, Phase::BackendTls, securing).await
 }
 
 fn backend_failed(context: &Context, error: &dyn std::fmt::Display) -> Failure {

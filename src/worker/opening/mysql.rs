@@ -1,13 +1,14 @@
 //! MySQL and MariaDB: the greeting, TLS, and the login up to the server's verdict.
 
+use tokio::time::timeout_at;
+
 use super::{
-    Context, Failure, Opened, Phase, Relogin, accept_tls,
-    attempt::Attempt,
-    backend_failed, connect, in_time, is_local,
-    patience::part,
+    Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, in_time, is_local,
+    patience::{blame, part, passed},
+    reach::{self, reach},
     reader::{Owned, Reader},
-    secure,
     talk::{OnRejection, Talk},
+    visit::Visit,
 };
 use crate::{
     config::{Address, TlsMode},
@@ -26,23 +27,28 @@ use crate::{
 /// Opens a session.
 pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
     let mut client = Reader::new(client);
-    let mut attempt = match connect(context, &client.leg).await {
-        Ok(backend) => Attempt::new(context, Reader::new(backend)),
+    let mut visit = match reach(context, &client.leg).await {
+        Ok(backend) => Visit::new(context, Reader::new(backend)),
         Err(failure) => {
             turn_away(&mut client.leg, &backend_down()).await;
             return Err(failure);
         }
     };
-    let greeting = greet(context, &mut client, &mut attempt).await?;
+    let greeting = greet(context, &mut client, &mut visit).await?;
     let logging_in = log_in(context, &mut client);
     let login = match in_time(context, Phase::Login, logging_in).await {
         Ok(login) => login,
-        Err(failure) => return Err(part(&mut client.leg, failure).await),
+        Err(failure) => {
+            let mut words = Vec::new();
+            // The greeting was the first packet, whether anything was said to it or not.
+            ErrorPacket::client_too_slow().write(client.answer.max(1), &mut words);
+            return Err(part(&mut client.leg, failure, &words).await);
+        }
     };
-    let relogin = carry(context, &greeting, &login, &mut client, &mut attempt).await?;
+    let relogin = carry(context, &greeting, &login, &mut client, &mut visit).await?;
     Ok(Opened {
         client: client.into_leg(),
-        backend: attempt.into_backend().into_leg(),
+        backend: visit.into_backend().into_leg(),
         relogin,
     })
 }
@@ -57,6 +63,10 @@ async fn turn_away(client: &mut Leg, error: &ErrorPacket) {
     let mut words = Vec::new();
     error.write_instead_of_greeting(&mut words);
     farewell(client, &words).await;
+}
+
+fn undecided() -> ErrorPacket {
+    ErrorPacket::backend_down("the database has not decided this login in time")
 }
 
 pub(super) fn backend_down() -> ErrorPacket {
@@ -80,9 +90,9 @@ async fn refuse_login(client: &mut Reader, error: &ErrorPacket, reason: String) 
 async fn greet(
     context: &Context,
     client: &mut Reader,
-    attempt: &mut Attempt,
+    visit: &mut Visit,
 ) -> Result<Greeting, Failure> {
-    let greeting = server_packet(context, attempt.backend());
+    let greeting = server_packet(context, visit.backend());
     let first = match in_time(context, Phase::Greeting, greeting).await {
         Ok(first) => first,
         Err(failure) => {
@@ -93,7 +103,7 @@ async fn greet(
     let mut words = Vec::new();
     let failure = match ServerFirst::parse(&first.payload) {
         Ok(ServerFirst::Greeting(greeting)) => {
-            attempt.greeted(&greeting);
+            visit.greeted(&greeting);
             greeting.clone().with_ssl(true).write(&mut words);
             client.leg.send(&words).await.map_err(Failure::Client)?;
             return Ok(greeting);
@@ -163,11 +173,11 @@ async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Failure
 
 /// Carries the login to the database, and packets between the two until it is decided.
 async fn carry(
-    context: &Context,
+    context: &mut Context,
     greeting: &Greeting,
     login: &Owned,
     client: &mut Reader,
-    attempt: &mut Attempt,
+    visit: &mut Visit,
 ) -> Result<Option<Relogin>, Failure> {
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
@@ -176,13 +186,13 @@ async fn carry(
             return Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await);
         }
     };
-    if let Err(failure) = attempt.begin_tls(greeting, &parsed).await {
+    if let Err(failure) = visit.begin_tls(context, greeting, &parsed).await {
         tell(client, &backend_down()).await;
         return Err(failure);
     }
     let legs = Legs {
         client: kind(client, None),
-        server: kind(attempt.backend(), Some(context.backend())),
+        server: kind(visit.backend(), Some(context.backend())),
         clear_allowed: context.service.listener.allow_cleartext_password,
     };
     let hidden = hides_commands(&parsed, greeting);
@@ -199,7 +209,7 @@ async fn carry(
         farewell(&mut client.leg, &first.to_client).await;
         return Err(refused(reason));
     }
-    let (backend, exchange) = attempt.begun(exchange);
+    let (backend, exchange) = visit.begun(exchange);
     let address = context.backend();
     let talk = Talk {
         backend: address,
@@ -214,10 +224,15 @@ async fn carry(
             patience: context.service.listener.limits.handshake_timeout,
         })),
         Err(failure) => {
-            if matches!(failure, Failure::Backend(_)) {
-                farewell(&mut client.leg, &exchange.fail(&backend_down())).await;
-            }
-            Err(part(&mut client.leg, failure).await)
+            let awaits_database = exchange.awaits_database();
+            let words = match &failure {
+                Failure::Late(..) if awaits_database => exchange.last_words(&undecided()),
+                Failure::Late(..) => exchange.last_words(&ErrorPacket::client_too_slow()),
+                Failure::Backend(_) => exchange.fail(&backend_down()),
+                _ => return Err(failure),
+            };
+            farewell(&mut client.leg, &words).await;
+            Err(blame(context, failure, awaits_database))
         }
     }
 }
@@ -235,7 +250,7 @@ pub(super) fn refused(error: impl std::fmt::Display) -> Failure {
 
 /// Begins TLS with a database that waits for a login; nothing if its leg has none.
 pub(super) async fn begin_tls(
-    context: &Context,
+    context: &mut Context,
     greeting: &Greeting,
     login: &Login<'_>,
     backend: &mut Reader,
@@ -243,25 +258,34 @@ pub(super) async fn begin_tls(
     if context.connect_tls().is_none() {
         return Ok(());
     }
+    let beginning = ask_for_tls(context, greeting, login, backend);
+    let begun = timeout_at(context.deadline, beginning).await;
+    let begun = begun.unwrap_or_else(|_| Err(passed(context, Phase::BackendTls)));
+    reach::note_tls(context, begun.as_ref().map_err(String::as_str).copied());
+    begun.map_err(|reason| backend_failed(context, &reason))
+}
+
+async fn ask_for_tls(
+    context: &Context,
+    greeting: &Greeting,
+    login: &Login<'_>,
+    backend: &mut Reader,
+) -> Result<(), String> {
     if !greeting.capabilities().contains(Capabilities::SSL) {
-        return Err(backend_failed(
-            context,
-            &"it has no TLS; set up its certificate, or `backend_tls.mode = \"off\"` here",
-        ));
+        return Err(
+            "it has no TLS; set up its certificate, or `backend_tls.mode = \"off\"` here".into(),
+        );
     }
     // Whoever put them there may not be the database (as in CVE-2021-23222): after TLS has begun
     // they would pass for its words.
     if !backend.bytes.is_empty() {
-        return Err(backend_failed(
-            context,
-            &"it sends unencrypted data behind its greeting, where TLS is to begin",
-        ));
+        return Err("it sends unencrypted data behind its greeting, where TLS is to begin".into());
     }
     let mut request = Vec::new();
     login.write_ssl_request(1, &mut request);
     let sent = backend.leg.send(&request).await;
-    sent.map_err(|error| backend_failed(context, &error))?;
-    secure(context, &mut backend.leg).await
+    sent.map_err(|error| error.to_string())?;
+    reach::begin_tls(context, &mut backend.leg).await
 }
 
 /// Returns how far a leg hides what it carries.

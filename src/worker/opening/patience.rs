@@ -67,18 +67,38 @@ pub(super) async fn in_time<T>(
 pub(super) fn late(context: &Context, phase: Phase) -> Failure {
     let limit = context.service.listener.limits.handshake_timeout;
     if phase.is_backend() {
-        let limit = limit.as_secs_f64();
-        let reason = format!("the handshake timeout of {limit} s passed while waiting for {phase}");
-        backend_failed(context, &reason)
+        backend_failed(context, &passed(context, phase))
     } else {
         Failure::Late(limit, phase)
     }
 }
 
-/// Says goodbye to a client that was too slow, so that TLS does not end without its own end.
-pub(super) async fn part(client: &mut Leg, failure: Failure) -> Failure {
-    if matches!(failure, Failure::Late(..)) {
-        farewell(client, &[]).await;
+/// Says that the deadline of an opening has passed in a phase.
+pub(super) fn passed(context: &Context, phase: Phase) -> String {
+    let limit = context.service.listener.limits.handshake_timeout;
+    format!(
+        "the handshake timeout of {} s passed while waiting for {phase}",
+        limit.as_secs_f64()
+    )
+}
+
+/// Says goodbye to a client that was too slow, with these words where it can hear any; and without, so
+/// that TLS does not end without its own end.
+pub(super) async fn part(client: &mut Leg, failure: Failure, words: &[u8]) -> Failure {
+    match failure {
+        Failure::Late(_, Phase::ClientTls) => farewell(client, &[]).await,
+        Failure::Late(..) => farewell(client, words).await,
+        _ => {}
     }
     failure
+}
+
+/// Blames the backend if it was the one that was waited for when the deadline passed.
+pub(super) fn blame(context: &Context, failure: Failure, awaits_backend: bool) -> Failure {
+    match failure {
+        Failure::Late(_, phase) if awaits_backend => {
+            backend_failed(context, &passed(context, phase))
+        }
+        failure => failure,
+    }
 }

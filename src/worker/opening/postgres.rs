@@ -3,8 +3,10 @@
 mod login;
 
 use super::{
-    Context, Failure, Opened, Phase, accept_tls, backend_failed, connect, connect_one, in_time,
-    order, patience::part, read_client, secure,
+    Context, Failure, Opened, Phase, accept_tls, backend_failed, in_time,
+    patience::part,
+    reach::{order, reach, reach_one},
+    read_client,
 };
 use crate::{
     config::TlsMode,
@@ -29,7 +31,7 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
     let negotiating = negotiate(context, &mut client);
     let wish = match in_time(context, Phase::Request, negotiating).await {
         Ok(wish) => wish,
-        Err(failure) => return Err(part(&mut client, failure).await),
+        Err(failure) => return Err(part(&mut client, failure, &[]).await),
     };
     match wish {
         Wish::Cancel(message) => {
@@ -46,11 +48,10 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
                 relogin: None,
             }),
             Err(failure) => {
-                if matches!(failure, Failure::Backend(_)) {
-                    let error = ErrorResponse::backend_down(
-                        "proxyd cannot reach the database; its log says why",
-                    );
-                    tell(&mut client, &error).await;
+                match failure {
+                    Failure::Backend(_) => tell(&mut client, &backend_down()).await,
+                    Failure::Late(..) => tell(&mut client, &ErrorResponse::login_too_slow()).await,
+                    _ => {}
                 }
                 Err(failure)
             }
@@ -65,17 +66,18 @@ async fn begin(
     first: Vec<u8>,
     length: usize,
 ) -> Result<Leg, Failure> {
-    let mut backend = connect_backend(context, client).await?;
+    let mut backend = reach(context, client).await?;
     let rules = login::rules(context, client, &backend);
     if rules.are_needed() {
-        let logging_in = login::log_in(context, rules, client, &mut backend, first, length);
-        if let Err(failure) = in_time(context, Phase::LetIn, logging_in).await {
-            return Err(part(client, failure).await);
-        }
+        login::log_in(context, rules, client, &mut backend, first, length).await?;
     } else {
         client.unread(&first);
     }
     Ok(backend)
+}
+
+fn backend_down() -> ErrorResponse {
+    ErrorResponse::backend_down("proxyd cannot reach the database; its log says why")
 }
 
 /// Tells a client that there is no room, inside TLS if it asks for that: libpq does not show an
@@ -148,40 +150,25 @@ async fn demand_tls(context: &Context, client: &mut Leg, encrypted: bool) -> Res
     Err(Failure::NoTls)
 }
 
-async fn connect_backend(context: &mut Context, client: &Leg) -> Result<Leg, Failure> {
-    let mut backend = connect(context, client).await?;
-    begin_tls(context, &mut backend).await?;
-    Ok(backend)
-}
-
-async fn begin_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
-    if context.connect_tls().is_some() {
-        in_time(context, Phase::BackendTls, ask_for_tls(context, backend)).await?;
-        secure(context, backend).await?;
-    }
-    Ok(())
-}
-
-async fn ask_for_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure> {
+/// Asks a backend for TLS, which begins when this is done.
+pub(super) async fn ask_for_tls(backend: &mut Leg) -> Result<(), String> {
     let asked = backend.send(&ssl_request()).await;
-    asked.map_err(|error| backend_failed(context, &error))?;
+    asked.map_err(|error| error.to_string())?;
     let mut reply = Vec::new();
     loop {
         let got = backend.receive(&mut reply).await;
-        got.map_err(|error| backend_failed(context, &error))?;
-        match SslReply::parse(&reply) {
-            Ok(None) => {}
-            Ok(Some(SslReply::Accept)) => return Ok(()),
-            Ok(Some(SslReply::Decline)) => {
-                return Err(backend_failed(
-                    context,
-                    &"it has no TLS; set `ssl = on` there, or `backend_tls.mode = \"off\"` here",
-                ));
+        got.map_err(|error| error.to_string())?;
+        match SslReply::parse(&reply).map_err(|error| error.to_string())? {
+            None => {}
+            Some(SslReply::Accept) => return Ok(()),
+            Some(SslReply::Decline) => {
+                return Err(
+                    "it has no TLS; set `ssl = on` there, or `backend_tls.mode = \"off\"` \
+                            here"
+                        .to_owned(),
+                );
             }
-            Ok(Some(SslReply::Error)) => {
-                return Err(backend_failed(context, &"it refuses the connection"));
-            }
-            Err(error) => return Err(backend_failed(context, &error)),
+            Some(SslReply::Error) => return Err("it refuses the connection".to_owned()),
         }
     }
 }
@@ -195,9 +182,10 @@ async fn ask_for_tls(context: &Context, backend: &mut Leg) -> Result<(), Failure
 async fn cancel(context: &mut Context, client: &Leg, message: &[u8]) -> Failure {
     let mut failures = Vec::new();
     let order = order(context);
-    for position in &order {
+    for (tried, position) in order.iter().enumerate() {
         context.backend = *position;
-        if let Err(failure) = cancel_one(context, client, message).await {
+        let others_left = tried + 1 < order.len();
+        if let Err(failure) = cancel_one(context, client, message, others_left).await {
             failures.push(failure);
         }
     }
@@ -207,10 +195,14 @@ async fn cancel(context: &mut Context, client: &Leg, message: &[u8]) -> Failure 
     }
 }
 
-async fn cancel_one(context: &Context, client: &Leg, message: &[u8]) -> Result<(), Failure> {
-    let connected = connect_one(context, client).await;
-    let mut backend = connected.map_err(|reason| backend_failed(context, &reason))?;
-    begin_tls(context, &mut backend).await?;
+async fn cancel_one(
+    context: &mut Context,
+    client: &Leg,
+    message: &[u8],
+    others_left: bool,
+) -> Result<(), Failure> {
+    let reached = reach_one(context, client, others_left).await;
+    let mut backend = reached.map_err(|reason| backend_failed(context, &reason))?;
     let sent = backend.send(message).await;
     sent.map_err(|error| backend_failed(context, &error))?;
     // The database answers nothing and closes when it has done what was asked.

@@ -1,6 +1,6 @@
 //! Any TCP service: TLS from the first byte.
 
-use super::{Context, Failure, Opened, Phase, accept_tls, connect, in_time, read_client, secure};
+use super::{Context, Failure, Opened, Phase, accept_tls, in_time, reach::reach, read_client};
 use crate::{
     config::TlsMode,
     protocol::TLS_HANDSHAKE,
@@ -22,21 +22,15 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
             }
         }
     }
-    let mut backend = match connect(context, &client).await {
-        Ok(backend) => backend,
-        Err(failure) => return Err(leave(client, failure).await),
-    };
-    match secure(context, &mut backend).await {
-        Ok(()) => Ok(Opened {
+    match reach(context, &client).await {
+        Ok(backend) => Ok(Opened {
             client,
             backend,
             relogin: None,
         }),
-        Err(failure) => Err(leave(client, failure).await),
+        Err(failure) => {
+            farewell(&mut client, &[]).await;
+            Err(failure)
+        }
     }
-}
-
-async fn leave(mut client: Leg, failure: Failure) -> Failure {
-    farewell(&mut client, &[]).await;
-    failure
 }

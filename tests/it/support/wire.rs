@@ -103,3 +103,6 @@ pub(crate) fn error(payload: &[u8]) -> (u16, String) {
 
 /// The number of the error that tells a `MySQL` client that the server cannot be reached.
 pub(crate) const BACKEND_DOWN: u16 = 1429;
+
+/// Number of the error by which a client is told that it was too slow.
+pub(crate) const CLIENT_TOO_SLOW: u16 = 1159;

@@ -292,10 +292,26 @@ impl Exchange {
         }
     }
 
+    /// Tells whether it is the database that has to say something next.
+    #[must_use]
+    pub fn awaits_database(&self) -> bool {
+        matches!(
+            self.state,
+            State::Key(_) | State::KeyForClient | State::Verdict
+        )
+    }
+
     /// Ends the login with an error of the proxy; returns the packet for the client.
     #[must_use]
     pub fn fail(&mut self, error: &ErrorPacket) -> Vec<u8> {
         self.state = State::Over;
+        self.last_words(error)
+    }
+
+    /// Returns the packet that ends the login for the client; the database's side of it is left to be
+    /// [given up](Self::give_up).
+    #[must_use]
+    pub fn last_words(&mut self, error: &ErrorPacket) -> Vec<u8> {
         let mut out = Vec::new();
         error.write(self.client.next(), &mut out);
         out

@@ -8,7 +8,7 @@ use crate::{
     tls::stream::TlsStream,
     worker::{
         leg::Leg,
-        opening::{Context, Failure, backend_failed, is_local},
+        opening::{Context, Failure, Phase, backend_failed, in_time, is_local, patience::blame},
     },
 };
 
@@ -33,7 +33,7 @@ pub(super) fn rules(context: &Context, client: &Leg, backend: &Leg) -> Rules {
 type Words = Zeroizing<Vec<u8>>;
 
 /// Whose messages are read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Client,
     Server,
@@ -46,6 +46,8 @@ struct Talk<'legs> {
     backend: &'legs mut Leg,
     from_client: Zeroizing<Vec<u8>>,
     from_server: Vec<u8>,
+    /// Who has to say something next.
+    awaited: Side,
 }
 
 /// Carries a login up to the database's verdict, behind the start-up message, of which `startup` has
@@ -64,37 +66,38 @@ pub(super) async fn log_in(
         backend,
         from_client: Zeroizing::new(startup),
         from_server: Vec::new(),
+        awaited: Side::Client,
     };
-    while talk.from_client.len() < startup_len {
-        talk.read_client().await?;
+    let carrying = talk.carry(context, startup_len);
+    if let Err(failure) = in_time(context, Phase::LetIn, carrying).await {
+        return Err(blame(context, failure, talk.awaited == Side::Server));
     }
-    let startup = Zeroizing::new(talk.from_client.drain(..startup_len).collect::<Vec<u8>>());
-    let sent = talk.backend.send(&startup).await;
-    sent.map_err(|error| backend_failed(context, &error))?;
-    let done = talk.carry(context).await;
-    if done.is_ok() {
-        talk.client.unread(&talk.from_client);
-        talk.backend.unread(&talk.from_server);
-    }
-    done
+    talk.client.unread(&talk.from_client);
+    talk.backend.unread(&talk.from_server);
+    Ok(())
 }
 
 impl Talk<'_> {
-    /// Carries messages until the last one has passed.
-    async fn carry(&mut self, context: &Context) -> Result<(), Failure> {
+    /// Carries the start-up message, and messages until the last one has passed.
+    async fn carry(&mut self, context: &Context, startup_len: usize) -> Result<(), Failure> {
+        while self.from_client.len() < startup_len {
+            self.read_client().await?;
+        }
+        let startup: Vec<u8> = self.from_client.drain(..startup_len).collect();
+        self.tell_server(context, &Zeroizing::new(startup)).await?;
         loop {
             while let Some((step, message)) = self.next(context, Side::Server)? {
                 let last = step == Step::Last;
                 let words = self.settle(step, message).await?;
                 self.client.send(&words).await.map_err(Failure::Client)?;
+                self.awaited = Side::Client;
                 if last {
                     return Ok(());
                 }
             }
             while let Some((step, message)) = self.next(context, Side::Client)? {
                 let words = self.settle(step, message).await?;
-                let sent = self.backend.send(&words).await;
-                sent.map_err(|error| backend_failed(context, &error))?;
+                self.tell_server(context, &words).await?;
             }
             tokio::select! {
                 read = self.backend.receive(&mut self.from_server) => {
@@ -105,6 +108,12 @@ impl Talk<'_> {
                 }
             }
         }
+    }
+
+    async fn tell_server(&mut self, context: &Context, words: &[u8]) -> Result<(), Failure> {
+        self.awaited = Side::Server;
+        let sent = self.backend.send(words).await;
+        sent.map_err(|error| backend_failed(context, &error))
     }
 
     async fn read_client(&mut self) -> Result<(), Failure> {

@@ -1,10 +1,13 @@
-//! A login at a database of MySQL that somebody has to bring to its end.
+//! A visit to a database of MySQL, which somebody has to bring to its end.
 
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
 use tracing::debug;
 
 use super::{
-    Context, Failure, Phase, backend_failed, in_time,
+    Context, Failure, backend_failed,
     mysql::{begin_tls, refused, server_packet},
     reader::Reader,
 };
@@ -15,30 +18,33 @@ use crate::protocol::mysql::{
     parting::{Next, Parting},
 };
 
-/// A login at a database. If it is dropped before it has come to its end, a task of its own brings
-/// it there, because databases count those that just break off.
-pub(super) struct Attempt {
+/// A visit to a database, for a login. If it is dropped before that has come to its end, a task of its
+/// own brings it there, because databases count those that just break off.
+pub(super) struct Visit {
     backend: Option<Reader>,
     context: Context,
     stage: Stage,
 }
 
-/// How far a login has come.
+/// How far a visit has come.
 enum Stage {
-    /// The database has greeted, and waits for it.
+    /// The database has greeted, and waits for the login.
     Greeted(Box<Greeting>),
-    /// It is on its way.
+    /// The login is on its way.
     Begun(Box<Exchange>),
-    /// It is over, or was not waited for, or cannot be taken up by anybody else.
+    /// There is no login, or not any more, or none that somebody else could take up.
     Nothing,
 }
 
-impl Attempt {
+impl Visit {
     /// Starts before the database has greeted.
     pub(super) fn new(context: &Context, backend: Reader) -> Self {
         Self {
             backend: Some(backend),
-            context: context.clone(),
+            context: Context {
+                attempt: None,
+                ..context.clone()
+            },
             stage: Stage::Nothing,
         }
     }
@@ -56,12 +62,12 @@ impl Attempt {
     /// Begins TLS, which nobody else can go on with.
     pub(super) async fn begin_tls(
         &mut self,
+        context: &mut Context,
         greeting: &Greeting,
         login: &Login<'_>,
     ) -> Result<(), Failure> {
         let stage = std::mem::replace(&mut self.stage, Stage::Nothing);
-        let context = self.context.clone();
-        begin_tls(&context, greeting, login, self.backend()).await?;
+        begin_tls(context, greeting, login, self.backend()).await?;
         self.stage = stage;
         Ok(())
     }
@@ -83,7 +89,7 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl Drop for Visit {
     fn drop(&mut self) {
         let stage = std::mem::replace(&mut self.stage, Stage::Nothing);
         if let (Some(backend), Ok(runtime)) = (self.backend.take(), Handle::try_current())
@@ -97,13 +103,14 @@ impl Drop for Attempt {
 /// Brings a login to an end that nobody waits for.
 async fn part(mut context: Context, mut backend: Reader, stage: Stage) {
     context.deadline = Instant::now() + context.service.listener.limits.connect_timeout;
-    let parting = finish(&context, &mut backend, stage);
-    if let Err(failure) = in_time(&context, Phase::LetIn, parting).await {
+    let deadline = context.deadline;
+    let parting = finish(&mut context, &mut backend, stage);
+    if let Ok(Err(failure)) = timeout_at(deadline, parting).await {
         debug!("a login that its client gave up has not come to its end: {failure}");
     }
 }
 
-async fn finish(context: &Context, backend: &mut Reader, stage: Stage) -> Result<(), Failure> {
+async fn finish(context: &mut Context, backend: &mut Reader, stage: Stage) -> Result<(), Failure> {
     let mut parting = match stage {
         Stage::Nothing => return Ok(()),
         Stage::Greeted(greeting) => log_in(context, backend, &greeting).await?,
@@ -130,7 +137,7 @@ async fn finish(context: &Context, backend: &mut Reader, stage: Stage) -> Result
 
 /// Logs in as nobody.
 async fn log_in(
-    context: &Context,
+    context: &mut Context,
     backend: &mut Reader,
     greeting: &Greeting,
 ) -> Result<Parting, Failure> {

@@ -1,0 +1,164 @@
+//! From a listener's backends to a connection to one of them that is ready for what its client says.
+//!
+//! A backend counts as reached when it is connected and has shown that somebody is there: one of
+//! MySQL by its greeting, and one whose leg has TLS by the end of the handshake. What it says after
+//! that is its answer.
+
+use std::time::Instant as Clock;
+
+use tokio::time::{Instant, timeout_at};
+use tracing::{field::display, info, warn};
+
+use super::{Context, Failure, Phase, patience::passed, postgres, proxy};
+use crate::{
+    protocol::Protocol,
+    worker::{
+        health::{Attempt, News},
+        leg::Leg,
+        socket::Socket,
+    },
+};
+
+/// Reaches the first backend that can be, and says for whom if the listener is to.
+pub(super) async fn reach(context: &mut Context, client: &Leg) -> Result<Leg, Failure> {
+    let mut reasons = Vec::new();
+    let order = order(context);
+    for (tried, position) in order.iter().enumerate() {
+        context.backend = *position;
+        let others_left = tried + 1 < order.len();
+        match reach_one(context, client, others_left).await {
+            Ok(backend) => return Ok(backend),
+            Err(reason) => reasons.push(format!("{}: {reason}", context.backend())),
+        }
+        if Instant::now() >= context.deadline {
+            break;
+        }
+    }
+    Err(Failure::Backend(reasons.join("; ")))
+}
+
+/// Returns the positions of the backends in the order in which to try them now.
+pub(super) fn order(context: &Context) -> Vec<usize> {
+    let service = &context.service;
+    service
+        .health
+        .order(&service.listener.backends, Clock::now())
+}
+
+/// Reaches the backend that the context names, and notes how that went.
+///
+/// If others are left to be tried, it may not take more than the connect timeout.
+pub(super) async fn reach_one(
+    context: &mut Context,
+    client: &Leg,
+    others_left: bool,
+) -> Result<Leg, String> {
+    let attempt = context
+        .service
+        .health
+        .begin(context.backend(), Clock::now());
+    let reached = connect(context, client, others_left).await;
+    match &reached {
+        Ok(_) if begins_tls_later(context) => context.attempt = Some(attempt),
+        Ok(_) => note(context, attempt, Ok(())),
+        Err(reason) => note(context, attempt, Err(reason)),
+    }
+    reached
+}
+
+/// Notes how TLS went with a backend that was reached before its client had said anything.
+pub(super) fn note_tls(context: &mut Context, outcome: Result<(), &str>) {
+    if let Some(attempt) = context.attempt.take() {
+        note(context, attempt, outcome);
+    }
+}
+
+/// MySQL begins TLS with the client's login, and only that shows whether the backend is good for it.
+fn begins_tls_later(context: &Context) -> bool {
+    context.service.listener.protocol == Protocol::Mysql && context.connect_tls().is_some()
+}
+
+fn note(context: &Context, attempt: Attempt, outcome: Result<(), &str>) {
+    let (service, address) = (&context.service, context.backend());
+    let news = match outcome {
+        Ok(()) => service.health.succeed(address),
+        Err(reason) => service.health.fail(address, attempt, Clock::now(), reason),
+    };
+    let (listener, backend) = (&service.listener.name, display(address));
+    match (news, outcome) {
+        (News::Down, Err(reason)) => warn!(listener, backend, "a backend is down: {reason}"),
+        (News::Up, _) => info!(listener, backend, "a backend is up again"),
+        _ => {}
+    }
+}
+
+async fn connect(context: &Context, client: &Leg, others_left: bool) -> Result<Leg, String> {
+    let limit = context.service.listener.limits.connect_timeout;
+    let connected_by = context.deadline.min(Instant::now() + limit);
+    let Ok(connected) = timeout_at(connected_by, Socket::connect(context.backend())).await else {
+        return Err(if connected_by < context.deadline {
+            format!("no answer within {} s", limit.as_secs_f64())
+        } else {
+            passed(context, Phase::Connect)
+        });
+    };
+    let mut backend = Leg::new(connected.map_err(|error| error.to_string())?);
+    let ready_by = if others_left {
+        connected_by
+    } else {
+        context.deadline
+    };
+    match timeout_at(ready_by, prepare(context, client, &mut backend)).await {
+        Ok(prepared) => prepared.map(|()| backend),
+        Err(_) if ready_by < context.deadline => Err(format!(
+            "connected, and nothing came within {} s",
+            limit.as_secs_f64()
+        )),
+        Err(_) => Err(passed(context, awaited(context))),
+    }
+}
+
+/// Returns what a backend that is connected is waited for.
+fn awaited(context: &Context) -> Phase {
+    match context.service.listener.protocol {
+        Protocol::Mysql => Phase::Greeting,
+        Protocol::Postgres | Protocol::Tcp => Phase::BackendTls,
+    }
+}
+
+/// Waits until a backend that is connected shows that somebody is there.
+async fn prepare(context: &Context, client: &Leg, backend: &mut Leg) -> Result<(), String> {
+    let header = proxy::header(context, client);
+    if !header.is_empty() {
+        let sent = backend.send(&header).await;
+        sent.map_err(|error| error.to_string())?;
+    }
+    match context.service.listener.protocol {
+        Protocol::Mysql => {
+            let mut first = Vec::new();
+            let heard = backend.receive(&mut first).await;
+            heard.map_err(|error| format!("no greeting came: {error}"))?;
+            backend.unread(&first);
+            Ok(())
+        }
+        Protocol::Postgres => {
+            if context.connect_tls().is_some() {
+                postgres::ask_for_tls(backend).await?;
+            }
+            begin_tls(context, backend).await
+        }
+        Protocol::Tcp => begin_tls(context, backend).await,
+    }
+}
+
+/// Begins TLS with a backend that is ready for it; nothing if its leg has none.
+pub(super) async fn begin_tls(context: &Context, backend: &mut Leg) -> Result<(), String> {
+    let Some(tls) = context.connect_tls() else {
+        return Ok(());
+    };
+    let done = match tls {
+        Ok(tls) => backend.connect_tls(tls).await,
+        Err(error) => Err(error.into()),
+    };
+    done.map_err(|error| error.to_string())
+}
