@@ -59,6 +59,8 @@ mod backend_tls;
 mod phases;
 // Several backends, tried in order.
 mod backends;
+// Servers and clients that are gone in the middle of a query, or have no room.
+mod gone;
 // PROXY protocol headers.
 mod proxy_protocol;
 // How many sessions a listener takes.

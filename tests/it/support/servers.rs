@@ -421,10 +421,7 @@ impl Session {
     pub(crate) fn ask(&mut self, sql: &str) -> Result<String, Outcome> {
         self.asked += 1;
         let mark = format!("end of answer {}", self.asked);
-        if let Some(input) = &mut self.input {
-            // A client that has ended cannot read this, and the end of its output tells.
-            let _ = writeln!(input, "{sql};\nSELECT '{mark}';").and_then(|()| input.flush());
-        }
+        self.tell(&format!("{sql};\nSELECT '{mark}'"));
         let end = Instant::now() + self.deadline;
         let mut answer = Vec::new();
         loop {
@@ -439,6 +436,14 @@ impl Session {
                     panic!("no answer to {sql:?} in {:?}", self.deadline)
                 }
             }
+        }
+    }
+
+    /// Asks, and does not wait for the answer.
+    pub(crate) fn tell(&mut self, sql: &str) {
+        if let Some(input) = &mut self.input {
+            // A client that has ended cannot read this, and the end of its output tells.
+            let _ = writeln!(input, "{sql};").and_then(|()| input.flush());
         }
     }
 
