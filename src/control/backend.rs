@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::CertificateFacts;
+
 /// What is known of a backend, by the sessions that needed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendStatus {
@@ -23,6 +25,8 @@ pub struct BackendStatus {
     pub connected: u64,
     /// Attempts that failed.
     pub failed: u64,
+    /// The certificate that it showed last; `None` if its leg has no TLS, or before it was used.
+    pub certificate: Option<CertificateFacts>,
 }
 
 impl BackendStatus {
@@ -37,6 +41,7 @@ impl BackendStatus {
             last_error_at: None,
             connected: 0,
             failed: 0,
+            certificate: None,
         }
     }
 
@@ -70,6 +75,9 @@ impl BackendStatus {
             self.checked_at = other.checked_at;
             self.healthy = other.healthy;
             self.since = other.since;
+            if other.healthy || self.certificate.is_none() {
+                self.certificate.clone_from(&other.certificate);
+            }
         }
         if other.last_error_at > self.last_error_at {
             self.last_error_at = other.last_error_at;

@@ -102,7 +102,10 @@ impl Supervisor {
             .config
             .as_ref()
             .map_or(&*before.config, |(config, _)| config);
-        let oddities = reading.loaded.oddities(config, Some(&before.material));
+        let shown = self.shown();
+        let oddities = reading
+            .loaded
+            .oddities(config, Some(&before.material), &shown);
         let warnings = reading.loaded.warnings.iter().chain(&oddities);
         for warning in self.files.news(warnings) {
             warn!("{warning}");

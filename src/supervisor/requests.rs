@@ -229,7 +229,7 @@ impl Supervisor {
 
     /// Loads what is on disk beside the loop, and serves none of it.
     fn verify(&self, reply: Reply) {
-        let reader = self.reader();
+        let (reader, shown) = (self.reader(), self.shown());
         tokio::task::spawn_blocking(move || {
             let config = reader.source.load();
             let mut problems = Vec::new();
@@ -243,7 +243,7 @@ impl Supervisor {
             let obstacles = preflight::obstacles(config);
             problems.extend(obstacles.iter().map(|it| about_config(it)));
             let mut warnings = loaded.warnings.clone();
-            warnings.extend(loaded.oddities(config, served));
+            warnings.extend(loaded.oddities(config, served, &shown));
             reply.answer(Response::Verified(VerifyReport {
                 generation: reader.current.number,
                 identities: loaded.verified(served),

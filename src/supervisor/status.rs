@@ -14,7 +14,7 @@ use crate::{
         DiskStatus, IdentityStatus, ListenerCounts, ListenerStatus, RestartStatus, Status,
         SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
     },
-    tls::material::Identity,
+    tls::{load::Shown, material::Identity},
 };
 
 /// The version of the status document.
@@ -161,6 +161,22 @@ impl Supervisor {
                 }
             })
             .collect()
+    }
+
+    /// Returns the certificates that backends have shown.
+    pub(super) fn shown(&self) -> Vec<Shown> {
+        let listeners = self.listeners().into_iter();
+        let shown = listeners.flat_map(|listener| {
+            let backends = listener.backends.into_iter();
+            backends.filter_map(move |backend| {
+                Some(Shown {
+                    listener: listener.name.clone(),
+                    backend: backend.address,
+                    sha256: backend.certificate?.sha256,
+                })
+            })
+        });
+        shown.collect()
     }
 
     /// Sums what workers counted, those that have ended included.

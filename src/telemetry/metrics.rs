@@ -242,6 +242,7 @@ fn listeners(status: &Status, registry: &mut Registry) {
 fn backends(status: &Status, registry: &mut Registry) {
     let healthy: Family<Labels, Gauge> = Family::default();
     let attempts: Family<Labels, Counter> = Family::default();
+    let not_after: Family<Labels, Gauge> = Family::default();
     for listener in &status.listeners {
         for backend in &listener.backends {
             let labels = vec![
@@ -251,6 +252,10 @@ fn backends(status: &Status, registry: &mut Registry) {
             healthy
                 .get_or_create(&labels)
                 .set(i64::from(backend.healthy));
+            if let Some(certificate) = &backend.certificate {
+                let end = certificate.not_after.as_second();
+                not_after.get_or_create(&labels).set(end);
+            }
             for (outcome, number) in [("connected", backend.connected), ("failed", backend.failed)]
             {
                 let mut labels = labels.clone();
@@ -263,6 +268,11 @@ fn backends(status: &Status, registry: &mut Registry) {
         "backend_healthy",
         "Whether the newest attempt to connect to the backend succeeded",
         healthy,
+    );
+    registry.register(
+        "backend_tls_not_after_timestamp_seconds",
+        "When the certificate expires that the backend has shown",
+        not_after,
     );
     registry.register(
         "backend_connects",

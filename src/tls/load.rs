@@ -6,6 +6,7 @@
 //! an identity that turned up in a folder: that one is left out. An unknown listener or identity
 //! name is no reason to guess: pieces are matched by name only.
 
+mod binding;
 mod discover;
 pub(super) mod files;
 mod judge;
@@ -22,7 +23,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
-pub use self::memo::{Depth, Memo};
+pub use self::{
+    binding::Shown,
+    memo::{Depth, Memo},
+};
 use self::{
     discover::{Discovered, discover, searched},
     loader::Loader,

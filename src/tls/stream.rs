@@ -24,7 +24,7 @@ use super::{
     resolver::Resolver,
     trust::clients::ClientVerifier,
 };
-use crate::protocol::TLS_HANDSHAKE;
+use crate::{control::CertificateFacts, protocol::TLS_HANDSHAKE};
 
 /// The most bytes that wait for the tail of a record or of a handshake message.
 ///
@@ -205,6 +205,16 @@ impl TlsStream {
             }
             Side::Server(_) => self.notes.shown,
         }
+    }
+
+    /// Returns what is to know about the certificate that the peer has shown; `known` if it is that.
+    pub fn peer_facts(&self, known: Option<CertificateFacts>) -> Option<CertificateFacts> {
+        let shown = self.state().peer_certificates()?.first()?;
+        let sha256 = certificate::sha256(shown);
+        known.filter(|it| it.sha256 == sha256).or_else(|| {
+            let shown = certificate::parse(shown).ok()?;
+            Some(certificate::facts(&shown))
+        })
     }
 
     /// Returns the TLS version as the PROXY protocol writes it, such as `TLSv1.3`.

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::{
     config::{Address, Backends},
     control::BackendStatus,
+    tls::stream::TlsStream,
 };
 
 /// How long a backend is left for last after its first failure.
@@ -36,6 +37,14 @@ struct Known {
     address: Address,
     circuit: Circuit,
     status: BackendStatus,
+}
+
+impl Known {
+    /// Notes the certificate that the backend showed, which seldom is another than before.
+    fn see(&mut self, tls: Option<&TlsStream>) {
+        let known = self.status.certificate.take();
+        self.status.certificate = tls.and_then(|tls| tls.peer_facts(known));
+    }
 }
 
 /// An attempt to reach a backend.
@@ -137,11 +146,12 @@ impl Health {
             .unwrap_or(Attempt { is_trial: false })
     }
 
-    /// Notes that the backend was reached.
-    pub fn succeed(&self, address: &Address) -> News {
+    /// Notes that the backend was reached, and what it showed if its leg has TLS.
+    pub fn succeed(&self, address: &Address, tls: Option<&TlsStream>) -> News {
         let note = |known: &mut Known| {
             let news = known.circuit.succeed();
             known.status.succeed(Timestamp::now());
+            known.see(tls);
             news
         };
         self.with(address, note).unwrap_or(News::None)
@@ -214,9 +224,9 @@ mod tests {
         assert!(trial.is_trial);
         assert_eq!(health.order(&backends, later), [1, 0]);
         assert!(!health.begin(&address("a:1"), later).is_trial);
-        assert_eq!(health.succeed(&address("a:1")), News::Up);
+        assert_eq!(health.succeed(&address("a:1"), None), News::Up);
         assert_eq!(health.order(&backends, later), [0, 1]);
-        assert_eq!(health.succeed(&address("a:1")), News::None);
+        assert_eq!(health.succeed(&address("a:1"), None), News::None);
     }
 
     #[test]
@@ -271,7 +281,7 @@ mod tests {
             for (which, good, wait) in steps {
                 let attempt = health.begin(&addresses[which], now);
                 if good {
-                    health.succeed(&addresses[which]);
+                    health.succeed(&addresses[which], None);
                 } else {
                     health.fail(&addresses[which], attempt, now, "refused");
                 }

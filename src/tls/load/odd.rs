@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Loaded, Outcome};
+use super::{Loaded, Outcome, binding::Shown};
 use crate::{
-    config::{BackendTlsMode, Config, Listener},
+    config::{Config, Listener},
     control::Problem,
-    protocol::Protocol,
     tls::{
         material::{Identity, Material},
         name::stands_for,
@@ -14,9 +13,15 @@ use crate::{
 };
 
 impl Loaded {
-    /// Returns what is odd about what is on disk for `config`, where `served` is in service.
+    /// Returns what is odd about what is on disk for `config`, where `served` is in service and
+    /// backends have shown these certificates.
     #[must_use]
-    pub fn oddities(&self, config: &Config, served: Option<&Material>) -> Vec<Problem> {
+    pub fn oddities(
+        &self,
+        config: &Config,
+        served: Option<&Material>,
+        shown: &[Shown],
+    ) -> Vec<Problem> {
         let served = served.map(Material::index).unwrap_or_default();
         let changes = self.outcomes.iter().flat_map(|it| {
             let served = served.get(it.files.name.as_str());
@@ -29,7 +34,8 @@ impl Loaded {
             odd.into_iter().map(|reason| about(it, reason))
         });
         let uncovered = config.listeners.iter().flat_map(|it| self.uncovered(it));
-        let unbound = config.listeners.iter().filter_map(unbound);
+        let unbound = config.listeners.iter();
+        let unbound = unbound.filter_map(|it| self.unbound(it, shown));
         let all = changes.chain(self.doubles()).chain(uncovered);
         all.chain(unbound).collect()
     }
@@ -54,12 +60,7 @@ impl Loaded {
         let Some(material) = &self.material else {
             return Vec::new();
         };
-        let presented =
-            |identity: &Identity| listener.identities.iter().any(|it| identity.is_meant(it));
-        let held: Vec<&str> = material
-            .identities
-            .iter()
-            .filter(|identity| presented(identity))
+        let held: Vec<&str> = presented(material, listener)
             .flat_map(|identity| identity.host_names.iter().map(String::as_str))
             .collect();
         let is_held = |name: &String| held.iter().any(|it| stands_for(it, name));
@@ -75,18 +76,13 @@ impl Loaded {
     }
 }
 
-/// Tells that channel binding needs one certificate for both legs, where there are two with TLS.
-fn unbound(listener: &Listener) -> Option<Problem> {
-    let both =
-        listener.protocol == Protocol::Postgres && listener.backend_tls.mode != BackendTlsMode::Off;
-    both.then(|| Problem {
-        subject: format!("listener \"{}\"", listener.name),
-        file: None,
-        reason: "with TLS on both sides, clients of PostgreSQL that use channel binding, which is \
-                 libpq's default, get in only if the database shows the same certificate as this \
-                 listener; others need channel_binding=disable"
-            .to_owned(),
-    })
+/// Returns the identities that a listener presents.
+pub(super) fn presented<'a>(
+    material: &'a Material,
+    listener: &'a Listener,
+) -> impl Iterator<Item = &'a Identity> {
+    let all = material.identities.iter().map(AsRef::as_ref);
+    all.filter(|identity| listener.identities.iter().any(|it| identity.is_meant(it)))
 }
 
 fn about(outcome: &Outcome, reason: String) -> Problem {
@@ -157,7 +153,7 @@ mod tests {
     fn told(loaded: &Loaded, listener: Listener, served: Option<&Loaded>) -> Vec<String> {
         let config = testing::config(vec![listener]);
         let served = served.and_then(|it| it.material.as_ref());
-        let odd = loaded.oddities(&config, served);
+        let odd = loaded.oddities(&config, served, &[]);
         odd.iter().map(ToString::to_string).collect()
     }
 
@@ -223,16 +219,5 @@ mod tests {
                 "listener \"orders\": none of its identities holds its name {name}"
             ))
         );
-    }
-
-    #[test]
-    fn channel_binding_is_told_of_where_both_sides_of_postgresql_have_tls() {
-        let mut listener = listener(&["a"]);
-        assert_eq!(unbound(&listener), None);
-        listener.backend_tls.mode = BackendTlsMode::Require;
-        assert_eq!(unbound(&listener), None, "this is MySQL");
-        listener.protocol = Protocol::Postgres;
-        let problem = unbound(&listener).expect("both sides have TLS");
-        assert!(problem.reason.contains("channel_binding=disable"));
     }
 }

@@ -261,7 +261,8 @@ pub(super) async fn begin_tls(
     let beginning = ask_for_tls(context, greeting, login, backend);
     let begun = timeout_at(context.deadline, beginning).await;
     let begun = begun.unwrap_or_else(|_| Err(passed(context, Phase::BackendTls)));
-    reach::note_tls(context, begun.as_ref().map_err(String::as_str).copied());
+    let outcome = begun.as_ref().map_err(String::as_str);
+    reach::note_tls(context, outcome.map(|()| backend.leg.tls()));
     begun.map_err(|reason| backend_failed(context, &reason))
 }
 

@@ -12,6 +12,7 @@ use tracing::{field::display, info, warn};
 use super::{Context, Failure, Phase, patience::passed, postgres, proxy};
 use crate::{
     protocol::Protocol,
+    tls::stream::TlsStream,
     worker::{
         health::{Attempt, News},
         leg::Leg,
@@ -60,14 +61,14 @@ pub(super) async fn reach_one(
     let reached = connect(context, client, others_left).await;
     match &reached {
         Ok(_) if begins_tls_later(context) => context.attempt = Some(attempt),
-        Ok(_) => note(context, attempt, Ok(())),
+        Ok(backend) => note(context, attempt, Ok(backend.tls())),
         Err(reason) => note(context, attempt, Err(reason)),
     }
     reached
 }
 
 /// Notes how TLS went with a backend that was reached before its client had said anything.
-pub(super) fn note_tls(context: &mut Context, outcome: Result<(), &str>) {
+pub(super) fn note_tls(context: &mut Context, outcome: Outcome<'_>) {
     if let Some(attempt) = context.attempt.take() {
         note(context, attempt, outcome);
     }
@@ -78,10 +79,13 @@ fn begins_tls_later(context: &Context) -> bool {
     context.service.listener.protocol == Protocol::Mysql && context.connect_tls().is_some()
 }
 
-fn note(context: &Context, attempt: Attempt, outcome: Result<(), &str>) {
+/// How an attempt to reach a backend ended: with its TLS, if its leg has any, or for a reason.
+type Outcome<'a> = Result<Option<&'a TlsStream>, &'a str>;
+
+fn note(context: &Context, attempt: Attempt, outcome: Outcome<'_>) {
     let (service, address) = (&context.service, context.backend());
     let news = match outcome {
-        Ok(()) => service.health.succeed(address),
+        Ok(tls) => service.health.succeed(address, tls),
         Err(reason) => service.health.fail(address, attempt, Clock::now(), reason),
     };
     let (listener, backend) = (&service.listener.name, display(address));
