@@ -3,15 +3,17 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair as Key, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationList,
+    CertificateRevocationListParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair as Key, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    SigningKey,
 };
 use zeroize::Zeroizing;
 
 use super::{
     certificate,
     material::{Der, Identity, KeyPair, PrivateKey},
+    trust::revocation,
 };
 use crate::{
     config::{
@@ -20,6 +22,9 @@ use crate::{
     },
     protocol::Protocol,
 };
+
+/// How a list says that its signature is of this kind (RFC 5758 §3.2).
+const ECDSA_WITH_SHA256: &[u8] = &[48, 10, 6, 8, 42, 134, 72, 206, 61, 4, 3, 2];
 
 /// An authority.
 pub(super) struct Ca {
@@ -127,6 +132,34 @@ impl Ca {
 
     /// Returns a revocation list with this number, in PEM.
     pub(super) fn list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
+        self.signed_list(revoked, number, next_update)
+            .pem()
+            .unwrap()
+    }
+
+    /// Returns such a list without an authority key identifier.
+    pub(super) fn nameless_list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
+        let named = self.signed_list(revoked, number, next_update);
+        let named = revocation::parse(named.der()).unwrap();
+        let mut said = named.tbs_cert_list.as_ref().to_vec();
+        // The identifier's object identifier becomes one that nobody knows (2.5.29.127).
+        let at = said.windows(5).position(|it| it == [6, 3, 0x55, 0x1d, 35]);
+        said[at.unwrap() + 4] = 127;
+        let signature = self.issuer.key().sign(&said).unwrap();
+        let length = u8::try_from(signature.len() + 1).unwrap();
+        let signature = [&[3, length, 0], &*signature].concat();
+        let body = [&said, ECDSA_WITH_SHA256, &signature].concat();
+        let der = [sequence(body.len()), body].concat();
+        let text = data_encoding::BASE64.encode(&der);
+        format!("-----BEGIN X509 CRL-----\n{text}\n-----END X509 CRL-----\n")
+    }
+
+    fn signed_list(
+        &self,
+        revoked: &[&Leaf],
+        number: u64,
+        next_update: i32,
+    ) -> CertificateRevocationList {
         let start = rcgen::date_time_ymd(2020, 1, 1);
         let revoked = revoked.iter().map(|leaf| {
             let parsed = certificate::parse(leaf.chain[0].as_bytes()).unwrap();
@@ -147,8 +180,16 @@ impl Ca {
         }
         .signed_by(&self.issuer)
         .unwrap()
-        .pem()
-        .unwrap()
+    }
+}
+
+/// Returns how a sequence of this length begins (X.690 §8.1.3).
+fn sequence(length: usize) -> Vec<u8> {
+    let [high, low] = u16::try_from(length).unwrap().to_be_bytes();
+    match length {
+        0..=127 => vec![0x30, low],
+        128..=255 => vec![0x30, 0x81, low],
+        _ => vec![0x30, 0x82, high, low],
     }
 }
 

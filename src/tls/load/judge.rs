@@ -171,18 +171,20 @@ impl<'p> Judge<'p> {
             };
             crls.add(index, verdict);
         }
-        both(roots, self.newest(crls))
+        let known = roots.result.as_deref().unwrap_or_default();
+        let crls = self.newest(crls, known);
+        both(roots, crls)
     }
 
     /// Leaves out lists that others replace.
-    fn newest(&self, mut lists: Lists) -> Verdict<Vec<Der>> {
+    fn newest(&self, mut lists: Lists, roots: &[Der]) -> Verdict<Vec<Der>> {
         if let Some(problems) = lists.problems {
             return Verdict {
                 result: Err(problems),
                 warnings: lists.warnings,
             };
         }
-        for index in revocation::replaced(&lists.ders).into_iter().rev() {
+        for index in revocation::replaced(&lists.ders, roots).into_iter().rev() {
             lists.ders.remove(index);
             let file = lists.files.remove(index);
             let reason = "one of its lists is older than another of the same authority, which \

@@ -121,6 +121,32 @@ fn a_broken_piece_stays_at_its_last_good_state() {
 }
 
 #[test]
+fn lists_that_do_not_name_their_key_are_told_apart_by_who_signed_them() {
+    let site = Site::new();
+    let (old, new) = (&site.ca, Ca::new("root"));
+    let lists = [
+        old.nameless_list(&[], 1, 2090),
+        new.nameless_list(&[], 2, 2090),
+    ];
+    site.put("ca", &[&*old.pem, &new.pem].concat());
+    site.put("crl", &lists.concat());
+    let count = || {
+        site.good().listeners[0]
+            .clients
+            .as_ref()
+            .unwrap()
+            .crls
+            .len()
+    };
+    assert_eq!(count(), 2);
+    site.put(
+        "crl",
+        &[lists.concat(), old.nameless_list(&[], 3, 2090)].concat(),
+    );
+    assert_eq!(count(), 2);
+}
+
+#[test]
 fn a_broken_piece_does_not_hold_back_the_others() {
     let site = Site::new();
     let first = site.good();

@@ -6,6 +6,7 @@ use rustls::AlertDescription;
 
 use super::*;
 use crate::tls::{
+    pem,
     testing::{Ca, Leaf, params},
     unix_time,
 };
@@ -87,13 +88,15 @@ fn doubts_count_against_a_client_where_that_is_wanted() {
 fn two_keys_of_one_name_each_have_their_list() {
     let (old, new) = (Ca::new("root"), Ca::new("root"));
     let leaves = [&old, &new].map(|ca| [ca.server(&["good"]), ca.server(&["revoked"])]);
-    let lists = [
-        old.revoke(&leaves[0][1], 2090),
-        new.revoke(&leaves[1][1], 2090),
+    let [of_old, of_new] = [&leaves[0][1], &leaves[1][1]];
+    let named = [old.revoke(of_old, 2090), new.revoke(of_new, 2090)];
+    let nameless = [
+        old.nameless_list(&[of_old], 1, 2090),
+        new.nameless_list(&[of_new], 2, 2090),
     ];
-    let lists = [&*lists[0], &*lists[1]];
-    for roots in [[&old, &new], [&new, &old]] {
-        let bundle = bundle(&roots, &lists);
+    let roots = [[&old, &new], [&new, &old]];
+    for (roots, lists) in roots.iter().flat_map(|it| [(it, &named), (it, &nameless)]) {
+        let bundle = bundle(roots, &lists.each_ref().map(String::as_str));
         let policy = auth(|it| it.unknown_revocation = Doubt::Refuse);
         for [good, revoked] in &leaves {
             assert_eq!(verdict(&policy, &bundle, good), Ok(()));
@@ -102,6 +105,52 @@ fn two_keys_of_one_name_each_have_their_list() {
                 refusal(CertificateError::Revoked)
             );
         }
+    }
+}
+
+#[test]
+fn every_authority_of_a_chain_may_have_changed_its_key() {
+    let roots = [Ca::new("root"), Ca::new("root")];
+    let issuers = roots.each_ref().map(|root| root.intermediate("issuer"));
+    let lists: Vec<_> = roots.iter().chain(&issuers).zip(1..).collect();
+    let lists = lists
+        .iter()
+        .map(|(ca, number)| ca.nameless_list(&[], *number, 2090));
+    let lists: Vec<_> = lists.collect();
+    let lists: Vec<_> = lists.iter().map(String::as_str).collect();
+    let bundle = bundle(&[&roots[0], &roots[1]], &lists);
+    let policy = auth(|it| it.unknown_revocation = Doubt::Refuse);
+    let verifier = ClientVerifier::new(&policy, &bundle).unwrap();
+    for (root, issuer) in roots
+        .iter()
+        .flat_map(|root| issuers.each_ref().map(|it| (root, it)))
+    {
+        let leaf = issuer.server(&["app"]).pair().certificates();
+        let text = root.sign(issuer);
+        let blocks = pem::blocks(text.as_bytes()).unwrap();
+        let link = CertificateDer::from(blocks[0].der.to_vec());
+        let checked = verifier.check(&leaf[0], &[link], unix_time(Timestamp::now()));
+        assert_eq!(checked, Ok(()));
+    }
+}
+
+#[test]
+fn of_lists_whose_key_is_not_known_the_newest_that_fits_counts() {
+    let root = Ca::new("root");
+    let issuer = root.intermediate("issuer");
+    let (good, revoked) = (issuer.server(&["good"]), issuer.server(&["revoked"]));
+    let old = issuer.nameless_list(&[], 1, 2021);
+    let new = issuer.nameless_list(&[&revoked], 2, 2090);
+    let policy = auth(|it| it.expired_crl = Doubt::Refuse);
+    for lists in [[&*old, &*new], [&*new, &*old]] {
+        let verifier = ClientVerifier::new(&policy, &bundle(&[&root], &lists)).unwrap();
+        let verdict = |leaf: &Leaf| {
+            let chain = leaf.pair().certificates();
+            let link = issuer.der().to_certificate();
+            verifier.check(&chain[0], &[link], unix_time(Timestamp::now()))
+        };
+        assert_eq!(verdict(&good), Ok(()));
+        assert_eq!(verdict(&revoked), refusal(CertificateError::Revoked));
     }
 }
 
