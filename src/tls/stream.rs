@@ -15,7 +15,6 @@ use rustls::{
     unbuffered::{ConnectionState, UnbufferedStatus},
 };
 
-pub use super::outgoing::Outgoing;
 use super::{
     certificate,
     hello::{UNRECOGNIZED_NAME, server_name},
@@ -24,19 +23,14 @@ use super::{
     resolver::Resolver,
     trust::clients::ClientVerifier,
 };
-use crate::{control::CertificateFacts, protocol::TLS_HANDSHAKE};
+pub use super::{hello::holds_client_hello, outgoing::Outgoing};
+use crate::control::CertificateFacts;
 
 /// The most bytes that wait for the tail of a record or of a handshake message.
 ///
 /// rustls joins handshake messages of up to 64 KiB (`MAX_HANDSHAKE_SIZE`) in the caller's buffer;
 /// a record adds at most 16 KiB and 2 KiB of expansion (RFC 5246 §6.2.3).
 pub const MAX_HELD: usize = 84 * 1024;
-
-/// The length of a TLS record's header (RFC 8446 §5.1).
-const RECORD_HEADER: usize = 5;
-
-/// The longest record that can be a `ClientHello`'s first (RFC 8446 §5.1: 2^14).
-const MAX_PLAIN_RECORD: usize = 16 * 1024;
 
 /// One end of a TLS connection.
 pub struct TlsStream {
@@ -115,25 +109,6 @@ impl TlsError {
 pub fn warm_up() {
     // If there is no randomness, the first handshake fails and says so.
     let _ = super::provider().secure_random.fill(&mut [0; 32]);
-}
-
-/// Whether the first bytes of a client hold a whole record, so that the answer can be chosen.
-///
-/// The configuration of a connection is chosen at this moment and not at accept, so that a client
-/// that connected before a reload and spoke after it is shown the new certificate.
-pub fn holds_client_hello(bytes: &[u8]) -> Result<bool, TlsError> {
-    match bytes {
-        [first, ..] if *first != TLS_HANDSHAKE => Err(TlsError::NotTls),
-        [_, major, ..] if *major != 3 => Err(TlsError::NotTls),
-        [_, _, _, high, low, ..] => {
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            if length > MAX_PLAIN_RECORD {
-                return Err(TlsError::TooLong);
-            }
-            Ok(bytes.len() >= RECORD_HEADER + length)
-        }
-        _ => Ok(false),
-    }
 }
 
 /// Refuses a client by the name that it asks for in its first bytes.
