@@ -2,10 +2,11 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
+use rustls::AlertDescription;
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::Client,
+    client::{Client, alert, connect},
     configuration::Listener,
     daemon::TestDaemon,
     openssl::s_client,
@@ -295,6 +296,29 @@ fn a_strict_listener_refuses_unknown_names_by_the_alert_for_it() {
         json!(0)
     );
     assert!(daemon.log().contains("two.example"), "{}", daemon.log());
+}
+
+#[test]
+fn a_hello_in_several_records_is_answered_by_the_name_in_it() {
+    let ca = Ca::new("authority");
+    let two = ca.leaf("two.example");
+    let builder = TestDaemon::builder()
+        .identity("one", &ca.leaf("one.example"))
+        .identity("two", &two);
+    let strict = "tls = { unknown_name = \"refuse\" }";
+    let listener = Listener::tcp("strict", &builder.backend().address()).line(strict);
+    let daemon = builder.listener(listener).start();
+    for segment in [7, usize::MAX] {
+        let over = |name: &str| {
+            let client = Client::new(&ca).name(name).records(100);
+            client.behind(&[], segment, connect(daemon.address()).unwrap())
+        };
+        let mut session = over("two.example").unwrap();
+        session.echo("hello").unwrap();
+        assert_eq!(session.shown().sha256, two.sha256);
+        let refused = alert(&over("three.example").unwrap_err());
+        assert_eq!(refused, AlertDescription::UnrecognisedName);
+    }
 }
 
 #[test]

@@ -64,6 +64,7 @@ pub(crate) struct Client {
     roots: Arc<RootCertStore>,
     leaf: Option<Leaf>,
     tls12: bool,
+    record: Option<usize>,
     kept: Option<Arc<ClientConfig>>,
 }
 
@@ -84,6 +85,7 @@ impl Client {
             roots: Arc::new(roots),
             leaf: None,
             tls12: false,
+            record: None,
             kept: None,
         }
     }
@@ -111,6 +113,12 @@ impl Client {
         if old { self.tls12() } else { self }
     }
 
+    /// Sends no record that is longer, so that a message may take several.
+    pub(crate) fn records(mut self, longest: usize) -> Self {
+        self.record = Some(longest);
+        self
+    }
+
     /// Keeps tickets, so that its next connection tries to resume a session.
     pub(crate) fn resuming(mut self) -> Self {
         self.kept = Some(Arc::new(self.config()));
@@ -128,14 +136,16 @@ impl Client {
             .with_protocol_versions(&versions)
             .unwrap()
             .with_root_certificates(Arc::clone(&self.roots));
-        match &self.leaf {
+        let mut config = match &self.leaf {
             None => builder.with_no_client_auth(),
             Some(leaf) => {
                 let chain = vec![CertificateDer::from(leaf.der.clone())];
                 let key = PrivateKeyDer::try_from(leaf.key_der.clone()).unwrap();
                 builder.with_client_auth_cert(chain, key).unwrap()
             }
-        }
+        };
+        config.max_fragment_size = self.record;
+        config
     }
 
     /// Connects and completes the handshake.
