@@ -158,11 +158,22 @@ pub struct DiskStatus {
     pub state: DiskState,
     /// Why it is invalid.
     pub reason: Option<String>,
+    /// What of it was not looked at, and why; whether a restart is safe is not known then, and told
+    /// as if it were not.
+    pub unseen: Option<String>,
     /// When it was first seen like that.
     pub since: Timestamp,
     /// Whether that is so recent that files may be being written; a daemon that watches them will
     /// then load them, or report them, by itself.
     pub settling: bool,
+}
+
+impl DiskStatus {
+    /// Returns whether nothing is known to be wrong with it, but not all of it was looked at.
+    #[must_use]
+    pub fn leaves_open(&self) -> bool {
+        self.reason.is_none() && self.unseen.is_some()
+    }
 }
 
 /// How changes of the files are noticed.

@@ -125,10 +125,16 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
     let _ = writeln!(text, "  watched: {}", watched(&tls.watch));
     let (word, tone) = if tls.restart_safe {
         ("yes", Tone::Good)
+    } else if tls.disk.leaves_open() {
+        ("not known", Tone::Odd)
     } else {
         ("no, a cold start would fail or serve less", Tone::Bad)
     };
-    let _ = writeln!(text, "  restart safe: {}", paint.paint(word, tone));
+    let unseen = match &tls.disk.unseen {
+        Some(unseen) => format!(": {}", clean(unseen)),
+        None => String::new(),
+    };
+    let _ = writeln!(text, "  restart safe: {}{unseen}", paint.paint(word, tone));
     for identity in &tls.identities {
         if let Some(since) = identity.kept_since {
             let (name, kept) = (clean(&identity.name), paint.paint("kept", Tone::Bad));
@@ -319,8 +325,8 @@ pub(super) mod tests {
                          "last": {"at": "2026-01-01T10:01:00Z", "pid": 9, "kind": "signal",
                                   "signal": 9, "code": null, "uptime_s": 3.2}},
             "tls": {"generation": 3, "loaded_at": "2026-01-01T10:02:00Z", "trigger": "reload-tls",
-                    "disk": {"state": "same", "reason": null, "since": "2026-01-01T10:00:00Z",
-                             "settling": false},
+                    "disk": {"state": "same", "reason": null, "unseen": null,
+                             "since": "2026-01-01T10:00:00Z", "settling": false},
                     "restart_safe": true, "last_error": null,
                     "watch": {"state": "events", "reason": null, "interval_s": 5.0,
                               "grace_s": 10.0},

@@ -16,7 +16,7 @@ use crate::{
     control::{DiskState, Partial, Problem, Trigger},
     link::Generation,
     tls::{
-        Depth, Look, Memo,
+        Depth, Look, Memo, Programs,
         load::{self, Loaded},
     },
 };
@@ -144,6 +144,7 @@ impl Reader {
             memo: &self.memo,
             depth,
             now: Timestamp::now(),
+            programs: Programs::All,
         }
     }
 }
@@ -173,6 +174,8 @@ pub struct Verdict {
     pub state: DiskState,
     /// Why it is invalid.
     pub reason: Option<String>,
+    /// What was not looked at, and why.
+    pub unseen: Option<String>,
     /// Whether a cold start with it would come up and serve everything.
     pub restart_safe: bool,
     /// Whether TLS files alone make it so: the configuration on disk is the one in force, and
@@ -186,6 +189,7 @@ impl Verdict {
         Self {
             state: DiskState::Invalid,
             reason: Some("the disk does not answer".to_owned()),
+            unseen: None,
             restart_safe: false,
             by_files: false,
         }
@@ -243,11 +247,18 @@ impl Reader {
         }
     }
 
+    /// Whoever may ask how the disk stands, has nothing run that nobody has put in force.
     fn judge(&self, config: &Result<Config, String>, obstacles: &[String]) -> Verdict {
         let wanted = config.as_ref().unwrap_or(&self.current.config);
-        let loaded = load::load(wanted, None, self.look_at(Depth::Stamps));
+        let look = Look {
+            programs: Programs::Of(&self.current.config),
+            ..self.look_at(Depth::Stamps)
+        };
+        let loaded = load::load(wanted, None, look);
+        let lines = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect();
+        let unseen: Vec<String> = lines(&loaded.unseen);
         let mut wrong: Vec<String> = config.as_ref().err().cloned().into_iter().collect();
-        wrong.extend(loaded.problems.iter().map(ToString::to_string));
+        wrong.append(&mut lines(&loaded.problems));
         let same = loaded
             .material
             .as_ref()
@@ -262,6 +273,7 @@ impl Reader {
                 && config.as_ref().is_ok_and(|it| *it == *self.current.config),
             restart_safe: wrong.is_empty() && obstacles.is_empty() && loaded.material.is_some(),
             reason: Some([&wrong[..], obstacles].concat().join("; ")).filter(|why| !why.is_empty()),
+            unseen: Some(unseen.join("; ")).filter(|what| !what.is_empty()),
         }
     }
 }

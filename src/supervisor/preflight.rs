@@ -9,7 +9,7 @@ use super::refusal::{Refusal, refuse};
 use crate::{
     config::{Address, Config, DEFAULT_NAME, Listener},
     sys::privileges,
-    tls::{self, Depth, Loaded, Look, Material, Memo, create},
+    tls::{self, Depth, Loaded, Look, Material, Memo, Programs, create},
 };
 
 /// Says whether the daemon would start with this configuration.
@@ -143,6 +143,7 @@ fn load_cold(config: &Config, memo: &Memo) -> Loaded {
         memo,
         depth: Depth::Contents,
         now: Timestamp::now(),
+        programs: Programs::All,
     };
     tls::load(config, None, look)
 }

@@ -83,6 +83,7 @@ mod tests {
         Verdict {
             state,
             reason: None,
+            unseen: None,
             restart_safe: true,
             by_files,
         }

@@ -124,6 +124,7 @@ impl Supervisor {
             disk: DiskStatus {
                 state: verdict.state,
                 reason: verdict.reason,
+                unseen: verdict.unseen,
                 since: self.files.since.at(),
                 settling: settling && config.watch,
             },

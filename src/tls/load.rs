@@ -38,7 +38,7 @@ use super::{
     policy,
 };
 use crate::{
-    config::{Config, IdentityFiles},
+    config::{Config, IdentityFiles, PairForm},
     control::{IdentityOutcome, Problem},
 };
 
@@ -51,6 +51,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// What is odd on disk but loads.
     pub warnings: Vec<Problem>,
+    /// What was not looked at, as it needs a program that may not be run.
+    pub unseen: Vec<Problem>,
     /// What became of each identity, in the order of [`Material::identities`].
     pub outcomes: Vec<Outcome>,
 }
@@ -75,6 +77,30 @@ pub struct Look<'a> {
     pub depth: Depth,
     /// The time by which certificates are judged.
     pub now: Timestamp,
+    /// What may be run for passphrases.
+    pub programs: Programs<'a>,
+}
+
+/// Which programs may be run for passphrases.
+#[derive(Debug, Clone, Copy)]
+pub enum Programs<'a> {
+    /// All that the configuration names whose files are read.
+    All,
+    /// Those that this configuration names too, because it is in force.
+    Of(&'a Config),
+}
+
+impl Programs<'_> {
+    /// Returns whether what opens a pair's key may be run, if that is a program.
+    fn include(self, form: &PairForm) -> bool {
+        let Self::Of(config) = self else {
+            return true;
+        };
+        let identities = config.identities.iter().map(|it| &it.form);
+        let backends = config.listeners.iter().map(|it| &it.backend_tls.form);
+        let mut known = identities.chain(backends);
+        !form.runs_program() || known.any(|it| it.passphrase == form.passphrase)
+    }
 }
 
 /// Reads and checks all files of a configuration.
@@ -96,6 +122,7 @@ pub fn load(config: &Config, last: Option<&Material>, look: Look<'_>) -> Loaded 
         material,
         problems: said.problems,
         warnings: said.warnings,
+        unseen: said.unseen,
         outcomes,
     }
 }

@@ -44,7 +44,7 @@ use rustls::{
 };
 
 pub use self::{
-    load::{Depth, Loaded, Look, Memo, load},
+    load::{Depth, Loaded, Look, Memo, Programs, load},
     material::Material,
     notes::RefusedCertificate,
 };

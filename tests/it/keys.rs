@@ -192,6 +192,38 @@ fn a_program_that_fails_keeps_what_is_served_and_its_words_are_told() {
 }
 
 #[test]
+fn a_program_of_a_configuration_that_is_not_in_force_is_not_run_for_a_status() {
+    let Some(desk) = Desk::new() else { return };
+    let ca = Ca::new("authority");
+    let (old, new) = (ca.leaf(NAME), ca.leaf(NAME));
+    let ask = program(desk.0.path(), &format!("echo {SECRET}"));
+    let mut daemon = encrypted(&desk, &new, &format!("passphrase_command = [{ask:?}]"))
+        .file("old.pem", [&*old.cert, &old.key].concat())
+        .prepare();
+    let written = daemon.configuration.tables.clone();
+    let plain = "[[identity]]\nname = \"default\"\ncert = \"old.pem\"".to_owned();
+    daemon.reconfigure(|it| it.tables = vec![plain]);
+    daemon.start();
+    daemon.reconfigure(|it| it.tables = written);
+    let tls = &daemon.status()["tls"];
+    assert_eq!(tls["disk"]["state"], "changed");
+    assert_eq!(tls["disk"]["reason"], Value::Null);
+    let unseen = tls["disk"]["unseen"].as_str().unwrap();
+    let start = "identity \"default\": it was not looked at";
+    assert!(unseen.starts_with(start), "{unseen}");
+    assert_eq!(tls["restart_safe"], false);
+    let text = daemon.ctl(&["status"]).answer();
+    assert!(text.contains("restart safe: not known: identity"), "{text}");
+    assert!(!desk.path("runs").exists());
+    daemon.ctl(&["reload"]).answer();
+    shows(&daemon, &ca, &new);
+    assert!(desk.path("runs").exists());
+    let tls = &daemon.status()["tls"];
+    assert_eq!(tls["disk"]["unseen"], Value::Null);
+    assert_eq!(tls["restart_safe"], true);
+}
+
+#[test]
 fn a_program_is_not_run_for_a_key_that_needs_no_passphrase() {
     let Some(desk) = Desk::new() else { return };
     let ca = Ca::new("authority");

@@ -95,7 +95,11 @@ fn disk(tls: &TlsStatus) -> Vec<Finding> {
         // and what is not is reported, without anybody's help.
         return findings;
     }
-    if !tls.restart_safe {
+    if tls.disk.leaves_open() {
+        findings.push(warning(
+            "whether a cold start with what is on disk would succeed is not known",
+        ));
+    } else if !tls.restart_safe {
         findings.push(critical("a cold start with what is on disk would fail"));
     }
     let reason = tls.disk.reason.as_deref();

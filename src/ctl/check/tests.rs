@@ -59,6 +59,12 @@ fn each_fault_has_its_level() {
     assert_eq!(drift.0, Level::Warning);
     let unsafe_restart = judge(|status| status.tls.restart_safe = false);
     assert_eq!(unsafe_restart.0, Level::Critical);
+    let doubtful = judge(|status| {
+        status.tls.restart_safe = false;
+        status.tls.disk.unseen = Some("not looked at".into());
+    });
+    assert_eq!(doubtful.0, Level::Warning);
+    assert!(doubtful.1.contains("is not known"), "{}", doubtful.1);
     let silent = judge(|status| status.workers[0].state = WorkerState::Waiting);
     assert_eq!(silent.0, Level::Critical);
     let draining = judge(|status| status.supervisor.state = SupervisorState::Draining);

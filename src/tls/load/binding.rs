@@ -77,6 +77,7 @@ mod tests {
         let loaded = Loaded {
             problems: Vec::new(),
             warnings: Vec::new(),
+            unseen: Vec::new(),
             outcomes: Vec::new(),
             material: Some(Material {
                 identities: vec![Arc::new(mine)],

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
-    Look, Outcome,
+    Look, Outcome, Programs,
     discover::discover,
     judge::{Judge, Verdict},
     memo::{Perishable, Shelf},
@@ -24,6 +24,7 @@ use crate::{
 /// Reads pieces and collects what is said about them.
 pub(super) struct Loader<'m> {
     settler: Settler<'m>,
+    programs: Programs<'m>,
     pieces: Vec<Piece>,
     said: Said,
 }
@@ -33,6 +34,7 @@ pub(super) struct Loader<'m> {
 pub(super) struct Said {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
+    pub(super) unseen: Vec<Problem>,
 }
 
 /// A piece of a listener: not configured, configured and broken, or what it is.
@@ -45,9 +47,15 @@ enum Found<T> {
 
 impl<'m> Loader<'m> {
     pub(super) fn new(look: Look<'m>) -> Self {
-        let Look { memo, depth, now } = look;
+        let Look {
+            memo,
+            depth,
+            now,
+            programs,
+        } = look;
         Self {
             settler: Settler { memo, depth, now },
+            programs,
             pieces: Vec::new(),
             said: Said::default(),
         }
@@ -59,21 +67,53 @@ impl<'m> Loader<'m> {
         self.said
     }
 
-    /// Judges pieces of a kind and keeps what was said about them; `None` for those that are broken.
+    /// Judges pieces of a kind and keeps what was said about them; `None` for those that are broken
+    /// or may not be opened.
     fn settle<T: Perishable>(
         &mut self,
         pieces: Vec<Piece>,
         kind: &Shelf<T>,
         judge: impl Fn(usize, &Judge<'_>, &[Read]) -> Verdict<T> + Sync,
     ) -> Vec<Option<T>> {
-        let verdicts = self.settler.settle(&pieces, kind, judge);
-        self.pieces.extend(pieces);
-        let mut take = |verdict: Verdict<T>| {
-            self.said.warnings.extend(verdict.warnings);
-            let problems = &mut self.said.problems;
-            verdict.result.map_err(|it| problems.extend(it)).ok()
-        };
-        verdicts.into_iter().map(&mut take).collect()
+        let pieces = pieces.into_iter().enumerate();
+        let (open, closed): (Vec<_>, Vec<_>) =
+            pieces.partition(|(_, piece)| self.programs.include(&piece.form));
+        let (places, open): (Vec<usize>, Vec<Piece>) = open.into_iter().unzip();
+        let verdicts = self.settler.settle(&open, kind, |index, at, reads| {
+            judge(places[index], at, reads)
+        });
+        self.pieces.extend(open);
+        let mut found = Vec::new();
+        for (place, verdict) in places.into_iter().zip(verdicts) {
+            found.push((place, self.take(verdict)));
+        }
+        for (place, piece) in closed {
+            found.push((place, self.recall(&piece, kind)));
+            self.pieces.push(piece);
+        }
+        found.sort_by_key(|(place, _)| *place);
+        found.into_iter().map(|(_, found)| found).collect()
+    }
+
+    fn take<T>(&mut self, verdict: Verdict<T>) -> Option<T> {
+        self.said.warnings.extend(verdict.warnings);
+        let problems = &mut self.said.problems;
+        verdict.result.map_err(|it| problems.extend(it)).ok()
+    }
+
+    /// Returns what is known of a piece that may not be opened.
+    fn recall<T: Perishable>(&mut self, piece: &Piece, kind: &Shelf<T>) -> Option<T> {
+        if let Some(verdict) = self.settler.recall(piece, kind) {
+            return self.take(verdict);
+        }
+        let reason = "it was not looked at, because the configuration that names its \
+            passphrase_command is not in force; a reload or `proxyctl verify` runs that";
+        self.said.unseen.push(Problem {
+            subject: piece.subject.clone(),
+            file: None,
+            reason: reason.to_owned(),
+        });
+        None
     }
 
     /// Returns the identities to serve, unless some are missing that must be there, and what became

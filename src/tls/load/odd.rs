@@ -141,6 +141,7 @@ mod tests {
         Loaded {
             problems: Vec::new(),
             warnings: Vec::new(),
+            unseen: Vec::new(),
             outcomes: identities.iter().map(outcome).collect(),
             material: Some(Material {
                 identities,

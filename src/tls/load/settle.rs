@@ -102,7 +102,11 @@ impl Settler<'_> {
     }
 
     /// Returns the verdict on files that look untouched since they were judged.
-    fn recall<T: Perishable>(&self, piece: &Piece, kind: &Shelf<T>) -> Option<Verdict<T>> {
+    pub(in crate::tls) fn recall<T: Perishable>(
+        &self,
+        piece: &Piece,
+        kind: &Shelf<T>,
+    ) -> Option<Verdict<T>> {
         match self.depth {
             Depth::Contents => None,
             Depth::Stamps => {

@@ -73,6 +73,7 @@ impl Site {
             memo: &self.memo,
             depth: Depth::Stamps,
             now: Timestamp::now(),
+            programs: Programs::All,
         };
         load(&self.config, last, look)
     }
@@ -406,6 +407,7 @@ fn what_expires_is_judged_again_although_its_files_stay() {
         memo: &site.memo,
         depth: Depth::Stamps,
         now: after,
+        programs: Programs::All,
     };
     let loaded = load(&site.config, Some(&first), look);
     assert!(
