@@ -57,6 +57,12 @@ enum DirFault {
          NAME/tls.crt with NAME/tls.key, nor NAME.pem"
     )]
     Empty,
+    /// Every file in it would pass for an identity of its own, and a broken one.
+    #[error(
+        "the folder is itself one identity, as certbot keeps it, and holds none: name its fullchain.pem and privkey.pem in an \
+         [[identity]], or the folder above in `path`"
+    )]
+    Lineage,
 }
 
 /// Looks into all identity folders of a configuration.
@@ -110,6 +116,9 @@ fn look_into(dir: &IdentityDir, all: &mut Discovered) -> Result<Vec<IdentityFile
         if paths.len() > MOST_ENTRIES {
             return Err(DirFault::TooMany);
         }
+    }
+    if is_lineage(&dir.path) {
+        return Err(DirFault::Lineage);
     }
     paths.sort();
     let entries = parallel::map(&paths, |_, path| Entry::of(path));
@@ -204,6 +213,12 @@ fn pair_in(folder: &Path) -> Option<(PathBuf, PathBuf)> {
                 .find(|(cert, key)| is_there(cert) || is_there(key))
         })
         .cloned()
+}
+
+/// Returns whether a folder is what certbot keeps for one certificate.
+fn is_lineage(folder: &Path) -> bool {
+    let [(cert, key), _] = PAIRS;
+    folder.join(cert).exists() && folder.join(key).exists()
 }
 
 fn files(dir: &IdentityDir, name: &str, cert: PathBuf, key: PathBuf) -> IdentityFiles {
@@ -317,6 +332,25 @@ mod tests {
             let reason = found.problems[0].to_string();
             assert!(reason.contains("holds no identity"), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_is_itself_what_certbot_keeps_for_a_certificate_is_told_what_to_do() {
+        let all = [
+            "README",
+            "cert.pem",
+            "chain.pem",
+            "fullchain.pem",
+            "privkey.pem",
+        ];
+        let (identities, found) = look(&all, &[]);
+        assert!(identities.is_empty());
+        assert_eq!(found.lost, ["live"]);
+        let reason = found.problems[0].to_string();
+        assert!(reason.contains("or the folder above in `path`"), "{reason}");
+        let (identities, found) = look(&["fullchain.pem", "b.pem"], &[]);
+        assert_eq!(identities.len(), 2);
+        assert!(found.problems.is_empty());
     }
 
     #[test]
