@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::refusal::{Refusal, refuse};
+use super::{
+    files::Files,
+    refusal::{Refusal, refuse},
+};
 use crate::{
     config::{Address, Config, DEFAULT_NAME, Listener},
     sys::privileges,
@@ -118,14 +121,19 @@ pub(super) fn control_group(config: &Config) -> Result<Option<u32>, Refusal> {
 /// Creates the TLS files that the configuration lets us create, and loads all.
 ///
 /// Nothing was good before a cold start, so anything broken refuses it.
-pub(super) fn first_material(config: &Config, memo: &Memo) -> Result<Material, Refusal> {
+pub(super) fn first_material(
+    config: &Config,
+    memo: &Memo,
+    files: &mut Files,
+) -> Result<Material, Refusal> {
     if creates_identity(config) {
         let folder = config.state_dir.join("tls");
         create::ensure(&folder, &create::host_name(), Timestamp::now())
             .map_err(|error| error.to_string())?;
     }
     let loaded = load_cold(config, memo);
-    for warning in &loaded.warnings {
+    let oddities = loaded.oddities(config, None, &[]);
+    for warning in files.news(loaded.warnings.iter().chain(&oddities)) {
         warn!("{warning}");
     }
     match loaded {

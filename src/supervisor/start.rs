@@ -125,7 +125,8 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
     let account =
         privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())?;
     let memo = Arc::new(Memo::default());
-    let material = preflight::first_material(&config, &memo)?;
+    let mut files = Files::default();
+    let material = preflight::first_material(&config, &memo, &mut files)?;
     for doubt in preflight::doubts(&config) {
         warn!("{doubt}");
     }
@@ -148,6 +149,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
             config,
             memo,
             material,
+            files,
             sockets,
             places,
             tickets,
@@ -228,6 +230,7 @@ struct Parts {
     config: Config,
     memo: Arc<Memo>,
     material: Material,
+    files: Files,
     sockets: Sockets,
     places: Places,
     tickets: Tickets,
@@ -330,7 +333,7 @@ impl Parts {
             restarts: 0,
             last_failure: None,
             last_error: None,
-            files: Files::default(),
+            files: self.files,
             loading: None,
             last_asks: 0,
             asks: HashMap::new(),

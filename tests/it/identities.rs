@@ -322,6 +322,28 @@ fn a_hello_in_several_records_is_answered_by_the_name_in_it() {
 }
 
 #[test]
+fn what_was_odd_at_the_start_is_not_told_again_by_the_watch() {
+    let ca = Ca::new("authority");
+    let mut odd = ca.leaf("odd.example");
+    odd.cert.push_str(ca.pem());
+    odd.cert.push_str(ca.pem());
+    let daemon = TestDaemon::builder()
+        .watch()
+        .identity("one", &ca.leaf("one.example"))
+        .identity("odd", &odd)
+        .identity("double", &odd)
+        .start();
+    replace(&daemon.files("one").cert, "torn");
+    daemon.await_status("the watch has loaded", |status| {
+        status["tls"]["identities"][0]["kept_since"].is_string()
+    });
+    let log = daemon.log();
+    let told = |words: &str| log.matches(words).count();
+    assert_eq!(told("holds the same certificate"), 1, "{log}");
+    assert_eq!(told("more than once"), 2, "{log}");
+}
+
+#[test]
 fn a_dry_run_tells_what_is_odd_about_what_is_on_disk() {
     let ca = Ca::new("authority");
     let first = ca.leaf("one.example");
