@@ -8,7 +8,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, CommonState, HandshakeKind,
+    CertificateError, ClientConfig, CommonState, HandshakeKind,
     client::UnbufferedClientConnection,
     pki_types::{ServerName, UnixTime},
     server::UnbufferedServerConnection,
@@ -66,7 +66,7 @@ pub enum TlsError {
     #[error("{0}")]
     Protocol(#[from] rustls::Error),
     /// The peer's certificate was refused.
-    #[error("{source}{}", certificate.advice.as_ref().map_or(String::new(), |it| format!("; {it}")))]
+    #[error("{}{}", words(source), certificate.advice.as_ref().map_or(String::new(), |it| format!("; {it}")))]
     Certificate {
         /// Why.
         source: rustls::Error,
@@ -85,6 +85,16 @@ pub enum TlsError {
     /// The client asked for a name that no identity of a strict listener holds.
     #[error("no identity holds the name {0:?} that the client asked for")]
     UnknownName(String),
+}
+
+/// Returns what is wrong with a certificate; rustls' words do not fit what only we check.
+fn words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+            "no rule of client_auth.allow lets the holder of its certificate in".to_owned()
+        }
+        error => error.to_string(),
+    }
 }
 
 impl TlsError {

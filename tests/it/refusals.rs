@@ -156,6 +156,13 @@ fn who_is_not_let_in_is_told_that_access_is_denied() {
     ] {
         front.refuses(Some(&bad), AlertDescription::AccessDenied, "not_allowed");
     }
+    let log = front.daemon.log();
+    assert!(
+        log.contains("no rule of client_auth.allow lets the holder"),
+        "{log}"
+    );
+    let counted = "reason=\"not_allowed\"";
+    assert!(log.contains(counted), "{log}");
 }
 
 #[test]
