@@ -215,7 +215,15 @@ fn workers(workers: &[WorkerStatus]) -> Table {
 
 fn listeners(listeners: &[ListenerStatus]) -> Table {
     let headings = [
-        "LISTENER", "BIND", "PROTOCOL", "BACKEND", "OPEN", "TOTAL", "FAILED", "REFUSED",
+        "LISTENER",
+        "BIND",
+        "PROTOCOL",
+        "BACKEND",
+        "OPEN",
+        "TOTAL",
+        "FAILED",
+        "NO BACKEND",
+        "REFUSED",
     ];
     let mut table = Table::new(&headings);
     for listener in listeners {
@@ -227,7 +235,8 @@ fn listeners(listeners: &[ListenerStatus]) -> Table {
             Cell::plain(backends(listener)),
             Cell::plain(counts.open),
             Cell::plain(counts.total),
-            Cell::plain(counts.failed_handshakes + counts.failed_backends),
+            Cell::plain(counts.failed_handshakes),
+            Cell::plain(counts.failed_backends),
             Cell::plain(counts.refused),
         ]);
     }
@@ -393,8 +402,8 @@ Workers
   0     2    serving  3           7         2026-01-01T10:00:01Z
 
 Listeners
-  LISTENER  BIND          PROTOCOL  BACKEND         OPEN  TOTAL  FAILED  REFUSED
-  orders    0.0.0.0:3307  mysql     127.0.0.1:3306  7     100    3       0
+  LISTENER  BIND          PROTOCOL  BACKEND         OPEN  TOTAL  FAILED  NO BACKEND  REFUSED
+  orders    0.0.0.0:3307  mysql     127.0.0.1:3306  7     100    2       1           0
   failed handshakes of orders: 1 expired, 1 revoked
 
 Restarts  1; last 2026-01-01T10:01:00Z: worker 9 was ended by signal 9 after 3.2s
