@@ -242,6 +242,26 @@ fn a_cold_start_lists_all_that_is_broken() {
 }
 
 #[test]
+fn an_authority_beside_identities_is_passed_over_with_a_warning() {
+    let mut fleet = Fleet::with(&["good.example"], |_| {});
+    fleet.put_text("ca", fleet.ca.pem());
+    fleet.daemon.start();
+    fleet.shown("good.example");
+    let status = fleet.daemon.status();
+    assert_eq!(status["tls"]["identities"].as_array().unwrap().len(), 1);
+    assert_eq!(status["tls"]["restart_safe"], true);
+    let told = fleet.daemon.ctl(&["verify"]);
+    assert_eq!(told.code(), 0, "{told:#?}");
+    let words = "ca.pem: it holds authorities and no key";
+    assert!(told.stderr.contains(words), "{told:#?}");
+    fs::remove_file(fleet.path("good.example.pem")).unwrap();
+    let outcome = fleet.daemon.run(&["--check-config"]);
+    assert_eq!(outcome.code(), 1, "{outcome:#?}");
+    let words = "no good identity is in the folder";
+    assert!(outcome.stderr.contains(words), "{outcome:#?}");
+}
+
+#[test]
 fn a_crashed_worker_s_successor_serves_what_came_into_the_folder_meanwhile() {
     let fleet = Fleet::new(&["a.example"]);
     let b = fleet.put("b.example");

@@ -9,8 +9,10 @@ use super::{
 use crate::{
     control::Problem,
     tls::{
+        certificate,
         identity::{self, Fault, Proved, Role, pair::PairFiles},
         material::{Bundle, Der},
+        pem::{self, Block},
         trust::{
             bundle::{self, BundleFault},
             revocation,
@@ -26,7 +28,6 @@ pub(in crate::tls) struct Verdict<T> {
 }
 
 impl<T> Verdict<T> {
-    #[cfg(test)]
     pub(in crate::tls) fn good(value: T, warnings: Vec<Problem>) -> Self {
         Self {
             result: Ok(value),
@@ -106,6 +107,16 @@ impl<'p> Judge<'p> {
             },
             Err(problems) => Verdict::bad(problems),
         }
+    }
+
+    /// Judges an entry of a folder of identities; `None` if it holds authorities alone, which
+    /// present nothing and are there for others to read.
+    pub(in crate::tls) fn entry(&self, reads: &[Read]) -> Verdict<Option<Proved>> {
+        let verdict = self.pair(reads, Role::Server);
+        if verdict.result.is_err() && holds_only_authorities(reads) {
+            return Verdict::good(None, Vec::new());
+        }
+        verdict.map(Some)
     }
 
     fn prove(
@@ -214,6 +225,17 @@ impl<'p> Judge<'p> {
             Err(fault) => Verdict::bad(vec![self.problem(index, &fault)]),
         }
     }
+}
+
+fn holds_only_authorities(reads: &[Read]) -> bool {
+    let [Ok(file)] = reads else {
+        return false;
+    };
+    let is_authority = |block: &Block| {
+        let parsed = certificate::parse(&block.der);
+        block.is_certificate() && parsed.is_ok_and(|it| it.is_ca())
+    };
+    pem::blocks(&file.bytes).is_ok_and(|blocks| blocks.iter().all(is_authority))
 }
 
 /// The revocation lists of several files, and what is wrong with them.

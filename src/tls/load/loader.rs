@@ -12,7 +12,7 @@ use super::{
     sources::{backend_pair_piece, clients_piece, identity_piece, trust_piece, wants_system_roots},
 };
 use crate::{
-    config::{Config, IdentityFiles, Listener},
+    config::{Config, IdentityDir, IdentityFiles, Listener},
     control::{IdentityOutcome, Problem},
     tls::{
         identity::{Proved, Role},
@@ -133,12 +133,24 @@ impl<'m> Loader<'m> {
             files.iter().map(identity_piece).collect(),
             &self.settler.memo.identities,
             |index, at, reads| {
-                let pair = at.pair(reads, Role::Server);
-                pair.map(|proved| Arc::new(identity_of(&files[index], proved)))
+                let proved = if index < declared {
+                    at.pair(reads, Role::Server).map(Some)
+                } else {
+                    at.entry(reads)
+                };
+                proved.map(|it| it.map(|it| Arc::new(identity_of(&files[index], it))))
             },
         );
         let mut gathered = Gathered::default();
+        let mut nothing = found.hollow;
+        let mut strays = Vec::new();
         for (index, (files, disk)) in files.into_iter().zip(disk).enumerate() {
+            if let Some(None) = disk {
+                strays.push(files.name.clone());
+                nothing.push((files.name.clone(), only_authorities(&files)));
+                continue;
+            }
+            let disk = disk.flatten();
             let last = last_of.get(files.name.as_str()).copied();
             let outcome = match outcome(disk.as_ref(), last) {
                 // Somebody may be about to put it there, and the others do not wait for that.
@@ -147,7 +159,7 @@ impl<'m> Loader<'m> {
             };
             gathered.add(files, outcome, disk, last);
         }
-        for (name, problem) in found.hollow {
+        for (name, problem) in nothing {
             if let Some(last) = last_of.get(name.as_str()) {
                 self.said.problems.push(problem);
                 gathered.keep(last);
@@ -159,11 +171,10 @@ impl<'m> Loader<'m> {
             let is_lost = found.lost.contains(&dir.name);
             // Its listeners would have nothing to present.
             if is_lost || !gathered.served.iter().any(|it| it.is_meant(&dir.name)) {
-                let kept = kept_of(&dir.name, last);
-                gathered.is_whole &= !kept.is_empty();
-                for it in kept {
-                    gathered.keep(it);
+                if !is_lost && strays.iter().any(|it| is_in(it, dir)) {
+                    self.said.problems.push(no_identity(dir));
                 }
+                gathered.keep_all(kept_of(&dir.name, last));
             }
         }
         gathered.end(config)
@@ -273,6 +284,26 @@ fn about_system(reason: String) -> Problem {
     }
 }
 
+fn only_authorities(files: &IdentityFiles) -> Problem {
+    Problem {
+        subject: format!("identity \"{}\"", files.name),
+        file: Some(files.cert.display().to_string()),
+        reason: "it holds authorities and no key, and is no identity".to_owned(),
+    }
+}
+
+fn is_in(name: &str, dir: &IdentityDir) -> bool {
+    name.split_once('/').is_some_and(|(it, _)| it == dir.name)
+}
+
+fn no_identity(dir: &IdentityDir) -> Problem {
+    Problem {
+        subject: format!("identity_dir \"{}\"", dir.name),
+        file: Some(dir.path.display().to_string()),
+        reason: "no good identity is in the folder, only authorities".to_owned(),
+    }
+}
+
 fn identity_of(files: &IdentityFiles, proved: Proved) -> Identity {
     Identity {
         name: files.name.clone(),
@@ -339,6 +370,14 @@ impl Gathered {
     fn keep(&mut self, last: &Arc<Identity>) {
         self.served.push(Arc::clone(last));
         self.outcomes.push(kept_outcome(last));
+    }
+
+    /// Goes on serving a folder in which nothing is good now.
+    fn keep_all(&mut self, kept: Vec<&Arc<Identity>>) {
+        self.is_whole &= !kept.is_empty();
+        for it in kept {
+            self.keep(it);
+        }
     }
 
     /// Puts all in the order of the configuration, whatever order they were found in.

@@ -46,7 +46,7 @@ pub enum Depth {
 #[derive(Debug, Default)]
 pub struct Memo {
     files: Mutex<HashMap<PathBuf, Seen>>,
-    pub(in crate::tls) identities: Shelf<Arc<Identity>>,
+    pub(in crate::tls) identities: Shelf<Option<Arc<Identity>>>,
     pub(in crate::tls) backend_pairs: Shelf<KeyPair>,
     pub(in crate::tls) bundles: Shelf<Bundle>,
 }
@@ -118,9 +118,11 @@ pub(in crate::tls) trait Perishable: Clone + Send + Sync {
     fn next_change(&self, now: Timestamp) -> Timestamp;
 }
 
-impl Perishable for Arc<Identity> {
+/// Where there is no identity, none comes by itself.
+impl Perishable for Option<Arc<Identity>> {
     fn next_change(&self, now: Timestamp) -> Timestamp {
-        self.pair.next_change(now)
+        self.as_ref()
+            .map_or(Timestamp::MAX, |it| it.pair.next_change(now))
     }
 }
 

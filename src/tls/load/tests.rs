@@ -450,6 +450,21 @@ fn a_folder_in_which_nothing_is_good_keeps_all_it_held() {
 }
 
 #[test]
+fn authorities_beside_identities_are_passed_over_unless_one_was_served_from_there() {
+    let site = folder_site(&["a", "b"]);
+    site.put("live/ca.pem", &[&*site.ca.pem, &site.ca.pem].concat());
+    let first = site.good();
+    assert_eq!(first.identities.len(), 2);
+    site.put("live/b.pem", &site.ca.pem);
+    let loaded = site.load_now(&first);
+    let names = |all: &[Problem], file| all.iter().any(|it| it.to_string().contains(file));
+    assert!(names(&loaded.warnings, "/ca.pem: it holds authorities"));
+    assert!(names(&loaded.problems, "/b.pem: it holds authorities"));
+    assert_eq!(outcomes(&loaded, &first).len(), 2);
+    assert_eq!(loaded.material.unwrap().digest(), first.digest());
+}
+
+#[test]
 fn an_entry_that_is_empty_for_a_moment_keeps_what_it_was() {
     let site = folder_site(&["a"]);
     fs::create_dir(site.dir.path().join("live/b")).unwrap();
