@@ -1,8 +1,9 @@
 //! What is refused, and in which words.
 
-use proptest::prelude::*;
+mod clients;
+mod text;
 
-use super::{GOOD, accepted::EVERY_KEY, complaint};
+use super::{GOOD, complaint};
 use crate::config::{ConfigError, fixture::parse};
 
 /// Checks that `text` has exactly one problem, on this `line`, whose message has this `fragment`.
@@ -241,78 +242,6 @@ fn every_mistake_about_a_certificate_for_the_backend_is_found() {
 }
 
 #[test]
-fn every_mistake_about_clients_is_found() {
-    for (line, fragment) in [
-        (
-            "client_auth = { mode = \"required\" }",
-            "`client_auth` has no `ca`",
-        ),
-        (
-            "client_auth = { mode = \"optional\", crl = \"c\" }",
-            "`client_auth` has no `ca`",
-        ),
-        (
-            "client_auth = { ca = \"c\" }",
-            "`client_auth` has no `mode`, so nothing",
-        ),
-        (
-            "client_auth = { allow = [\"cn:a\"] }",
-            "`client_auth` has no `mode`, so nothing",
-        ),
-        (
-            "client_auth = { mode = \"off\", allow = [\"cn:a\"] }",
-            "`allow` has no use while `client_auth` is off",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", allow = [] }",
-            "this would let nobody in",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", allow = [\"cn:a\", \"db1\"] }",
-            "`db1` is no rule: write `dns:`",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", allow = [\"dns:a b\"] }",
-            "`a b` is no DNS name",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", crl = [] }",
-            "no file is named",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", crl = [\"l\", \"./l\"] }",
-            "`/etc/proxyd/l` is named twice",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", crl = [\"\"] }",
-            "this is empty",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", crl = 5 }",
-            "expected a string or an array of strings",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", expired_crl = \"refuse\" }",
-            "`expired_crl` has no use without `crl`",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", unknown_revocation = \"refuse\" }",
-            "`unknown_revocation` has no use without `crl`",
-        ),
-        (
-            "client_auth = { mode = \"optional\", ca = \"c\", crl = \"l\", expired_crl = \"deny\" }",
-            "unknown value `deny`; known here: accept, refuse",
-        ),
-        (
-            "tls = { resumption = \"on\" }",
-            "unknown value `on`; known here: off, tickets",
-        ),
-    ] {
-        one_problem(&format!("{GOOD}{line}\n"), 4, fragment);
-    }
-}
-
-#[test]
 fn what_does_not_fit_together_is_found() {
     let listener = |extra: &str| format!("[[listener]]\n{extra}\n");
     let twice = "name = \"a\"\nbind = \"h:0\"\nbackend = \"h:1\"";
@@ -455,60 +384,6 @@ bnid = \"h:1\"
     assert_eq!(messages.len(), expected.len(), "{messages:#?}");
     for (message, expected) in messages.iter().zip(expected) {
         assert!(message.contains(expected), "{message} / {expected}");
-    }
-}
-
-#[test]
-fn broken_syntax_is_shown_where_it_is() {
-    for (text, line) in [
-        ("[[listener]\n", 1),
-        ("workers = 1\nworkers = 2\n", 2),
-        ("a =\n", 1),
-    ] {
-        let complaint = complaint(text);
-        let place = format!("--> /etc/proxyd/proxyd.toml:{line}:");
-        assert!(complaint.contains(&place), "{complaint}");
-    }
-}
-
-#[test]
-fn a_number_of_mistakes_too_large_to_read_is_cut_short() {
-    let lines: Vec<String> = (0..200).map(|number| format!("k{number} = 1")).collect();
-    let text = lines.join("\n");
-    assert_eq!(complaint(&text).matches("error: ").count(), 50);
-}
-
-proptest! {
-    #[test]
-    fn any_text_is_a_configuration_or_a_report(text in ".{0,200}") {
-        let _: String = complaint(&text);
-    }
-
-    #[test]
-    fn any_damage_to_a_good_file_is_a_configuration_or_a_report(
-        at in 0..EVERY_KEY.len(),
-        length in 0..40_usize,
-        put in "[ -~\n\u{e9}]{0,6}",
-    ) {
-        let end = (at + length).min(EVERY_KEY.len());
-        let text = [&EVERY_KEY[..at], &put, &EVERY_KEY[end..]].concat();
-        let _: String = complaint(&text);
-    }
-}
-
-#[test]
-fn depth_and_length_do_no_harm() {
-    let deep = 100_000;
-    for text in [
-        format!("a = {}", "[".repeat(deep)),
-        format!("{} = 1", vec!["a"; deep].join(".")),
-        format!("[{}]", vec!["a"; deep].join(".")),
-        "x".repeat(1_000_000),
-        "[[listener]]\n".repeat(70_000),
-        "log = 1\n".repeat(70_000),
-    ] {
-        let complaint = complaint(&text);
-        assert!(complaint.starts_with("error: ") && complaint.len() < 100_000);
     }
 }
 
