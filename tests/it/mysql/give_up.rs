@@ -4,12 +4,9 @@
 //! a network of their own, in which the server has an address and a name that are not loopback's.
 
 use std::{
-    env,
     fs::Permissions,
     io::{Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
-    process::Command,
-    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -18,11 +15,10 @@ use crate::support::{
     client::{Client, Session, connect},
     configuration::Listener,
     front::Front,
-    is_root,
+    inside::Place,
     own_server::OwnServer,
-    program::run,
     servers::{self, Server},
-    skip, until,
+    until,
     wire::{login, mysql_ssl_request, packet, read_packet},
 };
 
@@ -41,49 +37,25 @@ for name, address in (b'lo', '127.0.0.1'), (b'lo:1', 'ADDRESS'):
     fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack('16sH14x', name, IFF_UP))
 ";
 
-/// Set in the network of its own.
-const INSIDE: &str = "PROXYD_TEST_INSIDE";
-
 /// How many clients give up in each way; the server would block their host after three.
 const CLIENTS: usize = 20;
 
 /// Whether this is inside the network. Outside it runs the test there, and the answer is no.
 fn is_inside(test: &str) -> bool {
-    if env::var_os(INSIDE).is_some() {
-        return true;
-    }
     let Some(python) = servers::found("python", "PROXYD_TEST_PYTHON") else {
         return false;
     };
-    let may = is_root()
-        && Command::new("unshare")
-            .args(["--net", "--mount", "true"])
-            .status()
-            .is_ok_and(|status| status.success());
-    if !may {
-        skip("a network of one's own needs root and unshare");
-        return false;
-    }
     let folder = TempDir::new().unwrap();
     let hosts = folder.path().join("hosts");
     std::fs::write(&hosts, HOSTS).unwrap();
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-    let mut command = Command::new("unshare");
-    command
-        .args(["--net", "--mount", "sh", "-c"])
-        .arg(
-            "mount --bind \"$0\" /etc/hosts && python=$1 program=$2 && shift 2 && \
-             \"$python\" -c \"$program\" && exec \"$@\"",
-        )
-        .arg(&hosts)
-        .arg(python)
-        .arg(NETWORK.replace("ADDRESS", ADDRESS))
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "yes");
-    let outcome = run(command, Duration::from_secs(120));
-    assert!(outcome.is_success(), "{outcome:#?}");
-    false
+    let network = NETWORK.replace("ADDRESS", ADDRESS);
+    let place = Place {
+        own: &["--net", "--mount"],
+        prepare: "mount --bind \"$1\" /etc/hosts\n\"$2\" -c \"$3\"",
+        arguments: &[hosts.into(), python, network.into()],
+    };
+    place.is_here(test)
 }
 
 /// Waits until nobody is left who has not logged in.
