@@ -14,6 +14,8 @@ mod failures;
 mod matrix;
 // Every authentication plugin that the servers have.
 mod plugins;
+// Passwords that are asked for by PAM.
+mod pam;
 // Clients that give up, which is not to be held against the proxy.
 mod give_up;
 // What sessions are used for, beside queries.

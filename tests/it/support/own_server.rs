@@ -129,6 +129,6 @@ fn accounts(server: &Server) -> String {
     format!(
         "CREATE DATABASE IF NOT EXISTS test;\n\
          CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED {how};\n\
-         GRANT ALL ON *.* TO '{user}'@'%';\n"
+         GRANT ALL ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n"
     )
 }

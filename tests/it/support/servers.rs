@@ -441,9 +441,14 @@ impl Session {
 
     /// Asks, and does not wait for the answer.
     pub(crate) fn tell(&mut self, sql: &str) {
+        self.say(&format!("{sql};"));
+    }
+
+    /// Answers what the client itself asks its user.
+    pub(crate) fn say(&mut self, line: &str) {
         if let Some(input) = &mut self.input {
             // A client that has ended cannot read this, and the end of its output tells.
-            let _ = writeln!(input, "{sql};").and_then(|()| input.flush());
+            let _ = writeln!(input, "{line}").and_then(|()| input.flush());
         }
     }
 
