@@ -16,6 +16,8 @@ mod matrix;
 mod plugins;
 // Passwords that are asked for by PAM.
 mod pam;
+// Plugins that ask more than one question.
+mod questions;
 // Clients that give up, which is not to be held against the proxy.
 mod give_up;
 // What sessions are used for, beside queries.

@@ -12,8 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::support::{
-    builder::Builder,
-    front::{Front, LEGS, listener, with_client_of},
+    front::{Front, OPEN_LEGS, with_client_of},
     inside::Place,
     own_server::OwnServer,
     program::Outcome,
@@ -44,9 +43,6 @@ echo \"$password\" >>/etc/pam.d/heard
 const ANSWER: &str = "#!/bin/sh
 [ \"$PAM_RUSER\" = again ]
 ";
-
-/// The legs that a password in clear may take: `allowed` is `network` with a configuration that says so.
-const OPEN_LEGS: [&str; 6] = [LEGS[0], LEGS[1], LEGS[2], LEGS[3], LEGS[4], "allowed"];
 
 /// Whether this is where `/etc/pam.d` is the test's own. Outside it runs the test there, and the answer
 /// is no.
@@ -101,15 +97,7 @@ fn start(known: Option<Server>, plugin: &str, options: &[&str]) -> Option<OwnSer
 }
 
 fn front(server: &Server) -> Front {
-    Front::with(|it| {
-        let legs = LEGS.into_iter().chain(["network"]);
-        let it = legs
-            .map(|leg| listener(server, leg))
-            .fold(it, Builder::listener);
-        let mut allowed = listener(server, "network").line("allow_cleartext_password = true");
-        "allowed".clone_into(&mut allowed.name);
-        it.listener(allowed)
-    })
+    Front::with_legs(server, OPEN_LEGS.into_iter().chain(["network"]))
 }
 
 /// Returns the server as the clients see it that know how to answer.

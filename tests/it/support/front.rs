@@ -16,11 +16,22 @@ pub(crate) const LEGS: [&str; 5] = ["plain", "unix", "verify-full", "verify-ca",
 /// Those of them that use TLS.
 pub(crate) const TLS_LEGS: [&str; 3] = ["verify-full", "verify-ca", "require"];
 
+/// The legs that a password in clear may take: `allowed` is one on which nobody can know that the
+/// plaintext stays within the machine, with a configuration that does not mind.
+pub(crate) const OPEN_LEGS: [&str; 6] = [
+    "plain",
+    "unix",
+    "verify-full",
+    "verify-ca",
+    "require",
+    "allowed",
+];
+
 /// The listeners of [`Front::with_same_leaf`]: the last shows the server's own certificate.
 pub(crate) const SAME_LEAF_LEGS: [&str; 4] = ["plain", "unix", "verify-full", "same-leaf"];
 
 /// Returns the listener of one of [`LEGS`] in front of a server, or of `network`, on which nobody can
-/// know that the plaintext stays within the machine.
+/// know that the plaintext stays within the machine, or of `allowed` (see [`OPEN_LEGS`]).
 pub(crate) fn listener(server: &Server, leg: &str) -> Listener {
     let protocol = match server.kind {
         Kind::Mariadb | Kind::Mysql => "mysql",
@@ -31,7 +42,7 @@ pub(crate) fn listener(server: &Server, leg: &str) -> Listener {
         "plain" => (server.address(), None),
         "unix" => (server.socket_address(), None),
         // It reaches the same server, but not by an address that says so.
-        "network" => (format!("0.0.0.0:{}", server.port), None),
+        "network" | "allowed" => (format!("0.0.0.0:{}", server.port), None),
         "require" => (server.address(), Some("{ mode = \"require\" }".to_owned())),
         mode => (
             server.address(),
@@ -40,6 +51,7 @@ pub(crate) fn listener(server: &Server, leg: &str) -> Listener {
     };
     let listener = Listener::tcp(leg, &backend).protocol(protocol);
     match tls {
+        None if leg == "allowed" => listener.line("allow_cleartext_password = true"),
         None => listener,
         Some(tls) => listener.line(&format!("backend_tls = {tls}")),
     }
@@ -60,8 +72,16 @@ pub(crate) struct Front {
 impl Front {
     /// Starts one with a listener for each of [`LEGS`].
     pub(crate) fn new(server: &Server) -> Self {
+        Self::with_legs(server, LEGS)
+    }
+
+    /// Starts one with a listener for each of these.
+    pub(crate) fn with_legs<'leg>(
+        server: &Server,
+        legs: impl IntoIterator<Item = &'leg str>,
+    ) -> Self {
         Self::with(|builder| {
-            let legs = LEGS.into_iter();
+            let legs = legs.into_iter();
             legs.fold(builder, |it, leg| it.listener(listener(server, leg)))
         })
     }
