@@ -18,6 +18,8 @@ mod plugins;
 mod pam;
 // Plugins that ask more than one question.
 mod questions;
+// Accounts of several plugins, and plugins that look at the peer.
+mod factors;
 // Clients that give up, which is not to be held against the proxy.
 mod give_up;
 // What sessions are used for, beside queries.
