@@ -20,6 +20,8 @@ mod pam;
 mod questions;
 // Accounts of several plugins, and plugins that look at the peer.
 mod factors;
+// Clients of `MariaDB` that verify a server by the password.
+mod by_password;
 // Clients that give up, which is not to be held against the proxy.
 mod give_up;
 // What sessions are used for, beside queries.

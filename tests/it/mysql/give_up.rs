@@ -3,60 +3,21 @@
 //! Servers count only what comes from another host whose name they can find out. So these tests run in
 //! a network of their own, in which the server has an address and a name that are not loopback's.
 
-use std::{
-    fs::Permissions,
-    io::{Read as _, Write as _},
-    os::unix::fs::PermissionsExt as _,
-};
-
-use tempfile::TempDir;
+use std::io::{Read as _, Write as _};
 
 use crate::support::{
     client::{Client, Session, connect},
     configuration::Listener,
     front::Front,
-    inside::Place,
+    inside::{ADDRESS, is_in_own_network},
     own_server::OwnServer,
     servers::{self, Server},
     until,
     wire::{login, mysql_ssl_request, packet, read_packet},
 };
 
-/// Where the server is, and by what name the address is known.
-const ADDRESS: &str = "192.0.2.1";
-const HOSTS: &str = "127.0.0.1 localhost\n192.0.2.1 proxy.test\n";
-
-/// Gives the loopback interface its address and another.
-const NETWORK: &str = "
-import fcntl, socket, struct
-SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8914, 0x8916, 1
-control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for name, address in (b'lo', '127.0.0.1'), (b'lo:1', 'ADDRESS'):
-    there = struct.pack('16sHH4s8x', name, socket.AF_INET, 0, socket.inet_aton(address))
-    fcntl.ioctl(control, SIOCSIFADDR, there)
-    fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack('16sH14x', name, IFF_UP))
-";
-
 /// How many clients give up in each way; the server would block their host after three.
 const CLIENTS: usize = 20;
-
-/// Whether this is inside the network. Outside it runs the test there, and the answer is no.
-fn is_inside(test: &str) -> bool {
-    let Some(python) = servers::found("python", "PROXYD_TEST_PYTHON") else {
-        return false;
-    };
-    let folder = TempDir::new().unwrap();
-    let hosts = folder.path().join("hosts");
-    std::fs::write(&hosts, HOSTS).unwrap();
-    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-    let network = NETWORK.replace("ADDRESS", ADDRESS);
-    let place = Place {
-        own: &["--net", "--mount"],
-        prepare: "mount --bind \"$1\" /etc/hosts\n\"$2\" -c \"$3\"",
-        arguments: &[hosts.into(), python, network.into()],
-    };
-    place.is_here(test)
-}
 
 /// Waits until nobody is left who has not logged in.
 fn settle(server: &OwnServer) {
@@ -193,7 +154,7 @@ fn nobody_is_blocked(known: Option<Server>) {
 #[test]
 fn clients_of_mariadb_that_give_up_do_not_get_the_proxy_blocked() {
     let test = "mysql::give_up::clients_of_mariadb_that_give_up_do_not_get_the_proxy_blocked";
-    if is_inside(test) {
+    if is_in_own_network(test) {
         nobody_is_blocked(servers::mariadb());
     }
 }
@@ -202,7 +163,7 @@ fn clients_of_mariadb_that_give_up_do_not_get_the_proxy_blocked() {
 fn clients_of_a_newer_mariadb_that_give_up_do_not_get_the_proxy_blocked() {
     let test =
         "mysql::give_up::clients_of_a_newer_mariadb_that_give_up_do_not_get_the_proxy_blocked";
-    if is_inside(test) {
+    if is_in_own_network(test) {
         nobody_is_blocked(servers::mariadb_newer());
     }
 }
@@ -210,7 +171,7 @@ fn clients_of_a_newer_mariadb_that_give_up_do_not_get_the_proxy_blocked() {
 #[test]
 fn clients_of_mysql_that_give_up_do_not_get_the_proxy_blocked() {
     let test = "mysql::give_up::clients_of_mysql_that_give_up_do_not_get_the_proxy_blocked";
-    if is_inside(test) {
+    if is_in_own_network(test) {
         nobody_is_blocked(servers::mysql());
     }
 }

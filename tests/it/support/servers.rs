@@ -181,6 +181,8 @@ impl Server {
 /// What a client asks of TLS.
 #[derive(Clone, Debug)]
 pub(crate) enum Tls {
+    /// It does what it does by itself.
+    Unsaid,
     /// It speaks clear text.
     Off,
     /// It insists on TLS and trusts anyone.
@@ -305,6 +307,7 @@ impl Client<'_> {
         };
         if mariadb {
             command.args(match &self.tls {
+                Tls::Unsaid => Vec::new(),
                 Tls::Off => vec!["--skip-ssl".into()],
                 Tls::Require => vec!["--ssl".into(), "--ssl-verify-server-cert=0".into()],
                 Tls::VerifyCa(ca) => vec![ssl_ca(ca), "--ssl-verify-server-cert=0".into()],
@@ -312,6 +315,7 @@ impl Client<'_> {
             });
         } else {
             command.args(match &self.tls {
+                Tls::Unsaid => Vec::new(),
                 // Without TLS, the password goes through only if encrypted with the server's key.
                 Tls::Off => vec![
                     "--ssl-mode=DISABLED".into(),
@@ -342,6 +346,7 @@ impl Client<'_> {
             format!("dbname={}", self.server.database),
         ];
         match &self.tls {
+            Tls::Unsaid => {}
             Tls::Off => words.push("sslmode=disable".into()),
             Tls::Require => words.push("sslmode=require".into()),
             Tls::VerifyCa(ca) => {
