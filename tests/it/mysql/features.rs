@@ -152,6 +152,55 @@ fn prepared_statements_have_cursors() {
     );
 }
 
+/// Resets the session and changes its user, to one whom the server has not seen, with much to carry
+/// before, between and after.
+#[test]
+fn a_session_is_reset_and_changes_its_user_and_carries_much_meanwhile() {
+    for (server, _) in servers_and_clients() {
+        let sql = "SET GLOBAL max_allowed_packet = 67108864";
+        server.client().run(sql).answer();
+        let program = "
+    import hashlib
+    connection = connect(port, max_allowed_packet=1 << 26)
+    def ask(sql):
+        cursor = connection.cursor()
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+    def carry(size=1 << 20):
+        assert ask('SELECT SHA2(\"%s\", 256)' % ('x' * size)) == hashlib.sha256(b'x' * size).hexdigest()
+        assert ask('SELECT REPEAT(\"y\", %d)' % size) == 'y' * size
+    def reset():
+        connection.cursor().execute('SET @word = 42')
+        assert ask('SELECT @word') == 42
+        connection._execute_command(0x1f, b'')
+        connection._read_ok_packet()
+        assert ask('SELECT @word') is None
+    def change(name, password):
+        connection.user, connection.password = name.encode(), password.encode()
+        # No proof, the character set's two bytes, and no attributes.
+        names = [name.encode(), b'', database.encode(), b'!', b'mysql_native_password', b'', b'']
+        connection._execute_command(0x11, bytes(1).join(names))
+        packet = connection._read_packet()
+        while packet.is_auth_switch_request():
+            packet.read_uint8()
+            packet = connection._process_auth(packet.read_string(), packet)
+        assert packet.is_ok_packet()
+        assert ask('SELECT CURRENT_USER()') == name + '@%'
+    other = 'other_' + port
+    connection.cursor().execute('DROP USER IF EXISTS ' + other)
+    connection.cursor().execute('CREATE USER %s IDENTIFIED BY \"other-pw\"' % other)
+    connection.cursor().execute('GRANT ALL ON test.* TO ' + other)
+    number = ask('SELECT CONNECTION_ID()')
+    reset(), carry()
+    change(other, 'other-pw'), carry(17 << 20), reset(), carry()
+    change(user, password), reset(), carry()
+    assert ask('SELECT CONNECTION_ID()') == number
+    connection.cursor().execute('DROP USER ' + other)
+";
+        pymysql(&server, program);
+    }
+}
+
 #[test]
 fn a_session_that_is_idle_for_too_long_is_ended_by_the_server_and_the_client_is_told() {
     everywhere(
