@@ -22,6 +22,8 @@ mod questions;
 mod factors;
 // Clients of `MariaDB` that verify a server by the password.
 mod by_password;
+// A proxy in front of a proxy.
+mod two_proxies;
 // Clients that give up, which is not to be held against the proxy.
 mod give_up;
 // What sessions are used for, beside queries.

@@ -14,6 +14,8 @@ mod modes;
 mod psycopg;
 // What goes wrong, and what the client is told.
 mod failures;
+// A proxy in front of a proxy.
+mod two_proxies;
 
 use crate::support::{
     front::{Front, TLS_LEGS},

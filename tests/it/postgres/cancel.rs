@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Sleeps in one thread, and cancels that in another once the server says that it sleeps.
-const CANCEL: &str = "
+pub(super) const CANCEL: &str = "
     import threading
     with connect(HOW) as connection, at_the_server() as watcher:
         pid = connection.info.backend_pid

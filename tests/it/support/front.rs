@@ -86,6 +86,29 @@ impl Front {
         })
     }
 
+    /// Starts one in front of another, with TLS between the two, for each of these listeners.
+    pub(crate) fn before<'leg>(
+        inner: &Self,
+        protocol: &str,
+        legs: impl IntoIterator<Item = &'leg str>,
+    ) -> Self {
+        Self::with(|builder| {
+            let ca = inner.ca_file.display();
+            let tls = format!("backend_tls = {{ mode = \"verify-full\", ca = \"{ca}\" }}");
+            legs.into_iter().fold(builder, |it, leg| {
+                let backend = format!("127.0.0.1:{}", inner.port(leg));
+                it.listener(Listener::tcp(leg, &backend).protocol(protocol).line(&tls))
+            })
+        })
+    }
+
+    /// Replaces the proxy's certificate by another of the same authority.
+    pub(crate) fn renew(&self) {
+        let leaf = self.ca.request(&["localhost", "127.0.0.1"]).issue();
+        self.daemon.files("default").put(&leaf);
+        self.daemon.ctl(&["reload-tls"]).answer();
+    }
+
     /// Starts one with other listeners.
     pub(crate) fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
         let ca = Ca::new("authority");
