@@ -2,7 +2,6 @@
 
 use super::servers_and_clients;
 use crate::support::{
-    builder::Builder,
     front::{Front, LEGS, listener},
     servers::{self, Server},
 };
@@ -10,10 +9,7 @@ use crate::support::{
 /// Runs a program for each leg: its `connect(port, **more)` connects there.
 fn pymysql(server: &Server, program: &str) {
     let legs = LEGS.into_iter().chain(["network"]);
-    let front = Front::with(|it| {
-        let listeners = legs.clone().map(|leg| listener(server, leg));
-        listeners.fold(it, Builder::listener)
-    });
+    let front = Front::with_legs(server, legs.clone());
     let program = [
         "
 import pymysql, sys
