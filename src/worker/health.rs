@@ -140,6 +140,12 @@ impl Health {
         order.into_iter().map(|(position, _)| position).collect()
     }
 
+    /// Whether a backend is left for last now.
+    pub fn is_paused(&self, address: &Address, now: Instant) -> bool {
+        self.with(address, |it| it.circuit.is_paused(now))
+            .unwrap_or(false)
+    }
+
     /// Begins an attempt to reach a backend.
     pub fn begin(&self, address: &Address, now: Instant) -> Attempt {
         self.with(address, |it| it.circuit.begin(now))

@@ -1,15 +1,27 @@
 //! A listener's places for sessions, shared with the other workers.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use crate::sys::semaphore::Semaphore;
+
+/// To how many clients at one time this worker explains that there is no place: those beyond are not
+/// told, so that a flood of them does not use up descriptors.
+const MOST_TOLD: usize = 64;
 
 /// A listener's places, and how many of them this worker holds.
 #[derive(Debug)]
 pub struct Places {
     free: Semaphore,
     held: Semaphore,
+    told: AtomicUsize,
 }
+
+/// A client that is being told that there is no place; over when this is dropped.
+#[derive(Debug)]
+pub struct Telling(Arc<Places>);
 
 /// A place for one session, given back when this is dropped.
 #[derive(Debug)]
@@ -18,7 +30,19 @@ pub struct Place(Arc<Places>);
 impl Places {
     /// Takes places from `free`, and counts in `held` those that this worker has.
     pub fn new(free: Semaphore, held: Semaphore) -> Self {
-        Self { free, held }
+        Self {
+            free,
+            held,
+            told: AtomicUsize::new(0),
+        }
+    }
+
+    /// Begins to tell a client that there is no place; `None` if too many are being told.
+    pub fn tell(self: &Arc<Self>) -> Option<Telling> {
+        let before = self.told.fetch_add(1, Ordering::Relaxed);
+        // Dropped at once if there are too many.
+        let telling = Telling(Arc::clone(self));
+        Some(telling).filter(|_| before < MOST_TOLD)
     }
 
     /// Takes a place; `None` if all are taken.
@@ -32,6 +56,12 @@ impl Places {
         }
         self.held.take();
         None
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.0.told.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -10,15 +10,26 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 use super::leg::{Leg, LegError, Received, Scratch, with_scratch};
-use crate::protocol::mysql::command::{CommandWatch, Sighting};
+use crate::{
+    config::Listener,
+    protocol::{
+        Protocol,
+        mysql::command::{CommandWatch, Sighting},
+    },
+};
 
 /// How often a busy direction is served before other sessions get their turn.
 const BURST: usize = 8;
 
-/// How long a session may last in which one side has ended and the other says nothing.
+/// How long a session of any service may last in which one side has ended and the other says nothing:
+/// it may end one direction alone, as some do.
 ///
 /// Nobody looks at the side that ended, so that it may have vanished meanwhile.
 const HALF_CLOSED: Duration = Duration::from_secs(3600);
+
+/// The same where a side that has ended is gone: databases and their clients end both directions, and
+/// TLS that is cut was ended by nobody who still listens.
+const GONE: Duration = Duration::from_secs(10);
 
 /// How long a session that failed may take to say goodbye to its client.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -30,6 +41,8 @@ pub enum Ended {
     Closed,
     /// No byte moved for as long as the listener allows.
     Idle,
+    /// One side had ended, and the other did and said nothing for too long after that.
+    HalfClosed,
     /// The client's connection failed.
     Client(LegError),
     /// The backend's connection failed.
@@ -49,6 +62,28 @@ pub struct Changing {
     pub passed: usize,
 }
 
+/// How long a session may last in which nothing moves.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// While both sides are there; `None` is without end.
+    idle: Option<Duration>,
+    /// After one of them has ended.
+    half_closed: Duration,
+}
+
+impl Patience {
+    /// Returns a listener's.
+    pub fn of(listener: &Listener) -> Self {
+        Self {
+            idle: Some(listener.limits.idle_timeout).filter(|idle| !idle.is_zero()),
+            half_closed: match listener.protocol {
+                Protocol::Mysql | Protocol::Postgres => GONE,
+                Protocol::Tcp => HALF_CLOSED,
+            },
+        }
+    }
+}
+
 /// A session in which the client and the backend talk to each other.
 #[derive(Debug)]
 struct Relay {
@@ -57,6 +92,8 @@ struct Relay {
     up: Flow,
     down: Flow,
     idle: Option<Idle>,
+    half_closed: Option<Idle>,
+    patience: Patience,
     watch: Option<CommandWatch>,
 }
 
@@ -74,13 +111,13 @@ struct Idle {
     timer: Pin<Box<Sleep>>,
 }
 
-/// Relays until both sides have closed, one fails, or nothing moves for `idle`.
+/// Relays until both sides have closed, one fails, or nothing moves for too long.
 ///
 /// With `watch`, a change of user in what the client sends ends it too.
 pub async fn relay(
     client: Leg,
     backend: Leg,
-    idle: Option<Duration>,
+    patience: Patience,
     watch: Option<CommandWatch>,
 ) -> Ended {
     let mut relay = Relay {
@@ -88,7 +125,9 @@ pub async fn relay(
         backend,
         up: Flow::Moving,
         down: Flow::Moving,
-        idle: idle.map(Idle::new),
+        idle: patience.idle.map(Idle::new),
+        half_closed: None,
+        patience,
         watch,
     };
     let ended = match (&mut relay).await {
@@ -126,17 +165,34 @@ impl Future for Relay {
         let this = self.get_mut();
         let mut moved = false;
         let ended = with_scratch(|scratch| this.poll_both(cx, scratch, &mut moved));
-        if this.up != this.down && this.idle.is_none() {
-            this.idle = Some(Idle::new(HALF_CLOSED));
-        }
-        match (ended, &mut this.idle) {
-            (Poll::Pending, Some(idle)) => idle.poll(cx, moved).map(Stop::Ended),
-            (ended, _) => ended,
+        if ended.is_pending() {
+            this.poll_patience(cx, moved).map(Stop::Ended)
+        } else {
+            ended
         }
     }
 }
 
 impl Relay {
+    /// Ready when nothing has moved for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ended> {
+        if self.up != self.down && self.half_closed.is_none() {
+            let cut = self.client.was_cut() || self.backend.was_cut();
+            let limit = if cut { GONE } else { self.patience.half_closed };
+            self.half_closed = Some(Idle::new(limit));
+        }
+        for (timer, ended) in [
+            (&mut self.idle, Ended::Idle),
+            (&mut self.half_closed, Ended::HalfClosed),
+        ] {
+            let over = timer.as_mut().map(|timer| timer.poll(cx, moved));
+            if over.is_some_and(|over| over.is_ready()) {
+                return Poll::Ready(ended);
+            }
+        }
+        Poll::Pending
+    }
+
     fn poll_both(
         &mut self,
         cx: &mut Context<'_>,
@@ -235,14 +291,14 @@ impl Idle {
     }
 
     /// Notes whether anything moved; ready when nothing has for too long.
-    fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ended> {
+    fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<()> {
         if moved {
             self.last = Instant::now();
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             let end = self.last + self.limit;
             if end <= Instant::now() {
-                return Poll::Ready(Ended::Idle);
+                return Poll::Ready(());
             }
             self.timer.as_mut().reset(end);
         }

@@ -9,7 +9,7 @@ use super::{
     leg::Leg,
     opening::{self, Context, Failure, Opened, Phase},
     peers::Peers,
-    relay::{Ended, relay},
+    relay::{Ended, Patience, relay},
     service::{Service, Services},
     socket::Socket,
 };
@@ -20,7 +20,7 @@ use crate::{
     protocol::{mysql::command::CommandWatch, proxy_header::Endpoints},
 };
 
-/// How long an opening that has failed may take to say so.
+/// How long an opening that has failed may take to say so, and a client to hear that it cannot begin.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Serves the client at `peer` until its session has ended.
@@ -33,13 +33,20 @@ pub async fn serve(
 ) {
     let endpoints = endpoints(&service, &socket);
     let counters = Arc::clone(&service.counters);
-    let idle = service.listener.limits.idle_timeout;
+    let patience = Patience::of(&service.listener);
     let place = service.places.take().map(Arc::new);
     let full = place.is_none();
+    let telling = if full { service.places.tell() } else { None };
+    if full && telling.is_none() {
+        counters.refuse();
+        return;
+    }
+    let limit = service.listener.limits.handshake_timeout;
+    let limit = if full { limit.min(LAST_WORDS) } else { limit };
     // Who is turned away takes no place while being told.
     let session = place.clone().map(|place| (counters.open(), place));
     let context = Context {
-        deadline: Instant::now() + service.listener.limits.handshake_timeout,
+        deadline: Instant::now() + limit,
         service,
         peers: Peers::direct(peer),
         endpoints,
@@ -52,10 +59,9 @@ pub async fn serve(
     // What an opening needs is larger than what a relay needs, and freed before it begins.
     let opened = Box::pin(open(context, Leg::new(socket), full)).await;
     if let Some((opened, peers)) = opened {
-        let idle = Some(idle).filter(|idle| !idle.is_zero());
-        converse(opened, idle, peers).await;
+        converse(opened, patience, peers).await;
     }
-    drop(session);
+    drop((session, telling));
 }
 
 /// Asks the kernel who talks to whom, if the backend is to be told.
@@ -135,10 +141,10 @@ fn note_failure(failure: &Failure, context: &Context) {
 }
 
 /// Relays until the session has ended, with as many logins in it as the client wants.
-async fn converse(mut opened: Opened, idle: Option<Duration>, peers: Peers) {
+async fn converse(mut opened: Opened, patience: Patience, peers: Peers) {
     loop {
         let watch = opened.relogin.is_some().then(CommandWatch::default);
-        let changing = match relay(opened.client, opened.backend, idle, watch).await {
+        let changing = match relay(opened.client, opened.backend, patience, watch).await {
             Ended::ChangeUser(changing) => changing,
             ended => return note_end(&ended, peers),
         };
@@ -166,6 +172,10 @@ fn note_end(ended: &Ended, peers: Peers) {
         Ended::Idle => info!(
             peer,
             via, "session ended: nothing moved for the idle timeout"
+        ),
+        Ended::HalfClosed => debug!(
+            peer,
+            via, "session ended: one side had ended, the other was silent"
         ),
         Ended::Client(error) => debug!(peer, via, "session ended: client: {error}"),
         Ended::Backend(error) => debug!(peer, via, "session ended: backend: {error}"),

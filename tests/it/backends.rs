@@ -17,7 +17,7 @@ use crate::support::{
     process,
     servers::{self, Kind},
     until,
-    wire::{BACKEND_DOWN, error, greeting, login, mysql_ssl_request, read_packet},
+    wire::{BACKEND_DOWN, error, greeting, login, mysql_ssl_request, read_packet, startup},
 };
 
 /// What cancels a query of `PostgreSQL`.
@@ -230,6 +230,45 @@ fn a_request_to_cancel_goes_to_every_backend() {
     }
     let connections = &daemon.status()["listeners"][0]["connections"];
     assert_eq!(connections["failed_backends"], 0, "{connections}");
+}
+
+#[test]
+fn a_backend_that_hangs_keeps_no_request_to_cancel_from_another() {
+    let hangs = Fake::new(Heard::listen);
+    let other = Fake::new(|connection| connection.take(16).map(drop));
+    let listener = Listener::tcp("main", &hangs.address())
+        .or(&other.address())
+        .protocol("postgres")
+        .line("limits = { connect_timeout = \"500ms\" }");
+    let (_, daemon) = start(listener);
+    assert_eq!(exchange(daemon.address(), CANCEL).unwrap(), b"");
+    assert_eq!(other.heard(), [CANCEL.to_vec()]);
+    let connections = &daemon.status()["listeners"][0]["connections"];
+    assert_eq!(connections["failed_backends"], 0, "{connections}");
+    assert_eq!(connections["failed_handshakes"], 0, "{connections}");
+}
+
+#[test]
+fn a_backend_of_postgresql_that_does_not_answer_is_passed_over() {
+    const ERROR: &[u8] = b"E\0\0\0\x0bC53300\0\0";
+    let answers = Fake::new(|connection| {
+        connection.take(startup().len())?;
+        connection.write_all(ERROR)
+    });
+    let closes = Fake::new(|connection| connection.take(startup().len()).map(drop));
+    for first in [&Fake::new(Heard::listen), &closes] {
+        let listener = Listener::tcp("main", &first.address())
+            .or(&answers.address())
+            .protocol("postgres")
+            .line("tls = { mode = \"preferred\" }")
+            .line("limits = { connect_timeout = \"300ms\" }");
+        let (_, daemon) = start(listener);
+        let answer = exchange(daemon.address(), &startup()).unwrap();
+        assert_eq!(answer, ERROR);
+        let status = daemon.status();
+        assert_eq!(backend(&status, 0)["healthy"], false);
+        assert_eq!(backend(&status, 1)["healthy"], true);
+    }
 }
 
 /// An open port proves little: something in between may have opened it, or the server may hang.

@@ -1,11 +1,24 @@
 //! Servers and clients, real ones, that are gone in the middle of a query or have no room.
 
+use std::{
+    io::{Read as _, Write as _},
+    thread,
+};
+
+use serde_json::Value;
+
 use crate::support::{
     builder::Builder,
+    client::{Client, connect},
+    configuration::Listener,
+    daemon::TestDaemon,
+    fake::Fake,
     front::{Front, LEGS, TLS_LEGS, listener},
     own_server::OwnServer,
+    pki::Ca,
     servers::{self, Kind, Server, Session},
     until,
+    wire::{OK, SSL_REQUEST, greeting, login, mysql_ssl_request, packet, read_packet, startup},
 };
 
 fn all() -> impl Iterator<Item = Server> {
@@ -77,6 +90,61 @@ fn a_client_that_is_gone_in_the_middle_of_a_query_is_gone_for_the_server_too() {
         settle(&front);
         until("the server has ended the queries", || !runs(&server, &mark));
     }
+}
+
+/// Nobody can tell whether who has ended one direction is still there; of databases' clients none is.
+#[test]
+fn a_client_that_is_gone_keeps_no_place_where_the_server_says_nothing_about_it() {
+    let mysql = Fake::new(|connection| {
+        connection.write_all(&greeting())?;
+        let (seq, _) = read_packet(connection)?;
+        connection.write_all(&packet(seq + 1, OK))?;
+        thread::park();
+        Ok(())
+    });
+    let postgres = Fake::new(|connection| {
+        connection.take(startup().len())?;
+        connection.write_all(b"R\0\0\0\x08\0\0\0\0")?;
+        thread::park();
+        Ok(())
+    });
+    let any = Fake::new(|_| {
+        thread::park();
+        Ok(())
+    });
+    let ca = Ca::new("authority");
+    let listener = |name: &str, backend: &Fake| Listener::tcp(name, &backend.address());
+    let daemon = TestDaemon::builder()
+        .identity("default", &ca.leaf("localhost"))
+        .listener(listener("mysql", &mysql).protocol("mysql"))
+        .listener(listener("postgres", &postgres).protocol("postgres"))
+        .listener(listener("tcp", &any))
+        .start();
+    let client = Client::new(&ca);
+    let address = |name: &str| daemon.address_of(name);
+    let mut socket = connect(address("mysql")).unwrap();
+    read_packet(&mut socket).unwrap();
+    let request = mysql_ssl_request();
+    let mut session = client.behind(&request, usize::MAX, socket).unwrap();
+    session.send(&login(true, "somebody")).unwrap();
+    read_packet(&mut session).unwrap();
+    let mut socket = connect(address("postgres")).unwrap();
+    socket.write_all(SSL_REQUEST).unwrap();
+    socket.read_exact(&mut [0]).unwrap();
+    let mut other = client.over(socket).unwrap();
+    other.send(&startup()).unwrap();
+    other.read_exact(&mut [0; 9]).unwrap();
+    let third = client.connect(address("tcp")).unwrap();
+    let open = |status: &Value| {
+        let listeners = status["listeners"].as_array().unwrap().iter();
+        listeners
+            .map(|it| it["connections"]["open"].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    daemon.await_status("all are there", |status| open(status) == 3);
+    // No goodbye: they are killed.
+    drop((session, other, third));
+    daemon.await_status("none is there", |status| open(status) == 0);
 }
 
 #[test]

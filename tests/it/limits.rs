@@ -124,6 +124,32 @@ fn a_worker_that_is_killed_gives_its_places_back() {
     }
 }
 
+/// They would use up the descriptors that sessions need.
+#[test]
+fn of_a_flood_that_finds_no_place_only_so_many_are_told() {
+    let ca = Ca::new("authority");
+    let daemon = TestDaemon::builder()
+        .workers(1)
+        .identity("default", &ca.leaf("localhost"));
+    let backend = daemon.backend().address();
+    let listener = Listener::tcp("main", &backend).protocol("postgres");
+    let daemon = daemon.listener(limited(listener, 1)).start();
+    let worker = daemon.workers()[0];
+    let before = process::descriptors(worker).len();
+    let flood: Vec<_> = (0..200)
+        .map(|_| connect(daemon.address()).unwrap())
+        .collect();
+    daemon.await_status("most are turned away", |status| {
+        status["listeners"][0]["connections"]["refused"]
+            .as_u64()
+            .is_some_and(|refused| refused >= 135)
+    });
+    until("they are gone", || {
+        process::descriptors(worker).len() <= before + 64 + 2
+    });
+    drop(flood);
+}
+
 #[test]
 fn every_listener_has_places_of_its_own() {
     let front = Front::new(|backend| {

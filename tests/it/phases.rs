@@ -28,12 +28,8 @@ struct Scene {
 
 impl Scene {
     fn new(protocol: &str, backend: &Fake, lines: &[&str]) -> Self {
-        Self::at(protocol, &backend.address(), lines)
-    }
-
-    fn at(protocol: &str, backend: &str, lines: &[&str]) -> Self {
         let ca = Ca::new("authority");
-        let listener = Listener::tcp("main", backend)
+        let listener = Listener::tcp("main", &backend.address())
             .protocol(protocol)
             .line(LIMITS);
         let listener = lines.iter().fold(listener, |it, line| it.line(line));
@@ -177,21 +173,29 @@ fn a_client_that_does_not_answer_the_server_is_told_so_in_the_server_s_words() {
     scene.blames("failed_handshakes", "the login to be decided");
 }
 
-/// Where a password might cross a network, the login of PostgreSQL is watched, and so has a deadline.
 #[test]
 fn a_login_of_postgresql_that_somebody_does_not_go_on_with_is_not_waited_for() {
     let question = b"R\0\0\0\x0c\0\0\0\x05salt";
-    for (says, whose, sqlstate) in [
-        (&question[..], "failed_handshakes", "57014"),
-        (b"", "failed_backends", "57P03"),
+    for (says, whose, sqlstate, awaited) in [
+        (
+            &question[..],
+            "failed_handshakes",
+            "57014",
+            "the login to be decided",
+        ),
+        (
+            b"",
+            "failed_backends",
+            "57P03",
+            "its answer to the start-up message",
+        ),
     ] {
         let backend = Fake::new(move |connection| {
             connection.take(startup().len())?;
             connection.write_all(says)?;
             connection.listen()
         });
-        let port = backend.address().rsplit_once(':').unwrap().1.to_owned();
-        let scene = Scene::at("postgres", &format!("0.0.0.0:{port}"), &[]);
+        let scene = Scene::new("postgres", &backend, &[]);
         let mut socket = scene.connect();
         socket.write_all(SSL_REQUEST).unwrap();
         socket.read_exact(&mut [0]).unwrap();
@@ -200,7 +204,7 @@ fn a_login_of_postgresql_that_somebody_does_not_go_on_with_is_not_waited_for() {
         let rest = session.rest().unwrap();
         let error = rest.strip_prefix(says).unwrap();
         assert_eq!(error_field(error, b'C'), sqlstate);
-        scene.blames(whose, "the login to be decided");
+        scene.blames(whose, awaited);
     }
 }
 

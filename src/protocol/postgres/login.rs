@@ -1,10 +1,13 @@
-//! The login, watched for what two unlike legs cannot carry.
+//! The login, watched up to its end, and for what two unlike legs cannot carry.
 //!
 //! Messages pass as they are, but for three cases. A method that sends the password in the clear is
 //! not asked for where the password would cross a network. Channel binding ties the login to the
 //! certificate that the client was shown (RFC 5929 §4), so it is refused, with the reason, where the
 //! database has shown another one to the proxy; it would refuse it itself, without. And where the
 //! client has no TLS, it is not offered channel binding: it would take the offer for an attack.
+//!
+//! Somebody who does not speak the protocol is let have his way, unless a password could cross a
+//! network by it.
 //!
 //! Source: "SASL Authentication" and "Message Formats" in the PostgreSQL manual.
 
@@ -23,6 +26,10 @@ pub const MESSAGE_LIMIT: usize = 64 * 1024;
 const ERROR: u8 = b'E';
 /// A question about the login, or its acceptance.
 const AUTHENTICATION: u8 = b'R';
+/// A notice, which may come at any time.
+const NOTICE: u8 = b'N';
+/// What the database knows of the protocol version and its options.
+const NEGOTIATE: u8 = b'v';
 /// A client's answer to such a question.
 const ANSWER: u8 = b'p';
 
@@ -52,14 +59,6 @@ pub enum Binding {
     Refuse,
     /// It works, or nobody offers it.
     Pass,
-}
-
-impl Rules {
-    /// Tells whether there is anything to watch for.
-    #[must_use]
-    pub fn are_needed(self) -> bool {
-        self.binding != Binding::Pass || !self.let_passwords_through
-    }
 }
 
 /// A login on its way.
@@ -115,6 +114,9 @@ pub enum LoginError {
     /// No message of a login has this length.
     #[error("a message of {0} bytes is announced during the login")]
     Length(u32),
+    /// A database does not say this during a login.
+    #[error("what it says is no message of a login; does it speak PostgreSQL's protocol?")]
+    Foreign,
 }
 
 impl Refusal {
@@ -156,6 +158,15 @@ impl<'a> Message<'a> {
         let body = reader.take(body_len);
         Ok(body.map(|body| (Self { kind, body }, HEAD_LEN + body_len)))
     }
+
+    /// Does the same with what a database says; of what is none of its messages the first byte is
+    /// an error.
+    pub fn split_server(buf: &'a [u8]) -> Result<Option<(Self, usize)>, LoginError> {
+        match buf.first() {
+            Some(&(AUTHENTICATION | ERROR | NOTICE | NEGOTIATE)) | None => Self::split(buf),
+            Some(_) => Err(LoginError::Foreign),
+        }
+    }
 }
 
 impl Login {
@@ -166,6 +177,12 @@ impl Login {
             rules,
             choosing: false,
         }
+    }
+
+    /// Tells whether somebody who does not speak the protocol may go on, unwatched.
+    #[must_use]
+    pub fn tolerates_others(&self) -> bool {
+        self.rules.let_passwords_through
     }
 
     /// Takes the next message of the database.
@@ -293,6 +310,14 @@ mod tests {
                 Step::Last
             );
         }
+    }
+
+    #[test]
+    fn what_is_no_message_of_a_database_is_known_by_its_first_byte() {
+        assert_eq!(Message::split_server(b"\0"), Err(LoginError::Foreign));
+        assert_eq!(Message::split_server(b"HTTP"), Err(LoginError::Foreign));
+        assert_eq!(Message::split_server(b""), Ok(None));
+        assert!(Message::split_server(OFFER).is_ok_and(|it| it.is_some()));
     }
 
     #[test]

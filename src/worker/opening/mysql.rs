@@ -5,7 +5,7 @@ use tokio::time::timeout_at;
 use super::{
     Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, in_time, is_local,
     patience::{blame, part, passed},
-    reach::{self, reach},
+    reach::{self, First, reach},
     reader::{Owned, Reader},
     talk::{OnRejection, Talk},
     visit::Visit,
@@ -27,7 +27,7 @@ use crate::{
 /// Opens a session.
 pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
     let mut client = Reader::new(client);
-    let mut visit = match reach(context, &client.leg).await {
+    let mut visit = match reach(context, &client.leg, First::Nothing).await {
         Ok(backend) => Visit::new(context, Reader::new(backend)),
         Err(failure) => {
             turn_away(&mut client.leg, &backend_down()).await;

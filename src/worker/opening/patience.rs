@@ -24,6 +24,8 @@ pub enum Phase {
     Connect,
     /// What the backend says first.
     Greeting,
+    /// What the backend says to the start of a session.
+    Answer,
     /// TLS with the backend.
     BackendTls,
 }
@@ -31,7 +33,10 @@ pub enum Phase {
 impl Phase {
     /// Whether only the backend is waited for.
     fn is_backend(self) -> bool {
-        matches!(self, Self::Connect | Self::Greeting | Self::BackendTls)
+        matches!(
+            self,
+            Self::Connect | Self::Greeting | Self::Answer | Self::BackendTls
+        )
     }
 }
 
@@ -45,6 +50,7 @@ impl fmt::Display for Phase {
             Self::LetIn => "the login to be decided",
             Self::Connect => "a connection",
             Self::Greeting => "its greeting",
+            Self::Answer => "its answer to the start-up message",
             Self::BackendTls => "its TLS handshake",
         })
     }

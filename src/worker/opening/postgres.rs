@@ -1,11 +1,12 @@
 //! PostgreSQL: requests for encryption, then the start of a session or the cancelling of a query.
 
+mod cancel;
 mod login;
 
 use super::{
-    Context, Failure, Opened, Phase, accept_tls, backend_failed, in_time,
+    Context, Failure, Opened, Phase, accept_tls, in_time,
     patience::part,
-    reach::{order, reach, reach_one},
+    reach::{First, reach},
     read_client,
 };
 use crate::{
@@ -35,7 +36,7 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
     };
     match wish {
         Wish::Cancel(message) => {
-            let failure = cancel(context, &client, &message).await;
+            let failure = cancel::cancel(context, &client, message).await;
             // What a client waits for is the end of the connection, which TLS must confirm: libpq
             // calls an end without `close_notify` a failure.
             farewell(&mut client, &[]).await;
@@ -66,13 +67,16 @@ async fn begin(
     first: Vec<u8>,
     length: usize,
 ) -> Result<Leg, Failure> {
-    let mut backend = reach(context, client).await?;
+    let (startup, behind) = first.split_at(first.len().min(length));
+    client.unread(behind);
+    let missing = length - startup.len();
+    let words = match missing {
+        0 => First::Question(startup),
+        _ => First::Part(startup),
+    };
+    let mut backend = reach(context, client, words).await?;
     let rules = login::rules(context, client, &backend);
-    if rules.are_needed() {
-        login::log_in(context, rules, client, &mut backend, first, length).await?;
-    } else {
-        client.unread(&first);
-    }
+    login::log_in(context, rules, client, &mut backend, missing).await?;
     Ok(backend)
 }
 
@@ -171,42 +175,4 @@ pub(super) async fn ask_for_tls(backend: &mut Leg) -> Result<(), String> {
             Some(SslReply::Error) => return Err("it refuses the connection".to_owned()),
         }
     }
-}
-
-/// Passes on the request to cancel a query, and waits until the database has taken it; returns how
-/// that ended.
-///
-/// It names a session by a secret of the database that runs it. Another worker may have that
-/// session, so nobody here knows which of several databases that is; all of them are asked, and
-/// those whose secret it is not do nothing.
-async fn cancel(context: &mut Context, client: &Leg, message: &[u8]) -> Failure {
-    let mut failures = Vec::new();
-    let order = order(context);
-    for (tried, position) in order.iter().enumerate() {
-        context.backend = *position;
-        let others_left = tried + 1 < order.len();
-        if let Err(failure) = cancel_one(context, client, message, others_left).await {
-            failures.push(failure);
-        }
-    }
-    match failures.pop() {
-        Some(failure) if failures.len() + 1 == order.len() => failure,
-        _ => Failure::Done,
-    }
-}
-
-async fn cancel_one(
-    context: &mut Context,
-    client: &Leg,
-    message: &[u8],
-    others_left: bool,
-) -> Result<(), Failure> {
-    let reached = reach_one(context, client, others_left).await;
-    let mut backend = reached.map_err(|reason| backend_failed(context, &reason))?;
-    let sent = backend.send(message).await;
-    sent.map_err(|error| backend_failed(context, &error))?;
-    // The database answers nothing and closes when it has done what was asked.
-    let mut nothing = Vec::new();
-    let _ = backend.receive(&mut nothing).await;
-    Ok(())
 }

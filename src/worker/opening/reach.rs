@@ -1,8 +1,8 @@
 //! From a listener's backends to a connection to one of them that is ready for what its client says.
 //!
 //! A backend counts as reached when it is connected and has shown that somebody is there: one of
-//! MySQL by its greeting, and one whose leg has TLS by the end of the handshake. What it says after
-//! that is its answer.
+//! MySQL by its greeting, one of PostgreSQL by its answer to the start-up message, and one of any
+//! service whose leg has TLS by the end of the handshake. What it says is its answer.
 
 use std::time::Instant as Clock;
 
@@ -20,14 +20,30 @@ use crate::{
     },
 };
 
+/// What a backend is told first, when it is ready for its client's words.
+#[derive(Clone, Copy)]
+pub(super) enum First<'a> {
+    /// Nothing: that is left to others.
+    Nothing,
+    /// This, which is only the beginning.
+    Part(&'a [u8]),
+    /// This, and it has to say something then.
+    Question(&'a [u8]),
+}
+
 /// Reaches the first backend that can be, and says for whom if the listener is to.
-pub(super) async fn reach(context: &mut Context, client: &Leg) -> Result<Leg, Failure> {
+pub(super) async fn reach(
+    context: &mut Context,
+    client: &Leg,
+    words: First<'_>,
+) -> Result<Leg, Failure> {
+    let header = proxy::header(context, client);
     let mut reasons = Vec::new();
     let order = order(context);
     for (tried, position) in order.iter().enumerate() {
         context.backend = *position;
         let others_left = tried + 1 < order.len();
-        match reach_one(context, client, others_left).await {
+        match reach_one(context, &header, words, others_left).await {
             Ok(backend) => return Ok(backend),
             Err(reason) => reasons.push(format!("{}: {reason}", context.backend())),
         }
@@ -46,19 +62,27 @@ pub(super) fn order(context: &Context) -> Vec<usize> {
         .order(&service.listener.backends, Clock::now())
 }
 
+/// Whether a backend is left for last now.
+pub(super) fn is_paused(context: &Context, position: usize) -> bool {
+    let service = &context.service;
+    let address = service.listener.backends.at(position);
+    service.health.is_paused(address, Clock::now())
+}
+
 /// Reaches the backend that the context names, and notes how that went.
 ///
 /// If others are left to be tried, it may not take more than the connect timeout.
 pub(super) async fn reach_one(
     context: &mut Context,
-    client: &Leg,
+    header: &[u8],
+    words: First<'_>,
     others_left: bool,
 ) -> Result<Leg, String> {
     let attempt = context
         .service
         .health
         .begin(context.backend(), Clock::now());
-    let reached = connect(context, client, others_left).await;
+    let reached = connect(context, header, words, others_left).await;
     match &reached {
         Ok(_) if begins_tls_later(context) => context.attempt = Some(attempt),
         Ok(backend) => note(context, attempt, Ok(backend.tls())),
@@ -96,7 +120,12 @@ fn note(context: &Context, attempt: Attempt, outcome: Outcome<'_>) {
     }
 }
 
-async fn connect(context: &Context, client: &Leg, others_left: bool) -> Result<Leg, String> {
+async fn connect(
+    context: &Context,
+    header: &[u8],
+    words: First<'_>,
+    others_left: bool,
+) -> Result<Leg, String> {
     let limit = context.service.listener.limits.connect_timeout;
     let connected_by = context.deadline.min(Instant::now() + limit);
     let Ok(connected) = timeout_at(connected_by, Socket::connect(context.backend())).await else {
@@ -112,47 +141,66 @@ async fn connect(context: &Context, client: &Leg, others_left: bool) -> Result<L
     } else {
         context.deadline
     };
-    match timeout_at(ready_by, prepare(context, client, &mut backend)).await {
+    let preparing = prepare(context, header, words, &mut backend);
+    match timeout_at(ready_by, preparing).await {
         Ok(prepared) => prepared.map(|()| backend),
         Err(_) if ready_by < context.deadline => Err(format!(
             "connected, and nothing came within {} s",
             limit.as_secs_f64()
         )),
-        Err(_) => Err(passed(context, awaited(context))),
+        Err(_) => Err(passed(context, awaited(context, &backend))),
     }
 }
 
 /// Returns what a backend that is connected is waited for.
-fn awaited(context: &Context) -> Phase {
+fn awaited(context: &Context, backend: &Leg) -> Phase {
+    let in_tls = backend.tls().is_some_and(|tls| !tls.is_handshaking());
+    let secured = in_tls || context.connect_tls().is_none();
     match context.service.listener.protocol {
         Protocol::Mysql => Phase::Greeting,
+        Protocol::Postgres if secured => Phase::Answer,
         Protocol::Postgres | Protocol::Tcp => Phase::BackendTls,
     }
 }
 
 /// Waits until a backend that is connected shows that somebody is there.
-async fn prepare(context: &Context, client: &Leg, backend: &mut Leg) -> Result<(), String> {
-    let header = proxy::header(context, client);
+async fn prepare(
+    context: &Context,
+    header: &[u8],
+    words: First<'_>,
+    backend: &mut Leg,
+) -> Result<(), String> {
     if !header.is_empty() {
-        let sent = backend.send(&header).await;
+        let sent = backend.send(header).await;
         sent.map_err(|error| error.to_string())?;
     }
     match context.service.listener.protocol {
-        Protocol::Mysql => {
-            let mut first = Vec::new();
-            let heard = backend.receive(&mut first).await;
-            heard.map_err(|error| format!("no greeting came: {error}"))?;
-            backend.unread(&first);
-            Ok(())
-        }
+        Protocol::Mysql => hear(backend, "no greeting came").await,
         Protocol::Postgres => {
             if context.connect_tls().is_some() {
                 postgres::ask_for_tls(backend).await?;
             }
-            begin_tls(context, backend).await
+            begin_tls(context, backend).await?;
+            if let First::Part(words) | First::Question(words) = words {
+                let told = backend.send(words).await;
+                told.map_err(|error| error.to_string())?;
+            }
+            match words {
+                First::Nothing | First::Part(_) => Ok(()),
+                First::Question(_) => hear(backend, "no answer to the start-up message came").await,
+            }
         }
         Protocol::Tcp => begin_tls(context, backend).await,
     }
+}
+
+/// Waits until a backend says something, which it can be asked for again.
+async fn hear(backend: &mut Leg, complaint: &str) -> Result<(), String> {
+    let mut first = Vec::new();
+    let heard = backend.receive(&mut first).await;
+    heard.map_err(|error| format!("{complaint}: {error}"))?;
+    backend.unread(&first);
+    Ok(())
 }
 
 /// Begins TLS with a backend that is ready for it; nothing if its leg has none.

@@ -1,6 +1,10 @@
 //! Any TCP service: TLS from the first byte.
 
-use super::{Context, Failure, Opened, Phase, accept_tls, in_time, reach::reach, read_client};
+use super::{
+    Context, Failure, Opened, Phase, accept_tls, in_time,
+    reach::{First, reach},
+    read_client,
+};
 use crate::{
     config::TlsMode,
     protocol::TLS_HANDSHAKE,
@@ -22,7 +26,7 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
             }
         }
     }
-    match reach(context, &client).await {
+    match reach(context, &client, First::Nothing).await {
         Ok(backend) => Ok(Opened {
             client,
             backend,

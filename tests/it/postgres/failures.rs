@@ -119,11 +119,25 @@ fn bytes_behind_the_server_s_consent_to_tls_end_the_session() {
 }
 
 #[test]
-fn a_server_that_closes_at_once_ends_the_session_cleanly() {
+fn a_server_that_closes_at_once_is_reported_as_down() {
     let backend = Backend::tcp();
     backend.behave(Behaviour::Close);
+    let (answer, daemon) = answer("", &backend.address());
+    assert_eq!(error_field(&answer, b'C'), "57P03");
+    until("the log says so", || {
+        let log = daemon.log();
+        log.contains("no answer to the start-up message came")
+    });
+}
+
+#[test]
+fn what_is_no_server_of_postgresql_is_left_alone() {
+    let backend = Fake::new(|connection| {
+        connection.take(startup().len())?;
+        connection.write_all(b"hello")
+    });
     let (answer, _) = answer("", &backend.address());
-    assert_eq!(answer, b"");
+    assert_eq!(answer, b"hello");
 }
 
 #[test]

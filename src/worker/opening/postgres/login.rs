@@ -1,13 +1,16 @@
-//! The login over two legs that are unlike.
+//! The login, up to the database's verdict.
 
 use zeroize::Zeroizing;
 
 use super::tell;
 use crate::{
-    protocol::postgres::login::{Binding, Login, Message, Refusal, Rules, Step},
+    protocol::postgres::{
+        ErrorResponse,
+        login::{Binding, Login, Message, Rules, Step},
+    },
     tls::stream::TlsStream,
     worker::{
-        leg::Leg,
+        leg::{Leg, LegError},
         opening::{Context, Failure, Phase, backend_failed, in_time, is_local, patience::blame},
     },
 };
@@ -48,29 +51,42 @@ struct Talk<'legs> {
     from_server: Vec<u8>,
     /// Who has to say something next.
     awaited: Side,
+    /// What to tell the client whose login is refused.
+    last_words: Option<ErrorResponse>,
 }
 
-/// Carries a login up to the database's verdict, behind the start-up message, of which `startup` has
-/// come.
+/// Carries a login up to the database's verdict, behind the start-up message, of which so many bytes
+/// are missing.
 pub(super) async fn log_in(
     context: &Context,
     rules: Rules,
     client: &mut Leg,
     backend: &mut Leg,
-    startup: Vec<u8>,
-    startup_len: usize,
+    missing: usize,
 ) -> Result<(), Failure> {
     let mut talk = Talk {
         login: Login::new(rules),
         client,
         backend,
-        from_client: Zeroizing::new(startup),
+        from_client: Zeroizing::new(Vec::new()),
         from_server: Vec::new(),
-        awaited: Side::Client,
+        awaited: if missing > 0 {
+            Side::Client
+        } else {
+            Side::Server
+        },
+        last_words: None,
     };
-    let carrying = talk.carry(context, startup_len);
-    if let Err(failure) = in_time(context, Phase::LetIn, carrying).await {
-        return Err(blame(context, failure, talk.awaited == Side::Server));
+    let carried = in_time(context, Phase::LetIn, talk.carry(context, missing)).await;
+    if let Err(failure) = carried {
+        if let Some(error) = &talk.last_words {
+            tell(talk.client, error).await;
+        }
+        return Err(match (failure, talk.awaited) {
+            // As `psql` does before it asks its user for the password.
+            (Failure::Client(LegError::Ended), Side::Client) => Failure::Done,
+            (failure, awaited) => blame(context, failure, awaited == Side::Server),
+        });
     }
     talk.client.unread(&talk.from_client);
     talk.backend.unread(&talk.from_server);
@@ -78,17 +94,22 @@ pub(super) async fn log_in(
 }
 
 impl Talk<'_> {
-    /// Carries the start-up message, and messages until the last one has passed.
-    async fn carry(&mut self, context: &Context, startup_len: usize) -> Result<(), Failure> {
-        while self.from_client.len() < startup_len {
-            self.read_client().await?;
+    /// Carries the rest of the start-up message, and messages until the last one has passed.
+    async fn carry(&mut self, context: &Context, mut missing: usize) -> Result<(), Failure> {
+        while missing > 0 {
+            let read = self.client.receive(&mut self.from_client).await;
+            read.map_err(Failure::Client)?;
+            let length = missing.min(self.from_client.len());
+            let part: Words = Zeroizing::new(self.from_client.drain(..length).collect());
+            let sent = self.backend.send(&part).await;
+            sent.map_err(|error| backend_failed(context, &error))?;
+            missing -= length;
         }
-        let startup: Vec<u8> = self.from_client.drain(..startup_len).collect();
-        self.tell_server(context, &Zeroizing::new(startup)).await?;
+        self.awaited = Side::Server;
         loop {
             while let Some((step, message)) = self.next(context, Side::Server)? {
                 let last = step == Step::Last;
-                let words = self.settle(step, message).await?;
+                let words = self.settle(step, message)?;
                 self.client.send(&words).await.map_err(Failure::Client)?;
                 self.awaited = Side::Client;
                 if last {
@@ -96,13 +117,24 @@ impl Talk<'_> {
                 }
             }
             while let Some((step, message)) = self.next(context, Side::Client)? {
-                let words = self.settle(step, message).await?;
+                let last = step == Step::Last;
+                let words = self.settle(step, message)?;
                 self.tell_server(context, &words).await?;
+                if last {
+                    return Ok(());
+                }
             }
             tokio::select! {
-                read = self.backend.receive(&mut self.from_server) => {
-                    read.map_err(|error| backend_failed(context, &error))?;
-                }
+                read = self.backend.receive(&mut self.from_server) => match read {
+                    Ok(()) => {}
+                    // Its last words, which it did not bring to an end.
+                    Err(LegError::Ended)
+                        if !self.from_server.is_empty() && self.login.tolerates_others() =>
+                    {
+                        return Ok(());
+                    }
+                    Err(error) => return Err(backend_failed(context, &error)),
+                },
                 read = self.client.receive(&mut self.from_client) => {
                     read.map_err(Failure::Client)?;
                 }
@@ -116,23 +148,28 @@ impl Talk<'_> {
         sent.map_err(|error| backend_failed(context, &error))
     }
 
-    async fn read_client(&mut self) -> Result<(), Failure> {
-        let read = self.client.receive(&mut self.from_client).await;
-        read.map_err(Failure::Client)
-    }
-
     /// Takes the next message of one side, if it is whole.
     fn next(&mut self, context: &Context, side: Side) -> Result<Option<(Step, Words)>, Failure> {
         let buffer = match side {
             Side::Client => &mut *self.from_client,
             Side::Server => &mut self.from_server,
         };
-        let split = Message::split(buffer).map_err(|error| match side {
-            Side::Client => Failure::Refused(error.to_string()),
-            Side::Server => backend_failed(context, &error),
-        })?;
-        let Some((message, length)) = split else {
-            return Ok(None);
+        let split = match side {
+            Side::Client => Message::split(buffer),
+            Side::Server => Message::split_server(buffer),
+        };
+        let (message, length) = match split {
+            Ok(Some(split)) => split,
+            Ok(None) => return Ok(None),
+            Err(_) if self.login.tolerates_others() => {
+                return Ok(Some((Step::Last, Words::default())));
+            }
+            Err(error) if side == Side::Server => return Err(backend_failed(context, &error)),
+            Err(error) => {
+                let error = error.to_string();
+                self.last_words = Some(ErrorResponse::protocol_violation(error.clone()));
+                return Err(Failure::Refused(error));
+            }
         };
         let step = match side {
             Side::Client => self.login.from_client(message),
@@ -144,17 +181,15 @@ impl Talk<'_> {
         )))
     }
 
-    /// Returns what to pass on; tells the client if that is nothing.
-    async fn settle(&mut self, step: Step, message: Words) -> Result<Words, Failure> {
+    /// Returns what to pass on.
+    fn settle(&mut self, step: Step, message: Words) -> Result<Words, Failure> {
         match step {
             Step::Pass | Step::Last => Ok(message),
             Step::Replace(other) => Ok(Zeroizing::new(other)),
-            Step::Refuse(refusal) => Err(self.refuse(refusal).await),
+            Step::Refuse(refusal) => {
+                self.last_words = Some(refusal.response());
+                Err(Failure::Refused(refusal.to_string()))
+            }
         }
-    }
-
-    async fn refuse(&mut self, refusal: Refusal) -> Failure {
-        tell(self.client, &refusal.response()).await;
-        Failure::Refused(refusal.to_string())
     }
 }

@@ -1,0 +1,69 @@
+//! Requests to cancel a query.
+
+use tokio::{task::JoinSet, time::timeout};
+
+use crate::worker::{
+    leg::Leg,
+    opening::{
+        Context, Failure, backend_failed, proxy,
+        reach::{First, is_paused, order, reach_one},
+    },
+};
+
+/// Passes on the request to cancel a query, and waits until those who may run it have taken it;
+/// returns how that ended.
+///
+/// It names a session by a secret of the database that runs it. Another worker may have that
+/// session, so nobody here knows which of several databases that is; all of them are asked at once,
+/// and those whose secret it is not do nothing. One that is known to be down is asked, but not
+/// waited for.
+pub(super) async fn cancel(context: &Context, client: &Leg, message: Vec<u8>) -> Failure {
+    let header = proxy::header(context, client);
+    let order = order(context);
+    let paused = |position: &usize| is_paused(context, *position);
+    let all_paused = order.iter().all(paused);
+    let mut awaited = JoinSet::new();
+    for position in &order {
+        let asking = ask(
+            Context {
+                backend: *position,
+                ..context.clone()
+            },
+            header.clone(),
+            message.clone(),
+        );
+        if all_paused || !paused(position) {
+            awaited.spawn(asking);
+        } else {
+            tokio::spawn(asking);
+        }
+    }
+    let outcomes = awaited.join_all().await;
+    let all_failed = outcomes.iter().all(Result::is_err);
+    let failures = outcomes.into_iter().filter_map(Result::err);
+    match failures.last() {
+        Some(failure) if all_failed => failure,
+        _ => Failure::Done,
+    }
+}
+
+/// Asks one database, which may take the connect timeout for it.
+async fn ask(mut context: Context, header: Vec<u8>, message: Vec<u8>) -> Result<(), Failure> {
+    let reached = reach_one(&mut context, &header, First::Nothing, true).await;
+    let mut backend = reached.map_err(|reason| backend_failed(&context, &reason))?;
+    let sent = backend.send(&message).await;
+    sent.map_err(|error| backend_failed(&context, &error))?;
+    // The database answers nothing and closes when it has done what was asked.
+    let mut nothing = Vec::new();
+    let limit = context.service.listener.limits.connect_timeout;
+    match timeout(limit, backend.receive(&mut nothing)).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(backend_failed(
+            &context,
+            &format!(
+                "it has not taken a request to cancel within {} s",
+                limit.as_secs_f64()
+            ),
+        )),
+    }
+}
