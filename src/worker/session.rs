@@ -33,6 +33,7 @@ pub async fn serve(
 ) {
     let endpoints = endpoints(&service, &socket);
     let counters = Arc::clone(&service.counters);
+    let listener = service.listener.name.clone();
     let patience = Patience::of(&service.listener);
     let place = service.places.take().map(Arc::new);
     let full = place.is_none();
@@ -59,7 +60,7 @@ pub async fn serve(
     // What an opening needs is larger than what a relay needs, and freed before it begins.
     let opened = Box::pin(open(context, Leg::new(socket), full)).await;
     if let Some((opened, peers)) = opened {
-        converse(opened, patience, peers).await;
+        converse(opened, patience, &listener, peers).await;
     }
     drop((session, telling));
 }
@@ -141,12 +142,12 @@ fn note_failure(failure: &Failure, context: &Context) {
 }
 
 /// Relays until the session has ended, with as many logins in it as the client wants.
-async fn converse(mut opened: Opened, patience: Patience, peers: Peers) {
+async fn converse(mut opened: Opened, patience: Patience, listener: &str, peers: Peers) {
     loop {
         let watch = opened.relogin.is_some().then(CommandWatch::default);
         let changing = match relay(opened.client, opened.backend, patience, watch).await {
             Ended::ChangeUser(changing) => changing,
-            ended => return note_end(&ended, peers),
+            ended => return note_end(&ended, listener, peers),
         };
         let Some(relogin) = opened.relogin else {
             return;
@@ -155,7 +156,9 @@ async fn converse(mut opened: Opened, patience: Patience, peers: Peers) {
             Ok(next) => opened = next,
             Err(failure) => {
                 info!(
+                    listener,
                     peer = peers.client.map(display),
+                    via = peers.via.map(display),
                     "change of user failed: {failure}"
                 );
                 return;
@@ -164,20 +167,20 @@ async fn converse(mut opened: Opened, patience: Patience, peers: Peers) {
     }
 }
 
-fn note_end(ended: &Ended, peers: Peers) {
+fn note_end(ended: &Ended, listener: &str, peers: Peers) {
     let (peer, via) = (peers.client.map(display), peers.via.map(display));
     match ended {
         // Another login is no end.
         Ended::ChangeUser(_) | Ended::Closed => {}
         Ended::Idle => info!(
-            peer,
-            via, "session ended: nothing moved for the idle timeout"
+            listener,
+            peer, via, "session ended: nothing moved for the idle timeout"
         ),
         Ended::HalfClosed => debug!(
-            peer,
-            via, "session ended: one side had ended, the other was silent"
+            listener,
+            peer, via, "session ended: one side had ended, the other was silent"
         ),
-        Ended::Client(error) => debug!(peer, via, "session ended: client: {error}"),
-        Ended::Backend(error) => debug!(peer, via, "session ended: backend: {error}"),
+        Ended::Client(error) => debug!(listener, peer, via, "session ended: client: {error}"),
+        Ended::Backend(error) => debug!(listener, peer, via, "session ended: backend: {error}"),
     }
 }

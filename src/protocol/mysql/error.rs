@@ -37,6 +37,25 @@ impl ErrorPacket {
         Self::new(1159, *b"08S01", "Got timeout reading communication packets")
     }
 
+    /// `ER_NET_PACKETS_OUT_OF_ORDER`: a packet's number, or its place, is not the one that is next.
+    #[must_use]
+    pub fn out_of_order() -> Self {
+        Self::new(1156, *b"08S01", "Got packets out of order")
+    }
+
+    /// `ER_NET_PACKET_TOO_LARGE`: no login has packets so long.
+    #[must_use]
+    pub fn packet_too_large() -> Self {
+        let message = "Got a packet bigger than a login can have";
+        Self::new(1153, *b"08S01", message)
+    }
+
+    /// `ER_UNKNOWN_COM_ERROR`: a command that cannot be read.
+    #[must_use]
+    pub fn unknown_command() -> Self {
+        Self::new(1047, *b"08S01", "Unknown command")
+    }
+
     /// `ER_HANDSHAKE_ERROR`: what the client sent is not a login.
     #[must_use]
     pub fn bad_handshake() -> Self {

@@ -4,7 +4,7 @@ use tokio::time::timeout_at;
 
 use super::{
     Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, in_time, is_local,
-    patience::{blame, part, passed},
+    patience::{part, passed},
     reach::{self, First, reach},
     reader::{Owned, Reader},
     talk::{OnRejection, Talk},
@@ -63,10 +63,6 @@ async fn turn_away(client: &mut Leg, error: &ErrorPacket) {
     let mut words = Vec::new();
     error.write_instead_of_greeting(&mut words);
     farewell(client, &words).await;
-}
-
-fn undecided() -> ErrorPacket {
-    ErrorPacket::backend_down("the database has not decided this login in time")
 }
 
 pub(super) fn backend_down() -> ErrorPacket {
@@ -203,7 +199,13 @@ async fn carry(
         return Err(refuse_login(client, &error, reason.to_owned()).await);
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
-    let (exchange, first) = begun.map_err(refused)?;
+    let (exchange, first) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            let reason = error.to_string();
+            return Err(refuse_login(client, &error.packet(), reason).await);
+        }
+    };
     if let Then::Refused(reason) = first.then {
         // The database has not heard of it.
         farewell(&mut client.leg, &first.to_client).await;
@@ -211,30 +213,20 @@ async fn carry(
     }
     let (backend, exchange) = visit.begun(exchange);
     let address = context.backend();
+    let limit = context.service.listener.limits.handshake_timeout;
     let talk = Talk {
         backend: address,
         on_rejection: OnRejection::Close,
+        deadline: context.deadline,
+        limit,
     };
-    let talking = talk.carry(exchange, first, client, backend);
-    match in_time(context, Phase::LetIn, talking).await {
-        Ok(()) if hidden || legs.are_alike() && legs.let_passwords_through() => Ok(None),
-        Ok(()) => Ok(Some(Relogin {
-            session: exchange.session(),
-            backend: address.clone(),
-            patience: context.service.listener.limits.handshake_timeout,
-        })),
-        Err(failure) => {
-            let awaits_database = exchange.awaits_database();
-            let words = match &failure {
-                Failure::Late(..) if awaits_database => exchange.last_words(&undecided()),
-                Failure::Late(..) => exchange.last_words(&ErrorPacket::client_too_slow()),
-                Failure::Backend(_) => exchange.fail(&backend_down()),
-                _ => return Err(failure),
-            };
-            farewell(&mut client.leg, &words).await;
-            Err(blame(context, failure, awaits_database))
-        }
-    }
+    talk.carry(exchange, first, client, backend).await?;
+    let needs_no_care = hidden || legs.are_alike() && legs.let_passwords_through();
+    Ok((!needs_no_care).then(|| Relogin {
+        session: exchange.session(),
+        backend: address.clone(),
+        patience: limit,
+    }))
 }
 
 /// Whether both sides can compress, and so will.
@@ -258,9 +250,13 @@ pub(super) async fn begin_tls(
     if context.connect_tls().is_none() {
         return Ok(());
     }
+    let (deadline, limit) = (
+        context.deadline,
+        context.service.listener.limits.handshake_timeout,
+    );
     let beginning = ask_for_tls(context, greeting, login, backend);
-    let begun = timeout_at(context.deadline, beginning).await;
-    let begun = begun.unwrap_or_else(|_| Err(passed(context, Phase::BackendTls)));
+    let begun = timeout_at(deadline, beginning).await;
+    let begun = begun.unwrap_or_else(|_| Err(passed(limit, Phase::BackendTls)));
     let outcome = begun.as_ref().map_err(String::as_str);
     reach::note_tls(context, outcome.map(|()| backend.leg.tls()));
     begun.map_err(|reason| backend_failed(context, &reason))

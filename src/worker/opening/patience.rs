@@ -1,6 +1,6 @@
 //! The deadline of an opening, and what is waited for when it passes.
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, time::Duration};
 
 use tokio::time::timeout_at;
 
@@ -73,15 +73,14 @@ pub(super) async fn in_time<T>(
 pub(super) fn late(context: &Context, phase: Phase) -> Failure {
     let limit = context.service.listener.limits.handshake_timeout;
     if phase.is_backend() {
-        backend_failed(context, &passed(context, phase))
+        backend_failed(context, &passed(limit, phase))
     } else {
         Failure::Late(limit, phase)
     }
 }
 
 /// Says that the deadline of an opening has passed in a phase.
-pub(super) fn passed(context: &Context, phase: Phase) -> String {
-    let limit = context.service.listener.limits.handshake_timeout;
+pub(super) fn passed(limit: Duration, phase: Phase) -> String {
     format!(
         "the handshake timeout of {} s passed while waiting for {phase}",
         limit.as_secs_f64()
@@ -102,8 +101,8 @@ pub(super) async fn part(client: &mut Leg, failure: Failure, words: &[u8]) -> Fa
 /// Blames the backend if it was the one that was waited for when the deadline passed.
 pub(super) fn blame(context: &Context, failure: Failure, awaits_backend: bool) -> Failure {
     match failure {
-        Failure::Late(_, phase) if awaits_backend => {
-            backend_failed(context, &passed(context, phase))
+        Failure::Late(limit, phase) if awaits_backend => {
+            backend_failed(context, &passed(limit, phase))
         }
         failure => failure,
     }

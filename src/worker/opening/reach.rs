@@ -126,13 +126,14 @@ async fn connect(
     words: First<'_>,
     others_left: bool,
 ) -> Result<Leg, String> {
-    let limit = context.service.listener.limits.connect_timeout;
+    let limits = &context.service.listener.limits;
+    let (limit, patience) = (limits.connect_timeout, limits.handshake_timeout);
     let connected_by = context.deadline.min(Instant::now() + limit);
     let Ok(connected) = timeout_at(connected_by, Socket::connect(context.backend())).await else {
         return Err(if connected_by < context.deadline {
             format!("no answer within {} s", limit.as_secs_f64())
         } else {
-            passed(context, Phase::Connect)
+            passed(patience, Phase::Connect)
         });
     };
     let mut backend = Leg::new(connected.map_err(|error| error.to_string())?);
@@ -148,7 +149,7 @@ async fn connect(
             "connected, and nothing came within {} s",
             limit.as_secs_f64()
         )),
-        Err(_) => Err(passed(context, awaited(context, &backend))),
+        Err(_) => Err(passed(patience, awaited(context, &backend))),
     }
 }
 

@@ -3,7 +3,10 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    protocol::mysql::{Packet, packet},
+    protocol::mysql::{
+        Packet,
+        packet::{self, HEADER_LEN},
+    },
     worker::leg::{Leg, LegError},
 };
 
@@ -45,7 +48,11 @@ impl Reader {
 
     /// Takes the next packet from what was read; `None` if it is not whole.
     pub(super) fn take(&mut self) -> Result<Option<Owned>, packet::PacketTooLong> {
-        let Some((packet, length)) = packet::split(&self.bytes, packet::LOGIN_LIMIT)? else {
+        let split = packet::split(&self.bytes, packet::LOGIN_LIMIT).inspect_err(|_| {
+            let seq = self.bytes.get(HEADER_LEN - 1);
+            self.answer = seq.map_or(0, |seq| seq.wrapping_add(1));
+        })?;
+        let Some((packet, length)) = split else {
             return Ok(None);
         };
         let owned = Owned {

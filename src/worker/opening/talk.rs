@@ -1,9 +1,21 @@
 //! The packets of a login of MySQL, carried until the database has decided.
 
-use super::{Failure, failed_at, mysql::refused, reader::Reader};
+use std::{fmt::Display, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Failure, Phase, failed_at,
+    mysql::{backend_down, refused},
+    patience::passed,
+    reader::Reader,
+};
 use crate::{
     config::Address,
-    protocol::mysql::auth::{Exchange, Step, Then},
+    protocol::mysql::{
+        ErrorPacket,
+        auth::{AuthError, Exchange, Step, Then},
+    },
     tls::seal,
     worker::farewell::farewell,
 };
@@ -14,6 +26,10 @@ pub(super) struct Talk<'a> {
     pub(super) backend: &'a Address,
     /// What follows when the database says no.
     pub(super) on_rejection: OnRejection,
+    /// When it must be decided.
+    pub(super) deadline: Instant,
+    /// How long that was from its beginning.
+    pub(super) limit: Duration,
 }
 
 /// What follows when the database says no.
@@ -25,8 +41,18 @@ pub(super) enum OnRejection {
     GoOn,
 }
 
+/// Why a login ends without the database's decision.
+enum Stop {
+    /// For what the client did, of which it is told so.
+    Client(Failure, ErrorPacket),
+    /// For what the database did.
+    Backend(Failure),
+    /// For what the client knows already.
+    Told(Failure),
+}
+
 impl Talk<'_> {
-    /// Carries packets until the login is decided.
+    /// Carries packets until the login is decided. If it is not, the client has been told why.
     pub(super) async fn carry(
         &self,
         exchange: &mut Exchange,
@@ -34,6 +60,49 @@ impl Talk<'_> {
         client: &mut Reader,
         backend: &mut Reader,
     ) -> Result<(), Failure> {
+        let carrying = self.carry_all(exchange, first, client, backend);
+        let stop = match timeout_at(self.deadline, carrying).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(stop)) => stop,
+            Err(_) => return Err(self.late(exchange, client).await),
+        };
+        let mut words = Vec::new();
+        let failure = match stop {
+            Stop::Told(failure) => return Err(failure),
+            Stop::Client(failure, error) => {
+                error.write(client.answer, &mut words);
+                failure
+            }
+            Stop::Backend(failure) => {
+                words = exchange.fail(&backend_down());
+                failure
+            }
+        };
+        farewell(&mut client.leg, &words).await;
+        Err(failure)
+    }
+
+    /// Tells the client that the deadline has passed, and returns whose fault that was.
+    async fn late(&self, exchange: &mut Exchange, client: &mut Reader) -> Failure {
+        let (error, failure) = if exchange.awaits_database() {
+            let error =
+                ErrorPacket::backend_down("the database has not decided this login in time");
+            (error, self.failed(&passed(self.limit, Phase::LetIn)))
+        } else {
+            let failure = Failure::Late(self.limit, Phase::LetIn);
+            (ErrorPacket::client_too_slow(), failure)
+        };
+        farewell(&mut client.leg, &exchange.last_words(&error)).await;
+        failure
+    }
+
+    async fn carry_all(
+        &self,
+        exchange: &mut Exchange,
+        first: Step,
+        client: &mut Reader,
+        backend: &mut Reader,
+    ) -> Result<(), Stop> {
         let mut step = first;
         while !self.apply(exchange, step, client, backend).await? {
             step = self.next(exchange, client, backend).await?;
@@ -41,30 +110,43 @@ impl Talk<'_> {
         Ok(())
     }
 
-    fn failed(&self, error: &dyn std::fmt::Display) -> Failure {
+    fn failed(&self, error: &dyn Display) -> Failure {
         failed_at(self.backend, error)
     }
 
-    /// Reads the next packet of either side and gives it to the exchange.
+    fn stop(&self, error: impl Display) -> Stop {
+        Stop::Backend(self.failed(&error))
+    }
+
+    /// Reads the next packet of whoever has something to say and gives it to the exchange.
+    ///
+    /// What a client sends before its turn is left for whoever comes after the login.
     async fn next(
         &self,
         exchange: &mut Exchange,
         client: &mut Reader,
         backend: &mut Reader,
-    ) -> Result<Step, Failure> {
+    ) -> Result<Step, Stop> {
+        let is_client_s_turn = exchange.awaits_client();
         loop {
             let taken = backend.take();
-            if let Some(packet) = taken.map_err(|error| self.failed(&error))? {
-                return exchange
-                    .from_server(packet.as_packet())
-                    .map_err(|error| self.failed(&error));
+            if let Some(packet) = taken.map_err(|error| self.stop(error))? {
+                let step = exchange.from_server(packet.as_packet());
+                return step.map_err(|error| self.stop(error));
             }
-            if let Some(packet) = client.take().map_err(refused)? {
-                return exchange.from_client(packet.as_packet()).map_err(refused);
+            if is_client_s_turn {
+                let taken = client.take().map_err(|error| {
+                    Stop::Client(refused(error), ErrorPacket::packet_too_large())
+                })?;
+                if let Some(packet) = taken {
+                    return exchange.from_client(packet.as_packet()).map_err(broken);
+                }
             }
             tokio::select! {
-                read = backend.read() => read.map_err(|error| self.failed(&error))?,
-                read = client.read() => read.map_err(Failure::Client)?,
+                read = backend.read() => read.map_err(|error| self.stop(error))?,
+                read = client.read(), if is_client_s_turn => {
+                    read.map_err(|error| Stop::Told(Failure::Client(error)))?;
+                }
             }
         }
     }
@@ -76,35 +158,40 @@ impl Talk<'_> {
         mut step: Step,
         client: &mut Reader,
         backend: &mut Reader,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, Stop> {
         loop {
             if !step.to_server.is_empty() {
                 let sent = backend.leg.send(&step.to_server).await;
-                sent.map_err(|error| self.failed(&error))?;
+                sent.map_err(|error| self.stop(error))?;
             }
             match step.then {
                 Then::Refused(reason) => {
                     farewell(&mut client.leg, &step.to_client).await;
-                    return Err(refused(reason));
+                    return Err(Stop::Told(refused(reason)));
                 }
                 Then::Rejected if self.on_rejection == OnRejection::Close => {
                     farewell(&mut client.leg, &step.to_client).await;
-                    return Err(Failure::Done);
+                    return Err(Stop::Told(Failure::Done));
                 }
                 Then::Accepted | Then::Continue | Then::Encrypt(_) | Then::Rejected => {
                     let sent = client.leg.send(&step.to_client).await;
-                    sent.map_err(Failure::Client)?;
+                    sent.map_err(|error| Stop::Told(Failure::Client(error)))?;
                 }
             }
             match step.then {
                 Then::Encrypt(sealing) => {
                     let sealed = seal::seal(&sealing.key, &sealing.message)
-                        .map_err(|error| self.failed(&error))?;
-                    step = exchange.encrypted(&sealed).map_err(refused)?;
+                        .map_err(|error| self.stop(error))?;
+                    step = exchange.encrypted(&sealed).map_err(broken)?;
                 }
                 Then::Accepted | Then::Rejected => return Ok(true),
                 _ => return Ok(false),
             }
         }
     }
+}
+
+/// Says what a client is told that does not keep to the protocol.
+fn broken(error: AuthError) -> Stop {
+    Stop::Client(refused(error), error.packet())
 }

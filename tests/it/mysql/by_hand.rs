@@ -193,6 +193,90 @@ fn a_login_without_tls_passes_unchanged_where_tls_is_only_preferred() {
     });
 }
 
+/// Starts a session in TLS up to the login.
+fn begin(ca: &Ca, daemon: &TestDaemon) -> Session {
+    let mut socket = connect(daemon.address()).unwrap();
+    read_packet(&mut socket).unwrap();
+    let client = Client::new(ca);
+    client
+        .behind(&mysql_ssl_request(), usize::MAX, socket)
+        .unwrap()
+}
+
+#[test]
+fn a_login_that_is_out_of_order_is_told_so_and_ends_properly() {
+    let backend = server();
+    let (ca, daemon) = front(&backend, REQUIRED);
+    let mut session = begin(&ca, &daemon);
+    let mut wrong = login(true, "somebody");
+    wrong[3] = 7;
+    session.send(&wrong).unwrap();
+    let (seq, payload) = read_packet(&mut session).unwrap();
+    assert_eq!((seq, error(&payload).0), (8, 1156));
+    // An end that TLS does not announce is an error here.
+    assert_eq!(session.rest().unwrap(), b"");
+    assert_left(&backend);
+}
+
+#[test]
+fn an_answer_that_is_out_of_order_or_too_long_is_told_so_and_ends_properly() {
+    let switch = b"\xfemysql_native_password\0scramble\0";
+    let backend = Fake::new(|connection| {
+        connection.write_all(&greeting())?;
+        let (seq, _) = read_packet(connection)?;
+        connection.write_all(&packet(seq + 1, switch))?;
+        connection.listen()
+    });
+    for (answer, told) in [
+        (&packet(9, b"proof")[..], (10, 1156)),
+        (&[255, 255, 255, 4], (5, 1153)),
+    ] {
+        let (ca, daemon) = front(&backend, REQUIRED);
+        let mut session = begin(&ca, &daemon);
+        session.send(&login(true, "somebody")).unwrap();
+        assert_eq!(read_packet(&mut session).unwrap(), (3, switch.to_vec()));
+        session.send(answer).unwrap();
+        let (seq, payload) = read_packet(&mut session).unwrap();
+        assert_eq!((seq, error(&payload).0), told);
+        assert_eq!(session.rest().unwrap(), b"");
+    }
+}
+
+#[test]
+fn what_a_client_sends_behind_its_login_is_passed_on_after_it() {
+    let backend = server();
+    let (ca, daemon) = front(&backend, REQUIRED);
+    let mut session = begin(&ca, &daemon);
+    let query = packet(0, b"\x03SELECT 1");
+    session
+        .send(&[&login(true, "somebody")[..], &query].concat())
+        .unwrap();
+    assert_eq!(read_packet(&mut session).unwrap(), (3, OK.to_vec()));
+    assert_eq!(
+        read_packet(&mut session).unwrap(),
+        (0, query[4..].to_vec()),
+        "it is echoed"
+    );
+}
+
+#[test]
+fn a_change_of_user_that_cannot_be_read_is_an_unknown_command() {
+    let backend = server();
+    let (ca, daemon) = front(&backend, REQUIRED);
+    for (command, code) in [
+        (&packet(0, b"\x11me")[..], 1047),
+        (&[0, 0, 3, 0, 0x11], 1153),
+    ] {
+        let mut session = begin(&ca, &daemon);
+        session.send(&login(true, "somebody")).unwrap();
+        read_packet(&mut session).unwrap();
+        session.send(command).unwrap();
+        let (seq, payload) = read_packet(&mut session).unwrap();
+        assert_eq!((seq, error(&payload).0), (1, code));
+        assert_eq!(session.rest().unwrap(), b"");
+    }
+}
+
 #[test]
 fn a_first_packet_that_is_no_login_is_refused() {
     let backend = server();

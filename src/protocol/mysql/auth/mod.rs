@@ -292,6 +292,15 @@ impl Exchange {
         }
     }
 
+    /// Tells whether it is the client that has to say something next, though perhaps not it alone.
+    #[must_use]
+    pub fn awaits_client(&self) -> bool {
+        matches!(
+            self.state,
+            State::Answer | State::Password | State::SealedAnswer
+        )
+    }
+
     /// Tells whether it is the database that has to say something next.
     #[must_use]
     pub fn awaits_database(&self) -> bool {

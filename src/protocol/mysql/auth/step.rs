@@ -138,3 +138,18 @@ pub enum AuthError {
     #[error("the database sends a packet that does not belong here")]
     ServerOutOfTurn,
 }
+
+impl AuthError {
+    /// Returns the error that tells the client.
+    #[must_use]
+    pub fn packet(self) -> ErrorPacket {
+        match self {
+            Self::ChangeUser(_) => ErrorPacket::unknown_command(),
+            Self::Login(_) => ErrorPacket::bad_handshake(),
+            Self::ClientOutOfTurn
+            | Self::NotExpecting
+            | Self::Sequence { .. }
+            | Self::ServerOutOfTurn => ErrorPacket::out_of_order(),
+        }
+    }
+}
