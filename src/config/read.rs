@@ -72,6 +72,14 @@ fn describe(kind: FileType) -> &'static str {
     }
 }
 
+/// Returns the line at which `text` holds a certificate or key, from 1.
+///
+/// Wherever it stands, no line of such a text is to be shown.
+pub(super) fn pem_line(text: &str) -> Option<usize> {
+    let begins = |line: &str| line.contains("-----BEGIN ") && !line.trim_start().starts_with('#');
+    Some(1 + text.lines().position(begins)?)
+}
+
 /// Returns what `text` says, without the keys and values named in the problems beside it.
 pub(super) fn parse(text: &str) -> (File, Vec<Problem>) {
     let (mut tree, errors) = DeTable::parse_recoverable(text);

@@ -42,6 +42,17 @@ pub enum ConfigError {
         /// The line of the first byte that is no text, from 1.
         line: usize,
     },
+    /// The file is one of a certificate or key, or holds one.
+    #[error(
+        "the configuration file {} holds PEM, at line {line}: it is the file of a certificate or \
+         key and no configuration, or holds one where its path belongs", path.display()
+    )]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// The line where it begins, from 1.
+        line: usize,
+    },
     /// A path on the command line or of the configuration file cannot be shown as text.
     #[error("the path {} is not UTF-8 text", path.display())]
     PathNotText {
@@ -84,6 +95,8 @@ pub struct Report {
     /// The file, if there is one.
     path: Option<PathBuf>,
     text: String,
+    /// Whether the text may be shown.
+    is_ours: bool,
     problems: Vec<Problem>,
 }
 
@@ -100,6 +113,7 @@ impl Report {
     pub(super) fn new(path: Option<PathBuf>, text: String, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
         Self {
+            is_ours: is_ours(&text),
             path,
             text,
             problems,
@@ -141,6 +155,10 @@ impl Report {
             return renderer.render(&[Group::with_title(title).elements(origin)]);
         };
         let line = self.line(span);
+        if !self.is_ours {
+            let origin = path.map(|path| line.place(path));
+            return renderer.render(&[Group::with_title(title).elements(origin)]);
+        }
         let marked = AnnotationKind::Primary.span(line.marked);
         let snippet = Snippet::source(line.text)
             .line_start(line.number)
@@ -168,9 +186,29 @@ impl Report {
     }
 }
 
+/// Whether `text` has what every configuration needs: a line that begins with `listener`.
+///
+/// What was named by mistake may be a file of passwords, whose lines are for nobody to see.
+fn is_ours(text: &str) -> bool {
+    text.lines().any(|line| {
+        line.trim_start_matches(['[', ' ', '\t'])
+            .starts_with("listener")
+    })
+}
+
 /// A line of the file with the part of it that something is wrong with.
 struct Line<'a> {
     number: usize,
     text: &'a str,
     marked: Range<usize>,
+}
+
+impl Line<'_> {
+    /// Returns where in the file at `path` something is wrong, without its text.
+    fn place(&self, path: String) -> Origin<'static> {
+        let before = &self.text[..self.marked.start];
+        Origin::path(path)
+            .line(self.number)
+            .char_column(1 + before.chars().count())
+    }
 }

@@ -81,8 +81,14 @@ impl Source {
 
     /// Returns what the configuration would be if the file held `text`.
     pub fn parse(&self, text: String) -> Result<Config, ConfigError> {
-        let (file, problems) = match self.file {
-            Some(_) => read::parse(&text),
+        let (file, problems) = match &self.file {
+            Some(path) => {
+                if let Some(line) = read::pem_line(&text) {
+                    let path = path.clone();
+                    return Err(ConfigError::Pem { path, line });
+                }
+                read::parse(&text)
+            }
             None => (File::default(), Vec::new()),
         };
         check::check(file, problems, self)

@@ -231,6 +231,33 @@ fn an_unknown_key_is_told_with_its_place_and_the_nearest() {
 }
 
 #[test]
+fn a_file_of_secrets_in_the_place_of_the_configuration_is_not_shown() {
+    let scene = Scene::new();
+    let key = &scene.old.key;
+    let inside = key.lines().nth(1).unwrap();
+    for (secret, text, told) in [
+        (inside, &**key, "it is the file of a certificate or key"),
+        ("hunter2", "hunter2\n", "proxyd.toml:1"),
+    ] {
+        scene.daemon.write_configuration(text);
+        let outcomes = [
+            scene.daemon.run(&[]),
+            scene.daemon.run(&["--check-config"]),
+            scene.daemon.ctl(&["reload"]),
+            scene.daemon.ctl(&["--json", "reload"]),
+        ];
+        for outcome in outcomes {
+            assert_eq!(outcome.code(), 1, "{outcome:#?}");
+            let all = [&*outcome.stdout, &outcome.stderr].concat();
+            assert!(all.contains(told), "{all}");
+            assert!(!all.contains(secret), "{all}");
+        }
+        let more = ["status", "verify", "events", "check"].map(|it| scene.daemon.ctl(&[it]));
+        assert!(!format!("{more:?}{}", scene.daemon.log()).contains(secret));
+    }
+}
+
+#[test]
 fn a_configuration_that_is_not_there_is_told_by_name() {
     let daemon = TestDaemon::builder().prepare();
     fs::remove_file(daemon.path("proxyd.toml")).unwrap();
