@@ -18,7 +18,7 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
     }
     var completions = [
         &'proxyctl'= {
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --timeout 'How long to wait for the daemon [default: 10s]'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
@@ -40,7 +40,7 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
         }
         &'proxyctl;reload-tls'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --all-or-nothing 'Take nothing if anything on disk is broken'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
@@ -48,7 +48,7 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
         }
         &'proxyctl;reload'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --all-or-nothing 'Take nothing if anything on disk is broken'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
@@ -56,7 +56,7 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
         }
         &'proxyctl;status'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --watch 'Show it again every second, until Ctrl-C'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
@@ -64,7 +64,7 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
         }
         &'proxyctl;set-on-exit-failure'= {
             cand --timeout 'How long the command may run before it is killed [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --clear 'Take back the command that was set; the configuration''s holds again'
             cand --show 'Show the command in force and how its last run ended'
             cand --json 'Print one JSON document instead of text'
@@ -75,21 +75,21 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
             cand --warn 'Warn when a certificate has this left: 30d, 12h, or 33% of its lifetime'
             cand --critical 'The same, for the critical state'
             cand --timeout 'How long to wait for the daemon [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'proxyctl;verify'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'proxyctl;events'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --follow 'Go on as events happen, until Ctrl-C'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
@@ -97,27 +97,27 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
         }
         &'proxyctl;drain'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'proxyctl;stop'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'proxyctl;demo'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'proxyctl;completions'= {
-            cand --socket 'The daemon''s control socket'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'

@@ -24,7 +24,7 @@ function __fish_proxyctl_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c proxyctl -n "__fish_proxyctl_needs_command" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_needs_command" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_needs_command" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
 complete -c proxyctl -n "__fish_proxyctl_needs_command" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -42,22 +42,22 @@ complete -c proxyctl -n "__fish_proxyctl_needs_command" -f -a "demo" -d 'Run a t
 complete -c proxyctl -n "__fish_proxyctl_needs_command" -f -a "completions" -d 'Print a shell completion script'
 complete -c proxyctl -n "__fish_proxyctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l all-or-nothing -d 'Take nothing if anything on disk is broken'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload" -l all-or-nothing -d 'Take nothing if anything on disk is broken'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand status" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand status" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand status" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand status" -l watch -d 'Show it again every second, until Ctrl-C'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand status" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand set-on-exit-failure" -l timeout -d 'How long the command may run before it is killed [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand set-on-exit-failure" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand set-on-exit-failure" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand set-on-exit-failure" -l clear -d 'Take back the command that was set; the configuration\'s holds again'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand set-on-exit-failure" -l show -d 'Show the command in force and how its last run ended'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand set-on-exit-failure" -l json -d 'Print one JSON document instead of text'
@@ -65,31 +65,31 @@ complete -c proxyctl -n "__fish_proxyctl_using_subcommand set-on-exit-failure" -
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand check" -l warn -d 'Warn when a certificate has this left: 30d, 12h, or 33% of its lifetime' -r
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand check" -l critical -d 'The same, for the critical state' -r
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand check" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand check" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand check" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand check" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand verify" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand verify" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand verify" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand verify" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand events" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand events" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand events" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand events" -l follow -d 'Go on as events happen, until Ctrl-C'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand events" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand drain" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand drain" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand drain" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand drain" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand stop" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand stop" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand stop" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand stop" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand demo" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand demo" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand demo" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand demo" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c proxyctl -n "__fish_proxyctl_using_subcommand completions" -l socket -d 'The daemon\'s control socket' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand completions" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand completions" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand help; and not __fish_seen_subcommand_from reload-tls reload status set-on-exit-failure check verify events drain stop demo completions help" -f -a "reload-tls" -d 'Read the TLS files again and serve what they hold'

@@ -26,20 +26,20 @@ Exit status:
 For `check`: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
 /// Control a running proxyd
+#[expect(
+    clippy::doc_markdown,
+    reason = "clap shows these comments as they are, so they hold no Markdown"
+)]
 #[derive(Debug, Parser)]
 #[command(name = "proxyctl", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Proxyctl {
-    /// The daemon's control socket
+    /// The daemon's control socket [env: PROXYD_SOCKET]
     ///
     /// The default is /run/proxyd/proxyd.sock for root, and for others proxyd.sock in the user's
     /// runtime directory, or else in the user's state directory for proxyd.
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        env = "PROXYD_SOCKET",
-        hide_env_values = true
-    )]
+    // As in the daemon, the environment is read in `config::Environment`: for clap an empty variable
+    // is an empty path, even beside a path that is typed.
+    #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
     /// Print one JSON document instead of text
@@ -274,18 +274,16 @@ impl Proxyctl {
     /// Returns the path of the daemon's control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        match &self.socket {
-            Some(path) => path.clone(),
-            None => default_socket(),
-        }
+        self.socket_in(&Environment::of_process())
     }
-}
 
-/// Returns where a daemon of the same user listens, by the daemon's own rule.
-fn default_socket() -> PathBuf {
-    let environment = Environment::of_process();
-    let state_dir = environment.default_state_dir().unwrap_or_default();
-    environment.default_control_socket(&state_dir)
+    fn socket_in(&self, environment: &Environment) -> PathBuf {
+        let named = self.socket.as_ref().or(environment.control_socket.as_ref());
+        named.cloned().unwrap_or_else(|| {
+            let state_dir = environment.default_state_dir().unwrap_or_default();
+            environment.default_control_socket(&state_dir)
+        })
+    }
 }
 
 /// How little of a certificate's life may be left.
@@ -338,7 +336,10 @@ fn duration(text: &str) -> Result<Duration, NotADuration> {
 mod tests {
     use clap::CommandFactory as _;
 
+    use std::path::Path;
+
     use super::*;
+    use crate::config::fixture::environment;
 
     fn parse(line: &str) -> Result<Proxyctl, clap::Error> {
         Proxyctl::try_parse_from(std::iter::once("proxyctl").chain(line.split_whitespace()))
@@ -356,6 +357,24 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Proxyctl::command().debug_assert();
+    }
+
+    #[test]
+    fn the_socket_is_the_one_typed_then_the_exported_then_the_usual() {
+        let bare = environment();
+        let exported = Environment {
+            control_socket: Some("/exported".into()),
+            ..environment()
+        };
+        let usual = "/home/op/.local/state/proxyd/proxyd.sock";
+        for (line, environment, socket) in [
+            ("status", &bare, usual),
+            ("status", &exported, "/exported"),
+            ("--socket /typed status", &exported, "/typed"),
+        ] {
+            let socket_in = parse(line).unwrap().socket_in(environment);
+            assert_eq!(socket_in, Path::new(socket), "{line}");
+        }
     }
 
     #[test]

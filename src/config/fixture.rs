@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Config, ConfigError, Environment, Given, Source};
 
 /// A user with a home and nothing else.
-pub(super) fn environment() -> Environment {
+pub(crate) fn environment() -> Environment {
     Environment {
         uid: 1000,
         cpus: 4,

@@ -14,7 +14,7 @@ mod check;
 mod environment;
 mod file;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod given;
 mod identity;
 mod listener;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -138,6 +139,33 @@ fn status_for_people_names_what_is_served() {
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
+}
+
+#[test]
+fn a_variable_names_the_socket_and_counts_as_unset_when_it_is_empty() {
+    let scene = Scene::new();
+    let by_variable = |value: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proxyctl"));
+        command
+            .env_clear()
+            .env("PROXYD_SOCKET", value)
+            .arg("status");
+        run(command, PATIENCE)
+    };
+    by_variable(&scene.daemon.socket()).answer();
+    let outcome = by_variable(Path::new(""));
+    assert_eq!(outcome.code(), 3, "{outcome:#?}");
+    assert!(outcome.stderr.contains("proxyd.sock"), "{outcome:#?}");
+
+    let mut command = scene.daemon.ctl_command(&["status"]);
+    command.env("PROXYD_SOCKET", "");
+    run(command, PATIENCE).answer();
+    let mut command = scene.daemon.command();
+    command.envs([("PROXYD_CONFIG", ""), ("PROXYD_SOCKET", "")]);
+    command.arg("--check-config");
+    run(command, PATIENCE).answer();
+    let help = scene.daemon.ctl(&["--help"]).answer();
+    assert!(help.contains("[env: PROXYD_SOCKET]"), "{help}");
 }
 
 #[test]
