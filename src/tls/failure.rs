@@ -11,6 +11,7 @@ impl TlsError {
     pub fn reason(&self) -> FailureReason {
         match self {
             Self::Protocol(source) | Self::Certificate { source, .. } => of_rustls(source),
+            Self::Outdated => FailureReason::UnsupportedVersion,
             Self::NotTls => FailureReason::NotTls,
             Self::UnknownName(_) => FailureReason::UnknownName,
             Self::TooLong | Self::KeysExhausted => FailureReason::Protocol,

@@ -25,9 +25,21 @@ const MAX_RECORDS: usize = 64;
 /// The type of a `ClientHello` (RFC 8446 §4).
 const CLIENT_HELLO: u8 = 1;
 
+/// The version that TLS 1.2 is on the wire (RFC 5246 §6.2.1).
+const TLS_1_2: u16 = 0x0303;
+
+/// The length of what makes a `ClientHello` unlike any other (RFC 8446 §4.1.2).
+const RANDOM: usize = 32;
+
+/// The extension in which a client lists its versions (RFC 8446 §4.2.1).
+const SUPPORTED_VERSIONS: u16 = 43;
+
 /// The alert `unrecognized_name` (RFC 6066 §3) as a record of its own: a fatal alert before any key
 /// is agreed on (RFC 8446 §5.1, §6).
 pub(super) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// The alert `protocol_version` (RFC 8446 §6.2), in a record of a version that old clients know.
+pub(super) const PROTOCOL_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
 /// Whether the first bytes of a client hold all of its `ClientHello`, so that the answer can be
 /// chosen. It may be cut into several records (RFC 8446 §5.1).
@@ -95,6 +107,87 @@ impl Message {
             [] => false,
         }
     }
+}
+
+/// Whether a `ClientHello` that lies whole in `bytes` offers nothing newer than TLS 1.1.
+///
+/// rustls only notices that such a client knows less extensions than it should.
+pub(super) fn is_outdated(bytes: &[u8]) -> bool {
+    let newest = first_message(bytes).and_then(|message| newest_version(&message));
+    newest.is_some_and(|version| version < TLS_1_2)
+}
+
+/// Returns the first handshake message, its header included; `None` if it is not whole.
+fn first_message(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    loop {
+        let record = first_record(bytes).ok()??;
+        if record[0] != TLS_HANDSHAKE {
+            return None;
+        }
+        message.extend_from_slice(&record[RECORD_HEADER..]);
+        bytes = &bytes[record.len()..];
+        if let [_, a, b, c, ..] = *message {
+            let length = MESSAGE_HEADER + u32::from_be_bytes([0, a, b, c]) as usize;
+            if message.len() >= length {
+                message.truncate(length);
+                return Some(message);
+            }
+        }
+    }
+}
+
+/// Returns the newest version that a `ClientHello` offers; `None` if that cannot be made out.
+fn newest_version(message: &[u8]) -> Option<u16> {
+    let (&[CLIENT_HELLO, _, _, _], mut hello) = message.split_first_chunk::<MESSAGE_HEADER>()?
+    else {
+        return None;
+    };
+    let version = number(&mut hello)?;
+    take(&mut hello, RANDOM)?;
+    let _session = vector::<1>(&mut hello)?;
+    let _suites = vector::<2>(&mut hello)?;
+    let _compressions = vector::<1>(&mut hello)?;
+    if hello.is_empty() {
+        return Some(version);
+    }
+    let mut extensions = vector::<2>(&mut hello)?;
+    while !extensions.is_empty() {
+        let kind = number(&mut extensions)?;
+        let extension = vector::<2>(&mut extensions)?;
+        if kind == SUPPORTED_VERSIONS {
+            return newest_of(extension);
+        }
+    }
+    Some(version)
+}
+
+/// Returns the newest version of a list; what is no version of TLS is only there to be passed over
+/// (RFC 8701).
+fn newest_of(mut list: &[u8]) -> Option<u16> {
+    let (versions, _) = vector::<1>(&mut list)?.as_chunks();
+    let versions = versions.iter().map(|it| u16::from_be_bytes(*it));
+    versions.filter(|version| version >> 8 == 3).max()
+}
+
+/// Takes bytes off the front of `rest`.
+fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(count)?;
+    *rest = left;
+    Some(taken)
+}
+
+/// Takes a number of two bytes off the front of `rest`.
+fn number(rest: &mut &[u8]) -> Option<u16> {
+    let bytes = take(rest, 2)?;
+    Some(u16::from_be_bytes(bytes.try_into().ok()?))
+}
+
+/// Takes what stands behind its length of `N` bytes off the front of `rest` (RFC 8446 §3.4).
+fn vector<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take(rest, N)?.iter();
+    let length = length.fold(0, |length, byte| length << 8 | usize::from(*byte));
+    take(rest, length)
 }
 
 /// Returns the server name of a `ClientHello`; `None` if it has none, or does not lie whole in
@@ -208,7 +301,72 @@ mod tests {
         }
     }
 
+    /// Returns a message with these versions: its own, and a list of them.
+    fn offering(version: u16, listed: Option<&[u16]>) -> Vec<u8> {
+        let mut body = version.to_be_bytes().to_vec();
+        body.extend([7; RANDOM]);
+        body.extend([2, 0, 0, 0, 2, 0x13, 0x01, 1, 0]);
+        if let Some(listed) = listed {
+            let list: Vec<u8> = listed.iter().flat_map(|it| it.to_be_bytes()).collect();
+            let length = u8::try_from(list.len()).unwrap();
+            // An empty extension is before the list.
+            body.extend([0, 9 + length, 0, 23, 0, 0, 0, 43, 0, length + 1, length]);
+            body.extend(list);
+        }
+        let [_, a, b, c] = u32::try_from(body.len()).unwrap().to_be_bytes();
+        [&[CLIENT_HELLO, a, b, c], &*body].concat()
+    }
+
+    #[test]
+    fn a_client_is_outdated_by_the_newest_version_that_it_offers() {
+        for (version, listed, outdated) in [
+            (0x0300, None, true),
+            (0x0302, None, true),
+            (0x0302, Some(&[0x0302, 0x0301][..]), true),
+            (0x0303, Some(&[0x0302, 0x7a7a]), true),
+            (0x0303, None, false),
+            (0x0304, None, false),
+            (0x0302, Some(&[0x0302, 0x0303]), false),
+            (0x0301, Some(&[0x1a1a, 0x0304]), false),
+            (0x0302, Some(&[]), false),
+        ] {
+            let message = offering(version, listed);
+            let what = format!("{version:x} {listed:x?}");
+            for size in [1, 9, 1000] {
+                let bytes = records(&message, size);
+                assert_eq!(is_outdated(&bytes), outdated, "{what}");
+                assert!(!is_outdated(&bytes[..bytes.len() - 1]), "{what}");
+                let more = [&*bytes, &[21, 3]].concat();
+                assert_eq!(is_outdated(&more), outdated, "{what}");
+            }
+        }
+        assert!(!is_outdated(&records(&hello(1), 1000)));
+    }
+
+    #[test]
+    fn what_is_no_hello_is_not_outdated() {
+        let message = offering(0x0302, Some(&[0x0302]));
+        for end in MESSAGE_HEADER..message.len() {
+            let mut cut = message[..end].to_vec();
+            cut[3] = u8::try_from(end - MESSAGE_HEADER).unwrap();
+            // Without its extensions it is whole.
+            let whole = end == message.len() - 13;
+            assert_eq!(is_outdated(&record(&cut)), whole, "{end}");
+        }
+        let other = [&[2], &message[1..]].concat();
+        assert!(!is_outdated(&record(&other)));
+        assert!(!is_outdated(b""));
+    }
+
     proptest! {
+        #[test]
+        fn any_bytes_can_be_asked_for_their_version(
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let length = u8::try_from(body.len()).unwrap();
+            is_outdated(&record(&[&[CLIENT_HELLO, 0, 0, length], &*body].concat()));
+        }
+
         #[test]
         fn more_bytes_do_not_take_a_verdict_back(
             kinds in proptest::collection::vec((prop_oneof![8 => Just(22), 1 => Just(21)], 0..9_usize), 0..80),

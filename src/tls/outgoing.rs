@@ -20,6 +20,13 @@ impl Outgoing {
         self.len = 0;
     }
 
+    /// Puts in `bytes` that are no connection's own.
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        self.space[self.len..][..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
     fn reserve(&mut self, more: usize) {
         if self.space.len() < self.len + more {
             self.space.resize(self.len + more, 0);

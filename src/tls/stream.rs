@@ -17,7 +17,7 @@ use rustls::{
 
 use super::{
     certificate,
-    hello::{UNRECOGNIZED_NAME, server_name},
+    hello::{PROTOCOL_VERSION, UNRECOGNIZED_NAME, is_outdated, server_name},
     notes::{Notes, RefusedCertificate},
     policy::ClientPolicy,
     resolver::Resolver,
@@ -82,6 +82,9 @@ pub enum TlsError {
     /// The peer sent something other than TLS.
     #[error("the peer does not speak TLS")]
     NotTls,
+    /// The client offers only versions that are not spoken any more.
+    #[error("the client offers nothing newer than TLS 1.1")]
+    Outdated,
     /// The client asked for a name that no identity of a strict listener holds.
     #[error("no identity holds the name {0:?} that the client asked for")]
     UnknownName(String),
@@ -236,6 +239,10 @@ impl TlsStream {
         plain: &mut Vec<u8>,
         out: &mut Outgoing,
     ) -> Result<(), TlsError> {
+        if self.awaits_hello() && is_outdated(bytes) {
+            out.put(&PROTOCOL_VERSION);
+            return Err(TlsError::Outdated);
+        }
         let side = &mut self.side;
         let (used, result) = self.notes.lend(|| match side {
             Side::Client(connection) => advance(&mut **connection, bytes, plain, out),
@@ -246,6 +253,10 @@ impl TlsStream {
             self.confirm()?;
         }
         self.hold(&bytes[used..])
+    }
+
+    fn awaits_hello(&self) -> bool {
+        matches!(self.side, Side::Server(_)) && self.state().protocol_version().is_none()
     }
 
     /// Says which certificate was refused, where that was the reason.

@@ -9,7 +9,7 @@ use crate::support::{
     client::{Client, alert, connect, exchange},
     configuration::Listener,
     daemon::TestDaemon,
-    openssl::s_client,
+    openssl::{is_there, s_client},
     pki::{Ca, Leaf, replace},
     until,
 };
@@ -273,6 +273,41 @@ fn what_is_no_certificate_s_fault_is_counted_by_its_reason() {
     ] {
         until(&format!("{reason} is counted"), || front.count(reason) == 1);
     }
+    front.adds_up();
+}
+
+#[test]
+fn a_client_that_knows_no_newer_tls_than_1_1_is_told_that_its_version_is_the_reason() {
+    if !is_there() {
+        return;
+    }
+    let front = Front::new("");
+    for (before, version) in ["-tls1", "-tls1_1"].into_iter().enumerate() {
+        let old = [version, "-cipher", "DEFAULT:@SECLEVEL=0"];
+        let outcome = s_client(front.daemon.address(), &old);
+        let told = outcome.stderr.contains("alert protocol version");
+        assert!(told, "{outcome:#?}");
+        let counted = u64::try_from(before).unwrap() + 1;
+        until("it is counted", || {
+            front.count("unsupported_version") == counted
+        });
+    }
+    front.adds_up();
+    let log = front.daemon.log();
+    let lines = log.matches("the client offers nothing newer than TLS 1.1");
+    assert_eq!(lines.count(), 2, "{log}");
+}
+
+#[test]
+fn a_client_of_tls_1_2_without_an_extension_is_not_called_old() {
+    let front = Front::new("");
+    // One suite, no compression, and no extension.
+    let hello = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0xc0, 0x2b, 1, 0]].concat();
+    let length = u8::try_from(hello.len()).unwrap();
+    let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length], &*hello].concat();
+    let answer = exchange(front.daemon.address(), &record).unwrap();
+    assert_eq!(answer, [21, 3, 3, 0, 2, 2, 40]);
+    until("it is counted", || front.count("protocol") == 1);
     front.adds_up();
 }
 
