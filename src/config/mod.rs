@@ -20,6 +20,7 @@ mod identity;
 mod listener;
 mod nearest;
 mod network;
+mod odd;
 mod read;
 mod report;
 mod source;

@@ -37,7 +37,8 @@ pub(super) fn check(config: &Config) -> ExitCode {
     if !loaded.problems.is_empty() {
         return refuse(&list(&loaded));
     }
-    for warning in &loaded.warnings {
+    let oddities = loaded.oddities(config, None, &[]);
+    for warning in loaded.warnings.iter().chain(&oddities) {
         println!("proxyd: warning: {warning}");
     }
     if creates {

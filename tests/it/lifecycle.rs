@@ -363,6 +363,34 @@ fn checking_the_configuration_starts_nothing() {
 }
 
 #[test]
+fn what_is_odd_about_a_good_configuration_is_told_and_starts() {
+    let limits = "limits = { connect_timeout = \"20s\" }";
+    let names = "server_names = [\"other.test\"]";
+    let mut scene = Scene::prepare(|builder| {
+        let backend = builder.backend().address();
+        builder.listener(Listener::tcp("orders", &backend).line(limits).line(names))
+    });
+    let file = scene.daemon.path("proxyd.toml");
+    let odd = [
+        format!(
+            "listener \"orders\": {}: `connect_timeout` of 20 s never passes: \
+             `handshake_timeout`, which bounds it, is 10 s",
+            file.display()
+        ),
+        "listener \"orders\": none of its identities holds its name other.test".to_owned(),
+    ];
+    let checked = scene.daemon.run(&["--check-config"]).answer();
+    scene.daemon.start();
+    let verified = scene.daemon.ctl(&["verify"]);
+    assert_eq!(verified.code(), 0, "{verified:#?}");
+    for odd in odd {
+        for told in [&checked, &verified.stderr, &scene.daemon.log()] {
+            assert!(told.contains(&odd), "{odd} is not in {told}");
+        }
+    }
+}
+
+#[test]
 fn checking_a_bad_configuration_tells_why() {
     let scene = Scene::prepare(|builder| builder);
     let cert = scene.daemon.files("default").cert;

@@ -1,4 +1,5 @@
-//! What is odd about what a load brought, beside what was served and beside what clients ask for.
+//! What is odd about what a load brought, beside what was served and beside what clients ask for,
+//! and about the configuration that it was for.
 
 use std::collections::HashMap;
 
@@ -36,8 +37,15 @@ impl Loaded {
         let uncovered = config.listeners.iter().flat_map(|it| self.uncovered(it));
         let unbound = config.listeners.iter();
         let unbound = unbound.filter_map(|it| self.unbound(it, shown));
+        let limits = config.listeners.iter().filter_map(|it| {
+            Some(Problem {
+                subject: format!("listener \"{}\"", it.name),
+                file: config.source.as_ref().map(|it| it.display().to_string()),
+                reason: it.odd_limits()?,
+            })
+        });
         let all = changes.chain(self.doubles()).chain(uncovered);
-        all.chain(unbound).collect()
+        all.chain(unbound).chain(limits).collect()
     }
 
     /// Tells of identities that present the same certificate.
