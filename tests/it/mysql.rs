@@ -14,6 +14,8 @@ mod failures;
 mod matrix;
 // Every authentication plugin that the servers have.
 mod plugins;
+// The driver that needs nothing but Python.
+mod pymysql;
 // Passwords that are asked for by PAM.
 mod pam;
 // Plugins that ask more than one question.

@@ -3,37 +3,8 @@
 use super::servers_and_clients;
 use crate::support::{
     front::{Front, LEGS, listener},
-    servers::{self, Tls},
+    servers::Tls,
 };
-
-/// Looks at what `PyMySQL` gets through the listeners whose ports are in `sys.argv`.
-fn pymysql(front: &Front, server: &servers::Server, program: &str) {
-    let program = [
-        "
-import pymysql, sys
-ca, user, password, database, *ports = sys.argv[1:]
-def connect(port, **more):
-    how = dict(host='127.0.0.1', port=int(port), user=user, password=password, database=database,
-               ssl={'ca': ca, 'check_hostname': True})
-    return pymysql.connect(**{**how, **more})
-for port in ports:
-",
-        program,
-        "\nprint('done')\n",
-    ]
-    .concat();
-    let ports = LEGS.map(|leg| front.port(leg).to_string());
-    let mut arguments = vec![
-        front.ca_file.to_str().unwrap(),
-        server.user,
-        server.password,
-        server.database,
-    ];
-    arguments.extend(ports.iter().map(String::as_str));
-    if let Some(outcome) = servers::python(&program, &arguments) {
-        assert_eq!(outcome.answer(), "done");
-    }
-}
 
 #[test]
 fn every_client_gets_an_answer_over_every_leg() {
@@ -45,54 +16,6 @@ fn every_client_gets_an_answer_over_every_leg() {
                 assert_eq!(answer, "1\ttwo", "{:?} {leg}", client.client);
             }
         }
-    }
-}
-
-#[test]
-fn pymysql_gets_an_answer_over_every_leg() {
-    for (server, _) in servers_and_clients() {
-        let front = Front::new(&server);
-        let program = "
-    cursor = connect(port).cursor()
-    cursor.execute('SELECT 1, %s', ('two',))
-    assert cursor.fetchall() == ((1, 'two'),)
-    cursor.execute('PREPARE statement FROM \"SELECT ? + 1\"')
-    cursor.execute('SET @number = 41')
-    cursor.execute('EXECUTE statement USING @number')
-    assert cursor.fetchall() == ((42,),)
-";
-        pymysql(&front, &server, program);
-    }
-}
-
-#[test]
-fn pymysql_gets_and_sends_megabytes_over_every_leg() {
-    for (server, _) in servers_and_clients() {
-        let front = Front::new(&server);
-        let program = "
-    cursor = connect(port).cursor()
-    cursor.execute('SELECT REPEAT(\"x\", 2000000)')
-    assert cursor.fetchone()[0] == 'x' * 2000000
-    cursor.execute('SELECT LENGTH(%s)', ('y' * 3000000,))
-    assert cursor.fetchone() == (3000000,)
-";
-        pymysql(&front, &server, program);
-    }
-}
-
-#[test]
-fn pymysql_is_told_by_the_server_that_its_password_is_wrong() {
-    for (server, _) in servers_and_clients() {
-        let front = Front::new(&server);
-        let program = "
-    try:
-        connect(port, password='wrong')
-    except pymysql.err.OperationalError as error:
-        assert error.args[0] == 1045 and user in error.args[1], error.args
-    else:
-        raise AssertionError('it was let in')
-";
-        pymysql(&front, &server, program);
     }
 }
 
