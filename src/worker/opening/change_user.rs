@@ -57,8 +57,13 @@ pub async fn change_user(changing: Changing, relogin: Relogin) -> Result<Opened,
         deadline,
         limit,
     };
-    let carrying = talk.carry(&mut exchange, first, &mut client, &mut backend);
-    carrying.await?;
+    let carried = talk.carry(&mut exchange, first, &mut client, &mut backend);
+    if let Err(ending) = carried.await {
+        if let Some(words) = ending.words {
+            farewell(&mut client.leg, &words).await;
+        }
+        return Err(ending.failure);
+    }
     Ok(Opened {
         client: client.into_leg(),
         backend: backend.into_leg(),

@@ -7,7 +7,7 @@ use super::{
     patience::{part, passed},
     reach::{self, First, reach},
     reader::{Owned, Reader},
-    talk::{OnRejection, Talk},
+    talk::{Ending, OnRejection, Talk},
     visit::Visit,
 };
 use crate::{
@@ -24,8 +24,13 @@ use crate::{
     worker::{farewell::farewell, leg::Leg},
 };
 
+/// Which part of the handshake timeout is left for leaving the database: servers have the same patience
+/// by default, ten seconds (`connect_timeout`), and count a client that has said nothing by then.
+const MARGIN: u32 = 10;
+
 /// Opens a session.
 pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
+    context.deadline -= context.service.listener.limits.handshake_timeout / MARGIN;
     let mut client = Reader::new(client);
     let mut visit = match reach(context, &client.leg, First::Nothing).await {
         Ok(backend) => Visit::new(context, Reader::new(backend)),
@@ -42,15 +47,25 @@ pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, F
             let mut words = Vec::new();
             // The greeting was the first packet, whether anything was said to it or not.
             ErrorPacket::client_too_slow().write(client.answer.max(1), &mut words);
+            // The database has a deadline of its own, and counts those who miss it.
+            drop(visit);
             return Err(part(&mut client.leg, failure, &words).await);
         }
     };
-    let relogin = carry(context, &greeting, &login, &mut client, &mut visit).await?;
-    Ok(Opened {
-        client: client.into_leg(),
-        backend: visit.into_backend().into_leg(),
-        relogin,
-    })
+    match carry(context, &greeting, &login, &mut client, &mut visit).await {
+        Ok(relogin) => Ok(Opened {
+            client: client.into_leg(),
+            backend: visit.into_backend().into_leg(),
+            relogin,
+        }),
+        Err(ending) => {
+            drop(visit);
+            if let Some(words) = ending.words {
+                farewell(&mut client.leg, &words).await;
+            }
+            Err(ending.failure)
+        }
+    }
 }
 
 /// Tells a client that there is no room.
@@ -174,17 +189,18 @@ async fn carry(
     login: &Owned,
     client: &mut Reader,
     visit: &mut Visit,
-) -> Result<Option<Relogin>, Failure> {
+) -> Result<Option<Relogin>, Ending> {
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
         Err(error) => {
             let reason = error.to_string();
-            return Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await);
+            let failure = refuse_login(client, &ErrorPacket::bad_handshake(), reason).await;
+            return Err(failure.into());
         }
     };
     if let Err(failure) = visit.begin_tls(context, greeting, &parsed).await {
         tell(client, &backend_down()).await;
-        return Err(failure);
+        return Err(failure.into());
     }
     let legs = Legs {
         client: kind(client, None),
@@ -196,20 +212,22 @@ async fn carry(
         // A change of user could not be seen, and would end with the password in the clear.
         let reason = "compression needs TLS between the proxy and the database";
         let error = ErrorPacket::unsupported_login(reason);
-        return Err(refuse_login(client, &error, reason.to_owned()).await);
+        let failure = refuse_login(client, &error, reason.to_owned()).await;
+        return Err(failure.into());
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
     let (exchange, first) = match begun {
         Ok(begun) => begun,
         Err(error) => {
             let reason = error.to_string();
-            return Err(refuse_login(client, &error.packet(), reason).await);
+            let failure = refuse_login(client, &error.packet(), reason).await;
+            return Err(failure.into());
         }
     };
     if let Then::Refused(reason) = first.then {
         // The database has not heard of it.
         farewell(&mut client.leg, &first.to_client).await;
-        return Err(refused(reason));
+        return Err(refused(reason).into());
     }
     let (backend, exchange) = visit.begun(exchange);
     let address = context.backend();

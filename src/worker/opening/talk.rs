@@ -41,6 +41,24 @@ pub(super) enum OnRejection {
     GoOn,
 }
 
+/// How a login came to nothing.
+pub(super) struct Ending {
+    /// Why.
+    pub(super) failure: Failure,
+    /// What the client has to be told yet.
+    pub(super) words: Option<Vec<u8>>,
+}
+
+/// The client knows already.
+impl From<Failure> for Ending {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            words: None,
+        }
+    }
+}
+
 /// Why a login ends without the database's decision.
 enum Stop {
     /// For what the client did, of which it is told so.
@@ -52,38 +70,37 @@ enum Stop {
 }
 
 impl Talk<'_> {
-    /// Carries packets until the login is decided. If it is not, the client has been told why.
+    /// Carries packets until the login is decided.
     pub(super) async fn carry(
         &self,
         exchange: &mut Exchange,
         first: Step,
         client: &mut Reader,
         backend: &mut Reader,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Ending> {
         let carrying = self.carry_all(exchange, first, client, backend);
         let stop = match timeout_at(self.deadline, carrying).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(stop)) => stop,
-            Err(_) => return Err(self.late(exchange, client).await),
+            Err(_) => return Err(self.late(exchange)),
         };
-        let mut words = Vec::new();
-        let failure = match stop {
-            Stop::Told(failure) => return Err(failure),
+        let (failure, words) = match stop {
+            Stop::Told(failure) => return Err(failure.into()),
             Stop::Client(failure, error) => {
+                let mut words = Vec::new();
                 error.write(client.answer, &mut words);
-                failure
+                (failure, words)
             }
-            Stop::Backend(failure) => {
-                words = exchange.fail(&backend_down());
-                failure
-            }
+            Stop::Backend(failure) => (failure, exchange.fail(&backend_down())),
         };
-        farewell(&mut client.leg, &words).await;
-        Err(failure)
+        Err(Ending {
+            failure,
+            words: Some(words),
+        })
     }
 
-    /// Tells the client that the deadline has passed, and returns whose fault that was.
-    async fn late(&self, exchange: &mut Exchange, client: &mut Reader) -> Failure {
+    /// Says that the deadline has passed, and whose fault that was.
+    fn late(&self, exchange: &mut Exchange) -> Ending {
         let (error, failure) = if exchange.awaits_database() {
             let error =
                 ErrorPacket::backend_down("the database has not decided this login in time");
@@ -92,8 +109,10 @@ impl Talk<'_> {
             let failure = Failure::Late(self.limit, Phase::LetIn);
             (ErrorPacket::client_too_slow(), failure)
         };
-        farewell(&mut client.leg, &exchange.last_words(&error)).await;
-        failure
+        Ending {
+            failure,
+            words: Some(exchange.last_words(&error)),
+        }
     }
 
     async fn carry_all(

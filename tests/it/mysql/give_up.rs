@@ -106,7 +106,9 @@ fn wait(front: &Front, leg: &str) {
 
 fn nobody_is_blocked(known: Option<Server>) {
     let Some(known) = known else { return };
-    let strict = OwnServer::start(&known, ADDRESS, &["--max-connect-errors=3"]);
+    // It is as impatient as the proxy.
+    let options = ["--max-connect-errors=3", "--connect-timeout=2"];
+    let strict = OwnServer::start(&known, ADDRESS, &options);
     let backend = format!("{ADDRESS}:{}", strict.server.port);
     let legs = [
         ("plain", ""),
