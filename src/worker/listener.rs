@@ -163,7 +163,8 @@ async fn accept_all(door: Door, key: ListenerKey, services: Arc<Services>, sessi
                 pause = SHORTEST_PAUSE;
                 if let Some(service) = services.get(&key) {
                     let (services, key) = (Arc::clone(&services), Arc::clone(&key));
-                    sessions.spawn(session::serve(socket, peer, service, services, key));
+                    let tasks = sessions.clone();
+                    sessions.spawn(session::serve(socket, peer, service, services, key, tasks));
                 }
             }
             Err(error) if is_of_client(&error) => {}

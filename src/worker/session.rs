@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 use tracing::{debug, field::display, info};
 
 use super::{
@@ -30,6 +31,7 @@ pub async fn serve(
     service: Arc<Service>,
     services: Arc<Services>,
     key: Arc<ListenerKey>,
+    tasks: TaskTracker,
 ) {
     let endpoints = endpoints(&service, &socket);
     let counters = Arc::clone(&service.counters);
@@ -52,9 +54,10 @@ pub async fn serve(
         peers: Peers::direct(peer),
         endpoints,
         backend: 0,
-        attempt: None,
+        trial: None,
         services,
         key,
+        tasks,
         place,
     };
     // What an opening needs is larger than what a relay needs, and freed before it begins.

@@ -1,6 +1,10 @@
 //! Several backends behind one listener, tried in order.
 
-use std::io::Write as _;
+use std::{
+    io::{Read as _, Write as _},
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -268,6 +272,95 @@ fn a_backend_of_postgresql_that_does_not_answer_is_passed_over() {
         let status = daemon.status();
         assert_eq!(backend(&status, 0)["healthy"], false);
         assert_eq!(backend(&status, 1)["healthy"], true);
+    }
+}
+
+/// It is asked without a word of its own, so that the connection alone proves nothing.
+#[test]
+fn a_request_to_cancel_does_not_take_a_backend_that_hangs_for_one_that_is_back() {
+    const ERROR: &[u8] = b"E\0\0\0\x0bC53300\0\0";
+    let hangs = Fake::new(Heard::listen);
+    let other = Fake::new(|connection| {
+        let first = connection.take(16)?;
+        if first != CANCEL {
+            connection.take(startup().len() - 16)?;
+            connection.write_all(ERROR)?;
+        }
+        Ok(())
+    });
+    let listener = Listener::tcp("main", &hangs.address())
+        .or(&other.address())
+        .protocol("postgres")
+        .line("tls = { mode = \"preferred\" }")
+        .line("limits = { connect_timeout = \"300ms\" }");
+    let (_, daemon) = start(listener);
+    assert_eq!(exchange(daemon.address(), &startup()).unwrap(), ERROR);
+    assert_eq!(backend(&daemon.status(), 0)["healthy"], false);
+    assert_eq!(exchange(daemon.address(), CANCEL).unwrap(), b"");
+    let status = daemon.status();
+    assert_eq!(backend(&status, 0)["healthy"], false);
+    assert_eq!(backend(&status, 0)["connected"], 0);
+}
+
+/// Otherwise whoever is slow himself could make sessions go elsewhere.
+#[test]
+fn a_backend_that_had_no_time_because_of_its_client_is_not_taken_for_down() {
+    let hangs = Fake::new(Heard::listen);
+    let listener = Listener::tcp("main", &hangs.address())
+        .protocol("postgres")
+        .line("tls = { mode = \"preferred\" }")
+        .line("limits = { handshake_timeout = \"1s\" }");
+    let (_, daemon) = start(listener);
+    let mut socket = connect(daemon.address()).unwrap();
+    // It says nothing for most of the time that it has.
+    let most = Duration::from_millis(800);
+    socket.set_read_timeout(Some(most)).unwrap();
+    assert!(socket.read(&mut [0]).is_err());
+    socket.write_all(&startup()).unwrap();
+    daemon.await_status("the time is up", |status| {
+        let connections = &status["listeners"][0]["connections"];
+        connections["failed_backends"] == 1 || connections["failed_handshakes"] == 1
+    });
+    let status = daemon.status();
+    assert_eq!(backend(&status, 0)["healthy"], true);
+    assert_eq!(backend(&status, 0)["failed"], 0);
+}
+
+/// It would count a connection that nobody answers.
+#[test]
+fn a_greeting_that_comes_too_late_is_answered_by_nobody() {
+    let (greet, told) = mpsc::channel::<()>();
+    let told = Mutex::new(told);
+    let slow = Fake::new(move |connection| {
+        let _ = told.lock().unwrap().recv();
+        connection.write_all(&greeting())?;
+        connection.listen()
+    });
+    let other = Fake::saying(&greeting());
+    let listener = Listener::tcp("main", &slow.address())
+        .or(&other.address())
+        .protocol("mysql")
+        .line("limits = { connect_timeout = \"2s\" }");
+    let (_, daemon) = start(listener);
+    read_packet(&mut connect(daemon.address()).unwrap()).unwrap();
+    assert_eq!(backend(&daemon.status(), 0)["healthy"], false);
+    greet.send(()).unwrap();
+    until("it is left by nobody", || {
+        let heard = slow.heard().concat();
+        heard.windows(18).any(|it| it == b"proxyd.client.left")
+    });
+}
+
+#[test]
+fn a_client_that_gives_up_finds_out_all_the_same_whether_its_backend_is_good() {
+    for server in [servers::mariadb(), servers::mysql()].into_iter().flatten() {
+        let front = Front::with(|it| it.listener(listener(&server, "require")));
+        let mut socket = connect(front.daemon.address_of("require")).unwrap();
+        read_packet(&mut socket).unwrap();
+        drop(socket);
+        front.daemon.await_status("its TLS was tried", |status| {
+            backend(status, 0)["connected"] == 1
+        });
     }
 }
 

@@ -88,6 +88,12 @@ impl Greeting {
         Ok(greeting)
     }
 
+    /// Tells whether the database offers TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.capabilities().contains(Capabilities::SSL)
+    }
+
     /// Returns what the server can do.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {

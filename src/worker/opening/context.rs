@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     config::Address,
@@ -10,7 +11,7 @@ use crate::{
     protocol::proxy_header::Endpoints,
     tls::stream::{TlsError, TlsStream},
     worker::{
-        health::Attempt,
+        opening::Trial,
         peers::Peers,
         places::Place,
         service::{Service, Services},
@@ -31,11 +32,13 @@ pub struct Context {
     /// The position of the backend that the session talks to, or tries to.
     pub backend: usize,
     /// The attempt to reach it, as long as nobody knows how it ends.
-    pub attempt: Option<Attempt>,
+    pub trial: Option<Trial>,
     /// What this worker serves, which changes.
     pub services: Arc<Services>,
     /// The listener in it.
     pub key: Arc<ListenerKey>,
+    /// What the worker waits for before it ends.
+    pub tasks: TaskTracker,
     /// The session's place among those that the listener may have; `None` if there is none left.
     pub place: Option<Arc<Place>>,
 }

@@ -24,6 +24,7 @@ pub use self::{
     change_user::{Relogin, change_user},
     context::Context,
     patience::Phase,
+    reach::Trial,
 };
 use super::{
     farewell::{farewell, is_silence},

@@ -4,7 +4,7 @@ use tokio::time::timeout_at;
 
 use super::{
     Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, in_time, is_local,
-    patience::{part, passed},
+    patience::passed,
     reach::{self, First, reach},
     reader::{Owned, Reader},
     talk::{Ending, OnRejection, Talk},
@@ -15,7 +15,6 @@ use crate::{
     protocol::mysql::{
         ErrorPacket,
         auth::{self, Exchange, Legs, Then},
-        capabilities::Capabilities,
         command::CommandWatch,
         greeting::{Greeting, ServerFirst},
         login::{ClientFirst, Login},
@@ -41,30 +40,44 @@ pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, F
     };
     let greeting = greet(context, &mut client, &mut visit).await?;
     let logging_in = log_in(context, &mut client);
-    let login = match in_time(context, Phase::Login, logging_in).await {
-        Ok(login) => login,
-        Err(failure) => {
-            let mut words = Vec::new();
-            // The greeting was the first packet, whether anything was said to it or not.
-            ErrorPacket::client_too_slow().write(client.answer.max(1), &mut words);
-            // The database has a deadline of its own, and counts those who miss it.
-            drop(visit);
-            return Err(part(&mut client.leg, failure, &words).await);
-        }
+    let let_in = match in_time(context, Phase::Login, logging_in).await {
+        Ok(login) => carry(context, &greeting, &login, &mut client, &mut visit).await,
+        Err(ending) => Err(in_words(ending, &client)),
     };
-    match carry(context, &greeting, &login, &mut client, &mut visit).await {
+    match let_in {
         Ok(relogin) => Ok(Opened {
             client: client.into_leg(),
             backend: visit.into_backend().into_leg(),
             relogin,
         }),
         Err(ending) => {
+            // The database has a deadline of its own, and counts those who miss it.
             drop(visit);
             if let Some(words) = ending.words {
                 farewell(&mut client.leg, &words).await;
             }
             Err(ending.failure)
         }
+    }
+}
+
+/// Finds words for a client that was too slow to log in; inside of a handshake it can hear none.
+fn in_words(ending: Ending, client: &Reader) -> Ending {
+    match ending.failure {
+        Failure::Late(_, Phase::ClientTls) => Ending {
+            words: Some(Vec::new()),
+            ..ending
+        },
+        Failure::Late(..) => {
+            let mut words = Vec::new();
+            // The greeting was the first packet, whether anything was said to it or not.
+            ErrorPacket::client_too_slow().write(client.answer.max(1), &mut words);
+            Ending {
+                words: Some(words),
+                ..ending
+            }
+        }
+        _ => ending,
     }
 }
 
@@ -84,17 +97,23 @@ pub(super) fn backend_down() -> ErrorPacket {
     ErrorPacket::backend_down("proxyd cannot reach the database; its log says why")
 }
 
-/// Answers the packet that the client sent last with an error, and says goodbye.
-async fn tell(client: &mut Reader, error: &ErrorPacket) {
+/// Ends a login with an error in answer to the packet that the client sent last.
+fn refuse_login(client: &Reader, error: &ErrorPacket, failure: Failure) -> Ending {
     let mut words = Vec::new();
     error.write(client.answer, &mut words);
-    farewell(&mut client.leg, &words).await;
+    Ending {
+        failure,
+        words: Some(words),
+    }
 }
 
-/// Does the same because of what the client sent; returns how the session failed.
-async fn refuse_login(client: &mut Reader, error: &ErrorPacket, reason: String) -> Failure {
-    tell(client, error).await;
-    Failure::Refused(reason)
+/// Does the same for what is no login.
+fn no_login(client: &Reader, reason: String) -> Ending {
+    refuse_login(
+        client,
+        &ErrorPacket::bad_handshake(),
+        Failure::Refused(reason),
+    )
 }
 
 /// Passes the database's greeting on, with TLS offered.
@@ -128,6 +147,7 @@ async fn greet(
             backend_failed(context, &error)
         }
     };
+    visit.is_over();
     farewell(&mut client.leg, &words).await;
     Err(failure)
 }
@@ -146,14 +166,14 @@ pub(super) async fn server_packet(
     }
 }
 
-async fn client_packet(context: &Context, client: &mut Reader) -> Result<Owned, Failure> {
+async fn client_packet(context: &Context, client: &mut Reader) -> Result<Owned, Ending> {
     loop {
         match client.take() {
             Ok(Some(packet)) => return Ok(packet),
             Ok(None) => {}
             Err(error) => {
                 let reason = super::proxy::explain(context, &client.bytes, error.to_string());
-                return Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await);
+                return Err(no_login(client, reason));
             }
         }
         super::read_client(&mut client.leg, &mut client.bytes).await?;
@@ -161,7 +181,7 @@ async fn client_packet(context: &Context, client: &mut Reader) -> Result<Owned, 
 }
 
 /// Reads the client's login, after TLS if it asks for that.
-async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Failure> {
+async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Ending> {
     let first = client_packet(context, client).await?;
     match ClientFirst::parse(&first.payload) {
         Ok(ClientFirst::SslRequest) => {
@@ -171,20 +191,17 @@ async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Failure
             client_packet(context, client).await
         }
         Ok(ClientFirst::Login(_)) if context.service.listener.tls.mode == TlsMode::Required => {
-            tell(client, &ErrorPacket::tls_required()).await;
-            Err(Failure::NoTls)
+            let error = ErrorPacket::tls_required();
+            Err(refuse_login(client, &error, Failure::NoTls))
         }
         Ok(ClientFirst::Login(_)) => Ok(first),
-        Err(error) => {
-            let reason = error.to_string();
-            Err(refuse_login(client, &ErrorPacket::bad_handshake(), reason).await)
-        }
+        Err(error) => Err(no_login(client, error.to_string())),
     }
 }
 
 /// Carries the login to the database, and packets between the two until it is decided.
 async fn carry(
-    context: &mut Context,
+    context: &Context,
     greeting: &Greeting,
     login: &Owned,
     client: &mut Reader,
@@ -192,15 +209,10 @@ async fn carry(
 ) -> Result<Option<Relogin>, Ending> {
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
-        Err(error) => {
-            let reason = error.to_string();
-            let failure = refuse_login(client, &ErrorPacket::bad_handshake(), reason).await;
-            return Err(failure.into());
-        }
+        Err(error) => return Err(no_login(client, error.to_string())),
     };
-    if let Err(failure) = visit.begin_tls(context, greeting, &parsed).await {
-        tell(client, &backend_down()).await;
-        return Err(failure.into());
+    if let Err(failure) = visit.begin_tls(greeting, &parsed).await {
+        return Err(refuse_login(client, &backend_down(), failure));
     }
     let legs = Legs {
         client: kind(client, None),
@@ -212,22 +224,19 @@ async fn carry(
         // A change of user could not be seen, and would end with the password in the clear.
         let reason = "compression needs TLS between the proxy and the database";
         let error = ErrorPacket::unsupported_login(reason);
-        let failure = refuse_login(client, &error, reason.to_owned()).await;
-        return Err(failure.into());
+        return Err(refuse_login(client, &error, refused(reason)));
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
     let (exchange, first) = match begun {
         Ok(begun) => begun,
-        Err(error) => {
-            let reason = error.to_string();
-            let failure = refuse_login(client, &error.packet(), reason).await;
-            return Err(failure.into());
-        }
+        Err(error) => return Err(refuse_login(client, &error.packet(), refused(error))),
     };
     if let Then::Refused(reason) = first.then {
         // The database has not heard of it.
-        farewell(&mut client.leg, &first.to_client).await;
-        return Err(refused(reason).into());
+        return Err(Ending {
+            failure: refused(reason),
+            words: Some(first.to_client),
+        });
     }
     let (backend, exchange) = visit.begun(exchange);
     let address = context.backend();
@@ -276,7 +285,7 @@ pub(super) async fn begin_tls(
     let begun = timeout_at(deadline, beginning).await;
     let begun = begun.unwrap_or_else(|_| Err(passed(limit, Phase::BackendTls)));
     let outcome = begun.as_ref().map_err(String::as_str);
-    reach::note_tls(context, outcome.map(|()| backend.leg.tls()));
+    reach::note(context, outcome.map(|()| backend.leg.tls()));
     begun.map_err(|reason| backend_failed(context, &reason))
 }
 
@@ -286,7 +295,7 @@ async fn ask_for_tls(
     login: &Login<'_>,
     backend: &mut Reader,
 ) -> Result<(), String> {
-    if !greeting.capabilities().contains(Capabilities::SSL) {
+    if !greeting.has_tls() {
         return Err(
             "it has no TLS; set up its certificate, or `backend_tls.mode = \"off\"` here".into(),
         );

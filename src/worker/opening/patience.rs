@@ -58,14 +58,14 @@ impl fmt::Display for Phase {
 
 /// Waits until the deadline of the opening at most. Of phases inside of each other the innermost is
 /// told of.
-pub(super) async fn in_time<T>(
+pub(super) async fn in_time<T, E: From<Failure>>(
     context: &Context,
     phase: Phase,
-    wait: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    wait: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     match timeout_at(context.deadline, wait).await {
         Ok(result) => result,
-        Err(_) => Err(late(context, phase)),
+        Err(_) => Err(late(context, phase).into()),
     }
 }
 

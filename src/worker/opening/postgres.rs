@@ -6,7 +6,7 @@ mod login;
 use super::{
     Context, Failure, Opened, Phase, accept_tls, in_time,
     patience::part,
-    reach::{First, reach},
+    reach::{First, note, reach},
     read_client,
 };
 use crate::{
@@ -76,8 +76,13 @@ async fn begin(
     };
     let mut backend = reach(context, client, words).await?;
     let rules = login::rules(context, client, &backend);
-    login::log_in(context, rules, client, &mut backend, missing).await?;
-    Ok(backend)
+    let let_in = login::log_in(context, rules, client, &mut backend, missing).await;
+    match &let_in {
+        Ok(()) => note(context, Ok(backend.tls())),
+        Err(Failure::Backend(reason)) => note(context, Err(reason)),
+        Err(_) => {}
+    }
+    let_in.map(|()| backend)
 }
 
 fn backend_down() -> ErrorResponse {

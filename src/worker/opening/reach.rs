@@ -9,7 +9,9 @@ use std::time::Instant as Clock;
 use tokio::time::{Instant, timeout_at};
 use tracing::{field::display, info, warn};
 
-use super::{Context, Failure, Phase, patience::passed, postgres, proxy};
+use super::{
+    Context, Failure, Phase, patience::passed, postgres, proxy, reader::Reader, visit::Visit,
+};
 use crate::{
     protocol::Protocol,
     tls::stream::TlsStream,
@@ -82,35 +84,60 @@ pub(super) async fn reach_one(
         .service
         .health
         .begin(context.backend(), Clock::now());
+    context.trial = Some(Trial {
+        attempt,
+        began: Instant::now(),
+    });
     let reached = connect(context, header, words, others_left).await;
     match &reached {
-        Ok(_) if begins_tls_later(context) => context.attempt = Some(attempt),
-        Ok(backend) => note(context, attempt, Ok(backend.tls())),
-        Err(reason) => note(context, attempt, Err(reason)),
+        Ok(backend) if is_proof(context, words) => note(context, Ok(backend.tls())),
+        Ok(_) => {}
+        Err(reason) => note(context, Err(reason)),
     }
     reached
 }
 
-/// Notes how TLS went with a backend that was reached before its client had said anything.
-pub(super) fn note_tls(context: &mut Context, outcome: Outcome<'_>) {
-    if let Some(attempt) = context.attempt.take() {
-        note(context, attempt, outcome);
-    }
+/// An attempt to reach a backend of which nobody knows yet how it ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    attempt: Attempt,
+    began: Instant,
 }
 
+/// Whether a backend that is ready for its client's words has shown that somebody is there.
+///
 /// MySQL begins TLS with the client's login, and only that shows whether the backend is good for it.
-fn begins_tls_later(context: &Context) -> bool {
-    context.service.listener.protocol == Protocol::Mysql && context.connect_tls().is_some()
+fn is_proof(context: &Context, words: First<'_>) -> bool {
+    let has_tls = context.connect_tls().is_some();
+    match context.service.listener.protocol {
+        Protocol::Mysql => !has_tls,
+        Protocol::Postgres => has_tls || matches!(words, First::Question(_)),
+        Protocol::Tcp => true,
+    }
 }
 
 /// How an attempt to reach a backend ended: with its TLS, if its leg has any, or for a reason.
 type Outcome<'a> = Result<Option<&'a TlsStream>, &'a str>;
 
-fn note(context: &Context, attempt: Attempt, outcome: Outcome<'_>) {
+/// Notes how an attempt ended, if nobody has.
+///
+/// A backend that had no time, because its client had used it up, has not failed.
+pub(super) fn note(context: &mut Context, outcome: Outcome<'_>) {
+    let Some(trial) = context.trial.take() else {
+        return;
+    };
     let (service, address) = (&context.service, context.backend());
+    let limits = &service.listener.limits;
+    let fair = limits.connect_timeout.min(limits.handshake_timeout / 2);
+    let is_late = Instant::now() >= context.deadline;
+    if outcome.is_err() && is_late && trial.began.elapsed() < fair {
+        return;
+    }
     let news = match outcome {
         Ok(tls) => service.health.succeed(address, tls),
-        Err(reason) => service.health.fail(address, attempt, Clock::now(), reason),
+        Err(reason) => service
+            .health
+            .fail(address, trial.attempt, Clock::now(), reason),
     };
     let (listener, backend) = (&service.listener.name, display(address));
     match (news, outcome) {
@@ -143,14 +170,20 @@ async fn connect(
         context.deadline
     };
     let preparing = prepare(context, header, words, &mut backend);
-    match timeout_at(ready_by, preparing).await {
-        Ok(prepared) => prepared.map(|()| backend),
-        Err(_) if ready_by < context.deadline => Err(format!(
-            "connected, and nothing came within {} s",
-            limit.as_secs_f64()
-        )),
-        Err(_) => Err(passed(patience, awaited(context, &backend))),
+    if let Ok(prepared) = timeout_at(ready_by, preparing).await {
+        return prepared.map(|()| backend);
     }
+    let reason = if ready_by < context.deadline {
+        let limit = limit.as_secs_f64();
+        format!("connected, and nothing came within {limit} s")
+    } else {
+        passed(patience, awaited(context, &backend))
+    };
+    if context.service.listener.protocol == Protocol::Mysql {
+        // The greeting may come yet, and who does not answer it is counted.
+        drop(Visit::new(context, Reader::new(backend)));
+    }
+    Err(reason)
 }
 
 /// Returns what a backend that is connected is waited for.

@@ -16,8 +16,7 @@ use crate::{
         ErrorPacket,
         auth::{AuthError, Exchange, Step, Then},
     },
-    tls::seal,
-    worker::farewell::farewell,
+    tls::seal::{self, SealError},
 };
 
 /// How a login is carried.
@@ -65,8 +64,10 @@ enum Stop {
     Client(Failure, ErrorPacket),
     /// For what the database did.
     Backend(Failure),
-    /// For what the client knows already.
-    Told(Failure),
+    /// For a decision, of which the client is told by these words.
+    Decided(Failure, Vec<u8>),
+    /// For the end of the client's connection.
+    Gone(Failure),
 }
 
 impl Talk<'_> {
@@ -85,13 +86,14 @@ impl Talk<'_> {
             Err(_) => return Err(self.late(exchange)),
         };
         let (failure, words) = match stop {
-            Stop::Told(failure) => return Err(failure.into()),
+            Stop::Gone(failure) => return Err(failure.into()),
             Stop::Client(failure, error) => {
                 let mut words = Vec::new();
                 error.write(client.answer, &mut words);
                 (failure, words)
             }
-            Stop::Backend(failure) => (failure, exchange.fail(&backend_down())),
+            Stop::Backend(failure) => (failure, exchange.last_words(&backend_down())),
+            Stop::Decided(failure, words) => (failure, words),
         };
         Err(Ending {
             failure,
@@ -164,7 +166,7 @@ impl Talk<'_> {
             tokio::select! {
                 read = backend.read() => read.map_err(|error| self.stop(error))?,
                 read = client.read(), if is_client_s_turn => {
-                    read.map_err(|error| Stop::Told(Failure::Client(error)))?;
+                    read.map_err(|error| Stop::Gone(Failure::Client(error)))?;
                 }
             }
         }
@@ -185,22 +187,26 @@ impl Talk<'_> {
             }
             match step.then {
                 Then::Refused(reason) => {
-                    farewell(&mut client.leg, &step.to_client).await;
-                    return Err(Stop::Told(refused(reason)));
+                    return Err(Stop::Decided(refused(reason), step.to_client));
                 }
                 Then::Rejected if self.on_rejection == OnRejection::Close => {
-                    farewell(&mut client.leg, &step.to_client).await;
-                    return Err(Stop::Told(Failure::Done));
+                    return Err(Stop::Decided(Failure::Done, step.to_client));
                 }
                 Then::Accepted | Then::Continue | Then::Encrypt(_) | Then::Rejected => {
                     let sent = client.leg.send(&step.to_client).await;
-                    sent.map_err(|error| Stop::Told(Failure::Client(error)))?;
+                    sent.map_err(|error| Stop::Gone(Failure::Client(error)))?;
                 }
             }
             match step.then {
                 Then::Encrypt(sealing) => {
-                    let sealed = seal::seal(&sealing.key, &sealing.message)
-                        .map_err(|error| self.stop(error))?;
+                    let sealed = seal::seal(&sealing.key, &sealing.message);
+                    let sealed = sealed.map_err(|error| match error {
+                        SealError::TooLong => {
+                            let told = ErrorPacket::unsupported_login(error.to_string());
+                            Stop::Client(refused(error), told)
+                        }
+                        SealError::Key => self.stop(error),
+                    })?;
                     step = exchange.encrypted(&sealed).map_err(broken)?;
                 }
                 Then::Accepted | Then::Rejected => return Ok(true),

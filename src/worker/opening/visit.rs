@@ -13,7 +13,7 @@ use super::{
 };
 use crate::protocol::mysql::{
     auth::Exchange,
-    greeting::Greeting,
+    greeting::{Greeting, ServerFirst},
     login::Login,
     parting::{Next, Parting},
 };
@@ -28,11 +28,13 @@ pub(super) struct Visit {
 
 /// How far a visit has come.
 enum Stage {
+    /// The database is connected, and has not greeted.
+    Connected,
     /// The database has greeted, and waits for the login.
     Greeted(Box<Greeting>),
     /// The login is on its way.
     Begun(Box<Exchange>),
-    /// There is no login, or not any more, or none that somebody else could take up.
+    /// There is no login any more, or none that somebody else could take up.
     Nothing,
 }
 
@@ -41,11 +43,8 @@ impl Visit {
     pub(super) fn new(context: &Context, backend: Reader) -> Self {
         Self {
             backend: Some(backend),
-            context: Context {
-                attempt: None,
-                ..context.clone()
-            },
-            stage: Stage::Nothing,
+            context: context.clone(),
+            stage: Stage::Connected,
         }
     }
 
@@ -59,17 +58,24 @@ impl Visit {
         self.stage = Stage::Greeted(Box::new(greeting.clone()));
     }
 
-    /// Begins TLS, which nobody else can go on with.
+    /// Notes that the database has said what nobody can answer.
+    pub(super) fn is_over(&mut self) {
+        self.stage = Stage::Nothing;
+    }
+
+    /// Begins TLS, which nobody else can go on with once it has been asked for.
     pub(super) async fn begin_tls(
         &mut self,
-        context: &mut Context,
         greeting: &Greeting,
         login: &Login<'_>,
     ) -> Result<(), Failure> {
         let stage = std::mem::replace(&mut self.stage, Stage::Nothing);
-        begin_tls(context, greeting, login, self.backend()).await?;
-        self.stage = stage;
-        Ok(())
+        let backend = self.backend.as_mut().expect("it is there until the end");
+        let begun = begin_tls(&mut self.context, greeting, login, backend).await;
+        if begun.is_ok() || !greeting.has_tls() {
+            self.stage = stage;
+        }
+        begun
     }
 
     /// Notes that a login is on its way, and returns what carries it.
@@ -95,7 +101,8 @@ impl Drop for Visit {
         if let (Some(backend), Ok(runtime)) = (self.backend.take(), Handle::try_current())
             && !matches!(stage, Stage::Nothing)
         {
-            runtime.spawn(part(self.context.clone(), backend, stage));
+            let parting = part(self.context.clone(), backend, stage);
+            self.context.tasks.spawn_on(parting, &runtime);
         }
     }
 }
@@ -113,6 +120,13 @@ async fn part(mut context: Context, mut backend: Reader, stage: Stage) {
 async fn finish(context: &mut Context, backend: &mut Reader, stage: Stage) -> Result<(), Failure> {
     let mut parting = match stage {
         Stage::Nothing => return Ok(()),
+        Stage::Connected => {
+            let first = server_packet(context, backend).await?;
+            match ServerFirst::parse(&first.payload) {
+                Ok(ServerFirst::Greeting(greeting)) => log_in(context, backend, &greeting).await?,
+                Ok(ServerFirst::Error(_)) | Err(_) => return Ok(()),
+            }
+        }
         Stage::Greeted(greeting) => log_in(context, backend, &greeting).await?,
         Stage::Begun(exchange) => match exchange.give_up() {
             None => return Ok(()),
@@ -143,7 +157,8 @@ async fn log_in(
 ) -> Result<Parting, Failure> {
     let payload = Parting::login(greeting);
     let login = Login::parse(&payload).map_err(refused)?;
-    if backend.leg.tls().is_none() {
+    // Without TLS it is refused as well, and hides nothing.
+    if backend.leg.tls().is_none() && greeting.has_tls() {
         begin_tls(context, greeting, &login, backend).await?;
     }
     let tls = backend.leg.tls().is_some();

@@ -310,13 +310,6 @@ impl Exchange {
         )
     }
 
-    /// Ends the login with an error of the proxy; returns the packet for the client.
-    #[must_use]
-    pub fn fail(&mut self, error: &ErrorPacket) -> Vec<u8> {
-        self.state = State::Over;
-        self.last_words(error)
-    }
-
     /// Returns the packet that ends the login for the client; the database's side of it is left to be
     /// [given up](Self::give_up).
     #[must_use]
@@ -461,7 +454,7 @@ impl Exchange {
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Step {
-        let words = self.fail(&refusal.packet());
+        let words = self.last_words(&refusal.packet());
         self.state = State::Refused;
         Step::client(words, Then::Refused(refusal))
     }

@@ -186,7 +186,7 @@ fn a_failed_encryption_is_told_to_the_client() {
     let error = ErrorPacket::unsupported_login("too long");
     let mut packet = Vec::new();
     error.write(5, &mut packet);
-    assert_eq!(exchange.fail(&error), packet);
+    assert_eq!(exchange.last_words(&error), packet);
     assert_eq!(
         exchange.encrypted(b"x").expect_err("over"),
         AuthError::NotExpecting

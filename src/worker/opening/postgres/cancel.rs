@@ -1,12 +1,15 @@
 //! Requests to cancel a query.
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 
 use crate::worker::{
     leg::Leg,
     opening::{
         Context, Failure, backend_failed, proxy,
-        reach::{First, is_paused, order, reach_one},
+        reach::{First, is_paused, note, order, reach_one},
     },
 };
 
@@ -35,7 +38,7 @@ pub(super) async fn cancel(context: &Context, client: &Leg, message: Vec<u8>) ->
         if all_paused || !paused(position) {
             awaited.spawn(asking);
         } else {
-            tokio::spawn(asking);
+            context.tasks.spawn(asking);
         }
     }
     let outcomes = awaited.join_all().await;
@@ -56,14 +59,15 @@ async fn ask(mut context: Context, header: Vec<u8>, message: Vec<u8>) -> Result<
     // The database answers nothing and closes when it has done what was asked.
     let mut nothing = Vec::new();
     let limit = context.service.listener.limits.connect_timeout;
-    match timeout(limit, backend.receive(&mut nothing)).await {
-        Ok(_) => Ok(()),
-        Err(_) => Err(backend_failed(
-            &context,
-            &format!(
-                "it has not taken a request to cancel within {} s",
-                limit.as_secs_f64()
-            ),
-        )),
+    let deadline = context.deadline.min(Instant::now() + limit);
+    if timeout_at(deadline, backend.receive(&mut nothing))
+        .await
+        .is_ok()
+    {
+        note(&mut context, Ok(backend.tls()));
+        return Ok(());
     }
+    let reason = "it has not taken a request to cancel in time";
+    note(&mut context, Err(reason));
+    Err(backend_failed(&context, &reason))
 }
