@@ -24,6 +24,10 @@ pub mod proxy_header;
 /// The content type of a TLS handshake record (RFC 8446 §5.1), with which every TLS client begins.
 pub const TLS_HANDSHAKE: u8 = 0x16;
 
+/// Why a login is refused whose secret would cross a network in the clear, and what to do.
+const PASSWORD_IN_CLEAR: &str = "this login sends a password or token in clear, and the proxy has \
+    no TLS to the database; set `backend_tls`, or let it with `allow_cleartext_password = true`";
+
 /// What a listener speaks with its clients.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,10 +1,11 @@
 //! The login, watched up to its end, and for what two unlike legs cannot carry.
 //!
-//! Messages pass as they are, but for three cases. A method that sends the password in the clear is
-//! not asked for where the password would cross a network. Channel binding ties the login to the
-//! certificate that the client was shown (RFC 5929 §4), so it is refused, with the reason, where the
-//! database has shown another one to the proxy; it would refuse it itself, without. And where the
-//! client has no TLS, it is not offered channel binding: it would take the offer for an attack.
+//! Messages pass as they are, but for three cases. A method that sends the password in the clear, or
+//! a token that is as good as one, is not asked for where it would cross a network. Channel binding
+//! ties the login to the certificate that the client was shown (RFC 5929 §4), so it is refused, with
+//! the reason, where the database has shown another one to the proxy; it would refuse it itself,
+//! without. And where the client has no TLS, it is not offered channel binding: it would take the
+//! offer for an attack.
 //!
 //! Somebody who does not speak the protocol is let have his way, unless a password could cross a
 //! network by it.
@@ -14,7 +15,7 @@
 use thiserror::Error;
 
 use super::error::ErrorResponse;
-use crate::protocol::bytes::Reader;
+use crate::protocol::{PASSWORD_IN_CLEAR, bytes::Reader};
 
 /// Bytes before each message's body: its kind, and a length that counts itself but not the kind.
 const HEAD_LEN: usize = 5;
@@ -40,6 +41,9 @@ const SASL: u32 = 10;
 
 /// The mechanism with channel binding.
 const PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
+/// Mechanisms by which nobody learns the password who listens. Of others nothing is known; the first
+/// answer of OAUTHBEARER is the token itself (RFC 7628 §3.1).
+const SECRETIVE: [&[u8]; 2] = [PLUS, b"SCRAM-SHA-256"];
 
 /// What the two legs can carry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -100,11 +104,8 @@ pub enum Refusal {
          listener; let clients set channel_binding=disable, or use the same certificate for both"
     )]
     ChannelBinding,
-    /// The password would cross the network in the clear.
-    #[error(
-        "this login sends the password in clear, and the proxy has no TLS to the database; set \
-         `backend_tls`, or let it with `allow_cleartext_password = true`"
-    )]
+    /// The password, or a token, would cross the network in the clear.
+    #[error("{}", PASSWORD_IN_CLEAR)]
     PasswordInClear,
 }
 
@@ -130,7 +131,8 @@ impl Refusal {
                 "Connect with channel_binding=disable.",
             ),
             Self::PasswordInClear => (
-                "this login would send the password in clear: the proxy has no TLS to the database",
+                "this login would send a password or token in clear: the proxy has no TLS to the \
+                 database",
                 "Let the server ask for scram-sha-256, or use TLS between proxy and database.",
             ),
         };
@@ -187,17 +189,10 @@ impl Login {
 
     /// Takes the next message of the database.
     pub fn from_server(&mut self, message: Message<'_>) -> Step {
-        self.choosing = false;
         let mut reader = Reader::new(message.body);
         match (message.kind, reader.u32_be()) {
             (ERROR, _) | (AUTHENTICATION, Some(ACCEPTED)) => Step::Last,
-            (AUTHENTICATION, Some(CLEARTEXT_PASSWORD)) if !self.rules.let_passwords_through => {
-                Step::Refuse(Refusal::PasswordInClear)
-            }
-            (AUTHENTICATION, Some(SASL)) => {
-                self.choosing = true;
-                self.offer(reader.rest())
-            }
+            (AUTHENTICATION, code) => self.question(code, reader.rest()),
             _ => Step::Pass,
         }
     }
@@ -214,27 +209,52 @@ impl Login {
         }
     }
 
-    /// Passes on a list of mechanisms.
+    /// Takes a question about the login, with what follows its code.
+    fn question(&mut self, code: Option<u32>, rest: &[u8]) -> Step {
+        self.choosing = code == Some(SASL);
+        match code {
+            Some(SASL) => self.offer(rest),
+            Some(CLEARTEXT_PASSWORD) if !self.rules.let_passwords_through => {
+                Step::Refuse(Refusal::PasswordInClear)
+            }
+            _ => Step::Pass,
+        }
+    }
+
+    /// Passes on a list of mechanisms, without those that do not work here.
+    ///
+    /// One that could send a secret in the clear is taken out, and the login refused only if nothing
+    /// is left: a list is a choice, and a client that knows two gets in by the one that works. libpq
+    /// is such a client, and takes SCRAM before a token wherever both are offered. Unlike channel
+    /// binding, SCRAM says nothing of the other mechanisms on the list, so nobody is deceived.
     fn offer(self, list: &[u8]) -> Step {
-        let names = || {
-            list.split(|byte| *byte == 0)
-                .filter(|name| !name.is_empty())
-        };
-        let others = || names().filter(|name| *name != PLUS);
-        if self.rules.binding != Binding::Hide || others().count() == names().count() {
+        let kept: Vec<u8> = list
+            .split_inclusive(|byte| *byte == 0)
+            .filter(|name| self.may_offer(name.strip_suffix(b"\0").unwrap_or(name)))
+            .flatten()
+            .copied()
+            .collect();
+        if kept.len() == list.len() {
             return Step::Pass;
         }
-        let mut out = vec![AUTHENTICATION, 0, 0, 0, 0];
-        out.extend_from_slice(&SASL.to_be_bytes());
-        for name in others() {
-            out.extend_from_slice(name);
-            out.push(0);
+        let nothing_left = kept.iter().all(|byte| *byte == 0);
+        if nothing_left && !self.rules.let_passwords_through {
+            return Step::Refuse(Refusal::PasswordInClear);
         }
-        out.push(0);
         // It is shorter than a message that had a length.
-        let length = u32::try_from(out.len() - 1).unwrap_or(u32::MAX);
-        out[1..HEAD_LEN].copy_from_slice(&length.to_be_bytes());
+        let length = u32::try_from(HEAD_LEN - 1 + size_of_val(&SASL) + kept.len());
+        let mut out = vec![AUTHENTICATION];
+        out.extend_from_slice(&length.unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(&SASL.to_be_bytes());
+        out.extend_from_slice(&kept);
         Step::Replace(out)
+    }
+
+    /// Whether a mechanism works here; the empty name ends a list.
+    fn may_offer(self, name: &[u8]) -> bool {
+        let hidden = name == PLUS && self.rules.binding == Binding::Hide;
+        let keeps_secrets = name.is_empty() || SECRETIVE.contains(&name);
+        !hidden && (keeps_secrets || self.rules.let_passwords_through)
     }
 }
 
@@ -301,6 +321,57 @@ mod tests {
         assert_eq!(allowed.from_server(question), Step::Pass);
     }
 
+    /// Returns an offer of these mechanisms.
+    fn offer(names: &[&str]) -> Vec<u8> {
+        let list: Vec<u8> = names
+            .iter()
+            .flat_map(|name| [name.as_bytes(), b"\0"].concat())
+            .collect();
+        let length = u32::try_from(9 + list.len()).expect("short");
+        let head = [&b"R"[..], &length.to_be_bytes(), b"\0\0\0\x0a"].concat();
+        [&head[..], &list, b"\0"].concat()
+    }
+
+    #[test]
+    fn a_token_in_clear_is_not_asked_for() {
+        let bearer = offer(&["OAUTHBEARER"]);
+        let step = login(Binding::Pass).from_server(message(&bearer));
+        assert_eq!(step, Step::Refuse(Refusal::PasswordInClear));
+        let mut allowed = Login::new(Rules {
+            binding: Binding::Pass,
+            let_passwords_through: true,
+        });
+        assert_eq!(allowed.from_server(message(&bearer)), Step::Pass);
+    }
+
+    #[test]
+    fn a_client_is_offered_what_keeps_its_secret() {
+        let both = offer(&["OAUTHBEARER", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
+        let rest = Step::Replace(OFFER.to_vec());
+        let mut bound = login(Binding::Refuse);
+        assert_eq!(bound.from_server(message(&both)), rest);
+        let step = bound.from_client(message(CHOICE));
+        assert_eq!(step, Step::Refuse(Refusal::ChannelBinding));
+        let rest = Step::Replace(offer(&["SCRAM-SHA-256"]));
+        assert_eq!(login(Binding::Hide).from_server(message(&both)), rest);
+    }
+
+    #[test]
+    fn a_list_without_its_end_hides_nothing() {
+        let cut = b"R\0\0\0\x13\0\0\0\x0aOAUTHBEARER";
+        let step = login(Binding::Pass).from_server(message(cut));
+        assert_eq!(step, Step::Refuse(Refusal::PasswordInClear));
+    }
+
+    #[test]
+    fn a_notice_does_not_make_an_offer_forgotten() {
+        let mut login = login(Binding::Refuse);
+        assert_eq!(login.from_server(message(OFFER)), Step::Pass);
+        assert_eq!(login.from_server(message(b"N\0\0\0\x05\0")), Step::Pass);
+        let step = login.from_client(message(CHOICE));
+        assert_eq!(step, Step::Refuse(Refusal::ChannelBinding));
+    }
+
     #[test]
     fn the_verdict_is_the_last() {
         let verdicts: [&[u8]; 2] = [b"R\0\0\0\x08\0\0\0\0", b"E\0\0\0\x09CXX\0\0"];
@@ -331,6 +402,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn of_any_offer_only_what_keeps_secrets_crosses_a_network(
+            names in prop::collection::vec("SCRAM-SHA-256(-PLUS)?|OAUTHBEARER|[A-Z]{1,3}", 0..6),
+            hide: bool,
+        ) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let kept: Vec<&str> = names
+                .iter()
+                .copied()
+                .filter(|name| *name == "SCRAM-SHA-256" || !hide && *name == "SCRAM-SHA-256-PLUS")
+                .collect();
+            let expected = match &kept[..] {
+                kept if kept.len() == names.len() => Step::Pass,
+                [] => Step::Refuse(Refusal::PasswordInClear),
+                kept => Step::Replace(offer(kept)),
+            };
+            let binding = if hide { Binding::Hide } else { Binding::Pass };
+            prop_assert_eq!(login(binding).from_server(message(&offer(&names))), expected);
+        }
+
         #[test]
         fn any_bytes_are_survived(bytes: Vec<u8>, from_server: bool) {
             if let Ok(Some((message, length))) = Message::split(&bytes) {

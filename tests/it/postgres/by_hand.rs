@@ -216,7 +216,65 @@ fn a_password_in_clear_is_not_asked_for_where_it_would_cross_a_network() {
         } else {
             let answer = session.rest().unwrap();
             assert_eq!(error_field(&answer, b'C'), "28000");
-            assert!(error_field(&answer, b'M').contains("password in clear"));
+            assert!(error_field(&answer, b'M').contains("token in clear"));
+            until("the log says what to do", || {
+                daemon.log().contains("allow_cleartext_password")
+            });
+        }
+    }
+}
+
+/// Returns the message by which a server offers mechanisms, each of which ends in a NUL.
+fn offer(mechanisms: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(9 + mechanisms.len()).unwrap();
+    [
+        b"R",
+        &length.to_be_bytes()[..],
+        b"\0\0\0\x0a",
+        mechanisms,
+        b"\0",
+    ]
+    .concat()
+}
+
+/// A client of `OAUTHBEARER` sends its token with its choice.
+#[test]
+fn a_token_in_clear_is_not_asked_for_where_it_would_cross_a_network() {
+    const TOKEN: &[u8] = b"OAUTHBEARER\0";
+    const BOTH: &[u8] = b"OAUTHBEARER\0SCRAM-SHA-256\0";
+    for (offered, line, passed) in [
+        (TOKEN, "", None),
+        (BOTH, "", Some(&b"SCRAM-SHA-256\0"[..])),
+        (TOKEN, "allow_cleartext_password = true", Some(TOKEN)),
+    ] {
+        let question = offer(offered);
+        let backend = Fake::new(move |connection| {
+            connection.take(startup().len())?;
+            connection.write_all(&question)?;
+            connection.listen()
+        });
+        let port = backend.address().rsplit_once(':').unwrap().1.to_owned();
+        let ca = Ca::new("authority");
+        let listener = Listener::tcp("main", &format!("0.0.0.0:{port}"))
+            .protocol("postgres")
+            .line(line);
+        let daemon = TestDaemon::builder()
+            .identity("default", &ca.leaf("localhost"))
+            .listener(listener)
+            .start();
+        let mut socket = connect(daemon.address()).unwrap();
+        assert_eq!(ask(&mut socket, SSL_REQUEST), b'S');
+        let mut session = Client::new(&ca).over(socket).unwrap();
+        session.send(&startup()).unwrap();
+        if let Some(passed) = passed {
+            let expected = offer(passed);
+            let mut asked = vec![0; expected.len()];
+            session.read_exact(&mut asked).unwrap();
+            assert_eq!(asked, expected);
+        } else {
+            let answer = session.rest().unwrap();
+            assert_eq!(error_field(&answer, b'C'), "28000");
+            assert!(error_field(&answer, b'M').contains("token in clear"));
             until("the log says what to do", || {
                 daemon.log().contains("allow_cleartext_password")
             });

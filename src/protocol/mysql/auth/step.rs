@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::protocol::PASSWORD_IN_CLEAR;
 use crate::protocol::mysql::command::ChangeUserError;
 use crate::protocol::mysql::error::ErrorPacket;
 use crate::protocol::mysql::login::LoginError;
@@ -87,10 +88,7 @@ pub enum Refusal {
     #[error("this login needs the client to use TLS")]
     ClientNeedsTls,
     /// The password would cross the network in the clear, or the database could not read it.
-    #[error(
-        "this login sends the password in clear, and the proxy has no TLS to the database; set \
-         `backend_tls`, or let it with `allow_cleartext_password = true`"
-    )]
+    #[error("{}", PASSWORD_IN_CLEAR)]
     PasswordInClear,
 }
 
