@@ -176,6 +176,8 @@ fn a_client_that_does_not_answer_the_server_is_told_so_in_the_server_s_words() {
 #[test]
 fn a_login_of_postgresql_that_somebody_does_not_go_on_with_is_not_waited_for() {
     let question = b"R\0\0\0\x0c\0\0\0\x05salt";
+    // The end of SASL, behind which the server says whether it lets the client in.
+    let proof = b"R\0\0\0\x0c\0\0\0\x0cv=ok";
     for (says, whose, sqlstate, awaited) in [
         (
             &question[..],
@@ -183,6 +185,7 @@ fn a_login_of_postgresql_that_somebody_does_not_go_on_with_is_not_waited_for() {
             "57014",
             "the login to be decided",
         ),
+        (proof, "failed_backends", "57P03", "the login to be decided"),
         (
             b"",
             "failed_backends",

@@ -38,6 +38,7 @@ const ANSWER: u8 = b'p';
 const ACCEPTED: u32 = 0;
 const CLEARTEXT_PASSWORD: u32 = 3;
 const SASL: u32 = 10;
+const SASL_FINAL: u32 = 12;
 
 /// The mechanism with channel binding.
 const PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
@@ -71,6 +72,17 @@ pub struct Login {
     rules: Rules,
     /// The database offered mechanisms, and the client's choice comes next.
     choosing: bool,
+    /// Who has the word.
+    awaited: Side,
+}
+
+/// One of the two who talk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// Who logs in.
+    Client,
+    /// Who decides.
+    Server,
 }
 
 /// A whole message.
@@ -178,7 +190,14 @@ impl Login {
         Self {
             rules,
             choosing: false,
+            awaited: Side::Server,
         }
+    }
+
+    /// Tells who has to say something next.
+    #[must_use]
+    pub fn awaited(&self) -> Side {
+        self.awaited
     }
 
     /// Tells whether somebody who does not speak the protocol may go on, unwatched.
@@ -193,6 +212,7 @@ impl Login {
         match (message.kind, reader.u32_be()) {
             (ERROR, _) | (AUTHENTICATION, Some(ACCEPTED)) => Step::Last,
             (AUTHENTICATION, code) => self.question(code, reader.rest()),
+            // What is said beside the login gives nobody else the word.
             _ => Step::Pass,
         }
     }
@@ -202,6 +222,7 @@ impl Login {
         let chosen = Reader::new(message.body).until_nul();
         let plus = message.kind == ANSWER && self.choosing && chosen == Some(PLUS);
         self.choosing = false;
+        self.awaited = Side::Server;
         if plus && self.rules.binding == Binding::Refuse {
             Step::Refuse(Refusal::ChannelBinding)
         } else {
@@ -210,8 +231,15 @@ impl Login {
     }
 
     /// Takes a question about the login, with what follows its code.
+    ///
+    /// The end of SASL is none. That of GSSAPI has the code of its questions: who waits for it cannot
+    /// be told from who waits for the client.
     fn question(&mut self, code: Option<u32>, rest: &[u8]) -> Step {
         self.choosing = code == Some(SASL);
+        self.awaited = match code {
+            Some(SASL_FINAL) => Side::Server,
+            _ => Side::Client,
+        };
         match code {
             Some(SASL) => self.offer(rest),
             Some(CLEARTEXT_PASSWORD) if !self.rules.let_passwords_through => {
@@ -370,6 +398,33 @@ mod tests {
         assert_eq!(login.from_server(message(b"N\0\0\0\x05\0")), Step::Pass);
         let step = login.from_client(message(CHOICE));
         assert_eq!(step, Step::Refuse(Refusal::ChannelBinding));
+    }
+
+    #[test]
+    fn it_is_known_who_has_the_word() {
+        let mut login = login(Binding::Pass);
+        assert_eq!(login.awaited(), Side::Server);
+        let notice = message(b"N\0\0\0\x05\0");
+        let negotiate = message(b"v\0\0\0\x0c\0\x03\0\0\0\0\0\0");
+        let proof = message(b"R\0\0\0\x0b\0\0\0\x0bab=");
+        let last = message(b"R\0\0\0\x0b\0\0\0\x0cv=a");
+        for (said, awaited) in [
+            (negotiate, Side::Server),
+            (notice, Side::Server),
+            (message(OFFER), Side::Client),
+            (notice, Side::Client),
+            (message(CHOICE), Side::Server),
+            (proof, Side::Client),
+            (message(CHOICE), Side::Server),
+            (last, Side::Server),
+            (notice, Side::Server),
+        ] {
+            let step = match said.kind {
+                ANSWER => login.from_client(said),
+                _ => login.from_server(said),
+            };
+            assert_eq!((step, login.awaited()), (Step::Pass, awaited), "{said:?}");
+        }
     }
 
     #[test]

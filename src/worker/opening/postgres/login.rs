@@ -6,7 +6,7 @@ use super::tell;
 use crate::{
     protocol::postgres::{
         ErrorResponse,
-        login::{Binding, Login, Message, Rules, Step},
+        login::{Binding, Login, Message, Rules, Side, Step},
     },
     tls::stream::TlsStream,
     worker::{
@@ -35,13 +35,6 @@ pub(super) fn rules(context: &Context, client: &Leg, backend: &Leg) -> Rules {
 /// A message, which may be a password.
 type Words = Zeroizing<Vec<u8>>;
 
-/// Whose messages are read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Client,
-    Server,
-}
-
 /// A login, and what was read of it but not dealt with.
 struct Talk<'legs> {
     login: Login,
@@ -49,8 +42,8 @@ struct Talk<'legs> {
     backend: &'legs mut Leg,
     from_client: Zeroizing<Vec<u8>>,
     from_server: Vec<u8>,
-    /// Who has to say something next.
-    awaited: Side,
+    /// How many bytes the client has yet to send of its start-up message.
+    missing: usize,
     /// What to tell the client whose login is refused.
     last_words: Option<ErrorResponse>,
 }
@@ -70,19 +63,15 @@ pub(super) async fn log_in(
         backend,
         from_client: Zeroizing::new(Vec::new()),
         from_server: Vec::new(),
-        awaited: if missing > 0 {
-            Side::Client
-        } else {
-            Side::Server
-        },
+        missing,
         last_words: None,
     };
-    let carried = in_time(context, Phase::LetIn, talk.carry(context, missing)).await;
+    let carried = in_time(context, Phase::LetIn, talk.carry(context)).await;
     if let Err(failure) = carried {
         if let Some(error) = &talk.last_words {
             tell(talk.client, error).await;
         }
-        return Err(match (failure, talk.awaited) {
+        return Err(match (failure, talk.awaited()) {
             // As `psql` does before it asks its user for the password.
             (Failure::Client(LegError::Ended), Side::Client) => Failure::Done,
             (failure, awaited) => blame(context, failure, awaited == Side::Server),
@@ -95,23 +84,20 @@ pub(super) async fn log_in(
 
 impl Talk<'_> {
     /// Carries the rest of the start-up message, and messages until the last one has passed.
-    async fn carry(&mut self, context: &Context, mut missing: usize) -> Result<(), Failure> {
-        while missing > 0 {
+    async fn carry(&mut self, context: &Context) -> Result<(), Failure> {
+        while self.missing > 0 {
             let read = self.client.receive(&mut self.from_client).await;
             read.map_err(Failure::Client)?;
-            let length = missing.min(self.from_client.len());
+            let length = self.missing.min(self.from_client.len());
             let part: Words = Zeroizing::new(self.from_client.drain(..length).collect());
-            let sent = self.backend.send(&part).await;
-            sent.map_err(|error| backend_failed(context, &error))?;
-            missing -= length;
+            self.tell_server(context, &part).await?;
+            self.missing -= length;
         }
-        self.awaited = Side::Server;
         loop {
             while let Some((step, message)) = self.next(context, Side::Server)? {
                 let last = step == Step::Last;
                 let words = self.settle(step, message)?;
                 self.client.send(&words).await.map_err(Failure::Client)?;
-                self.awaited = Side::Client;
                 if last {
                     return Ok(());
                 }
@@ -142,8 +128,16 @@ impl Talk<'_> {
         }
     }
 
+    /// Returns who has to say something next.
+    fn awaited(&self) -> Side {
+        if self.missing > 0 {
+            Side::Client
+        } else {
+            self.login.awaited()
+        }
+    }
+
     async fn tell_server(&mut self, context: &Context, words: &[u8]) -> Result<(), Failure> {
-        self.awaited = Side::Server;
         let sent = self.backend.send(words).await;
         sent.map_err(|error| backend_failed(context, &error))
     }
