@@ -87,7 +87,7 @@ async fn open(mut context: Context, client: Leg, full: bool) -> Option<(Opened, 
     let limit = context.service.listener.limits.handshake_timeout;
     let opening = async {
         if full {
-            Err(opening::refuse(&context, client).await)
+            Err(opening::refuse(&mut context, client).await)
         } else {
             opening::open(&mut context, client).await
         }

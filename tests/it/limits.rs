@@ -253,6 +253,98 @@ fn who_was_turned_away_is_told_as_postgres_does() {
     assert_eq!(backend.accepted(), MOST);
 }
 
+/// A listener for PostgreSQL with one place, and who has it.
+struct Full {
+    client: Client,
+    daemon: TestDaemon,
+    _backend: Backend,
+    _session: Session,
+}
+
+impl Full {
+    /// Fills the listener with a session that begins with `header`.
+    fn new(line: &str, header: &[u8]) -> Self {
+        let ca = Ca::new("authority");
+        let backend = Backend::tcp();
+        let listener = Listener::tcp("main", &backend.address())
+            .protocol("postgres")
+            .line(line);
+        let daemon = TestDaemon::builder()
+            .workers(1)
+            .identity("default", &ca.leaf("localhost"))
+            .listener(listener)
+            .start();
+        let client = Client::new(&ca);
+        let mut session = start(&client, &daemon, header);
+        let mut echoed = vec![0; startup().len()];
+        session.read_exact(&mut echoed).unwrap();
+        assert_eq!(echoed, startup());
+        Self {
+            client,
+            daemon,
+            _backend: backend,
+            _session: session,
+        }
+    }
+
+    /// Waits until one client has been turned away; none has failed.
+    #[track_caller]
+    fn has_refused_one(&self) {
+        let status = self
+            .daemon
+            .await_status("it counts as turned away", |status| {
+                status["listeners"][0]["connections"]["refused"] == 1
+            });
+        let connections = &status["listeners"][0]["connections"];
+        assert_eq!(connections["failed_handshakes"], 0);
+    }
+}
+
+/// Starts a session inside TLS, behind a header.
+fn start(client: &Client, daemon: &TestDaemon, header: &[u8]) -> Session {
+    let mut socket = connect(daemon.address()).unwrap();
+    socket.write_all(&[header, SSL_REQUEST].concat()).unwrap();
+    let mut reply = [0];
+    socket.read_exact(&mut reply).unwrap();
+    assert_eq!(reply, *b"S");
+    let mut session = client.over(socket).unwrap();
+    session.send(&startup()).unwrap();
+    session
+}
+
+#[test]
+fn who_comes_through_a_balancer_and_was_turned_away_is_told_inside_tls() {
+    let header = b"PROXY TCP4 203.0.113.7 198.51.100.1 4321 5432\r\n";
+    let line = "proxy_protocol = { accept = true }\nlimits = { max_connections = 1 }";
+    let full = Full::new(line, header);
+    let refusal = start(&full.client, &full.daemon, header).rest().unwrap();
+    assert_eq!(error_field(&refusal, b'C'), "53300");
+    full.has_refused_one();
+    until("the log names the client", || {
+        let log = full.daemon.log();
+        let mut lines = log
+            .lines()
+            .filter(|it| it.contains("`max_connections` allows"));
+        lines.any(|it| it.contains("203.0.113.7:4321"))
+    });
+}
+
+/// Neither its header nor its request is waited for beyond the deadline.
+#[test]
+fn who_says_nothing_where_there_is_no_place_counts_as_turned_away() {
+    for accept in [false, true] {
+        let limits = "limits = { max_connections = 1, handshake_timeout = \"500ms\" }";
+        let line = format!("proxy_protocol = {{ accept = {accept} }}\n{limits}");
+        let header = b"PROXY UNKNOWN\r\n";
+        let full = Full::new(&line, if accept { header } else { b"" });
+        let mut heard = Vec::new();
+        let mut silent = connect(full.daemon.address()).unwrap();
+        silent.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, b"");
+        full.has_refused_one();
+    }
+}
+
 #[test]
 fn real_clients_of_mysql_show_that_there_are_too_many() {
     for server in [servers::mariadb(), servers::mysql()].into_iter().flatten() {

@@ -103,9 +103,7 @@ impl Failure {
 
 /// Opens a session.
 pub async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
-    if context.service.listener.proxy_protocol.accept {
-        proxy::accept(context, &mut client).await?;
-    }
+    proxy::accept(context, &mut client).await?;
     match context.service.listener.protocol {
         Protocol::Mysql => mysql::open(context, client).await,
         Protocol::Postgres => postgres::open(context, client).await,
@@ -113,8 +111,9 @@ pub async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Fail
     }
 }
 
-/// Tells a client in its own protocol that there is no room.
-pub async fn refuse(context: &Context, client: Leg) -> Failure {
+/// Tells a client in its own protocol that there is no room, as far as it lets itself be told within
+/// the deadline.
+pub async fn refuse(context: &mut Context, client: Leg) -> Failure {
     match context.service.listener.protocol {
         Protocol::Mysql => mysql::refuse(client).await,
         Protocol::Postgres => postgres::refuse(context, client).await,

@@ -6,6 +6,7 @@ mod login;
 use super::{
     Context, Failure, Opened, Phase, accept_tls, in_time,
     patience::part,
+    proxy,
     reach::{First, note, reach},
     read_client,
 };
@@ -91,10 +92,20 @@ fn backend_down() -> ErrorResponse {
 
 /// Tells a client that there is no room, inside TLS if it asks for that: libpq does not show an
 /// error that came in the clear in the place of the answer.
-pub(super) async fn refuse(context: &Context, mut client: Leg) {
-    if let Ok(Wish::Session(..)) = negotiate(context, &mut client).await {
-        tell(&mut client, &ErrorResponse::too_many_connections()).await;
+pub(super) async fn refuse(context: &mut Context, mut client: Leg) {
+    match hear(context, &mut client).await {
+        Ok(Wish::Session(..)) => tell(&mut client, &ErrorResponse::too_many_connections()).await,
+        Ok(Wish::Cancel(_)) => farewell(&mut client, &[]).await,
+        Err(failure) => {
+            part(&mut client, failure, &[]).await;
+        }
     }
+}
+
+/// Hears what a client came for, behind what a load balancer says for it.
+async fn hear(context: &mut Context, client: &mut Leg) -> Result<Wish, Failure> {
+    proxy::accept(context, client).await?;
+    in_time(context, Phase::Request, negotiate(context, client)).await
 }
 
 async fn tell(client: &mut Leg, error: &ErrorResponse) {

@@ -11,9 +11,12 @@ use crate::{
     worker::leg::Leg,
 };
 
-/// Takes the header that a load balancer must begin with, and notes whom it speaks for; sees to it
-/// that nobody else begins with one.
+/// Where there are load balancers, takes the header that they must begin with, and notes whom they
+/// speak for; sees to it that nobody else begins with one.
 pub(super) async fn accept(context: &mut Context, client: &mut Leg) -> Result<(), Failure> {
+    if !context.service.listener.proxy_protocol.accept {
+        return Ok(());
+    }
     if !is_balancer(context) {
         return forbid(context, client).await;
     }
