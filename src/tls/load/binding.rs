@@ -32,31 +32,34 @@ impl Loaded {
     }
 
     fn doubt(&self, listener: &Listener, shown: &[Shown]) -> Option<String> {
-        let shown = shown.iter().filter(|it| it.listener == listener.name);
-        let presents = |sha256: &str| {
-            let material = self.material.as_ref();
-            material.is_some_and(|it| {
-                presented(it, listener).any(|identity| identity.facts.sha256 == sha256)
-            })
-        };
-        let mut shown = shown.peekable();
-        if shown.peek().is_none() {
-            return Some(
-                "with TLS on both sides, clients of PostgreSQL that use channel binding, which is \
-                 libpq's default, get in only if the database shows the same certificate as this \
-                 listener; others need channel_binding=disable"
-                    .to_owned(),
-            );
+        let of_this = |it: &&Shown| it.listener == listener.name;
+        let seen: Vec<&Shown> = shown.iter().filter(of_this).collect();
+        if seen.is_empty() {
+            return Some(NONE_SEEN.to_owned());
         }
-        let other = shown.find(|it| !presents(&it.sha256))?;
-        Some(format!(
-            "channel binding cannot work: {} shows certificate {}, which is none of this \
-             listener's; clients of PostgreSQL, whose libpq uses it by default, need \
-             channel_binding=disable",
-            other.backend,
-            other.sha256.get(..16).unwrap_or(&other.sha256)
-        ))
+        let other = seen.into_iter().find(|it| !self.presents(listener, it));
+        other.map(another_seen)
     }
+
+    /// Whether a listener presents the certificate that its backend has shown.
+    fn presents(&self, listener: &Listener, seen: &Shown) -> bool {
+        let material = self.material.as_ref();
+        material
+            .is_some_and(|it| presented(it, listener).any(|own| own.facts.sha256 == seen.sha256))
+    }
+}
+
+const NONE_SEEN: &str = "with TLS on both sides, clients of PostgreSQL that use channel binding, \
+    which is libpq's default, get in only if the database shows the same certificate as this \
+    listener; others need channel_binding=disable";
+
+fn another_seen(other: &Shown) -> String {
+    format!(
+        "channel binding cannot work: {} shows certificate {}, which is none of this listener's; \
+         clients of PostgreSQL, whose libpq uses it by default, need channel_binding=disable",
+        other.backend,
+        other.sha256.get(..16).unwrap_or(&other.sha256)
+    )
 }
 
 #[cfg(test)]

@@ -59,8 +59,8 @@ enum DirFault {
     Empty,
     /// Every file in it would pass for an identity of its own, and a broken one.
     #[error(
-        "the folder is itself one identity, as certbot keeps it, and holds none: name its fullchain.pem and privkey.pem in an \
-         [[identity]], or the folder above in `path`"
+        "the folder is itself one identity, as certbot keeps it, and holds none: name its \
+         fullchain.pem and privkey.pem in an [[identity]], or the folder above in `path`"
     )]
     Lineage,
 }
