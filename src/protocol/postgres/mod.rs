@@ -2,8 +2,8 @@
 //!
 //! A client asks for TLS and waits for one byte of answer; or, from version 17 on, starts with TLS
 //! at once. The request has the form of a start-up message with a version number that no protocol
-//! has. Behind the start-up message the driver only copies bytes; where the legs are unlike, once
-//! [`login`] is over.
+//! has. Behind the start-up message every [`login`] is watched; once it is over, the driver only
+//! copies bytes.
 //!
 //! Source: "Message Flow", section "SSL Session Encryption", and "Message Formats" in the
 //! PostgreSQL manual.

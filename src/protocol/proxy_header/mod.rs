@@ -1,9 +1,9 @@
 //! The PROXY header: who the client is, said by whoever connected in its place.
 //!
 //! Version 1 is a line of text, version 2 is binary and can tell about the client's TLS. Both are
-//! read where a listener accepts them and written towards a database that wants them. A listener
-//! that accepts them takes nothing else: a header that anybody may leave out could be forged by
-//! anybody.
+//! read where a listener accepts them and written towards a database that wants them. Whoever comes
+//! from a network that is believed must begin with one, and nobody else may: a header that is taken
+//! from everybody could be forged by anybody.
 //!
 //! Source: "The PROXY protocol, versions 1 and 2" of the `HAProxy` project.
 
