@@ -14,7 +14,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::socket::Socket;
+use super::socket::{Socket, SocketEnd};
 use crate::tls::stream::{MAX_HELD, Outgoing, TlsError, TlsStream, holds_client_hello};
 
 /// How much is read from a socket at once: four full TLS records.
@@ -244,6 +244,17 @@ impl Leg {
             self.unsent = Vec::new();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Returns whether something was kept that the peer has not taken yet.
+    pub fn is_held_up(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Returns how the peer has ended behind what was not received from it yet.
+    pub fn end_ahead(&self) -> Option<SocketEnd> {
+        let received = self.ended.then_some(SocketEnd::Closed);
+        received.or_else(|| self.socket.end())
     }
 
     /// Returns whether the peer's TLS ended without saying so, as it does when somebody cuts the

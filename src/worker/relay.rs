@@ -9,7 +9,10 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-use super::leg::{Leg, LegError, Received, Scratch, with_scratch};
+use super::{
+    leg::{Leg, LegError, Received, Scratch, with_scratch},
+    socket::SocketEnd,
+};
 use crate::{
     config::Listener,
     protocol::{
@@ -31,7 +34,13 @@ const HALF_CLOSED: Duration = Duration::from_secs(3600);
 /// TLS that is cut was ended by nobody who still listens.
 const GONE: Duration = Duration::from_secs(10);
 
-/// How long a session that failed may take to say goodbye to its client.
+/// How often it is seen whether a client is still there that nothing is read from, because the backend
+/// takes nothing.
+///
+/// Its end stands behind what it sent, so that reading does not come upon it.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// How long a session that failed may take to say goodbye.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a session ended.
@@ -93,6 +102,7 @@ struct Relay {
     down: Flow,
     idle: Option<Idle>,
     half_closed: Option<Idle>,
+    held_up: Option<Idle>,
     patience: Patience,
     watch: Option<CommandWatch>,
 }
@@ -127,6 +137,7 @@ pub async fn relay(
         down: Flow::Moving,
         idle: patience.idle.map(Idle::new),
         half_closed: None,
+        held_up: None,
         patience,
         watch,
     };
@@ -176,21 +187,53 @@ impl Future for Relay {
 impl Relay {
     /// Ready when nothing has moved for too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ended> {
-        if self.up != self.down && self.half_closed.is_none() {
-            let cut = self.client.was_cut() || self.backend.was_cut();
-            let limit = if cut { GONE } else { self.patience.half_closed };
+        if let Some(limit) = self.half_closed_limit(cx, moved)
+            && self.half_closed.as_ref().is_none_or(|it| it.limit > limit)
+        {
             self.half_closed = Some(Idle::new(limit));
         }
         for (timer, ended) in [
             (&mut self.idle, Ended::Idle),
             (&mut self.half_closed, Ended::HalfClosed),
         ] {
-            let over = timer.as_mut().map(|timer| timer.poll(cx, moved));
-            if over.is_some_and(|over| over.is_ready()) {
+            if poll_timer(timer, cx, moved) {
                 return Poll::Ready(ended);
             }
         }
         Poll::Pending
+    }
+
+    /// Returns how long nothing may move now, if one side has ended.
+    fn half_closed_limit(&mut self, cx: &mut Context<'_>, moved: bool) -> Option<Duration> {
+        let ahead = self.look_ahead(cx, moved);
+        if self.up == self.down && ahead.is_none() {
+            return None;
+        }
+        let cut = self.client.was_cut() || self.backend.was_cut();
+        let gone = cut || ahead == Some(SocketEnd::Broken);
+        Some(if gone {
+            GONE
+        } else {
+            self.patience.half_closed
+        })
+    }
+
+    /// Looks from time to time whether the client has ended, while the backend takes nothing of what it
+    /// sent before that.
+    ///
+    /// Nobody does so for the other direction: a client that takes nothing is there, and whether it is
+    /// is seen by reading from it.
+    fn look_ahead(&mut self, cx: &mut Context<'_>, moved: bool) -> Option<SocketEnd> {
+        let held_up = self.up == Flow::Moving && self.backend.is_held_up();
+        if held_up && self.held_up.is_none() {
+            self.held_up = Some(Idle::new(BETWEEN_LOOKS));
+        }
+        let mut ahead = None;
+        while poll_timer(&mut self.held_up, cx, moved) {
+            self.held_up = held_up.then(|| Idle::new(BETWEEN_LOOKS));
+            ahead = self.client.end_ahead().filter(|_| held_up);
+        }
+        ahead
     }
 
     fn poll_both(
@@ -279,6 +322,12 @@ fn hold_back(from: &mut Leg, sighting: &Sighting, bytes: &[u8]) -> Fault {
     Fault::ChangeUser {
         passed: sighting.passed().len(),
     }
+}
+
+/// Returns whether there is a timer, and nothing has moved for as long as it allows.
+fn poll_timer(timer: &mut Option<Idle>, cx: &mut Context<'_>, moved: bool) -> bool {
+    let timer = timer.as_mut();
+    timer.is_some_and(|it| it.poll(cx, moved).is_ready())
 }
 
 impl Idle {

@@ -3,14 +3,14 @@
 use std::{
     io,
     net::IpAddr,
-    pin::Pin,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
     net::{TcpStream, UnixStream},
 };
 
@@ -53,6 +53,38 @@ impl Socket {
             Self::Tcp(stream) => Some((stream.peer_addr().ok()?, stream.local_addr().ok()?)),
             Self::Unix(_) => None,
         }
+    }
+
+    /// Returns how the peer has ended the connection behind what was not read yet, as far as the kernel
+    /// has told.
+    pub fn end(&self) -> Option<SocketEnd> {
+        let interest = Interest::READABLE | Interest::ERROR;
+        let ready = match self {
+            Self::Tcp(stream) => at_once(stream.ready(interest)),
+            Self::Unix(stream) => at_once(stream.ready(interest)),
+        };
+        match ready {
+            Some(Ok(ready)) if ready.is_error() => Some(SocketEnd::Broken),
+            Some(Ok(ready)) if ready.is_read_closed() => Some(SocketEnd::Closed),
+            _ => None,
+        }
+    }
+}
+
+/// How a connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketEnd {
+    /// The peer sends nothing more.
+    Closed,
+    /// The peer is gone.
+    Broken,
+}
+
+/// Returns what is known without waiting.
+fn at_once(ready: impl Future<Output = io::Result<Ready>>) -> Option<io::Result<Ready>> {
+    match pin!(ready).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(ready) => Some(ready),
+        Poll::Pending => None,
     }
 }
 

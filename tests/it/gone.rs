@@ -2,10 +2,13 @@
 
 use std::{
     io::{Read as _, Write as _},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
+use socket2::Socket;
 
 use crate::support::{
     builder::Builder,
@@ -144,6 +147,54 @@ fn a_client_that_is_gone_keeps_no_place_where_the_server_says_nothing_about_it()
     daemon.await_status("all are there", |status| open(status) == 3);
     // No goodbye: they are killed.
     drop((session, other, third));
+    daemon.await_status("none is there", |status| open(status) == 0);
+}
+
+/// The end of a client stands behind what it sent, where nobody comes upon it.
+#[test]
+fn a_client_that_is_gone_in_the_middle_of_an_upload_that_is_stuck_keeps_no_place() {
+    let backend = Fake::new(|connection| {
+        connection.write_all(&greeting())?;
+        let (seq, _) = read_packet(connection)?;
+        connection.write_all(&packet(seq + 1, OK))?;
+        thread::park();
+        Ok(())
+    });
+    let listener = |name: &str| {
+        Listener::tcp(name, &backend.address())
+            .protocol("mysql")
+            .line("tls = { mode = \"preferred\" }")
+            .line("limits = { idle_timeout = \"0s\" }")
+    };
+    let builder = TestDaemon::builder();
+    let path = builder.folder().join("mysql.sock");
+    let daemon = builder
+        .identity("default", &Ca::new("authority").leaf("localhost"))
+        .listener(listener("tcp"))
+        .listener(listener("unix").bind(&format!("unix:{}", path.display())))
+        .start();
+    let socket = connect(daemon.address_of("tcp")).unwrap();
+    let unix = UnixStream::connect(path).unwrap();
+    for mut socket in [
+        Socket::from(OwnedFd::from(socket)),
+        OwnedFd::from(unix).into(),
+    ] {
+        read_packet(&mut socket).unwrap();
+        socket.write_all(&login(false, "somebody")).unwrap();
+        read_packet(&mut socket).unwrap();
+        let second = Some(Duration::from_secs(1));
+        socket.set_write_timeout(second).unwrap();
+        while socket.write(&[b'x'; 16 * 1024]).is_ok() {}
+        // TCP keeps the end of a client that is killed back until there is room for what it sent before,
+        // or it gives up. Here it does so at once.
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    let open = |status: &Value| {
+        let listeners = status["listeners"].as_array().unwrap().iter();
+        listeners
+            .map(|it| it["connections"]["open"].as_u64().unwrap())
+            .sum::<u64>()
+    };
     daemon.await_status("none is there", |status| open(status) == 0);
 }
 
