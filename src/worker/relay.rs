@@ -151,16 +151,36 @@ pub async fn relay(
             }));
         }
     };
-    if let Ended::Backend(error) = &ended
-        && relay.backend.tls().is_some()
-        && !error.is_told()
-    {
-        relay.client.cut();
-    }
-    if !matches!(ended, Ended::Closed | Ended::Client(_)) {
-        let _ = tokio::time::timeout(LAST_WORDS, relay.client.close()).await;
-    }
+    let goodbye = say_goodbye(&ended, &mut relay.client, &mut relay.backend);
+    // Whoever does not listen cannot be told.
+    let _ = tokio::time::timeout(LAST_WORDS, goodbye).await;
     ended
+}
+
+/// Tells both sides that the session has ended, except the one that failed.
+async fn say_goodbye(ended: &Ended, client: &mut Leg, backend: &mut Leg) {
+    match ended {
+        Ended::Closed | Ended::ChangeUser(_) => {}
+        Ended::Client(error) => say_goodbye_behind(client, error, backend).await,
+        Ended::Backend(error) => say_goodbye_behind(backend, error, client).await,
+        Ended::Idle | Ended::HalfClosed => {
+            for leg in [&mut *client, &mut *backend] {
+                // It does not have all there was.
+                if leg.is_held_up() {
+                    leg.cut();
+                }
+            }
+            let _ = tokio::join!(client.close(), backend.close());
+        }
+    }
+}
+
+/// Tells one leg of the end of the other, which failed, and whether it was cut.
+async fn say_goodbye_behind(failed: &Leg, error: &LegError, other: &mut Leg) {
+    if failed.tls().is_some() && !error.is_told() {
+        other.cut();
+    }
+    let _ = other.close().await;
 }
 
 /// Why bytes are no longer copied.

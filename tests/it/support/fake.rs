@@ -164,6 +164,16 @@ pub(crate) struct Seen {
 pub(crate) struct TlsFake {
     fake: Fake,
     seen: Arc<Mutex<Vec<Seen>>>,
+    ends: Arc<Mutex<Vec<TlsEnd>>>,
+}
+
+/// How a peer ended its TLS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TlsEnd {
+    /// It said so.
+    Told,
+    /// The connection ended without a word.
+    Cut,
 }
 
 impl TlsFake {
@@ -172,6 +182,12 @@ impl TlsFake {
         let config = Arc::new(server_config(leaf, clients));
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let noted = Arc::clone(&seen);
+        let ends = Arc::<Mutex<Vec<TlsEnd>>>::default();
+        let ended = Arc::clone(&ends);
+        let note = move |end| {
+            let mut ends = ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ends.push(end);
+        };
         let fake = Fake::new(move |connection| {
             let stream = &mut connection.stream;
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -190,10 +206,17 @@ impl TlsFake {
             let mut session = Stream::new(&mut tls, stream);
             let mut space = [0; 4096];
             loop {
-                let read = session.read(&mut space)?;
-                if read == 0 {
-                    return Ok(());
-                }
+                let read = match session.read(&mut space) {
+                    Ok(0) => {
+                        note(TlsEnd::Told);
+                        return Ok(());
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        note(TlsEnd::Cut);
+                        return Err(error);
+                    }
+                    read => read?,
+                };
                 session.write_all(&space[..read])?;
                 if space[..read].ends_with(b"goodbye\n") {
                     session.conn.send_close_notify();
@@ -201,7 +224,7 @@ impl TlsFake {
                 }
             }
         });
-        Self { fake, seen }
+        Self { fake, seen, ends }
     }
 
     /// Returns where it is, as a configuration writes it.
@@ -217,6 +240,14 @@ impl TlsFake {
     /// Returns what it saw of those with whom the handshake was completed.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Returns how those who were first to end their TLS did so.
+    pub(crate) fn ends(&self) -> Vec<TlsEnd> {
+        self.ends
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()

@@ -12,8 +12,11 @@ use super::front;
 use crate::support::{
     PATIENCE,
     backend::{Backend, Behaviour, Closed},
-    client::{Session, connect},
-    fake::Fake,
+    client::{Client, Session, connect},
+    configuration::Listener,
+    daemon::TestDaemon,
+    fake::{Fake, TlsEnd, TlsFake},
+    pki::Ca,
     until,
 };
 
@@ -174,6 +177,52 @@ fn a_backend_that_is_gone_in_mid_session_leaves_the_client_with_a_proper_end() {
     assert_eq!(session.rest().unwrap(), b"");
     daemon.await_status("the session is over", |status| {
         status["workers"][0]["connections"] == 0
+    });
+}
+
+/// Waits until a backend with TLS is told so of the end of a session.
+fn assert_told(limits: &str, end: TlsEnd, act: impl FnOnce(Session)) {
+    let ca = Ca::new("authority");
+    let backend = TlsFake::new(&ca.leaf("127.0.0.1"), None);
+    let listener = Listener::tcp("main", &backend.address())
+        .line("backend_tls = { mode = \"require\" }")
+        .line(limits);
+    let daemon = TestDaemon::builder()
+        .identity("default", &ca.leaf("localhost"))
+        .listener(listener)
+        .start();
+    let mut session = Client::new(&ca).connect(daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    act(session);
+    until("the backend is told", || !backend.ends().is_empty());
+    assert_eq!(backend.ends(), [end]);
+}
+
+#[test]
+fn a_session_in_which_nothing_moves_ends_properly_for_both_sides() {
+    let limits = "limits = { idle_timeout = \"300ms\" }";
+    assert_told(limits, TlsEnd::Told, |mut session| {
+        // An end that TLS does not announce is an error here.
+        assert_eq!(session.rest().unwrap(), b"");
+    });
+}
+
+#[test]
+fn a_client_that_is_reset_is_a_cut_for_the_backend() {
+    assert_told("", TlsEnd::Cut, |mut session| {
+        let (_, socket) = session.parts();
+        let linger = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
+        linger.unwrap();
+    });
+}
+
+#[test]
+fn what_a_client_says_that_nobody_can_decrypt_is_a_cut_for_the_backend() {
+    assert_told("", TlsEnd::Cut, |mut session| {
+        // A record that was not sealed with the key of the session.
+        let record = [&[23, 3, 3, 0, 64][..], &[7; 64]].concat();
+        session.parts().1.write_all(&record).unwrap();
+        assert!(session.rest().is_err());
     });
 }
 
