@@ -69,6 +69,8 @@ pub struct Changing {
     pub backend: Leg,
     /// How many bytes of the client's packet the backend has already.
     pub passed: usize,
+    /// The client did not wait for the answer to what it sent before.
+    pub out_of_turn: bool,
 }
 
 /// How long a session may last in which nothing moves.
@@ -143,11 +145,12 @@ pub async fn relay(
     };
     let ended = match (&mut relay).await {
         Stop::Ended(ended) => ended,
-        Stop::ChangeUser { passed } => {
+        Stop::ChangeUser(sighting) => {
             return Ended::ChangeUser(Box::new(Changing {
                 client: relay.client,
                 backend: relay.backend,
-                passed,
+                passed: sighting.passed().len(),
+                out_of_turn: sighting.out_of_turn,
             }));
         }
     };
@@ -185,7 +188,7 @@ async fn say_goodbye_behind(failed: &Leg, error: &LegError, other: &mut Leg) {
 
 /// Why bytes are no longer copied.
 enum Stop {
-    ChangeUser { passed: usize },
+    ChangeUser(Sighting),
     Ended(Ended),
 }
 
@@ -264,25 +267,31 @@ impl Relay {
     ) -> Poll<Stop> {
         let ended = |ended| Poll::Ready(Stop::Ended(ended));
         let (client, backend) = (&mut self.client, &mut self.backend);
+        let watch = &mut self.watch;
         if self.up == Flow::Moving {
-            match poll_flow(client, backend, cx, scratch, moved, self.watch.as_mut()) {
+            let look = |bytes: &[u8]| watch.as_mut()?.feed(bytes);
+            match poll_flow(client, backend, cx, scratch, moved, look) {
                 // Where the backend takes nothing more, what it said last, such as why it closes,
                 // may still be on its way.
                 Poll::Ready(Ok(()) | Err(Fault::To(_))) => self.up = Flow::Over,
                 Poll::Ready(Err(Fault::From(error))) => return ended(Ended::Client(error)),
-                Poll::Ready(Err(Fault::ChangeUser { passed })) => {
-                    return Poll::Ready(Stop::ChangeUser { passed });
+                Poll::Ready(Err(Fault::ChangeUser(sighting))) => {
+                    return Poll::Ready(Stop::ChangeUser(sighting));
                 }
                 Poll::Pending => {}
             }
         }
         if self.down == Flow::Moving {
-            match poll_flow(backend, client, cx, scratch, moved, None) {
+            let look = |bytes: &[u8]| {
+                watch.as_mut()?.hear(bytes);
+                None
+            };
+            match poll_flow(backend, client, cx, scratch, moved, look) {
                 Poll::Ready(Ok(())) => self.down = Flow::Over,
                 Poll::Ready(Err(Fault::From(error))) => return ended(Ended::Backend(error)),
                 Poll::Ready(Err(Fault::To(error))) => return ended(Ended::Client(error)),
-                // Nobody watches for it.
-                Poll::Ready(Err(Fault::ChangeUser { .. })) | Poll::Pending => {}
+                // Databases do not log in.
+                Poll::Ready(Err(Fault::ChangeUser(_))) | Poll::Pending => {}
             }
         }
         match (self.up, self.down) {
@@ -294,32 +303,36 @@ impl Relay {
 
 /// What ended a direction before its time.
 enum Fault {
-    ChangeUser { passed: usize },
+    ChangeUser(Sighting),
     From(LegError),
     To(LegError),
 }
 
-/// Moves what `from` sends to `to`; ready when `from` has ended and `to` was told.
+/// Moves what `from` sends to `to`, of which `look` sees it all first; ready when `from` has ended and `to`
+/// was told.
 fn poll_flow(
     from: &mut Leg,
     to: &mut Leg,
     cx: &mut Context<'_>,
     scratch: &mut Scratch,
     moved: &mut bool,
-    mut watch: Option<&mut CommandWatch>,
+    mut look: impl FnMut(&[u8]) -> Option<Sighting>,
 ) -> Poll<Result<(), Fault>> {
     for _ in 0..BURST {
         ready!(to.poll_flush(cx)).map_err(Fault::To)?;
         match ready!(from.poll_receive(cx, scratch)).map_err(Fault::From)? {
             (Received::Bytes(bytes), out) => {
                 *moved = true;
-                let sighting = watch.as_mut().and_then(|watch| watch.feed(bytes));
+                let sighting = look(bytes);
                 let end = sighting.map_or(bytes.len(), |it| it.at);
                 if end > 0 {
                     to.submit(cx, &bytes[..end], out).map_err(Fault::To)?;
                 }
                 if let Some(sighting) = sighting {
-                    return Poll::Ready(Err(hold_back(from, &sighting, &bytes[end..])));
+                    // All of it goes back to where it came from.
+                    from.unread(&bytes[end..]);
+                    from.unread(sighting.passed());
+                    return Poll::Ready(Err(Fault::ChangeUser(sighting)));
                 }
             }
             (Received::End, _) => {
@@ -333,15 +346,6 @@ fn poll_flow(
     }
     cx.waker().wake_by_ref();
     Poll::Pending
-}
-
-/// Gives a change of user back to the leg it came from, whole.
-fn hold_back(from: &mut Leg, sighting: &Sighting, bytes: &[u8]) -> Fault {
-    from.unread(bytes);
-    from.unread(sighting.passed());
-    Fault::ChangeUser {
-        passed: sighting.passed().len(),
-    }
 }
 
 /// Returns whether there is a timer, and nothing has moved for as long as it allows.

@@ -6,6 +6,8 @@ mod accounts;
 mod by_hand;
 // A second login within a session.
 mod change_user;
+// A second login that does not wait for the answer to what was sent before.
+mod pipelined;
 // Accounts of `caching_sha2_password`, of which the server remembers what it saw once.
 mod caching_sha2;
 // What goes wrong, and what the client is told.

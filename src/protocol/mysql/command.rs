@@ -7,6 +7,9 @@
 //! [`Exchange`](super::auth::Exchange). Compression hides commands; such a session is told so by
 //! [`CommandWatch::can_watch`].
 //!
+//! A client may send commands without waiting for answers. The answer to a query would then be taken for
+//! the verdict on a change of user behind it, so that such a one is sighted as out of turn.
+//!
 //! A command is a packet with sequence number 0 whose first byte is its number. Source: "Command
 //! Phase" and "`COM_CHANGE_USER`" in the MySQL source documentation.
 
@@ -16,6 +19,8 @@ use super::capabilities::Capabilities;
 use super::packet::HEADER_LEN;
 use crate::protocol::bytes::Reader;
 
+/// `COM_QUIT`, `COM_STMT_SEND_LONG_DATA` and `COM_STMT_CLOSE`, which have no answer.
+const UNANSWERED: [u8; 3] = [0x01, 0x18, 0x19];
 /// `COM_CHANGE_USER`.
 const CHANGE_USER: u8 = 0x11;
 /// Longest payload of one packet; a packet of that length is continued in the next.
@@ -36,6 +41,16 @@ pub struct CommandWatch {
     continued: bool,
     /// The packet before this one was data with the highest number.
     comes_round: bool,
+    turn: Turn,
+}
+
+/// Who has to speak next.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Turn {
+    #[default]
+    Client,
+    /// A command went by that has an answer, and nothing has come back since.
+    Database,
 }
 
 impl CommandWatch {
@@ -53,20 +68,38 @@ impl CommandWatch {
             if self.remaining == 0 {
                 self.header_byte(*first);
                 rest = behind;
-            } else if std::mem::take(&mut self.at_command) && *first == CHANGE_USER {
-                let at = bytes.len() - rest.len();
-                return Some(Sighting {
-                    at: at.saturating_sub(HEADER_LEN),
-                    header: self.header,
-                    passed: HEADER_LEN.saturating_sub(at),
-                });
             } else {
+                if std::mem::take(&mut self.at_command) {
+                    if *first == CHANGE_USER {
+                        return Some(self.sighting(bytes.len() - rest.len()));
+                    }
+                    if !UNANSWERED.contains(first) {
+                        self.turn = Turn::Database;
+                    }
+                }
                 let skipped = rest.len().min(self.remaining as usize);
                 self.remaining -= u32::try_from(skipped).unwrap_or(self.remaining);
                 rest = &rest[skipped..];
             }
         }
         None
+    }
+
+    /// Looks at the next bytes of the database.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.turn = Turn::Client;
+        }
+    }
+
+    /// Returns a change of user whose command is at this place.
+    fn sighting(&self, at: usize) -> Sighting {
+        Sighting {
+            at: at.saturating_sub(HEADER_LEN),
+            out_of_turn: self.turn == Turn::Database,
+            header: self.header,
+            passed: HEADER_LEN.saturating_sub(at),
+        }
     }
 
     fn header_byte(&mut self, byte: u8) {
@@ -95,6 +128,8 @@ impl CommandWatch {
 pub struct Sighting {
     /// The place of its packet among the bytes that were fed last.
     pub at: usize,
+    /// The answer to a command before it has yet to come.
+    pub out_of_turn: bool,
     header: [u8; HEADER_LEN],
     passed: usize,
 }
@@ -197,6 +232,33 @@ mod tests {
         let sighting = watch.feed(&bytes).expect("it is there");
         assert_eq!(&bytes[sighting.at..], CHANGE);
         assert!(sighting.passed().is_empty());
+    }
+
+    #[test]
+    fn a_change_of_user_that_does_not_wait_for_an_answer_is_out_of_turn() {
+        let out_of_turn = |before: &[u8], answer: &[u8], behind: &[u8]| {
+            let mut watch = CommandWatch::default();
+            assert_eq!(watch.feed(before), None);
+            watch.hear(answer);
+            assert_eq!(watch.feed(behind), None);
+            watch.feed(CHANGE).expect("it is there").out_of_turn
+        };
+        let answer = b"\x01\0\0\x01\0";
+        assert!(!out_of_turn(b"", b"", b""), "nothing before it");
+        assert!(out_of_turn(QUERY, b"", b""), "no answer");
+        assert!(!out_of_turn(QUERY, answer, b""), "an answer");
+        assert!(out_of_turn(QUERY, answer, QUERY), "an answer too few");
+        assert!(out_of_turn(&QUERY[..5], b"", &QUERY[5..]), "in pieces");
+        for command in [0x18, 0x19] {
+            let close = packet_of(command);
+            assert!(!out_of_turn(&close, b"", b""), "{command} has no answer");
+            assert!(out_of_turn(QUERY, b"", &close), "nor is it one");
+        }
+        assert!(out_of_turn(&packet_of(0x16), b"", b""), "a preparation");
+    }
+
+    fn packet_of(command: u8) -> [u8; 9] {
+        [5, 0, 0, 0, command, 1, 0, 0, 0]
     }
 
     #[test]

@@ -35,6 +35,12 @@ pub struct Relogin {
 /// client has been told why.
 pub async fn change_user(changing: Changing, relogin: Relogin) -> Result<Opened, Failure> {
     let mut client = Reader::new(changing.client);
+    if changing.out_of_turn {
+        // The next answer of the database would be taken for its verdict.
+        tell(&mut client, &ErrorPacket::out_of_order()).await;
+        let reason = "the client did not wait for the answer to its last command";
+        return Err(refused(reason));
+    }
     let mut backend = Reader::new(changing.backend);
     let limit = relogin.patience;
     let deadline = Instant::now() + limit;

@@ -12,8 +12,8 @@ use crate::support::{
 };
 
 const DENIED: &[u8] = b"\xff\x15\x04#28000no";
-const CHANGE: &[u8] = b"\x11somebody\0\0test\0\x21\0mysql_native_password\0";
-const QUERY: &[u8] = b"\x03SELECT 1";
+pub(super) const CHANGE: &[u8] = b"\x11somebody\0\0test\0\x21\0mysql_native_password\0";
+pub(super) const QUERY: &[u8] = b"\x03SELECT 1";
 
 /// Starts a server that denies the first change of user, allows the second, and then echoes.
 fn server() -> Fake {
@@ -30,7 +30,7 @@ fn server() -> Fake {
     })
 }
 
-fn log_in(ca: &Ca, daemon: &TestDaemon) -> Session {
+pub(super) fn log_in(ca: &Ca, daemon: &TestDaemon) -> Session {
     let mut socket = connect(daemon.address()).unwrap();
     read_packet(&mut socket).unwrap();
     let session = Client::new(ca).behind(&mysql_ssl_request(), usize::MAX, socket);
