@@ -3,17 +3,13 @@
 //! One module a protocol drives the pure parsers of [`crate::protocol`] over the legs; this one
 //! holds what they share.
 
-mod change_user;
 mod context;
 mod mysql;
 mod patience;
 mod postgres;
 mod proxy;
 mod reach;
-mod reader;
-mod talk;
 mod tcp;
-mod visit;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -21,8 +17,8 @@ use tokio::time::timeout_at;
 
 use self::patience::{in_time, late};
 pub use self::{
-    change_user::{Relogin, change_user},
     context::Context,
+    mysql::change_user::{Relogin, change_user},
     patience::Phase,
     reach::Trial,
 };

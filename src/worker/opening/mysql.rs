@@ -1,14 +1,21 @@
 //! MySQL and MariaDB: the greeting, TLS, and the login up to the server's verdict.
 
+pub(super) mod change_user;
+mod reader;
+mod talk;
+mod visit;
+
 use tokio::time::timeout_at;
 
+use self::{
+    reader::{Owned, Reader},
+    talk::{Ending, OnRejection, Talk},
+    visit::Visit,
+};
 use super::{
     Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, in_time, is_local,
     patience::passed,
     reach::{self, First, reach},
-    reader::{Owned, Reader},
-    talk::{Ending, OnRejection, Talk},
-    visit::Visit,
 };
 use crate::{
     config::{Address, TlsMode},
@@ -81,6 +88,11 @@ fn in_words(ending: Ending, client: &Reader) -> Ending {
     }
 }
 
+/// Leaves a database that has not greeted in time: it may yet, and count who does not answer.
+pub(super) fn leave(context: &Context, backend: Leg) {
+    drop(Visit::new(context, Reader::new(backend)));
+}
+
 /// Tells a client that there is no room.
 pub(super) async fn refuse(mut client: Leg) {
     turn_away(&mut client, &ErrorPacket::too_many_connections()).await;
@@ -93,7 +105,7 @@ async fn turn_away(client: &mut Leg, error: &ErrorPacket) {
     farewell(client, &words).await;
 }
 
-pub(super) fn backend_down() -> ErrorPacket {
+fn backend_down() -> ErrorPacket {
     ErrorPacket::backend_down("proxyd cannot reach the database; its log says why")
 }
 
@@ -152,10 +164,7 @@ async fn greet(
     Err(failure)
 }
 
-pub(super) async fn server_packet(
-    context: &Context,
-    backend: &mut Reader,
-) -> Result<Owned, Failure> {
+async fn server_packet(context: &Context, backend: &mut Reader) -> Result<Owned, Failure> {
     loop {
         let taken = backend.take();
         if let Some(packet) = taken.map_err(|error| backend_failed(context, &error))? {
@@ -263,12 +272,12 @@ fn hides_commands(login: &Login<'_>, greeting: &Greeting) -> bool {
         .all(|capabilities| !CommandWatch::can_watch(capabilities))
 }
 
-pub(super) fn refused(error: impl std::fmt::Display) -> Failure {
+fn refused(error: impl std::fmt::Display) -> Failure {
     Failure::Refused(error.to_string())
 }
 
 /// Begins TLS with a database that waits for a login; nothing if its leg has none.
-pub(super) async fn begin_tls(
+async fn begin_tls(
     context: &mut Context,
     greeting: &Greeting,
     login: &Login<'_>,

@@ -9,9 +9,7 @@ use std::time::Instant as Clock;
 use tokio::time::{Instant, timeout_at};
 use tracing::{field::display, info, warn};
 
-use super::{
-    Context, Failure, Phase, patience::passed, postgres, proxy, reader::Reader, visit::Visit,
-};
+use super::{Context, Failure, Phase, mysql, patience::passed, postgres, proxy};
 use crate::{
     protocol::Protocol,
     tls::stream::TlsStream,
@@ -180,8 +178,7 @@ async fn connect(
         passed(patience, awaited(context, &backend))
     };
     if context.service.listener.protocol == Protocol::Mysql {
-        // The greeting may come yet, and who does not answer it is counted.
-        drop(Visit::new(context, Reader::new(backend)));
+        mysql::leave(context, backend);
     }
     Err(reason)
 }

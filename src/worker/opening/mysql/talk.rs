@@ -5,10 +5,10 @@ use std::{fmt::Display, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Failure, Phase, failed_at,
-    mysql::{backend_down, refused},
-    patience::passed,
+    super::{Failure, Phase, failed_at, patience::passed},
+    backend_down,
     reader::Reader,
+    refused,
 };
 use crate::{
     config::Address,

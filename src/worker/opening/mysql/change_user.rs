@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Failure, Opened, Phase,
-    mysql::refused,
+    super::{Failure, Opened, Phase},
     reader::{Owned, Reader},
+    refused,
     talk::{OnRejection, Talk},
 };
 use crate::{

@@ -7,9 +7,10 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    Context, Failure, backend_failed,
-    mysql::{begin_tls, refused, server_packet},
+    super::{Context, Failure, backend_failed},
+    begin_tls,
     reader::Reader,
+    refused, server_packet,
 };
 use crate::protocol::mysql::{
     auth::Exchange,
