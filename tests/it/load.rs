@@ -23,13 +23,13 @@ use crate::support::{
 const SESSIONS: u64 = 16;
 
 /// For how many seconds they work.
-const SECONDS: u32 = 20;
+const SECONDS: u32 = 60;
 
 /// In which of them a worker is killed.
 const KILL_AT: usize = 8;
 
 /// How long a program may take for all that.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 fn front(server: &Server) -> Front {
     Front::with(|it| it.workers(2).listener(listener(server, "plain")))
