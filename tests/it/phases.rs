@@ -103,6 +103,16 @@ fn a_client_that_asks_for_nothing_is_not_waited_for() {
 }
 
 #[test]
+fn a_client_that_does_not_bring_its_start_up_message_to_an_end_is_not_waited_for() {
+    let preferred = "tls = { mode = \"preferred\" }";
+    let scene = Scene::new("postgres", &silent(), &[preferred]);
+    let mut socket = scene.connect();
+    socket.write_all(&startup()[..9]).unwrap();
+    assert_eq!(error_field(&rest(socket), b'C'), "57014");
+    scene.blames("failed_handshakes", "the client's request");
+}
+
+#[test]
 fn a_client_in_tls_that_goes_on_no_further_hears_the_end_of_it() {
     let scene = Scene::new("postgres", &silent(), &[]);
     let mut socket = scene.connect();

@@ -66,7 +66,10 @@ pub(super) async fn log_in(
         missing,
         last_words: None,
     };
-    let carried = in_time(context, Phase::LetIn, talk.carry(context)).await;
+    let carried = match in_time(context, Phase::Request, talk.begin(context)).await {
+        Ok(()) => in_time(context, Phase::LetIn, talk.carry(context)).await,
+        Err(failure) => Err(failure),
+    };
     if let Err(failure) = carried {
         if let Some(error) = &talk.last_words {
             tell(talk.client, error).await;
@@ -83,8 +86,8 @@ pub(super) async fn log_in(
 }
 
 impl Talk<'_> {
-    /// Carries the rest of the start-up message, and messages until the last one has passed.
-    async fn carry(&mut self, context: &Context) -> Result<(), Failure> {
+    /// Carries the rest of the start-up message.
+    async fn begin(&mut self, context: &Context) -> Result<(), Failure> {
         while self.missing > 0 {
             let read = self.client.receive(&mut self.from_client).await;
             read.map_err(Failure::Client)?;
@@ -93,6 +96,11 @@ impl Talk<'_> {
             self.tell_server(context, &part).await?;
             self.missing -= length;
         }
+        Ok(())
+    }
+
+    /// Carries messages until the last one has passed.
+    async fn carry(&mut self, context: &Context) -> Result<(), Failure> {
         loop {
             while let Some((step, message)) = self.next(context, Side::Server)? {
                 let last = step == Step::Last;
