@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{
     preflight,
     sockets::{Binder, Prepared},
+    verdict::Verdict,
 };
 use crate::{
     config::{Config, ConfigError, Source, needs_restart},
@@ -164,35 +165,6 @@ pub(super) fn about_config(error: &dyn std::fmt::Display) -> Problem {
         subject: "configuration".to_owned(),
         file: None,
         reason: error.to_string(),
-    }
-}
-
-/// How the disk stands to what is served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// By content.
-    pub state: DiskState,
-    /// Why it is invalid.
-    pub reason: Option<String>,
-    /// What was not looked at, and why.
-    pub unseen: Option<String>,
-    /// Whether a cold start with it would come up and serve everything.
-    pub restart_safe: bool,
-    /// Whether TLS files alone make it so: the configuration on disk is the one in force, and
-    /// nothing else is in the way.
-    pub by_files: bool,
-}
-
-impl Verdict {
-    /// Returns the verdict on a disk that does not answer.
-    pub(super) fn disk_hangs() -> Self {
-        Self {
-            state: DiskState::Invalid,
-            reason: Some("the disk does not answer".to_owned()),
-            unseen: None,
-            restart_safe: false,
-            by_files: false,
-        }
     }
 }
 

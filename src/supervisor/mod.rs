@@ -25,6 +25,7 @@ pub mod start;
 mod status;
 mod systemd;
 mod tickets;
+mod verdict;
 mod watch;
 mod workers;
 

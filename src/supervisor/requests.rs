@@ -7,9 +7,10 @@ use tracing::{info, warn};
 
 use super::{
     Counting, Message, Supervisor,
-    disk::{Verdict, View, about_config, wrong_config},
+    disk::{View, about_config, wrong_config},
     plan::{AskId, Event, Slot},
     preflight,
+    verdict::Verdict,
 };
 use crate::{
     config::ExitHook,

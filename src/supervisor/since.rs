@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::disk::Verdict;
+use super::verdict::Verdict;
 use crate::control::DiskState;
 
 /// How the disk stands to what is served, as last seen.

@@ -6,8 +6,8 @@ use jiff::{Timestamp, Unit};
 
 use super::{
     Supervisor,
-    disk::Verdict,
     plan::{Doing, Phase, Slot, SlotState},
+    verdict::Verdict,
 };
 use crate::{
     control::{

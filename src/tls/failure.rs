@@ -1,11 +1,72 @@
-//! What went wrong in a handshake with a client, sorted for those who count it.
+//! What can go wrong with TLS, what a peer is told of it, and how that is sorted for those who count it.
 
 use rustls::{CertificateError, Error, PeerIncompatible};
 
-use super::stream::TlsError;
+use super::notes::RefusedCertificate;
 use crate::control::FailureReason;
 
+/// The alert `unrecognized_name` (RFC 6066 §3) as a record of its own: a fatal alert before any key
+/// is agreed on (RFC 8446 §5.1, §6).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// The alert `protocol_version` (RFC 8446 §6.2), in a record of a version that old clients know.
+pub(super) const PROTOCOL_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
+
+/// Why a TLS connection ended or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The peer broke a rule, or cannot agree with us, or told us that we did.
+    #[error("{0}")]
+    Protocol(#[from] Error),
+    /// The peer's certificate was refused.
+    #[error("{}{}", words(source), certificate.advice.as_ref().map_or(String::new(), |it| format!("; {it}")))]
+    Certificate {
+        /// Why.
+        source: Error,
+        /// What was shown.
+        certificate: Box<RefusedCertificate>,
+    },
+    /// The peer sent a record that never ends.
+    #[error("the peer's record or handshake message is longer than TLS allows")]
+    TooLong,
+    /// Keys of this connection protected as much as they may.
+    #[error("the connection's keys are used up")]
+    KeysExhausted,
+    /// The peer sent something other than TLS.
+    #[error("the peer does not speak TLS")]
+    NotTls,
+    /// The client offers only versions that are not spoken any more.
+    #[error("the client offers nothing newer than TLS 1.1")]
+    Outdated,
+    /// The client asked for a name that no identity of a strict listener holds.
+    #[error("no identity holds the name {0:?} that the client asked for")]
+    UnknownName(String),
+}
+
+/// Returns what is wrong with a certificate; rustls' words do not fit what only we check.
+fn words(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+            "no rule of client_auth.allow lets the holder of its certificate in".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
 impl TlsError {
+    /// Returns whether the peer itself said, in TLS, that it ends the connection.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::Protocol(Error::AlertReceived(_)))
+    }
+
+    /// Returns the record that tells the peer, for an error that comes before TLS begins.
+    pub fn alert(&self) -> &'static [u8] {
+        match self {
+            Self::UnknownName(_) => &UNRECOGNIZED_NAME,
+            _ => &[],
+        }
+    }
+
     /// Returns the reason by which status and metrics count it.
     #[must_use]
     pub fn reason(&self) -> FailureReason {

@@ -2,7 +2,7 @@
 
 use rustls::server::Acceptor;
 
-use super::stream::TlsError;
+use super::failure::TlsError;
 use crate::protocol::TLS_HANDSHAKE;
 
 /// The length of a TLS record's header (RFC 8446 §5.1).
@@ -33,13 +33,6 @@ const RANDOM: usize = 32;
 
 /// The extension in which a client lists its versions (RFC 8446 §4.2.1).
 const SUPPORTED_VERSIONS: u16 = 43;
-
-/// The alert `unrecognized_name` (RFC 6066 §3) as a record of its own: a fatal alert before any key
-/// is agreed on (RFC 8446 §5.1, §6).
-pub(super) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
-
-/// The alert `protocol_version` (RFC 8446 §6.2), in a record of a version that old clients know.
-pub(super) const PROTOCOL_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
 /// Whether the first bytes of a client hold all of its `ClientHello`, so that the answer can be
 /// chosen. It may be cut into several records (RFC 8446 §5.1).

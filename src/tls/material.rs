@@ -13,7 +13,7 @@ use rustls::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::control::CertificateFacts;
+use crate::{config::Listener, control::CertificateFacts};
 
 /// Everything that the TLS of a configuration needs, read and checked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -117,6 +117,12 @@ impl Material {
     pub fn index(&self) -> HashMap<&str, &Arc<Identity>> {
         let named = |it| (Identity::name_of(it), it);
         self.identities.iter().map(named).collect()
+    }
+
+    /// Returns the identities that a listener presents.
+    pub fn presented<'a>(&'a self, listener: &'a Listener) -> impl Iterator<Item = &'a Identity> {
+        let all = self.identities.iter().map(AsRef::as_ref);
+        all.filter(|identity| listener.identities.iter().any(|it| identity.is_meant(it)))
     }
 
     /// Returns how many pieces it was read from.

@@ -8,7 +8,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, CommonState, HandshakeKind,
+    ClientConfig, CommonState, HandshakeKind,
     client::UnbufferedClientConnection,
     pki_types::{ServerName, UnixTime},
     server::UnbufferedServerConnection,
@@ -17,13 +17,14 @@ use rustls::{
 
 use super::{
     certificate,
-    hello::{PROTOCOL_VERSION, UNRECOGNIZED_NAME, is_outdated, server_name},
+    failure::PROTOCOL_VERSION,
+    hello::{is_outdated, server_name},
     notes::{Notes, RefusedCertificate},
     policy::ClientPolicy,
     resolver::Resolver,
     trust::clients::ClientVerifier,
 };
-pub use super::{hello::holds_client_hello, outgoing::Outgoing};
+pub use super::{failure::TlsError, hello::holds_client_hello, outgoing::Outgoing};
 use crate::control::CertificateFacts;
 
 /// The most bytes that wait for the tail of a record or of a handshake message.
@@ -56,62 +57,6 @@ impl fmt::Debug for TlsStream {
             .field("version", &self.version())
             .field("is_handshaking", &self.is_handshaking())
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a TLS connection ended or never began.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The peer broke a rule, or cannot agree with us, or told us that we did.
-    #[error("{0}")]
-    Protocol(#[from] rustls::Error),
-    /// The peer's certificate was refused.
-    #[error("{}{}", words(source), certificate.advice.as_ref().map_or(String::new(), |it| format!("; {it}")))]
-    Certificate {
-        /// Why.
-        source: rustls::Error,
-        /// What was shown.
-        certificate: Box<RefusedCertificate>,
-    },
-    /// The peer sent a record that never ends.
-    #[error("the peer's record or handshake message is longer than TLS allows")]
-    TooLong,
-    /// Keys of this connection protected as much as they may.
-    #[error("the connection's keys are used up")]
-    KeysExhausted,
-    /// The peer sent something other than TLS.
-    #[error("the peer does not speak TLS")]
-    NotTls,
-    /// The client offers only versions that are not spoken any more.
-    #[error("the client offers nothing newer than TLS 1.1")]
-    Outdated,
-    /// The client asked for a name that no identity of a strict listener holds.
-    #[error("no identity holds the name {0:?} that the client asked for")]
-    UnknownName(String),
-}
-
-/// Returns what is wrong with a certificate; rustls' words do not fit what only we check.
-fn words(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
-            "no rule of client_auth.allow lets the holder of its certificate in".to_owned()
-        }
-        error => error.to_string(),
-    }
-}
-
-impl TlsError {
-    /// Returns whether the peer itself said, in TLS, that it ends the connection.
-    pub fn is_told(&self) -> bool {
-        matches!(self, Self::Protocol(rustls::Error::AlertReceived(_)))
-    }
-
-    /// Returns the record that tells the peer, for an error that comes before TLS begins.
-    pub fn alert(&self) -> &'static [u8] {
-        match self {
-            Self::UnknownName(_) => &UNRECOGNIZED_NAME,
-            _ => &[],
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
 mod checksum;
+mod field;
 mod tls;
 pub mod v1;
 pub mod v2;

@@ -4,7 +4,7 @@
 //! Layout of the last `PP2_TYPE_SSL`: flags (1); outcome of the check of the client's certificate
 //! (4, zero for good); further fields inside: version, cipher, common name of the certificate.
 
-use super::v2::{field, write_field};
+use super::field;
 use crate::protocol::bytes::Reader;
 
 /// The client came over TLS.
@@ -114,7 +114,7 @@ impl ClientTls {
             ..Self::default()
         };
         while !reader.rest().is_empty() {
-            let (kind, value) = field(&mut reader)?;
+            let (kind, value) = field::read(&mut reader)?;
             match kind {
                 VERSION => tls.version = text(value),
                 COMMON_NAME => tls.common_name = text(value),
@@ -136,16 +136,16 @@ impl ClientTls {
         ];
         for (kind, text) in texts {
             if let Some(text) = text.as_ref().filter(|text| text.len() <= TEXT_LIMIT) {
-                write_field(kind, text.as_bytes(), &mut value);
+                field::write(kind, text.as_bytes(), &mut value);
             }
         }
         let server_name = self.server_name.as_ref().map(String::as_bytes);
         for (kind, value) in [(ALPN, self.alpn.as_deref()), (AUTHORITY, server_name)] {
             if let Some(value) = value.filter(|value| value.len() <= TEXT_LIMIT) {
-                write_field(kind, value, out);
+                field::write(kind, value, out);
             }
         }
-        write_field(SSL, &value, out);
+        field::write(SSL, &value, out);
     }
 }
 

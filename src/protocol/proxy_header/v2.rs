@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::tls::ClientTls;
-use super::{Endpoints, Found, Header, HeaderError, checksum, may_start_with};
+use super::{Endpoints, Found, Header, HeaderError, checksum, field, may_start_with};
 use crate::protocol::bytes::Reader;
 
 /// The first bytes, which no other protocol starts with.
@@ -99,7 +99,7 @@ where
 fn fields(mut rest: Reader<'_>, whole: &[u8]) -> Result<Option<ClientTls>, HeaderError> {
     let mut tls = None;
     while !rest.rest().is_empty() {
-        let (kind, value) = field(&mut rest).ok_or(HeaderError::Length)?;
+        let (kind, value) = field::read(&mut rest).ok_or(HeaderError::Length)?;
         if kind == checksum::FIELD {
             checksum::check(whole, value, rest.rest().len())?;
         } else {
@@ -107,22 +107,6 @@ fn fields(mut rest: Reader<'_>, whole: &[u8]) -> Result<Option<ClientTls>, Heade
         }
     }
     Ok(tls)
-}
-
-/// Reads one type-length-value field.
-pub(super) fn field<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
-    let kind = reader.u8()?;
-    let length = reader.u16_be()?;
-    Some((kind, reader.take(length.into())?))
-}
-
-/// Appends one type-length-value field; one that is too long is left out.
-pub(super) fn write_field(kind: u8, value: &[u8], out: &mut Vec<u8>) {
-    if let Ok(length) = u16::try_from(value.len()) {
-        out.push(kind);
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(value);
-    }
 }
 
 /// Appends a header of version 2; without `endpoints`, one that says the client is not known.

@@ -1,6 +1,6 @@
 //! Whether PostgreSQL's channel binding can work, as far as certificates tell.
 
-use super::{Loaded, odd::presented};
+use super::Loaded;
 use crate::{
     config::{BackendTlsMode, Listener},
     control::Problem,
@@ -44,8 +44,10 @@ impl Loaded {
     /// Whether a listener presents the certificate that its backend has shown.
     fn presents(&self, listener: &Listener, seen: &Shown) -> bool {
         let material = self.material.as_ref();
-        material
-            .is_some_and(|it| presented(it, listener).any(|own| own.facts.sha256 == seen.sha256))
+        material.is_some_and(|it| {
+            it.presented(listener)
+                .any(|own| own.facts.sha256 == seen.sha256)
+        })
     }
 }
 

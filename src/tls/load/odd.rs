@@ -68,7 +68,8 @@ impl Loaded {
         let Some(material) = &self.material else {
             return Vec::new();
         };
-        let held: Vec<&str> = presented(material, listener)
+        let held: Vec<&str> = material
+            .presented(listener)
             .flat_map(|identity| identity.host_names.iter().map(String::as_str))
             .collect();
         let is_held = |name: &String| held.iter().any(|it| stands_for(it, name));
@@ -82,15 +83,6 @@ impl Loaded {
             })
             .collect()
     }
-}
-
-/// Returns the identities that a listener presents.
-pub(super) fn presented<'a>(
-    material: &'a Material,
-    listener: &'a Listener,
-) -> impl Iterator<Item = &'a Identity> {
-    let all = material.identities.iter().map(AsRef::as_ref);
-    all.filter(|identity| listener.identities.iter().any(|it| identity.is_meant(it)))
 }
 
 fn about(outcome: &Outcome, reason: String) -> Problem {
