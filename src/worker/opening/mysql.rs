@@ -1,5 +1,6 @@
 //! MySQL and MariaDB: the greeting, TLS, and the login up to the server's verdict.
 
+mod approach;
 pub(super) mod change_user;
 mod reader;
 mod talk;
@@ -8,6 +9,7 @@ mod visit;
 use tokio::time::timeout_at;
 
 use self::{
+    approach::Greeted,
     reader::{Owned, Reader},
     talk::{Ending, OnRejection, Talk},
     visit::Visit,
@@ -15,7 +17,7 @@ use self::{
 use super::{
     Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, in_time, is_local,
     patience::passed,
-    reach::{self, First, reach},
+    reach::{self, reach},
 };
 use crate::{
     config::{Address, TlsMode},
@@ -38,7 +40,7 @@ const MARGIN: u32 = 10;
 pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
     context.deadline -= context.service.listener.limits.handshake_timeout / MARGIN;
     let mut client = Reader::new(client);
-    let mut visit = match reach(context, &client.leg, First::Nothing).await {
+    let mut visit = match reach(context, &client.leg, &Greeted).await {
         Ok(backend) => Visit::new(context, Reader::new(backend)),
         Err(failure) => {
             turn_away(&mut client.leg, &backend_down()).await;
@@ -86,11 +88,6 @@ fn in_words(ending: Ending, client: &Reader) -> Ending {
         }
         _ => ending,
     }
-}
-
-/// Leaves a database that has not greeted in time: it may yet, and count who does not answer.
-pub(super) fn leave(context: &Context, backend: Leg) {
-    drop(Visit::new(context, Reader::new(backend)));
 }
 
 /// Tells a client that there is no room.

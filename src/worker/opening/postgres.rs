@@ -1,20 +1,21 @@
 //! PostgreSQL: requests for encryption, then the start of a session or the cancelling of a query.
 
+mod approach;
 mod cancel;
 mod login;
 
+use self::approach::Startup;
 use super::{
     Context, Failure, Opened, Phase, accept_tls, in_time,
     patience::part,
     proxy,
-    reach::{First, note, reach},
+    reach::{note, reach},
     read_client,
 };
 use crate::{
     config::TlsMode,
     protocol::postgres::{
         ALPN, ErrorResponse, Negotiation, Next,
-        backend::{SslReply, ssl_request},
         negotiation::{ACCEPT, DECLINE},
     },
     worker::{farewell::farewell, leg::Leg},
@@ -72,10 +73,10 @@ async fn begin(
     client.unread(behind);
     let missing = length - startup.len();
     let words = match missing {
-        0 => First::Question(startup),
-        _ => First::Part(startup),
+        0 => Startup::Whole(startup),
+        _ => Startup::Part(startup),
     };
-    let mut backend = reach(context, client, words).await?;
+    let mut backend = reach(context, client, &words).await?;
     let rules = login::rules(context, client, &backend);
     let let_in = login::log_in(context, rules, client, &mut backend, missing).await;
     match &let_in {
@@ -168,27 +169,4 @@ async fn demand_tls(context: &Context, client: &mut Leg, encrypted: bool) -> Res
     }
     tell(client, &ErrorResponse::tls_required()).await;
     Err(Failure::NoTls)
-}
-
-/// Asks a backend for TLS, which begins when this is done.
-pub(super) async fn ask_for_tls(backend: &mut Leg) -> Result<(), String> {
-    let asked = backend.send(&ssl_request()).await;
-    asked.map_err(|error| error.to_string())?;
-    let mut reply = Vec::new();
-    loop {
-        let got = backend.receive(&mut reply).await;
-        got.map_err(|error| error.to_string())?;
-        match SslReply::parse(&reply).map_err(|error| error.to_string())? {
-            None => {}
-            Some(SslReply::Accept) => return Ok(()),
-            Some(SslReply::Decline) => {
-                return Err(
-                    "it has no TLS; set `ssl = on` there, or `backend_tls.mode = \"off\"` \
-                            here"
-                        .to_owned(),
-                );
-            }
-            Some(SslReply::Error) => return Err("it refuses the connection".to_owned()),
-        }
-    }
 }

@@ -4,14 +4,13 @@
 //! MySQL by its greeting, one of PostgreSQL by its answer to the start-up message, and one of any
 //! service whose leg has TLS by the end of the handshake. What it says is its answer.
 
-use std::time::Instant as Clock;
+use std::{future::Future, time::Instant as Clock};
 
 use tokio::time::{Instant, timeout_at};
 use tracing::{field::display, info, warn};
 
-use super::{Context, Failure, Phase, mysql, patience::passed, postgres, proxy};
+use super::{Context, Failure, Phase, patience::passed, proxy};
 use crate::{
-    protocol::Protocol,
     tls::stream::TlsStream,
     worker::{
         health::{Attempt, News},
@@ -20,22 +19,30 @@ use crate::{
     },
 };
 
-/// What a backend is told first, when it is ready for its client's words.
-#[derive(Clone, Copy)]
-pub(super) enum First<'a> {
-    /// Nothing: that is left to others.
-    Nothing,
-    /// This, which is only the beginning.
-    Part(&'a [u8]),
-    /// This, and it has to say something then.
-    Question(&'a [u8]),
+/// How a backend is made ready for what its client says, which each protocol does in its own way.
+pub(super) trait Approach: Sync {
+    /// Waits until a backend that is connected is ready.
+    fn prepare(
+        &self,
+        context: &Context,
+        backend: &mut Leg,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Whether one that is ready has shown that somebody is there.
+    fn is_proof(&self, context: &Context) -> bool;
+
+    /// Returns what one that is not ready is waited for.
+    fn awaited(&self, context: &Context, backend: &Leg) -> Phase;
+
+    /// Leaves one that was not ready in time.
+    fn leave(&self, _context: &Context, _backend: Leg) {}
 }
 
 /// Reaches the first backend that can be, and says for whom if the listener is to.
 pub(super) async fn reach(
     context: &mut Context,
     client: &Leg,
-    words: First<'_>,
+    approach: &impl Approach,
 ) -> Result<Leg, Failure> {
     let header = proxy::header(context, client);
     let mut reasons = Vec::new();
@@ -43,7 +50,7 @@ pub(super) async fn reach(
     for (tried, position) in order.iter().enumerate() {
         context.backend = *position;
         let others_left = tried + 1 < order.len();
-        match reach_one(context, &header, words, others_left).await {
+        match reach_one(context, &header, approach, others_left).await {
             Ok(backend) => return Ok(backend),
             Err(reason) => reasons.push(format!("{}: {reason}", context.backend())),
         }
@@ -75,7 +82,7 @@ pub(super) fn is_paused(context: &Context, position: usize) -> bool {
 pub(super) async fn reach_one(
     context: &mut Context,
     header: &[u8],
-    words: First<'_>,
+    approach: &impl Approach,
     others_left: bool,
 ) -> Result<Leg, String> {
     let attempt = context
@@ -86,9 +93,9 @@ pub(super) async fn reach_one(
         attempt,
         began: Instant::now(),
     });
-    let reached = connect(context, header, words, others_left).await;
+    let reached = connect(context, header, approach, others_left).await;
     match &reached {
-        Ok(backend) if is_proof(context, words) => note(context, Ok(backend.tls())),
+        Ok(backend) if approach.is_proof(context) => note(context, Ok(backend.tls())),
         Ok(_) => {}
         Err(reason) => note(context, Err(reason)),
     }
@@ -100,18 +107,6 @@ pub(super) async fn reach_one(
 pub struct Trial {
     attempt: Attempt,
     began: Instant,
-}
-
-/// Whether a backend that is ready for its client's words has shown that somebody is there.
-///
-/// MySQL begins TLS with the client's login, and only that shows whether the backend is good for it.
-fn is_proof(context: &Context, words: First<'_>) -> bool {
-    let has_tls = context.connect_tls().is_some();
-    match context.service.listener.protocol {
-        Protocol::Mysql => !has_tls,
-        Protocol::Postgres => has_tls || matches!(words, First::Question(_)),
-        Protocol::Tcp => true,
-    }
 }
 
 /// How an attempt to reach a backend ended: with its TLS, if its leg has any, or for a reason.
@@ -148,7 +143,7 @@ pub(super) fn note(context: &mut Context, outcome: Outcome<'_>) {
 async fn connect(
     context: &Context,
     header: &[u8],
-    words: First<'_>,
+    approach: &impl Approach,
     others_left: bool,
 ) -> Result<Leg, String> {
     let limits = &context.service.listener.limits;
@@ -167,7 +162,13 @@ async fn connect(
     } else {
         context.deadline
     };
-    let preparing = prepare(context, header, words, &mut backend);
+    let preparing = async {
+        if !header.is_empty() {
+            let sent = backend.send(header).await;
+            sent.map_err(|error| error.to_string())?;
+        }
+        approach.prepare(context, &mut backend).await
+    };
     if let Ok(prepared) = timeout_at(ready_by, preparing).await {
         return prepared.map(|()| backend);
     }
@@ -175,58 +176,14 @@ async fn connect(
         let limit = limit.as_secs_f64();
         format!("connected, and nothing came within {limit} s")
     } else {
-        passed(patience, awaited(context, &backend))
+        passed(patience, approach.awaited(context, &backend))
     };
-    if context.service.listener.protocol == Protocol::Mysql {
-        mysql::leave(context, backend);
-    }
+    approach.leave(context, backend);
     Err(reason)
 }
 
-/// Returns what a backend that is connected is waited for.
-fn awaited(context: &Context, backend: &Leg) -> Phase {
-    let in_tls = backend.tls().is_some_and(|tls| !tls.is_handshaking());
-    let secured = in_tls || context.connect_tls().is_none();
-    match context.service.listener.protocol {
-        Protocol::Mysql => Phase::Greeting,
-        Protocol::Postgres if secured => Phase::Answer,
-        Protocol::Postgres | Protocol::Tcp => Phase::BackendTls,
-    }
-}
-
-/// Waits until a backend that is connected shows that somebody is there.
-async fn prepare(
-    context: &Context,
-    header: &[u8],
-    words: First<'_>,
-    backend: &mut Leg,
-) -> Result<(), String> {
-    if !header.is_empty() {
-        let sent = backend.send(header).await;
-        sent.map_err(|error| error.to_string())?;
-    }
-    match context.service.listener.protocol {
-        Protocol::Mysql => hear(backend, "no greeting came").await,
-        Protocol::Postgres => {
-            if context.connect_tls().is_some() {
-                postgres::ask_for_tls(backend).await?;
-            }
-            begin_tls(context, backend).await?;
-            if let First::Part(words) | First::Question(words) = words {
-                let told = backend.send(words).await;
-                told.map_err(|error| error.to_string())?;
-            }
-            match words {
-                First::Nothing | First::Part(_) => Ok(()),
-                First::Question(_) => hear(backend, "no answer to the start-up message came").await,
-            }
-        }
-        Protocol::Tcp => begin_tls(context, backend).await,
-    }
-}
-
 /// Waits until a backend says something, which it can be asked for again.
-async fn hear(backend: &mut Leg, complaint: &str) -> Result<(), String> {
+pub(super) async fn hear(backend: &mut Leg, complaint: &str) -> Result<(), String> {
     let mut first = Vec::new();
     let heard = backend.receive(&mut first).await;
     heard.map_err(|error| format!("{complaint}: {error}"))?;

@@ -2,7 +2,7 @@
 
 use super::{
     Context, Failure, Opened, Phase, accept_tls, in_time,
-    reach::{First, reach},
+    reach::{Approach, begin_tls, reach},
     read_client,
 };
 use crate::{
@@ -10,6 +10,23 @@ use crate::{
     protocol::TLS_HANDSHAKE,
     worker::{farewell::farewell, leg::Leg},
 };
+
+/// TLS if the leg has it; else a connection is all that can be had.
+struct Secured;
+
+impl Approach for Secured {
+    async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), String> {
+        begin_tls(context, backend).await
+    }
+
+    fn is_proof(&self, _: &Context) -> bool {
+        true
+    }
+
+    fn awaited(&self, _: &Context, _: &Leg) -> Phase {
+        Phase::BackendTls
+    }
+}
 
 /// Opens a session.
 pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
@@ -26,7 +43,7 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
             }
         }
     }
-    match reach(context, &client, First::Nothing).await {
+    match reach(context, &client, &Secured).await {
         Ok(backend) => Ok(Opened {
             client,
             backend,

@@ -5,11 +5,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::approach::Startup;
 use crate::worker::{
     leg::Leg,
     opening::{
         Context, Failure, backend_failed, proxy,
-        reach::{First, is_paused, note, order, reach_one},
+        reach::{is_paused, note, order, reach_one},
     },
 };
 
@@ -52,7 +53,7 @@ pub(super) async fn cancel(context: &Context, client: &Leg, message: Vec<u8>) ->
 
 /// Asks one database, which may take the connect timeout for it.
 async fn ask(mut context: Context, header: Vec<u8>, message: Vec<u8>) -> Result<(), Failure> {
-    let reached = reach_one(&mut context, &header, First::Nothing, true).await;
+    let reached = reach_one(&mut context, &header, &Startup::Nothing, true).await;
     let mut backend = reached.map_err(|reason| backend_failed(&context, &reason))?;
     let sent = backend.send(&message).await;
     sent.map_err(|error| backend_failed(&context, &error))?;

@@ -1,0 +1,34 @@
+//! How a backend of MySQL is made ready: it greets.
+
+use super::{
+    super::{
+        Context, Phase,
+        reach::{Approach, hear},
+    },
+    reader::Reader,
+    visit::Visit,
+};
+use crate::worker::leg::Leg;
+
+/// Waits for the greeting.
+pub(super) struct Greeted;
+
+impl Approach for Greeted {
+    async fn prepare(&self, _: &Context, backend: &mut Leg) -> Result<(), String> {
+        hear(backend, "no greeting came").await
+    }
+
+    /// TLS begins with the client's login, and only that shows whether the backend is good for it.
+    fn is_proof(&self, context: &Context) -> bool {
+        context.connect_tls().is_none()
+    }
+
+    fn awaited(&self, _: &Context, _: &Leg) -> Phase {
+        Phase::Greeting
+    }
+
+    /// It may greet yet, and count who does not answer.
+    fn leave(&self, context: &Context, backend: Leg) {
+        drop(Visit::new(context, Reader::new(backend)));
+    }
+}
