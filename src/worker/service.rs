@@ -47,6 +47,12 @@ impl Service {
         Ok(tls)
     }
 
+    /// Whether the leg to the backend at a position has TLS.
+    pub fn has_backend_tls(&self, backend: usize) -> bool {
+        let policy = self.backend.as_ref();
+        policy.is_some_and(|it| it.at(backend).is_some())
+    }
+
     /// Begins TLS with the backend at a position; `None` if that leg has none.
     pub fn connect_tls(&self, backend: usize) -> Option<Result<TlsStream, TlsError>> {
         let (config, name) = self.backend.as_ref()?.at(backend)?;

@@ -52,17 +52,30 @@ impl Context {
 
     /// Begins TLS with the backend by the newest generation that has it; `None` if that leg has none.
     pub fn connect_tls(&self) -> Option<Result<TlsStream, TlsError>> {
-        let newest = self.newest();
-        let mut backends = newest.listener.backends.iter();
-        match backends.position(|it| it == self.backend()) {
-            Some(position) => newest.connect_tls(position),
-            None => self.service.connect_tls(self.backend),
-        }
+        let (service, position) = self.newest_with_backend();
+        service.connect_tls(position)
+    }
+
+    /// Whether the leg to the backend has TLS, by the same generation.
+    pub fn has_backend_tls(&self) -> bool {
+        let (service, position) = self.newest_with_backend();
+        service.has_backend_tls(position)
     }
 
     /// Returns where the backend is that the session talks to, or tries to.
     pub fn backend(&self) -> &Address {
         self.service.listener.backends.at(self.backend)
+    }
+
+    /// Returns the newest generation that has the backend, and its position there.
+    fn newest_with_backend(&self) -> (Arc<Service>, usize) {
+        let newest = self.newest();
+        let backends = &newest.listener.backends;
+        let position = backends.iter().position(|it| it == self.backend());
+        match position {
+            Some(position) => (newest, position),
+            None => (Arc::clone(&self.service), self.backend),
+        }
     }
 
     fn newest(&self) -> Arc<Service> {

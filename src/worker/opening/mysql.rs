@@ -280,7 +280,7 @@ async fn begin_tls(
     login: &Login<'_>,
     backend: &mut Reader,
 ) -> Result<(), Failure> {
-    if context.connect_tls().is_none() {
+    if !context.has_backend_tls() {
         return Ok(());
     }
     let (deadline, limit) = (

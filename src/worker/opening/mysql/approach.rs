@@ -20,7 +20,7 @@ impl Approach for Greeted {
 
     /// TLS begins with the client's login, and only that shows whether the backend is good for it.
     fn is_proof(&self, context: &Context) -> bool {
-        context.connect_tls().is_none()
+        !context.has_backend_tls()
     }
 
     fn awaited(&self, _: &Context, _: &Leg) -> Phase {

@@ -22,7 +22,7 @@ pub(super) enum Startup<'a> {
 
 impl Approach for Startup<'_> {
     async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), String> {
-        if context.connect_tls().is_some() {
+        if context.has_backend_tls() {
             ask_for_tls(backend).await?;
         }
         begin_tls(context, backend).await?;
@@ -37,12 +37,12 @@ impl Approach for Startup<'_> {
     }
 
     fn is_proof(&self, context: &Context) -> bool {
-        context.connect_tls().is_some() || matches!(self, Self::Whole(_))
+        context.has_backend_tls() || matches!(self, Self::Whole(_))
     }
 
     fn awaited(&self, context: &Context, backend: &Leg) -> Phase {
         let in_tls = backend.tls().is_some_and(|tls| !tls.is_handshaking());
-        if in_tls || context.connect_tls().is_none() {
+        if in_tls || !context.has_backend_tls() {
             Phase::Answer
         } else {
             Phase::BackendTls
