@@ -62,10 +62,7 @@ pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, F
         Err(ending) => {
             // The database has a deadline of its own, and counts those who miss it.
             drop(visit);
-            if let Some(words) = ending.words {
-                farewell(&mut client.leg, &words).await;
-            }
-            Err(ending.failure)
+            Err(ending.tell(&mut client).await)
         }
     }
 }
@@ -73,19 +70,8 @@ pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, F
 /// Finds words for a client that was too slow to log in; inside of a handshake it can hear none.
 fn in_words(ending: Ending, client: &Reader) -> Ending {
     match ending.failure {
-        Failure::Late(_, Phase::ClientTls) => Ending {
-            words: Some(Vec::new()),
-            ..ending
-        },
-        Failure::Late(..) => {
-            let mut words = Vec::new();
-            // The greeting was the first packet, whether anything was said to it or not.
-            ErrorPacket::client_too_slow().write(client.answer.max(1), &mut words);
-            Ending {
-                words: Some(words),
-                ..ending
-            }
-        }
+        Failure::Late(_, Phase::ClientTls) => Ending::new(ending.failure, Vec::new()),
+        Failure::Late(..) => client.refuse(&ErrorPacket::client_too_slow(), ending.failure),
         _ => ending,
     }
 }
@@ -106,23 +92,9 @@ fn backend_down() -> ErrorPacket {
     ErrorPacket::backend_down("proxyd cannot reach the database; its log says why")
 }
 
-/// Ends a login with an error in answer to the packet that the client sent last.
-fn refuse_login(client: &Reader, error: &ErrorPacket, failure: Failure) -> Ending {
-    let mut words = Vec::new();
-    error.write(client.answer, &mut words);
-    Ending {
-        failure,
-        words: Some(words),
-    }
-}
-
-/// Does the same for what is no login.
+/// Refuses what is no login.
 fn no_login(client: &Reader, reason: String) -> Ending {
-    refuse_login(
-        client,
-        &ErrorPacket::bad_handshake(),
-        Failure::Refused(reason),
-    )
+    client.refuse(&ErrorPacket::bad_handshake(), Failure::Refused(reason))
 }
 
 /// Passes the database's greeting on, with TLS offered.
@@ -198,7 +170,7 @@ async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Ending>
         }
         Ok(ClientFirst::Login(_)) if context.service.listener.tls.mode == TlsMode::Required => {
             let error = ErrorPacket::tls_required();
-            Err(refuse_login(client, &error, Failure::NoTls))
+            Err(client.refuse(&error, Failure::NoTls))
         }
         Ok(ClientFirst::Login(_)) => Ok(first),
         Err(error) => Err(no_login(client, error.to_string())),
@@ -218,7 +190,7 @@ async fn carry(
         Err(error) => return Err(no_login(client, error.to_string())),
     };
     if let Err(failure) = visit.begin_tls(greeting, &parsed).await {
-        return Err(refuse_login(client, &backend_down(), failure));
+        return Err(client.refuse(&backend_down(), failure));
     }
     let legs = Legs {
         client: kind(client, None),
@@ -230,19 +202,16 @@ async fn carry(
         // A change of user could not be seen, and would end with the password in the clear.
         let reason = "compression needs TLS between the proxy and the database";
         let error = ErrorPacket::unsupported_login(reason);
-        return Err(refuse_login(client, &error, refused(reason)));
+        return Err(client.refuse(&error, refused(reason)));
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
     let (exchange, first) = match begun {
         Ok(begun) => begun,
-        Err(error) => return Err(refuse_login(client, &error.packet(), refused(error))),
+        Err(error) => return Err(client.refuse(&error.packet(), refused(error))),
     };
     if let Then::Refused(reason) = first.then {
         // The database has not heard of it.
-        return Err(Ending {
-            failure: refused(reason),
-            words: Some(first.to_client),
-        });
+        return Err(Ending::new(refused(reason), first.to_client));
     }
     let (backend, exchange) = visit.begun(exchange);
     let address = context.backend();

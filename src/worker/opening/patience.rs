@@ -4,8 +4,11 @@ use std::{fmt, future::Future, time::Duration};
 
 use tokio::time::timeout_at;
 
-use super::{Context, Failure, backend_failed};
-use crate::worker::{farewell::farewell, leg::Leg};
+use super::{Context, Failure, failed_at};
+use crate::{
+    config::Address,
+    worker::{farewell::farewell, leg::Leg},
+};
 
 /// What an opening waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,38 +75,27 @@ pub(super) async fn in_time<T, E: From<Failure>>(
 /// Returns how an opening failed whose deadline passed in a phase.
 pub(super) fn late(context: &Context, phase: Phase) -> Failure {
     let limit = context.service.listener.limits.handshake_timeout;
-    if phase.is_backend() {
-        backend_failed(context, &passed(limit, phase))
-    } else {
-        Failure::Late(limit, phase)
-    }
+    let failure = Failure::Late(limit, phase);
+    blame(context.backend(), failure, phase.is_backend())
 }
 
 /// Says that the deadline of an opening has passed in a phase.
 pub(super) fn passed(limit: Duration, phase: Phase) -> String {
-    format!(
-        "the handshake timeout of {} s passed while waiting for {phase}",
-        limit.as_secs_f64()
-    )
+    Failure::Late(limit, phase).to_string()
 }
 
-/// Says goodbye to a client that was too slow, with these words where it can hear any; and without, so
-/// that TLS does not end without its own end.
-pub(super) async fn part(client: &mut Leg, failure: Failure, words: &[u8]) -> Failure {
-    match failure {
-        Failure::Late(_, Phase::ClientTls) => farewell(client, &[]).await,
-        Failure::Late(..) => farewell(client, words).await,
-        _ => {}
+/// Says goodbye to a client that was too slow, so that TLS does not end without its own end.
+pub(super) async fn part(client: &mut Leg, failure: Failure) -> Failure {
+    if matches!(failure, Failure::Late(..)) {
+        farewell(client, &[]).await;
     }
     failure
 }
 
 /// Blames the backend if it was the one that was waited for when the deadline passed.
-pub(super) fn blame(context: &Context, failure: Failure, awaits_backend: bool) -> Failure {
+pub(super) fn blame(backend: &Address, failure: Failure, awaits_backend: bool) -> Failure {
     match failure {
-        Failure::Late(limit, phase) if awaits_backend => {
-            backend_failed(context, &passed(limit, phase))
-        }
+        Failure::Late(..) if awaits_backend => failed_at(backend, &failure),
         failure => failure,
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
     let negotiating = negotiate(context, &mut client);
     let wish = match in_time(context, Phase::Request, negotiating).await {
         Ok(wish) => wish,
-        Err(failure) => return Err(part(&mut client, failure, &[]).await),
+        Err(failure) => return Err(part(&mut client, failure).await),
     };
     match wish {
         Wish::Cancel(message) => {
@@ -98,7 +98,7 @@ pub(super) async fn refuse(context: &mut Context, mut client: Leg) {
         Ok(Wish::Session(..)) => tell(&mut client, &ErrorResponse::too_many_connections()).await,
         Ok(Wish::Cancel(_)) => farewell(&mut client, &[]).await,
         Err(failure) => {
-            part(&mut client, failure, &[]).await;
+            part(&mut client, failure).await;
         }
     }
 }

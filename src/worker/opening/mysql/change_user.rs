@@ -8,7 +8,7 @@ use super::{
     super::{Failure, Opened, Phase},
     reader::{Owned, Reader},
     refused,
-    talk::{OnRejection, Talk},
+    talk::{Ending, OnRejection, Talk},
 };
 use crate::{
     config::Address,
@@ -17,7 +17,7 @@ use crate::{
         auth::{Exchange, Session, Step, Then},
         packet::HEADER_LEN,
     },
-    worker::{farewell::farewell, relay::Changing},
+    worker::relay::Changing,
 };
 
 /// What is needed when the client logs in again.
@@ -35,73 +35,70 @@ pub struct Relogin {
 /// client has been told why.
 pub async fn change_user(changing: Changing, relogin: Relogin) -> Result<Opened, Failure> {
     let mut client = Reader::new(changing.client);
-    if changing.out_of_turn {
-        // The next answer of the database would be taken for its verdict.
-        tell(&mut client, &ErrorPacket::out_of_order()).await;
-        let reason = "the client did not wait for the answer to its last command";
-        return Err(refused(reason));
-    }
     let mut backend = Reader::new(changing.backend);
+    let carried = if changing.out_of_turn {
+        // The next answer of the database would be taken for its verdict.
+        let reason = "the client did not wait for the answer to its last command";
+        Err(client.refuse(&ErrorPacket::out_of_order(), refused(reason)))
+    } else {
+        carry(&mut client, &mut backend, &relogin, changing.passed).await
+    };
+    match carried {
+        Ok(session) => Ok(Opened {
+            client: client.into_leg(),
+            backend: backend.into_leg(),
+            relogin: Some(Relogin { session, ..relogin }),
+        }),
+        Err(ending) => Err(ending.tell(&mut client).await),
+    }
+}
+
+/// Carries one of which so many bytes have gone to the database before anybody knew what it was; returns
+/// what it leaves for the next.
+async fn carry(
+    client: &mut Reader,
+    backend: &mut Reader,
+    relogin: &Relogin,
+    passed: usize,
+) -> Result<Session, Ending> {
     let limit = relogin.patience;
     let deadline = Instant::now() + limit;
-    let Ok(command) = timeout_at(deadline, read(&mut client)).await else {
-        tell(&mut client, &ErrorPacket::client_too_slow()).await;
-        return Err(Failure::Late(limit, Phase::LetIn));
+    let Ok(command) = timeout_at(deadline, read(client)).await else {
+        let failure = Failure::Late(limit, Phase::LetIn);
+        return Err(client.refuse(&ErrorPacket::client_too_slow(), failure));
     };
-    let command = command?;
-    let begun = begin(relogin.session, &command, changing.passed);
-    let (mut exchange, first) = match begun {
-        Ok(begun) => begun,
-        Err((error, reason)) => {
-            tell(&mut client, &error).await;
-            return Err(refused(reason));
-        }
-    };
+    let (mut exchange, first) = begin(client, relogin.session, &command?, passed)?;
     let talk = Talk {
         backend: &relogin.backend,
         on_rejection: OnRejection::GoOn,
         deadline,
         limit,
     };
-    let carried = talk.carry(&mut exchange, first, &mut client, &mut backend);
-    if let Err(ending) = carried.await {
-        if let Some(words) = ending.words {
-            farewell(&mut client.leg, &words).await;
-        }
-        return Err(ending.failure);
-    }
-    Ok(Opened {
-        client: client.into_leg(),
-        backend: backend.into_leg(),
-        relogin: Some(Relogin {
-            session: exchange.session(),
-            ..relogin
-        }),
-    })
+    talk.carry(&mut exchange, first, client, backend).await?;
+    Ok(exchange.session())
 }
 
-async fn read(client: &mut Reader) -> Result<Owned, Failure> {
+async fn read(client: &mut Reader) -> Result<Owned, Ending> {
     loop {
         match client.take() {
             Ok(Some(command)) => return Ok(command),
             Ok(None) => client.read().await.map_err(Failure::Client)?,
             Err(error) => {
-                tell(client, &ErrorPacket::packet_too_large()).await;
-                return Err(refused(error));
+                return Err(client.refuse(&ErrorPacket::packet_too_large(), refused(error)));
             }
         }
     }
 }
 
-/// Begins the login with a command of which so many bytes have gone to the database before anybody
-/// knew what it was.
 fn begin(
+    client: &Reader,
     session: Session,
     command: &Owned,
     passed: usize,
-) -> Result<(Exchange, Step), (ErrorPacket, String)> {
+) -> Result<(Exchange, Step), Ending> {
     let begun = Exchange::change_user(session, command.as_packet());
-    let (exchange, mut first) = begun.map_err(|error| (error.packet(), error.to_string()))?;
+    let (exchange, mut first) =
+        begun.map_err(|error| client.refuse(&error.packet(), refused(error)))?;
     if !matches!(first.then, Then::Continue) {
         return Ok((exchange, first));
     }
@@ -109,16 +106,9 @@ fn begin(
     if sealed && passed > 0 {
         // The database was told another length already.
         let reason = "a change of user that has to be sealed comes in pieces";
-        return Err((ErrorPacket::unsupported_login(reason), reason.to_owned()));
+        let error = ErrorPacket::unsupported_login(reason);
+        return Err(client.refuse(&error, refused(reason)));
     }
     first.to_server.drain(..passed);
     Ok((exchange, first))
-}
-
-/// Says goodbye with an error in answer to the command.
-async fn tell(client: &mut Reader, error: &ErrorPacket) {
-    let mut words = Vec::new();
-    // A command is the first packet of its exchange.
-    error.write(1, &mut words);
-    farewell(&mut client.leg, &words).await;
 }

@@ -16,7 +16,7 @@ pub(super) struct Reader {
     pub(super) leg: Leg,
     /// What was read.
     pub(super) bytes: Zeroizing<Vec<u8>>,
-    /// The number of the next packet that is written in answer.
+    /// The number of the next packet that is written in answer: of the second, if nothing was read.
     pub(super) answer: u8,
 }
 
@@ -42,7 +42,7 @@ impl Reader {
         Self {
             leg,
             bytes: Zeroizing::new(Vec::new()),
-            answer: 0,
+            answer: 1,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fmt::Display, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    super::{Failure, Phase, failed_at, patience::passed},
+    super::{Failure, Phase, failed_at, patience::blame},
     backend_down,
     reader::Reader,
     refused,
@@ -17,6 +17,7 @@ use crate::{
         auth::{AuthError, Exchange, Step, Then},
     },
     tls::seal::{self, SealError},
+    worker::farewell::farewell,
 };
 
 /// How a login is carried.
@@ -46,6 +47,32 @@ pub(super) struct Ending {
     pub(super) failure: Failure,
     /// What the client has to be told yet.
     pub(super) words: Option<Vec<u8>>,
+}
+
+impl Ending {
+    pub(super) fn new(failure: Failure, words: Vec<u8>) -> Self {
+        Self {
+            failure,
+            words: Some(words),
+        }
+    }
+
+    /// Tells the client what it has to be told yet, and returns why.
+    pub(super) async fn tell(self, client: &mut Reader) -> Failure {
+        if let Some(words) = self.words {
+            farewell(&mut client.leg, &words).await;
+        }
+        self.failure
+    }
+}
+
+impl Reader {
+    /// Ends a login with an error in answer to the packet that the client sent last.
+    pub(super) fn refuse(&self, error: &ErrorPacket, failure: Failure) -> Ending {
+        let mut words = Vec::new();
+        error.write(self.answer, &mut words);
+        Ending::new(failure, words)
+    }
 }
 
 /// The client knows already.
@@ -85,36 +112,27 @@ impl Talk<'_> {
             Ok(Err(stop)) => stop,
             Err(_) => return Err(self.late(exchange)),
         };
-        let (failure, words) = match stop {
-            Stop::Gone(failure) => return Err(failure.into()),
-            Stop::Client(failure, error) => {
-                let mut words = Vec::new();
-                error.write(client.answer, &mut words);
-                (failure, words)
-            }
-            Stop::Backend(failure) => (failure, exchange.last_words(&backend_down())),
-            Stop::Decided(failure, words) => (failure, words),
-        };
-        Err(Ending {
-            failure,
-            words: Some(words),
+        Err(match stop {
+            Stop::Gone(failure) => failure.into(),
+            Stop::Client(failure, error) => client.refuse(&error, failure),
+            Stop::Backend(failure) => Ending::new(failure, exchange.last_words(&backend_down())),
+            Stop::Decided(failure, words) => Ending::new(failure, words),
         })
     }
 
     /// Says that the deadline has passed, and whose fault that was.
     fn late(&self, exchange: &mut Exchange) -> Ending {
-        let (error, failure) = if exchange.awaits_database() {
-            let error =
-                ErrorPacket::backend_down("the database has not decided this login in time");
-            (error, self.failed(&passed(self.limit, Phase::LetIn)))
+        let awaits_database = exchange.awaits_database();
+        let error = if awaits_database {
+            ErrorPacket::backend_down("the database has not decided this login in time")
         } else {
-            let failure = Failure::Late(self.limit, Phase::LetIn);
-            (ErrorPacket::client_too_slow(), failure)
+            ErrorPacket::client_too_slow()
         };
-        Ending {
-            failure,
-            words: Some(exchange.last_words(&error)),
-        }
+        let failure = Failure::Late(self.limit, Phase::LetIn);
+        Ending::new(
+            blame(self.backend, failure, awaits_database),
+            exchange.last_words(&error),
+        )
     }
 
     async fn carry_all(

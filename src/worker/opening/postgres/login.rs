@@ -77,7 +77,7 @@ pub(super) async fn log_in(
         return Err(match (failure, talk.awaited()) {
             // As `psql` does before it asks its user for the password.
             (Failure::Client(LegError::Ended), Side::Client) => Failure::Done,
-            (failure, awaited) => blame(context, failure, awaited == Side::Server),
+            (failure, awaited) => blame(context.backend(), failure, awaited == Side::Server),
         });
     }
     talk.client.unread(&talk.from_client);
