@@ -154,15 +154,8 @@ impl Exchange {
             },
             scramble: Some(*greeting.scramble()),
         };
-        let mut exchange = Self {
-            client,
-            server: Line::after_greeting(legs.server),
-            mechanism: Mechanism::of(login.plugin().unwrap_or_default()),
-            plugin: login.plugin().unwrap_or_default().to_vec(),
-            switched: false,
-            session,
-            state: State::Verdict,
-        };
+        let server = Line::after_greeting(legs.server);
+        let mut exchange = Self::new(client, server, login.plugin(), session);
         let step = exchange.login(&login);
         Ok((exchange, step))
     }
@@ -174,15 +167,7 @@ impl Exchange {
         let mut client = Line::at_command();
         client.receive(command.seq)?;
         let change = ChangeUser::parse(command.payload, session.capabilities)?;
-        let mut exchange = Self {
-            client,
-            server: Line::at_command(),
-            mechanism: Mechanism::of(change.plugin().unwrap_or_default()),
-            plugin: change.plugin().unwrap_or_default().to_vec(),
-            switched: false,
-            session,
-            state: State::Verdict,
-        };
+        let mut exchange = Self::new(client, Line::at_command(), change.plugin(), session);
         let step = if let Some(refusal) = exchange.refusal(change.response()) {
             exchange.refuse(refusal)
         } else if let Some(request) = exchange.withhold(change.response()) {
@@ -191,6 +176,19 @@ impl Exchange {
             exchange.tell_server(command.payload)
         };
         Ok((exchange, step))
+    }
+
+    fn new(client: Line, server: Line, plugin: Option<&[u8]>, session: Session) -> Self {
+        let plugin = plugin.unwrap_or_default();
+        Self {
+            client,
+            server,
+            mechanism: Mechanism::of(plugin),
+            plugin: plugin.to_vec(),
+            switched: false,
+            session,
+            state: State::Verdict,
+        }
     }
 
     /// Returns what the next login of the session has to know.
