@@ -22,11 +22,13 @@ fn server() -> Fake {
     })
 }
 
-fn front(backend: &Fake, line: &str) -> (Ca, TestDaemon) {
+pub(super) fn front(backend: &Fake, line: &str) -> (Ca, TestDaemon) {
+    front_at(&backend.address(), line)
+}
+
+fn front_at(backend: &str, line: &str) -> (Ca, TestDaemon) {
     let ca = Ca::new("authority");
-    let listener = Listener::tcp("main", &backend.address())
-        .protocol("mysql")
-        .line(line);
+    let listener = Listener::tcp("main", backend).protocol("mysql").line(line);
     let daemon = TestDaemon::builder()
         .identity("default", &ca.leaf("localhost"))
         .listener(listener)
@@ -96,10 +98,7 @@ fn tls_may_begin_after_a_pause() {
 fn tls_is_not_asked_for_inside_tls() {
     let backend = server();
     let (ca, daemon) = front(&backend, REQUIRED);
-    let mut socket = connect(daemon.address()).unwrap();
-    read_packet(&mut socket).unwrap();
-    let session = Client::new(&ca).behind(&mysql_ssl_request(), usize::MAX, socket);
-    let mut session = session.unwrap();
+    let mut session = begin(&ca, &daemon);
     let mut again = mysql_ssl_request();
     again[3] = 2;
     session.send(&again).unwrap();
@@ -194,7 +193,7 @@ fn a_login_without_tls_passes_unchanged_where_tls_is_only_preferred() {
 }
 
 /// Starts a session in TLS up to the login.
-fn begin(ca: &Ca, daemon: &TestDaemon) -> Session {
+pub(super) fn begin(ca: &Ca, daemon: &TestDaemon) -> Session {
     let mut socket = connect(daemon.address()).unwrap();
     read_packet(&mut socket).unwrap();
     let client = Client::new(ca);
@@ -318,26 +317,17 @@ fn server_that_wants_the_password() -> Fake {
 #[test]
 fn a_password_in_clear_is_not_asked_for_where_it_would_cross_a_network() {
     let backend = server_that_wants_the_password();
-    let port = backend.address().rsplit_once(':').unwrap().1.to_owned();
     for (address, line, goes) in [
         (backend.address(), "", true),
-        (format!("0.0.0.0:{port}"), "", false),
+        (backend.network_address(), "", false),
         (
-            format!("0.0.0.0:{port}"),
+            backend.network_address(),
             "allow_cleartext_password = true",
             true,
         ),
     ] {
-        let ca = Ca::new("authority");
-        let listener = Listener::tcp("main", &address).protocol("mysql").line(line);
-        let daemon = TestDaemon::builder()
-            .identity("default", &ca.leaf("localhost"))
-            .listener(listener)
-            .start();
-        let mut socket = connect(daemon.address()).unwrap();
-        read_packet(&mut socket).unwrap();
-        let session = Client::new(&ca).behind(&mysql_ssl_request(), usize::MAX, socket);
-        let mut session = session.unwrap();
+        let (ca, daemon) = front_at(&address, line);
+        let mut session = begin(&ca, &daemon);
         session.send(&login(true, "somebody")).unwrap();
         let (seq, payload) = read_packet(&mut session).unwrap();
         if goes {

@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 
+use super::by_hand::{begin, front};
 use crate::support::{
-    client::{Client, Session, connect},
-    configuration::Listener,
+    client::Session,
     daemon::TestDaemon,
     fake::Fake,
     pki::Ca,
-    wire::{OK, greeting, login, mysql_ssl_request, packet, read_packet},
+    wire::{OK, greeting, login, packet, read_packet},
 };
 
 const DENIED: &[u8] = b"\xff\x15\x04#28000no";
@@ -31,10 +31,7 @@ fn server() -> Fake {
 }
 
 pub(super) fn log_in(ca: &Ca, daemon: &TestDaemon) -> Session {
-    let mut socket = connect(daemon.address()).unwrap();
-    read_packet(&mut socket).unwrap();
-    let session = Client::new(ca).behind(&mysql_ssl_request(), usize::MAX, socket);
-    let mut session = session.unwrap();
+    let mut session = begin(ca, daemon);
     session.send(&login(true, "somebody")).unwrap();
     assert_eq!(read_packet(&mut session).unwrap(), (3, OK.to_vec()));
     session
@@ -42,12 +39,7 @@ pub(super) fn log_in(ca: &Ca, daemon: &TestDaemon) -> Session {
 
 fn converse(send: impl Fn(&mut Session, &[u8])) {
     let backend = server();
-    let ca = Ca::new("authority");
-    let listener = Listener::tcp("main", &backend.address()).protocol("mysql");
-    let daemon = TestDaemon::builder()
-        .identity("default", &ca.leaf("localhost"))
-        .listener(listener)
-        .start();
+    let (ca, daemon) = front(&backend, "");
     let mut session = log_in(&ca, &daemon);
     for verdict in [DENIED, OK] {
         send(&mut session, &packet(0, CHANGE));

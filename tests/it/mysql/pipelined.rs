@@ -2,13 +2,14 @@
 
 use std::io::Write as _;
 
-use super::change_user::{CHANGE, QUERY, log_in};
+use super::{
+    by_hand::front,
+    change_user::{CHANGE, QUERY, log_in},
+};
 use crate::support::{
     client::Session,
-    configuration::Listener,
     daemon::TestDaemon,
     fake::Fake,
-    pki::Ca,
     until,
     wire::{OK, error, greeting, packet, read_packet},
 };
@@ -33,12 +34,7 @@ const STATEMENT_CLOSE: &[u8] = b"\x19\x01\0\0\0";
 /// Lets a client converse with a server once it is logged in.
 fn converse(act: impl FnOnce(&mut Session, &Fake, &TestDaemon)) {
     let backend = server();
-    let ca = Ca::new("authority");
-    let listener = Listener::tcp("main", &backend.address()).protocol("mysql");
-    let daemon = TestDaemon::builder()
-        .identity("default", &ca.leaf("localhost"))
-        .listener(listener)
-        .start();
+    let (ca, daemon) = front(&backend, "");
     let mut session = log_in(&ca, &daemon);
     act(&mut session, &backend, &daemon);
 }

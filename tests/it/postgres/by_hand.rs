@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{
     PATIENCE,
-    client::{Client, connect, exchange},
+    client::{Client, Session, connect, exchange},
     configuration::Listener,
     daemon::TestDaemon,
     fake::{Fake, Heard},
@@ -19,16 +19,40 @@ use crate::support::{
 };
 
 fn front(line: &str) -> (Ca, Fake, TestDaemon) {
-    let ca = Ca::new("authority");
     let backend = Fake::new(Heard::echo);
-    let listener = Listener::tcp("main", &backend.address())
+    let (ca, daemon) = front_at(&backend.address(), line);
+    (ca, backend, daemon)
+}
+
+fn front_at(backend: &str, line: &str) -> (Ca, TestDaemon) {
+    let ca = Ca::new("authority");
+    let listener = Listener::tcp("main", backend)
         .protocol("postgres")
         .line(line);
     let daemon = TestDaemon::builder()
         .identity("default", &ca.leaf("localhost"))
         .listener(listener)
         .start();
-    (ca, backend, daemon)
+    (ca, daemon)
+}
+
+/// Begins TLS, and sends this inside of it.
+fn send_in_tls(ca: &Ca, daemon: &TestDaemon, bytes: &[u8]) -> Session {
+    let mut socket = connect(daemon.address()).unwrap();
+    assert_eq!(ask(&mut socket, SSL_REQUEST), b'S');
+    let mut session = Client::new(ca).over(socket).unwrap();
+    session.send(bytes).unwrap();
+    session
+}
+
+/// Sees that a login is refused because of what it would send in clear.
+fn refused_in_clear(mut session: Session, daemon: &TestDaemon) {
+    let answer = session.rest().unwrap();
+    assert_eq!(error_field(&answer, b'C'), "28000");
+    assert!(error_field(&answer, b'M').contains("token in clear"));
+    until("the log says what to do", || {
+        daemon.log().contains("allow_cleartext_password")
+    });
 }
 
 /// Sends a request and returns the one byte of the answer.
@@ -164,10 +188,7 @@ fn direct_tls_for_another_protocol_is_refused() {
 fn encryption_is_not_asked_for_inside_tls() {
     let (ca, backend, daemon) = front("");
     for request in [SSL_REQUEST, GSS_REQUEST] {
-        let mut socket = connect(daemon.address()).unwrap();
-        assert_eq!(ask(&mut socket, SSL_REQUEST), b'S');
-        let mut session = Client::new(&ca).over(socket).unwrap();
-        session.send(request).unwrap();
+        let mut session = send_in_tls(&ca, &daemon, request);
         let rest = session.rest().unwrap();
         assert_eq!(error_field(&rest, b'C'), "08P01");
     }
@@ -182,29 +203,18 @@ fn a_password_in_clear_is_not_asked_for_where_it_would_cross_a_network() {
         connection.write_all(question)?;
         connection.echo()
     });
-    let port = backend.address().rsplit_once(':').unwrap().1.to_owned();
     let password = b"p\0\0\0\x0chunter2\0";
     for (address, line, goes) in [
         (backend.address(), "", true),
-        (format!("0.0.0.0:{port}"), "", false),
+        (backend.network_address(), "", false),
         (
-            format!("0.0.0.0:{port}"),
+            backend.network_address(),
             "allow_cleartext_password = true",
             true,
         ),
     ] {
-        let ca = Ca::new("authority");
-        let listener = Listener::tcp("main", &address)
-            .protocol("postgres")
-            .line(line);
-        let daemon = TestDaemon::builder()
-            .identity("default", &ca.leaf("localhost"))
-            .listener(listener)
-            .start();
-        let mut socket = connect(daemon.address()).unwrap();
-        assert_eq!(ask(&mut socket, SSL_REQUEST), b'S');
-        let mut session = Client::new(&ca).over(socket).unwrap();
-        session.send(&startup()).unwrap();
+        let (ca, daemon) = front_at(&address, line);
+        let mut session = send_in_tls(&ca, &daemon, &startup());
         if goes {
             let mut asked = [0; 9];
             session.read_exact(&mut asked).unwrap();
@@ -214,12 +224,7 @@ fn a_password_in_clear_is_not_asked_for_where_it_would_cross_a_network() {
             session.read_exact(&mut echoed).unwrap();
             assert_eq!(&echoed, password);
         } else {
-            let answer = session.rest().unwrap();
-            assert_eq!(error_field(&answer, b'C'), "28000");
-            assert!(error_field(&answer, b'M').contains("token in clear"));
-            until("the log says what to do", || {
-                daemon.log().contains("allow_cleartext_password")
-            });
+            refused_in_clear(session, &daemon);
         }
     }
 }
@@ -253,31 +258,15 @@ fn a_token_in_clear_is_not_asked_for_where_it_would_cross_a_network() {
             connection.write_all(&question)?;
             connection.listen()
         });
-        let port = backend.address().rsplit_once(':').unwrap().1.to_owned();
-        let ca = Ca::new("authority");
-        let listener = Listener::tcp("main", &format!("0.0.0.0:{port}"))
-            .protocol("postgres")
-            .line(line);
-        let daemon = TestDaemon::builder()
-            .identity("default", &ca.leaf("localhost"))
-            .listener(listener)
-            .start();
-        let mut socket = connect(daemon.address()).unwrap();
-        assert_eq!(ask(&mut socket, SSL_REQUEST), b'S');
-        let mut session = Client::new(&ca).over(socket).unwrap();
-        session.send(&startup()).unwrap();
+        let (ca, daemon) = front_at(&backend.network_address(), line);
+        let mut session = send_in_tls(&ca, &daemon, &startup());
         if let Some(passed) = passed {
             let expected = offer(passed);
             let mut asked = vec![0; expected.len()];
             session.read_exact(&mut asked).unwrap();
             assert_eq!(asked, expected);
         } else {
-            let answer = session.rest().unwrap();
-            assert_eq!(error_field(&answer, b'C'), "28000");
-            assert!(error_field(&answer, b'M').contains("token in clear"));
-            until("the log says what to do", || {
-                daemon.log().contains("allow_cleartext_password")
-            });
+            refused_in_clear(session, &daemon);
         }
     }
 }
@@ -303,10 +292,7 @@ fn cancel_with_key(length: u32) {
         .write_all(&request)
         .unwrap();
     until("the plain one came", || backend.heard().concat() == request);
-    let mut socket = connect(daemon.address()).unwrap();
-    assert_eq!(ask(&mut socket, SSL_REQUEST), b'S');
-    let mut session = Client::new(&ca).over(socket).unwrap();
-    session.send(&request).unwrap();
+    let _session = send_in_tls(&ca, &daemon, &request);
     until("the secret one came", || {
         backend.heard() == [request.clone(), request.clone()]
     });

@@ -70,6 +70,11 @@ impl Fake {
         self.address.to_string()
     }
 
+    /// Returns an address by which it is reached too, and that nobody can know to be this machine's.
+    pub(crate) fn network_address(&self) -> String {
+        format!("0.0.0.0:{}", self.address.port())
+    }
+
     /// Returns what each connection so far has sent.
     pub(crate) fn heard(&self) -> Vec<Vec<u8>> {
         self.heard
