@@ -15,7 +15,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-mod bytes;
+pub(crate) mod bytes;
 pub mod fuzzing;
 pub mod mysql;
 pub mod postgres;

@@ -3,7 +3,7 @@
 use rustls::server::Acceptor;
 
 use super::failure::TlsError;
-use crate::protocol::TLS_HANDSHAKE;
+use crate::protocol::{TLS_HANDSHAKE, bytes::Reader};
 
 /// The length of a TLS record's header (RFC 8446 §5.1).
 const RECORD_HEADER: usize = 5;
@@ -132,22 +132,22 @@ fn first_message(mut bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns the newest version that a `ClientHello` offers; `None` if that cannot be made out.
 fn newest_version(message: &[u8]) -> Option<u16> {
-    let (&[CLIENT_HELLO, _, _, _], mut hello) = message.split_first_chunk::<MESSAGE_HEADER>()?
-    else {
+    let mut hello = Reader::new(message);
+    let [CLIENT_HELLO, ..] = hello.array::<MESSAGE_HEADER>()? else {
         return None;
     };
-    let version = number(&mut hello)?;
-    take(&mut hello, RANDOM)?;
-    let _session = vector::<1>(&mut hello)?;
-    let _suites = vector::<2>(&mut hello)?;
-    let _compressions = vector::<1>(&mut hello)?;
-    if hello.is_empty() {
+    let version = hello.u16_be()?;
+    hello.take(RANDOM)?;
+    let _session = short_vector(&mut hello)?;
+    let _suites = vector(&mut hello)?;
+    let _compressions = short_vector(&mut hello)?;
+    if hello.rest().is_empty() {
         return Some(version);
     }
-    let mut extensions = vector::<2>(&mut hello)?;
-    while !extensions.is_empty() {
-        let kind = number(&mut extensions)?;
-        let extension = vector::<2>(&mut extensions)?;
+    let mut extensions = Reader::new(vector(&mut hello)?);
+    while !extensions.rest().is_empty() {
+        let kind = extensions.u16_be()?;
+        let extension = vector(&mut extensions)?;
         if kind == SUPPORTED_VERSIONS {
             return newest_of(extension);
         }
@@ -157,30 +157,22 @@ fn newest_version(message: &[u8]) -> Option<u16> {
 
 /// Returns the newest version of a list; what is no version of TLS is only there to be passed over
 /// (RFC 8701).
-fn newest_of(mut list: &[u8]) -> Option<u16> {
-    let (versions, _) = vector::<1>(&mut list)?.as_chunks();
+fn newest_of(list: &[u8]) -> Option<u16> {
+    let (versions, _) = short_vector(&mut Reader::new(list))?.as_chunks();
     let versions = versions.iter().map(|it| u16::from_be_bytes(*it));
     versions.filter(|version| version >> 8 == 3).max()
 }
 
-/// Takes bytes off the front of `rest`.
-fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-    let (taken, left) = rest.split_at_checked(count)?;
-    *rest = left;
-    Some(taken)
+/// Takes what stands behind its length of one byte (RFC 8446 §3.4).
+fn short_vector<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
+    let length = reader.u8()?;
+    reader.take(length.into())
 }
 
-/// Takes a number of two bytes off the front of `rest`.
-fn number(rest: &mut &[u8]) -> Option<u16> {
-    let bytes = take(rest, 2)?;
-    Some(u16::from_be_bytes(bytes.try_into().ok()?))
-}
-
-/// Takes what stands behind its length of `N` bytes off the front of `rest` (RFC 8446 §3.4).
-fn vector<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = take(rest, N)?.iter();
-    let length = length.fold(0, |length, byte| length << 8 | usize::from(*byte));
-    take(rest, length)
+/// Takes what stands behind its length of two bytes (RFC 8446 §3.4).
+fn vector<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
+    let length = reader.u16_be()?;
+    reader.take(length.into())
 }
 
 /// Returns the server name of a `ClientHello`; `None` if it has none, or does not lie whole in
