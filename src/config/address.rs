@@ -7,6 +7,7 @@ use std::{
     str::FromStr,
 };
 
+use rustls::pki_types::DnsName;
 use serde::{Deserialize, Serialize};
 
 /// The longest path a Unix socket can have: the kernel keeps 108 bytes, one of them the final zero.
@@ -126,24 +127,13 @@ fn parse_host(host: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// Returns whether `name` can stand in DNS as the name of a host.
+/// Returns whether `name` can stand in DNS as the name of a host, by the rules of the TLS library: what
+/// passes here must not fail later, where a backend's certificate is held against it.
 ///
-/// Underscores are let through because container networks use them. A last label of digits alone
-/// is not: that is a mistyped IPv4 address.
+/// Underscores are let through because container networks use them. A last label that is a number,
+/// decimal or hexadecimal, is not: that is a mistyped IPv4 address.
 pub(super) fn is_host_name(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
-    name.len() <= 253
-        && name.split('.').all(is_label)
-        && name.rsplit('.').next().is_some_and(|last| !numeric(last))
-}
-
-fn is_label(label: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=63).contains(&label.len())
-        && label.bytes().all(allowed)
-        && !label.starts_with('-')
-        && !label.ends_with('-')
+    DnsName::try_from(name).is_ok()
 }
 
 impl fmt::Display for Address {
@@ -206,6 +196,7 @@ mod tests {
             ("a b:1", "its host is neither"),
             ("-db:1", "its host is neither"),
             ("127.0.0.300:1", "its host is neither"),
+            ("10.0.0.0x1f:1", "its host is neither"),
             ("unix:run/db.sock", "must be absolute"),
             ("unix:/run/", "names a folder"),
             (&long, "longer than 107 bytes"),

@@ -126,9 +126,9 @@ impl FromStr for AllowRule {
 }
 
 fn dns(text: &str) -> Result<AllowRule, AllowError> {
-    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    if is_host_name(name.strip_prefix("*.").unwrap_or(&name)) {
-        Ok(AllowRule::Dns(name))
+    if is_host_name(text.strip_prefix("*.").unwrap_or(text)) {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        Ok(AllowRule::Dns(name.to_ascii_lowercase()))
     } else {
         Err(AllowError::Dns(text.to_owned()))
     }
@@ -289,6 +289,7 @@ mod tests {
             ("dns:a.*.b", "is no DNS name"),
             ("dns:*.*.b", "is no DNS name"),
             ("dns:a b", "is no DNS name"),
+            ("dns:a..", "is no DNS name"),
             ("dns:bücher.example", "is no DNS name"),
             ("uri:", "is no URI"),
             ("uri:spiffe:prod", "is no URI"),
