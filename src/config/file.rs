@@ -16,8 +16,8 @@ use serde::{
 use toml::Spanned;
 
 use super::{
-    Address, AllowRule, BackendTlsMode, ClientAuthMode, Doubt, LogFormat, LogLevel, Network,
-    ProxyHeaderVersion, Resumption, TlsMode, TlsVersion, UnknownName,
+    Address, AllowRule, BackendTlsMode, ChannelBinding, ClientAuthMode, Doubt, LogFormat, LogLevel,
+    Network, ProxyHeaderVersion, Resumption, TlsMode, TlsVersion, UnknownName,
     value::{HostName, Name, ServerName, Text, Time},
 };
 use crate::protocol::Protocol;
@@ -97,6 +97,7 @@ pub(super) struct Listener {
     pub(super) tls: Table<Tls>,
     pub(super) client_auth: Option<Spanned<Table<ClientAuth>>>,
     pub(super) backend_tls: Option<Spanned<Table<BackendTls>>>,
+    pub(super) channel_binding: Option<Spanned<Word<ChannelBinding>>>,
     pub(super) allow_cleartext_password: Option<Spanned<bool>>,
     pub(super) proxy_protocol: Table<ProxyProtocol>,
     pub(super) limits: Table<Limits>,

@@ -29,6 +29,8 @@ pub struct Listener {
     pub client_auth: ClientAuth,
     /// What the connection to the backend looks like.
     pub backend_tls: BackendTls,
+    /// What its clients of PostgreSQL do about channel binding.
+    pub channel_binding: ChannelBinding,
     /// Whether a client's password may go to the backend in the clear, over a network.
     pub allow_cleartext_password: bool,
     /// PROXY protocol headers towards clients and backends.
@@ -161,6 +163,20 @@ pub enum BackendTlsMode {
     VerifyCa,
     /// The same, and it must hold the backend's name.
     VerifyFull,
+}
+
+/// What clients of PostgreSQL do about channel binding, in the words of libpq's parameter of that
+/// name (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-CHANNEL-BINDING>).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelBinding {
+    /// They use it where the database offers it, as libpq does by itself.
+    #[default]
+    Prefer,
+    /// None uses it.
+    Disable,
+    /// They insist on it.
+    Require,
 }
 
 /// PROXY protocol headers towards clients and backends.

@@ -41,8 +41,9 @@ pub use self::{
     given::Given,
     identity::{IdentityFiles, PairEncoding, PairForm, PassphraseSource},
     listener::{
-        BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Doubt, Limits, Listener,
-        ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName,
+        BackendTls, BackendTlsMode, ChannelBinding, ClientAuth, ClientAuthMode, Doubt, Limits,
+        Listener, ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion,
+        UnknownName,
     },
     network::{Network, NetworkError},
     report::{ConfigError, Problem, Report},

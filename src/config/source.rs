@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackendTls, ClientAuth, Config, ConfigError, Environment, Given, Limits, Listener, LogFormat,
-    LogLevel, ProxyProtocol, Report, TlsPolicy, check, file::File, read,
+    BackendTls, ChannelBinding, ClientAuth, Config, ConfigError, Environment, Given, Limits,
+    Listener, LogFormat, LogLevel, ProxyProtocol, Report, TlsPolicy, check, file::File, read,
 };
 use crate::protocol::Protocol;
 
@@ -126,6 +126,7 @@ fn listener(given: &Given) -> Option<Listener> {
         backends: given.backend.clone()?.into(),
         identities: vec![super::DEFAULT_NAME.to_owned()],
         server_names: Vec::new(),
+        channel_binding: ChannelBinding::default(),
         allow_cleartext_password: false,
         tls: TlsPolicy::default(),
         client_auth: ClientAuth::default(),

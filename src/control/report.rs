@@ -103,7 +103,7 @@ pub struct VerifyReport {
     pub generation: u64,
     /// Every configured identity.
     pub identities: Vec<VerifiedIdentity>,
-    /// What is wrong on disk, over all.
+    /// What is wrong on disk, over all, and what would load and yet turn clients away.
     pub problems: Vec<Problem>,
     /// What is odd on disk but would load.
     pub warnings: Vec<Problem>,

@@ -61,8 +61,8 @@ impl Files {
     }
 
     /// Returns the warnings of a load that the load before did not have.
-    pub(super) fn news<'w>(&mut self, warnings: impl Iterator<Item = &'w Problem>) -> Vec<String> {
-        let now: BTreeSet<String> = warnings.map(ToString::to_string).collect();
+    pub(super) fn news(&mut self, warnings: &[Problem]) -> Vec<String> {
+        let now: BTreeSet<String> = warnings.iter().map(ToString::to_string).collect();
         let news = now.difference(&self.warned).cloned().collect();
         self.warned = now;
         news
@@ -99,9 +99,9 @@ mod tests {
         };
         let (one, two) = (warning("one"), warning("two"));
         let mut files = Files::default();
-        assert_eq!(files.news([&one].into_iter()), ["thing: one"]);
-        assert_eq!(files.news([&one, &two].into_iter()), ["thing: two"]);
-        assert!(files.news([&two].into_iter()).is_empty());
-        assert_eq!(files.news([&one].into_iter()), ["thing: one"]);
+        assert_eq!(files.news(std::slice::from_ref(&one)), ["thing: one"]);
+        assert_eq!(files.news(&[one.clone(), two.clone()]), ["thing: two"]);
+        assert!(files.news(&[two]).is_empty());
+        assert_eq!(files.news(std::slice::from_ref(&one)), ["thing: one"]);
     }
 }

@@ -103,6 +103,8 @@ pub enum Message {
     Page(oneshot::Sender<Status>),
     /// The disk was looked at.
     Seen(Box<View>),
+    /// Workers have told what they know, and somebody waits to hear what a reload would find.
+    Verify(Reply),
 }
 
 /// The supervisor's whole state.
@@ -225,6 +227,7 @@ impl Supervisor {
                 looks,
             } => self.looked(asker, disk_answers, looks),
             Message::Page(reply) => self.look(Asker::Page(reply)),
+            Message::Verify(reply) => self.verify(reply),
             Message::Seen(view) => self.seen(*view),
         }
     }

@@ -37,8 +37,7 @@ pub(super) fn check(config: &Config) -> ExitCode {
     if !loaded.problems.is_empty() {
         return refuse(&list(&loaded));
     }
-    let oddities = loaded.oddities(config, None, &[]);
-    for warning in loaded.warnings.iter().chain(&oddities) {
+    for warning in loaded.all_odd(config, None, &[]) {
         println!("proxyd: warning: {warning}");
     }
     if creates {
@@ -133,8 +132,7 @@ pub(super) fn first_material(
             .map_err(|error| error.to_string())?;
     }
     let loaded = load_cold(config, memo);
-    let oddities = loaded.oddities(config, None, &[]);
-    for warning in files.news(loaded.warnings.iter().chain(&oddities)) {
+    for warning in files.news(&loaded.all_odd(config, None, &[])) {
         warn!("{warning}");
     }
     match loaded {

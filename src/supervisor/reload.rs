@@ -103,11 +103,10 @@ impl Supervisor {
             .as_ref()
             .map_or(&*before.config, |(config, _)| config);
         let shown = self.shown();
-        let oddities = reading
+        let warnings = reading
             .loaded
-            .oddities(config, Some(&before.material), &shown);
-        let warnings = reading.loaded.warnings.iter().chain(&oddities);
-        for warning in self.files.news(warnings) {
+            .all_odd(config, Some(&before.material), &shown);
+        for warning in self.files.news(&warnings) {
             warn!("{warning}");
         }
         self.files.held = reading.held;

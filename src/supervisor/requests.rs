@@ -70,7 +70,7 @@ impl Supervisor {
             Request::ShowOnExitFailure => {
                 reply.answer(Response::OnExitFailure(self.hook.status()));
             }
-            Request::Verify => self.verify(reply),
+            Request::Verify => self.ask_and_verify(reply),
             Request::Events { follow } => self.events.tell(reply, follow),
             Request::Drain => self.end_for(false, reply),
             Request::Stop => self.end_for(true, reply),
@@ -228,8 +228,18 @@ impl Supervisor {
         reply.answer(response);
     }
 
+    /// Verifies with what workers know by now of their backends.
+    fn ask_and_verify(&mut self, reply: Reply) {
+        let (counted, inbox) = (self.count(), self.inbox.clone());
+        tokio::task::spawn_local(async move {
+            // Without an answer, what they told last has to do.
+            let _ = timeout(COUNT_PATIENCE, counted).await;
+            let _ = inbox.send(Message::Verify(reply));
+        });
+    }
+
     /// Loads what is on disk beside the loop, and serves none of it.
-    fn verify(&self, reply: Reply) {
+    pub(super) fn verify(&self, reply: Reply) {
         let (reader, shown) = (self.reader(), self.shown());
         tokio::task::spawn_blocking(move || {
             let config = reader.source.load();
@@ -243,6 +253,7 @@ impl Supervisor {
             problems.extend(loaded.problems.iter().cloned());
             let obstacles = preflight::obstacles(config);
             problems.extend(obstacles.iter().map(|it| about_config(it)));
+            problems.extend(loaded.unworkable(config, served, &shown));
             let mut warnings = loaded.warnings.clone();
             warnings.extend(loaded.oddities(config, served, &shown));
             reply.answer(Response::Verified(VerifyReport {

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     config::{
-        Address, BackendTls, ClientAuth, Config, Limits, Listener, Log, LogFormat, LogLevel,
-        ProxyProtocol, TlsPolicy,
+        Address, BackendTls, ChannelBinding, ClientAuth, Config, Limits, Listener, Log, LogFormat,
+        LogLevel, ProxyProtocol, TlsPolicy,
     },
     protocol::Protocol,
 };
@@ -235,6 +235,7 @@ pub(super) fn listener(identities: &[&str]) -> Listener {
         backends: "db.example.com:3306".parse::<Address>().unwrap().into(),
         identities: identities.iter().map(|it| (*it).to_owned()).collect(),
         server_names: vec![],
+        channel_binding: ChannelBinding::default(),
         allow_cleartext_password: false,
         tls: TlsPolicy::default(),
         client_auth: ClientAuth::default(),

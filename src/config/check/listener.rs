@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     config::{
-        Address, BackendTls, BackendTlsMode, Backends, Limits, Listener, Network, PairForm,
-        ProxyProtocol, TlsPolicy,
-        file::{self, Parsed, Several, Table},
+        Address, BackendTls, BackendTlsMode, Backends, ChannelBinding, Limits, Listener, Network,
+        PairForm, ProxyProtocol, TlsPolicy,
+        file::{self, Parsed, Several, Table, Word},
         nearest::nearest,
         value::Text,
     },
@@ -66,6 +66,7 @@ impl Check<'_> {
         let identities = self.chosen(written.identities, identities);
         let limits = self.limits(&written.limits);
         let protocol = word(written.protocol).unwrap_or(Protocol::Tcp);
+        let channel_binding = self.channel_binding(written.channel_binding, protocol);
         let clear = written.allow_cleartext_password;
         let allow_cleartext_password = self.clear_passwords(clear, protocol);
         let tls = TlsPolicy::default();
@@ -92,10 +93,27 @@ impl Check<'_> {
             },
             client_auth: client_auth.unwrap_or_default(),
             backend_tls: backend_tls.unwrap_or_default(),
+            channel_binding,
             allow_cleartext_password,
             proxy_protocol: self.proxy_protocol(written.proxy_protocol.0),
             limits,
         })
+    }
+
+    /// Returns what clients do about channel binding, which only PostgreSQL's have.
+    fn channel_binding(
+        &mut self,
+        written: Option<Spanned<Word<ChannelBinding>>>,
+        protocol: Protocol,
+    ) -> ChannelBinding {
+        let Some(written) = written else {
+            return ChannelBinding::default();
+        };
+        if protocol != Protocol::Postgres {
+            let message = "`channel_binding` needs `protocol = \"postgres\"`: no other has it";
+            self.wrong(written.span(), message);
+        }
+        written.into_inner().0
     }
 
     /// Returns whether passwords may go in the clear, which only means something where logins are

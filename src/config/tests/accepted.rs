@@ -5,10 +5,10 @@ use std::{path::Path, time::Duration};
 use super::GOOD;
 use crate::{
     config::{
-        Address, BackendTls, BackendTlsMode, ClientAuth, ClientAuthMode, Config, Doubt,
-        IdentityDir, IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel, PairEncoding,
-        PassphraseSource, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion, UnknownName,
-        fixture::parse,
+        Address, BackendTls, BackendTlsMode, ChannelBinding, ClientAuth, ClientAuthMode, Config,
+        Doubt, IdentityDir, IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel,
+        PairEncoding, PassphraseSource, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion,
+        UnknownName, fixture::parse,
     },
     protocol::Protocol,
 };
@@ -54,6 +54,7 @@ fn defaults_are_those_of_the_manual() {
                 backends: "db:2".parse::<Address>().unwrap().into(),
                 identities: vec!["default".to_owned()],
                 server_names: vec![],
+                channel_binding: ChannelBinding::Prefer,
                 allow_cleartext_password: false,
                 tls: TlsPolicy {
                     mode: TlsMode::Required,
@@ -277,4 +278,30 @@ fn passwords_in_clear_are_allowed_where_logins_are_looked_at() {
         complaint.contains("logins are not looked at"),
         "{complaint}"
     );
+}
+
+#[test]
+fn what_clients_do_about_channel_binding_is_for_postgresql_alone() {
+    let text = |protocol, word| {
+        format!(
+            "[[listener]]\nbind = \"127.0.0.1:3307\"\nbackend = \"db1:3306\"\n\
+             protocol = \"{protocol}\"\nchannel_binding = \"{word}\"\n"
+        )
+    };
+    for (word, binding) in [
+        ("prefer", ChannelBinding::Prefer),
+        ("disable", ChannelBinding::Disable),
+        ("require", ChannelBinding::Require),
+    ] {
+        let config = parse(&text("postgres", word)).unwrap();
+        assert_eq!(config.listeners[0].channel_binding, binding);
+    }
+    for (protocol, word, why) in [
+        ("mysql", "disable", "needs `protocol = \"postgres\"`"),
+        ("tcp", "disable", "needs `protocol = \"postgres\"`"),
+        ("postgres", "off", "known here: prefer, disable, require"),
+    ] {
+        let complaint = parse(&text(protocol, word)).unwrap_err().to_string();
+        assert!(complaint.contains(why), "{complaint}");
+    }
 }

@@ -2,9 +2,9 @@
 
 use super::Loaded;
 use crate::{
-    config::{BackendTlsMode, Listener},
-    control::Problem,
+    config::{BackendTlsMode, ChannelBinding, Listener},
     protocol::Protocol,
+    tls::{material::Material, policy::BackendCheck},
 };
 
 /// A certificate that a backend has shown.
@@ -18,49 +18,121 @@ pub struct Shown {
     pub sha256: String,
 }
 
+/// What stands against channel binding on a listener.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Against {
+    /// Nothing, or its clients do not use it.
+    Nothing,
+    /// What is not known, or passes.
+    Perhaps(String),
+    /// What lets it fail for every client that uses it.
+    Certainly(String),
+}
+
 impl Loaded {
-    /// Tells that channel binding needs one certificate for both legs, where there are two with TLS.
-    pub(super) fn unbound(&self, listener: &Listener, shown: &[Shown]) -> Option<Problem> {
-        let both = listener.protocol == Protocol::Postgres
-            && listener.backend_tls.mode != BackendTlsMode::Off;
-        let reason = both.then(|| self.doubt(listener, shown)).flatten()?;
-        Some(Problem {
-            subject: format!("listener \"{}\"", listener.name),
-            file: None,
-            reason,
-        })
-    }
-
-    fn doubt(&self, listener: &Listener, shown: &[Shown]) -> Option<String> {
-        let of_this = |it: &&Shown| it.listener == listener.name;
-        let seen: Vec<&Shown> = shown.iter().filter(of_this).collect();
-        if seen.is_empty() {
-            return Some(NONE_SEEN.to_owned());
+    /// Judges a listener by the certificates on disk for it, by those `served` now, and by those
+    /// that its backends have shown.
+    pub(super) fn binding(
+        &self,
+        listener: &Listener,
+        served: Option<&Material>,
+        shown: &[Shown],
+    ) -> Against {
+        if listener.protocol != Protocol::Postgres {
+            return Against::Nothing;
         }
-        let other = seen.into_iter().find(|it| !self.presents(listener, it));
-        other.map(another_seen)
+        match (listener.channel_binding, listener.backend_tls.mode) {
+            (ChannelBinding::Disable, _) | (ChannelBinding::Prefer, BackendTlsMode::Off) => {
+                Against::Nothing
+            }
+            (ChannelBinding::Require, BackendTlsMode::Off) => Against::Certainly(NO_TLS.to_owned()),
+            _ => match &self.material {
+                Some(material) => on_two_legs(listener, material, served, shown),
+                // What is broken is told of by itself.
+                None => Against::Nothing,
+            },
+        }
+    }
+}
+
+/// Judges by certificates, where both legs have TLS.
+fn on_two_legs(
+    listener: &Listener,
+    material: &Material,
+    served: Option<&Material>,
+    shown: &[Shown],
+) -> Against {
+    let mut seen = shown.iter().filter(|it| it.is_of(listener)).peekable();
+    if seen.peek().is_none() {
+        return unseen(listener, material);
+    }
+    let Some(other) = seen.find(|it| !it.is_presented(listener, material)) else {
+        return Against::Nothing;
+    };
+    // Between the renewals of two legs with one certificate, the first must not be held back.
+    if served.is_some_and(|it| other.is_presented(listener, it)) {
+        return Against::Perhaps(format!(
+            "{} shows certificate {}, which this listener would present no more; clients of \
+             PostgreSQL that use channel binding get in again once both show the same",
+            other.backend,
+            other.digest()
+        ));
+    }
+    Against::Certainly(never(&format!(
+        "{} shows certificate {}, which is none of this listener's",
+        other.backend,
+        other.digest()
+    )))
+}
+
+/// Judges by what is checked of backends, where none has shown a certificate.
+fn unseen(listener: &Listener, material: &Material) -> Against {
+    let Ok(Some(check)) = BackendCheck::new(listener, material) else {
+        return Against::Nothing;
+    };
+    let is_possible = |position| {
+        let mut own = material.presented(listener);
+        own.any(|it| check.may_show(position, &it.pair.chain))
+    };
+    let mut backends = listener.backends.iter().enumerate();
+    match backends.find(|(position, _)| !is_possible(*position)) {
+        None => Against::Perhaps(NONE_SEEN.to_owned()),
+        Some((_, backend)) => Against::Certainly(never(&format!(
+            "`backend_tls` would not let {backend} show a certificate of this listener"
+        ))),
+    }
+}
+
+impl Shown {
+    fn is_of(&self, listener: &Listener) -> bool {
+        let mut backends = listener.backends.iter();
+        self.listener == listener.name && backends.any(|it| it.to_string() == self.backend)
     }
 
-    /// Whether a listener presents the certificate that its backend has shown.
-    fn presents(&self, listener: &Listener, seen: &Shown) -> bool {
-        let material = self.material.as_ref();
-        material.is_some_and(|it| {
-            it.presented(listener)
-                .any(|own| own.facts.sha256 == seen.sha256)
-        })
+    fn is_presented(&self, listener: &Listener, material: &Material) -> bool {
+        let mut presented = material.presented(listener);
+        presented.any(|it| it.facts.sha256 == self.sha256)
+    }
+
+    /// The digest, as long as people compare it.
+    fn digest(&self) -> &str {
+        self.sha256.get(..16).unwrap_or(&self.sha256)
     }
 }
 
 const NONE_SEEN: &str = "with TLS on both sides, clients of PostgreSQL that use channel binding, \
     which is libpq's default, get in only if the database shows the same certificate as this \
-    listener; others need channel_binding=disable";
+    listener; if they have channel_binding=disable, say so with `channel_binding = \"disable\"`";
 
-fn another_seen(other: &Shown) -> String {
+const NO_TLS: &str = "channel binding, on which its clients insist by `channel_binding`, cannot \
+    work: its backends are reached without TLS; set `backend_tls`, and present the database's own \
+    certificate";
+
+fn never(why: &str) -> String {
     format!(
-        "channel binding cannot work: {} shows certificate {}, which is none of this listener's; \
-         clients of PostgreSQL, whose libpq uses it by default, need channel_binding=disable",
-        other.backend,
-        other.sha256.get(..16).unwrap_or(&other.sha256)
+        "channel binding, which clients of PostgreSQL use by default, cannot work: {why}; present \
+         the database's own certificate, or give clients channel_binding=disable and say so with \
+         `channel_binding = \"disable\"`"
     )
 }
 
@@ -70,44 +142,170 @@ mod tests {
 
     use super::*;
     use crate::tls::{
-        material::Material,
-        testing::{Ca, identity, listener},
+        material::{BackendTrust, Bundle, Identity, ListenerMaterial},
+        testing::{self, Ca},
     };
 
-    #[test]
-    fn channel_binding_is_told_of_where_both_sides_of_postgresql_have_tls() {
-        let mut listener = listener(&["a"]);
-        let mine = identity("a", &Ca::new("root").server(&["db.example.com"]));
-        let sha256 = mine.facts.sha256.clone();
-        let loaded = Loaded {
+    fn material(identity: Identity, trusted: &Ca) -> Material {
+        Material {
+            identities: vec![Arc::new(identity)],
+            listeners: vec![ListenerMaterial {
+                name: "orders".to_owned(),
+                clients: None,
+                backend: Some(BackendTrust::Roots(Bundle {
+                    roots: vec![trusted.der()],
+                    crls: vec![],
+                })),
+                backend_identity: None,
+            }],
+            system_roots: vec![],
+        }
+    }
+
+    fn loaded(material: Material) -> Loaded {
+        Loaded {
             problems: Vec::new(),
             warnings: Vec::new(),
             unseen: Vec::new(),
             outcomes: Vec::new(),
-            material: Some(Material {
-                identities: vec![Arc::new(mine)],
-                listeners: vec![],
-                system_roots: vec![],
-            }),
-        };
-        let told = |listener: &Listener, shown: &[Shown]| {
-            let problem = loaded.unbound(listener, shown);
-            problem.map(|it| it.reason)
-        };
-        assert_eq!(told(&listener, &[]), None);
-        listener.backend_tls.mode = BackendTlsMode::Require;
-        assert_eq!(told(&listener, &[]), None, "this is MySQL");
+            material: Some(material),
+        }
+    }
+
+    /// A listener in front of `db.example.com`.
+    fn listener(mode: BackendTlsMode, binding: ChannelBinding) -> Listener {
+        let mut listener = testing::listener(&["a"]);
         listener.protocol = Protocol::Postgres;
-        let unknown = told(&listener, &[]).expect("both sides have TLS");
-        assert!(unknown.contains("only if the database shows the same"));
-        let shows = |sha256: &str| Shown {
-            listener: listener.name.clone(),
-            backend: "db1:5432".to_owned(),
+        listener.backend_tls.mode = mode;
+        listener.channel_binding = binding;
+        listener
+    }
+
+    fn shows(sha256: &str) -> Shown {
+        Shown {
+            listener: "orders".to_owned(),
+            backend: "db.example.com:3306".to_owned(),
             sha256: sha256.to_owned(),
+        }
+    }
+
+    fn own(ca: &Ca, name: &str) -> Identity {
+        testing::identity("a", &ca.server(&[name]))
+    }
+
+    fn is(verdict: &Against, expected: &str) -> bool {
+        match verdict {
+            Against::Nothing => expected == "nothing",
+            Against::Perhaps(why) => expected
+                .strip_prefix("perhaps: ")
+                .is_some_and(|it| why.contains(it)),
+            Against::Certainly(why) => expected
+                .strip_prefix("certainly: ")
+                .is_some_and(|it| why.contains(it)),
+        }
+    }
+
+    #[test]
+    fn what_clients_do_and_which_legs_have_tls_decide_first() {
+        use BackendTlsMode::{Off, Require, VerifyFull};
+        let ca = Ca::new("root");
+        let loaded = loaded(material(own(&ca, "db.example.com"), &ca));
+        for (mode, binding, expected) in [
+            (Off, ChannelBinding::Prefer, "nothing"),
+            (Off, ChannelBinding::Disable, "nothing"),
+            (
+                Off,
+                ChannelBinding::Require,
+                "certainly: reached without TLS",
+            ),
+            (
+                Require,
+                ChannelBinding::Prefer,
+                "perhaps: only if the database shows",
+            ),
+            (
+                VerifyFull,
+                ChannelBinding::Require,
+                "perhaps: only if the database shows",
+            ),
+            (VerifyFull, ChannelBinding::Disable, "nothing"),
+        ] {
+            let verdict = loaded.binding(&listener(mode, binding), None, &[]);
+            assert!(is(&verdict, expected), "{mode:?} {binding:?}: {verdict:?}");
+        }
+        let mut other = listener(Require, ChannelBinding::Prefer);
+        other.protocol = Protocol::Mysql;
+        assert_eq!(
+            loaded.binding(&other, None, &[shows("ab")]),
+            Against::Nothing
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_backend_tls_refuses_is_not_the_databases() {
+        use BackendTlsMode::{Require, VerifyCa, VerifyFull};
+        let (ca, other) = (Ca::new("root"), Ca::new("other"));
+        let never = "certainly: would not let db.example.com:3306 show";
+        let maybe = "perhaps: only if the database shows";
+        for (issuer, name, mode, expected) in [
+            (&ca, "db.example.com", VerifyFull, maybe),
+            (&ca, "proxy.example.com", VerifyFull, never),
+            (&ca, "proxy.example.com", VerifyCa, maybe),
+            (&other, "db.example.com", VerifyCa, never),
+            (&other, "db.example.com", Require, maybe),
+        ] {
+            let loaded = loaded(material(own(issuer, name), &ca));
+            let verdict = loaded.binding(&listener(mode, ChannelBinding::Prefer), None, &[]);
+            assert!(is(&verdict, expected), "{name} {mode:?}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn an_expired_certificate_may_be_the_databases() {
+        let ca = Ca::new("root");
+        let mut past = testing::params(&["db.example.com"]);
+        past.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        past.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        let loaded = loaded(material(testing::identity("a", &ca.leaf(&past)), &ca));
+        let listener = listener(BackendTlsMode::VerifyFull, ChannelBinding::Prefer);
+        let verdict = loaded.binding(&listener, None, &[]);
+        assert!(
+            is(&verdict, "perhaps: only if the database shows"),
+            "{verdict:?}"
+        );
+    }
+
+    #[test]
+    fn what_was_shown_decides_and_a_renewal_is_not_held_back() {
+        let ca = Ca::new("root");
+        let (old, new) = (own(&ca, "db.example.com"), own(&ca, "db.example.com"));
+        let shown_old = shows(&old.facts.sha256);
+        let shown_new = shows(&new.facts.sha256);
+        let served = material(old, &ca);
+        let loaded = loaded(material(new, &ca));
+        let elsewhere = Shown {
+            backend: "gone.example.com:3306".to_owned(),
+            ..shows("cd")
         };
-        let same = shows(&sha256);
-        assert_eq!(told(&listener, std::slice::from_ref(&same)), None);
-        let other = told(&listener, &[same, shows(&"ab".repeat(32))]).expect("one differs");
-        assert!(other.contains("db1:5432 shows certificate abababababababab, which"));
+        let mut listener = listener(BackendTlsMode::Require, ChannelBinding::Prefer);
+        let other = shows(&"ab".repeat(32));
+        for (shown, expected) in [
+            (vec![shown_new.clone()], "nothing"),
+            (vec![elsewhere.clone(), shown_new.clone()], "nothing"),
+            (vec![elsewhere], "perhaps: only if the database shows"),
+            (vec![shown_old], "perhaps: would present no more"),
+            (
+                vec![shown_new, other.clone()],
+                "certainly: db.example.com:3306 shows certificate abababababababab, which",
+            ),
+        ] {
+            let verdict = loaded.binding(&listener, Some(&served), &shown);
+            assert!(is(&verdict, expected), "{shown:?}: {verdict:?}");
+        }
+        listener.channel_binding = ChannelBinding::Disable;
+        assert_eq!(
+            loaded.binding(&listener, Some(&served), &[other]),
+            Against::Nothing
+        );
     }
 }

@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::{Loaded, Outcome, binding::Shown};
+use super::{
+    Loaded, Outcome,
+    binding::{Against, Shown},
+};
 use crate::{
     config::{Config, Listener},
     control::Problem,
@@ -23,9 +26,9 @@ impl Loaded {
         served: Option<&Material>,
         shown: &[Shown],
     ) -> Vec<Problem> {
-        let served = served.map(Material::index).unwrap_or_default();
+        let index = served.map(Material::index).unwrap_or_default();
         let changes = self.outcomes.iter().flat_map(|it| {
-            let served = served.get(it.files.name.as_str());
+            let served = index.get(it.files.name.as_str());
             let odd = match (&it.disk, served) {
                 (Some(disk), Some(served)) if disk.digest != served.digest => {
                     odd_change(served, disk)
@@ -35,8 +38,14 @@ impl Loaded {
             odd.into_iter().map(|reason| about(it, reason))
         });
         let uncovered = config.listeners.iter().flat_map(|it| self.uncovered(it));
-        let unbound = config.listeners.iter();
-        let unbound = unbound.filter_map(|it| self.unbound(it, shown));
+        let unbound =
+            config
+                .listeners
+                .iter()
+                .filter_map(|it| match self.binding(it, served, shown) {
+                    Against::Perhaps(reason) => Some(about_listener(it, reason)),
+                    Against::Nothing | Against::Certainly(_) => None,
+                });
         let limits = config.listeners.iter().filter_map(|it| {
             Some(Problem {
                 subject: format!("listener \"{}\"", it.name),
@@ -46,6 +55,37 @@ impl Loaded {
         });
         let all = changes.chain(self.doubles()).chain(uncovered);
         all.chain(unbound).chain(limits).collect()
+    }
+
+    /// Returns what would load for `config` and yet turn clients away.
+    #[must_use]
+    pub fn unworkable(
+        &self,
+        config: &Config,
+        served: Option<&Material>,
+        shown: &[Shown],
+    ) -> Vec<Problem> {
+        let listeners = config.listeners.iter();
+        let unbound = listeners.filter_map(|it| match self.binding(it, served, shown) {
+            Against::Certainly(reason) => Some(about_listener(it, reason)),
+            Against::Nothing | Against::Perhaps(_) => None,
+        });
+        unbound.collect()
+    }
+
+    /// Returns all that a log should warn of: what is odd about the files and about what they bring,
+    /// and what would not work.
+    #[must_use]
+    pub fn all_odd(
+        &self,
+        config: &Config,
+        served: Option<&Material>,
+        shown: &[Shown],
+    ) -> Vec<Problem> {
+        let mut all = self.warnings.clone();
+        all.extend(self.unworkable(config, served, shown));
+        all.extend(self.oddities(config, served, shown));
+        all
     }
 
     /// Tells of identities that present the same certificate.
@@ -76,10 +116,9 @@ impl Loaded {
         let names = listener.server_names.iter();
         names
             .filter(|name| !is_held(name))
-            .map(|name| Problem {
-                subject: format!("listener \"{}\"", listener.name),
-                file: None,
-                reason: format!("none of its identities holds its name {name}"),
+            .map(|name| {
+                let reason = format!("none of its identities holds its name {name}");
+                about_listener(listener, reason)
             })
             .collect()
     }
@@ -89,6 +128,14 @@ fn about(outcome: &Outcome, reason: String) -> Problem {
     Problem {
         subject: format!("identity \"{}\"", outcome.files.name),
         file: Some(outcome.files.cert.display().to_string()),
+        reason,
+    }
+}
+
+fn about_listener(listener: &Listener, reason: String) -> Problem {
+    Problem {
+        subject: format!("listener \"{}\"", listener.name),
+        file: None,
         reason,
     }
 }

@@ -121,7 +121,8 @@ impl BackendVerifier {
         })
     }
 
-    fn verify(
+    /// Checks all that is checked of a backend's certificate.
+    pub(in crate::tls) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],

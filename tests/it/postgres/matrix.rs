@@ -1,5 +1,7 @@
 //! The real server, every way to reach it, real clients.
 
+use serde_json::Value;
+
 use super::psql;
 use crate::support::{
     front::{Front, LEGS, SAME_LEAF_LEGS, TLS_LEGS, listener},
@@ -92,34 +94,104 @@ fn the_login_is_refused_with_the_reason_on_a_tls_leg_with_channel_binding() {
     }
 }
 
+/// Returns what `verify` says of channel binding on each of these listeners, after it was seen to
+/// succeed or not.
+#[track_caller]
+fn verified(front: &Front, legs: &[&str], refused: bool) -> Vec<String> {
+    let verified = front.daemon.ctl(&["verify"]);
+    assert_eq!(verified.is_success(), !refused, "{verified:#?}");
+    let reloaded = front.daemon.ctl(&["reload"]);
+    assert!(reloaded.is_success(), "a reload minds: {reloaded:#?}");
+    let of = |leg: &&str| {
+        let about = format!("listener \"{leg}\": ");
+        let mut lines = verified.stderr.lines();
+        let line = lines.find(|it| it.contains(&about) && it.contains("channel"));
+        line.unwrap_or_default().to_owned()
+    };
+    legs.iter().map(of).collect()
+}
+
+/// Returns what is known of the certificate of a listener's first backend.
+fn certificate(status: &Value, listener: usize) -> &Value {
+    &status["listeners"][listener]["backends"][0]["certificate"]
+}
+
 #[test]
-fn verify_warns_where_channel_binding_may_not_work() {
+fn verify_refuses_where_channel_binding_cannot_work() {
     let Some(server) = postgres() else { return };
     let front = Front::with_same_leaf(&server, "");
-    // Listeners for which it warns, before they have had sessions and after.
-    for (doubted, words) in [
-        (&["verify-full", "same-leaf"][..], "get in only if"),
-        (&["verify-full"], "channel binding cannot work"),
-    ] {
-        let verified = front.daemon.ctl(&["verify"]);
-        assert!(verified.is_success(), "{verified:#?}");
-        let told = [verified.stdout.clone(), verified.stderr.clone()].concat();
-        for leg in SAME_LEAF_LEGS {
-            let mut lines = told.lines();
-            let warned = lines.any(|it| it.contains(&format!("\"{leg}\"")) && it.contains(words));
-            assert_eq!(warned, doubted.contains(&leg), "{leg}: {told}");
-            psql(&front, &server, leg)
-                .tls(Tls::Require)
-                .run("SELECT 1")
-                .answer();
-        }
+    let before = verified(&front, &SAME_LEAF_LEGS, true);
+    assert_eq!(before[..2], ["", ""]);
+    assert!(
+        before[2].contains("would not let") && !before[2].contains("warning"),
+        "{before:#?}"
+    );
+    assert!(
+        before[3].contains("warning") && before[3].contains("get in only if"),
+        "{before:#?}"
+    );
+    for leg in SAME_LEAF_LEGS {
+        let client = psql(&front, &server, leg).tls(Tls::Require);
+        client.run("SELECT 1").answer();
     }
-    let status = front.daemon.status();
-    let certificate = |number: usize| &status["listeners"][number]["backends"][0]["certificate"];
-    assert!(certificate(0).is_null(), "{status:#}");
-    for number in [2, 3] {
-        assert!(certificate(number)["not_after"].is_string(), "{status:#}");
-    }
+    let status = front
+        .daemon
+        .await_status("both certificates are known", |status| {
+            [2, 3]
+                .iter()
+                .all(|it| certificate(status, *it)["not_after"].is_string())
+        });
+    assert!(certificate(&status, 0).is_null(), "{status:#}");
+    let after = verified(&front, &SAME_LEAF_LEGS, true);
+    assert!(
+        after[2].contains("which is none of this listener's"),
+        "{after:#?}"
+    );
+    assert_eq!([&after[0], &after[1], &after[3]], ["", "", ""]);
+}
+
+#[test]
+fn verify_does_not_mind_where_clients_do_without_channel_binding() {
+    let Some(server) = postgres() else { return };
+    let front = Front::with(|it| {
+        let mut told = listener(&server, "require").line("channel_binding = \"disable\"");
+        "told".clone_into(&mut told.name);
+        it.listener(told)
+    });
+    assert_eq!(verified(&front, &["told"], false), [""]);
+    let client = front.client(&server, "told").tls(Tls::Require);
+    let client = client.option("channel_binding=disable");
+    assert_eq!(client.run("SELECT 1").answer(), "1");
+    assert_eq!(verified(&front, &["told"], false), [""]);
+}
+
+#[test]
+fn verify_is_sure_of_an_unchecked_backend_once_it_has_shown_its_certificate() {
+    let Some(server) = postgres() else { return };
+    let front = Front::with(|it| it.listener(listener(&server, "require")));
+    let before = verified(&front, &["require"], false);
+    assert!(before[0].contains("get in only if"), "{before:#?}");
+    let client = psql(&front, &server, "require").tls(Tls::Require);
+    client.run("SELECT 1").answer();
+    front
+        .daemon
+        .await_status("the certificate is known", |status| {
+            certificate(status, 0).is_object()
+        });
+    let after = verified(&front, &["require"], true);
+    assert!(
+        after[0].contains("say so with `channel_binding = \"disable\"`"),
+        "{after:#?}"
+    );
+}
+
+#[test]
+fn verify_refuses_a_plain_leg_where_clients_insist_on_channel_binding() {
+    let Some(server) = postgres() else { return };
+    let insist = "channel_binding = \"require\"";
+    let front = Front::with(|it| it.listener(listener(&server, "plain").line(insist)));
+    let told = verified(&front, &["plain"], true);
+    assert!(told[0].contains("reached without TLS"), "{told:#?}");
 }
 
 /// The server offers channel binding to the proxy's TLS, and the client, which has none, would take
