@@ -39,6 +39,17 @@ pub struct Listener {
     pub limits: Limits,
 }
 
+impl Listener {
+    /// Whether clients may be kept out by the certificates of its two legs: PostgreSQL's channel
+    /// binding needs one for both.
+    #[must_use]
+    pub fn needs_one_certificate(&self) -> bool {
+        self.protocol == Protocol::Postgres
+            && self.backend_tls.mode != BackendTlsMode::Off
+            && self.channel_binding != ChannelBinding::Disable
+    }
+}
+
 /// What a listener asks of a client's TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsPolicy {

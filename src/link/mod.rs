@@ -94,6 +94,11 @@ pub enum ToWorker {
         /// Comes back in the answer.
         ask: u64,
     },
+    /// Visits the backends whose certificates decide whether clients get in, and confirms it.
+    Visit {
+        /// Comes back in the answer.
+        ask: u64,
+    },
     /// Stops accepting, finishes sessions, and exits.
     Drain,
 }
@@ -121,6 +126,11 @@ pub enum FromWorker {
         ask: Option<u64>,
         /// Sessions and backends by listener name.
         counts: Vec<(String, ListenerCounts)>,
+    },
+    /// Backends were visited, and the counts sent since.
+    Visited {
+        /// The ask that it answers.
+        ask: u64,
     },
 }
 

@@ -132,6 +132,7 @@ struct Supervisor {
     asks: HashMap<AskId, Reply>,
     reports: BTreeMap<u64, Report>,
     counting: HashMap<u64, Counting>,
+    visits: HashMap<u64, oneshot::Sender<()>>,
     view: Option<View>,
     /// Those who wait for the look at the disk that is going on, and for the one after it.
     looking: Vec<oneshot::Sender<()>>,
@@ -247,6 +248,8 @@ impl Supervisor {
                 }
                 self.counted(id, ask);
             }
+            // Who waits for it sees it end.
+            FromWorker::Visited { ask } => drop(self.visits.remove(&ask)),
         }
     }
 

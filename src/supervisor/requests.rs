@@ -13,7 +13,7 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
-    config::ExitHook,
+    config::{ExitHook, Listener},
     control::{
         DiskState, EventKind, Partial, Request, Response, Status, Trigger, VerifyReport,
         server::{Call, Reply},
@@ -23,6 +23,9 @@ use crate::{
 
 /// How long a status waits for workers' counts before it does with the last ones.
 const COUNT_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long a verification waits for visits to backends, which a worker ends before.
+const VISIT_PATIENCE: Duration = Duration::from_secs(4);
 
 /// How long a status waits for the disk before it says that the disk does not answer.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
@@ -228,14 +231,36 @@ impl Supervisor {
         reply.answer(response);
     }
 
-    /// Verifies with what workers know by now of their backends.
+    /// Verifies with what workers know of their backends, some of which are visited for that.
     fn ask_and_verify(&mut self, reply: Reply) {
-        let (counted, inbox) = (self.count(), self.inbox.clone());
+        let (counted, visited) = (self.count(), self.visit());
+        let inbox = self.inbox.clone();
         tokio::task::spawn_local(async move {
             // Without an answer, what they told last has to do.
-            let _ = timeout(COUNT_PATIENCE, counted).await;
+            let waits = (
+                timeout(COUNT_PATIENCE, counted),
+                timeout(VISIT_PATIENCE, visited),
+            );
+            let _ = tokio::join!(waits.0, waits.1);
             let _ = inbox.send(Message::Verify(reply));
         });
+    }
+
+    /// Lets a worker visit the backends whose certificates matter; what is returned ends when it has,
+    /// or at once if there is nothing to visit or nobody to do it.
+    fn visit(&mut self) -> oneshot::Receiver<()> {
+        let (done, visited) = oneshot::channel();
+        let listeners = &self.current.borrow().config.listeners;
+        let is_due = listeners.iter().any(Listener::needs_one_certificate);
+        let worker = self.plan.slots().iter().find_map(Slot::serving);
+        if let (true, Some(worker)) = (is_due, worker) {
+            self.last_asks += 1;
+            let ask = self.last_asks;
+            self.visits.retain(|_, waiting| !waiting.is_closed());
+            self.visits.insert(ask, done);
+            self.send(worker, ToWorker::Visit { ask });
+        }
+        visited
     }
 
     /// Loads what is on disk beside the loop, and serves none of it.

@@ -339,6 +339,7 @@ impl Parts {
             asks: HashMap::new(),
             reports: BTreeMap::new(),
             counting: HashMap::new(),
+            visits: HashMap::new(),
             view: None,
             looking: Vec::new(),
             looking_next: Vec::new(),

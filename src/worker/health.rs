@@ -1,6 +1,7 @@
 //! Which of a listener's backends can be reached, as far as this worker has found out.
 //!
-//! Nothing is probed: what sessions meet is what is known. A backend that could not be reached is
+//! Nothing is probed: what sessions meet is what is known, and what a visit meets that somebody asked
+//! for. A backend that could not be reached is
 //! left for last for a while, which grows with each failure; then one session tries it in its turn
 //! while the others still pass it by. None is ever left out, so that a listener whose backends are
 //! all down serves again with the first one that is up.

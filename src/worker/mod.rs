@@ -15,6 +15,7 @@ pub mod relay;
 pub mod service;
 pub mod session;
 pub mod socket;
+pub mod visit;
 
 use std::{
     io,
@@ -250,6 +251,7 @@ impl Worker {
             ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
             ToWorker::Serve(handover) => self.take_over(handover),
             ToWorker::Count { ask } => self.count(Some(ask)),
+            ToWorker::Visit { ask } => self.visit(ask),
             ToWorker::Drain => return Then::Drain,
         }
         Then::Serve
@@ -287,6 +289,18 @@ impl Worker {
         self.tell(FromWorker::Counts {
             ask,
             counts: self.services.counts(),
+        });
+    }
+
+    /// Visits backends beside what else there is to do, and says so with all that is known then.
+    fn visit(&self, ask: u64) {
+        let (services, tasks) = (Arc::clone(&self.services), self.sessions.clone());
+        let outbox = self.outbox.clone();
+        tokio::spawn(async move {
+            visit::visit(&services, &tasks).await;
+            let counts = services.counts();
+            let _ = outbox.send(FromWorker::Counts { ask: None, counts });
+            let _ = outbox.send(FromWorker::Visited { ask });
         });
     }
 

@@ -129,6 +129,14 @@ impl Services {
         self.current.load().get(key).cloned()
     }
 
+    /// Returns all services of the newest generation.
+    pub fn all(&self) -> Vec<(ListenerKey, Arc<Service>)> {
+        let current = self.current.load();
+        let all = current.iter();
+        all.map(|(key, service)| (key.clone(), Arc::clone(service)))
+            .collect()
+    }
+
     /// Returns the counts of every listener that was ever served, and what is known of its backends.
     pub fn counts(&self) -> Vec<(String, ListenerCounts)> {
         let health = lock(&self.health);

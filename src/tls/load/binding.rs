@@ -2,8 +2,7 @@
 
 use super::Loaded;
 use crate::{
-    config::{BackendTlsMode, ChannelBinding, Listener},
-    protocol::Protocol,
+    config::{ChannelBinding, Listener},
     tls::{material::Material, policy::BackendCheck},
 };
 
@@ -38,19 +37,19 @@ impl Loaded {
         served: Option<&Material>,
         shown: &[Shown],
     ) -> Against {
-        if listener.protocol != Protocol::Postgres {
-            return Against::Nothing;
-        }
-        match (listener.channel_binding, listener.backend_tls.mode) {
-            (ChannelBinding::Disable, _) | (ChannelBinding::Prefer, BackendTlsMode::Off) => {
+        let insists = listener.channel_binding == ChannelBinding::Require;
+        if !listener.needs_one_certificate() {
+            // Other protocols have nothing to insist on.
+            return if insists {
+                Against::Certainly(NO_TLS.to_owned())
+            } else {
                 Against::Nothing
-            }
-            (ChannelBinding::Require, BackendTlsMode::Off) => Against::Certainly(NO_TLS.to_owned()),
-            _ => match &self.material {
-                Some(material) => on_two_legs(listener, material, served, shown),
-                // What is broken is told of by itself.
-                None => Against::Nothing,
-            },
+            };
+        }
+        match &self.material {
+            Some(material) => on_two_legs(listener, material, served, shown),
+            // What is broken is told of by itself.
+            None => Against::Perhaps(NONE_SEEN.to_owned()),
         }
     }
 }
@@ -141,9 +140,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::tls::{
-        material::{BackendTrust, Bundle, Identity, ListenerMaterial},
-        testing::{self, Ca},
+    use crate::{
+        config::BackendTlsMode,
+        protocol::Protocol,
+        tls::{
+            material::{BackendTrust, Bundle, Identity, ListenerMaterial},
+            testing::{self, Ca},
+        },
     };
 
     fn material(identity: Identity, trusted: &Ca) -> Material {

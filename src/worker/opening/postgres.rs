@@ -9,7 +9,7 @@ use super::{
     Context, Failure, Opened, Phase, accept_tls, in_time,
     patience::part,
     proxy,
-    reach::{note, reach},
+    reach::{note, reach, reach_one},
     read_client,
 };
 use crate::{
@@ -59,6 +59,15 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
                 Err(failure)
             }
         },
+    }
+}
+
+/// Visits the backend that the context names, for the certificate that it shows. How that went is
+/// noted like a session's attempt.
+pub async fn visit(mut context: Context) {
+    let header = proxy::header(&context, None);
+    if let Ok(mut backend) = reach_one(&mut context, &header, &Startup::Nothing, true).await {
+        farewell(&mut backend, &[]).await;
     }
 }
 

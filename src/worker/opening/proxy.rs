@@ -100,13 +100,13 @@ async fn look(
 ///
 /// It has to come before anything else. Where the database speaks first, as MySQL does, that is
 /// before the client's TLS, so nothing of that can be in it.
-pub(super) fn header(context: &Context, client: &Leg) -> Vec<u8> {
+pub(super) fn header(context: &Context, client: Option<&TlsStream>) -> Vec<u8> {
     let mut header = Vec::new();
     match context.service.listener.proxy_protocol.send {
         ProxyHeaderVersion::Off => {}
         ProxyHeaderVersion::V1 => v1::write(context.endpoints, &mut header),
         ProxyHeaderVersion::V2 => {
-            let tls = client.tls().map(TlsStream::told);
+            let tls = client.map(TlsStream::told);
             v2::write(context.endpoints, tls.as_ref(), &mut header);
         }
     }

@@ -44,7 +44,7 @@ pub(super) async fn reach(
     client: &Leg,
     approach: &impl Approach,
 ) -> Result<Leg, Failure> {
-    let header = proxy::header(context, client);
+    let header = proxy::header(context, client.tls());
     let mut reasons = Vec::new();
     let order = order(context);
     for (tried, position) in order.iter().enumerate() {

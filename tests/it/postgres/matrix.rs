@@ -1,9 +1,10 @@
 //! The real server, every way to reach it, real clients.
 
-use serde_json::Value;
+use std::{io::Read, net::TcpListener};
 
 use super::psql;
 use crate::support::{
+    configuration::Listener,
     front::{Front, LEGS, SAME_LEAF_LEGS, TLS_LEGS, listener},
     servers::{Tls, postgres},
 };
@@ -111,78 +112,69 @@ fn verified(front: &Front, legs: &[&str], refused: bool) -> Vec<String> {
     legs.iter().map(of).collect()
 }
 
-/// Returns what is known of the certificate of a listener's first backend.
-fn certificate(status: &Value, listener: usize) -> &Value {
-    &status["listeners"][listener]["backends"][0]["certificate"]
-}
-
 #[test]
 fn verify_refuses_where_channel_binding_cannot_work() {
     let Some(server) = postgres() else { return };
     let front = Front::with_same_leaf(&server, "");
-    let before = verified(&front, &SAME_LEAF_LEGS, true);
-    assert_eq!(before[..2], ["", ""]);
+    let told = verified(&front, &SAME_LEAF_LEGS, true);
     assert!(
-        before[2].contains("would not let") && !before[2].contains("warning"),
-        "{before:#?}"
+        told[2].starts_with("error: ") && told[2].contains("which is none of this listener's"),
+        "{told:#?}"
     );
-    assert!(
-        before[3].contains("warning") && before[3].contains("get in only if"),
-        "{before:#?}"
-    );
-    for leg in SAME_LEAF_LEGS {
-        let client = psql(&front, &server, leg).tls(Tls::Require);
-        client.run("SELECT 1").answer();
+    assert_eq!([&told[0], &told[1], &told[3]], ["", "", ""]);
+    let status = front.daemon.status();
+    let certificate = |number: usize| &status["listeners"][number]["backends"][0]["certificate"];
+    assert!(certificate(0).is_null(), "{status:#}");
+    for number in [2, 3] {
+        assert!(certificate(number)["not_after"].is_string(), "{status:#}");
     }
-    let status = front
-        .daemon
-        .await_status("both certificates are known", |status| {
-            [2, 3]
-                .iter()
-                .all(|it| certificate(status, *it)["not_after"].is_string())
-        });
-    assert!(certificate(&status, 0).is_null(), "{status:#}");
-    let after = verified(&front, &SAME_LEAF_LEGS, true);
-    assert!(
-        after[2].contains("which is none of this listener's"),
-        "{after:#?}"
-    );
-    assert_eq!([&after[0], &after[1], &after[3]], ["", "", ""]);
 }
 
 #[test]
 fn verify_does_not_mind_where_clients_do_without_channel_binding() {
     let Some(server) = postgres() else { return };
     let front = Front::with(|it| {
-        let mut told = listener(&server, "require").line("channel_binding = \"disable\"");
-        "told".clone_into(&mut told.name);
-        it.listener(told)
+        let disable = "channel_binding = \"disable\"";
+        it.listener(listener(&server, "require").line(disable))
     });
-    assert_eq!(verified(&front, &["told"], false), [""]);
-    let client = front.client(&server, "told").tls(Tls::Require);
-    let client = client.option("channel_binding=disable");
+    assert_eq!(verified(&front, &["require"], false), [""]);
+    let client = psql(&front, &server, "require").tls(Tls::Require);
     assert_eq!(client.run("SELECT 1").answer(), "1");
-    assert_eq!(verified(&front, &["told"], false), [""]);
+    assert_eq!(verified(&front, &["require"], false), [""]);
 }
 
 #[test]
-fn verify_is_sure_of_an_unchecked_backend_once_it_has_shown_its_certificate() {
-    let Some(server) = postgres() else { return };
-    let front = Front::with(|it| it.listener(listener(&server, "require")));
-    let before = verified(&front, &["require"], false);
-    assert!(before[0].contains("get in only if"), "{before:#?}");
-    let client = psql(&front, &server, "require").tls(Tls::Require);
-    client.run("SELECT 1").answer();
-    front
-        .daemon
-        .await_status("the certificate is known", |status| {
-            certificate(status, 0).is_object()
-        });
-    let after = verified(&front, &["require"], true);
+fn verify_doubts_where_the_backend_cannot_be_visited() {
+    let down = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = down.local_addr().unwrap().to_string();
+    drop(down);
+    let front = Front::with(|it| {
+        let listener = Listener::tcp("down", &address);
+        let listener = listener.protocol("postgres");
+        it.listener(listener.line("backend_tls = { mode = \"require\" }"))
+    });
+    let told = verified(&front, &["down"], false);
     assert!(
-        after[0].contains("say so with `channel_binding = \"disable\"`"),
-        "{after:#?}"
+        told[0].starts_with("warning: ") && told[0].contains("get in only if"),
+        "{told:#?}"
     );
+}
+
+#[test]
+fn a_backend_that_says_nothing_does_not_hold_verify_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = Front::with(|it| {
+        let listener = Listener::tcp("silent", &silent.local_addr().unwrap().to_string());
+        let listener = listener.protocol("postgres");
+        it.listener(listener.line("backend_tls = { mode = \"require\" }"))
+    });
+    let told = verified(&front, &["silent"], false);
+    assert!(told[0].contains("get in only if"), "{told:#?}");
+    // An SSLRequest is eight bytes, and nothing else was said.
+    let (mut visit, _) = silent.accept().unwrap();
+    let mut said = Vec::new();
+    visit.read_to_end(&mut said).unwrap();
+    assert_eq!(said, [0, 0, 0, 8, 4, 210, 22, 47]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::worker::{
 /// and those whose secret it is not do nothing. One that is known to be down is asked, but not
 /// waited for.
 pub(super) async fn cancel(context: &Context, client: &Leg, message: Vec<u8>) -> Failure {
-    let header = proxy::header(context, client);
+    let header = proxy::header(context, client.tls());
     let order = order(context);
     let paused = |position: &usize| is_paused(context, *position);
     let all_paused = order.iter().all(paused);

@@ -1,0 +1,59 @@
+//! Visits to backends, which no client made, for the certificates that they show.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    opening::{self, Context},
+    peers::Peers,
+    service::Services,
+};
+
+/// How long all visits together may take, before their goodbyes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many are made at a time.
+const AT_ONCE: usize = 16;
+
+/// Visits the backends whose certificates decide whether clients get in. What they show is noted as
+/// if a session had seen it.
+pub async fn visit(services: &Arc<Services>, tasks: &TaskTracker) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut visits = JoinSet::new();
+    for context in visitors(services, tasks, deadline) {
+        if visits.len() == AT_ONCE {
+            visits.join_next().await;
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+        visits.spawn(opening::visit(context));
+    }
+    visits.join_all().await;
+}
+
+fn visitors(services: &Arc<Services>, tasks: &TaskTracker, deadline: Instant) -> Vec<Context> {
+    let mut all = Vec::new();
+    for (key, service) in services.all() {
+        if !service.listener.needs_one_certificate() {
+            continue;
+        }
+        let key = Arc::new(key);
+        let backends = 0..service.listener.backends.iter().count();
+        all.extend(backends.map(|backend| Context {
+            service: Arc::clone(&service),
+            deadline,
+            peers: Peers::default(),
+            endpoints: None,
+            backend,
+            trial: None,
+            services: Arc::clone(services),
+            key: Arc::clone(&key),
+            tasks: tasks.clone(),
+            place: None,
+        }));
+    }
+    all
+}
