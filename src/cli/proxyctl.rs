@@ -79,7 +79,10 @@ pub enum Command {
     #[command(after_help = CHECK_HELP)]
     Check(Check),
 
-    /// Tell whether what is on disk would load, without loading it
+    /// Tell whether what is on disk would load and work, without loading it
+    ///
+    /// Where clients may be kept out by a database's certificate, which is PostgreSQL's channel binding,
+    /// the database is visited for it.
     Verify(Timeout),
 
     /// Show what happened: reloads, crashes, restarts, commands run

@@ -27,6 +27,8 @@ pub struct BackendStatus {
     pub failed: u64,
     /// The certificate that it showed last; `None` if its leg has no TLS, or before it was used.
     pub certificate: Option<CertificateFacts>,
+    /// When it showed that.
+    pub certificate_seen_at: Option<Timestamp>,
 }
 
 impl BackendStatus {
@@ -42,6 +44,7 @@ impl BackendStatus {
             connected: 0,
             failed: 0,
             certificate: None,
+            certificate_seen_at: None,
         }
     }
 
@@ -57,6 +60,12 @@ impl BackendStatus {
         self.last_error = Some(error);
         self.last_error_at = Some(now);
         self.found(false, now);
+    }
+
+    /// Notes the certificate of an attempt that succeeded.
+    pub fn showed(&mut self, certificate: Option<CertificateFacts>) {
+        self.certificate_seen_at = certificate.as_ref().and(self.checked_at);
+        self.certificate = certificate;
     }
 
     fn found(&mut self, healthy: bool, now: Timestamp) {
@@ -75,9 +84,10 @@ impl BackendStatus {
             self.checked_at = other.checked_at;
             self.healthy = other.healthy;
             self.since = other.since;
-            if other.healthy || self.certificate.is_none() {
-                self.certificate.clone_from(&other.certificate);
-            }
+        }
+        if other.certificate_seen_at > self.certificate_seen_at {
+            self.certificate_seen_at = other.certificate_seen_at;
+            self.certificate.clone_from(&other.certificate);
         }
         if other.last_error_at > self.last_error_at {
             self.last_error_at = other.last_error_at;
@@ -120,5 +130,37 @@ mod tests {
             assert_eq!((sum.connected, sum.failed), (1, 1));
         }
         assert_eq!(sums[0].0, sums[1].0);
+    }
+
+    #[test]
+    fn of_several_workers_the_last_to_see_a_certificate_is_right() {
+        let [mut one, mut other] = ["db:1"; 2].map(|it| BackendStatus::unknown(it.to_owned()));
+        let never = one.clone();
+        for (status, second, sha256) in [(&mut one, 1, "old"), (&mut other, 2, "new")] {
+            status.succeed(at(second));
+            status.showed(Some(facts(sha256)));
+        }
+        one.fail(at(3), "refused".to_owned());
+        for order in [[&one, &other, &never], [&never, &other, &one]] {
+            let mut sum = order[0].clone();
+            sum.add(order[1]);
+            sum.add(order[2]);
+            let shown = sum.certificate.map(|it| it.sha256);
+            assert_eq!(shown.as_deref(), Some("new"));
+            assert!(!sum.healthy);
+        }
+    }
+
+    fn facts(sha256: &str) -> CertificateFacts {
+        CertificateFacts {
+            subject: String::new(),
+            issuer: String::new(),
+            serial: String::new(),
+            sha256: sha256.to_owned(),
+            not_before: at(0),
+            not_after: at(9),
+            dns_names: vec![],
+            key_type: String::new(),
+        }
     }
 }

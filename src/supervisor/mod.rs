@@ -19,6 +19,7 @@ mod ready;
 mod refusal;
 mod reload;
 mod requests;
+mod shown;
 mod since;
 mod sockets;
 pub mod start;
@@ -26,6 +27,7 @@ mod status;
 mod systemd;
 mod tickets;
 mod verdict;
+mod verify;
 mod watch;
 mod workers;
 
@@ -53,8 +55,10 @@ use self::{
     ready::Ready,
     reload::Report,
     requests::Asker,
+    shown::Showing,
     sockets::Sockets,
     tickets::Tickets,
+    verify::Found,
     watch::Current,
 };
 use crate::{
@@ -86,6 +90,8 @@ pub enum Message {
     Exited(WorkerId, Option<ExitStatus>),
     /// A worker said something.
     FromWorker(WorkerId, FromWorker),
+    /// What a reload would find is known, and somebody waits to hear of it.
+    Found(Reply, Box<Found>),
     /// A run of the exit-failure command is over.
     HookEnded(ExitHookRun),
     /// A load of the disk is over.
@@ -103,8 +109,6 @@ pub enum Message {
     Page(oneshot::Sender<Status>),
     /// The disk was looked at.
     Seen(Box<View>),
-    /// Workers have told what they know, and somebody waits to hear what a reload would find.
-    Verify(Reply),
 }
 
 /// The supervisor's whole state.
@@ -132,7 +136,7 @@ struct Supervisor {
     asks: HashMap<AskId, Reply>,
     reports: BTreeMap<u64, Report>,
     counting: HashMap<u64, Counting>,
-    visits: HashMap<u64, oneshot::Sender<()>>,
+    showing: Showing,
     view: Option<View>,
     /// Those who wait for the look at the disk that is going on, and for the one after it.
     looking: Vec<oneshot::Sender<()>>,
@@ -228,7 +232,7 @@ impl Supervisor {
                 looks,
             } => self.looked(asker, disk_answers, looks),
             Message::Page(reply) => self.look(Asker::Page(reply)),
-            Message::Verify(reply) => self.verify(reply),
+            Message::Found(reply, found) => self.found(reply, *found),
             Message::Seen(view) => self.seen(*view),
         }
     }
@@ -246,10 +250,10 @@ impl Supervisor {
                 if let Some(process) = self.processes.get_mut(&id) {
                     process.counts = counts;
                 }
+                self.note_fits();
                 self.counted(id, ask);
             }
-            // Who waits for it sees it end.
-            FromWorker::Visited { ask } => drop(self.visits.remove(&ask)),
+            FromWorker::Visited { ask } => self.showing.visited(ask),
         }
     }
 
@@ -300,6 +304,7 @@ impl Supervisor {
             counting.missing.remove(&id);
             !counting.missing.is_empty()
         });
+        self.showing.exited(id);
         self.tell(Event::Exited(id));
         self.processes.remove(&id);
         self.exits.remove(&id);

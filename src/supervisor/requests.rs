@@ -7,25 +7,21 @@ use tracing::{info, warn};
 
 use super::{
     Counting, Message, Supervisor,
-    disk::{View, about_config, wrong_config},
+    disk::View,
     plan::{AskId, Event, Slot},
-    preflight,
     verdict::Verdict,
 };
 use crate::{
-    config::{ExitHook, Listener},
+    config::ExitHook,
     control::{
-        DiskState, EventKind, Partial, Request, Response, Status, Trigger, VerifyReport,
+        DiskState, EventKind, Partial, Request, Response, Status, Trigger,
         server::{Call, Reply},
     },
     link::ToWorker,
 };
 
 /// How long a status waits for workers' counts before it does with the last ones.
-const COUNT_PATIENCE: Duration = Duration::from_millis(300);
-
-/// How long a verification waits for visits to backends, which a worker ends before.
-const VISIT_PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const COUNT_PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long a status waits for the disk before it says that the disk does not answer.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
@@ -73,7 +69,7 @@ impl Supervisor {
             Request::ShowOnExitFailure => {
                 reply.answer(Response::OnExitFailure(self.hook.status()));
             }
-            Request::Verify => self.ask_and_verify(reply),
+            Request::Verify => self.verify(reply),
             Request::Events { follow } => self.events.tell(reply, follow),
             Request::Drain => self.end_for(false, reply),
             Request::Stop => self.end_for(true, reply),
@@ -156,7 +152,7 @@ impl Supervisor {
     }
 
     /// Asks all workers for their counts; what is returned ends when they have answered.
-    fn count(&mut self) -> oneshot::Receiver<()> {
+    pub(super) fn count(&mut self) -> oneshot::Receiver<()> {
         let (done, counted) = oneshot::channel();
         self.last_asks += 1;
         let ask = self.last_asks;
@@ -229,65 +225,6 @@ impl Supervisor {
             Response::OnExitFailure(self.hook.status())
         };
         reply.answer(response);
-    }
-
-    /// Verifies with what workers know of their backends, some of which are visited for that.
-    fn ask_and_verify(&mut self, reply: Reply) {
-        let (counted, visited) = (self.count(), self.visit());
-        let inbox = self.inbox.clone();
-        tokio::task::spawn_local(async move {
-            // Without an answer, what they told last has to do.
-            let waits = (
-                timeout(COUNT_PATIENCE, counted),
-                timeout(VISIT_PATIENCE, visited),
-            );
-            let _ = tokio::join!(waits.0, waits.1);
-            let _ = inbox.send(Message::Verify(reply));
-        });
-    }
-
-    /// Lets a worker visit the backends whose certificates matter; what is returned ends when it has,
-    /// or at once if there is nothing to visit or nobody to do it.
-    fn visit(&mut self) -> oneshot::Receiver<()> {
-        let (done, visited) = oneshot::channel();
-        let listeners = &self.current.borrow().config.listeners;
-        let is_due = listeners.iter().any(Listener::needs_one_certificate);
-        let worker = self.plan.slots().iter().find_map(Slot::serving);
-        if let (true, Some(worker)) = (is_due, worker) {
-            self.last_asks += 1;
-            let ask = self.last_asks;
-            self.visits.retain(|_, waiting| !waiting.is_closed());
-            self.visits.insert(ask, done);
-            self.send(worker, ToWorker::Visit { ask });
-        }
-        visited
-    }
-
-    /// Loads what is on disk beside the loop, and serves none of it.
-    pub(super) fn verify(&self, reply: Reply) {
-        let (reader, shown) = (self.reader(), self.shown());
-        tokio::task::spawn_blocking(move || {
-            let config = reader.source.load();
-            let mut problems = Vec::new();
-            if let Err(error) = &config {
-                problems.extend(wrong_config(error));
-            }
-            let config = config.as_ref().unwrap_or(&reader.current.config);
-            let loaded = reader.load_cold(config);
-            let served = Some(&reader.current.material);
-            problems.extend(loaded.problems.iter().cloned());
-            let obstacles = preflight::obstacles(config);
-            problems.extend(obstacles.iter().map(|it| about_config(it)));
-            problems.extend(loaded.unworkable(config, served, &shown));
-            let mut warnings = loaded.warnings.clone();
-            warnings.extend(loaded.oddities(config, served, &shown));
-            reply.answer(Response::Verified(VerifyReport {
-                generation: reader.current.number,
-                identities: loaded.verified(served),
-                problems,
-                warnings,
-            }));
-        });
     }
 
     /// Tells who asked what will happen, and lets it happen once they know.

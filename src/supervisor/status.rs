@@ -14,7 +14,7 @@ use crate::{
         DiskStatus, IdentityStatus, ListenerCounts, ListenerStatus, RestartStatus, Status,
         SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
     },
-    tls::{load::Shown, material::Identity},
+    tls::material::Identity,
 };
 
 /// The version of the status document.
@@ -143,7 +143,7 @@ impl Supervisor {
         }
     }
 
-    fn listeners(&self) -> Vec<ListenerStatus> {
+    pub(super) fn listeners(&self) -> Vec<ListenerStatus> {
         let counts = self.counts();
         let generation = self.current.borrow();
         let listeners = generation.config.listeners.iter();
@@ -162,22 +162,6 @@ impl Supervisor {
                 }
             })
             .collect()
-    }
-
-    /// Returns the certificates that backends have shown.
-    pub(super) fn shown(&self) -> Vec<Shown> {
-        let listeners = self.listeners().into_iter();
-        let shown = listeners.flat_map(|listener| {
-            let backends = listener.backends.into_iter();
-            backends.filter_map(move |backend| {
-                Some(Shown {
-                    listener: listener.name.clone(),
-                    backend: backend.address,
-                    sha256: backend.certificate?.sha256,
-                })
-            })
-        });
-        shown.collect()
     }
 
     /// Sums what workers counted, those that have ended included.

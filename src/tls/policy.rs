@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, ClientConfig, ServerConfig, SupportedProtocolVersion,
+    ClientConfig, ServerConfig, SupportedProtocolVersion,
     client::VerifierBuilderError,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
@@ -138,60 +138,6 @@ impl BackendPolicy {
     }
 }
 
-/// What is checked of the certificates of a listener's backends.
-#[derive(Debug)]
-pub(super) struct BackendCheck {
-    verifier: BackendVerifier,
-    /// The names that they are known by, in their order.
-    names: Vec<ServerName<'static>>,
-}
-
-impl BackendCheck {
-    /// Returns what is checked; `None` without TLS there.
-    pub(super) fn new(
-        listener: &Listener,
-        material: &Material,
-    ) -> Result<Option<Self>, PolicyError> {
-        let at = At(listener);
-        let Some(check) = check(listener.backend_tls.mode) else {
-            return Ok(None);
-        };
-        let (trusted, lists) = at.trusted(check, at.material(material)?, material)?;
-        let verifier = BackendVerifier::new(check, trusted).map_err(|it| at.tls(it))?;
-        let verifier = verifier
-            .with_lists(lists)
-            .map_err(|source| PolicyError::Backend {
-                listener: at.listener(),
-                source,
-            })?;
-        let backends = listener.backends.iter();
-        let names = backends.map(|backend| at.server_name(check, backend));
-        Ok(Some(Self {
-            verifier,
-            names: names.collect::<Result<_, _>>()?,
-        }))
-    }
-
-    /// Returns whether the backend at a position could show this chain and not be refused for whom
-    /// it names or who issued it. What time changes, such as an expiry, is no matter.
-    pub(super) fn may_show(&self, position: usize, chain: &[Der]) -> bool {
-        let chain = certificates(chain);
-        let (Some(name), Some((leaf, rest))) = (self.names.get(position), chain.split_first())
-        else {
-            return false;
-        };
-        let verdict = self.verifier.verify(leaf, rest, name, UnixTime::now());
-        !matches!(
-            verdict,
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::UnknownIssuer
-                    | CertificateError::NotValidForName
-                    | CertificateError::NotValidForNameContext { .. }
-            ))
-        )
-    }
-}
-
 /// Builds what a listener's clients meet.
 ///
 /// A client that offers application protocols must offer `postgresql` where that is spoken; one
@@ -241,10 +187,18 @@ pub fn client_config(
     material: &Material,
 ) -> Result<Option<BackendPolicy>, PolicyError> {
     let at = At(listener);
-    let Some(BackendCheck { verifier, names }) = BackendCheck::new(listener, material)? else {
+    let Some(check) = check(listener.backend_tls.mode) else {
         return Ok(None);
     };
     let own = at.material(material)?;
+    let (trusted, lists) = at.trusted(check, own, material)?;
+    let verifier = BackendVerifier::new(check, trusted).map_err(|it| at.tls(it))?;
+    let verifier = verifier
+        .with_lists(lists)
+        .map_err(|source| PolicyError::Backend {
+            listener: at.listener(),
+            source,
+        })?;
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(TlsVersion::V1_2))
         .map_err(|it| at.tls(it))?
@@ -256,6 +210,9 @@ pub fn client_config(
     };
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = alpn(listener.protocol);
+    let backends = listener.backends.iter();
+    let names = backends.map(|backend| at.server_name(check, backend));
+    let names: Vec<_> = names.collect::<Result<_, _>>()?;
     // The name of nobody is an address, and those are never sent (RFC 6066 §3).
     config.enable_sni = names.iter().any(|name| *name != nobody());
     Ok(Some(BackendPolicy {

@@ -1,10 +1,10 @@
 //! Which of a listener's backends can be reached, as far as this worker has found out.
 //!
-//! Nothing is probed: what sessions meet is what is known, and what a visit meets that somebody asked
-//! for. A backend that could not be reached is
-//! left for last for a while, which grows with each failure; then one session tries it in its turn
-//! while the others still pass it by. None is ever left out, so that a listener whose backends are
-//! all down serves again with the first one that is up.
+//! Nothing is probed by itself: what is known is what sessions meet, and visits that somebody asked
+//! for. A backend that could not be reached is left for last for a while, which grows with each
+//! failure; then one session tries it in its turn while the others still pass it by. None is ever
+//! left out, so that a listener whose backends are all down serves again with the first one that is
+//! up.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -44,7 +44,8 @@ impl Known {
     /// Notes the certificate that the backend showed, which seldom is another than before.
     fn see(&mut self, tls: Option<&TlsStream>) {
         let known = self.status.certificate.take();
-        self.status.certificate = tls.and_then(|tls| tls.peer_facts(known));
+        self.status
+            .showed(tls.and_then(|tls| tls.peer_facts(known)));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::Loaded;
 use crate::{
-    config::{ChannelBinding, Listener},
-    tls::{material::Material, policy::BackendCheck},
+    config::{Address, ChannelBinding, Listener},
+    tls::material::Material,
 };
 
 /// A certificate that a backend has shown.
@@ -15,28 +15,26 @@ pub struct Shown {
     pub backend: String,
     /// SHA-256 of the leaf's DER, lower-case hexadecimal.
     pub sha256: String,
+    /// Whether the newest attempt to reach it failed, so that it may show another by now.
+    pub is_old: bool,
+    /// Whether it has ever shown one that the listener presented at that time.
+    pub has_fitted: bool,
 }
 
 /// What stands against channel binding on a listener.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Against {
     /// Nothing, or its clients do not use it.
     Nothing,
     /// What is not known, or passes.
     Perhaps(String),
-    /// What lets it fail for every client that uses it.
+    /// What lets it fail at one of the backends, for every client that uses it.
     Certainly(String),
 }
 
 impl Loaded {
-    /// Judges a listener by the certificates on disk for it, by those `served` now, and by those
-    /// that its backends have shown.
-    pub(super) fn binding(
-        &self,
-        listener: &Listener,
-        served: Option<&Material>,
-        shown: &[Shown],
-    ) -> Against {
+    /// Judges a listener by the certificates on disk for it and those that its backends have shown.
+    pub(super) fn binding(&self, listener: &Listener, shown: &[Shown]) -> Against {
         let insists = listener.channel_binding == ChannelBinding::Require;
         if !listener.needs_one_certificate() {
             // Other protocols have nothing to insist on.
@@ -46,94 +44,69 @@ impl Loaded {
                 Against::Nothing
             };
         }
-        match &self.material {
-            Some(material) => on_two_legs(listener, material, served, shown),
-            // What is broken is told of by itself.
-            None => Against::Perhaps(NONE_SEEN.to_owned()),
-        }
+        let verdicts = listener.backends.iter().map(|backend| {
+            let mut shown = shown.iter();
+            let seen = shown.find(|it| it.is_of(listener, backend));
+            match (seen, &self.material) {
+                (Some(seen), Some(material)) => judge(listener, material, seen),
+                // What is broken on disk is told of by itself.
+                _ => Against::Perhaps(NONE_SEEN.to_owned()),
+            }
+        });
+        verdicts.max().unwrap_or(Against::Nothing)
     }
 }
 
-/// Judges by certificates, where both legs have TLS.
-fn on_two_legs(
-    listener: &Listener,
-    material: &Material,
-    served: Option<&Material>,
-    shown: &[Shown],
-) -> Against {
-    let mut seen = shown.iter().filter(|it| it.is_of(listener)).peekable();
-    if seen.peek().is_none() {
-        return unseen(listener, material);
-    }
-    let Some(other) = seen.find(|it| !it.is_presented(listener, material)) else {
+/// Judges a backend by the certificate that it showed last.
+fn judge(listener: &Listener, material: &Material, seen: &Shown) -> Against {
+    if seen.is_presented(listener, material) {
         return Against::Nothing;
-    };
-    // Between the renewals of two legs with one certificate, the first must not be held back.
-    if served.is_some_and(|it| other.is_presented(listener, it)) {
+    }
+    let (backend, digest) = (&seen.backend, seen.sha256.get(..16));
+    let digest = digest.unwrap_or(&seen.sha256);
+    if seen.has_fitted {
+        // Whichever leg's certificate is renewed first must not be held back.
         return Against::Perhaps(format!(
-            "{} shows certificate {}, which this listener would present no more; clients of \
-             PostgreSQL that use channel binding get in again once both show the same",
-            other.backend,
-            other.digest()
+            "{backend} showed certificate {digest}, which is none of this listener's any more; \
+             clients of PostgreSQL that use channel binding get in again once both present the same"
         ));
     }
-    Against::Certainly(never(&format!(
-        "{} shows certificate {}, which is none of this listener's",
-        other.backend,
-        other.digest()
-    )))
-}
-
-/// Judges by what is checked of backends, where none has shown a certificate.
-fn unseen(listener: &Listener, material: &Material) -> Against {
-    let Ok(Some(check)) = BackendCheck::new(listener, material) else {
-        return Against::Nothing;
-    };
-    let is_possible = |position| {
-        let mut own = material.presented(listener);
-        own.any(|it| check.may_show(position, &it.pair.chain))
-    };
-    let mut backends = listener.backends.iter().enumerate();
-    match backends.find(|(position, _)| !is_possible(*position)) {
-        None => Against::Perhaps(NONE_SEEN.to_owned()),
-        Some((_, backend)) => Against::Certainly(never(&format!(
-            "`backend_tls` would not let {backend} show a certificate of this listener"
-        ))),
+    if seen.is_old {
+        return Against::Perhaps(format!(
+            "{backend} showed certificate {digest} before it could not be reached any more, which \
+             is none of this listener's; if it still does, {FAILS}"
+        ));
     }
+    Against::Certainly(format!(
+        "channel binding cannot work: {backend} shows certificate {digest}, which is none of this \
+         listener's; {FAILS}"
+    ))
 }
 
 impl Shown {
-    fn is_of(&self, listener: &Listener) -> bool {
-        let mut backends = listener.backends.iter();
-        self.listener == listener.name && backends.any(|it| it.to_string() == self.backend)
+    fn is_of(&self, listener: &Listener, backend: &Address) -> bool {
+        self.listener == listener.name && self.backend == backend.to_string()
     }
 
-    fn is_presented(&self, listener: &Listener, material: &Material) -> bool {
+    /// Whether the listener presents it by this material.
+    #[must_use]
+    pub fn is_presented(&self, listener: &Listener, material: &Material) -> bool {
         let mut presented = material.presented(listener);
         presented.any(|it| it.facts.sha256 == self.sha256)
-    }
-
-    /// The digest, as long as people compare it.
-    fn digest(&self) -> &str {
-        self.sha256.get(..16).unwrap_or(&self.sha256)
     }
 }
 
 const NONE_SEEN: &str = "with TLS on both sides, clients of PostgreSQL that use channel binding, \
-    which is libpq's default, get in only if the database shows the same certificate as this \
-    listener; if they have channel_binding=disable, say so with `channel_binding = \"disable\"`";
+    which is libpq's default for SCRAM, get in only if the database shows the same certificate as \
+    this listener; if none uses it, say so with `channel_binding = \"disable\"`";
 
 const NO_TLS: &str = "channel binding, on which its clients insist by `channel_binding`, cannot \
     work: its backends are reached without TLS; set `backend_tls`, and present the database's own \
     certificate";
 
-fn never(why: &str) -> String {
-    format!(
-        "channel binding, which clients of PostgreSQL use by default, cannot work: {why}; present \
-         the database's own certificate, or give clients channel_binding=disable and say so with \
-         `channel_binding = \"disable\"`"
-    )
-}
+const FAILS: &str = "clients of PostgreSQL that log in by SCRAM use it by default and are refused; \
+    present the database's own certificate, or, if they have channel_binding=disable or log in \
+    otherwise, say so with `channel_binding = \"disable\"`";
 
 #[cfg(test)]
 mod tests {
@@ -141,26 +114,18 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::BackendTlsMode,
+        config::{BackendTlsMode, Backends},
         protocol::Protocol,
         tls::{
-            material::{BackendTrust, Bundle, Identity, ListenerMaterial},
+            material::Identity,
             testing::{self, Ca},
         },
     };
 
-    fn material(identity: Identity, trusted: &Ca) -> Material {
+    fn material(identity: Identity) -> Material {
         Material {
             identities: vec![Arc::new(identity)],
-            listeners: vec![ListenerMaterial {
-                name: "orders".to_owned(),
-                clients: None,
-                backend: Some(BackendTrust::Roots(Bundle {
-                    roots: vec![trusted.der()],
-                    crls: vec![],
-                })),
-                backend_identity: None,
-            }],
+            listeners: vec![],
             system_roots: vec![],
         }
     }
@@ -189,6 +154,8 @@ mod tests {
             listener: "orders".to_owned(),
             backend: "db.example.com:3306".to_owned(),
             sha256: sha256.to_owned(),
+            is_old: false,
+            has_fitted: false,
         }
     }
 
@@ -212,7 +179,7 @@ mod tests {
     fn what_clients_do_and_which_legs_have_tls_decide_first() {
         use BackendTlsMode::{Off, Require, VerifyFull};
         let ca = Ca::new("root");
-        let loaded = loaded(material(own(&ca, "db.example.com"), &ca));
+        let loaded = loaded(material(own(&ca, "db.example.com")));
         for (mode, binding, expected) in [
             (Off, ChannelBinding::Prefer, "nothing"),
             (Off, ChannelBinding::Disable, "nothing"),
@@ -233,82 +200,80 @@ mod tests {
             ),
             (VerifyFull, ChannelBinding::Disable, "nothing"),
         ] {
-            let verdict = loaded.binding(&listener(mode, binding), None, &[]);
+            let verdict = loaded.binding(&listener(mode, binding), &[]);
             assert!(is(&verdict, expected), "{mode:?} {binding:?}: {verdict:?}");
         }
         let mut other = listener(Require, ChannelBinding::Prefer);
         other.protocol = Protocol::Mysql;
-        assert_eq!(
-            loaded.binding(&other, None, &[shows("ab")]),
-            Against::Nothing
-        );
+        assert_eq!(loaded.binding(&other, &[shows("ab")]), Against::Nothing);
     }
 
     #[test]
-    fn a_certificate_that_backend_tls_refuses_is_not_the_databases() {
-        use BackendTlsMode::{Require, VerifyCa, VerifyFull};
-        let (ca, other) = (Ca::new("root"), Ca::new("other"));
-        let never = "certainly: would not let db.example.com:3306 show";
-        let maybe = "perhaps: only if the database shows";
-        for (issuer, name, mode, expected) in [
-            (&ca, "db.example.com", VerifyFull, maybe),
-            (&ca, "proxy.example.com", VerifyFull, never),
-            (&ca, "proxy.example.com", VerifyCa, maybe),
-            (&other, "db.example.com", VerifyCa, never),
-            (&other, "db.example.com", Require, maybe),
-        ] {
-            let loaded = loaded(material(own(issuer, name), &ca));
-            let verdict = loaded.binding(&listener(mode, ChannelBinding::Prefer), None, &[]);
-            assert!(is(&verdict, expected), "{name} {mode:?}: {verdict:?}");
-        }
-    }
-
-    #[test]
-    fn an_expired_certificate_may_be_the_databases() {
+    fn what_was_shown_decides() {
         let ca = Ca::new("root");
-        let mut past = testing::params(&["db.example.com"]);
-        past.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        past.not_after = rcgen::date_time_ymd(2021, 1, 1);
-        let loaded = loaded(material(testing::identity("a", &ca.leaf(&past)), &ca));
-        let listener = listener(BackendTlsMode::VerifyFull, ChannelBinding::Prefer);
-        let verdict = loaded.binding(&listener, None, &[]);
-        assert!(
-            is(&verdict, "perhaps: only if the database shows"),
-            "{verdict:?}"
-        );
-    }
-
-    #[test]
-    fn what_was_shown_decides_and_a_renewal_is_not_held_back() {
-        let ca = Ca::new("root");
-        let (old, new) = (own(&ca, "db.example.com"), own(&ca, "db.example.com"));
-        let shown_old = shows(&old.facts.sha256);
-        let shown_new = shows(&new.facts.sha256);
-        let served = material(old, &ca);
-        let loaded = loaded(material(new, &ca));
+        let own = own(&ca, "db.example.com");
+        let fitting = shows(&own.facts.sha256);
+        let loaded = loaded(material(own));
+        let other = shows(&"ab".repeat(32));
         let elsewhere = Shown {
             backend: "gone.example.com:3306".to_owned(),
-            ..shows("cd")
+            ..other.clone()
         };
-        let mut listener = listener(BackendTlsMode::Require, ChannelBinding::Prefer);
-        let other = shows(&"ab".repeat(32));
+        let renewed = Shown {
+            has_fitted: true,
+            ..other.clone()
+        };
+        let down = Shown {
+            is_old: true,
+            ..other.clone()
+        };
+        let listener = listener(BackendTlsMode::Require, ChannelBinding::Prefer);
         for (shown, expected) in [
-            (vec![shown_new.clone()], "nothing"),
-            (vec![elsewhere.clone(), shown_new.clone()], "nothing"),
-            (vec![elsewhere], "perhaps: only if the database shows"),
-            (vec![shown_old], "perhaps: would present no more"),
+            (fitting.clone(), "nothing"),
+            (elsewhere, "perhaps: only if the database shows"),
+            (renewed, "perhaps: get in again once both present the same"),
+            (down, "perhaps: if it still does"),
             (
-                vec![shown_new, other.clone()],
+                other,
                 "certainly: db.example.com:3306 shows certificate abababababababab, which",
             ),
         ] {
-            let verdict = loaded.binding(&listener, Some(&served), &shown);
+            let verdict = loaded.binding(&listener, std::slice::from_ref(&shown));
             assert!(is(&verdict, expected), "{shown:?}: {verdict:?}");
         }
-        listener.channel_binding = ChannelBinding::Disable;
-        assert_eq!(
-            loaded.binding(&listener, Some(&served), &[other]),
-            Against::Nothing
-        );
+    }
+
+    #[test]
+    fn the_worst_of_several_backends_is_told() {
+        let ca = Ca::new("root");
+        let own = own(&ca, "db.example.com");
+        let at = |backend: &str, sha256: &str| Shown {
+            backend: backend.to_owned(),
+            ..shows(sha256)
+        };
+        let fitting = own.facts.sha256.clone();
+        let loaded = loaded(material(own));
+        let mut listener = listener(BackendTlsMode::Require, ChannelBinding::Prefer);
+        let addresses = ["a:1", "b:2"].map(|it| it.parse().unwrap());
+        listener.backends = Backends::new(addresses).unwrap();
+        let renewed = Shown {
+            has_fitted: true,
+            ..at("a:1", "cd")
+        };
+        for (shown, expected) in [
+            (vec![at("a:1", &fitting), at("b:2", &fitting)], "nothing"),
+            (
+                vec![at("b:2", &fitting)],
+                "perhaps: only if the database shows",
+            ),
+            (
+                vec![at("a:1", &fitting), at("b:2", "ab")],
+                "certainly: b:2 shows",
+            ),
+            (vec![renewed, at("b:2", "ab")], "certainly: b:2 shows"),
+        ] {
+            let verdict = loaded.binding(&listener, &shown);
+            assert!(is(&verdict, expected), "{shown:?}: {verdict:?}");
+        }
     }
 }

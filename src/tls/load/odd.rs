@@ -38,14 +38,13 @@ impl Loaded {
             odd.into_iter().map(|reason| about(it, reason))
         });
         let uncovered = config.listeners.iter().flat_map(|it| self.uncovered(it));
-        let unbound =
-            config
-                .listeners
-                .iter()
-                .filter_map(|it| match self.binding(it, served, shown) {
-                    Against::Perhaps(reason) => Some(about_listener(it, reason)),
-                    Against::Nothing | Against::Certainly(_) => None,
-                });
+        let unbound = config
+            .listeners
+            .iter()
+            .filter_map(|it| match self.binding(it, shown) {
+                Against::Perhaps(reason) => Some(about_listener(it, reason)),
+                Against::Nothing | Against::Certainly(_) => None,
+            });
         let limits = config.listeners.iter().filter_map(|it| {
             Some(Problem {
                 subject: format!("listener \"{}\"", it.name),
@@ -59,14 +58,9 @@ impl Loaded {
 
     /// Returns what would load for `config` and yet turn clients away.
     #[must_use]
-    pub fn unworkable(
-        &self,
-        config: &Config,
-        served: Option<&Material>,
-        shown: &[Shown],
-    ) -> Vec<Problem> {
+    pub fn unworkable(&self, config: &Config, shown: &[Shown]) -> Vec<Problem> {
         let listeners = config.listeners.iter();
-        let unbound = listeners.filter_map(|it| match self.binding(it, served, shown) {
+        let unbound = listeners.filter_map(|it| match self.binding(it, shown) {
             Against::Certainly(reason) => Some(about_listener(it, reason)),
             Against::Nothing | Against::Perhaps(_) => None,
         });
@@ -83,7 +77,7 @@ impl Loaded {
         shown: &[Shown],
     ) -> Vec<Problem> {
         let mut all = self.warnings.clone();
-        all.extend(self.unworkable(config, served, shown));
+        all.extend(self.unworkable(config, shown));
         all.extend(self.oddities(config, served, shown));
         all
     }

@@ -121,8 +121,7 @@ impl BackendVerifier {
         })
     }
 
-    /// Checks all that is checked of a backend's certificate.
-    pub(in crate::tls) fn verify(
+    fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],

@@ -90,7 +90,14 @@ async fn begin(
     let let_in = login::log_in(context, rules, client, &mut backend, missing).await;
     match &let_in {
         Ok(()) => note(context, Ok(backend.tls())),
-        Err(Failure::Backend(reason)) => note(context, Err(reason)),
+        Err(Failure::Backend(reason)) => {
+            // What is noted of a backend stands beside its address already.
+            let address = format!("{}: ", context.backend());
+            note(
+                context,
+                Err(reason.strip_prefix(&address).unwrap_or(reason)),
+            );
+        }
         Err(_) => {}
     }
     let_in.map(|()| backend)

@@ -2,7 +2,7 @@
 
 use crate::support::{
     backend::{Backend, Behaviour, Closed},
-    client::{Client, connect},
+    client::{Client, Session, connect},
     configuration::Listener,
     daemon::TestDaemon,
     fake::Fake,
@@ -16,6 +16,13 @@ use std::io::{Read as _, Write as _};
 
 /// Starts a session in TLS and returns all that is answered.
 fn answer(line: &str, backend: &str) -> (Vec<u8>, TestDaemon) {
+    let (mut session, daemon) = session(line, backend);
+    session.send(&startup()).unwrap();
+    (session.rest().unwrap(), daemon)
+}
+
+/// Begins TLS with a daemon in front of a backend.
+fn session(line: &str, backend: &str) -> (Session, TestDaemon) {
     let ca = Ca::new("authority");
     let daemon = TestDaemon::builder()
         .identity("default", &ca.leaf("localhost"))
@@ -30,9 +37,7 @@ fn answer(line: &str, backend: &str) -> (Vec<u8>, TestDaemon) {
     let mut reply = [0];
     socket.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"S");
-    let mut session = Client::new(&ca).over(socket).unwrap();
-    session.send(&startup()).unwrap();
-    (session.rest().unwrap(), daemon)
+    (Client::new(&ca).over(socket).unwrap(), daemon)
 }
 
 #[test]
@@ -128,6 +133,25 @@ fn a_server_that_closes_at_once_is_reported_as_down() {
         let log = daemon.log();
         log.contains("no answer to the start-up message came")
     });
+}
+
+#[test]
+fn a_server_that_closes_in_the_middle_of_the_start_up_message_is_named_once() {
+    let backend = Fake::new(|connection| connection.take(9).map(drop));
+    let (mut session, daemon) = session("", &backend.address());
+    let message = startup();
+    let (first, rest) = message.split_at(9);
+    session.send(first).unwrap();
+    until("the backend has it", || backend.heard() == [first]);
+    session.send(rest).unwrap();
+    let answer = session.rest().unwrap();
+    assert_eq!(error_field(&answer, b'C'), "57P03");
+    let status = daemon.await_status("the failure is noted", |status| {
+        status["listeners"][0]["backends"][0]["last_error"].is_string()
+    });
+    let backends = &status["listeners"][0]["backends"];
+    let error = backends[0]["last_error"].as_str().unwrap();
+    assert!(!error.contains(&backend.address()), "{error}");
 }
 
 #[test]

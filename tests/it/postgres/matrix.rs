@@ -7,6 +7,7 @@ use crate::support::{
     configuration::Listener,
     front::{Front, LEGS, SAME_LEAF_LEGS, TLS_LEGS, listener},
     servers::{Tls, postgres},
+    wire::SSL_REQUEST,
 };
 
 #[test]
@@ -128,6 +129,16 @@ fn verify_refuses_where_channel_binding_cannot_work() {
     for number in [2, 3] {
         assert!(certificate(number)["not_after"].is_string(), "{status:#}");
     }
+    // Whichever of two legs with one certificate is renewed first is not held back.
+    let renewed = front.ca.request(&["localhost", "127.0.0.1"]).issue();
+    front.daemon.files("same-leaf").put(&renewed);
+    for when in ["before the reload", "after it"] {
+        let told = verified(&front, &["same-leaf"], true);
+        assert!(
+            told[0].starts_with("warning: ") && told[0].contains("get in again once both"),
+            "{when}: {told:#?}"
+        );
+    }
 }
 
 #[test]
@@ -165,16 +176,17 @@ fn a_backend_that_says_nothing_does_not_hold_verify_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let front = Front::with(|it| {
         let listener = Listener::tcp("silent", &silent.local_addr().unwrap().to_string());
+        let listener = listener.line("proxy_protocol = { send = \"v1\" }");
         let listener = listener.protocol("postgres");
         it.listener(listener.line("backend_tls = { mode = \"require\" }"))
     });
     let told = verified(&front, &["silent"], false);
     assert!(told[0].contains("get in only if"), "{told:#?}");
-    // An SSLRequest is eight bytes, and nothing else was said.
+    // For nobody, an SSLRequest was sent, and nothing else.
     let (mut visit, _) = silent.accept().unwrap();
     let mut said = Vec::new();
     visit.read_to_end(&mut said).unwrap();
-    assert_eq!(said, [0, 0, 0, 8, 4, 210, 22, 47]);
+    assert_eq!(said, [b"PROXY UNKNOWN\r\n", SSL_REQUEST].concat());
 }
 
 #[test]
