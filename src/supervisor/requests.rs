@@ -77,14 +77,19 @@ impl Supervisor {
     }
 
     fn reload(&mut self, trigger: Trigger, partial: Partial, reply: Reply) {
-        self.last_asks += 1;
-        let ask = AskId(self.last_asks);
+        let ask = AskId(self.next_ask());
         self.asks.insert(ask, reply);
         self.tell(Event::Reload {
             ask: Some(ask),
             trigger,
             partial,
         });
+    }
+
+    /// Returns a number that no question had before.
+    pub(super) fn next_ask(&mut self) -> u64 {
+        self.last_asks += 1;
+        self.last_asks
     }
 
     /// Gathers what a status needs, beside the loop.
@@ -154,8 +159,7 @@ impl Supervisor {
     /// Asks all workers for their counts; what is returned ends when they have answered.
     pub(super) fn count(&mut self) -> oneshot::Receiver<()> {
         let (done, counted) = oneshot::channel();
-        self.last_asks += 1;
-        let ask = self.last_asks;
+        let ask = self.next_ask();
         let slots = self.plan.slots().iter();
         let missing: BTreeSet<_> = slots.filter_map(Slot::serving).collect();
         for worker in &missing {

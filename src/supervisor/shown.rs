@@ -74,8 +74,7 @@ impl Supervisor {
         let (done, visited) = oneshot::channel();
         let worker = self.plan.slots().iter().find_map(Slot::serving);
         if let (true, Some(worker)) = (self.needs_one_certificate(), worker) {
-            self.last_asks += 1;
-            let ask = self.last_asks;
+            let ask = self.next_ask();
             self.showing.visits.insert(ask, (worker, done));
             self.send(worker, ToWorker::Visit { ask });
         }

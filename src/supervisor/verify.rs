@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Config, ConfigError},
     control::{Response, VerifyReport, server::Reply},
-    tls::load::{Loaded, Shown},
+    tls::load::{KeptOut, Loaded, Shown},
 };
 
 /// How long a verification waits for visits to backends, which a worker ends before.
@@ -72,9 +72,10 @@ impl Found {
         problems.extend(self.loaded.problems.iter().cloned());
         let obstacles = preflight::obstacles(config);
         problems.extend(obstacles.iter().map(|it| about_config(it)));
-        problems.extend(self.loaded.unworkable(config, shown));
-        let mut warnings = self.loaded.warnings.clone();
-        warnings.extend(self.loaded.oddities(config, served, shown));
+        let KeptOut { certainly, perhaps } = self.loaded.kept_out(config, shown);
+        problems.extend(certainly);
+        let odd = self.loaded.oddities(config, served);
+        let warnings = [self.loaded.warnings.clone(), perhaps, odd].concat();
         VerifyReport {
             generation: current.number,
             identities: self.loaded.verified(served),

@@ -26,6 +26,7 @@ use jiff::Timestamp;
 pub use self::{
     binding::Shown,
     memo::{Depth, Memo},
+    odd::KeptOut,
 };
 use self::{
     discover::{Discovered, discover, searched},

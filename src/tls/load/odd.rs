@@ -16,16 +16,19 @@ use crate::{
     },
 };
 
+/// What turns clients away although it loads.
+#[derive(Debug, Default)]
+pub struct KeptOut {
+    /// What is sure to.
+    pub certainly: Vec<Problem>,
+    /// What may.
+    pub perhaps: Vec<Problem>,
+}
+
 impl Loaded {
-    /// Returns what is odd about what is on disk for `config`, where `served` is in service and
-    /// backends have shown these certificates.
+    /// Returns what is odd about what is on disk for `config`, where `served` is in service.
     #[must_use]
-    pub fn oddities(
-        &self,
-        config: &Config,
-        served: Option<&Material>,
-        shown: &[Shown],
-    ) -> Vec<Problem> {
+    pub fn oddities(&self, config: &Config, served: Option<&Material>) -> Vec<Problem> {
         let index = served.map(Material::index).unwrap_or_default();
         let changes = self.outcomes.iter().flat_map(|it| {
             let served = index.get(it.files.name.as_str());
@@ -38,33 +41,30 @@ impl Loaded {
             odd.into_iter().map(|reason| about(it, reason))
         });
         let uncovered = config.listeners.iter().flat_map(|it| self.uncovered(it));
-        let unbound = config
-            .listeners
-            .iter()
-            .filter_map(|it| match self.binding(it, shown) {
-                Against::Perhaps(reason) => Some(about_listener(it, reason)),
-                Against::Nothing | Against::Certainly(_) => None,
-            });
         let limits = config.listeners.iter().filter_map(|it| {
             Some(Problem {
-                subject: format!("listener \"{}\"", it.name),
                 file: config.source.as_ref().map(|it| it.display().to_string()),
-                reason: it.odd_limits()?,
+                ..about_listener(it, it.odd_limits()?)
             })
         });
         let all = changes.chain(self.doubles()).chain(uncovered);
-        all.chain(unbound).chain(limits).collect()
+        all.chain(limits).collect()
     }
 
-    /// Returns what would load for `config` and yet turn clients away.
+    /// Returns what would load for `config` and turn clients away, where backends have shown these
+    /// certificates.
     #[must_use]
-    pub fn unworkable(&self, config: &Config, shown: &[Shown]) -> Vec<Problem> {
-        let listeners = config.listeners.iter();
-        let unbound = listeners.filter_map(|it| match self.binding(it, shown) {
-            Against::Certainly(reason) => Some(about_listener(it, reason)),
-            Against::Nothing | Against::Perhaps(_) => None,
-        });
-        unbound.collect()
+    pub fn kept_out(&self, config: &Config, shown: &[Shown]) -> KeptOut {
+        let mut kept_out = KeptOut::default();
+        for listener in &config.listeners {
+            let (to, reason) = match self.binding(listener, shown) {
+                Against::Nothing => continue,
+                Against::Perhaps(reason) => (&mut kept_out.perhaps, reason),
+                Against::Certainly(reason) => (&mut kept_out.certainly, reason),
+            };
+            to.push(about_listener(listener, reason));
+        }
+        kept_out
     }
 
     /// Returns all that a log should warn of: what is odd about the files and about what they bring,
@@ -76,10 +76,9 @@ impl Loaded {
         served: Option<&Material>,
         shown: &[Shown],
     ) -> Vec<Problem> {
-        let mut all = self.warnings.clone();
-        all.extend(self.unworkable(config, shown));
-        all.extend(self.oddities(config, served, shown));
-        all
+        let KeptOut { certainly, perhaps } = self.kept_out(config, shown);
+        let odd = self.oddities(config, served);
+        [self.warnings.clone(), certainly, perhaps, odd].concat()
     }
 
     /// Tells of identities that present the same certificate.
@@ -195,7 +194,7 @@ mod tests {
     fn told(loaded: &Loaded, listener: Listener, served: Option<&Loaded>) -> Vec<String> {
         let config = testing::config(vec![listener]);
         let served = served.and_then(|it| it.material.as_ref());
-        let odd = loaded.oddities(&config, served, &[]);
+        let odd = loaded.oddities(&config, served);
         odd.iter().map(ToString::to_string).collect()
     }
 

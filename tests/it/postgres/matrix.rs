@@ -1,9 +1,13 @@
 //! The real server, every way to reach it, real clients.
 
-use std::{io::Read, net::TcpListener};
+use std::{
+    io::Read,
+    net::{SocketAddr, TcpListener},
+};
 
 use super::psql;
 use crate::support::{
+    backend::Closed,
     configuration::Listener,
     front::{Front, LEGS, SAME_LEAF_LEGS, TLS_LEGS, listener},
     servers::{Tls, postgres},
@@ -154,16 +158,16 @@ fn verify_does_not_mind_where_clients_do_without_channel_binding() {
     assert_eq!(verified(&front, &["require"], false), [""]);
 }
 
+/// Returns a listener in front of what is no real server, with TLS towards it.
+fn behind_tls(name: &str, backend: SocketAddr) -> Listener {
+    let listener = Listener::tcp(name, &backend.to_string()).protocol("postgres");
+    listener.line("backend_tls = { mode = \"require\" }")
+}
+
 #[test]
 fn verify_doubts_where_the_backend_cannot_be_visited() {
-    let down = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = down.local_addr().unwrap().to_string();
-    drop(down);
-    let front = Front::with(|it| {
-        let listener = Listener::tcp("down", &address);
-        let listener = listener.protocol("postgres");
-        it.listener(listener.line("backend_tls = { mode = \"require\" }"))
-    });
+    let down = Closed::new();
+    let front = Front::with(|it| it.listener(behind_tls("down", down.address())));
     let told = verified(&front, &["down"], false);
     assert!(
         told[0].starts_with("warning: ") && told[0].contains("get in only if"),
@@ -175,10 +179,8 @@ fn verify_doubts_where_the_backend_cannot_be_visited() {
 fn a_backend_that_says_nothing_does_not_hold_verify_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let front = Front::with(|it| {
-        let listener = Listener::tcp("silent", &silent.local_addr().unwrap().to_string());
-        let listener = listener.line("proxy_protocol = { send = \"v1\" }");
-        let listener = listener.protocol("postgres");
-        it.listener(listener.line("backend_tls = { mode = \"require\" }"))
+        let listener = behind_tls("silent", silent.local_addr().unwrap());
+        it.listener(listener.line("proxy_protocol = { send = \"v1\" }"))
     });
     let told = verified(&front, &["silent"], false);
     assert!(told[0].contains("get in only if"), "{told:#?}");
