@@ -128,6 +128,20 @@ pub enum Trigger {
     Crash,
 }
 
+impl Trigger {
+    /// Returns whether an operator asked for the load, and not the daemon itself.
+    #[must_use]
+    pub fn is_asked(self) -> bool {
+        matches!(self, Self::ReloadTls | Self::Reload | Self::Sighup)
+    }
+
+    /// Returns whether the configuration is read too.
+    #[must_use]
+    pub fn reads_config(self) -> bool {
+        matches!(self, Self::Reload | Self::Sighup)
+    }
+}
+
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -50,7 +50,7 @@ pub enum SupervisorState {
     Starting,
     /// At least one worker serves.
     Serving,
-    /// Workers have failed and none serves now; clients wait in the listening sockets' queues.
+    /// Some clients wait in the queue of a listening socket that no worker accepts from, or all do.
     Degraded,
     /// It was told to end and sessions are finishing.
     Draining,
@@ -125,8 +125,11 @@ pub enum ExitKind {
     Signal,
     /// It ended, or could not be started, before it served.
     Start,
-    /// It was silent for too long and was killed.
+    /// It was silent, did not confirm what it was told to serve, or did not end in time, and was
+    /// killed.
     Watchdog,
+    /// The system did not tell.
+    Unknown,
 }
 
 /// What is served, and how that stands to the disk.

@@ -87,8 +87,20 @@ pub enum ToWorker {
     /// Makes tickets for resumption with these secrets, before its first generation and whenever
     /// they change.
     Tickets(TicketSecrets),
-    /// Serves this generation from now on, and confirms it.
-    Serve(Handover),
+    /// Makes a generation ready without serving it, and answers the offer.
+    Stage {
+        /// Comes back in the answer; 0 if the generation is in force, and [`ToWorker::Serve`] follows.
+        offer: u64,
+        /// The generation.
+        handover: Handover,
+    },
+    /// Serves the generation that was made ready from now on, and confirms it.
+    Serve {
+        /// Its number.
+        generation: u64,
+    },
+    /// Drops the generation that was made ready, and what came along for it.
+    Withdraw,
     /// Asks for the counts.
     Count {
         /// Comes back in the answer.
@@ -111,12 +123,22 @@ pub enum FromWorker {
         /// Its number.
         generation: u64,
     },
-    /// It could not build what it was told to serve, and serves what it did before.
+    /// It cannot make ready what it was handed, and serves what it did before.
     Refused {
-        /// The number of the generation.
-        generation: u64,
+        /// The offer that it answers.
+        offer: u64,
         /// Why.
         reason: String,
+    },
+    /// It has made ready what it was offered.
+    Staged {
+        /// The offer that it answers.
+        offer: u64,
+    },
+    /// The slots from all of whose sockets it accepts; sent with each beat and when they change.
+    Accepts {
+        /// By number.
+        slots: Vec<usize>,
     },
     /// It is alive; sent several times within the heartbeat timeout.
     Beat,

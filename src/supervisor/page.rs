@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Message;
+use super::queries::Message;
 use crate::{
     control::{Status, SupervisorState},
     telemetry::metrics,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::{
-    files::Files,
+    loads::Files,
     refusal::{Refusal, refuse},
 };
 use crate::{

@@ -2,11 +2,8 @@
 //! files, sockets, control socket, workers, ready.
 
 use std::{
-    cell::RefCell,
-    collections::{BTreeMap, HashMap},
     fs, io,
     process::ExitCode,
-    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,22 +16,18 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    Ears, Supervisor,
-    events::Events,
-    files::Files,
-    hook::Hook,
+    Inputs, Supervisor,
+    life::Life,
+    loads::{Files, Loads},
+    notices::{Hook, Notices},
     page,
     pid_file::PidFile,
-    places::Places,
-    plan::Plan,
+    plan::{Action, Plan},
     preflight,
-    process::Launcher,
+    queries::Queries,
     ready::{Ready, await_daemon},
     refusal::{Refusal, make_folder, refuse},
-    shown::Showing,
-    sockets::Sockets,
-    tickets::Tickets,
-    watch,
+    workers::{Acquired, Acquirer, Launcher, Tickets, Workers},
 };
 use crate::{
     cli::proxyd::Args,
@@ -51,6 +44,9 @@ use crate::{
 
 /// How long ports are tried for that the workers of a predecessor that was killed are leaving.
 const PORT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the end waits for a disk on which files are removed.
+pub(super) const CLEANUP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Calls that may wait for the loop.
 const CALL_QUEUE: usize = 256;
@@ -131,9 +127,8 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
     for doubt in preflight::doubts(&config) {
         warn!("{doubt}");
     }
-    let sockets = bind(&config, pid_file.predecessor_died)?;
+    let acquired = acquire(&config, pid_file.predecessor_died)?;
     let tickets = Tickets::new(Instant::now()).map_err(|error| error.to_string())?;
-    let places = places(&config)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -151,8 +146,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
             memo,
             material,
             files,
-            sockets,
-            places,
+            acquired,
             tickets,
             account,
             sink,
@@ -201,27 +195,15 @@ pub(super) fn open_log(config: &Config, detached: bool) -> Result<Sink, Refusal>
     Ok(sink)
 }
 
-fn bind(config: &Config, predecessor_died: bool) -> Result<Sockets, Refusal> {
+fn acquire(config: &Config, predecessor_died: bool) -> Result<Acquired, Refusal> {
     let patience = if predecessor_died {
         PORT_PATIENCE
     } else {
         Duration::ZERO
     };
-    let mut sockets = Sockets::new(config.workers);
-    let prepared = sockets
-        .binder()
-        .bind(&config.listeners, patience)
-        .map_err(|error| error.to_string())?;
-    sockets.commit(prepared, &config.listeners);
-    Ok(sockets)
-}
-
-fn places(config: &Config) -> Result<Places, Refusal> {
-    let mut places = Places::default();
-    places
-        .configure(&config.listeners)
-        .map_err(|error| format!("no places for sessions: {error}"))?;
-    Ok(places)
+    Acquirer::new(config.workers)
+        .acquire(&config.listeners, patience)
+        .map_err(|error| error.to_string())
 }
 
 /// What the start has put together for the loop.
@@ -232,8 +214,7 @@ struct Parts {
     memo: Arc<Memo>,
     material: Material,
     files: Files,
-    sockets: Sockets,
-    places: Places,
+    acquired: Acquired,
     tickets: Tickets,
     account: Option<privileges::Account>,
     sink: Sink,
@@ -247,35 +228,12 @@ impl Parts {
             added.map_err(|error| format!("no signals: {error}"))?;
         }
         let calls = self.listen_for_calls()?;
-        let (outbox, inbox) = mpsc::unbounded_channel();
-        if let Some(address) = self.config.metrics {
-            let page = page::bind(address).map_err(|error| format!("metrics: {error}"))?;
-            if let Ok(address) = page.local_addr() {
-                info!(%address, "the metrics page is served");
-            }
-            tokio::task::spawn_local(page::serve(page, outbox.clone()));
-        }
         let socket = self.config.control_socket.clone();
-        let (mut plan, first) = Plan::new(self.config.workers, self.config.heartbeat_timeout);
-        plan.expect(
-            self.material.pieces(),
-            self.config.runs_passphrase_program(),
-        );
-        let (supervisor, signals) = self.supervisor(plan, outbox.clone());
-        tokio::task::spawn_local(watch::watch(
-            Rc::clone(&supervisor.current),
-            Rc::clone(&supervisor.files.watching),
-            Arc::clone(&supervisor.memo),
-            outbox,
-        ));
-        let ears = Ears {
-            inbox,
-            calls,
-            signals,
-        };
-        let code = supervisor.run(first, ears).await;
+        let (supervisor, first, inputs) = self.put_together(calls)?;
+        let code = supervisor.run(first, inputs).await;
         // A socket file that stays is taken over by the next start.
-        let _ = fs::remove_file(socket);
+        let removed = tokio::task::spawn_blocking(move || fs::remove_file(socket));
+        let _ = tokio::time::timeout(CLEANUP_PATIENCE, removed).await;
         Ok(code)
     }
 
@@ -293,65 +251,79 @@ impl Parts {
         Ok(calls)
     }
 
-    fn supervisor(
+    /// Gives each owner its part; returns them with what to do first and what they listen to.
+    fn put_together(
         self,
-        plan: Plan,
-        inbox: mpsc::UnboundedSender<super::Message>,
-    ) -> (Supervisor, Signals) {
-        let hook = Hook::new(
-            &self.config.state_dir,
-            self.config.on_exit_failure.clone(),
-            inbox.clone(),
+        calls: mpsc::Receiver<server::Call>,
+    ) -> Result<(Supervisor, Vec<Action>, Inputs), Refusal> {
+        let no_thread = |error: io::Error| format!("no thread: {error}");
+        let (to_workers, workers) = mpsc::unbounded_channel();
+        let (to_loads, loads) = mpsc::unbounded_channel();
+        let (to_queries, queries) = mpsc::unbounded_channel();
+        let (to_notices, notices) = mpsc::unbounded_channel();
+        let (to_life, ends) = mpsc::unbounded_channel();
+        self.serve_page(to_queries.clone())?;
+        let config = Arc::new(self.config);
+        let (mut plan, first) = Plan::new(config.workers, config.heartbeat_timeout);
+        plan.expect(
+            self.material.pieces(),
+            config.runs_passphrase_program(),
+            config.watch,
         );
-        let launcher = Launcher {
-            account: self.account,
-            log: self.config.log.clone(),
-            sink: self.sink.clone(),
-            inbox: inbox.clone(),
-        };
-        let first = Generation {
+        let launcher = Launcher::new(self.account, config.log.clone(), to_workers.clone())
+            .map_err(no_thread)?;
+        let hook = Hook::new(
+            &config.state_dir,
+            config.on_exit_failure.clone(),
+            to_notices,
+        );
+        let generation = Generation {
             number: 1,
             loaded_at: Timestamp::now(),
             trigger: Trigger::Start,
-            config: Arc::new(self.config),
+            config: Arc::clone(&config),
             material: self.material,
         };
         let supervisor = Supervisor {
-            source: Arc::new(self.source),
-            memo: self.memo,
-            current: Rc::new(RefCell::new(Arc::new(first))),
             plan,
-            began: Instant::now(),
-            started_at: Timestamp::now(),
-            sockets: self.sockets,
-            places: self.places,
-            tickets: self.tickets,
-            launcher,
+            workers: Workers::new(
+                config.workers,
+                self.acquired,
+                &config.listeners,
+                self.tickets,
+                (launcher, self.sink.clone()),
+                to_workers,
+            ),
+            loads: Loads::new(self.source, self.memo, self.files, generation, to_loads),
+            queries: Queries::new(to_queries),
+            notices: Notices::new(hook.map_err(no_thread)?),
+            life: Life::new(self.ready, to_life),
             sink: self.sink,
-            processes: HashMap::new(),
-            exits: HashMap::new(),
-            retired: BTreeMap::new(),
-            restarts: 0,
-            last_failure: None,
-            last_error: None,
-            files: self.files,
-            loading: None,
-            last_asks: 0,
-            asks: HashMap::new(),
-            reports: BTreeMap::new(),
-            counting: HashMap::new(),
-            showing: Showing::default(),
-            view: None,
-            looking: Vec::new(),
-            looking_next: Vec::new(),
-            hook,
-            events: Events::default(),
-            ending: Vec::new(),
-            ready: self.ready,
-            inbox,
-            over: None,
-            hook_first: false,
         };
-        (supervisor, self.signals)
+        let inputs = Inputs {
+            workers,
+            loads,
+            queries,
+            notices,
+            ends,
+            calls,
+            signals: self.signals,
+        };
+        Ok((supervisor, first, inputs))
+    }
+
+    fn serve_page(
+        &self,
+        supervisor: mpsc::UnboundedSender<super::queries::Message>,
+    ) -> Result<(), Refusal> {
+        let Some(address) = self.config.metrics else {
+            return Ok(());
+        };
+        let page = page::bind(address).map_err(|error| format!("metrics: {error}"))?;
+        if let Ok(address) = page.local_addr() {
+            info!(%address, "the metrics page is served");
+        }
+        tokio::task::spawn_local(page::serve(page, supervisor));
+        Ok(())
     }
 }

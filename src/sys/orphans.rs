@@ -5,25 +5,43 @@ use std::{
     io,
     ops::{Deref, DerefMut},
     process::{Child, Command},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 
-/// The children that a thread of this process waits for by itself.
-static AWAITED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// The children that this process waits for by itself.
+static AWAITED: Mutex<Children> = Mutex::new(Children {
+    starting: 0,
+    started: BTreeSet::new(),
+});
 
-/// A child that [`reap`] leaves to whoever holds this.
+/// Children that are waited for.
+#[derive(Debug)]
+struct Children {
+    /// How many are being started, whose ids are not known yet.
+    starting: usize,
+    started: BTreeSet<u32>,
+}
+
+fn awaited() -> MutexGuard<'static, Children> {
+    AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A child that [`reap`] leaves to the holder of this.
 #[derive(Debug)]
 pub struct Awaited(Child);
 
 impl Awaited {
     /// Starts a child.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
-        // Held over the start, so that a child that ends at once is known before it is looked for.
-        let mut awaited = AWAITED.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = command.spawn()?;
-        awaited.insert(child.id());
+        // A start may wait for a disk, so that nothing is locked meanwhile.
+        awaited().starting += 1;
+        let child = command.spawn();
+        let mut awaited = awaited();
+        awaited.starting -= 1;
+        let child = child?;
+        awaited.started.insert(child.id());
         Ok(Self(child))
     }
 }
@@ -44,20 +62,19 @@ impl DerefMut for Awaited {
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        let mut awaited = AWAITED.lock().unwrap_or_else(PoisonError::into_inner);
-        awaited.remove(&self.0.id());
+        awaited().started.remove(&self.0.id());
     }
 }
 
-/// Waits for children that have ended and are not `ours`, so that none stays as a zombie.
+/// Waits for children that have ended and were not started here, so that none stays as a zombie.
 ///
-/// One of ours that has ended hides those behind it until whoever started it has waited for it;
-/// this is to be called again then.
-pub fn reap(ours: impl Fn(u32) -> bool) {
-    // Who is starting a child may have to wait for a disk, and is not waited for here.
-    let Ok(awaited) = AWAITED.try_lock() else {
+/// One that was started here and has ended hides those behind it until it was waited for, and none
+/// is waited for while one is being started; this is to be called again then.
+pub fn reap() {
+    let awaited = awaited();
+    if awaited.starting > 0 {
         return;
-    };
+    }
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     while let Some(pid) = waitid(Id::All, look)
         .ok()
@@ -65,7 +82,8 @@ pub fn reap(ours: impl Fn(u32) -> bool) {
         .and_then(WaitStatus::pid)
     {
         let id = pid.as_raw().unsigned_abs();
-        if awaited.contains(&id) || ours(id) || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
+        let is_ours = awaited.started.contains(&id);
+        if is_ours || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
             return;
         }
     }

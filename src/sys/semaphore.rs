@@ -1,32 +1,34 @@
 //! A counting semaphore that processes share by its descriptor (eventfd(2), `EFD_SEMAPHORE`).
 
-use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-};
+use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use rustix::event::{EventfdFlags, eventfd};
 
 /// A counting semaphore that processes share by its descriptor.
 #[derive(Debug)]
-pub struct Semaphore(OwnedFd);
+pub struct Semaphore(Arc<OwnedFd>);
 
 impl Semaphore {
     /// Makes a semaphore that counts from `count`.
     pub fn new(count: u32) -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
-        Ok(Self(eventfd(count, flags)?))
+        Ok(Self(Arc::new(eventfd(count, flags)?)))
     }
 
     /// Counts down by one; `false` if the count is 0.
     pub fn take(&self) -> bool {
-        rustix::io::read(&self.0, &mut [0; 8]).is_ok()
+        rustix::io::read(&*self.0, &mut [0; 8]).is_ok()
+    }
+
+    /// Returns what another process shares it by.
+    pub fn descriptor(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.0)
     }
 
     /// Counts up by `number`.
     pub fn give(&self, number: u64) {
-        // It fails only beyond 2^64 - 2, which nobody can count to.
-        let _ = rustix::io::write(&self.0, &number.to_ne_bytes());
+        // It fails only beyond 2^64 - 2, which no process counts to.
+        let _ = rustix::io::write(&*self.0, &number.to_ne_bytes());
     }
 
     /// Counts down to 0; returns from where.
@@ -39,15 +41,9 @@ impl Semaphore {
     }
 }
 
-impl AsFd for Semaphore {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
 impl From<OwnedFd> for Semaphore {
     fn from(fd: OwnedFd) -> Self {
-        Self(fd)
+        Self(Arc::new(fd))
     }
 }
 
@@ -58,7 +54,7 @@ mod tests {
     #[test]
     fn copies_share_the_count() {
         let one = Semaphore::new(2).unwrap();
-        let other = Semaphore::from(one.as_fd().try_clone_to_owned().unwrap());
+        let other = Semaphore::from(one.descriptor().try_clone().unwrap());
         assert!(one.take() && other.take());
         assert!(!one.take() && !other.take());
         other.give(3);

@@ -1,7 +1,7 @@
 //! Accepting clients: from the worker's own sockets, and from those of slots it covers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{SocketAddr, TcpListener as StdTcpListener},
     os::{fd::OwnedFd, unix::net::UnixListener as StdUnixListener},
@@ -79,6 +79,35 @@ impl Listeners {
                 Err(error) => error!(listener = key.bind, %error, "a listening socket is unusable"),
             }
         }
+    }
+
+    /// Returns whether it has the sockets of a slot for all of these listeners.
+    pub fn has_all<'a>(
+        &self,
+        slot: usize,
+        mut keys: impl Iterator<Item = &'a ListenerKey>,
+    ) -> bool {
+        keys.all(|key| {
+            self.accepting.keys().any(|it| (&it.0, it.1) == (key, slot))
+                || self.waiting.iter().any(|it| (&it.0, it.1) == (key, slot))
+        })
+    }
+
+    /// Returns the slots from all of whose sockets clients are accepted, for the listeners that are
+    /// served.
+    pub fn slots(&self) -> Vec<usize> {
+        let slots: BTreeSet<usize> = self.accepting.keys().map(|(_, slot)| *slot).collect();
+        let served = self.services.all();
+        let is_whole = |slot: &usize| {
+            let mut keys = served.iter().map(|(key, _)| key.clone());
+            keys.all(|key| self.accepting.contains_key(&(key, *slot)))
+        };
+        slots.into_iter().filter(is_whole).collect()
+    }
+
+    /// Drops the sockets of listeners that are not served.
+    pub fn drop_waiting(&mut self) {
+        self.waiting.clear();
     }
 
     /// Stops accepting for a slot.

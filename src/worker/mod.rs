@@ -35,11 +35,13 @@ use tracing::{error, info, warn};
 use self::{
     listener::Listeners,
     places::Places,
-    service::{ServeError, Services},
+    service::{Built, ServeError, Services},
 };
 use crate::{
     cli::worker::Args,
-    link::{FromWorker, Generation, Handover, NeverGiven, ToWorker, beat_interval, channel},
+    link::{
+        FromWorker, Generation, Handover, ListenerKey, NeverGiven, ToWorker, beat_interval, channel,
+    },
     sys::sandbox::{self, Confinement},
     telemetry::log::{self, Sink},
     tls::stream::warm_up,
@@ -75,7 +77,7 @@ pub fn main(args: &Args) -> ExitCode {
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(run(link));
+            let code = runtime.block_on(run(link, args.slot));
             // A look-up of a name that nobody answers must not keep it from ending.
             runtime.shutdown_background();
             code
@@ -118,7 +120,12 @@ fn take_link() -> io::Result<StdUnixStream> {
 
 /// A worker's state beside its sessions.
 struct Worker {
+    slot: usize,
     services: Arc<Services>,
+    /// A generation that is ready and not served yet.
+    staged: Option<(Generation, Built)>,
+    /// The slots that the supervisor was last told of as accepted from.
+    accepts: Vec<usize>,
     /// What the supervisor takes for known when it hands the next generation over.
     given: Option<Generation>,
     listeners: Listeners,
@@ -135,6 +142,8 @@ enum SwapError {
     NeverGiven(#[from] NeverGiven),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error("not all listening sockets of its slot have arrived; it may be short of descriptors")]
+    NoSocket,
 }
 
 /// What the worker does after a message.
@@ -143,7 +152,7 @@ enum Then {
     Drain,
 }
 
-async fn run(link: StdUnixStream) -> ExitCode {
+async fn run(link: StdUnixStream, slot: usize) -> ExitCode {
     let link = match UnixStream::from_std(link) {
         Ok(link) => Arc::new(link),
         Err(error) => {
@@ -158,6 +167,9 @@ async fn run(link: StdUnixStream) -> ExitCode {
     let services = Arc::new(Services::default());
     let sessions = TaskTracker::new();
     let mut worker = Worker {
+        slot,
+        staged: None,
+        accepts: Vec::new(),
         listeners: Listeners::new(Arc::clone(&services), sessions.clone()),
         services,
         given: None,
@@ -218,6 +230,7 @@ impl Worker {
                         if let Then::Drain = self.take(order) {
                             return self.drain_and_beat(orders).await;
                         }
+                        self.tell_accepts();
                     }
                 },
                 _ = beats.tick() => self.beat(),
@@ -249,7 +262,12 @@ impl Worker {
             }
             ToWorker::Release { slot } => self.listeners.release(slot),
             ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
-            ToWorker::Serve(handover) => self.take_over(handover),
+            ToWorker::Stage { offer, handover } => self.stage(offer, handover),
+            ToWorker::Serve { generation } => self.serve_staged(generation),
+            ToWorker::Withdraw => {
+                self.staged = None;
+                self.listeners.drop_waiting();
+            }
             ToWorker::Count { ask } => self.count(Some(ask)),
             ToWorker::Visit { ask } => self.visit(ask),
             ToWorker::Drain => return Then::Drain,
@@ -257,31 +275,63 @@ impl Worker {
         Then::Serve
     }
 
-    /// Serves what was handed over, and says so, or why it cannot.
-    fn take_over(&mut self, handover: Handover) {
-        let generation = handover.number();
-        let answer = match self.swap(handover) {
-            Ok(()) => FromWorker::Serving { generation },
-            Err(error) => FromWorker::Refused {
-                generation,
+    /// Makes ready what was handed over, and says so, or why it cannot.
+    fn stage(&mut self, offer: u64, handover: Handover) {
+        self.staged = None;
+        match self.make_ready(handover) {
+            Ok(staged) => {
+                self.staged = Some(staged);
+                // What is in force already is confirmed when it is served.
+                if offer != 0 {
+                    self.tell(FromWorker::Staged { offer });
+                }
+            }
+            Err(error) => self.tell(FromWorker::Refused {
+                offer,
                 reason: error.to_string(),
-            },
-        };
-        self.tell(answer);
+            }),
+        }
     }
 
-    fn swap(&mut self, handover: Handover) -> Result<(), SwapError> {
+    fn make_ready(&self, handover: Handover) -> Result<(Generation, Built), SwapError> {
         let generation = handover.complete(self.given.as_ref())?;
-        self.services.serve(&generation)?;
+        let keys = generation.config.listeners.iter().map(ListenerKey::of);
+        let keys: Vec<_> = keys.collect();
+        if !self.listeners.has_all(self.slot, keys.iter()) {
+            return Err(SwapError::NoSocket);
+        }
+        let built = self.services.build(&generation)?;
+        Ok((generation, built))
+    }
+
+    /// Serves what is ready, and says so; what was refused is not ready.
+    fn serve_staged(&mut self, number: u64) {
+        let staged = self.staged.take_if(|(staged, _)| staged.number == number);
+        let Some((generation, built)) = staged else {
+            return;
+        };
+        self.services.install(built);
         self.beat = beat_interval(generation.config.heartbeat_timeout);
         self.drain_timeout = generation.config.drain_timeout;
         self.listeners.follow();
         self.given = Some(generation);
-        Ok(())
+        self.tell(FromWorker::Serving { generation: number });
+    }
+
+    /// Says from which slots clients are accepted, if that has changed.
+    fn tell_accepts(&mut self) {
+        let slots = self.listeners.slots();
+        if self.accepts != slots {
+            self.accepts.clone_from(&slots);
+            self.tell(FromWorker::Accepts { slots });
+        }
     }
 
     fn beat(&self) {
         self.tell(FromWorker::Beat);
+        self.tell(FromWorker::Accepts {
+            slots: self.accepts.clone(),
+        });
         self.count(None);
     }
 

@@ -82,9 +82,16 @@ pub struct Services {
     secrets: Mutex<TicketSecrets>,
 }
 
+/// What a generation asks for, built and not served yet.
+#[derive(Debug)]
+pub struct Built {
+    services: HashMap<ListenerKey, Arc<Service>>,
+    keyring: Keyring,
+}
+
 impl Services {
-    /// Builds what a generation asks for and swaps it in whole, or not at all.
-    pub fn serve(&self, generation: &Generation) -> Result<(), ServeError> {
+    /// Builds what a generation asks for, and changes nothing that is served.
+    pub fn build(&self, generation: &Generation) -> Result<Built, ServeError> {
         let mut next = HashMap::new();
         let mut keyring = Keyring::new(&generation.material, &lock(&self.keyring));
         let secrets = lock(&self.secrets).clone();
@@ -100,15 +107,29 @@ impl Services {
                 resolver,
                 backend: policy::client_config(listener, &generation.material)?,
                 counters: self.counters_of(&listener.name),
-                health: self.health_of(listener),
+                health: self.health_of(&listener.name),
                 places: self.places_of(&listener.name)?,
                 listener: listener.clone(),
             };
             next.insert(ListenerKey::of(listener), Arc::new(service));
         }
+        Ok(Built {
+            services: next,
+            keyring,
+        })
+    }
+
+    /// Serves what was built from now on.
+    pub fn install(&self, built: Built) {
+        let Built { services, keyring } = built;
         *lock(&self.keyring) = keyring;
-        self.current.store(Arc::new(next));
-        Ok(())
+        let secrets = lock(&self.secrets).clone();
+        for service in services.values() {
+            service.health.follow(&service.listener.backends);
+            // They may have changed since it was built.
+            service.clients.renew_tickets(&secrets);
+        }
+        self.current.store(Arc::new(services));
     }
 
     /// Takes a listener's places, before its first generation.
@@ -127,6 +148,11 @@ impl Services {
     /// Returns the listener's service in the newest generation; `None` once it is gone from it.
     pub fn get(&self, key: &ListenerKey) -> Option<Arc<Service>> {
         self.current.load().get(key).cloned()
+    }
+
+    /// Returns whether a listener is served with this key.
+    pub fn has(&self, key: &ListenerKey) -> bool {
+        self.current.load().contains_key(key)
     }
 
     /// Returns all services of the newest generation.
@@ -151,11 +177,8 @@ impl Services {
         counts.collect()
     }
 
-    fn health_of(&self, listener: &Listener) -> Arc<Health> {
-        let mut all = lock(&self.health);
-        let health = all.entry(listener.name.clone()).or_default();
-        health.follow(&listener.backends);
-        Arc::clone(health)
+    fn health_of(&self, name: &str) -> Arc<Health> {
+        Arc::clone(lock(&self.health).entry(name.to_owned()).or_default())
     }
 
     fn counters_of(&self, name: &str) -> Arc<Counters> {

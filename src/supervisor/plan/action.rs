@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AskId, Condemned, WorkerId};
+use super::{AskId, Condemned, LoadId, WorkerId};
 use crate::control::{Partial, Trigger};
 
 /// Something to do.
@@ -10,14 +10,29 @@ use crate::control::{Partial, Trigger};
 pub enum Action {
     /// Read the disk.
     Load {
-        /// Comes back in the answers.
-        load: u64,
+        /// Comes back with what it brought.
+        load: LoadId,
         /// Why, and so what to read.
         trigger: Trigger,
         /// Whether it may bring a part of what changed.
         partial: Partial,
     },
-    /// Start a worker with the newest generation and its slot's sockets.
+    /// Make what a load brought the generation of this number, without putting it in force.
+    Stage {
+        /// The load.
+        load: LoadId,
+        /// The number that the generation will have.
+        generation: u64,
+    },
+    /// Hand a worker the staged generation, to be made ready and not to be served.
+    Offer(WorkerId),
+    /// Put the staged generation in force.
+    Commit,
+    /// Drop the staged generation; the one in force stays.
+    Discard,
+    /// Let a worker drop the staged generation.
+    Withdraw(WorkerId),
+    /// Start a worker with the generation in force and its slot's sockets.
     Start {
         /// The slot.
         slot: usize,
@@ -26,16 +41,16 @@ pub enum Action {
         /// Whether it takes the place of one that failed.
         again: bool,
     },
-    /// Hand a worker the newest generation.
+    /// Let a worker serve the generation in force, with all that it needs for that.
     Serve(WorkerId),
-    /// Let a worker accept from the sockets of a slot that has none.
-    Cover {
+    /// Hand a worker the sockets of a slot, to accept from.
+    Hand {
         /// The worker.
         worker: WorkerId,
         /// The slot.
         slot: usize,
     },
-    /// Let a worker no longer do so.
+    /// Let a worker no longer accept from the sockets of a slot.
     Release {
         /// The worker.
         worker: WorkerId,
@@ -46,37 +61,55 @@ pub enum Action {
     Kill(WorkerId),
     /// Let a worker finish the sessions it has and exit.
     Drain(WorkerId),
-    /// Answer those who asked for a reload.
+    /// Answer requests whose load has no result.
     Answer {
-        /// Who.
+        /// The requests.
         asks: Vec<AskId>,
-        /// With what result.
-        answer: Answer,
+        /// Why there is no result.
+        answer: NoResult,
+    },
+    /// Tell how a load ended; once for each load that was begun, unless the daemon ends before.
+    Settle {
+        /// The load.
+        load: LoadId,
+        /// The requests that wait for it.
+        asks: Vec<AskId>,
+        /// How it ended.
+        outcome: Outcome,
     },
     /// Tell people and the exit-failure command that a worker failed.
     Report(Failure),
     /// Say that the daemon serves; once.
     Ready,
-    /// End with an error: no worker ever served.
-    GiveUp,
-    /// End.
-    Exit,
+    /// Close all listening sockets, because the daemon is ending; once.
+    CloseSockets,
+    /// End; once more with less patience if the operator asks for that meanwhile.
+    Exit(Exit),
 }
 
-/// The answer to a wish for a reload.
+/// Why a request for a reload gets no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// The result of this load, which `workers` confirmed.
-    Result {
-        /// The load.
-        load: u64,
-        /// How many workers serve what came of it.
-        workers: usize,
-    },
-    /// The disk does not answer.
-    DiskHangs,
+pub enum NoResult {
+    /// A read of the disk takes far longer than it should.
+    DiskStuck,
     /// The daemon is ending.
     Ending,
+}
+
+/// How a load ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every worker serves the generation in force, which is what the load brought or, if it brought
+    /// nothing new, was there before.
+    Served {
+        /// How many workers confirmed it.
+        workers: usize,
+    },
+    /// A worker could not make it ready, so that no worker serves it.
+    Refused {
+        /// The worker's reason.
+        reason: String,
+    },
 }
 
 /// A worker's unwanted end.
@@ -86,6 +119,8 @@ pub struct Failure {
     pub slot: usize,
     /// Which worker.
     pub worker: WorkerId,
+    /// How its process ended.
+    pub end: End,
     /// Why it was killed, if it was.
     pub condemned: Option<Condemned>,
     /// Whether it had ever served.
@@ -94,4 +129,26 @@ pub struct Failure {
     pub failures: u32,
     /// How long until the next start; `None` when there will be none.
     pub wait: Option<Duration>,
+}
+
+/// How a worker's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It exited with this status.
+    Code(i32),
+    /// It could not be started.
+    NotStarted,
+    /// This signal ended it.
+    Signal(i32),
+    /// The system did not tell.
+    Unknown,
+}
+
+/// How the daemon ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Whether it ends as it was meant to.
+    pub success: bool,
+    /// Whether the exit-failure command, which was run meanwhile, is waited for.
+    pub after_hook: bool,
 }

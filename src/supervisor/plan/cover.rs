@@ -1,9 +1,18 @@
-//! Who accepts from the sockets of a slot whose own worker does not.
+//! Which worker accepts from the sockets of each slot.
 
-use super::{Action, Plan, Slot, WorkerId};
+use std::time::Duration;
+
+use super::{Action, Plan, Slot, SlotState, WorkerId};
+
+/// Until a worker that does not say that it accepts for a slot is handed its sockets once more.
+const HAND_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a slot may be without a worker that accepts for it before clients count as waiting:
+/// longer than it takes to hand sockets over.
+const HANDOVER: Duration = Duration::from_secs(1);
 
 impl Plan {
-    /// Returns the slots that a worker accepts for: those it covers, and its own.
+    /// Returns the slots that a worker accepts for, or is to: those it covers, and its own.
     pub fn slots_of(&self, id: WorkerId) -> Vec<usize> {
         let own = |(index, slot): (usize, &Slot)| {
             (slot.worker().map(|worker| worker.id) == Some(id)).then_some(index)
@@ -13,38 +22,97 @@ impl Plan {
         own.chain(covered.map(|(slot, _)| *slot)).collect()
     }
 
-    /// Sees to it that every slot is accepted from while anybody accepts.
+    /// Returns how many slots have clients that no worker accepts, for longer than a handover takes.
+    pub fn unaccepted(&self, now: Duration) -> usize {
+        let waits = |since: Duration| now.saturating_sub(since) >= HANDOVER;
+        let slots = self.slots.iter();
+        slots
+            .filter(|slot| slot.unaccepted_since.is_some_and(waits))
+            .count()
+    }
+
+    /// Returns whether each slot has a worker that accepts for it now.
+    pub(super) fn accepts_everywhere(&self) -> bool {
+        let mut slots = self.slots.iter();
+        slots.all(|slot| slot.unaccepted_since.is_none())
+    }
+
+    /// Sees to it that every slot is accepted from while any worker accepts.
     ///
     /// A worker that has been quiet for a while may be hung: others accept for it as well, before
     /// it is known whether it lives.
-    pub(super) fn cover(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn cover(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.is_ending() {
             self.covers.clear();
             return;
         }
         let serving: Vec<Option<WorkerId>> = self.slots.iter().map(Slot::serving).collect();
         let able = self.able(&serving);
+        let mut released = Vec::new();
         self.covers.retain(|slot, by| {
             let keep = able.contains(&Some(*by)) && able[*slot].is_none();
             if !keep && serving.contains(&Some(*by)) {
-                actions.push(Action::Release {
-                    worker: *by,
-                    slot: *slot,
-                });
+                released.push((*by, *slot));
             }
             keep
         });
+        for (worker, slot) in released {
+            if let Some(worker) = self.find(worker) {
+                worker.handed.remove(&slot);
+                worker.accepts.remove(&slot);
+            }
+            actions.push(Action::Release { worker, slot });
+        }
         for slot in 0..able.len() {
             if able[slot].is_some() || self.covers.contains_key(&slot) {
                 continue;
             }
             let neighbours = able[slot..].iter().chain(&able[..slot]);
-            if let Some(worker) = neighbours.flatten().next() {
-                self.covers.insert(slot, *worker);
-                actions.push(Action::Cover {
-                    worker: *worker,
-                    slot,
-                });
+            if let Some(worker) = neighbours.flatten().next().copied() {
+                self.covers.insert(slot, worker);
+                self.hand(worker, slot, now, actions);
+            }
+        }
+    }
+
+    pub(super) fn hand(
+        &mut self,
+        id: WorkerId,
+        slot: usize,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some(worker) = self.find(id) {
+            worker.handed.insert(slot, now);
+            actions.push(Action::Hand { worker: id, slot });
+        }
+    }
+
+    /// Hands sockets once more to workers that serve and do not say that they accept from them.
+    pub(super) fn hand_again(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let mut missing = Vec::new();
+        for worker in self.slots.iter().filter_map(Slot::serving_worker) {
+            let due = |(slot, at): (&usize, &Duration)| {
+                let is_missing = !worker.accepts.contains(slot) && now >= *at + HAND_AGAIN;
+                is_missing.then_some((worker.id, *slot))
+            };
+            missing.extend(worker.handed.iter().filter_map(due));
+        }
+        for (worker, slot) in missing {
+            self.hand(worker, slot, now, actions);
+        }
+    }
+
+    /// Takes note of which slots are accepted for.
+    pub(super) fn note_acceptance(&mut self, now: Duration) {
+        for index in 0..self.slots.len() {
+            let workers = self.slots.iter().filter_map(Slot::serving_worker);
+            let accepted = workers.into_iter().any(|it| it.accepts.contains(&index));
+            let slot = &mut self.slots[index];
+            if accepted || slot.state == SlotState::Empty {
+                slot.unaccepted_since = None;
+            } else {
+                slot.unaccepted_since.get_or_insert(now);
             }
         }
     }
@@ -52,17 +120,21 @@ impl Plan {
     /// Returns which of the `serving` workers can be counted on to accept: those that were heard of
     /// lately, or all if none was.
     fn able(&self, serving: &[Option<WorkerId>]) -> Vec<Option<WorkerId>> {
-        let quiet = self.heartbeat_timeout / 2;
-        let lively = |slot: &Slot| slot.worker().is_some_and(|worker| worker.silence < quiet);
         let lively: Vec<_> = self
             .slots
             .iter()
-            .map(|slot| slot.serving().filter(|_| lively(slot)))
+            .map(|slot| slot.serving().filter(|_| self.is_lively(slot)))
             .collect();
         if lively.iter().any(Option::is_some) {
             lively
         } else {
             serving.to_vec()
         }
+    }
+
+    /// Returns whether the slot's worker was heard of lately.
+    pub(super) fn is_lively(&self, slot: &Slot) -> bool {
+        let quiet = self.heartbeat_timeout / 2;
+        slot.worker().is_some_and(|worker| worker.silence < quiet)
     }
 }

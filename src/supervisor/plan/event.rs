@@ -1,8 +1,8 @@
 //! What happens to the plan.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use super::{AskId, WorkerId};
+use super::{AskId, End, LoadId, WorkerId};
 use crate::control::{Partial, Trigger};
 
 /// Something that happened.
@@ -10,10 +10,29 @@ use crate::control::{Partial, Trigger};
 pub enum Event {
     /// Time passed.
     Tick,
-    /// The load that was going on is over.
-    Loaded(Loaded),
-    /// Something was heard of a worker.
+    /// A load is over.
+    Loaded {
+        /// Which.
+        load: LoadId,
+        /// What it brought.
+        loaded: Loaded,
+    },
+    /// A worker sent a message.
     Heard(WorkerId),
+    /// A worker told which slots it accepts for.
+    Accepts {
+        /// Which worker.
+        worker: WorkerId,
+        /// The slots from all of whose sockets it accepts.
+        slots: BTreeSet<usize>,
+    },
+    /// A worker has made the staged generation ready.
+    Staged {
+        /// Which worker.
+        worker: WorkerId,
+        /// The load that brought it.
+        load: LoadId,
+    },
     /// A worker serves a generation.
     Serving {
         /// Which worker.
@@ -21,13 +40,25 @@ pub enum Event {
         /// Which generation.
         generation: u64,
     },
-    /// A worker cannot serve a generation.
-    Unable(WorkerId),
+    /// A worker cannot make a generation ready, and serves what it served before.
+    Refused {
+        /// Which worker.
+        worker: WorkerId,
+        /// The load that brought it, if it was staged; `None` if it is in force.
+        offer: Option<LoadId>,
+        /// Why.
+        reason: String,
+    },
     /// A worker has ended, or could not be started.
-    Exited(WorkerId),
-    /// Somebody or something wants the disk to be read again.
+    Exited {
+        /// Which worker.
+        worker: WorkerId,
+        /// How.
+        end: End,
+    },
+    /// The disk is to be read again.
     Reload {
-        /// Who waits for the answer; nobody waits for that of a signal.
+        /// The request that waits for the answer; `None` where none does, as after a signal.
         ask: Option<AskId>,
         /// Why.
         trigger: Trigger,

@@ -1,34 +1,38 @@
-//! Loads of the disk: one at a time, and for everybody who waits one that began after they came.
+//! Loads of the disk: one at a time, and for each request one that began after the request came.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::control::{Partial, Trigger};
 
-/// Somebody who waits for the result of a load.
+/// A request that waits for the result of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
-/// How long a load of few files may take before those who wait for it are told that the disk does
-/// not answer.
+/// A load of the disk. Numbers count up from 1 in the order of the wishes for them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoadId(pub u64);
+
+/// How long a load of few files may take before the requests that wait for it are told that the disk
+/// does not answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A load that is going on or will.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Load {
-    /// Counts up.
-    pub id: u64,
+    /// Which.
+    pub id: LoadId,
     /// The most demanding reason for it.
     pub trigger: Trigger,
     /// Whether it may bring a part of what changed.
     pub partial: Partial,
-    /// Those who wait for its result.
+    /// The requests that wait for its result.
     pub asks: Vec<AskId>,
 }
 
 /// The loads going on and asked for.
 #[derive(Debug)]
 pub(super) struct Loads {
-    last: u64,
+    last: LoadId,
     running: Option<Running>,
     /// At most one of each kind of [`Partial`].
     queued: VecDeque<Load>,
@@ -38,7 +42,7 @@ pub(super) struct Loads {
 impl Default for Loads {
     fn default() -> Self {
         Self {
-            last: 0,
+            last: LoadId::default(),
             running: None,
             queued: VecDeque::new(),
             patience: PATIENCE,
@@ -51,17 +55,19 @@ struct Running {
     load: Load,
     began: Duration,
     overdue: bool,
+    /// Whether the disk has been read, so that what it brought is being put in force.
+    read: bool,
 }
 
 /// What became of a wish for a load.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// It begins now.
-    Begins(u64),
-    /// It will begin when the one that runs is over.
-    Queued(u64),
+    Begins(LoadId),
     /// The disk does not answer an earlier load.
-    Hopeless,
+    DiskStuck,
+    /// It will begin when the one that runs is over.
+    Queued(LoadId),
 }
 
 impl Loads {
@@ -85,18 +91,18 @@ impl Loads {
                 self.run(load, now);
                 Wish::Begins(id)
             }
-            // Nobody waits for it, but what the disk holds now may be newer than what that load
-            // read.
+            // The request does not wait for it, but what the disk holds now may be newer than what
+            // the stuck load read.
             Some(running) if running.overdue => {
                 self.enqueue(trigger, partial, None);
-                Wish::Hopeless
+                Wish::DiskStuck
             }
             Some(_) => Wish::Queued(self.enqueue(trigger, partial, ask)),
         }
     }
 
     fn next(&mut self, trigger: Trigger, partial: Partial, ask: Option<AskId>) -> Load {
-        self.last += 1;
+        self.last.0 += 1;
         Load {
             id: self.last,
             trigger,
@@ -110,12 +116,13 @@ impl Loads {
             load,
             began: now,
             overdue: false,
+            read: false,
         });
     }
 
-    /// Joins the queued load of the same kind, or queues one: who allows a part of what changed and
-    /// who does not cannot share a load.
-    fn enqueue(&mut self, trigger: Trigger, partial: Partial, ask: Option<AskId>) -> u64 {
+    /// Joins the queued load of the same kind, or queues one: requests that allow a part of what
+    /// changed and requests that do not cannot share a load.
+    fn enqueue(&mut self, trigger: Trigger, partial: Partial, ask: Option<AskId>) -> LoadId {
         let mut queued = self.queued.iter_mut();
         if let Some(load) = queued.find(|load| load.partial == partial) {
             load.trigger = stronger(load.trigger, trigger);
@@ -128,23 +135,39 @@ impl Loads {
         id
     }
 
-    /// Ends the load that runs; returns it, and the next one, which begins now.
-    pub(super) fn end(&mut self, now: Duration) -> Option<(Load, Option<Load>)> {
-        let ended = self.running.take()?.load;
-        let begun = self.queued.pop_front();
-        if let Some(load) = &begun {
-            self.run(load.clone(), now);
+    /// Ends the reading of `load`, which stays the running one until [`Self::next_begins`]; returns
+    /// it, or `None` if another load or none runs.
+    pub(super) fn end(&mut self, load: LoadId) -> Option<Load> {
+        let running = self
+            .running
+            .as_mut()
+            .filter(|running| running.load.id == load)?;
+        running.read = true;
+        running.overdue = false;
+        Some(Load {
+            asks: std::mem::take(&mut running.load.asks),
+            ..running.load.clone()
+        })
+    }
+
+    /// Begins the next queued load at `now`, in the place of one that has been read; returns it.
+    pub(super) fn next_begins(&mut self, now: Duration) -> Option<Load> {
+        if self.running.as_ref().is_some_and(|running| !running.read) {
+            return None;
         }
-        Some((ended, begun))
+        self.running = None;
+        let load = self.queued.pop_front()?;
+        self.run(load.clone(), now);
+        Some(load)
     }
 
     /// Gives up waiting for a load that runs for too long at `now`.
     ///
-    /// Returns those who are told so: its own and those of the queued. All loads stay; what they
+    /// Returns it and the queued ones with the requests that are told so. All loads stay; what they
     /// bring is used when it comes.
     pub(super) fn give_up(&mut self, now: Duration) -> Option<Vec<Load>> {
         let running = self.running.as_mut()?;
-        if running.overdue || now < running.began + self.patience {
+        if running.overdue || running.read || now < running.began + self.patience {
             return None;
         }
         running.overdue = true;
@@ -162,22 +185,17 @@ impl Loads {
     /// Returns when [`Self::give_up`] will have something to say.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let running = self.running.as_ref()?;
-        (!running.overdue).then_some(running.began + self.patience)
-    }
-
-    /// Returns the load that is going on; 0 if none is.
-    pub(super) fn running(&self) -> u64 {
-        self.running.as_ref().map_or(0, |running| running.load.id)
+        (!running.overdue && !running.read).then_some(running.began + self.patience)
     }
 
     /// Returns whether a load is going on or queued.
     #[cfg(test)]
-    pub(super) fn is_pending(&self, id: u64) -> bool {
+    pub(super) fn is_pending(&self, id: LoadId) -> bool {
         let running = self.running.as_ref().map(|running| running.load.id);
         running == Some(id) || self.queued.iter().any(|load| load.id == id)
     }
 
-    /// Takes everybody who waits, because the daemon is ending.
+    /// Takes all requests that wait, because the daemon is ending.
     pub(super) fn abandon(&mut self) -> Vec<AskId> {
         let mut asks = Vec::new();
         if let Some(running) = &mut self.running {
@@ -206,28 +224,29 @@ mod tests {
     const NOW: Duration = Duration::ZERO;
 
     #[test]
-    fn those_who_come_during_a_load_share_the_next() {
+    fn requests_that_come_during_a_load_share_the_next() {
         let mut loads = Loads::default();
         assert_eq!(
             loads.wish(Trigger::ReloadTls, Partial::Allow, Some(AskId(1)), NOW),
-            Wish::Begins(1)
+            Wish::Begins(LoadId(1))
         );
         for ask in 2..5 {
             assert_eq!(
                 loads.wish(Trigger::ReloadTls, Partial::Allow, Some(AskId(ask)), NOW),
-                Wish::Queued(2)
+                Wish::Queued(LoadId(2))
             );
         }
         loads.wish(Trigger::Sighup, Partial::Allow, None, NOW);
-        let (ended, begun) = loads.end(NOW).unwrap();
-        assert_eq!(ended.asks, [AskId(1)]);
-        let begun = begun.unwrap();
+        assert_eq!(loads.next_begins(NOW), None);
+        assert_eq!(loads.end(LoadId(2)), None);
+        assert_eq!(loads.end(LoadId(1)).unwrap().asks, [AskId(1)]);
+        let begun = loads.next_begins(NOW).unwrap();
         assert_eq!(begun.asks, [AskId(2), AskId(3), AskId(4)]);
         assert_eq!(begun.trigger, Trigger::Sighup);
     }
 
     #[test]
-    fn nobody_waits_for_a_disk_that_does_not_answer() {
+    fn no_request_waits_for_a_disk_that_does_not_answer() {
         let mut loads = Loads::default();
         loads.wish(Trigger::ReloadTls, Partial::Allow, Some(AskId(1)), NOW);
         loads.wish(Trigger::ReloadTls, Partial::Allow, Some(AskId(2)), NOW);
@@ -236,10 +255,10 @@ mod tests {
         assert_eq!(told.len(), 2);
         assert_eq!(
             loads.wish(Trigger::Crash, Partial::Allow, None, PATIENCE),
-            Wish::Hopeless
+            Wish::DiskStuck
         );
-        let (ended, begun) = loads.end(PATIENCE * 2).unwrap();
-        assert!(ended.asks.is_empty());
+        assert!(loads.end(LoadId(1)).unwrap().asks.is_empty());
+        let begun = loads.next_begins(PATIENCE * 2);
         let begun = begun.expect("what was wished for meanwhile is read");
         assert!(begun.asks.is_empty());
     }
@@ -250,12 +269,13 @@ mod tests {
         loads.wish(Trigger::Watch, Partial::Allow, None, NOW);
         let kinds = [Partial::Refuse, Partial::Allow, Partial::Refuse];
         let queued = kinds.map(|partial| loads.wish(Trigger::ReloadTls, partial, None, NOW));
-        assert_eq!(queued, [2, 3, 2].map(Wish::Queued));
-        let (_, begun) = loads.end(NOW).unwrap();
-        assert_eq!(begun.unwrap().partial, Partial::Refuse);
-        let (_, begun) = loads.end(NOW).unwrap();
-        assert_eq!(begun.unwrap().partial, Partial::Allow);
-        assert_eq!(loads.end(NOW).unwrap().1, None);
+        assert_eq!(queued, [2, 3, 2].map(LoadId).map(Wish::Queued));
+        for (load, partial) in [(1, Partial::Refuse), (2, Partial::Allow)] {
+            loads.end(LoadId(load)).unwrap();
+            assert_eq!(loads.next_begins(NOW).unwrap().partial, partial);
+        }
+        loads.end(LoadId(3)).unwrap();
+        assert_eq!(loads.next_begins(NOW), None);
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! A place for one worker: what it holds, and how long it waits before it holds the next.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::LoadId;
 
 /// A worker that was asked for, whether or not its process could be started.
 ///
@@ -24,10 +29,12 @@ pub struct Slot {
     pub state: SlotState,
     /// Failures in a row.
     pub failures: u32,
+    /// Since when no worker accepts for it; `None` while one does.
+    pub unaccepted_since: Option<Duration>,
 }
 
 /// What a slot holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlotState {
     /// Nothing, for good: the daemon is ending.
     Empty,
@@ -39,14 +46,14 @@ pub enum SlotState {
     /// Nothing until this load of the disk is over.
     Loading {
         /// The load, begun after the last worker's end.
-        load: u64,
+        load: LoadId,
     },
     /// A worker.
     Worker(Worker),
 }
 
 /// A worker, as far as the plan knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
     /// Which.
     pub id: WorkerId,
@@ -56,8 +63,23 @@ pub struct Worker {
     pub doing: Doing,
     /// The newest generation that it has confirmed; 0 before the first.
     pub generation: u64,
+    /// The generation that it is to confirm, until it has.
+    pub owed: Option<Owed>,
+    /// When it was last handed the sockets of each slot that it is to accept for.
+    pub handed: BTreeMap<usize, Duration>,
+    /// The slots that it accepts for, by its own word.
+    pub accepts: BTreeSet<usize>,
     /// How long nothing was heard of it.
     pub silence: Duration,
+}
+
+/// A generation in force that a worker was told to serve and has not confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    /// When the worker counts as broken.
+    pub until: Duration,
+    /// When it is told again, after it has refused; `None` while its answer is due.
+    pub again: Option<Duration>,
 }
 
 /// What a worker does.
@@ -84,14 +106,16 @@ pub enum Doing {
 /// Why a worker was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condemned {
-    /// It was silent for too long.
-    Silent,
+    /// The daemon ends at once, so that its end is meant.
+    Ending,
     /// It did not get ready in time.
     NeverReady,
-    /// It could not serve a generation that the supervisor could.
-    Unable,
-    /// Whatever happens to it is meant.
-    Ending,
+    /// It did not end when the time for draining was over.
+    Overdue,
+    /// It was silent for too long.
+    Silent,
+    /// It was told to serve the generation in force and did not confirm it in time.
+    Unconfirmed,
 }
 
 impl Slot {
@@ -111,11 +135,15 @@ impl Slot {
         }
     }
 
-    /// Returns the worker's id, if there is one that accepts.
-    pub fn serving(&self) -> Option<WorkerId> {
+    /// Returns the worker, if there is one that serves.
+    pub fn serving_worker(&self) -> Option<&Worker> {
         self.worker()
             .filter(|worker| matches!(worker.doing, Doing::Serving { .. }))
-            .map(|worker| worker.id)
+    }
+
+    /// Returns the worker's id, if there is one that serves.
+    pub fn serving(&self) -> Option<WorkerId> {
+        self.serving_worker().map(|worker| worker.id)
     }
 
     /// Returns the failures in a row as of `now`, none once its worker has been healthy for a
@@ -146,6 +174,29 @@ impl Worker {
             Doing::Serving { since } => Some(since),
             Doing::Condemned { since, .. } => since,
             Doing::Starting | Doing::Draining => None,
+        }
+    }
+
+    /// Begins to wait until `now` and `patience` for the worker to confirm the generation in force.
+    pub(super) fn owe(&mut self, now: Duration, patience: Duration) {
+        self.owed = Some(Owed {
+            until: now + patience,
+            again: None,
+        });
+    }
+
+    /// Takes note that it refused the generation in force, which it is told to serve once more at
+    /// `again`.
+    pub(super) fn refuse(&mut self, again: Duration, until: Duration) {
+        let owed = self.owed.get_or_insert(Owed { until, again: None });
+        owed.again = Some(again);
+    }
+
+    /// Returns why it was killed, if it was.
+    pub fn condemned(&self) -> Option<Condemned> {
+        match self.doing {
+            Doing::Condemned { why, .. } => Some(why),
+            _ => None,
         }
     }
 
@@ -190,6 +241,7 @@ mod tests {
         let mut slot = Slot {
             state: SlotState::Empty,
             failures: 7,
+            unaccepted_since: None,
         };
         let served = Some(Duration::from_secs(5));
         assert_eq!(slot.fail(served, Duration::from_secs(15)), Duration::ZERO);

@@ -7,15 +7,15 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{
-    preflight,
-    sockets::{Binder, Prepared},
-    verdict::Verdict,
-};
+use super::verdict::Verdict;
 use crate::{
     config::{Config, ConfigError, Source, needs_restart},
     control::{DiskState, Partial, Problem, Trigger},
     link::Generation,
+    supervisor::{
+        preflight,
+        workers::{Acquired, Acquirer},
+    },
     tls::{
         Depth, Look, Memo, Programs,
         load::{self, Loaded},
@@ -24,9 +24,9 @@ use crate::{
 
 /// What was found on disk.
 #[derive(Debug)]
-pub struct Reading {
+pub(in crate::supervisor) struct Reading {
     /// The configuration that the material was read for, if it is not the one in force.
-    pub config: Option<(Config, Prepared)>,
+    pub config: Option<(Config, Acquired)>,
     /// Why the configuration on disk was not taken.
     pub refused: Vec<Problem>,
     /// The material.
@@ -37,7 +37,7 @@ pub struct Reading {
 
 /// Everything that a reading needs, so that it can be made on another thread.
 #[derive(Debug, Clone)]
-pub(super) struct Reader {
+pub(in crate::supervisor) struct Reader {
     /// Where the configuration comes from.
     pub source: Arc<Source>,
     /// What earlier reads found.
@@ -50,7 +50,7 @@ pub(super) struct Reader {
 
 /// How far a load believes that what looks untouched is untouched.
 ///
-/// Whoever asks for a reload gets every file read. The daemon's own loads are many, and a worker's
+/// An operator who asks for a reload gets every file read. The daemon's own loads are many, and a worker's
 /// place waits for one.
 fn depth(trigger: Trigger) -> Depth {
     match trigger {
@@ -64,9 +64,14 @@ impl Reader {
     ///
     /// A configuration is taken whole or not at all; where it is not, the material of the one in
     /// force is still read. Blocks.
-    pub(super) fn read(&self, trigger: Trigger, partial: Partial, binder: &Binder) -> Reading {
+    pub(in crate::supervisor) fn read(
+        &self,
+        trigger: Trigger,
+        partial: Partial,
+        acquirer: &Acquirer,
+    ) -> Reading {
         let refused = match trigger {
-            Trigger::Reload | Trigger::Sighup => match self.read_config(partial, binder) {
+            Trigger::Reload | Trigger::Sighup => match self.read_config(partial, acquirer) {
                 Ok(Some(reading)) => return reading,
                 Ok(None) => Vec::new(),
                 Err(problems) => problems,
@@ -88,7 +93,7 @@ impl Reader {
     }
 
     /// Returns what the disk holds if none of it is to be taken while a part is broken: because
-    /// whoever asks says so, or because the last who asked said so and it is still the same.
+    /// the operator says so, or because the last operator said so and it is still the same.
     fn to_hold(&self, trigger: Trigger, partial: Partial) -> Option<[u8; 32]> {
         let own = matches!(trigger, Trigger::Watch | Trigger::Crash);
         if partial == Partial::Allow && !(own && self.held.is_some()) {
@@ -102,7 +107,7 @@ impl Reader {
     fn read_config(
         &self,
         partial: Partial,
-        binder: &Binder,
+        acquirer: &Acquirer,
     ) -> Result<Option<Reading>, Vec<Problem>> {
         let config = self.source.load().map_err(|error| wrong_config(&error))?;
         if config == *self.current.config {
@@ -120,11 +125,11 @@ impl Reader {
         if loaded.material.is_none() || (partial == Partial::Refuse && !whole) {
             return Err(loaded.problems);
         }
-        let prepared = binder
-            .bind(&config.listeners, Duration::ZERO)
+        let resources = acquirer
+            .acquire(&config.listeners, Duration::ZERO)
             .map_err(|error| vec![about_config(&error)])?;
         Ok(Some(Reading {
-            config: Some((config, prepared)),
+            config: Some((config, resources)),
             refused: Vec::new(),
             loaded,
             held: None,
@@ -136,7 +141,7 @@ impl Reader {
     }
 
     /// Reads a configuration's files as a cold start would, with every file read.
-    pub(super) fn load_cold(&self, config: &Config) -> Loaded {
+    pub(in crate::supervisor) fn load_cold(&self, config: &Config) -> Loaded {
         load::load(config, None, self.look_at(Depth::Contents))
     }
 
@@ -151,7 +156,7 @@ impl Reader {
 }
 
 /// Makes problems of a configuration that cannot be taken.
-pub(super) fn wrong_config(error: &ConfigError) -> Vec<Problem> {
+pub(in crate::supervisor) fn wrong_config(error: &ConfigError) -> Vec<Problem> {
     error
         .lines()
         .iter()
@@ -160,7 +165,7 @@ pub(super) fn wrong_config(error: &ConfigError) -> Vec<Problem> {
 }
 
 /// Makes a problem of something wrong with the configuration.
-pub(super) fn about_config(error: &dyn std::fmt::Display) -> Problem {
+pub(in crate::supervisor) fn about_config(error: &dyn std::fmt::Display) -> Problem {
     Problem {
         subject: "configuration".to_owned(),
         file: None,
@@ -170,7 +175,7 @@ pub(super) fn about_config(error: &dyn std::fmt::Display) -> Problem {
 
 /// A verdict, and what it stands on.
 #[derive(Debug, Clone)]
-pub struct View {
+pub(in crate::supervisor) struct View {
     /// The verdict.
     pub verdict: Verdict,
     generation: u64,
@@ -182,7 +187,7 @@ pub struct View {
 
 impl View {
     /// Whether it tells how the disk stands to this generation, and not to one before it.
-    pub(super) fn is_of(&self, generation: &Generation) -> bool {
+    pub(in crate::supervisor) fn is_of(&self, generation: &Generation) -> bool {
         self.generation == generation.number
     }
 }
@@ -193,7 +198,7 @@ const HOLDS: Duration = Duration::from_secs(2);
 
 impl Reader {
     /// Judges the disk, by `last` if nothing has changed since. Blocks.
-    pub(super) fn look(&self, last: Option<View>) -> View {
+    pub(in crate::supervisor) fn look(&self, last: Option<View>) -> View {
         let config = self.source.load().map_err(|error| error.lines().join("; "));
         let wanted = config.as_ref().unwrap_or(&self.current.config);
         let fingerprint = load::fingerprint(wanted, &self.memo);
@@ -219,7 +224,7 @@ impl Reader {
         }
     }
 
-    /// Whoever may ask how the disk stands, has nothing run that nobody has put in force.
+    /// A status request never runs passphrase programs from a configuration that is not in force.
     fn judge(&self, config: &Result<Config, String>, obstacles: &[String]) -> Verdict {
         let wanted = config.as_ref().unwrap_or(&self.current.config);
         let look = Look {

@@ -9,10 +9,14 @@ use std::{
     fs, io,
     net::{SocketAddr, ToSocketAddrs as _},
     os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::{fs::FileTypeExt as _, net::UnixStream},
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt as _, MetadataExt as _},
+            net::UnixStream,
+        },
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -30,13 +34,13 @@ const BACKLOG: i32 = 4096;
 /// How often a port that a dead predecessor's workers are just leaving is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The mode of a Unix listener: whoever may reach its folder may connect.
+/// The mode of a Unix listener: each user who may reach its folder may connect.
 const UNIX_MODE: u32 = 0o777;
 
 /// Why a listener could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("listener \"{name}\": cannot listen on {bind}: {reason}")]
-pub(super) struct BindError {
+pub(in crate::supervisor) struct BindError {
     name: String,
     bind: String,
     reason: String,
@@ -53,11 +57,19 @@ pub(super) struct Sockets {
 #[derive(Debug)]
 struct Bound {
     /// One for each slot; a Unix listener's single one serves all.
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<Arc<OwnedFd>>,
     /// What clients connect to, with the real port.
     address: String,
     /// The file to remove in the end.
-    file: Option<PathBuf>,
+    file: Option<SocketFile>,
+}
+
+/// The file that clients of a Unix listener connect to.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Its device and inode, by which it is told from a later one of that name.
+    identity: (u64, u64),
 }
 
 /// What binds sockets beyond those that are bound already.
@@ -68,8 +80,8 @@ pub(super) struct Binder {
 }
 
 /// Sockets bound for a configuration that is not in force yet.
-#[derive(Debug)]
-pub struct Prepared(BTreeMap<ListenerKey, Bound>);
+#[derive(Debug, Default)]
+pub(super) struct Bindings(BTreeMap<ListenerKey, Bound>);
 
 impl Sockets {
     /// Keeps sockets for so many slots; none yet.
@@ -88,38 +100,23 @@ impl Sockets {
         }
     }
 
-    /// Keeps what was prepared and closes what `listeners` no longer name; returns the new keys.
-    pub(super) fn commit(
-        &mut self,
-        prepared: Prepared,
-        listeners: &[Listener],
-    ) -> Vec<ListenerKey> {
-        let wanted: Vec<ListenerKey> = listeners.iter().map(ListenerKey::of).collect();
+    /// Keeps new sockets and closes those that `listeners` no longer name; returns the files to
+    /// remove.
+    pub(super) fn commit(&mut self, bindings: Bindings, listeners: &[Listener]) -> Vec<SocketFile> {
+        let wanted: BTreeSet<ListenerKey> = listeners.iter().map(ListenerKey::of).collect();
+        let mut files = Vec::new();
         self.bound.retain(|key, bound| {
             let keep = wanted.contains(key);
-            if !keep {
-                bound.remove_file();
-            }
+            files.extend(bound.file.take_if(|_| !keep));
             keep
         });
-        let new = prepared.0.keys().cloned().collect();
-        self.bound.extend(prepared.0);
-        new
+        self.bound.extend(bindings.0);
+        files
     }
 
     /// Returns the sockets of a slot.
-    pub(super) fn of_slot(
-        &self,
-        slot: usize,
-    ) -> impl Iterator<Item = (&ListenerKey, BorrowedFd<'_>)> {
-        self.bound
-            .iter()
-            .filter_map(move |(key, bound)| Some((key, bound.of_slot(slot)?)))
-    }
-
-    /// Returns a slot's socket of one listener.
-    pub(super) fn of_listener(&self, key: &ListenerKey, slot: usize) -> Option<BorrowedFd<'_>> {
-        self.bound.get(key)?.of_slot(slot)
+    pub(super) fn of_slot(&self, slot: usize) -> Vec<(ListenerKey, Arc<OwnedFd>)> {
+        of_slot(&self.bound, slot)
     }
 
     /// Returns what clients of `listener` connect to, with the real port.
@@ -129,39 +126,81 @@ impl Sockets {
             .map_or_else(|| listener.bind.to_string(), |bound| bound.address.clone())
     }
 
-    /// Closes all of them: clients are refused from now on.
-    pub(super) fn close(&mut self) {
-        for bound in self.bound.values() {
-            bound.remove_file();
-        }
-        self.bound.clear();
+    /// Closes all of them: clients are refused from now on. Returns the files to remove.
+    pub(super) fn close(&mut self) -> Vec<SocketFile> {
+        let bound = std::mem::take(&mut self.bound).into_values();
+        bound.filter_map(|bound| bound.file).collect()
     }
+}
+
+impl Bindings {
+    /// Returns the new sockets of a slot.
+    pub(super) fn of_slot(&self, slot: usize) -> Vec<(ListenerKey, Arc<OwnedFd>)> {
+        of_slot(&self.0, slot)
+    }
+
+    /// Closes them again; returns the files to remove.
+    pub(super) fn discard(self) -> Vec<SocketFile> {
+        let bound = self.0.into_values();
+        bound.filter_map(|bound| bound.file).collect()
+    }
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            identity: (metadata.dev(), metadata.ino()),
+        })
+    }
+
+    /// Removes the file, unless another has taken its name meanwhile. Blocks.
+    pub(super) fn remove(&self) {
+        let same = Self::of(&self.path).is_ok_and(|now| now.identity == self.identity);
+        if same {
+            // A file that stays is taken over by the next daemon that listens there.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn of_slot(bound: &BTreeMap<ListenerKey, Bound>, slot: usize) -> Vec<(ListenerKey, Arc<OwnedFd>)> {
+    let sockets = bound.iter();
+    sockets
+        .filter_map(|(key, bound)| Some((key.clone(), bound.of_slot(slot)?)))
+        .collect()
 }
 
 impl Binder {
     /// Binds what `listeners` need beyond what is bound already, trying for `patience` while an
     /// address is in use.
     ///
-    /// Nothing is kept of it if one fails.
+    /// Nothing is kept of it if one fails. Blocks.
     pub(super) fn bind(
         &self,
         listeners: &[Listener],
         patience: Duration,
-    ) -> Result<Prepared, BindError> {
-        let mut prepared = BTreeMap::new();
+    ) -> Result<Bindings, BindError> {
+        let mut bindings = Bindings::default();
         for listener in listeners {
             let key = ListenerKey::of(listener);
             if self.bound.contains(&key) {
                 continue;
             }
-            let bound = bind(&listener.bind, self.slots, patience).map_err(|error| BindError {
-                name: listener.name.clone(),
-                bind: listener.bind.to_string(),
-                reason: self.explain(&error, &listener.bind),
-            })?;
-            prepared.insert(key, bound);
+            match bind(&listener.bind, self.slots, patience) {
+                Ok(bound) => drop(bindings.0.insert(key, bound)),
+                Err(error) => {
+                    bindings.discard().iter().for_each(SocketFile::remove);
+                    return Err(BindError {
+                        name: listener.name.clone(),
+                        bind: listener.bind.to_string(),
+                        reason: self.explain(&error, &listener.bind),
+                    });
+                }
+            }
         }
-        Ok(Prepared(prepared))
+        Ok(bindings)
     }
 
     fn explain(&self, error: &io::Error, address: &Address) -> String {
@@ -181,16 +220,9 @@ impl Binder {
 }
 
 impl Bound {
-    fn of_slot(&self, slot: usize) -> Option<BorrowedFd<'_>> {
+    fn of_slot(&self, slot: usize) -> Option<Arc<OwnedFd>> {
         let index = if self.file.is_some() { 0 } else { slot };
-        self.sockets.get(index).map(|socket| socket.as_fd())
-    }
-
-    fn remove_file(&self) {
-        if let Some(path) = &self.file {
-            // If it is gone already, that is what was wanted.
-            let _ = fs::remove_file(path);
-        }
+        self.sockets.get(index).cloned()
     }
 }
 
@@ -254,9 +286,9 @@ fn bind_slots(address: SocketAddr, slots: usize) -> io::Result<Bound> {
         .local_addr()?
         .as_socket()
         .ok_or_else(|| io::Error::other("the socket has no address"))?;
-    let mut sockets = vec![OwnedFd::from(first)];
+    let mut sockets = vec![Arc::new(OwnedFd::from(first))];
     for _ in 1..slots {
-        sockets.push(listen(real)?.into());
+        sockets.push(Arc::new(listen(real)?.into()));
     }
     Ok(Bound {
         sockets,
@@ -265,7 +297,7 @@ fn bind_slots(address: SocketAddr, slots: usize) -> io::Result<Bound> {
     })
 }
 
-/// Fails if anybody listens there, even one who would share the port.
+/// Fails if a process listens there, even one that would share the port.
 ///
 /// Sharing is meant for the slots of one daemon; two daemons on a port would take clients from
 /// each other.
@@ -297,9 +329,9 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     )?;
     socket.listen(BACKLOG)?;
     Ok(Bound {
-        sockets: vec![socket.into()],
+        sockets: vec![Arc::new(socket.into())],
         address: format!("unix:{}", path.display()),
-        file: Some(path.to_owned()),
+        file: Some(SocketFile::of(path)?),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::control::DiskState;
 
 /// How the disk stands to what is served, as last seen.
 #[derive(Debug)]
-pub(super) struct Since {
+pub(super) struct DiskHistory {
     state: DiskState,
     /// Whether TLS files alone make it so.
     by_files: bool,
@@ -18,7 +18,7 @@ pub(super) struct Since {
 }
 
 /// A disk that was just loaded.
-impl Default for Since {
+impl Default for DiskHistory {
     fn default() -> Self {
         Self {
             state: DiskState::Same,
@@ -29,7 +29,7 @@ impl Default for Since {
     }
 }
 
-impl Since {
+impl DiskHistory {
     /// Takes note of a look; returns whether it found the disk in another state.
     pub(super) fn seen(&mut self, verdict: &Verdict, now: Duration) -> bool {
         self.by_files = verdict.by_files;
@@ -91,34 +91,34 @@ mod tests {
 
     #[test]
     fn what_was_just_written_settles_until_the_grace_is_over() {
-        let mut since = Since::default();
-        assert!(!since.is_settling(at(0), GRACE));
+        let mut disk = DiskHistory::default();
+        assert!(!disk.is_settling(at(0), GRACE));
         let torn = verdict(DiskState::Invalid, true);
-        assert!(since.seen(&torn, at(100)));
-        assert!(!since.seen(&torn, at(105)));
-        assert!(since.is_settling(at(109), GRACE));
-        assert!(!since.is_settling(at(110), GRACE));
+        assert!(disk.seen(&torn, at(100)));
+        assert!(!disk.seen(&torn, at(105)));
+        assert!(disk.is_settling(at(109), GRACE));
+        assert!(!disk.is_settling(at(110), GRACE));
     }
 
     #[test]
     fn a_load_without_a_look_counts_too() {
-        let mut since = Since::default();
-        since.seen(&verdict(DiskState::Changed, true), at(10));
-        since.loaded(true, at(11));
-        since.seen(&verdict(DiskState::Changed, true), at(100));
-        assert!(since.is_settling(at(101), GRACE));
-        since.loaded(false, at(102));
-        assert!(since.is_settling(at(111), GRACE));
+        let mut disk = DiskHistory::default();
+        disk.seen(&verdict(DiskState::Changed, true), at(10));
+        disk.loaded(true, at(11));
+        disk.seen(&verdict(DiskState::Changed, true), at(100));
+        assert!(disk.is_settling(at(101), GRACE));
+        disk.loaded(false, at(102));
+        assert!(disk.is_settling(at(111), GRACE));
     }
 
     #[test]
     fn a_configuration_does_not_settle_by_itself() {
-        let mut since = Since::default();
-        since.seen(&verdict(DiskState::Changed, false), at(10));
-        assert!(!since.is_settling(at(10), GRACE));
-        let first = since.at();
-        since.loaded(true, at(11));
-        assert!(!since.seen(&verdict(DiskState::Changed, false), at(12)));
-        assert_eq!(since.at(), first);
+        let mut disk = DiskHistory::default();
+        disk.seen(&verdict(DiskState::Changed, false), at(10));
+        assert!(!disk.is_settling(at(10), GRACE));
+        let first = disk.at();
+        disk.loaded(true, at(11));
+        assert!(!disk.seen(&verdict(DiskState::Changed, false), at(12)));
+        assert_eq!(disk.at(), first);
     }
 }

@@ -11,7 +11,7 @@ const REMEMBERED: usize = 1024;
 
 /// The newest events and who follows them.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(in crate::supervisor) struct Events {
     last: u64,
     newest: VecDeque<Event>,
     followers: Vec<Reply>,
@@ -19,7 +19,7 @@ pub(super) struct Events {
 
 impl Events {
     /// Remembers that something happened, and tells those who follow.
-    pub(super) fn add(&mut self, kind: EventKind, message: String) {
+    pub(in crate::supervisor) fn add(&mut self, kind: EventKind, message: String) {
         self.last += 1;
         let event = Event {
             seq: self.last,
@@ -36,7 +36,7 @@ impl Events {
     }
 
     /// Tells `reply` what is remembered, and if `follow` what happens from now on.
-    pub(super) fn tell(&mut self, reply: Reply, follow: bool) {
+    pub(in crate::supervisor) fn tell(&mut self, reply: Reply, follow: bool) {
         for event in &self.newest {
             if reply.push(Response::Event(event.clone())).is_err() {
                 return;

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tracing::info;
 
-use super::{grace::Grace, since::Since, watch::Watching};
+use super::{debounce::Debounce, disk_state::DiskHistory, watch::Watching};
 use crate::{
     config::Config,
     control::{IdentityChange, IdentityOutcome, Problem, Trigger},
@@ -17,18 +17,18 @@ use crate::{
 
 /// What is known of the TLS files on disk.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(in crate::supervisor) struct Files {
     /// What is broken: told, or perhaps being written.
-    pub(super) grace: Grace,
+    pub(super) debounce: Debounce,
     /// How they stand to what is served.
-    pub(super) since: Since,
-    /// Who notices that they change.
+    pub(super) disk_state: DiskHistory,
+    /// What notices that they change.
     pub(super) watching: Rc<Watching>,
     /// Whether the last reload that read the configuration refused it. Loads of the TLS files
     /// alone do not take that back.
     pub(super) config_refused: bool,
     /// What the disk held when all of it was turned back because a part of it was broken, until
-    /// somebody takes it in parts or it holds something else.
+    /// an operator takes it in parts or it holds something else.
     pub(super) held: Option<[u8; 32]>,
     kept: BTreeMap<String, Timestamp>,
     warned: BTreeSet<String>,
@@ -37,7 +37,7 @@ pub(super) struct Files {
 impl Files {
     /// Takes note of what a load found; returns the problems to tell now.
     ///
-    /// Those of files that may be being written wait, unless somebody asked.
+    /// Those of files that may be being written wait, unless an operator asked for the load.
     pub(super) fn loaded(
         &mut self,
         config: &Config,
@@ -46,22 +46,22 @@ impl Files {
         problems: &[Problem],
         now: Duration,
     ) -> Vec<Problem> {
-        self.since.loaded(problems.is_empty(), now);
+        self.disk_state.loaded(problems.is_empty(), now);
         self.note_kept(identities);
         let patience = match trigger {
             Trigger::Watch | Trigger::Crash if config.watch => config.watch_grace,
             _ => Duration::ZERO,
         };
-        let split = self.grace.split(problems, now, patience);
+        let split = self.debounce.split(problems, now, patience);
         for problem in &split.waiting {
             info!(%trigger, "{problem}; it may be being written and has {patience:?} to get right");
         }
-        self.watching.settle(self.grace.is_waiting());
+        self.watching.settle(self.debounce.is_waiting());
         split.told
     }
 
     /// Returns the warnings of a load that the load before did not have.
-    pub(super) fn news(&mut self, warnings: &[Problem]) -> Vec<String> {
+    pub(in crate::supervisor) fn news(&mut self, warnings: &[Problem]) -> Vec<String> {
         let now: BTreeSet<String> = warnings.iter().map(ToString::to_string).collect();
         let news = now.difference(&self.warned).cloned().collect();
         self.warned = now;

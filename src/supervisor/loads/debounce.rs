@@ -1,8 +1,8 @@
 //! Which problems on disk are told, and which may be those of files being written. Pure.
 //!
-//! A certificate and its key are two files, and whoever replaces them writes one after the other.
+//! A certificate and its key are two files, and a renewal writes one after the other.
 //! What a load finds wrong in between is no failure if it is right soon after. So a problem that
-//! nobody asked about is told only when what it is about stayed broken for a grace time. What was
+//! no operator asked about is told only when what it is about stayed broken for a grace time. What was
 //! told stands until it is mended, whatever is tried in between.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -11,7 +11,7 @@ use crate::control::Problem;
 
 /// Everything that is broken on disk, by what it is about.
 #[derive(Debug, Default)]
-pub(super) struct Grace {
+pub(super) struct Debounce {
     broken: BTreeMap<String, Broken>,
     patience: Duration,
     asked: bool,
@@ -35,7 +35,7 @@ pub(super) struct Split {
     pub(super) waiting: Vec<Problem>,
 }
 
-impl Grace {
+impl Debounce {
     /// Takes all problems of a load that ended at `now`, each of which may last for `patience`.
     pub(super) fn split(
         &mut self,
@@ -131,74 +131,74 @@ mod tests {
 
     #[test]
     fn what_is_mended_in_time_is_never_told() {
-        let mut grace = Grace::default();
+        let mut debounce = Debounce::default();
         let torn = [problem("a", "no match")];
-        let split = grace.split(&torn, at(1), PATIENCE);
+        let split = debounce.split(&torn, at(1), PATIENCE);
         assert_eq!((split.told, split.waiting), (vec![], torn.to_vec()));
-        assert_eq!(grace.deadline(), Some(at(11)));
-        let split = grace.split(&torn, at(9), PATIENCE);
+        assert_eq!(debounce.deadline(), Some(at(11)));
+        let split = debounce.split(&torn, at(9), PATIENCE);
         assert_eq!((split.told, split.waiting), (vec![], vec![]));
-        let split = grace.split(&[], at(10), PATIENCE);
+        let split = debounce.split(&[], at(10), PATIENCE);
         assert_eq!((split.told, split.waiting), (vec![], vec![]));
-        assert_eq!(grace.deadline(), None);
-        assert_eq!(grace.split(&torn, at(12), PATIENCE).told, []);
-        assert_eq!(grace.deadline(), Some(at(22)));
+        assert_eq!(debounce.deadline(), None);
+        assert_eq!(debounce.split(&torn, at(12), PATIENCE).told, []);
+        assert_eq!(debounce.deadline(), Some(at(22)));
     }
 
     #[test]
     fn what_stays_broken_is_told_at_the_end_and_stands() {
-        let mut grace = Grace::default();
-        grace.split(&[problem("a", "empty")], at(1), PATIENCE);
+        let mut debounce = Debounce::default();
+        debounce.split(&[problem("a", "empty")], at(1), PATIENCE);
         // It may change how it is broken; it is broken all the same.
         let broken = [problem("a", "no match")];
-        assert_eq!(grace.split(&broken, at(5), PATIENCE).told, []);
-        assert_eq!(grace.split(&broken, at(11), PATIENCE).told, broken);
-        assert!(!grace.is_waiting());
-        assert_eq!(grace.split(&broken, at(12), PATIENCE).told, broken);
+        assert_eq!(debounce.split(&broken, at(5), PATIENCE).told, []);
+        assert_eq!(debounce.split(&broken, at(11), PATIENCE).told, broken);
+        assert!(!debounce.is_waiting());
+        assert_eq!(debounce.split(&broken, at(12), PATIENCE).told, broken);
     }
 
     #[test]
     fn an_attempt_to_mend_what_was_told_has_its_own_grace() {
-        let mut grace = Grace::default();
+        let mut debounce = Debounce::default();
         let (broken, torn) = ([problem("a", "empty")], [problem("a", "no match")]);
-        grace.split(&broken, at(0), Duration::ZERO);
-        let split = grace.split(&torn, at(100), PATIENCE);
+        debounce.split(&broken, at(0), Duration::ZERO);
+        let split = debounce.split(&torn, at(100), PATIENCE);
         assert_eq!(
             (split.told, split.waiting),
             (broken.to_vec(), torn.to_vec())
         );
-        assert_eq!(grace.deadline(), Some(at(110)));
-        assert_eq!(grace.split(&torn, at(110), PATIENCE).told, torn);
+        assert_eq!(debounce.deadline(), Some(at(110)));
+        assert_eq!(debounce.split(&torn, at(110), PATIENCE).told, torn);
     }
 
     #[test]
     fn a_neighbour_waits_for_nobody() {
-        let mut grace = Grace::default();
-        grace.split(&[problem("b", "empty")], at(0), PATIENCE);
+        let mut debounce = Debounce::default();
+        debounce.split(&[problem("b", "empty")], at(0), PATIENCE);
         let both = [problem("a", "torn"), problem("b", "empty")];
-        let split = grace.split(&both, at(10), PATIENCE);
+        let split = debounce.split(&both, at(10), PATIENCE);
         assert_eq!(split.told, both[1..]);
         assert_eq!(split.waiting, both[..1]);
     }
 
     #[test]
     fn who_asks_is_told_at_once_and_it_stays_told() {
-        let mut grace = Grace::default();
+        let mut debounce = Debounce::default();
         let torn = [problem("a", "torn")];
-        grace.split(&torn, at(0), PATIENCE);
-        assert_eq!(grace.split(&torn, at(1), Duration::ZERO).told, torn);
-        assert_eq!(grace.split(&torn, at(2), PATIENCE).told, torn);
+        debounce.split(&torn, at(0), PATIENCE);
+        assert_eq!(debounce.split(&torn, at(1), Duration::ZERO).told, torn);
+        assert_eq!(debounce.split(&torn, at(2), PATIENCE).told, torn);
     }
 
     #[test]
     fn the_end_of_the_grace_is_asked_about_once() {
-        let mut grace = Grace::default();
+        let mut debounce = Debounce::default();
         let torn = [problem("a", "torn")];
-        grace.split(&torn, at(0), PATIENCE);
-        grace.ask();
-        assert_eq!(grace.deadline(), None);
-        grace.split(&torn, at(5), PATIENCE);
-        assert_eq!(grace.deadline(), Some(at(10)));
+        debounce.split(&torn, at(0), PATIENCE);
+        debounce.ask();
+        assert_eq!(debounce.deadline(), None);
+        debounce.split(&torn, at(5), PATIENCE);
+        assert_eq!(debounce.deadline(), Some(at(10)));
     }
 
     proptest! {
@@ -208,7 +208,7 @@ mod tests {
         fn a_thing_is_told_of_if_and_only_if_it_was_broken_for_long(
             loads in vec((0_u64..8, [0_u8..3, 0..3, 0..3]), 1..40)
         ) {
-            let mut grace = Grace::default();
+            let mut debounce = Debounce::default();
             let mut now = 0;
             let mut since = [None; 3];
             for (passed, states) in loads {
@@ -222,14 +222,14 @@ mod tests {
                         problems.push(problem(&thing.to_string(), &state.to_string()));
                     }
                 }
-                let split = grace.split(&problems, at(now), PATIENCE);
+                let split = debounce.split(&problems, at(now), PATIENCE);
                 for (thing, since) in since.iter().enumerate() {
                     let long = since.is_some_and(|since| now >= since + PATIENCE.as_secs());
                     let told = split.told.iter().any(|it| it.subject == thing.to_string());
                     prop_assert_eq!(told, long);
                 }
-                prop_assert_eq!(grace.is_waiting(), grace.deadline().is_some());
-                prop_assert!(grace.deadline().is_none_or(|due| due > at(now)));
+                prop_assert_eq!(debounce.is_waiting(), debounce.deadline().is_some());
+                prop_assert!(debounce.deadline().is_none_or(|due| due > at(now)));
             }
         }
 
@@ -237,15 +237,15 @@ mod tests {
         fn without_patience_everything_is_told_as_it_is(
             loads in vec([0_u8..3, 0..3, 0..3], 1..20)
         ) {
-            let mut grace = Grace::default();
+            let mut debounce = Debounce::default();
             for (now, states) in (0..).zip(loads) {
                 let broken = states.into_iter().enumerate().filter(|(_, state)| *state != 0);
                 let problems: Vec<_> = broken
                     .map(|(thing, state)| problem(&thing.to_string(), &state.to_string()))
                     .collect();
-                let split = grace.split(&problems, at(now), Duration::ZERO);
+                let split = debounce.split(&problems, at(now), Duration::ZERO);
                 prop_assert_eq!(split.told, problems);
-                prop_assert!(!grace.is_waiting());
+                prop_assert!(!debounce.is_waiting());
             }
         }
     }

@@ -14,17 +14,13 @@ use std::{
     time::Instant,
 };
 
-use tokio::{
-    sync::{Notify, mpsc},
-    time::sleep_until,
-};
+use tokio::{sync::Notify, time::sleep_until};
 use tracing::{info, warn};
 
 use self::{
     hint::{Aimed, Hint, Instance, Trouble, Watches},
     pace::{Measure, Pace, Print},
 };
-use super::Message;
 use crate::{
     config::Config,
     control::{WatchState, WatchStatus},
@@ -36,7 +32,7 @@ use crate::{
 };
 
 /// The generation in force, as the loop changes it.
-pub(super) type Current = Rc<RefCell<Arc<Generation>>>;
+pub(in crate::supervisor) type Current = Rc<RefCell<Arc<Generation>>>;
 
 /// What the loop and the watch tell each other.
 #[derive(Debug, Default)]
@@ -100,13 +96,13 @@ impl Watching {
     }
 }
 
-/// Tells `inbox` each time the files have changed and then stood still for a moment, and once in a
-/// while when they have not.
+/// Calls `changed` each time the files have changed and then stood still for a moment, and once in a
+/// while when they have not; ends when it returns `false`.
 pub(super) async fn watch(
     current: Current,
     watching: Rc<Watching>,
     memo: Arc<Memo>,
-    inbox: mpsc::UnboundedSender<Message>,
+    changed: impl Fn() -> bool,
 ) {
     // What was loaded at the start may be older than the first look.
     let (mut hint, mut pace) = (Hint::default(), Pace::default());
@@ -123,8 +119,7 @@ pub(super) async fn watch(
             };
             watching.note(hint.take(aimed), &generation.config);
             let measure = watching.measure(&generation.config);
-            if pace.looked(print, Instant::now(), measure) && inbox.send(Message::Changed).is_err()
-            {
+            if pace.looked(print, Instant::now(), measure) && !changed() {
                 return;
             }
         }

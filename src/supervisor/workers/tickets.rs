@@ -1,31 +1,25 @@
 //! The secrets that workers make tickets for resumption with.
 //!
-//! They are kept here, in memory alone, so that every worker and whoever takes its place has the
+//! They are kept here, in memory alone, so that every worker and its successor have the
 //! same. They change by the clock and belong to no generation.
 
 use std::time::{Duration, Instant};
 
-use tracing::{debug, error};
-
-use super::Supervisor;
-use crate::{
-    link::ToWorker,
-    tls::tickets::{NoRandomness, ROTATION, TicketSecrets},
-};
+use crate::tls::tickets::{NoRandomness, ROTATION, TicketSecrets};
 
 /// Until the next try after the system gave no random bytes.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// The secrets and when they change.
 #[derive(Debug)]
-pub(super) struct Tickets {
+pub(in crate::supervisor) struct Tickets {
     secrets: TicketSecrets,
     due: Instant,
 }
 
 impl Tickets {
     /// Makes the first secret.
-    pub(super) fn new(now: Instant) -> Result<Self, NoRandomness> {
+    pub(in crate::supervisor) fn new(now: Instant) -> Result<Self, NoRandomness> {
         let mut secrets = TicketSecrets::default();
         secrets.rotate()?;
         Ok(Self {
@@ -44,26 +38,10 @@ impl Tickets {
         self.due
     }
 
-    fn rotate(&mut self, now: Instant) -> Result<(), NoRandomness> {
+    pub(super) fn rotate(&mut self, now: Instant) -> Result<(), NoRandomness> {
         let rotated = self.secrets.rotate();
         self.due = now + if rotated.is_ok() { ROTATION } else { AGAIN };
         rotated
-    }
-}
-
-impl Supervisor {
-    /// Changes the secrets and hands them to every worker.
-    pub(super) fn rotate_tickets(&mut self) {
-        match self.tickets.rotate(Instant::now()) {
-            Ok(()) => {
-                debug!("the secrets of tickets have changed");
-                for process in self.processes.values() {
-                    let secrets = self.tickets.secrets().clone();
-                    process.send(ToWorker::Tickets(secrets), Vec::new());
-                }
-            }
-            Err(error) => error!(%error, "the secrets of tickets could not be changed"),
-        }
     }
 }
 

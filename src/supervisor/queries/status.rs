@@ -1,18 +1,21 @@
-//! The status document out of what the supervisor knows.
+//! The status document out of what the supervisor knows. Pure.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 
-use super::{
-    Supervisor,
-    plan::{Doing, Phase, Slot, SlotState},
-    verdict::Verdict,
-};
 use crate::{
     control::{
-        DiskStatus, IdentityStatus, ListenerCounts, ListenerStatus, RestartStatus, Status,
-        SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
+        IdentityStatus, ListenerStatus, RestartStatus, Status, SupervisorState, SupervisorStatus,
+        TlsStatus, WorkerState, WorkerStatus,
+    },
+    link::Generation,
+    supervisor::{
+        life::Life,
+        loads::{Loads, Verdict},
+        notices::Notices,
+        plan::{Doing, Phase, Plan, Slot, SlotState},
+        workers::Workers,
     },
     tls::material::Identity,
 };
@@ -20,48 +23,60 @@ use crate::{
 /// The version of the status document.
 const SCHEMA: u32 = 1;
 
-impl Supervisor {
+/// What the document is made of.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Sources<'a> {
+    pub(in crate::supervisor) plan: &'a Plan,
+    pub(in crate::supervisor) workers: &'a Workers,
+    pub(in crate::supervisor) loads: &'a Loads,
+    pub(in crate::supervisor) notices: &'a Notices,
+    pub(in crate::supervisor) life: &'a Life,
+    /// Since the daemon's start.
+    pub(in crate::supervisor) now: Duration,
+}
+
+impl Sources<'_> {
     /// Returns the status, with this verdict on the disk.
-    pub(super) fn status(&self, verdict: Verdict) -> Status {
+    pub(in crate::supervisor) fn status(&self, verdict: &Verdict) -> Status {
         let now = Timestamp::now();
         Status {
             schema: SCHEMA,
             supervisor: SupervisorStatus {
                 pid: std::process::id(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                started_at: self.started_at,
-                uptime_s: self.now().as_secs_f64(),
+                started_at: self.life.started_at(),
+                uptime_s: self.now.as_secs_f64(),
                 state: self.state(),
-                config: self.source.file().map(|file| file.display().to_string()),
+                config: self.loads.config_file(),
             },
             workers: self.workers(now),
             restarts: RestartStatus {
-                total: self.restarts,
+                total: self.workers.restarts(),
                 consecutive: self.consecutive(),
-                last: self.last_failure.clone(),
+                last: self.notices.last_failure().cloned(),
             },
             tls: self.tls(verdict, now),
-            on_exit_failure: self.hook.status(),
-            listeners: self.listeners(),
+            on_exit_failure: self.notices.hook.status(),
+            listeners: listeners(self.workers, &self.loads.current()),
         }
     }
 
-    fn state(&self) -> SupervisorState {
-        let serves = self
-            .plan
-            .slots()
-            .iter()
-            .any(|slot| slot.serving().is_some());
+    /// Returns what the daemon as a whole is doing.
+    pub(in crate::supervisor) fn state(&self) -> SupervisorState {
+        let slots = self.plan.slots();
+        let serves = slots.iter().any(|slot| slot.serving().is_some());
         match self.plan.phase() {
             Phase::Starting => SupervisorState::Starting,
-            Phase::Serving if serves => SupervisorState::Serving,
+            Phase::Serving if serves && self.plan.unaccepted(self.now) == 0 => {
+                SupervisorState::Serving
+            }
             Phase::Serving => SupervisorState::Degraded,
-            Phase::Draining { .. } | Phase::Stopping => SupervisorState::Draining,
+            Phase::Draining { .. } | Phase::Stopping { .. } => SupervisorState::Draining,
         }
     }
 
     fn consecutive(&self) -> u32 {
-        let failures = |slot: &Slot| slot.failures_at(self.now());
+        let failures = |slot: &Slot| slot.failures_at(self.now);
         self.plan.slots().iter().map(failures).max().unwrap_or(0)
     }
 
@@ -84,19 +99,20 @@ impl Supervisor {
         };
         let Some(worker) = slot.worker() else {
             let until = match slot.state {
-                SlotState::Waiting { until } => until.saturating_sub(self.now()),
-                _ => std::time::Duration::ZERO,
+                SlotState::Waiting { until } => until.saturating_sub(self.now),
+                _ => Duration::ZERO,
             };
             return WorkerStatus {
                 started_at: now.checked_add(until).unwrap_or(now),
                 ..waiting
             };
         };
-        let Some(process) = self.processes.get(&worker.id) else {
+        let process = self.workers.get(worker.id);
+        let Some((process, pid)) = process.and_then(|it| Some((it, it.pid()?))) else {
             return waiting;
         };
         WorkerStatus {
-            pid: Some(process.pid),
+            pid: Some(pid),
             slot: index,
             state: match worker.doing {
                 Doing::Starting => WorkerState::Starting,
@@ -113,67 +129,48 @@ impl Supervisor {
         }
     }
 
-    fn tls(&self, verdict: Verdict, now: Timestamp) -> TlsStatus {
-        let generation = self.current.borrow();
-        let config = &generation.config;
-        let settling = self.files.since.is_settling(self.now(), config.watch_grace);
+    fn tls(&self, verdict: &Verdict, now: Timestamp) -> TlsStatus {
+        let generation = self.loads.current();
         TlsStatus {
             generation: generation.number,
             loaded_at: generation.loaded_at,
             trigger: generation.trigger,
-            disk: DiskStatus {
-                state: verdict.state,
-                reason: verdict.reason,
-                unseen: verdict.unseen,
-                since: self.files.since.at(),
-                settling: settling && config.watch,
-            },
+            disk: self.loads.disk_status(verdict, self.now),
             restart_safe: verdict.restart_safe,
-            last_error: self.last_error.clone(),
-            watch: self.files.watching.status(config),
+            last_error: self.loads.last_error().cloned(),
+            watch: self.loads.watch_status(),
             identities: generation
                 .material
                 .identities
                 .iter()
                 .map(|identity| IdentityStatus {
-                    kept_since: self.files.kept_since(&identity.name),
+                    kept_since: self.loads.kept_since(&identity.name),
                     ..identity_status(identity, now)
                 })
                 .collect(),
         }
     }
+}
 
-    pub(super) fn listeners(&self) -> Vec<ListenerStatus> {
-        let counts = self.counts();
-        let generation = self.current.borrow();
-        let listeners = generation.config.listeners.iter();
-        listeners
-            .map(|listener| {
-                let known = counts.get(&listener.name).cloned().unwrap_or_default();
-                let backends = listener.backends.iter();
-                ListenerStatus {
-                    name: listener.name.clone(),
-                    bind: self.sockets.address(listener),
-                    protocol: listener.protocol,
-                    backend: listener.backends.first().to_string(),
-                    backends: backends.map(|it| known.backend(it.to_string())).collect(),
-                    resumption: listener.tls.resumption,
-                    connections: known.connections,
-                }
-            })
-            .collect()
-    }
-
-    /// Sums what workers counted, those that have ended included.
-    fn counts(&self) -> BTreeMap<String, ListenerCounts> {
-        let mut sums = self.retired.clone();
-        for process in self.processes.values() {
-            for (name, counts) in &process.counts {
-                sums.entry(name.clone()).or_default().add(counts);
+/// Returns the listeners of a generation with what workers counted.
+pub(super) fn listeners(workers: &Workers, generation: &Generation) -> Vec<ListenerStatus> {
+    let counts = workers.counts();
+    let listeners = generation.config.listeners.iter();
+    listeners
+        .map(|listener| {
+            let known = counts.get(&listener.name).cloned().unwrap_or_default();
+            let backends = listener.backends.iter();
+            ListenerStatus {
+                name: listener.name.clone(),
+                bind: workers.address(listener),
+                protocol: listener.protocol,
+                backend: listener.backends.first().to_string(),
+                backends: backends.map(|it| known.backend(it.to_string())).collect(),
+                resumption: listener.tls.resumption,
+                connections: known.connections,
             }
-        }
-        sums
-    }
+        })
+        .collect()
 }
 
 fn identity_status(identity: &Identity, now: Timestamp) -> IdentityStatus {

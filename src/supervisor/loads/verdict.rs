@@ -4,7 +4,7 @@ use crate::control::DiskState;
 
 /// How the disk stands to what is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub(in crate::supervisor) struct Verdict {
     /// By content.
     pub state: DiskState,
     /// Why it is invalid.
@@ -20,7 +20,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Returns the verdict on a disk that does not answer.
-    pub(super) fn disk_hangs() -> Self {
+    pub(in crate::supervisor) fn disk_hangs() -> Self {
         Self {
             state: DiskState::Invalid,
             reason: Some("the disk does not answer".to_owned()),
@@ -28,5 +28,10 @@ impl Verdict {
             restart_safe: false,
             by_files: false,
         }
+    }
+
+    /// Returns whether that is it.
+    pub(in crate::supervisor) fn is_stuck(&self) -> bool {
+        *self == Self::disk_hangs()
     }
 }

@@ -1,0 +1,123 @@
+//! Carrying out what the plan decides.
+
+use std::sync::Arc;
+
+use super::{
+    Supervisor,
+    notices::Circumstances,
+    plan::{Action, Failure, WorkerId},
+    systemd,
+    workers::Process,
+};
+use crate::{
+    control::{EventKind, Trigger},
+    link::ToWorker,
+};
+
+impl Supervisor {
+    /// Does what the plan decided.
+    pub(super) fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Load {
+                load,
+                trigger,
+                partial,
+            } => {
+                if trigger.is_asked() {
+                    systemd::say_reloading();
+                }
+                let acquirer = self.workers.acquirer();
+                self.loads.begin(load, trigger, partial, acquirer);
+            }
+            Action::Stage { load, generation } => {
+                let acquired = self.loads.stage(load, generation);
+                self.workers.stage(acquired);
+            }
+            Action::Offer(worker) => self.offer(worker),
+            Action::Commit => self.commit(),
+            Action::Discard => {
+                self.loads.discard();
+                self.workers.discard();
+            }
+            Action::Withdraw(worker) => self.workers.withdraw(worker),
+            Action::Start {
+                slot,
+                worker,
+                again,
+            } => self.workers.start(slot, worker, again),
+            Action::Serve(worker) => {
+                let current = self.loads.current();
+                self.workers.serve(worker, &current);
+            }
+            Action::Hand { worker, slot } => self.workers.hand_sockets(worker, slot),
+            Action::Release { worker, slot } => {
+                self.workers.tell(worker, ToWorker::Release { slot });
+            }
+            Action::Kill(worker) => self.workers.kill(worker),
+            Action::Drain(worker) => self.workers.tell(worker, ToWorker::Drain),
+            Action::Answer { asks, answer } => self.loads.answer(asks, answer),
+            Action::Settle {
+                load,
+                asks,
+                outcome,
+            } => {
+                let events = &mut self.notices.events;
+                let trigger = self.loads.settle(load, asks, outcome, events);
+                if trigger.is_some_and(Trigger::is_asked) {
+                    systemd::tell(&[sd_notify::NotifyState::Ready]);
+                }
+            }
+            Action::Report(failure) => self.report(&failure),
+            Action::Ready => self.say_ready(),
+            Action::CloseSockets => self.workers.close_sockets(),
+            Action::Exit(exit) => self.life.exit(exit),
+        }
+    }
+
+    fn offer(&mut self, worker: WorkerId) {
+        if let Some((load, staged)) = self.loads.staged() {
+            let slots = self.plan.slots_of(worker);
+            self.workers.offer(worker, &slots, staged, load.0);
+        }
+    }
+
+    /// Puts the staged generation in force everywhere.
+    fn commit(&mut self) {
+        let Some(generation) = self.loads.commit(&mut self.notices.events) else {
+            return;
+        };
+        let config = Arc::clone(&generation.config);
+        self.workers.commit(&config.listeners);
+        self.notices.hook.configure(config.on_exit_failure.clone());
+        self.plan.expect(
+            generation.material.pieces(),
+            config.runs_passphrase_program(),
+            config.watch,
+        );
+    }
+
+    fn report(&mut self, failure: &Failure) {
+        let process = self.workers.get(failure.worker);
+        let current = self.loads.current();
+        let circumstances = Circumstances {
+            pid: process.and_then(Process::pid).unwrap_or(0),
+            uptime: process.map(|it| it.started.elapsed()).unwrap_or_default(),
+            restarts: self.workers.restarts(),
+            generation: current.number,
+            control_socket: current.config.control_socket.clone(),
+        };
+        self.notices.report(failure, &circumstances);
+    }
+
+    fn say_ready(&mut self) {
+        self.notices.say(EventKind::Started, "The daemon serves.");
+        systemd::tell(&[sd_notify::NotifyState::Ready]);
+        self.life.serves();
+    }
+}

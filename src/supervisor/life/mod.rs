@@ -1,0 +1,127 @@
+//! The daemon's own life: since when it runs, who is told of its start and its end.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::{plan::Exit, ready::Ready};
+use crate::control::{Response, server::Reply};
+
+/// A request to end the daemon, of which the client at the control socket has been told.
+#[derive(Debug)]
+pub(super) struct EndRequest {
+    /// Whether sessions are not waited for.
+    at_once: bool,
+    reply: Reply,
+}
+
+/// The daemon's own life.
+#[derive(Debug)]
+pub(super) struct Life {
+    began: Instant,
+    started_at: Timestamp,
+    ready: Ready,
+    /// What waits for the end; its connections close when this is dropped.
+    ending: Vec<Reply>,
+    exit: Option<Exit>,
+    inbox: mpsc::UnboundedSender<EndRequest>,
+}
+
+impl Life {
+    /// Begins now; `ready` is told when the daemon serves, or cannot.
+    pub(super) fn new(ready: Ready, inbox: mpsc::UnboundedSender<EndRequest>) -> Self {
+        Self {
+            began: Instant::now(),
+            started_at: Timestamp::now(),
+            ready,
+            ending: Vec::new(),
+            exit: None,
+            inbox,
+        }
+    }
+
+    /// Returns the time since the daemon's start, by which the plan goes.
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Returns when it is so long after the daemon's start.
+    pub(super) fn at(&self, since_start: Duration) -> Instant {
+        self.began + since_start
+    }
+
+    /// Returns when the daemon started.
+    pub(super) fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// Tells the shell that waits that the daemon serves.
+    pub(super) fn serves(&self) {
+        self.ready.succeed();
+    }
+
+    /// Tells a client what will happen, and has the daemon end once it knows.
+    pub(super) fn ask_to_end(&self, at_once: bool, response: Response, reply: Reply) {
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_local(async move {
+            // The client may have gone; the daemon ends all the same.
+            let _ = reply.deliver(response).await;
+            let _ = inbox.send(EndRequest { at_once, reply });
+        });
+    }
+
+    /// Keeps the connection of a client that waits for the end; returns how it is to end.
+    pub(super) fn take(&mut self, request: EndRequest) -> bool {
+        self.ending.push(request.reply);
+        request.at_once
+    }
+
+    /// Takes note of how the daemon ends.
+    pub(super) fn exit(&mut self, exit: Exit) {
+        if !exit.success && self.exit.is_none() {
+            let reason = "no worker could be started; the log says why";
+            error!("{reason}");
+            self.ready.fail(reason);
+        }
+        self.exit = Some(exit);
+    }
+
+    /// Returns the exit status, once the daemon is over; the exit-failure command may have to be
+    /// waited for.
+    pub(super) fn exit_code(&self, hook_is_idle: bool) -> Option<ExitCode> {
+        let exit = self.exit.filter(|exit| hook_is_idle || !exit.after_hook)?;
+        Some(if exit.success {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_waits_for_the_command_unless_the_operator_is_impatient() {
+        let mut life = Life::new(Ready::default(), mpsc::unbounded_channel().0);
+        assert!(life.exit_code(true).is_none());
+        let patient = Exit {
+            success: true,
+            after_hook: true,
+        };
+        life.exit(patient);
+        assert!(life.exit_code(false).is_none());
+        assert!(life.exit_code(true).is_some());
+        life.exit(Exit {
+            after_hook: false,
+            ..patient
+        });
+        assert!(life.exit_code(false).is_some());
+    }
+}

@@ -1,0 +1,423 @@
+//! Loads of the disk: begun, staged, put in force, and answered.
+
+mod debounce;
+mod disk;
+mod disk_state;
+mod files;
+mod report;
+mod verdict;
+mod watch;
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use self::report::{Report, problems_of, still_served, updated};
+pub(super) use self::{
+    disk::{Reader, Reading, View, about_config, wrong_config},
+    files::Files,
+    verdict::Verdict,
+    watch::Current,
+};
+use super::{
+    notices::Events,
+    plan::{AskId, LoadId, Loaded, NoResult, Outcome},
+    workers::{Acquired, Acquirer},
+};
+use crate::{
+    config::{Config, Source},
+    control::{
+        DiskState, DiskStatus, EventKind, LoadError, Partial, Response, Trigger, WatchStatus,
+        server::Reply,
+    },
+    link::Generation,
+    tls::{Material, Memo, load::Shown},
+};
+
+/// What happens to loads.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// The files of TLS material have changed.
+    Changed,
+    /// A load of the disk is over.
+    Loaded(LoadId, Box<Reading>),
+}
+
+/// The loads, what they brought, and the requests that wait for them.
+#[derive(Debug)]
+pub(super) struct Loads {
+    source: Arc<Source>,
+    memo: Arc<Memo>,
+    current: Current,
+    files: Files,
+    last_ask: u64,
+    asks: HashMap<AskId, Reply>,
+    /// Loads that were begun and are not settled.
+    unsettled: BTreeMap<LoadId, Unsettled>,
+    /// What the last load brought, until it is staged.
+    found: Option<Found>,
+    staged: Option<(LoadId, Arc<Generation>)>,
+    last_error: Option<LoadError>,
+    inbox: mpsc::UnboundedSender<Message>,
+}
+
+/// A load that was begun and is not settled.
+#[derive(Debug)]
+struct Unsettled {
+    trigger: Trigger,
+    /// What it brought; `None` while the disk is being read.
+    report: Option<Report>,
+}
+
+/// Something new to serve.
+#[derive(Debug)]
+struct Found {
+    trigger: Trigger,
+    config: Arc<Config>,
+    material: Material,
+    acquired: Acquired,
+}
+
+impl Loads {
+    /// Begins with the generation of the start, and watches its files if the operator wants that.
+    pub(super) fn new(
+        source: Source,
+        memo: Arc<Memo>,
+        files: Files,
+        first: Generation,
+        inbox: mpsc::UnboundedSender<Message>,
+    ) -> Self {
+        let current: Current = Rc::new(RefCell::new(Arc::new(first)));
+        let changed = inbox.clone();
+        tokio::task::spawn_local(watch::watch(
+            Rc::clone(&current),
+            Rc::clone(&files.watching),
+            Arc::clone(&memo),
+            move || changed.send(Message::Changed).is_ok(),
+        ));
+        Self {
+            source: Arc::new(source),
+            memo,
+            current,
+            files,
+            last_ask: 0,
+            asks: HashMap::new(),
+            unsettled: BTreeMap::new(),
+            found: None,
+            staged: None,
+            last_error: None,
+            inbox,
+        }
+    }
+
+    /// Returns the generation in force.
+    pub(super) fn current(&self) -> Arc<Generation> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Returns the configuration file, if there is one.
+    pub(super) fn config_file(&self) -> Option<String> {
+        self.source.file().map(|file| file.display().to_string())
+    }
+
+    /// Returns what reads the disk as things stand now.
+    pub(super) fn reader(&self) -> Reader {
+        Reader {
+            source: Arc::clone(&self.source),
+            memo: Arc::clone(&self.memo),
+            held: self.files.held,
+            current: self.current(),
+        }
+    }
+
+    /// Takes a request that waits for the result of a load.
+    pub(super) fn ask(&mut self, reply: Reply) -> AskId {
+        self.last_ask += 1;
+        let ask = AskId(self.last_ask);
+        self.asks.insert(ask, reply);
+        ask
+    }
+
+    /// Returns when the files are to be read again because some were broken a while ago.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.files.debounce.deadline()
+    }
+
+    /// Returns whether such a reading is due at `now`, once.
+    pub(super) fn is_due(&mut self, now: Duration) -> bool {
+        let due = self.deadline().is_some_and(|due| due <= now);
+        if due {
+            self.files.debounce.ask();
+        }
+        due
+    }
+
+    /// Begins to read the disk, beside the loop.
+    pub(super) fn begin(
+        &mut self,
+        load: LoadId,
+        trigger: Trigger,
+        partial: Partial,
+        acquirer: Acquirer,
+    ) {
+        let unsettled = Unsettled {
+            trigger,
+            report: None,
+        };
+        self.unsettled.insert(load, unsettled);
+        let (reader, inbox) = (self.reader(), self.inbox.clone());
+        tokio::task::spawn_blocking(move || {
+            let reading = reader.read(trigger, partial, &acquirer);
+            let _ = inbox.send(Message::Loaded(load, Box::new(reading)));
+        });
+    }
+
+    /// Takes what a load brought, while backends have `shown` these certificates; returns whether
+    /// that is new.
+    pub(super) fn take(
+        &mut self,
+        load: LoadId,
+        reading: Reading,
+        shown: &[Shown],
+        now: Duration,
+        events: &mut Events,
+    ) -> Loaded {
+        let Some(trigger) = self.unsettled.get(&load).map(|it| it.trigger) else {
+            return Loaded::Same;
+        };
+        let before = self.current();
+        let report = Report {
+            generation: before.number,
+            changed: false,
+            identities: reading.loaded.changes(Some(&before.material)),
+            problems: problems_of(&reading),
+        };
+        if trigger.reads_config() {
+            self.files.config_refused = !reading.refused.is_empty();
+        }
+        self.warn_of_news(&reading, &before, shown);
+        self.files.held = reading.held;
+        self.found = found(&before, reading, trigger);
+        let loaded = match self.found {
+            Some(_) => Loaded::New,
+            None => Loaded::Same,
+        };
+        self.note(trigger, loaded, &report, now, events);
+        if let Some(unsettled) = self.unsettled.get_mut(&load) {
+            unsettled.report = Some(report);
+        }
+        loaded
+    }
+
+    fn warn_of_news(&mut self, reading: &Reading, before: &Generation, shown: &[Shown]) {
+        let config = reading.config.as_ref().map(|(config, _)| config);
+        let config = config.unwrap_or(&before.config);
+        let served = Some(&before.material);
+        for warning in self
+            .files
+            .news(&reading.loaded.all_odd(config, served, shown))
+        {
+            warn!("{warning}");
+        }
+    }
+
+    /// Logs what a load found and remembers what is wrong.
+    fn note(
+        &mut self,
+        trigger: Trigger,
+        loaded: Loaded,
+        report: &Report,
+        now: Duration,
+        events: &mut Events,
+    ) {
+        let generation = report.generation;
+        let quiet = matches!(trigger, Trigger::Crash | Trigger::Watch);
+        if loaded == Loaded::Same && report.problems.is_empty() && !quiet {
+            info!(generation, %trigger, "nothing on disk has changed");
+            events.add(
+                EventKind::Unchanged,
+                format!("Nothing on disk has changed; generation {generation} stays."),
+            );
+        }
+        let config = Arc::clone(&self.current().config);
+        let (identities, problems) = (&report.identities, &report.problems);
+        let due = self
+            .files
+            .loaded(&config, trigger, identities, problems, now);
+        if !due.is_empty() {
+            self.note_error(trigger, still_served(&due, generation), events);
+        } else if !self.files.config_refused {
+            self.last_error = None;
+        }
+    }
+
+    fn note_error(&mut self, trigger: Trigger, message: String, events: &mut Events) {
+        let last = self.last_error.as_ref();
+        if last.is_some_and(|last| last.message == message) && trigger == Trigger::Watch {
+            return;
+        }
+        error!(%trigger, "{message}");
+        events.add(EventKind::ReloadFailed, format!("{message}."));
+        self.last_error = Some(LoadError {
+            at: Timestamp::now(),
+            trigger,
+            message,
+        });
+    }
+
+    /// Makes what the last load brought the generation of this number; returns what it needs.
+    pub(super) fn stage(&mut self, load: LoadId, number: u64) -> Acquired {
+        let Some(found) = self.found.take() else {
+            return Acquired::default();
+        };
+        let generation = Generation {
+            number,
+            loaded_at: Timestamp::now(),
+            trigger: found.trigger,
+            config: found.config,
+            material: found.material,
+        };
+        self.staged = Some((load, Arc::new(generation)));
+        found.acquired
+    }
+
+    /// Returns the staged generation, and the load that brought it.
+    pub(super) fn staged(&self) -> Option<&(LoadId, Arc<Generation>)> {
+        self.staged.as_ref()
+    }
+
+    /// Puts the staged generation in force and returns it.
+    pub(super) fn commit(&mut self, events: &mut Events) -> Option<Arc<Generation>> {
+        let (load, generation) = self.staged.take()?;
+        *self.current.borrow_mut() = Arc::clone(&generation);
+        let report = self.unsettled.get_mut(&load)?.report.as_mut()?;
+        report.generation = generation.number;
+        report.changed = true;
+        let (number, updated) = (generation.number, updated(&report.identities));
+        info!(generation = number, trigger = %generation.trigger, "loaded{updated}");
+        events.add(
+            EventKind::Reloaded,
+            format!("Generation {number} is in service{updated}."),
+        );
+        self.files.watching.stir();
+        Some(generation)
+    }
+
+    /// Drops the staged generation.
+    pub(super) fn discard(&mut self) {
+        self.staged = None;
+    }
+
+    /// Tells how a load ended; returns why it was made.
+    pub(super) fn settle(
+        &mut self,
+        load: LoadId,
+        asks: Vec<AskId>,
+        outcome: Outcome,
+        events: &mut Events,
+    ) -> Option<Trigger> {
+        let Unsettled { trigger, report } = self.unsettled.remove(&load)?;
+        let response = match outcome {
+            Outcome::Served { workers } => Response::Reloaded(report?.answer(workers)),
+            Outcome::Refused { reason } => {
+                let message = format!(
+                    "a worker cannot serve what was loaded: {reason}; nothing was changed, and \
+                     generation {} is still served",
+                    self.current().number
+                );
+                self.files.config_refused |= trigger.reads_config();
+                self.note_error(trigger, message.clone(), events);
+                refused(&message)
+            }
+        };
+        self.respond(asks, &response);
+        Some(trigger)
+    }
+
+    /// Answers requests that get no result.
+    pub(super) fn answer(&mut self, asks: Vec<AskId>, answer: NoResult) {
+        let response = match answer {
+            NoResult::DiskStuck => refused(
+                "the disk does not answer: reading the files takes far longer than so many should; \
+                 what was served is still served",
+            ),
+            NoResult::Ending => refused("the daemon is ending and reloads no more"),
+        };
+        self.respond(asks, &response);
+    }
+
+    fn respond(&mut self, asks: Vec<AskId>, response: &Response) {
+        for ask in asks {
+            if let Some(reply) = self.asks.remove(&ask) {
+                reply.answer(response.clone());
+            }
+        }
+    }
+
+    /// Takes note of how the disk stands to the generation in force.
+    pub(super) fn seen(&mut self, verdict: &Verdict, now: Duration) {
+        let is_new = self.files.disk_state.seen(verdict, now);
+        if is_new && verdict.by_files && verdict.state != DiskState::Same {
+            // The watch may not have noticed yet.
+            self.files.watching.stir();
+        }
+    }
+
+    /// Returns what the last load found wrong.
+    pub(super) fn last_error(&self) -> Option<&LoadError> {
+        self.last_error.as_ref()
+    }
+
+    /// Returns how the disk stands to what is served, by this verdict.
+    pub(super) fn disk_status(&self, verdict: &Verdict, now: Duration) -> DiskStatus {
+        let config = &self.current.borrow().config;
+        let settling = self.files.disk_state.is_settling(now, config.watch_grace);
+        DiskStatus {
+            state: verdict.state,
+            reason: verdict.reason.clone(),
+            unseen: verdict.unseen.clone(),
+            since: self.files.disk_state.at(),
+            settling: settling && config.watch,
+        }
+    }
+
+    /// Returns how changes of the files are noticed.
+    pub(super) fn watch_status(&self) -> WatchStatus {
+        self.files.watching.status(&self.current.borrow().config)
+    }
+
+    /// Returns since when an identity is served only as it was last good.
+    pub(super) fn kept_since(&self, identity: &str) -> Option<Timestamp> {
+        self.files.kept_since(identity)
+    }
+}
+
+/// Returns what a reading brought that differs from the generation in force.
+fn found(before: &Generation, reading: Reading, trigger: Trigger) -> Option<Found> {
+    let material = reading.loaded.material?;
+    let (config, acquired) = match reading.config {
+        Some((config, acquired)) => (Arc::new(config), acquired),
+        None if material.digest() == before.material.digest() => return None,
+        None => (Arc::clone(&before.config), Acquired::default()),
+    };
+    Some(Found {
+        trigger,
+        config,
+        material,
+        acquired,
+    })
+}
+
+fn refused(reason: &str) -> Response {
+    Response::Refused {
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,78 @@
+//! What a load brought, in words: for the log, for events, and for requests that wait.
+
+use crate::{
+    control::{IdentityChange, IdentityOutcome, Problem, ReloadReport},
+    supervisor::loads::disk::Reading,
+};
+
+/// Problems or identities that a line of the log and an event name; an answer has them all.
+const TOLD_AT_ONCE: usize = 20;
+
+/// What a load brought, for the requests that wait for it.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// The generation in force after it.
+    pub(super) generation: u64,
+    /// Whether that is a new one.
+    pub(super) changed: bool,
+    pub(super) identities: Vec<IdentityChange>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Report {
+    /// Returns the answer to a request, once so many `workers` have confirmed the generation.
+    pub(super) fn answer(&self, workers: usize) -> ReloadReport {
+        ReloadReport {
+            generation: self.generation,
+            changed: self.changed,
+            workers,
+            identities: self.identities.clone(),
+            problems: self.problems.clone(),
+        }
+    }
+}
+
+/// Returns all that a reading found wrong.
+pub(super) fn problems_of(reading: &Reading) -> Vec<Problem> {
+    let mut problems = reading.refused.clone();
+    for problem in &reading.loaded.problems {
+        // A configuration that was turned back has told of it already.
+        if !problems.contains(problem) {
+            problems.push(problem.clone());
+        }
+    }
+    problems
+}
+
+/// Tells in one line what is wrong, and what is served all the same.
+pub(super) fn still_served(problems: &[Problem], generation: u64) -> String {
+    let lines = problems.iter().map(ToString::to_string);
+    format!(
+        "{}; the last good state of it is still served, as generation {generation}",
+        some_of(problems.len(), lines, "; ")
+    )
+}
+
+/// Lists the first of `all` things in one line, which stays readable when there are thousands.
+fn some_of(all: usize, things: impl Iterator<Item = String>, between: &str) -> String {
+    let mut list: Vec<String> = things.take(TOLD_AT_ONCE).collect();
+    if let Some(rest @ 1..) = all.checked_sub(list.len()) {
+        list.push(format!("and {rest} more"));
+    }
+    list.join(between)
+}
+
+/// Names the identities that a load brought something new for, to end a sentence with.
+pub(super) fn updated(identities: &[IdentityChange]) -> String {
+    let updated = identities
+        .iter()
+        .filter(|identity| identity.outcome == IdentityOutcome::Updated);
+    let names = updated.clone().filter_map(|identity| {
+        let end = identity.new.as_ref()?.not_after;
+        Some(format!("identity \"{}\", valid until {end}", identity.name))
+    });
+    match updated.clone().count() {
+        0 => String::new(),
+        all => format!(" with {}", some_of(all, names, ", ")),
+    }
+}

@@ -1,0 +1,234 @@
+//! The exit-failure command: which is in force, and its runs, one after the other.
+
+mod file;
+mod run;
+
+use std::{collections::VecDeque, io, path::Path, sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::timeout};
+use tracing::{info, warn};
+
+use self::{file::HookFile, run::Job};
+use super::Message;
+use crate::{
+    config::ExitHook,
+    control::{ExitHookRun, ExitHookSource, ExitHookStatus, Response, server::Reply},
+    sys::child::Jobs,
+};
+
+/// Runs that may wait for the one that goes on.
+const QUEUE: usize = 64;
+
+/// Changes of the command that may wait for a disk that does not answer.
+const CHANGES: usize = 16;
+
+/// How long a request waits for the disk before it is told that the disk does not answer.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The exit-failure command and its runs.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Hook {
+    file: HookFile,
+    configured: Option<ExitHook>,
+    runtime: Option<ExitHook>,
+    last_run: Option<ExitHookRun>,
+    waiting: VecDeque<Job>,
+    busy: bool,
+    /// Changes that the disk has not taken yet.
+    changes: usize,
+    /// Where the file is written, one change after the other.
+    writes: Jobs,
+    /// Where commands are started.
+    starts: Arc<Jobs>,
+    inbox: mpsc::UnboundedSender<Message>,
+}
+
+/// A change of the command that the disk has taken, or could not.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Change {
+    hook: Option<ExitHook>,
+    kept: Result<(), String>,
+    /// `None` once the request was told that the disk does not answer.
+    reply: Option<Reply>,
+}
+
+impl Hook {
+    /// Begins with the configuration's command and the one kept in `state_dir`, which goes before.
+    /// Blocks.
+    pub(in crate::supervisor) fn new(
+        state_dir: &Path,
+        configured: Option<ExitHook>,
+        inbox: mpsc::UnboundedSender<Message>,
+    ) -> io::Result<Self> {
+        let file = HookFile::new(state_dir);
+        Ok(Self {
+            runtime: file.load(),
+            file,
+            configured,
+            last_run: None,
+            waiting: VecDeque::new(),
+            busy: false,
+            changes: 0,
+            writes: Jobs::new("hook-file")?,
+            starts: Arc::new(Jobs::new("hook-starts")?),
+            inbox,
+        })
+    }
+
+    /// Takes the command of a new configuration.
+    pub(in crate::supervisor) fn configure(&mut self, configured: Option<ExitHook>) {
+        self.configured = configured;
+    }
+
+    /// Sets the command at run time, or takes it back, once the disk has kept that.
+    pub(in crate::supervisor) fn change(&mut self, hook: Option<ExitHook>, reply: Reply) {
+        if self.changes == CHANGES {
+            let reason = "the disk does not answer, and other changes of the exit-failure command \
+                          wait for it already; the command that was in force still is";
+            return reply.answer(Response::Refused {
+                reason: reason.to_owned(),
+            });
+        }
+        self.changes += 1;
+        let (kept, keeping) = tokio::sync::oneshot::channel();
+        let (file, wanted) = (self.file.clone(), hook.clone());
+        self.writes
+            .add(move || drop(kept.send(file.keep(wanted.as_ref()))));
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_local(change(hook, keeping, reply, inbox));
+    }
+
+    /// Takes a change that is over into force; returns it as a sentence if there was one.
+    pub(in crate::supervisor) fn changed(&mut self, change: Change) -> Option<&'static str> {
+        let Change { hook, kept, reply } = change;
+        self.changes -= 1;
+        let mut sentence = None;
+        let response = if let Err(reason) = kept {
+            Response::Refused { reason }
+        } else {
+            sentence = Some(if hook.is_some() {
+                "The exit-failure command was set."
+            } else {
+                "The exit-failure command that was set at run time was cleared."
+            });
+            self.runtime = hook;
+            Response::OnExitFailure(self.status())
+        };
+        match (reply, &response) {
+            (Some(reply), _) => reply.answer(response),
+            (None, Response::Refused { reason }) => warn!("{reason}"),
+            (None, _) => {}
+        }
+        sentence
+    }
+
+    /// Returns the command in force, where it was set, and how it went last.
+    pub(in crate::supervisor) fn status(&self) -> ExitHookStatus {
+        let source = match (&self.runtime, &self.configured) {
+            (Some(_), _) => ExitHookSource::Runtime,
+            (None, Some(_)) => ExitHookSource::Config,
+            (None, None) => ExitHookSource::Unset,
+        };
+        let hook = self.in_force();
+        ExitHookStatus {
+            command: hook.map(|hook| hook.command.clone()),
+            timeout_s: hook.map(|hook| hook.timeout.as_secs_f64()),
+            source,
+            last_run: self.last_run.clone(),
+        }
+    }
+
+    fn in_force(&self) -> Option<&ExitHook> {
+        self.runtime.as_ref().or(self.configured.as_ref())
+    }
+
+    /// Runs the command, after those runs that are not over; never waits for it.
+    pub(in crate::supervisor) fn fire(&mut self, environment: Vec<(&'static str, String)>) {
+        let Some(hook) = self.in_force().cloned() else {
+            info!(
+                "no exit-failure command is set; set one with `proxyctl set-on-exit-failure -- \
+                 COMMAND`"
+            );
+            return;
+        };
+        if self.waiting.len() == QUEUE {
+            warn!("the exit-failure command is too slow: {QUEUE} runs wait, this one is left out");
+            return;
+        }
+        self.waiting.push_back(Job { hook, environment });
+        self.next();
+    }
+
+    /// Takes note of a run's end and begins the next.
+    pub(in crate::supervisor) fn ended(&mut self, run: ExitHookRun) {
+        self.busy = false;
+        self.last_run = Some(run);
+        self.next();
+    }
+
+    /// Returns whether no run goes on or waits.
+    pub(in crate::supervisor) fn is_idle(&self) -> bool {
+        !self.busy
+    }
+
+    fn next(&mut self) {
+        if self.busy {
+            return;
+        }
+        if let Some(job) = self.waiting.pop_front() {
+            self.busy = true;
+            let (inbox, starts) = (self.inbox.clone(), Arc::clone(&self.starts));
+            tokio::task::spawn_local(async move {
+                let run = run::run(job, starts).await;
+                let _ = inbox.send(Message::HookEnded(run));
+            });
+        }
+    }
+}
+
+/// Waits for the disk, and tells the request when that takes too long.
+async fn change(
+    hook: Option<ExitHook>,
+    mut keeping: tokio::sync::oneshot::Receiver<Result<(), String>>,
+    reply: Reply,
+    inbox: mpsc::UnboundedSender<Message>,
+) {
+    let mut reply = Some(reply);
+    let in_time = timeout(DISK_PATIENCE, &mut keeping).await;
+    let kept = if let Ok(kept) = in_time {
+        kept
+    } else {
+        if let Some(reply) = reply.take() {
+            reply.answer(Response::Refused {
+                reason:
+                    "the disk with the state directory does not answer; the command that was in \
+                         force still is, and this change comes into force if the disk takes it"
+                        .to_owned(),
+            });
+        }
+        keeping.await
+    };
+    let kept = kept.unwrap_or_else(|_| Err("the change was lost".to_owned()));
+    let _ = inbox.send(Message::HookChanged(Change { hook, kept, reply }));
+}
+
+/// Returns how a run went, as a sentence.
+pub(super) fn describe(run: &ExitHookRun) -> String {
+    match run {
+        ExitHookRun {
+            error: Some(error), ..
+        } => {
+            format!("The exit-failure command could not be run: {error}.")
+        }
+        ExitHookRun {
+            timed_out: true, ..
+        } => "The exit-failure command took too long and was killed with its children.".to_owned(),
+        ExitHookRun {
+            exit_code: Some(code),
+            ..
+        } => {
+            format!("The exit-failure command exited with status {code}.")
+        }
+        _ => "The exit-failure command was ended by a signal.".to_owned(),
+    }
+}

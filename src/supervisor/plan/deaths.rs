@@ -1,0 +1,130 @@
+//! Workers that hang, fail and die.
+
+use std::time::Duration;
+
+use super::{
+    Action, Condemned, Doing, End, Failure, Phase, Plan, Slot, SlotState, Worker, WorkerId,
+};
+
+/// How long a worker may take to get ready.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts that may fail in a row before a daemon that never served any client gives up.
+const START_TRIES: u32 = 3;
+
+impl Plan {
+    /// Kills a worker whose end will be reported as a failure, unless the daemon ends at once.
+    pub(super) fn condemn(&mut self, id: WorkerId, why: Condemned, actions: &mut Vec<Action>) {
+        let Some(worker) = self.find(id) else { return };
+        if matches!(worker.doing, Doing::Condemned { .. }) {
+            return;
+        }
+        let since = worker.served_since();
+        worker.doing = Doing::Condemned { why, since };
+        actions.push(Action::Kill(id));
+    }
+
+    pub(super) fn exited(
+        &mut self,
+        id: WorkerId,
+        end: End,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        let position = |slot: &Slot| slot.worker().is_some_and(|worker| worker.id == id);
+        let Some(index) = self.slots.iter().position(position) else {
+            return;
+        };
+        let ending = self.is_ending();
+        let slot = &mut self.slots[index];
+        let before = std::mem::replace(&mut slot.state, SlotState::Empty);
+        let SlotState::Worker(worker) = before else {
+            return;
+        };
+        let wait = slot.fail(worker.served_since(), now);
+        let failure = Failure {
+            slot: index,
+            worker: id,
+            end,
+            condemned: worker.condemned(),
+            served: worker.served_since().is_some() || worker.doing == Doing::Draining,
+            failures: slot.failures,
+            wait: (!ending).then_some(wait),
+        };
+        if ending {
+            if was_unwanted(&worker, end) {
+                self.ending.note_failure();
+                actions.push(Action::Report(failure));
+            }
+            return;
+        }
+        slot.state = SlotState::Waiting { until: now + wait };
+        actions.push(Action::Report(failure));
+        if self.phase == Phase::Starting && failure.failures >= START_TRIES {
+            self.give_up(now, actions);
+        } else if wait.is_zero() {
+            self.refill(index, now, actions);
+        }
+    }
+
+    /// Kills workers that are silent, do not get ready or do not confirm, and hands those that lack
+    /// something what they lack.
+    pub(super) fn look(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let passed = now.saturating_sub(self.looked);
+        if passed < self.look_interval() {
+            return;
+        }
+        self.looked = now;
+        let (interval, timeout) = (self.look_interval(), self.heartbeat_timeout);
+        let mut dead = Vec::new();
+        for worker in self.slots.iter_mut().filter_map(Slot::worker_mut) {
+            worker.silence += passed.min(interval);
+            dead.extend(fault(worker, now, timeout).map(|why| (worker.id, why)));
+        }
+        for (worker, why) in dead {
+            self.condemn(worker, why, actions);
+        }
+        if !self.is_ending() {
+            self.hand_again(now, actions);
+            self.serve_again(now, actions);
+        }
+    }
+
+    /// Tells workers that refused the generation in force to serve it once more.
+    fn serve_again(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let mut due = Vec::new();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let worker = slot.worker_mut().filter(|worker| worker.is_wanted());
+            let Some(worker) = worker else { continue };
+            let owed = worker.owed.as_mut();
+            if owed.is_some_and(|owed| owed.again.take_if(|again| *again <= now).is_some()) {
+                due.push((index, worker.id));
+            }
+        }
+        for (slot, worker) in due {
+            self.hand(worker, slot, now, actions);
+            actions.push(Action::Serve(worker));
+        }
+    }
+}
+
+/// Returns what a worker is to be killed for at `now`.
+fn fault(worker: &Worker, now: Duration, heartbeat_timeout: Duration) -> Option<Condemned> {
+    let unconfirmed = worker.owed.is_some_and(|owed| owed.until <= now);
+    match worker.doing {
+        Doing::Starting if now >= worker.started + START_PATIENCE => Some(Condemned::NeverReady),
+        Doing::Serving { .. } | Doing::Draining if worker.silence >= heartbeat_timeout => {
+            Some(Condemned::Silent)
+        }
+        Doing::Serving { .. } if unconfirmed => Some(Condemned::Unconfirmed),
+        _ => None,
+    }
+}
+
+/// Returns whether a worker's end while the daemon ends is one that was not asked for.
+fn was_unwanted(worker: &Worker, end: End) -> bool {
+    match worker.condemned() {
+        Some(why) => why != Condemned::Ending,
+        None => end != End::Code(0),
+    }
+}

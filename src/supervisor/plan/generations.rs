@@ -1,0 +1,237 @@
+//! How a generation comes into force: staged, made ready by the workers, committed, confirmed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{Action, AskId, Doing, LoadId, Loaded, Outcome, Plan, Slot, WorkerId, loads::Load};
+
+/// How long workers have to make a staged generation of few pieces ready before those that have
+/// not answered are no longer waited for.
+const STAGE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a worker that serves may take to confirm a generation of few pieces that is in force.
+const CONFIRM_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Until a worker that refused the generation in force is told to serve it once more.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Until the first load after one whose generation was refused.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest wait between such loads.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// A generation that workers make ready, which is not in force yet.
+#[derive(Debug)]
+pub(super) struct Staged {
+    load: LoadId,
+    asks: Vec<AskId>,
+    /// The workers whose answer is due.
+    waiting: BTreeSet<WorkerId>,
+    /// When they are no longer waited for.
+    pub(super) until: Duration,
+}
+
+/// A load whose end is told once workers have confirmed what came of it.
+#[derive(Debug)]
+pub(super) struct Confirming {
+    load: LoadId,
+    generation: u64,
+    asks: Vec<AskId>,
+}
+
+/// When the disk is read again by itself because a generation was refused.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    /// Whether the operator wants files loaded without being asked.
+    pub(super) is_allowed: bool,
+    pub(super) due: Option<Duration>,
+    refusals: u32,
+}
+
+impl Retry {
+    fn after_refusal(&mut self, now: Duration) {
+        let wait = FIRST_RETRY.saturating_mul(1_u32.checked_shl(self.refusals).unwrap_or(u32::MAX));
+        self.refusals = self.refusals.saturating_add(1);
+        self.due = self.is_allowed.then(|| now + wait.min(LAST_RETRY));
+    }
+
+    /// Returns whether a load is due at `now`, once.
+    pub(super) fn is_due(&mut self, now: Duration) -> bool {
+        self.due.take_if(|due| *due <= now).is_some()
+    }
+}
+
+impl Plan {
+    pub(super) fn loaded(
+        &mut self,
+        load: LoadId,
+        loaded: Loaded,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.is_ending() {
+            return;
+        }
+        let Some(ended) = self.loads.end(load) else {
+            return;
+        };
+        match loaded {
+            Loaded::New => self.stage(ended, now, actions),
+            Loaded::Same => self.conclude(load, ended.asks, now, actions),
+        }
+    }
+
+    fn stage(&mut self, load: Load, now: Duration, actions: &mut Vec<Action>) {
+        let waiting: BTreeSet<_> = self.slots.iter().filter_map(Slot::serving).collect();
+        actions.push(Action::Stage {
+            load: load.id,
+            generation: self.generation + 1,
+        });
+        actions.extend(waiting.iter().copied().map(Action::Offer));
+        self.staged = Some(Staged {
+            load: load.id,
+            asks: load.asks,
+            waiting,
+            until: now + STAGE_PATIENCE + self.pieces_patience,
+        });
+    }
+
+    pub(super) fn note_staged(&mut self, worker: WorkerId, load: LoadId) {
+        self.heard(worker);
+        if let Some(staged) = self.staged.as_mut().filter(|staged| staged.load == load) {
+            staged.waiting.remove(&worker);
+        }
+    }
+
+    /// Puts the staged generation in force if every worker that can be counted on is ready for it.
+    pub(super) fn commit_if_ready(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let counts = |id: &WorkerId| {
+            let worker = self.slots.iter().find(|slot| slot.serving() == Some(*id));
+            worker.is_some_and(|slot| self.is_lively(slot))
+        };
+        let is_ready = self
+            .staged
+            .as_ref()
+            .is_some_and(|staged| staged.until <= now || !staged.waiting.iter().any(counts));
+        if let Some(staged) = self.staged.take_if(|_| is_ready) {
+            self.commit(staged, now, actions);
+        }
+    }
+
+    fn commit(&mut self, staged: Staged, now: Duration, actions: &mut Vec<Action>) {
+        self.generation += 1;
+        self.retry.due = None;
+        self.retry.refusals = 0;
+        actions.push(Action::Commit);
+        let patience = CONFIRM_PATIENCE + self.pieces_patience;
+        for worker in self.slots.iter_mut().filter_map(Slot::worker_mut) {
+            if worker.is_wanted() {
+                worker.owe(now, patience);
+                actions.push(Action::Serve(worker.id));
+            }
+        }
+        self.conclude(staged.load, staged.asks, now, actions);
+    }
+
+    /// Ends a load: workers that waited for it start with the generation in force, which is waited for
+    /// with its requests, and the next load begins.
+    fn conclude(
+        &mut self,
+        load: LoadId,
+        asks: Vec<AskId>,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        self.confirming.push(Confirming {
+            load,
+            generation: self.generation,
+            asks,
+        });
+        self.go_on_after(load, now, actions);
+    }
+
+    fn go_on_after(&mut self, load: LoadId, now: Duration, actions: &mut Vec<Action>) {
+        self.start_waiting(load, now, actions);
+        if let Some(next) = self.loads.next_begins(now) {
+            actions.push(Action::Load {
+                load: next.id,
+                trigger: next.trigger,
+                partial: next.partial,
+            });
+        }
+    }
+
+    /// Takes back the staged generation, or tells the worker later to serve the one in force.
+    pub(super) fn refused(
+        &mut self,
+        worker: WorkerId,
+        offer: Option<LoadId>,
+        reason: String,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        self.heard(worker);
+        if offer.is_none() {
+            if let Some(worker) = self.find(worker).filter(|worker| worker.is_wanted()) {
+                worker.refuse(now + AGAIN, now + CONFIRM_PATIENCE);
+            }
+            return;
+        }
+        if let Some(staged) = self.staged.take_if(|staged| Some(staged.load) == offer) {
+            actions.push(Action::Discard);
+            let served = self.slots.iter().filter_map(Slot::serving);
+            actions.extend(served.map(Action::Withdraw));
+            actions.push(Action::Settle {
+                load: staged.load,
+                asks: staged.asks,
+                outcome: Outcome::Refused { reason },
+            });
+            self.retry.after_refusal(now);
+            self.go_on_after(staged.load, now, actions);
+        }
+    }
+
+    pub(super) fn serving(
+        &mut self,
+        id: WorkerId,
+        generation: u64,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        let in_force = self.generation;
+        let Some(worker) = self.find(id) else { return };
+        worker.silence = Duration::ZERO;
+        worker.generation = worker.generation.max(generation);
+        if worker.generation >= in_force {
+            worker.owed = None;
+        }
+        if worker.doing == Doing::Starting {
+            worker.doing = Doing::Serving { since: now };
+            self.begin_to_serve(actions);
+        }
+    }
+
+    /// Settles the loads whose generation every worker has confirmed.
+    pub(super) fn confirm(&mut self, actions: &mut Vec<Action>) {
+        let workers = self.wanted().count();
+        let oldest = self.wanted().map(|worker| worker.generation).min();
+        // Without a worker there is none that could have confirmed it; and where no worker accepts
+        // clients, none is served by it.
+        let Some(oldest) = oldest.filter(|_| self.accepts_everywhere()) else {
+            return;
+        };
+        let confirmed = self.confirming.extract_if(.., |it| it.generation <= oldest);
+        actions.extend(confirmed.map(|confirmed| Action::Settle {
+            load: confirmed.load,
+            asks: confirmed.asks,
+            outcome: Outcome::Served { workers },
+        }));
+    }
+
+    /// Takes the requests whose loads are not settled, because the daemon is ending.
+    pub(super) fn abandon_generations(&mut self) -> Vec<AskId> {
+        let staged = self.staged.take().into_iter().flat_map(|it| it.asks);
+        let confirming = self.confirming.drain(..).flat_map(|it| it.asks);
+        staged.chain(confirming).collect()
+    }
+}

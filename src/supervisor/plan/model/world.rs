@@ -1,0 +1,385 @@
+//! The outside world as the plan's actions make it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{super::*, Move};
+
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// What a worker was sent and has not taken in yet, in order.
+#[derive(Debug, Clone, Copy)]
+enum Sent {
+    Offer(LoadId),
+    Withdraw,
+    Serve(u64),
+    Sockets(usize),
+    Release(usize),
+}
+
+/// A worker process.
+#[derive(Debug, Default)]
+struct Living {
+    slot: usize,
+    sent: Vec<Sent>,
+    accepts: BTreeSet<usize>,
+    serves: u64,
+}
+
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) now: Duration,
+    alive: BTreeMap<WorkerId, Living>,
+    pub(super) hung: BTreeSet<WorkerId>,
+    /// Workers that were killed and may not have ended yet.
+    killed: BTreeSet<WorkerId>,
+    /// Whether the next sockets that are handed over get lost.
+    losing: bool,
+    pub(super) loading: Option<LoadId>,
+    loads_begun: LoadId,
+    needs_load: BTreeMap<usize, LoadId>,
+    pub(super) staged: Option<LoadId>,
+    in_force: u64,
+    /// The generation that each load came to.
+    brought: BTreeMap<LoadId, u64>,
+    unsettled: BTreeSet<LoadId>,
+    pub(super) asked: BTreeMap<AskId, LoadId>,
+    asks: u64,
+    pub(super) reports: Vec<Failure>,
+    closed: bool,
+    pub(super) exit: Option<Exit>,
+}
+
+impl World {
+    pub(super) fn new(slots: usize) -> Self {
+        let (plan, actions) = Plan::new(slots, HEARTBEAT);
+        let mut world = Self {
+            plan,
+            now: Duration::ZERO,
+            alive: BTreeMap::new(),
+            hung: BTreeSet::new(),
+            killed: BTreeSet::new(),
+            losing: false,
+            loading: None,
+            loads_begun: LoadId::default(),
+            needs_load: BTreeMap::new(),
+            staged: None,
+            in_force: 1,
+            brought: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            asks: 0,
+            reports: Vec::new(),
+            closed: false,
+            exit: None,
+        };
+        world.act(actions);
+        world
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.exit.is_some()
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        let actions = self.plan.on(event, self.now);
+        self.act(actions);
+        assert_eq!(self.in_force, self.plan.generation());
+        self.check();
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            assert!(
+                self.exit.is_none() || matches!(action, Action::Exit(_)),
+                "{action:?} after the end"
+            );
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Load { load, .. } => {
+                assert_eq!(self.loading.replace(load), None, "two loads at a time");
+                assert_eq!(self.staged, None, "a load while another is being staged");
+                self.loads_begun = load;
+                self.unsettled.insert(load);
+            }
+            Action::Stage { load, generation } => {
+                assert_eq!(generation, self.in_force + 1);
+                assert_eq!(self.staged.replace(load), None);
+            }
+            Action::Offer(worker) => {
+                let load = self.staged.expect("something is staged");
+                self.send(worker, Sent::Offer(load));
+            }
+            Action::Commit => {
+                let load = self.staged.take().expect("something is staged");
+                self.in_force += 1;
+                self.brought.insert(load, self.in_force);
+            }
+            Action::Discard => assert!(self.staged.take().is_some()),
+            Action::Withdraw(worker) => self.send(worker, Sent::Withdraw),
+            Action::Start { slot, worker, .. } => self.start(slot, worker),
+            Action::Serve(worker) => self.send(worker, Sent::Serve(self.in_force)),
+            Action::Hand { worker, slot } => {
+                assert!(!self.closed);
+                if !std::mem::take(&mut self.losing) {
+                    self.send(worker, Sent::Sockets(slot));
+                }
+            }
+            Action::Release { worker, slot } => self.send(worker, Sent::Release(slot)),
+            Action::Kill(worker) => {
+                assert!(self.alive.contains_key(&worker));
+                self.killed.insert(worker);
+            }
+            Action::Answer { asks, .. } => {
+                for ask in asks {
+                    self.asked.remove(&ask).expect("answered twice");
+                }
+            }
+            Action::Settle {
+                load,
+                asks,
+                outcome,
+            } => self.settled(load, &asks, &outcome),
+            Action::Report(failure) => {
+                assert!(!self.alive.contains_key(&failure.worker));
+                self.reports.push(failure);
+            }
+            Action::CloseSockets => {
+                assert!(self.plan.is_ending());
+                assert!(!std::mem::replace(&mut self.closed, true), "closed twice");
+            }
+            Action::Exit(exit) => self.note_exit(exit),
+            Action::Drain(worker) => assert!(self.alive.contains_key(&worker)),
+            Action::Ready => {}
+        }
+    }
+
+    fn note_exit(&mut self, exit: Exit) {
+        assert!(self.closed, "ended with sockets open");
+        let told = self.reports.last().is_some_and(|it| it.wait.is_none());
+        if exit.success && told && matches!(self.plan.phase(), Phase::Draining { .. }) {
+            assert!(exit.after_hook, "the command is not told of {told:?}");
+        }
+        self.exit = Some(exit);
+    }
+
+    fn send(&mut self, worker: WorkerId, sent: Sent) {
+        if let Some(living) = self.alive.get_mut(&worker) {
+            living.sent.push(sent);
+        }
+    }
+
+    fn start(&mut self, slot: usize, worker: WorkerId) {
+        let mut others = self.alive.values();
+        assert!(!others.any(|it| it.slot == slot), "two workers in {slot}");
+        assert!(!self.plan.is_ending(), "started while ending");
+        if let Some(since) = self.needs_load.remove(&slot) {
+            let disk_is_stuck = self.loading.is_some() && self.plan.loads.deadline().is_none();
+            assert!(
+                self.loads_begun > since || disk_is_stuck,
+                "started without a fresh load"
+            );
+        }
+        let living = Living {
+            slot,
+            sent: vec![Sent::Sockets(slot), Sent::Serve(self.in_force)],
+            ..Living::default()
+        };
+        self.alive.insert(worker, living);
+    }
+
+    fn settled(&mut self, load: LoadId, asks: &[AskId], outcome: &Outcome) {
+        assert!(self.unsettled.remove(&load), "{load:?} was settled twice");
+        for ask in asks {
+            let begun_before = self.asked.remove(ask).expect("answered twice");
+            assert!(load > begun_before, "a load begun before the question");
+        }
+        if matches!(outcome, Outcome::Served { .. }) {
+            for worker in self.plan.wanted() {
+                assert!(worker.generation >= self.brought[&load]);
+            }
+            assert!(self.plan.accepts_everywhere());
+        }
+    }
+
+    fn check(&self) {
+        if self.plan.is_ending() {
+            return;
+        }
+        let slots = self.plan.slots();
+        let serving: Vec<_> = slots.iter().map(Slot::serving).collect();
+        for (slot, worker) in slots.iter().enumerate() {
+            if serving.iter().any(Option::is_some) && serving[slot].is_none() {
+                let by = self.plan.covers.get(&slot);
+                assert!(
+                    by.is_some_and(|by| serving.contains(&Some(*by))),
+                    "slot {slot} is not accepted from"
+                );
+            }
+            match worker.state {
+                SlotState::Empty => panic!("slot {slot} was forgotten"),
+                SlotState::Loading { load } => assert!(self.plan.loads.is_pending(load)),
+                SlotState::Waiting { until } => {
+                    assert!(self.plan.deadline().is_some_and(|due| due <= until));
+                }
+                SlotState::Worker(_) => {}
+            }
+        }
+    }
+
+    fn pick(&self, choice: usize) -> Option<WorkerId> {
+        let ids: Vec<_> = self.alive.keys().copied().collect();
+        (!ids.is_empty()).then(|| ids[choice % ids.len()])
+    }
+
+    pub(super) fn make(&mut self, step: &Move) {
+        match step {
+            Move::Pass(millis) => self.pass(Duration::from_millis(*millis)),
+            Move::Answer(choice) => self.answer(*choice, false),
+            Move::Refuse(choice) => self.answer(*choice, true),
+            Move::LoseSockets => self.losing = true,
+            Move::Die(choice, end) => self.die(*choice, *end),
+            Move::Hang(choice) => self.hung.extend(self.pick(*choice)),
+            Move::EndLoad(new) => self.end_load(*new),
+            Move::Ask(whole) => {
+                self.asks += 1;
+                self.asked.insert(AskId(self.asks), self.loads_begun);
+                self.tell(Event::Reload {
+                    ask: Some(AskId(self.asks)),
+                    trigger: Trigger::ReloadTls,
+                    partial: if *whole {
+                        Partial::Refuse
+                    } else {
+                        Partial::Allow
+                    },
+                });
+            }
+            Move::Signal => self.tell(Event::Reload {
+                ask: None,
+                trigger: Trigger::Sighup,
+                partial: Partial::Allow,
+            }),
+            Move::Drain => self.tell(Event::Drain {
+                within: Duration::from_secs(3),
+            }),
+            Move::Stop => self.tell(Event::Stop),
+        }
+    }
+
+    /// Lets time pass in steps no longer than the plan asks for, with beats from living workers.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end && !self.is_over() {
+            let due = self.plan.deadline().map_or(end, |due| due.max(self.now));
+            self.now = due.min(end).max(self.now + Duration::from_millis(1));
+            let alive: Vec<_> = self.alive.keys().copied().collect();
+            for worker in alive {
+                if !self.hung.contains(&worker) {
+                    self.tell(Event::Heard(worker));
+                }
+            }
+            self.tell(Event::Tick);
+        }
+    }
+
+    /// Lets a worker take in what it was sent.
+    fn answer(&mut self, choice: usize, refuses: bool) {
+        let Some(worker) = self.pick(choice).filter(|it| !self.hung.contains(it)) else {
+            return;
+        };
+        let living = self.alive.get_mut(&worker);
+        let sent = living.map(|it| std::mem::take(&mut it.sent));
+        for sent in sent.into_iter().flatten() {
+            self.take_in(worker, sent, refuses);
+        }
+        if let Some(living) = self.alive.get(&worker) {
+            let slots = living.accepts.clone();
+            self.tell(Event::Accepts { worker, slots });
+        }
+    }
+
+    fn take_in(&mut self, worker: WorkerId, sent: Sent, fails: bool) {
+        let Some(living) = self.alive.get_mut(&worker) else {
+            return;
+        };
+        let refused = |offer| Event::Refused {
+            worker,
+            offer,
+            reason: "it has no descriptors".to_owned(),
+        };
+        match sent {
+            Sent::Offer(load) if fails => self.tell(refused(Some(load))),
+            Sent::Serve(_) if fails => self.tell(refused(None)),
+            Sent::Offer(load) => self.tell(Event::Staged { worker, load }),
+            Sent::Serve(generation) => {
+                assert!(generation >= living.serves, "back to an older generation");
+                living.serves = generation;
+                self.tell(Event::Serving { worker, generation });
+            }
+            Sent::Sockets(slot) => drop(living.accepts.insert(slot)),
+            Sent::Release(slot) => drop(living.accepts.remove(&slot)),
+            Sent::Withdraw => {}
+        }
+    }
+
+    fn die(&mut self, choice: usize, end: End) {
+        let Some(worker) = self.pick(choice) else {
+            return;
+        };
+        if let Some(living) = self.alive.remove(&worker) {
+            self.needs_load.insert(living.slot, self.loads_begun);
+        }
+        self.tell(Event::Exited { worker, end });
+    }
+
+    fn end_load(&mut self, new: bool) {
+        if let Some(load) = self.loading.take() {
+            let loaded = if new { Loaded::New } else { Loaded::Same };
+            self.brought.insert(load, self.in_force);
+            self.tell(Event::Loaded { load, loaded });
+        }
+    }
+
+    fn all_answer(&mut self) {
+        for choice in 0..self.alive.len() {
+            self.answer(choice, false);
+        }
+    }
+
+    /// Lets everything work for long enough: nothing may be left over.
+    pub(super) fn settle(&mut self) {
+        self.losing = false;
+        for _ in 0..60 {
+            self.end_load(false);
+            let hung = std::mem::take(&mut self.hung);
+            let ending = hung.union(&self.killed).copied();
+            for worker in ending.collect::<Vec<_>>() {
+                let position = self.alive.keys().position(|it| *it == worker);
+                if let Some(choice) = position {
+                    self.die(choice, End::Signal(9));
+                }
+            }
+            self.all_answer();
+            self.pass(Duration::from_millis(700));
+            if self.is_over() || self.plan.is_ending() {
+                return;
+            }
+        }
+        assert!(self.asked.is_empty(), "unanswered: {:?}", self.asked);
+        assert!(self.plan.accepts_everywhere());
+        assert_eq!(self.unsettled, self.loading.into_iter().collect());
+    }
+
+    /// Ends the daemon.
+    pub(super) fn finish(&mut self) {
+        if !self.is_over() {
+            self.tell(Event::Stop);
+        }
+        while !self.is_over() {
+            self.die(0, End::Signal(9));
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Questions about the daemon's state: what they wait for, and their answers.
+
+mod backend_certs;
+mod status;
+mod verify;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+pub(super) use self::status::Sources;
+use self::{backend_certs::Fitted, verify::Verification};
+use super::{
+    loads::{Reader, Verdict, View},
+    plan::WorkerId,
+    workers::Workers,
+};
+use crate::{
+    control::{Response, Status, server::Reply},
+    link::{Generation, ToWorker},
+};
+
+/// How long a status waits for workers' counts before it does with the last ones.
+const COUNT_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long a status waits for the disk before it says that the disk does not answer.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same where a program may be running for a passphrase; less than `proxyctl` waits.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(8);
+
+/// How often a status looks at the disk while reloads keep overtaking it.
+const LOOKS: u32 = 5;
+
+/// What happens to questions.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// The disk was looked at.
+    DiskSeen(Box<View>),
+    /// What a status needs is there, but perhaps for the disk.
+    Gathered(Gathered),
+    /// The metrics page wants the status.
+    Page(oneshot::Sender<Status>),
+    /// What a reload would find is known.
+    Verified(Reply, Box<Verification>),
+}
+
+/// What asks for a status.
+#[derive(Debug)]
+pub(super) enum StatusRequester {
+    /// A client of the control socket.
+    Control(Reply),
+    /// The metrics page.
+    Page(oneshot::Sender<Status>),
+}
+
+impl StatusRequester {
+    /// Gives the answer, for which the requester may not wait any more.
+    pub(super) fn answer(self, status: Status) {
+        match self {
+            Self::Control(reply) => reply.answer(Response::Status(Box::new(status))),
+            Self::Page(reply) => drop(reply.send(status)),
+        }
+    }
+}
+
+/// What a status needs is there, but perhaps for the disk.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    requester: StatusRequester,
+    /// Whether the disk was looked at in time.
+    disk_answers: bool,
+    /// How often it may be looked at again.
+    looks: u32,
+}
+
+/// Questions that wait for workers or for the disk.
+#[derive(Debug)]
+pub(super) struct Queries {
+    last: u64,
+    counting: HashMap<u64, Counting>,
+    /// Backend probes that go on; dropping the sender tells the requester that the probe is over.
+    probes: HashMap<u64, (WorkerId, oneshot::Sender<()>)>,
+    fitted: Fitted,
+    view: Option<View>,
+    /// What waits for the look at the disk that is going on, and for the one after it.
+    looking: Vec<oneshot::Sender<()>>,
+    looking_next: Vec<oneshot::Sender<()>>,
+    inbox: mpsc::UnboundedSender<Message>,
+}
+
+/// Workers whose counts are waited for.
+#[derive(Debug)]
+struct Counting {
+    missing: BTreeSet<WorkerId>,
+    /// Dropped when none is missing.
+    _done: oneshot::Sender<()>,
+}
+
+/// What answers questions: the workers, which of them serve, and what reads the disk.
+#[derive(Debug)]
+pub(super) struct Witnesses<'a> {
+    pub(super) workers: &'a Workers,
+    pub(super) serving: BTreeSet<WorkerId>,
+    pub(super) reader: Reader,
+}
+
+impl Queries {
+    /// Begins with no question.
+    pub(super) fn new(inbox: mpsc::UnboundedSender<Message>) -> Self {
+        Self {
+            last: 0,
+            counting: HashMap::new(),
+            probes: HashMap::new(),
+            fitted: Fitted::default(),
+            view: None,
+            looking: Vec::new(),
+            looking_next: Vec::new(),
+            inbox,
+        }
+    }
+
+    /// Gathers what a status needs, beside the loop.
+    pub(super) fn ask_status(&mut self, requester: StatusRequester, witnesses: &Witnesses<'_>) {
+        self.gather(requester, LOOKS, witnesses);
+    }
+
+    fn gather(&mut self, requester: StatusRequester, looks: u32, witnesses: &Witnesses<'_>) {
+        let counted = self.count(witnesses);
+        let seen = self.see_disk(&witnesses.reader);
+        let inbox = self.inbox.clone();
+        let patience = if witnesses.reader.current.config.runs_passphrase_program() {
+            PROGRAM_PATIENCE
+        } else {
+            DISK_PATIENCE
+        };
+        tokio::task::spawn_local(async move {
+            let (seen, _) = tokio::join!(timeout(patience, seen), timeout(COUNT_PATIENCE, counted));
+            let gathered = Gathered {
+                requester,
+                disk_answers: seen.is_ok(),
+                looks: looks - 1,
+            };
+            let _ = inbox.send(Message::Gathered(gathered));
+        });
+    }
+
+    /// Returns who asked for the status that can be made now, and the verdict on the disk in it.
+    ///
+    /// `None` if another generation has come into force meanwhile, to which the disk was not
+    /// compared; then it is gathered again, unless that was done too often.
+    pub(super) fn gathered(
+        &mut self,
+        gathered: Gathered,
+        witnesses: &Witnesses<'_>,
+    ) -> Option<(StatusRequester, Verdict)> {
+        let Gathered {
+            requester,
+            disk_answers,
+            looks,
+        } = gathered;
+        let of_now = |view: &View| view.is_of(&witnesses.reader.current);
+        let is_stale = !self.view.as_ref().is_none_or(of_now);
+        if is_stale && disk_answers && looks > 0 {
+            self.gather(requester, looks, witnesses);
+            return None;
+        }
+        let verdict = match &self.view {
+            Some(view) if disk_answers => view.verdict.clone(),
+            _ => Verdict::disk_hangs(),
+        };
+        Some((requester, verdict))
+    }
+
+    /// Looks at the disk, later than now and once for all questions that come meanwhile; what is
+    /// returned ends when that is done.
+    fn see_disk(&mut self, reader: &Reader) -> oneshot::Receiver<()> {
+        let (done, seen) = oneshot::channel();
+        if self.looking.is_empty() {
+            self.looking.push(done);
+            self.begin_look(reader);
+        } else {
+            self.looking_next.push(done);
+        }
+        seen
+    }
+
+    fn begin_look(&self, reader: &Reader) {
+        let (reader, last) = (reader.clone(), self.view.clone());
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_blocking(move || {
+            let view = reader.look(last);
+            let _ = inbox.send(Message::DiskSeen(Box::new(view)));
+        });
+    }
+
+    /// Takes note of what the disk holds, for the questions that wait for it; returns the verdict if
+    /// it compares the disk to the generation in force.
+    pub(super) fn disk_seen(&mut self, view: View, reader: &Reader) -> Option<Verdict> {
+        // What differed from the last generation may be this one.
+        let verdict = view.is_of(&reader.current).then(|| view.verdict.clone());
+        self.view = Some(view);
+        self.looking = std::mem::take(&mut self.looking_next);
+        self.looking.retain(|waiting| !waiting.is_closed());
+        if !self.looking.is_empty() {
+            self.begin_look(reader);
+        }
+        verdict
+    }
+
+    /// Asks all workers that serve for their counts; what is returned ends when they have answered.
+    fn count(&mut self, witnesses: &Witnesses<'_>) -> oneshot::Receiver<()> {
+        let (done, counted) = oneshot::channel();
+        let ask = self.next();
+        let missing = witnesses.serving.clone();
+        for worker in &missing {
+            witnesses.workers.tell(*worker, ToWorker::Count { ask });
+        }
+        if !missing.is_empty() {
+            let counting = Counting {
+                missing,
+                _done: done,
+            };
+            self.counting.insert(ask, counting);
+        }
+        counted
+    }
+
+    /// Returns a number that no question had before.
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Notes that a worker has sent its counts for `ask`, or, without one, for all questions.
+    pub(super) fn counted(&mut self, id: WorkerId, ask: Option<u64>) {
+        self.counting.retain(|this, counting| {
+            if ask.is_none_or(|ask| ask == *this) {
+                counting.missing.remove(&id);
+            }
+            !counting.missing.is_empty()
+        });
+    }
+
+    /// Notes that a worker will not answer any more.
+    pub(super) fn exited(&mut self, id: WorkerId) {
+        self.counted(id, None);
+        self.probes.retain(|_, (worker, _)| *worker != id);
+    }
+
+    /// Notes that backends were probed.
+    pub(super) fn probed(&mut self, ask: u64) {
+        self.probes.remove(&ask);
+    }
+
+    /// Loads what is on disk beside the loop and serves none of it; has backends probed meanwhile.
+    pub(super) fn verify(&mut self, reply: Reply, witnesses: &Witnesses<'_>) {
+        let (counted, probed) = (self.count(witnesses), self.probe(witnesses));
+        let (reader, inbox) = (witnesses.reader.clone(), self.inbox.clone());
+        tokio::task::spawn_local(async move {
+            if let Some(found) = Verification::gather(reader, counted, probed).await {
+                let _ = inbox.send(Message::Verified(reply, Box::new(found)));
+            }
+        });
+    }
+
+    /// Answers with what was found, judged by what is known of backends by now.
+    pub(super) fn verified(
+        &self,
+        reply: Reply,
+        found: Verification,
+        workers: &Workers,
+        current: &Generation,
+    ) {
+        let shown = self.shown(workers, current);
+        tokio::task::spawn_blocking(move || {
+            reply.answer(Response::Verified(found.report(&shown)));
+        });
+    }
+
+    /// Lets a worker probe the backends whose certificates matter; what is returned ends when it has,
+    /// or at once if there is nothing to probe or no worker to do it.
+    fn probe(&mut self, witnesses: &Witnesses<'_>) -> oneshot::Receiver<()> {
+        let (done, probed) = oneshot::channel();
+        let needed = backend_certs::needs_one_certificate(&witnesses.reader.current.config);
+        if let (true, Some(worker)) = (needed, witnesses.serving.first()) {
+            let ask = self.next();
+            self.probes.insert(ask, (*worker, done));
+            witnesses.workers.tell(*worker, ToWorker::Visit { ask });
+        }
+        probed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queries() -> Queries {
+        Queries::new(mpsc::unbounded_channel().0)
+    }
+
+    fn wait_for(queries: &mut Queries, ask: u64, workers: &[u64]) -> oneshot::Receiver<()> {
+        let (done, counted) = oneshot::channel();
+        let missing = workers.iter().copied().map(WorkerId).collect();
+        let counting = Counting {
+            missing,
+            _done: done,
+        };
+        queries.counting.insert(ask, counting);
+        counted
+    }
+
+    fn is_over(counted: &mut oneshot::Receiver<()>) -> bool {
+        counted.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+
+    #[test]
+    fn a_question_waits_for_each_worker_and_not_for_the_dead() {
+        let mut queries = queries();
+        let mut one = wait_for(&mut queries, 1, &[1, 2]);
+        let mut other = wait_for(&mut queries, 2, &[2]);
+        queries.counted(WorkerId(1), Some(1));
+        assert!(!is_over(&mut one) && !is_over(&mut other));
+        queries.exited(WorkerId(2));
+        assert!(is_over(&mut one) && is_over(&mut other));
+    }
+
+    #[test]
+    fn a_probe_is_over_when_its_worker_is_gone() {
+        let mut queries = queries();
+        let (done, mut probed) = oneshot::channel();
+        queries.probes.insert(7, (WorkerId(3), done));
+        queries.exited(WorkerId(4));
+        assert!(!is_over(&mut probed));
+        queries.exited(WorkerId(3));
+        assert!(is_over(&mut probed));
+    }
+}

@@ -1,0 +1,124 @@
+//! Starting worker processes, on a thread that may wait for the disk.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt as _},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::mpsc;
+
+use super::Message;
+use crate::{
+    cli,
+    config::Log,
+    supervisor::plan::WorkerId,
+    sys::{
+        child::{Jobs, Started},
+        privileges::Account,
+        reserve::Reserve,
+    },
+};
+
+/// Descriptors kept back for starting workers: a start takes nine at a time and leaves three open.
+const KEPT_BACK: usize = 16;
+
+/// How worker processes are started.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Launcher {
+    starts: Arc<Starts>,
+    jobs: Jobs,
+    inbox: mpsc::UnboundedSender<Message>,
+}
+
+/// What all starts share.
+#[derive(Debug)]
+struct Starts {
+    /// Whom workers run as; `None` is the supervisor's user.
+    account: Option<Account>,
+    /// How they log.
+    log: Log,
+    reserve: Mutex<Reserve>,
+}
+
+/// A worker process that was started.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Launched {
+    pub(super) started: Started,
+    pub(super) link: UnixStream,
+}
+
+impl Launcher {
+    /// Starts workers as `account`, which log as `log` says, and tells `inbox` of each.
+    pub(in crate::supervisor) fn new(
+        account: Option<Account>,
+        log: Log,
+        inbox: mpsc::UnboundedSender<Message>,
+    ) -> io::Result<Self> {
+        let starts = Starts {
+            account,
+            log,
+            reserve: Mutex::new(Reserve::new(KEPT_BACK)),
+        };
+        Ok(Self {
+            starts: Arc::new(starts),
+            jobs: Jobs::new("worker-starts")?,
+            inbox,
+        })
+    }
+
+    /// Starts a worker for `slot`, beside the caller.
+    pub(super) fn launch(&self, id: WorkerId, slot: usize) {
+        let (starts, inbox) = (Arc::clone(&self.starts), self.inbox.clone());
+        self.jobs.add(move || {
+            let launched = starts.launch(slot);
+            let _ = inbox.send(Message::Launched(id, launched));
+        });
+    }
+}
+
+impl Starts {
+    fn launch(&self, slot: usize) -> io::Result<Launched> {
+        let mut reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        reserve.lend(|| {
+            let (ours, theirs) = UnixStream::pair()?;
+            ours.set_nonblocking(true)?;
+            let started = Started::spawn(&mut self.command(slot, theirs))?;
+            Ok(Launched {
+                started,
+                link: ours,
+            })
+        })
+    }
+
+    /// Returns what starts a worker: a fresh execution of this program with nothing but a link.
+    fn command(&self, slot: usize, link: UnixStream) -> Command {
+        // This names the program that runs now, even if its file was replaced meanwhile.
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("proxyd")
+            .args([cli::worker::NAME, &slot.to_string()])
+            .arg(clap_name(&self.log.level))
+            .arg(clap_name(&self.log.format))
+            .env_clear()
+            .current_dir("/")
+            // An interrupt typed at a terminal is for the supervisor, which drains.
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(link)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        if let Some(account) = &self.account {
+            command.uid(account.uid).gid(account.gid);
+        }
+        command
+    }
+}
+
+/// Returns the lower-case name by which clap knows a value.
+fn clap_name<T: clap::ValueEnum>(value: &T) -> String {
+    value
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}

@@ -1,0 +1,383 @@
+//! The worker processes, and all that they are handed: sockets, places, secrets, generations.
+//!
+//! What is handed over is a copy of what is kept here, so that handing it over takes no descriptor of
+//! the supervisor and cannot fail on its side.
+
+mod launcher;
+mod places;
+mod process;
+mod resources;
+mod sockets;
+mod tickets;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::Arc,
+    time::Instant,
+};
+
+use tokio::sync::mpsc;
+use tracing::{debug, error, info};
+
+use self::{
+    launcher::Launched,
+    places::{Places, Shared},
+    sockets::{SocketFile, Sockets},
+};
+pub(super) use self::{
+    launcher::Launcher,
+    process::Process,
+    resources::{Acquired, Acquirer},
+    tickets::Tickets,
+};
+use super::plan::{End, WorkerId};
+use crate::{
+    config::Listener,
+    control::ListenerCounts,
+    link::{FromWorker, Generation, Handover, ListenerKey, ToWorker},
+    telemetry::log::Sink,
+};
+
+/// What happens to worker processes.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// One has ended.
+    Exited(WorkerId, End),
+    /// One was started, or could not be.
+    Launched(WorkerId, io::Result<Launched>),
+    /// One said something.
+    Said(WorkerId, FromWorker),
+}
+
+/// The worker processes and what they are handed.
+#[derive(Debug)]
+pub(super) struct Workers {
+    slots: usize,
+    processes: HashMap<WorkerId, Process>,
+    sockets: Sockets,
+    places: Places,
+    /// What the staged generation needs beyond what is in force.
+    staged: Acquired,
+    tickets: Tickets,
+    launcher: Launcher,
+    sink: Sink,
+    /// The counts of workers that have ended.
+    retired: BTreeMap<String, ListenerCounts>,
+    /// Workers that were started in the place of one that failed.
+    restarts: u64,
+    /// Files of closed sockets that are being removed.
+    removing: Vec<tokio::task::JoinHandle<()>>,
+    inbox: mpsc::UnboundedSender<Message>,
+}
+
+impl Workers {
+    /// Keeps so many slots, with sockets and places for none but what was `acquired`.
+    pub(super) fn new(
+        slots: usize,
+        acquired: Acquired,
+        listeners: &[Listener],
+        tickets: Tickets,
+        (launcher, sink): (Launcher, Sink),
+        inbox: mpsc::UnboundedSender<Message>,
+    ) -> Self {
+        let mut workers = Self {
+            slots,
+            processes: HashMap::new(),
+            sockets: Sockets::new(slots),
+            places: Places::default(),
+            staged: acquired,
+            tickets,
+            launcher,
+            sink,
+            retired: BTreeMap::new(),
+            restarts: 0,
+            removing: Vec::new(),
+            inbox,
+        };
+        workers.commit(listeners);
+        workers
+    }
+
+    /// Returns what acquires for a new configuration, on whichever thread.
+    pub(super) fn acquirer(&self) -> Acquirer {
+        Acquirer {
+            binder: self.sockets.binder(),
+            known: self.places.names(),
+            slots: self.slots,
+        }
+    }
+
+    /// Keeps what the staged generation needs beyond what is in force.
+    pub(super) fn stage(&mut self, acquired: Acquired) {
+        self.staged = acquired;
+    }
+
+    /// Puts in force what was staged for `listeners`, and closes what they no longer name.
+    pub(super) fn commit(&mut self, listeners: &[Listener]) {
+        let Acquired { bindings, places } = std::mem::take(&mut self.staged);
+        let files = self.sockets.commit(bindings, listeners);
+        self.remove(files);
+        self.places.commit(places, listeners);
+    }
+
+    /// Drops what was staged.
+    pub(super) fn discard(&mut self) {
+        let files = std::mem::take(&mut self.staged).bindings.discard();
+        self.remove(files);
+    }
+
+    /// Closes all listening sockets.
+    pub(super) fn close_sockets(&mut self) {
+        let files = self.sockets.close();
+        self.remove(files);
+    }
+
+    /// Removes files of Unix listeners, beside the loop: the disk may not answer.
+    fn remove(&mut self, files: Vec<SocketFile>) {
+        if !files.is_empty() {
+            self.removing.retain(|removal| !removal.is_finished());
+            let removal = move || files.iter().for_each(SocketFile::remove);
+            self.removing.push(tokio::task::spawn_blocking(removal));
+        }
+    }
+
+    /// Waits until the files of closed sockets are removed.
+    pub(super) async fn finish(self) {
+        for removal in self.removing {
+            let _ = removal.await;
+        }
+    }
+
+    /// Starts a worker in a slot; `again` tells whether it takes the place of one that failed.
+    pub(super) fn start(&mut self, slot: usize, id: WorkerId, again: bool) {
+        self.restarts += u64::from(again);
+        self.processes.insert(id, Process::starting(slot));
+        self.launcher.launch(id, slot);
+    }
+
+    /// Takes a worker that was started, and hands it all that it needs for the generation in force;
+    /// or tells why it could not be started, as its end.
+    pub(super) fn launched(
+        &mut self,
+        id: WorkerId,
+        launched: io::Result<Launched>,
+        current: &Arc<Generation>,
+    ) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let slot = process.slot;
+        let run = launched.and_then(|it| process.run(id, it, &self.sink, &self.inbox));
+        match run {
+            Ok(true) => {
+                self.hand_sockets(id, slot);
+                self.tell(id, ToWorker::Tickets(self.tickets.secrets().clone()));
+                self.serve(id, current);
+            }
+            Ok(false) => {}
+            Err(error) => {
+                error!(slot, %error, "a worker could not be started");
+                let pid = self.processes.get(&id).and_then(Process::pid);
+                match pid {
+                    // Its end is told when it has ended.
+                    Some(_) => self.kill(id),
+                    None => drop(self.inbox.send(Message::Exited(id, End::NotStarted))),
+                }
+            }
+        }
+    }
+
+    /// Hands a worker the staged generation and what it needs for that.
+    pub(super) fn offer(
+        &mut self,
+        id: WorkerId,
+        slots: &[usize],
+        staged: &Arc<Generation>,
+        offer: u64,
+    ) {
+        self.hand_places(id);
+        for slot in slots {
+            let sockets = self.staged.bindings.of_slot(*slot);
+            self.send_sockets(id, *slot, sockets);
+        }
+        if let Some(process) = self.processes.get_mut(&id) {
+            let handover = Handover::new(process.given.base(), staged);
+            process.given.staged = Some(Arc::clone(staged));
+            process.send(ToWorker::Stage { offer, handover });
+        }
+    }
+
+    /// Lets a worker drop the staged generation.
+    pub(super) fn withdraw(&mut self, id: WorkerId) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.given.staged = None;
+            process.send(ToWorker::Withdraw);
+        }
+    }
+
+    /// Lets a worker serve the generation in force, which it may have been offered before.
+    pub(super) fn serve(&mut self, id: WorkerId, current: &Arc<Generation>) {
+        self.hand_places(id);
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let staged = process.given.staged.take();
+        if !staged.is_some_and(|staged| Arc::ptr_eq(&staged, current)) {
+            let handover = Handover::new(process.given.base(), current);
+            process.send(ToWorker::Stage { offer: 0, handover });
+        }
+        let generation = current.number;
+        process.given.unconfirmed = Some(Arc::clone(current));
+        process.send(ToWorker::Serve { generation });
+    }
+
+    /// Takes note that a worker serves a generation.
+    pub(super) fn confirmed(&mut self, id: WorkerId, generation: u64) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            let given = &mut process.given;
+            if let Some(confirmed) = given.unconfirmed.take_if(|it| it.number == generation) {
+                given.confirmed = Some(confirmed);
+            }
+        }
+    }
+
+    /// Takes note that a worker has refused a generation: what it was handed may not have arrived.
+    pub(super) fn refused(&mut self, id: WorkerId) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.given.staged = None;
+            process.places.clear();
+        }
+    }
+
+    /// Lets a worker take places of the listeners whose places it does not know yet.
+    fn hand_places(&mut self, id: WorkerId) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let slot = process.slot;
+        let all = [self.places.of_slot(slot), self.staged.places.of_slot(slot)];
+        process
+            .places
+            .retain(|name| all.iter().flatten().any(|(it, _)| it == name));
+        for (listener, shared) in all.into_iter().flatten() {
+            if process.pid().is_some() && process.places.insert(listener.clone()) {
+                let Shared { free, held } = shared;
+                process.send_with(ToWorker::Places { listener }, vec![free, held]);
+            }
+        }
+    }
+
+    /// Lets a worker accept from all sockets of a slot, those of the staged generation included.
+    pub(super) fn hand_sockets(&self, id: WorkerId, slot: usize) {
+        self.send_sockets(id, slot, self.sockets.of_slot(slot));
+        self.send_sockets(id, slot, self.staged.bindings.of_slot(slot));
+    }
+
+    fn send_sockets(
+        &self,
+        id: WorkerId,
+        slot: usize,
+        sockets: Vec<(ListenerKey, Arc<std::os::fd::OwnedFd>)>,
+    ) {
+        if let Some(process) = self.processes.get(&id) {
+            for (key, socket) in sockets {
+                process.send_with(ToWorker::Accept { key, slot }, vec![socket]);
+            }
+        }
+    }
+
+    /// Tells a worker something.
+    pub(super) fn tell(&self, id: WorkerId, message: ToWorker) {
+        if let Some(process) = self.processes.get(&id) {
+            process.send(message);
+        }
+    }
+
+    /// Kills a worker.
+    pub(super) fn kill(&mut self, id: WorkerId) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.kill();
+        }
+    }
+
+    /// Takes note of what a worker counts.
+    pub(super) fn counted(&mut self, id: WorkerId, counts: Vec<(String, ListenerCounts)>) {
+        self.places.settle();
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.counts = counts;
+        }
+    }
+
+    /// Takes leave of a worker that has ended; returns what is known of its process.
+    pub(super) fn exited(&mut self, id: WorkerId) -> Option<Process> {
+        let process = self.processes.remove(&id)?;
+        for (name, counts) in &process.counts {
+            let sum = self.retired.entry(name.clone()).or_default();
+            sum.add(counts);
+            sum.connections.open = 0;
+        }
+        self.places.take_back(process.slot);
+        Some(process)
+    }
+
+    /// Returns what is known of a worker's process.
+    pub(super) fn get(&self, id: WorkerId) -> Option<&Process> {
+        self.processes.get(&id)
+    }
+
+    /// Returns how many workers were started in the place of one that failed.
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Returns the sessions that are open, by what workers told last.
+    pub(super) fn sessions(&self) -> u64 {
+        let counts = self.processes.values().flat_map(|process| &process.counts);
+        counts.map(|(_, counts)| counts.connections.open).sum()
+    }
+
+    /// Sums what workers counted, those that have ended included.
+    pub(super) fn counts(&self) -> BTreeMap<String, ListenerCounts> {
+        let mut sums = self.retired.clone();
+        for process in self.processes.values() {
+            for (name, counts) in &process.counts {
+                sums.entry(name.clone()).or_default().add(counts);
+            }
+        }
+        sums
+    }
+
+    /// Returns what clients of `listener` connect to, with the real port.
+    pub(super) fn address(&self, listener: &Listener) -> String {
+        self.sockets.address(listener)
+    }
+
+    /// Returns when the secrets of tickets change.
+    pub(super) fn tickets_due(&self) -> Instant {
+        self.tickets.due()
+    }
+
+    /// Changes the secrets of tickets and hands them to every worker.
+    pub(super) fn rotate_tickets(&mut self) {
+        match self.tickets.rotate(Instant::now()) {
+            Ok(()) => {
+                debug!("the secrets of tickets have changed");
+                for process in self.processes.values() {
+                    process.send(ToWorker::Tickets(self.tickets.secrets().clone()));
+                }
+            }
+            Err(error) => error!(%error, "the secrets of tickets could not be changed"),
+        }
+    }
+
+    /// Logs that a worker serves for the first time; returns it as a sentence.
+    pub(super) fn first_served(&self, id: WorkerId, generation: u64) -> Option<String> {
+        let process = self.processes.get(&id)?;
+        let (slot, pid) = (process.slot, process.pid()?);
+        info!(slot, pid, generation, "a worker serves");
+        Some(format!(
+            "Worker {pid} in slot {slot} serves generation {generation}."
+        ))
+    }
+}

@@ -1,0 +1,222 @@
+//! How many sessions a listener may still take, over all workers.
+//!
+//! Workers take and give places by themselves, from a semaphore that they share. Beside it each
+//! worker counts what it holds in a semaphore of its slot, where the supervisor can see it, so that the
+//! places of a worker that died come back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+use crate::{config::Listener, sys::semaphore::Semaphore};
+
+/// The places of every listener.
+#[derive(Debug, Default)]
+pub(super) struct Places(BTreeMap<String, Room>);
+
+/// The places of listeners that are not in force yet.
+#[derive(Debug, Default)]
+pub(super) struct NewPlaces(BTreeMap<String, Room>);
+
+/// The places of one listener.
+#[derive(Debug)]
+struct Room {
+    free: Semaphore,
+    /// What the worker of each slot holds.
+    held: Vec<Semaphore>,
+    size: u32,
+    /// Places to take away once they are free, after the limit was lowered.
+    excess: u32,
+}
+
+/// What a worker needs to take places of a listener.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// The semaphore that all workers take from.
+    pub(super) free: Arc<OwnedFd>,
+    /// What counts those that this worker holds.
+    pub(super) held: Arc<OwnedFd>,
+}
+
+impl NewPlaces {
+    /// Makes places for those of `listeners` that are not `known`, for so many slots.
+    pub(super) fn make(
+        listeners: &[Listener],
+        known: &BTreeSet<String>,
+        slots: usize,
+    ) -> io::Result<Self> {
+        let new = listeners.iter().filter(|it| !known.contains(&it.name));
+        let rooms = new.map(|listener| {
+            let room = Room::new(listener.limits.max_connections, slots)?;
+            Ok((listener.name.clone(), room))
+        });
+        rooms.collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Returns what the worker of a slot needs of them, by listener.
+    pub(super) fn of_slot(&self, slot: usize) -> Vec<(String, Shared)> {
+        of_slot(&self.0, slot)
+    }
+}
+
+impl Places {
+    /// Returns the names of all listeners.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Puts `new` places in force, and the limits that `listeners` have now.
+    pub(super) fn commit(&mut self, new: NewPlaces, listeners: &[Listener]) {
+        self.0.extend(new.0);
+        self.0
+            .retain(|name, _| listeners.iter().any(|listener| listener.name == *name));
+        for listener in listeners {
+            if let Some(room) = self.0.get_mut(&listener.name) {
+                room.resize(listener.limits.max_connections);
+            }
+        }
+    }
+
+    /// Returns what the worker of a slot needs of them, by listener.
+    pub(super) fn of_slot(&self, slot: usize) -> Vec<(String, Shared)> {
+        of_slot(&self.0, slot)
+    }
+
+    /// Takes back what the worker of a slot held, which has ended.
+    pub(super) fn take_back(&mut self, slot: usize) {
+        for room in self.0.values_mut() {
+            let held = room.held.get(slot).map_or(0, Semaphore::drain);
+            if held > 0 {
+                room.free.give(held);
+            }
+            room.settle();
+        }
+    }
+
+    /// Takes away places that are free now and no longer allowed.
+    pub(super) fn settle(&mut self) {
+        for room in self.0.values_mut() {
+            room.settle();
+        }
+    }
+}
+
+fn of_slot(rooms: &BTreeMap<String, Room>, slot: usize) -> Vec<(String, Shared)> {
+    let rooms = rooms.iter().filter_map(|(name, room)| {
+        let shared = Shared {
+            free: room.free.descriptor(),
+            held: room.held.get(slot)?.descriptor(),
+        };
+        Some((name.clone(), shared))
+    });
+    rooms.collect()
+}
+
+impl Room {
+    fn new(size: u32, slots: usize) -> io::Result<Self> {
+        let held = (0..slots).map(|_| Semaphore::new(0));
+        Ok(Self {
+            free: Semaphore::new(size)?,
+            held: held.collect::<io::Result<_>>()?,
+            size,
+            excess: 0,
+        })
+    }
+
+    fn resize(&mut self, size: u32) {
+        let before = std::mem::replace(&mut self.size, size);
+        self.excess += before.saturating_sub(size);
+        let more = size.saturating_sub(before);
+        let forgiven = more.min(self.excess);
+        self.excess -= forgiven;
+        self.free.give(u64::from(more - forgiven));
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while self.excess > 0 && self.free.take() {
+            self.excess -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_lowered_under_load_holds_once_places_are_free() {
+        let mut room = Room::new(3, 1).unwrap();
+        assert!(room.free.take() && room.free.take());
+        room.resize(1);
+        assert!(!room.free.take());
+        room.free.give(1);
+        room.settle();
+        assert!(!room.free.take());
+        room.free.give(1);
+        room.settle();
+        assert!(room.free.take());
+        room.free.give(1);
+        room.resize(3);
+        assert_eq!(room.free.drain(), 3);
+    }
+
+    /// What can happen to the places of one listener, by the slot of the worker.
+    #[derive(Debug, Clone)]
+    enum Move {
+        Take(usize),
+        Give(usize),
+        Die(usize),
+        Resize(u32),
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        let one = prop_oneof![
+            6 => (0..3_usize).prop_map(Move::Take),
+            4 => (0..3_usize).prop_map(Move::Give),
+            1 => (0..3_usize).prop_map(Move::Die),
+            1 => (0..9_u32).prop_map(Move::Resize),
+        ];
+        proptest::collection::vec(one, 1..80)
+    }
+
+    proptest! {
+        #[test]
+        fn no_place_is_lost_or_invented(moves in moves()) {
+            let room = Room::new(4, 3).unwrap();
+            let mut places = Places(BTreeMap::from([("main".to_owned(), room)]));
+            let mut held: [VecDeque<()>; 3] = Default::default();
+            for step in moves {
+                let room = places.0.get_mut("main").unwrap();
+                match step {
+                    Move::Take(slot) if room.free.take() => {
+                        room.held[slot].give(1);
+                        held[slot].push_back(());
+                    }
+                    Move::Give(slot) if held[slot].pop_front().is_some() => {
+                        room.held[slot].take();
+                        room.free.give(1);
+                    }
+                    Move::Die(slot) => {
+                        held[slot].clear();
+                        places.take_back(slot);
+                    }
+                    Move::Resize(size) => room.resize(size),
+                    Move::Take(_) | Move::Give(_) => {}
+                }
+            }
+            places.settle();
+            let room = places.0.get_mut("main").unwrap();
+            let taken: usize = held.iter().map(VecDeque::len).sum();
+            let (taken, size) = (u64::try_from(taken).unwrap(), u64::from(room.size));
+            prop_assert_eq!(room.free.drain() + taken, size.max(taken));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A worker process: its link, its log lines and its end.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
+    process::{ChildStderr, ExitStatus},
+    sync::Arc,
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::UnixStream,
+    sync::mpsc,
+};
+use tracing::warn;
+
+use super::{Message, launcher::Launched};
+use crate::{
+    control::ListenerCounts,
+    link::{FromWorker, Generation, ToWorker, channel},
+    supervisor::plan::{End, WorkerId},
+    sys::child::{Handle, Started},
+    telemetry::log::Sink,
+};
+
+/// The longest log line that is taken from a worker; a longer one is broken.
+const MAX_LINE: u64 = 64 * 1024;
+
+/// A worker process, from the wish for it to its end.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Process {
+    /// Its slot.
+    pub slot: usize,
+    /// When it was started, for people.
+    pub started_at: Timestamp,
+    /// When it was started, for sums.
+    pub started: Instant,
+    /// The sessions and backends it told of last.
+    pub counts: Vec<(String, ListenerCounts)>,
+    /// What it was handed of generations.
+    pub(super) given: Given,
+    /// The listeners whose places it was handed.
+    pub(super) places: BTreeSet<String>,
+    life: Life,
+}
+
+/// What a worker was handed of generations.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// What it makes ready.
+    pub(super) staged: Option<Arc<Generation>>,
+    /// What it was told to serve and has not confirmed.
+    pub(super) unconfirmed: Option<Arc<Generation>>,
+    /// What it has confirmed last.
+    pub(super) confirmed: Option<Arc<Generation>>,
+}
+
+impl Given {
+    /// Returns what the next handover is told as a difference to; `None` while it is not certain
+    /// what the worker has.
+    pub(super) fn base(&self) -> Option<&Generation> {
+        let certain = self.unconfirmed.is_none();
+        self.confirmed.as_deref().filter(|_| certain)
+    }
+}
+
+/// How far a process has come.
+#[derive(Debug)]
+enum Life {
+    /// It is being started; `killed` if it is to end as soon as it is there.
+    Starting { killed: bool },
+    /// It was started.
+    Running {
+        pid: u32,
+        handle: Handle,
+        outbox: mpsc::UnboundedSender<Parcel>,
+    },
+}
+
+/// Something on its way to a worker.
+#[derive(Debug)]
+struct Parcel {
+    message: ToWorker,
+    fds: Vec<Arc<OwnedFd>>,
+}
+
+impl Process {
+    /// Begins one that is being started for `slot`.
+    pub(super) fn starting(slot: usize) -> Self {
+        Self {
+            slot,
+            started_at: Timestamp::now(),
+            started: Instant::now(),
+            counts: Vec::new(),
+            given: Given::default(),
+            places: BTreeSet::new(),
+            life: Life::Starting { killed: false },
+        }
+    }
+
+    /// Takes the process that was started, whose messages and end are told to `inbox`; returns whether
+    /// it is to live.
+    pub(super) fn run(
+        &mut self,
+        id: WorkerId,
+        launched: Launched,
+        sink: &Sink,
+        inbox: &mpsc::UnboundedSender<Message>,
+    ) -> io::Result<bool> {
+        let Launched { mut started, link } = launched;
+        let killed = matches!(self.life, Life::Starting { killed: true });
+        let (pid, handle) = (started.pid, started.handle());
+        let stderr = started.stderr.take();
+        tokio::task::spawn_local(wait(started, id, inbox.clone()));
+        let (outbox, parcels) = mpsc::unbounded_channel();
+        self.life = Life::Running {
+            pid,
+            handle,
+            outbox,
+        };
+        if killed {
+            self.kill();
+            return Ok(false);
+        }
+        if let Some(stderr) = stderr {
+            tokio::task::spawn_local(copy_log(stderr, sink.clone()));
+        }
+        let link = Arc::new(UnixStream::from_std(link)?);
+        tokio::task::spawn_local(send(Arc::clone(&link), parcels));
+        tokio::task::spawn_local(receive(link, id, inbox.clone()));
+        Ok(true)
+    }
+
+    /// Returns its process id; `None` while it is being started.
+    pub(in crate::supervisor) fn pid(&self) -> Option<u32> {
+        match &self.life {
+            Life::Starting { .. } => None,
+            Life::Running { pid, .. } => Some(*pid),
+        }
+    }
+
+    /// Sends a message after those sent before; one that is being started gets none.
+    pub(super) fn send(&self, message: ToWorker) {
+        self.send_with(message, Vec::new());
+    }
+
+    /// Sends a message with the descriptors that belong to it.
+    pub(super) fn send_with(&self, message: ToWorker, fds: Vec<Arc<OwnedFd>>) {
+        if let Life::Running { outbox, .. } = &self.life {
+            // If the worker is gone, its end is told by other means.
+            let _ = outbox.send(Parcel { message, fds });
+        }
+    }
+
+    /// Kills it, now or as soon as it was started.
+    pub(super) fn kill(&mut self) {
+        match &mut self.life {
+            Life::Starting { killed } => *killed = true,
+            Life::Running { handle, .. } => handle.kill(),
+        }
+    }
+}
+
+async fn send(link: Arc<UnixStream>, mut parcels: mpsc::UnboundedReceiver<Parcel>) {
+    while let Some(Parcel { message, fds }) = parcels.recv().await {
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        if channel::send(&link, &message, channel::TO_WORKER, &fds)
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+async fn receive(link: Arc<UnixStream>, id: WorkerId, inbox: mpsc::UnboundedSender<Message>) {
+    let mut receiver = channel::Receiver::new(link, channel::FROM_WORKER);
+    loop {
+        match receiver.receive::<FromWorker>().await {
+            Ok(Some(message)) => {
+                if inbox.send(Message::Said(id, message)).is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                warn!(%error, "a worker's link broke");
+                return;
+            }
+        }
+    }
+}
+
+async fn wait(started: Started, id: WorkerId, inbox: mpsc::UnboundedSender<Message>) {
+    let end = started.wait().await.map_or(End::Unknown, end_of);
+    let _ = inbox.send(Message::Exited(id, end));
+}
+
+fn end_of(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Code(code),
+        (None, Some(signal)) => End::Signal(signal),
+        (None, None) => End::Unknown,
+    }
+}
+
+/// Copies a worker's log lines, which are formatted already.
+async fn copy_log(stderr: ChildStderr, sink: Sink) {
+    use tokio::io::AsyncReadExt as _;
+    let Ok(stderr) = tokio::process::ChildStderr::from_std(stderr) else {
+        return;
+    };
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader)
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut line)
+            .await
+        {
+            Ok(0) | Err(_) => return,
+            Ok(_) => sink.write_line(String::from_utf8_lossy(&line).trim_end()),
+        }
+    }
+}

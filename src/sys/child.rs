@@ -1,0 +1,169 @@
+//! Child processes: started on threads that may wait, and waited for without blocking.
+//!
+//! Starting a program waits until the system has found and read its file (execve(2)), which on a
+//! disk that does not answer is for ever.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    process::{ChildStderr, ChildStdout, Command, ExitStatus},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::unix::AsyncFd;
+
+use super::orphans::Awaited;
+
+/// A thread that does one job after the other, so that its user need not wait for any.
+#[derive(Debug)]
+pub struct Jobs(mpsc::Sender<Job>);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Jobs {
+    /// Starts the thread, which lives as long as this does.
+    pub fn new(name: &str) -> io::Result<Self> {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let name = name.to_owned();
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || jobs.into_iter().for_each(|job| job()))?;
+        Ok(Self(sender))
+    }
+
+    /// Has `job` done after those that were given before.
+    pub fn add(&self, job: impl FnOnce() + Send + 'static) {
+        // The thread ends only with this.
+        let _ = self.0.send(Box::new(job));
+    }
+}
+
+/// A child process that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its process id, which the system may give to another process once it was waited for.
+    pub pid: u32,
+    /// What it writes to standard output, where that was asked for.
+    pub stdout: Option<ChildStdout>,
+    /// What it writes to standard error, where that was asked for.
+    pub stderr: Option<ChildStderr>,
+    handle: Handle,
+    child: Awaited,
+}
+
+/// A process that is signalled by this and never confused with another (`pidfd_open(2)`).
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<OwnedFd>);
+
+impl Started {
+    /// Starts a program; waits until its file was read.
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        let mut child = Awaited::spawn(command)?;
+        let opened = i32::try_from(child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| io::Error::other("it has no process id"))
+            .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
+        let handle = match opened {
+            Ok(handle) => Handle(Arc::new(handle)),
+            Err(error) => {
+                // What cannot be watched over is not left to itself.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        Ok(Self {
+            pid: child.id(),
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+            handle,
+            child,
+        })
+    }
+
+    /// Returns what it is signalled by.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Kills the process and waits for its end. Blocks.
+    pub fn abandon(mut self) {
+        self.handle.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits until the process has ended; must run in a runtime.
+    pub async fn wait(mut self) -> io::Result<ExitStatus> {
+        let Ok(ended) = watch(&self.handle) else {
+            // Where the kernel watches no more descriptors, a thread waits.
+            let waited = tokio::task::spawn_blocking(move || self.child.wait());
+            return waited.await.map_err(io::Error::other)?;
+        };
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ended.readable().await?.clear_ready();
+        }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, for a promise that an owned descriptor keeps"
+)]
+fn watch(handle: &Handle) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    AsyncFd::new(Arc::clone(&handle.0))
+}
+
+impl Handle {
+    /// Kills the process, which may have ended already.
+    pub fn kill(&self) {
+        let _ = pidfd_send_signal(&*self.0, Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn an_end_is_told_with_its_status() {
+        let started = Started::spawn(Command::new("sh").args(["-c", "exit 7"])).unwrap();
+        let status = runtime().block_on(started.wait()).unwrap();
+        assert_eq!(status.code(), Some(7));
+    }
+
+    #[test]
+    fn a_process_is_killed_by_its_handle() {
+        let started = Started::spawn(Command::new("sleep").arg("60")).unwrap();
+        started.handle().kill();
+        let status = runtime().block_on(started.wait()).unwrap();
+        assert_eq!(status.signal(), Some(9));
+    }
+
+    #[test]
+    fn jobs_are_done_in_order_beside_their_giver() {
+        let jobs = Jobs::new("jobs").unwrap();
+        let (go, wait) = mpsc::channel::<()>();
+        let (done, order) = mpsc::channel();
+        let first = done.clone();
+        jobs.add(move || {
+            wait.recv().unwrap();
+            first.send(1).unwrap();
+        });
+        jobs.add(move || done.send(2).unwrap());
+        go.send(()).unwrap();
+        assert_eq!(order.into_iter().collect::<Vec<_>>(), [1, 2]);
+    }
+}
