@@ -1,6 +1,6 @@
 //! What a running daemon cannot change about itself.
 
-use super::Config;
+use super::{Config, Log};
 
 /// Returns the keys that differ between `old` and `new` and take effect only at the next start.
 ///
@@ -14,7 +14,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("control_socket", old.control_socket != new.control_socket),
         ("control_group", old.control_group != new.control_group),
         ("pid_file", old.pid_file != new.pid_file),
-        ("log", old.log != new.log),
+        ("log", old.log != at_start(&old.log, &new.log)),
         ("metrics", old.metrics != new.metrics),
         (
             "heartbeat_timeout",
@@ -24,6 +24,14 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     keys.into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
         .collect()
+}
+
+/// Returns `new` with what may change while running as it was in `old`.
+fn at_start(old: &Log, new: &Log) -> Log {
+    Log {
+        sessions: old.sessions,
+        ..new.clone()
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +58,7 @@ mod tests {
         new.watch_grace += Duration::from_secs(1);
         new.drain_timeout += Duration::from_secs(1);
         new.on_exit_failure = None;
+        new.log.sessions = !old.log.sessions;
         assert!(needs_restart(&old, &new).is_empty());
     }
 

@@ -52,6 +52,7 @@ pub(super) struct Log {
     pub(super) level: Option<Word<LogLevel>>,
     pub(super) format: Option<Word<LogFormat>>,
     pub(super) file: Option<Parsed<Text>>,
+    pub(super) sessions: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

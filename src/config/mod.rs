@@ -131,6 +131,8 @@ pub struct Log {
     pub format: LogFormat,
     /// The file they are appended to; `None` is standard error.
     pub file: Option<PathBuf>,
+    /// Whether each session gets a line when it ends, or only one whose end is out of the ordinary.
+    pub sessions: bool,
 }
 
 /// The severity of a log line.

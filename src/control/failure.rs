@@ -1,12 +1,9 @@
 //! Why handshakes with clients fail, as status and metrics count it.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use super::tally::{Reason, Tally};
 
 /// Why a session ended before its client was let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureReason {
     /// The client showed no certificate where one is required.
     NoCertificate,
@@ -47,9 +44,11 @@ pub enum FailureReason {
     Protocol,
 }
 
-impl FailureReason {
-    /// All there are.
-    pub const ALL: [Self; 18] = [
+/// How many reasons there are.
+pub(super) const FAILURE_REASONS: usize = 18;
+
+impl Reason<FAILURE_REASONS> for FailureReason {
+    const ALL: [Self; FAILURE_REASONS] = [
         Self::NoCertificate,
         Self::UnknownIssuer,
         Self::Expired,
@@ -70,9 +69,7 @@ impl FailureReason {
         Self::Protocol,
     ];
 
-    /// Returns its name in status, metrics and log lines.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::NoCertificate => "no_certificate",
             Self::UnknownIssuer => "unknown_issuer",
@@ -96,95 +93,5 @@ impl FailureReason {
     }
 }
 
-/// How often handshakes failed, by reason; written with every reason, in the order of
-/// [`FailureReason::ALL`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    from = "BTreeMap<FailureReason, u64>",
-    into = "BTreeMap<FailureReason, u64>"
-)]
-pub struct FailureCounts([u64; FailureReason::ALL.len()]);
-
-impl FailureCounts {
-    /// Counts with `of`.
-    pub fn new(of: impl FnMut(FailureReason) -> u64) -> Self {
-        Self(FailureReason::ALL.map(of))
-    }
-
-    /// Returns each reason with its count.
-    pub fn iter(&self) -> impl Iterator<Item = (FailureReason, u64)> {
-        FailureReason::ALL.into_iter().zip(self.0)
-    }
-
-    /// Returns how often handshakes failed at all.
-    #[must_use]
-    pub fn sum(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
-    /// Adds another count of the same listener to this.
-    pub fn add(&mut self, other: Self) {
-        for (count, more) in self.0.iter_mut().zip(other.0) {
-            *count += more;
-        }
-    }
-}
-
-impl From<BTreeMap<FailureReason, u64>> for FailureCounts {
-    fn from(counts: BTreeMap<FailureReason, u64>) -> Self {
-        Self::new(|reason| counts.get(&reason).copied().unwrap_or(0))
-    }
-}
-
-impl From<FailureCounts> for BTreeMap<FailureReason, u64> {
-    fn from(counts: FailureCounts) -> Self {
-        counts.iter().collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bincode::Options as _;
-
-    use super::*;
-
-    fn numbered() -> FailureCounts {
-        let mut next = 0;
-        FailureCounts::new(|_| {
-            next += 1;
-            next
-        })
-    }
-
-    #[test]
-    fn every_reason_is_written_by_its_name() {
-        let json = serde_json::to_value(numbered()).unwrap();
-        let json = json.as_object().unwrap();
-        assert_eq!(json.len(), FailureReason::ALL.len());
-        for (reason, count) in numbered().iter() {
-            assert_eq!(json[reason.name()], count);
-        }
-    }
-
-    #[test]
-    fn counts_survive_both_encodings() {
-        let json = serde_json::to_string(&numbered()).unwrap();
-        assert_eq!(
-            serde_json::from_str::<FailureCounts>(&json).unwrap(),
-            numbered()
-        );
-        let codec = bincode::DefaultOptions::new();
-        let bytes = codec.serialize(&numbered()).unwrap();
-        assert_eq!(
-            codec.deserialize::<FailureCounts>(&bytes).unwrap(),
-            numbered()
-        );
-    }
-
-    #[test]
-    fn counts_add_up() {
-        let mut twice = numbered();
-        twice.add(numbered());
-        assert_eq!(twice.sum(), 2 * numbered().sum());
-    }
-}
+/// How often handshakes failed, by reason.
+pub type FailureCounts = Tally<FailureReason, FAILURE_REASONS>;

@@ -8,12 +8,14 @@ mod access;
 mod backend;
 mod call;
 pub mod client;
+mod ending;
 mod failure;
 pub mod fuzzing;
 mod report;
 pub mod server;
 mod socket;
 mod status;
+mod tally;
 pub mod wire;
 
 use std::{fmt, time::Duration};
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     backend::BackendStatus,
+    ending::{END_REASONS, EndCounts, EndReason},
     failure::{FailureCounts, FailureReason},
     report::{
         CertificateFacts, IdentityChange, IdentityOutcome, Problem, ReloadReport, VerifiedIdentity,
@@ -34,6 +37,7 @@ pub use self::{
         RestartStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
         WatchStatus, WorkerState, WorkerStatus,
     },
+    tally::{Reason, Tally},
 };
 
 /// What `proxyctl` asks of the daemon, one a connection.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendStatus, FailureCounts, Trigger};
+use super::{BackendStatus, EndCounts, FailureCounts, Trigger};
 use crate::{config::Resumption, protocol::Protocol};
 
 /// What runs, what it serves, since when, and what crashed.
@@ -331,6 +331,9 @@ pub struct ConnectionCounts {
     pub refused: u64,
     /// Ended because the backend could not be reached.
     pub failed_backends: u64,
+    /// Ended at all, by reason; those that were refused because the listener was full are here and
+    /// not among those accepted.
+    pub ended: EndCounts,
 }
 
 /// What a worker knows of a listener.
@@ -373,5 +376,6 @@ impl ConnectionCounts {
         self.failed_by_reason.add(other.failed_by_reason);
         self.refused += other.refused;
         self.failed_backends += other.failed_backends;
+        self.ended.add(other.ended);
     }
 }

@@ -10,9 +10,9 @@ use crate::{
     cli::{exit, proxyctl::Proxyctl},
     config::Resumption,
     control::{
-        DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request,
-        Response, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus,
-        WorkerState, WorkerStatus, client::ClientError,
+        DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Reason as _,
+        Request, Response, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
+        WatchStatus, WorkerState, WorkerStatus, client::ClientError,
     },
 };
 
@@ -277,6 +277,14 @@ fn details(listener: &ListenerStatus) -> String {
             reasons.join(", ")
         );
     }
+    let ends = listener.connections.ended.iter();
+    let odd: Vec<_> = ends
+        .filter(|(reason, number)| *number > 0 && reason.is_established() && !reason.is_ordinary())
+        .map(|(reason, number)| format!("{number} {}", reason.name()))
+        .collect();
+    if !odd.is_empty() {
+        let _ = writeln!(text, "  sessions of {name} ended by: {}", odd.join(", "));
+    }
     if listener.resumption == Resumption::Tickets {
         let _ = writeln!(text, "  {name} resumes TLS sessions by tickets");
     }
@@ -359,7 +367,8 @@ pub(super) mod tests {
                            "resumption": "off",
                            "connections": {"open": 7, "total": 100, "failed_handshakes": 2,
                                            "failed_by_reason": by_reason(),
-                                           "refused": 0, "failed_backends": 1}}]
+                                           "refused": 0, "failed_backends": 1,
+                                           "ended": ended()}}]
         })
     }
 
@@ -369,6 +378,17 @@ pub(super) mod tests {
                "unsupported_version": 0, "nothing_shared": 0, "wrong_protocol": 0, "unknown_name": 0,
                "client_alert": 0, "not_tls": 0, "no_tls": 0, "timeout": 0, "client_left": 0,
                "protocol": 0})
+    }
+
+    fn ended() -> Value {
+        let mut ended = json!({"closed": 1, "client_closed": 80, "backend_closed": 5,
+               "idle_timeout": 2, "half_closed": 0, "client_lost": 0, "client_tls": 1,
+               "backend_lost": 0, "backend_tls": 0, "drained": 0, "change_user_failed": 0,
+               "cancel": 0, "login_denied": 1, "login_left": 0, "silent": 0, "full": 0,
+               "backend_failed": 1});
+        let refused = by_reason().as_object().unwrap().clone();
+        ended.as_object_mut().unwrap().extend(refused);
+        ended
     }
 
     /// The same with `change` applied.
@@ -406,6 +426,7 @@ Listeners
   LISTENER  BIND          PROTOCOL  BACKEND         OPEN  TOTAL  FAILED  NO BACKEND  REFUSED
   orders    0.0.0.0:3307  mysql     127.0.0.1:3306  7     100    2       1           0
   failed handshakes of orders: 1 expired, 1 revoked
+  sessions of orders ended by: 2 idle_timeout, 1 client_tls
 
 Restarts  1; last 2026-01-01T10:01:00Z: worker 9 was ended by signal 9 after 3.2s
 On exit failure  No command is set

@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::control::{DiskState, IdentityStatus, Status, WatchState, WorkerState};
+use crate::control::{DiskState, IdentityStatus, Reason as _, Status, WatchState, WorkerState};
 
 /// The labels of a time series.
 type Labels = Vec<(&'static str, String)>;
@@ -205,6 +205,7 @@ fn listeners(status: &Status, registry: &mut Registry) {
     let accepted: Family<Labels, Counter> = Family::default();
     let ended: Family<Labels, Counter> = Family::default();
     let failed: Family<Labels, Counter> = Family::default();
+    let by_reason: Family<Labels, Counter> = Family::default();
     for listener in &status.listeners {
         let labels = vec![("listener", listener.name.clone())];
         let counts = &listener.connections;
@@ -224,6 +225,11 @@ fn listeners(status: &Status, registry: &mut Registry) {
             labels.push(("reason", reason.name().to_owned()));
             failed.get_or_create(&labels).inc_by(number);
         }
+        for (reason, number) in counts.ended.iter() {
+            let mut labels = labels.clone();
+            labels.push(("reason", reason.name().to_owned()));
+            by_reason.get_or_create(&labels).inc_by(number);
+        }
     }
     registry.register("sessions_open", "Sessions open now", open);
     registry.register("sessions", "Sessions accepted", accepted);
@@ -231,6 +237,11 @@ fn listeners(status: &Status, registry: &mut Registry) {
         "sessions_failed",
         "Sessions that never came to relay",
         ended,
+    );
+    registry.register(
+        "sessions_ended",
+        "Sessions that ended, by reason",
+        by_reason,
     );
     registry.register(
         "handshakes_failed",

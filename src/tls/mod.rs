@@ -47,6 +47,7 @@ pub use self::{
     load::{Depth, Loaded, Look, Memo, Programs, load},
     material::Material,
     notes::RefusedCertificate,
+    told::ShownCertificate,
 };
 
 /// Returns the cryptography that every TLS object of this process is built on.

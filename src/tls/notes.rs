@@ -22,6 +22,8 @@ const LONGEST_NAME: usize = 256;
 pub(super) struct Notes {
     /// The certificate that was refused.
     pub(super) refused: Option<Box<RefusedCertificate>>,
+    /// The name that the peer asked for.
+    pub(super) asked: Option<Box<str>>,
     /// SHA-256 of the certificate that was shown to the peer.
     pub(super) shown: Option<[u8; 32]>,
     /// Until when the verdict on the certificate holds, as far as that is a matter of time.
@@ -47,6 +49,7 @@ impl Notes {
     const fn new() -> Self {
         Self {
             refused: None,
+            asked: None,
             shown: None,
             good_until: None,
         }

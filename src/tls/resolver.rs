@@ -240,6 +240,7 @@ fn cost(identity: &CertifiedKey) -> u8 {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        note(|notes| notes.asked = hello.server_name().map(Box::from));
         let chosen = self.choose(hello.server_name(), hello.signature_schemes())?;
         if let Some(leaf) = chosen.cert.first() {
             note(|notes| notes.shown = Some(certificate::digest(leaf)));

@@ -18,7 +18,7 @@ use rustls::{
 use super::{
     certificate,
     failure::PROTOCOL_VERSION,
-    hello::{is_outdated, server_name},
+    hello::is_outdated,
     notes::{Notes, RefusedCertificate},
     policy::ClientPolicy,
     resolver::Resolver,
@@ -39,8 +39,6 @@ pub struct TlsStream {
     notes: Notes,
     /// What a resumed session's certificate is checked with once more.
     verifier: Option<Arc<ClientVerifier>>,
-    /// The name that the client asked for, where somebody is told of it.
-    pub(super) asked: Option<String>,
     held: Vec<u8>,
     peer_closed: bool,
     sent_close: bool,
@@ -74,7 +72,7 @@ pub fn check_name(resolver: &Resolver, first: &[u8]) -> Result<(), TlsError> {
     if !resolver.is_strict() {
         return Ok(());
     }
-    match server_name(first) {
+    match super::hello::server_name(first) {
         Some(name) if resolver.refuses(&name) => Err(TlsError::UnknownName(name)),
         _ => Ok(()),
     }
@@ -90,11 +88,6 @@ impl TlsStream {
         })
     }
 
-    /// Remembers the name that the client asks for in its first bytes, to tell it to the backend.
-    pub fn remember_name(&mut self, first: &[u8]) {
-        self.asked = server_name(first);
-    }
-
     /// Begins the end that checks `name`; [`Self::receive`] of nothing puts out its first message.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
         let connection = UnbufferedClientConnection::new(config, name)?;
@@ -106,7 +99,6 @@ impl TlsStream {
             side,
             notes: Notes::default(),
             verifier: None,
-            asked: None,
             held: Vec::new(),
             peer_closed: false,
             sent_close: false,
@@ -126,6 +118,12 @@ impl TlsStream {
     /// Returns the protocol that was agreed on by ALPN (RFC 7301).
     pub fn alpn(&self) -> Option<&[u8]> {
         self.state().alpn_protocol()
+    }
+
+    /// Returns the name that the client has asked for (RFC 6066 §3), once a certificate was chosen by
+    /// it.
+    pub fn server_name(&self) -> Option<&str> {
+        self.notes.asked.as_deref()
     }
 
     /// Returns SHA-256 of the certificate that this connection's server has shown, as far as it is

@@ -269,6 +269,7 @@ pub(crate) fn config(listeners: Vec<Listener>) -> Config {
             level: LogLevel::Info,
             format: LogFormat::Text,
             file: None,
+            sessions: true,
         },
         metrics: None,
         on_exit_failure: None,

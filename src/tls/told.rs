@@ -1,11 +1,35 @@
-//! What a backend may be told about a client's TLS.
+//! What backends and logs may be told about a client's TLS.
 
 use rustls::{CipherSuite, HandshakeKind};
 
-use super::{certificate, stream::TlsStream};
+use super::{certificate, notes::printable, stream::TlsStream};
 use crate::protocol::proxy_header::{Certificate, ClientTls};
 
+/// A certificate that a peer has shown and that was found good; its subject is safe to print and not
+/// long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownCertificate {
+    /// The subject's distinguished name.
+    pub subject: String,
+    /// SHA-256 of its DER, lower-case hexadecimal.
+    pub sha256: String,
+}
+
 impl TlsStream {
+    /// Returns the certificate that the peer has shown; `None` if it has shown none.
+    pub fn shown_certificate(&self) -> Option<ShownCertificate> {
+        let leaf = self.state().peer_certificates()?.first()?;
+        let parsed = certificate::parse(leaf);
+        let subject = parsed.map_or_else(
+            |_| "unreadable".to_owned(),
+            |parsed| printable(&parsed.subject().to_string()),
+        );
+        Some(ShownCertificate {
+            subject,
+            sha256: certificate::sha256(leaf),
+        })
+    }
+
     /// Returns what a PROXY header tells about this connection, once its handshake is over.
     pub fn told(&self) -> ClientTls {
         let state = self.state();
@@ -25,7 +49,7 @@ impl TlsStream {
                 .map(|suite| cipher(suite.suite())),
             common_name: shown.and_then(|leaf| common_name(leaf)),
             alpn: self.alpn().map(<[u8]>::to_vec),
-            server_name: self.asked.clone(),
+            server_name: self.server_name().map(str::to_owned),
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use crate::control::{ConnectionCounts, FailureCounts, FailureReason};
+use crate::control::{
+    ConnectionCounts, END_REASONS, EndCounts, EndReason, FailureCounts, Reason as _,
+};
 
 /// Over how long lines of a kind are counted.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -18,65 +20,79 @@ const WINDOW: Duration = Duration::from_secs(10);
 const LINES: u32 = 20;
 
 /// Sessions of a listener, as this worker counts them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
+    /// The listener's name.
+    pub listener: String,
     open: AtomicU64,
     total: AtomicU64,
-    failed: [AtomicU64; FailureReason::ALL.len()],
-    refused: AtomicU64,
-    failed_backends: AtomicU64,
-    told: Mutex<[Pace; FailureReason::ALL.len() + 1]>,
+    ended: [AtomicU64; END_REASONS],
+    told: Mutex<[Pace; END_REASONS]>,
+    tells_all: AtomicBool,
 }
 
 impl Counters {
-    /// Counts a session that begins; it ends when what is returned is dropped.
+    /// Has counted nothing yet.
+    pub fn new(listener: String) -> Self {
+        Self {
+            listener,
+            open: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            ended: [const { AtomicU64::new(0) }; END_REASONS],
+            told: Mutex::new([Pace::default(); END_REASONS]),
+            tells_all: AtomicBool::new(true),
+        }
+    }
+
+    /// Decides whether every session gets a line in the log, or only those whose end is out of the
+    /// ordinary.
+    pub fn tell_all(&self, all: bool) {
+        self.tells_all.store(all, Ordering::Relaxed);
+    }
+
+    /// Counts a session that begins; it is open until what is returned is dropped.
     pub fn open(self: &Arc<Self>) -> OpenSession {
         self.total.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
         OpenSession(Arc::clone(self))
     }
 
-    /// Counts a session that ended before its client was let in.
-    pub fn fail_handshake(&self, reason: FailureReason) {
-        self.failed[position(reason)].fetch_add(1, Ordering::Relaxed);
+    /// Counts a session that has ended.
+    pub fn end(&self, reason: EndReason) {
+        self.ended[reason.position()].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a client that was turned away because the listener was full.
-    pub fn refuse(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a session whose backend could not be reached.
-    pub fn fail_backend(&self) {
-        self.failed_backends.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Returns whether a failure may be logged now, and if so how many like it were not since the
-    /// last; `None` stands for failures that are no client's.
-    pub fn may_tell(&self, reason: Option<FailureReason>) -> Option<u64> {
-        let kind = reason.map_or(FailureReason::ALL.len(), position);
+    /// Returns whether the end of a session may be logged now, and if so how many like it were not
+    /// since the last.
+    ///
+    /// Ends that a client can cause without having been let in are bounded.
+    pub fn may_tell(&self, reason: EndReason) -> Option<u64> {
+        let all = self.tells_all.load(Ordering::Relaxed);
+        if !all && reason.is_ordinary() {
+            return None;
+        }
+        if all && reason.is_established() {
+            return Some(0);
+        }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told[kind].step(Instant::now())
+        told[reason.position()].step(Instant::now())
     }
 
     /// Returns the counts.
     pub(super) fn counts(&self) -> ConnectionCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let failed = FailureCounts::new(|reason| read(&self.failed[position(reason)]));
+        let ended = EndCounts::new(|reason| read(&self.ended[reason.position()]));
+        let failed = FailureCounts::new(|reason| ended.of(EndReason::Refused(reason)));
         ConnectionCounts {
             open: read(&self.open),
             total: read(&self.total),
             failed_handshakes: failed.sum(),
             failed_by_reason: failed,
-            refused: read(&self.refused),
-            failed_backends: read(&self.failed_backends),
+            refused: ended.of(EndReason::Full),
+            failed_backends: ended.of(EndReason::BackendFailed),
+            ended,
         }
     }
-}
-
-/// Where a reason stands in [`FailureReason::ALL`].
-fn position(reason: FailureReason) -> usize {
-    reason as usize
 }
 
 /// A session that counts as open until this is dropped.
@@ -119,13 +135,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_reason_is_found_at_its_position() {
-        for (index, reason) in FailureReason::ALL.into_iter().enumerate() {
-            assert_eq!(position(reason), index);
-        }
-    }
+    use crate::control::FailureReason;
 
     #[test]
     fn a_flood_is_cut_and_told_of_later() {
@@ -141,23 +151,44 @@ mod tests {
         assert_eq!(pace.step(start + WINDOW), Some(0));
     }
 
+    const NOT_TLS: EndReason = EndReason::Refused(FailureReason::NotTls);
+    const REVOKED: EndReason = EndReason::Refused(FailureReason::Revoked);
+
     #[test]
     fn reasons_do_not_hide_each_other() {
-        let counters = Counters::default();
-        while counters.may_tell(Some(FailureReason::NotTls)).is_some() {}
-        assert_eq!(counters.may_tell(Some(FailureReason::Revoked)), Some(0));
-        assert_eq!(counters.may_tell(None), Some(0));
+        let counters = Counters::new(String::new());
+        while counters.may_tell(NOT_TLS).is_some() {}
+        assert_eq!(counters.may_tell(REVOKED), Some(0));
+        assert_eq!(counters.may_tell(EndReason::Full), Some(0));
     }
 
     #[test]
-    fn failures_are_counted_by_reason_and_together() {
-        let counters = Counters::default();
-        counters.fail_handshake(FailureReason::Revoked);
-        counters.fail_handshake(FailureReason::Revoked);
-        counters.fail_handshake(FailureReason::Timeout);
+    fn every_session_that_was_let_in_is_told_unless_that_is_not_wanted() {
+        let counters = Counters::new(String::new());
+        let tells = |reason| (0..=LINES).all(|_| counters.may_tell(reason) == Some(0));
+        assert!(tells(EndReason::ClientClosed));
+        assert!(tells(EndReason::BackendTls));
+        counters.tell_all(false);
+        assert_eq!(counters.may_tell(EndReason::ClientClosed), None);
+        assert_eq!(counters.may_tell(EndReason::BackendTls), Some(0));
+        assert_eq!(counters.may_tell(REVOKED), Some(0));
+        assert!(!tells(EndReason::BackendTls), "and not without bounds");
+    }
+
+    #[test]
+    fn ends_are_counted_by_reason_and_together() {
+        let counters = Counters::new(String::new());
+        counters.end(REVOKED);
+        counters.end(REVOKED);
+        counters.end(EndReason::Refused(FailureReason::Timeout));
+        counters.end(EndReason::ClientClosed);
+        counters.end(EndReason::Full);
+        counters.end(EndReason::BackendFailed);
         let counts = counters.counts();
         assert_eq!(counts.failed_handshakes, 3);
-        let revoked = (FailureReason::Revoked, 2);
-        assert!(counts.failed_by_reason.iter().any(|it| it == revoked));
+        assert_eq!(counts.failed_by_reason.of(FailureReason::Revoked), 2);
+        assert_eq!((counts.refused, counts.failed_backends), (1, 1));
+        assert_eq!(counts.ended.of(EndReason::ClientClosed), 1);
+        assert_eq!(counts.ended.sum(), 6);
     }
 }

@@ -4,6 +4,7 @@
 //! standard input, reads no file, runs as an unprivileged user, and has one thread.
 
 pub mod counters;
+pub mod ending;
 pub mod farewell;
 pub mod health;
 pub mod leg;
@@ -11,6 +12,7 @@ pub mod listener;
 pub mod opening;
 pub mod peers;
 pub mod places;
+pub mod record;
 pub mod relay;
 pub mod service;
 pub mod session;

@@ -1,5 +1,7 @@
 //! Bytes both ways between a client and its backend, until both have said all they had to say.
 
+mod flow;
+
 use std::{
     future::Future,
     pin::Pin,
@@ -8,21 +10,22 @@ use std::{
 };
 
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
 
+use self::flow::{Fault, Observer, poll_flow};
 use super::{
-    leg::{Leg, LegError, Received, Scratch, with_scratch},
+    leg::{Leg, LegError, Scratch, with_scratch},
+    record::Record,
     socket::SocketEnd,
 };
 use crate::{
     config::Listener,
+    control::EndReason,
     protocol::{
         Protocol,
         mysql::command::{CommandWatch, Sighting},
     },
 };
-
-/// How often a busy direction is served before other sessions get their turn.
-const BURST: usize = 8;
 
 /// How long a session of any service may last in which one side has ended and the other says nothing:
 /// it may end one direction alone, as some do.
@@ -46,8 +49,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How a session ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// Both sides closed.
+    /// Both sides closed at once.
     Closed,
+    /// The client closed first.
+    ClientClosed,
+    /// The backend closed first.
+    BackendClosed,
     /// No byte moved for as long as the listener allows.
     Idle,
     /// One side had ended, and the other did and said nothing for too long after that.
@@ -56,8 +63,29 @@ pub enum Ended {
     Client(LegError),
     /// The backend's connection failed.
     Backend(LegError),
+    /// The worker ends, and waits for sessions no longer.
+    Drained,
     /// It has not: the client logs in again, and the packet for that is what it sends next.
     ChangeUser(Box<Changing>),
+}
+
+impl Ended {
+    /// Returns the reason by which it is counted.
+    pub fn reason(&self) -> EndReason {
+        match self {
+            Self::Closed => EndReason::Closed,
+            Self::ClientClosed => EndReason::ClientClosed,
+            Self::BackendClosed => EndReason::BackendClosed,
+            Self::Idle => EndReason::IdleTimeout,
+            Self::HalfClosed => EndReason::HalfClosed,
+            Self::Client(LegError::Tls(_)) => EndReason::ClientTls,
+            Self::Client(_) => EndReason::ClientLost,
+            Self::Backend(LegError::Tls(_)) => EndReason::BackendTls,
+            Self::Backend(_) => EndReason::BackendLost,
+            Self::Drained => EndReason::Drained,
+            Self::ChangeUser(_) => EndReason::ChangeUserFailed,
+        }
+    }
 }
 
 /// A session whose client logs in again.
@@ -97,11 +125,14 @@ impl Patience {
 
 /// A session in which the client and the backend talk to each other.
 #[derive(Debug)]
-struct Relay {
+struct Relay<'a> {
     client: Leg,
     backend: Leg,
     up: Flow,
     down: Flow,
+    /// Which side ended its direction first, as far as one did.
+    first: First,
+    record: &'a Record,
     idle: Option<Idle>,
     half_closed: Option<Idle>,
     held_up: Option<Idle>,
@@ -116,6 +147,17 @@ enum Flow {
     Over,
 }
 
+/// Which side ended its direction first.
+#[derive(Debug)]
+enum First {
+    /// None has, or both did at once.
+    Neither,
+    Client,
+    Backend,
+    /// The backend, to which nothing more could be written.
+    BackendFailed(LegError),
+}
+
 #[derive(Debug)]
 struct Idle {
     limit: Duration,
@@ -123,27 +165,36 @@ struct Idle {
     timer: Pin<Box<Sleep>>,
 }
 
-/// Relays until both sides have closed, one fails, or nothing moves for too long.
+/// Relays until both sides have closed, one fails, nothing moves for too long, or `cut` ends all
+/// sessions; counts in `record` what is relayed.
 ///
 /// With `watch`, a change of user in what the client sends ends it too.
 pub async fn relay(
-    client: Leg,
-    backend: Leg,
+    (client, backend): (Leg, Leg),
     patience: Patience,
     watch: Option<CommandWatch>,
+    record: &Record,
+    cut: &CancellationToken,
 ) -> Ended {
     let mut relay = Relay {
         client,
         backend,
         up: Flow::Moving,
         down: Flow::Moving,
+        first: First::Neither,
+        record,
         idle: patience.idle.map(Idle::new),
         half_closed: None,
         held_up: None,
         patience,
         watch,
     };
-    let ended = match (&mut relay).await {
+    let stop = tokio::select! {
+        biased;
+        stop = &mut relay => stop,
+        () = cut.cancelled() => Stop::Ended(Ended::Drained),
+    };
+    let ended = match stop {
         Stop::Ended(ended) => ended,
         Stop::ChangeUser(sighting) => {
             return Ended::ChangeUser(Box::new(Changing {
@@ -163,10 +214,10 @@ pub async fn relay(
 /// Tells both sides that the session has ended, except the one that failed.
 async fn say_goodbye(ended: &Ended, client: &mut Leg, backend: &mut Leg) {
     match ended {
-        Ended::Closed | Ended::ChangeUser(_) => {}
+        Ended::Closed | Ended::ClientClosed | Ended::BackendClosed | Ended::ChangeUser(_) => {}
         Ended::Client(error) => say_goodbye_behind(client, error, backend).await,
         Ended::Backend(error) => say_goodbye_behind(backend, error, client).await,
-        Ended::Idle | Ended::HalfClosed => {
+        Ended::Idle | Ended::HalfClosed | Ended::Drained => {
             for leg in [&mut *client, &mut *backend] {
                 // It does not have all there was.
                 if leg.is_held_up() {
@@ -192,7 +243,7 @@ enum Stop {
     Ended(Ended),
 }
 
-impl Future for Relay {
+impl Future for Relay<'_> {
     type Output = Stop;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Stop> {
@@ -207,7 +258,7 @@ impl Future for Relay {
     }
 }
 
-impl Relay {
+impl Relay<'_> {
     /// Ready when nothing has moved for too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ended> {
         if let Some(limit) = self.half_closed_limit(cx, moved)
@@ -265,87 +316,116 @@ impl Relay {
         scratch: &mut Scratch,
         moved: &mut bool,
     ) -> Poll<Stop> {
-        let ended = |ended| Poll::Ready(Stop::Ended(ended));
-        let (client, backend) = (&mut self.client, &mut self.backend);
-        let watch = &mut self.watch;
-        if self.up == Flow::Moving {
-            let look = |bytes: &[u8]| watch.as_mut()?.feed(bytes);
-            match poll_flow(client, backend, cx, scratch, moved, look) {
-                // Where the backend takes nothing more, what it said last, such as why it closes,
-                // may still be on its way.
-                Poll::Ready(Ok(()) | Err(Fault::To(_))) => self.up = Flow::Over,
-                Poll::Ready(Err(Fault::From(error))) => return ended(Ended::Client(error)),
-                Poll::Ready(Err(Fault::ChangeUser(sighting))) => {
-                    return Poll::Ready(Stop::ChangeUser(sighting));
-                }
-                Poll::Pending => {}
-            }
+        let before = (self.up, self.down);
+        if let Poll::Ready(stop) = self.poll_up(cx, scratch, moved) {
+            return Poll::Ready(stop);
         }
-        if self.down == Flow::Moving {
-            let look = |bytes: &[u8]| {
-                watch.as_mut()?.hear(bytes);
-                None
-            };
-            match poll_flow(backend, client, cx, scratch, moved, look) {
-                Poll::Ready(Ok(())) => self.down = Flow::Over,
-                Poll::Ready(Err(Fault::From(error))) => return ended(Ended::Backend(error)),
-                Poll::Ready(Err(Fault::To(error))) => return ended(Ended::Client(error)),
-                // Databases do not log in.
-                Poll::Ready(Err(Fault::ChangeUser(_))) | Poll::Pending => {}
-            }
+        if let Poll::Ready(stop) = self.poll_down(cx, scratch, moved) {
+            return Poll::Ready(stop);
         }
+        self.note_first(before);
         match (self.up, self.down) {
-            (Flow::Over, Flow::Over) => ended(Ended::Closed),
+            (Flow::Over, Flow::Over) => Poll::Ready(Stop::Ended(self.closed())),
             _ => Poll::Pending,
         }
     }
-}
 
-/// What ended a direction before its time.
-enum Fault {
-    ChangeUser(Sighting),
-    From(LegError),
-    To(LegError),
-}
-
-/// Moves what `from` sends to `to`, of which `look` sees it all first; ready when `from` has ended and `to`
-/// was told.
-fn poll_flow(
-    from: &mut Leg,
-    to: &mut Leg,
-    cx: &mut Context<'_>,
-    scratch: &mut Scratch,
-    moved: &mut bool,
-    mut look: impl FnMut(&[u8]) -> Option<Sighting>,
-) -> Poll<Result<(), Fault>> {
-    for _ in 0..BURST {
-        ready!(to.poll_flush(cx)).map_err(Fault::To)?;
-        match ready!(from.poll_receive(cx, scratch)).map_err(Fault::From)? {
-            (Received::Bytes(bytes), out) => {
-                *moved = true;
-                let sighting = look(bytes);
-                let end = sighting.map_or(bytes.len(), |it| it.at);
-                if end > 0 {
-                    to.submit(cx, &bytes[..end], out).map_err(Fault::To)?;
-                }
-                if let Some(sighting) = sighting {
-                    // All of it goes back to where it came from.
-                    from.unread(&bytes[end..]);
-                    from.unread(sighting.passed());
-                    return Poll::Ready(Err(Fault::ChangeUser(sighting)));
+    /// Moves what the client sends; ready when that ends the session.
+    fn poll_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        moved: &mut bool,
+    ) -> Poll<Stop> {
+        if self.up == Flow::Over {
+            return Poll::Pending;
+        }
+        let Self {
+            client,
+            backend,
+            watch,
+            record,
+            ..
+        } = self;
+        let observer = Observer {
+            look: |bytes: &[u8]| watch.as_mut()?.feed(bytes),
+            count: |bytes| record.add_up(bytes),
+        };
+        match ready!(poll_flow(client, backend, cx, scratch, moved, observer)) {
+            Ok(()) => self.up = Flow::Over,
+            Err(Fault::To(error @ LegError::Tls(_))) => return ended(Ended::Backend(error)),
+            // Where the backend takes nothing more, what it said last, such as why it closes, may
+            // still be on its way.
+            Err(Fault::To(error)) => {
+                self.up = Flow::Over;
+                if self.down == Flow::Moving {
+                    self.first = First::BackendFailed(error);
                 }
             }
-            (Received::End, _) => {
-                // Whoever is told of a proper end believes that it has all there was.
-                if from.was_cut() {
-                    to.cut();
-                }
-                return to.poll_close(cx).map_err(Fault::To);
+            Err(Fault::From(error)) => return ended(Ended::Client(error)),
+            Err(Fault::ChangeUser(sighting)) => return Poll::Ready(Stop::ChangeUser(sighting)),
+        }
+        Poll::Pending
+    }
+
+    /// Moves what the backend sends; ready when that ends the session.
+    fn poll_down(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        moved: &mut bool,
+    ) -> Poll<Stop> {
+        if self.down == Flow::Over {
+            return Poll::Pending;
+        }
+        let Self {
+            client,
+            backend,
+            watch,
+            record,
+            ..
+        } = self;
+        let observer = Observer {
+            look: |bytes: &[u8]| {
+                watch.as_mut()?.hear(bytes);
+                None
+            },
+            count: |bytes| record.add_down(bytes),
+        };
+        match ready!(poll_flow(backend, client, cx, scratch, moved, observer)) {
+            Ok(()) => self.down = Flow::Over,
+            Err(Fault::From(error)) => return ended(Ended::Backend(error)),
+            Err(Fault::To(error)) => return ended(Ended::Client(error)),
+            // Databases do not log in.
+            Err(Fault::ChangeUser(_)) => {}
+        }
+        Poll::Pending
+    }
+
+    /// Notes which side was the first to end its direction, by how far both had come `before`.
+    fn note_first(&mut self, before: (Flow, Flow)) {
+        if before == (Flow::Moving, Flow::Moving) && matches!(self.first, First::Neither) {
+            match (self.up, self.down) {
+                (Flow::Over, Flow::Moving) => self.first = First::Client,
+                (Flow::Moving, Flow::Over) => self.first = First::Backend,
+                _ => {}
             }
         }
     }
-    cx.waker().wake_by_ref();
-    Poll::Pending
+
+    /// Returns how a session ended whose directions are both over.
+    fn closed(&mut self) -> Ended {
+        match std::mem::replace(&mut self.first, First::Neither) {
+            First::Neither => Ended::Closed,
+            First::Client => Ended::ClientClosed,
+            First::Backend => Ended::BackendClosed,
+            First::BackendFailed(error) => Ended::Backend(error),
+        }
+    }
+}
+
+fn ended(ended: Ended) -> Poll<Stop> {
+    Poll::Ready(Stop::Ended(ended))
 }
 
 /// Returns whether there is a timer, and nothing has moved for as long as it allows.

@@ -6,10 +6,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
 
 use super::{counters::Counters, health::Health, places::Places};
 use crate::{
-    config::{Listener, ProxyHeaderVersion},
+    config::Listener,
     control::ListenerCounts,
     link::{Generation, ListenerKey},
     tls::{
@@ -23,6 +24,8 @@ use crate::{
 /// One listener of a generation, with its TLS configurations built.
 #[derive(Debug)]
 pub struct Service {
+    /// The number of the generation.
+    pub generation: u64,
     /// The listener as configured.
     pub listener: Listener,
     /// Its sessions, counted across generations.
@@ -40,11 +43,7 @@ impl Service {
     /// Begins TLS with a client who has said `first`.
     pub fn accept_tls(&self, first: &[u8]) -> Result<TlsStream, TlsError> {
         check_name(&self.resolver, first)?;
-        let mut tls = TlsStream::server(&self.clients)?;
-        if self.listener.proxy_protocol.send == ProxyHeaderVersion::V2 {
-            tls.remember_name(first);
-        }
-        Ok(tls)
+        TlsStream::server(&self.clients)
     }
 
     /// Whether the leg to the backend at a position has TLS.
@@ -80,6 +79,8 @@ pub struct Services {
     places: Mutex<HashMap<String, Arc<Places>>>,
     keyring: Mutex<Keyring>,
     secrets: Mutex<TicketSecrets>,
+    /// Cancelled when no session is waited for any longer.
+    pub cut: CancellationToken,
 }
 
 /// What a generation asks for, built and not served yet.
@@ -97,7 +98,10 @@ impl Services {
         let secrets = lock(&self.secrets).clone();
         for listener in &generation.config.listeners {
             let resolver = policy::resolver(listener, &mut keyring)?;
+            let counters = self.counters_of(&listener.name);
+            counters.tell_all(generation.config.log.sessions);
             let service = Service {
+                generation: generation.number,
                 clients: policy::server_config(
                     listener,
                     &generation.material,
@@ -106,7 +110,7 @@ impl Services {
                 )?,
                 resolver,
                 backend: policy::client_config(listener, &generation.material)?,
-                counters: self.counters_of(&listener.name),
+                counters,
                 health: self.health_of(&listener.name),
                 places: self.places_of(&listener.name)?,
                 listener: listener.clone(),
@@ -150,11 +154,6 @@ impl Services {
         self.current.load().get(key).cloned()
     }
 
-    /// Returns whether a listener is served with this key.
-    pub fn has(&self, key: &ListenerKey) -> bool {
-        self.current.load().contains_key(key)
-    }
-
     /// Returns all services of the newest generation.
     pub fn all(&self) -> Vec<(ListenerKey, Arc<Service>)> {
         let current = self.current.load();
@@ -182,7 +181,11 @@ impl Services {
     }
 
     fn counters_of(&self, name: &str) -> Arc<Counters> {
-        Arc::clone(lock(&self.counters).entry(name.to_owned()).or_default())
+        let mut all = lock(&self.counters);
+        let counters = all
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(Counters::new(name.to_owned())));
+        Arc::clone(counters)
     }
 
     fn places_of(&self, name: &str) -> Result<Arc<Places>, ServeError> {

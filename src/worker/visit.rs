@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     opening::{self, Context},
-    peers::Peers,
+    record::Record,
     service::Services,
 };
 
@@ -45,7 +45,11 @@ fn visitors(services: &Arc<Services>, tasks: &TaskTracker, deadline: Instant) ->
         all.extend(backends.map(|backend| Context {
             service: Arc::clone(&service),
             deadline,
-            peers: Peers::default(),
+            record: Arc::new(Record::new(
+                Arc::clone(&service.counters),
+                None,
+                service.generation,
+            )),
             endpoints: None,
             backend,
             trial: None,

@@ -67,5 +67,7 @@ mod proxy_protocol;
 mod limits;
 // The metrics page.
 mod metrics;
+// The line that each session leaves in the log, and the counts of how they ended.
+mod session_log;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.
 mod support;

@@ -195,6 +195,24 @@ fn failures_are_counted_by_their_reasons() {
 }
 
 #[test]
+fn ends_are_counted_by_their_reasons() {
+    let front = Front::new(|it| it);
+    let name =
+        |reason| format!("proxyd_sessions_ended_total{{listener=\"main\",reason=\"{reason}\"}}");
+    let mut session = front.client.connect(front.daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    session.finish().unwrap();
+    front.await_metric(&name("client_closed"), 1.0);
+    let stranger = Client::new(&Ca::new("stranger"));
+    stranger.connect(front.daemon.address()).unwrap_err();
+    front.await_metric(&name("client_alert"), 1.0);
+    let metrics = front.metrics();
+    for reason in ["backend_closed", "client_tls", "drained", "full"] {
+        assert_eq!(metrics.get(&name(reason)), Some(&0.0), "{reason}");
+    }
+}
+
+#[test]
 fn backends_that_are_down_are_counted() {
     let closed = Closed::new();
     let address = closed.address().to_string();

@@ -292,6 +292,7 @@ impl Check<'_> {
                 .or(word(log.format))
                 .unwrap_or(LogFormat::Text),
             file: log.file.map(|file| self.path(&file)),
+            sessions: log.sessions.unwrap_or(true),
         }
     }
 

@@ -35,6 +35,7 @@ fn defaults_are_those_of_the_manual() {
                 level: LogLevel::Info,
                 format: LogFormat::Text,
                 file: None,
+                sessions: true,
             },
             metrics: None,
             on_exit_failure: None,

@@ -211,6 +211,14 @@ impl<'a> ChangeUser<'a> {
     }
 }
 
+/// Returns the user of a `COM_CHANGE_USER`; `None` if the payload is not one.
+#[must_use]
+pub fn changed_user(payload: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(payload);
+    reader.u8().filter(|command| *command == CHANGE_USER)?;
+    reader.until_nul()
+}
+
 /// What the client sent is no change of user.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("the client's change of user is cut short")]
@@ -311,6 +319,9 @@ mod tests {
         let change = ChangeUser::parse(payload, all).expect("whole");
         assert_eq!(change.response(), b"abc");
         assert_eq!(change.plugin(), Some(&b"some_plugin"[..]));
+        assert_eq!(changed_user(payload), Some(&b"me"[..]));
+        assert_eq!(changed_user(b"\x03me\0"), None);
+        assert_eq!(changed_user(b"\x11me"), None);
         let old = ChangeUser::parse(payload, Capabilities::SECURE_CONNECTION).expect("whole");
         assert_eq!(old.plugin(), None);
         let short = ChangeUser::parse(b"\x11me\0\0db\0", all).expect("whole");

@@ -88,6 +88,12 @@ impl<'a> Login<'a> {
         capabilities(self.payload).unwrap_or(Capabilities::PROTOCOL_41)
     }
 
+    /// Returns the user as the client has sent it.
+    #[must_use]
+    pub fn user_name(&self) -> &'a [u8] {
+        self.user
+    }
+
     /// Returns the user, fit for a log.
     #[must_use]
     pub fn user(&self) -> String {
@@ -240,6 +246,7 @@ pub(crate) mod tests {
         let payload = sample(CLIENT, &[7; 32], "caching_sha2_password");
         let login = Login::parse(&payload).expect("a login");
         assert_eq!(login.user(), "app");
+        assert_eq!(login.user_name(), b"app");
         assert_eq!(login.response(), [7; 32]);
         assert_eq!(login.plugin(), Some(&b"caching_sha2_password"[..]));
         assert_eq!(

@@ -92,6 +92,23 @@ fn startup(version: u32, length: u32) -> Result<Opening, OpeningError> {
     }
 }
 
+/// Returns the user that a start-up message names, which has come whole; `None` if it names none.
+///
+/// Behind its head stand pairs of a parameter's name and its value, each ended by NUL ("`StartupMessage`"
+/// in the `PostgreSQL` manual).
+#[must_use]
+pub fn startup_user(message: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(message);
+    reader.take(REQUEST_LEN)?;
+    loop {
+        let name = reader.until_nul().filter(|name| !name.is_empty())?;
+        let value = reader.until_nul()?;
+        if name == b"user" {
+            return Some(value);
+        }
+    }
+}
+
 /// What the client sent starts no session.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum OpeningError {
@@ -177,10 +194,26 @@ pub(crate) mod tests {
         assert_eq!(Opening::parse(&[0, 0, 0, 20, 0, 2, 0, 0]), Err(error));
     }
 
+    #[test]
+    fn the_user_is_found_among_the_parameters() {
+        assert_eq!(startup_user(STARTUP), Some(&b"me"[..]));
+        let others = b"\0\0\0\0\0\x03\0\0database\0user\0user\0you\0\0";
+        assert_eq!(startup_user(others), Some(&b"you"[..]));
+        for cut in [
+            &STARTUP[..8],
+            &STARTUP[..14],
+            b"",
+            b"\0\0\0\0\0\x03\0\0\0user\0x\0",
+        ] {
+            assert_eq!(startup_user(cut), None, "{cut:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(buf: Vec<u8>) {
             let _ = Opening::parse(&buf);
+            let _ = startup_user(&buf);
         }
 
         #[test]

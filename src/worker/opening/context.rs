@@ -12,8 +12,8 @@ use crate::{
     tls::stream::{TlsError, TlsStream},
     worker::{
         opening::Trial,
-        peers::Peers,
         places::Place,
+        record::Record,
         service::{Service, Services},
     },
 };
@@ -25,8 +25,8 @@ pub struct Context {
     pub service: Arc<Service>,
     /// When the opening must be over.
     pub deadline: Instant,
-    /// Who is at the other end.
-    pub peers: Peers,
+    /// What is known of the session.
+    pub record: Arc<Record>,
     /// Who talks to whom, as far as it is known and the backend is told of it.
     pub endpoints: Option<Endpoints>,
     /// The position of the backend that the session talks to, or tries to.
@@ -47,7 +47,9 @@ impl Context {
     /// Begins TLS with the client, who has said `first`, by the newest generation, which may be newer
     /// than the one that was in force when the client came.
     pub fn accept_tls(&self, first: &[u8]) -> Result<TlsStream, TlsError> {
-        self.newest().accept_tls(first)
+        let newest = self.newest();
+        self.record.begins_tls(newest.generation);
+        newest.accept_tls(first)
     }
 
     /// Begins TLS with the backend by the newest generation that has it; `None` if that leg has none.

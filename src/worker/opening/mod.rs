@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     config::Address,
-    control::FailureReason,
+    control::{EndReason, FailureReason},
     protocol::Protocol,
     tls::{RefusedCertificate, stream::TlsError},
 };
@@ -54,15 +54,24 @@ pub enum Failure {
     /// The client's connection or its TLS.
     #[error("client: {0}")]
     Client(LegError),
-    /// There was nothing to relay, and what there was is done.
-    #[error("nothing more to do")]
-    Done,
+    /// There was nothing to relay: a request to cancel a query was passed on.
+    #[error("a request to cancel a query was passed on")]
+    Cancelled,
+    /// The database refused the login, and the client has heard so.
+    #[error("the database refused the login")]
+    Denied,
+    /// The worker ends, and waits for sessions no longer.
+    #[error("it had not begun when the drain timeout was over")]
+    Drained,
     /// The listener has as many sessions as it may.
     #[error("the listener has as many sessions as `max_connections` allows")]
     Full,
     /// The client does not use TLS where it must, and was told so.
     #[error("refused: the client does not use TLS")]
     NoTls,
+    /// The client left when it was asked to prove who it is.
+    #[error("the client left when it was asked to prove who it is")]
+    LeftLogin,
     /// It took too long.
     #[error("the handshake timeout of {} s passed while waiting for {}", .0.as_secs_f64(), .1)]
     Late(Duration, Phase),
@@ -75,15 +84,30 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns why the client was not let in; `None` when that is no handshake's failure.
-    pub fn reason(&self) -> Option<FailureReason> {
+    /// Returns the reason by which it is counted.
+    pub fn reason(&self) -> EndReason {
         match self {
-            Self::Backend(_) | Self::Done | Self::Full | Self::Silent => None,
-            Self::Client(LegError::Tls(error)) => Some(error.reason()),
-            Self::Client(LegError::Io(_) | LegError::Ended) => Some(FailureReason::ClientLeft),
-            Self::Client(LegError::TooLong) | Self::Refused(_) => Some(FailureReason::Protocol),
-            Self::Late(..) => Some(FailureReason::Timeout),
-            Self::NoTls => Some(FailureReason::NoTls),
+            Self::Backend(_) => EndReason::BackendFailed,
+            Self::Cancelled => EndReason::Cancel,
+            Self::Denied => EndReason::LoginDenied,
+            Self::Drained => EndReason::Drained,
+            Self::Full => EndReason::Full,
+            Self::LeftLogin => EndReason::LoginLeft,
+            Self::Silent => EndReason::Silent,
+            Self::Client(_) | Self::Late(..) | Self::NoTls | Self::Refused(_) => {
+                EndReason::Refused(self.refusal())
+            }
+        }
+    }
+
+    /// Returns why the client was not let in, if that is what became of it.
+    fn refusal(&self) -> FailureReason {
+        match self {
+            Self::Client(LegError::Tls(error)) => error.reason(),
+            Self::Client(LegError::Io(_) | LegError::Ended) => FailureReason::ClientLeft,
+            Self::Late(..) => FailureReason::Timeout,
+            Self::NoTls => FailureReason::NoTls,
+            _ => FailureReason::Protocol,
         }
     }
 
@@ -134,7 +158,9 @@ async fn read_client(client: &mut Leg, buffer: &mut Vec<u8>) -> Result<(), Failu
 async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Result<(), Failure> {
     let nothing_yet = first.is_empty();
     let accepting = client.accept_tls(first, |first| context.accept_tls(first));
-    let Ok(accepted) = timeout_at(context.deadline, accepting).await else {
+    let accepted = timeout_at(context.deadline, accepting).await;
+    client.tls().inspect(|tls| context.record.note_tls(tls));
+    let Ok(accepted) = accepted else {
         return Err(late(context, Phase::ClientTls));
     };
     match accepted {

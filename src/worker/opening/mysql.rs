@@ -189,6 +189,7 @@ async fn carry(
         Ok(parsed) => parsed,
         Err(error) => return Err(no_login(client, error.to_string())),
     };
+    context.record.logs_in(parsed.user_name());
     if let Err(failure) = visit.begin_tls(greeting, &parsed).await {
         return Err(client.refuse(&backend_down(), failure));
     }

@@ -17,6 +17,7 @@ use crate::{
     protocol::postgres::{
         ALPN, ErrorResponse, Negotiation, Next,
         negotiation::{ACCEPT, DECLINE},
+        opening::startup_user,
     },
     worker::{farewell::farewell, leg::Leg},
 };
@@ -80,6 +81,9 @@ async fn begin(
 ) -> Result<Leg, Failure> {
     let (startup, behind) = first.split_at(first.len().min(length));
     client.unread(behind);
+    if let Some(user) = startup_user(startup) {
+        context.record.logs_in(user);
+    }
     let missing = length - startup.len();
     let words = match missing {
         0 => Startup::Whole(startup),
@@ -87,7 +91,8 @@ async fn begin(
     };
     let mut backend = reach(context, client, &words).await?;
     let rules = login::rules(context, client, &backend);
-    let let_in = login::log_in(context, rules, client, &mut backend, missing).await;
+    let legs = (client, &mut backend);
+    let let_in = login::log_in(context, rules, legs, startup, missing).await;
     match &let_in {
         Ok(()) => note(context, Ok(backend.tls())),
         Err(Failure::Backend(reason)) => {

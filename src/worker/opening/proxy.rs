@@ -27,7 +27,7 @@ pub(super) async fn accept(context: &mut Context, client: &mut Leg) -> Result<()
         ));
     };
     if let Header::Proxied { endpoints, .. } = header {
-        context.peers.speaks_for(endpoints.source);
+        context.record.speaks_for(endpoints.source);
         context.endpoints = Some(endpoints);
     }
     client.unread(&buffer[length..]);
@@ -39,7 +39,8 @@ pub(super) async fn accept(context: &mut Context, client: &mut Leg) -> Result<()
 fn is_balancer(context: &Context) -> bool {
     let from = &context.service.listener.proxy_protocol.from;
     context
-        .peers
+        .record
+        .peers()
         .client
         .is_none_or(|peer| from.iter().any(|network| network.contains(peer.ip())))
 }

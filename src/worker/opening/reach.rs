@@ -49,6 +49,7 @@ pub(super) async fn reach(
     let order = order(context);
     for (tried, position) in order.iter().enumerate() {
         context.backend = *position;
+        context.record.goes_to(context.backend());
         let others_left = tried + 1 < order.len();
         match reach_one(context, &header, approach, others_left).await {
             Ok(backend) => return Ok(backend),

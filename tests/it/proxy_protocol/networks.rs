@@ -129,6 +129,6 @@ fn log_lines_name_the_client_and_its_balancer() {
         .write_all(&[far(2), b"not TLS".to_vec()].concat())
         .unwrap();
     let _ = socket.read_to_end(&mut Vec::new());
-    let expected = format!("peer={}:{} via={balancer}", FAR.0, FAR.1);
+    let expected = format!("client={}:{} via={balancer}", FAR.0, FAR.1);
     until("the log names both", || daemon.log().contains(&expected));
 }

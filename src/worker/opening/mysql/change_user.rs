@@ -8,16 +8,17 @@ use super::{
     super::{Failure, Opened, Phase},
     reader::{Owned, Reader},
     refused,
-    talk::{Ending, OnRejection, Talk},
+    talk::{Decision, Ending, OnRejection, Talk},
 };
 use crate::{
     config::Address,
     protocol::mysql::{
         ErrorPacket,
         auth::{Exchange, Session, Step, Then},
+        command::changed_user,
         packet::HEADER_LEN,
     },
-    worker::relay::Changing,
+    worker::{record::Record, relay::Changing},
 };
 
 /// What is needed when the client logs in again.
@@ -31,9 +32,13 @@ pub struct Relogin {
     pub patience: Duration,
 }
 
-/// Carries a change of user, whose packet is what the client sends next. If that comes to nothing, the
-/// client has been told why.
-pub async fn change_user(changing: Changing, relogin: Relogin) -> Result<Opened, Failure> {
+/// Carries a change of user, whose packet is what the client sends next, and notes the user if the
+/// database agrees. If that comes to nothing, the client has been told why.
+pub async fn change_user(
+    changing: Changing,
+    relogin: Relogin,
+    record: &Record,
+) -> Result<Opened, Failure> {
     let mut client = Reader::new(changing.client);
     let mut backend = Reader::new(changing.backend);
     let carried = if changing.out_of_turn {
@@ -41,7 +46,8 @@ pub async fn change_user(changing: Changing, relogin: Relogin) -> Result<Opened,
         let reason = "the client did not wait for the answer to its last command";
         Err(client.refuse(&ErrorPacket::out_of_order(), refused(reason)))
     } else {
-        carry(&mut client, &mut backend, &relogin, changing.passed).await
+        let legs = (&mut client, &mut backend);
+        carry(legs, &relogin, changing.passed, record).await
     };
     match carried {
         Ok(session) => Ok(Opened {
@@ -56,10 +62,10 @@ pub async fn change_user(changing: Changing, relogin: Relogin) -> Result<Opened,
 /// Carries one of which so many bytes have gone to the database before anybody knew what it was; returns
 /// what it leaves for the next.
 async fn carry(
-    client: &mut Reader,
-    backend: &mut Reader,
+    (client, backend): (&mut Reader, &mut Reader),
     relogin: &Relogin,
     passed: usize,
+    record: &Record,
 ) -> Result<Session, Ending> {
     let limit = relogin.patience;
     let deadline = Instant::now() + limit;
@@ -67,14 +73,20 @@ async fn carry(
         let failure = Failure::Late(limit, Phase::LetIn);
         return Err(client.refuse(&ErrorPacket::client_too_slow(), failure));
     };
-    let (mut exchange, first) = begin(client, relogin.session, &command?, passed)?;
+    let command = command?;
+    let (mut exchange, first) = begin(client, relogin.session, &command, passed)?;
     let talk = Talk {
         backend: &relogin.backend,
         on_rejection: OnRejection::GoOn,
         deadline,
         limit,
     };
-    talk.carry(&mut exchange, first, client, backend).await?;
+    let decision = talk.carry(&mut exchange, first, client, backend).await?;
+    if decision == Decision::Accepted
+        && let Some(user) = changed_user(&command.payload)
+    {
+        record.logs_in(user);
+    }
     Ok(exchange.session())
 }
 

@@ -41,6 +41,15 @@ pub(super) enum OnRejection {
     GoOn,
 }
 
+/// What the database has decided about a login.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Decision {
+    /// The client is let in.
+    Accepted,
+    /// It is not, and the session goes on without that.
+    Rejected,
+}
+
 /// How a login came to nothing.
 pub(super) struct Ending {
     /// Why.
@@ -105,10 +114,10 @@ impl Talk<'_> {
         first: Step,
         client: &mut Reader,
         backend: &mut Reader,
-    ) -> Result<(), Ending> {
+    ) -> Result<Decision, Ending> {
         let carrying = self.carry_all(exchange, first, client, backend);
         let stop = match timeout_at(self.deadline, carrying).await {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(decision)) => return Ok(decision),
             Ok(Err(stop)) => stop,
             Err(_) => return Err(self.late(exchange)),
         };
@@ -141,12 +150,14 @@ impl Talk<'_> {
         first: Step,
         client: &mut Reader,
         backend: &mut Reader,
-    ) -> Result<(), Stop> {
+    ) -> Result<Decision, Stop> {
         let mut step = first;
-        while !self.apply(exchange, step, client, backend).await? {
+        loop {
+            if let Some(decision) = self.apply(exchange, step, client, backend).await? {
+                return Ok(decision);
+            }
             step = self.next(exchange, client, backend).await?;
         }
-        Ok(())
     }
 
     fn failed(&self, error: &dyn Display) -> Failure {
@@ -190,14 +201,14 @@ impl Talk<'_> {
         }
     }
 
-    /// Sends what a step asks for; returns whether the login is decided.
+    /// Sends what a step asks for; returns the decision about the login, once there is one.
     async fn apply(
         &self,
         exchange: &mut Exchange,
         mut step: Step,
         client: &mut Reader,
         backend: &mut Reader,
-    ) -> Result<bool, Stop> {
+    ) -> Result<Option<Decision>, Stop> {
         loop {
             if !step.to_server.is_empty() {
                 let sent = backend.leg.send(&step.to_server).await;
@@ -208,7 +219,7 @@ impl Talk<'_> {
                     return Err(Stop::Decided(refused(reason), step.to_client));
                 }
                 Then::Rejected if self.on_rejection == OnRejection::Close => {
-                    return Err(Stop::Decided(Failure::Done, step.to_client));
+                    return Err(Stop::Decided(Failure::Denied, step.to_client));
                 }
                 Then::Accepted | Then::Continue | Then::Encrypt(_) | Then::Rejected => {
                     let sent = client.leg.send(&step.to_client).await;
@@ -227,8 +238,9 @@ impl Talk<'_> {
                     })?;
                     step = exchange.encrypted(&sealed).map_err(broken)?;
                 }
-                Then::Accepted | Then::Rejected => return Ok(true),
-                _ => return Ok(false),
+                Then::Accepted => return Ok(Some(Decision::Accepted)),
+                Then::Rejected => return Ok(Some(Decision::Rejected)),
+                _ => return Ok(None),
             }
         }
     }

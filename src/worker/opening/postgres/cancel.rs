@@ -47,7 +47,7 @@ pub(super) async fn cancel(context: &Context, client: &Leg, message: Vec<u8>) ->
     let failures = outcomes.into_iter().filter_map(Result::err);
     match failures.last() {
         Some(failure) if all_failed => failure,
-        _ => Failure::Done,
+        _ => Failure::Cancelled,
     }
 }
 

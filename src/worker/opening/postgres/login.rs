@@ -7,6 +7,7 @@ use crate::{
     protocol::postgres::{
         ErrorResponse,
         login::{Binding, Login, Message, Rules, Side, Step},
+        opening::startup_user,
     },
     tls::stream::TlsStream,
     worker::{
@@ -42,19 +43,21 @@ struct Talk<'legs> {
     backend: &'legs mut Leg,
     from_client: Zeroizing<Vec<u8>>,
     from_server: Vec<u8>,
-    /// How many bytes the client has yet to send of its start-up message.
+    /// What the client has sent of its start-up message.
+    startup: Vec<u8>,
+    /// How many bytes it has yet to send of that.
     missing: usize,
     /// What to tell the client whose login is refused.
     last_words: Option<ErrorResponse>,
 }
 
-/// Carries a login up to the database's verdict, behind the start-up message, of which so many bytes
-/// are missing.
+/// Carries a login up to the database's verdict, behind the start-up message, of which this has come and
+/// so many bytes are missing.
 pub(super) async fn log_in(
     context: &Context,
     rules: Rules,
-    client: &mut Leg,
-    backend: &mut Leg,
+    (client, backend): (&mut Leg, &mut Leg),
+    startup: &[u8],
     missing: usize,
 ) -> Result<(), Failure> {
     let mut talk = Talk {
@@ -63,6 +66,7 @@ pub(super) async fn log_in(
         backend,
         from_client: Zeroizing::new(Vec::new()),
         from_server: Vec::new(),
+        startup: startup.to_vec(),
         missing,
         last_words: None,
     };
@@ -76,7 +80,7 @@ pub(super) async fn log_in(
         }
         return Err(match (failure, talk.awaited()) {
             // As `psql` does before it asks its user for the password.
-            (Failure::Client(LegError::Ended), Side::Client) => Failure::Done,
+            (Failure::Client(LegError::Ended), Side::Client) => Failure::LeftLogin,
             (failure, awaited) => blame(context.backend(), failure, awaited == Side::Server),
         });
     }
@@ -86,7 +90,7 @@ pub(super) async fn log_in(
 }
 
 impl Talk<'_> {
-    /// Carries the rest of the start-up message.
+    /// Carries the rest of the start-up message, and notes the user that it names.
     async fn begin(&mut self, context: &Context) -> Result<(), Failure> {
         while self.missing > 0 {
             let read = self.client.receive(&mut self.from_client).await;
@@ -94,7 +98,11 @@ impl Talk<'_> {
             let length = self.missing.min(self.from_client.len());
             let part: Words = Zeroizing::new(self.from_client.drain(..length).collect());
             self.tell_server(context, &part).await?;
+            self.startup.extend_from_slice(&part);
             self.missing -= length;
+        }
+        if let Some(user) = startup_user(&std::mem::take(&mut self.startup)) {
+            context.record.logs_in(user);
         }
         Ok(())
     }

@@ -1,0 +1,176 @@
+//! The end of a session: counted by its reason, and told in one line of the log.
+
+use tracing::{debug, info};
+
+use super::{opening::Failure, record::Record, relay::Ended};
+use crate::{
+    control::{EndReason, Reason as _},
+    tls::RefusedCertificate,
+};
+
+/// How a session ended.
+#[derive(Debug)]
+pub struct SessionEnd {
+    reason: EndReason,
+    words: String,
+    /// The certificate of a client that was refused for it.
+    refused: Option<Box<RefusedCertificate>>,
+}
+
+impl SessionEnd {
+    /// Returns the end of a session whose client was let in, `words` saying more than the reason.
+    pub fn new(reason: EndReason, words: impl Into<String>) -> Self {
+        Self {
+            reason,
+            words: words.into(),
+            refused: None,
+        }
+    }
+
+    /// Counts it, and tells of it as far as the log is to have it. Every session ends by this, once.
+    pub fn note(&self, record: &Record) {
+        record.counters.end(self.reason);
+        if let Some(left_out) = record.counters.may_tell(self.reason) {
+            self.tell(record, Some(left_out).filter(|it| *it > 0));
+        }
+    }
+
+    fn tell(&self, record: &Record, left_out: Option<u64>) {
+        let facts = record.facts();
+        let tls = facts.tls.as_ref();
+        let refused = self.refused.as_deref();
+        let shown = tls.and_then(|it| it.certificate.as_deref());
+        let (bytes_up, bytes_down) = record.bytes();
+        let what = if self.reason.is_failure() {
+            "failed"
+        } else {
+            "ended"
+        };
+        // The level of a line is fixed where it is written.
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    listener = record.counters.listener,
+                    client = facts.peers.client.map(display),
+                    via = facts.peers.via.map(display),
+                    user = facts.user.as_deref(),
+                    subject = refused
+                        .map(|it| &*it.subject)
+                        .or(shown.map(|it| &*it.subject)),
+                    issuer = refused.map(|it| &*it.issuer),
+                    serial = refused.map(|it| &*it.serial),
+                    sha256 = refused
+                        .map(|it| &*it.sha256)
+                        .or(shown.map(|it| &*it.sha256)),
+                    tls = tls.map(|it| it.version),
+                    server_name = facts.server_name.as_deref(),
+                    backend = facts.backend.as_deref(),
+                    generation = facts.generation,
+                    bytes_up,
+                    bytes_down,
+                    duration_s = seconds(record),
+                    reason = self.reason.name(),
+                    left_out,
+                    "session {what}: {}",
+                    self.words
+                )
+            };
+        }
+        if self.reason == EndReason::Silent {
+            // Health checks come all day long.
+            line!(debug);
+        } else {
+            line!(info);
+        }
+    }
+}
+
+/// Returns how long a session has lasted, in seconds to the millisecond.
+fn seconds(record: &Record) -> f64 {
+    let milliseconds = u32::try_from(record.began.elapsed().as_millis()).unwrap_or(u32::MAX);
+    f64::from(milliseconds) / 1000.0
+}
+
+impl From<&Ended> for SessionEnd {
+    fn from(ended: &Ended) -> Self {
+        let words = match ended {
+            Ended::Closed => "both sides have closed".to_owned(),
+            Ended::ClientClosed => "the client closed".to_owned(),
+            Ended::BackendClosed => "the backend closed".to_owned(),
+            Ended::Idle => "nothing moved for the idle timeout".to_owned(),
+            Ended::HalfClosed => "one side had closed, and the other was silent".to_owned(),
+            Ended::Client(error) => format!("client: {error}"),
+            Ended::Backend(error) => format!("backend: {error}"),
+            Ended::Drained => "it was still open when the drain timeout was over".to_owned(),
+            Ended::ChangeUser(_) => "the client logs in again where it cannot".to_owned(),
+        };
+        Self::new(ended.reason(), words)
+    }
+}
+
+impl From<Failure> for SessionEnd {
+    fn from(failure: Failure) -> Self {
+        Self {
+            refused: failure.certificate().cloned().map(Box::new),
+            ..Self::new(failure.reason(), failure.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use super::*;
+    use crate::{
+        control::FailureReason,
+        tls::stream::TlsError,
+        worker::{leg::LegError, opening::Phase},
+    };
+
+    fn lost() -> LegError {
+        io::Error::from(io::ErrorKind::ConnectionReset).into()
+    }
+
+    #[test]
+    fn tls_that_fails_is_told_from_a_connection_that_does() {
+        for (ended, reason) in [
+            (Ended::Client(lost()), EndReason::ClientLost),
+            (
+                Ended::Client(TlsError::KeysExhausted.into()),
+                EndReason::ClientTls,
+            ),
+            (Ended::Backend(lost()), EndReason::BackendLost),
+            (
+                Ended::Backend(TlsError::TooLong.into()),
+                EndReason::BackendTls,
+            ),
+            (Ended::Drained, EndReason::Drained),
+        ] {
+            let end = SessionEnd::from(&ended);
+            assert_eq!(end.reason, reason);
+            assert!(!end.words.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_client_that_was_not_let_in_has_the_reason_of_that() {
+        let late = Failure::Late(Duration::ZERO, Phase::Login);
+        for (failure, reason) in [
+            (late, FailureReason::Timeout),
+            (Failure::NoTls, FailureReason::NoTls),
+            (Failure::Client(lost()), FailureReason::ClientLeft),
+            (
+                Failure::Client(TlsError::NotTls.into()),
+                FailureReason::NotTls,
+            ),
+            (Failure::Refused(String::new()), FailureReason::Protocol),
+        ] {
+            let end = SessionEnd::from(failure);
+            assert_eq!(end.reason, EndReason::Refused(reason));
+        }
+        let down = SessionEnd::from(Failure::Backend("down".to_owned()));
+        assert_eq!(down.reason, EndReason::BackendFailed);
+        assert!(down.reason.is_failure() && !down.reason.is_ordinary());
+    }
+}

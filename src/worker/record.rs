@@ -1,0 +1,192 @@
+//! What is known of a session while it lasts: who, to whom, with what, how much.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use super::{counters::Counters, peers::Peers};
+use crate::{
+    config::Address,
+    tls::{ShownCertificate, stream::TlsStream},
+};
+
+/// The most characters of a user's name that are kept.
+const LONGEST_USER: usize = 64;
+
+/// What is known of a session while it lasts.
+///
+/// The code that opens and relays the session adds to it as things become known.
+#[derive(Debug)]
+pub struct Record {
+    /// Where the sessions of its listener are counted.
+    pub counters: Arc<Counters>,
+    /// When the client was accepted.
+    pub began: Instant,
+    up: AtomicU64,
+    down: AtomicU64,
+    facts: Mutex<Facts>,
+}
+
+/// What becomes known of a session in its course.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Who is at the other end.
+    pub peers: Peers,
+    /// The generation by which the client's TLS was begun; before that, or without TLS, the one that
+    /// was in force when the client was accepted.
+    pub generation: u64,
+    /// The client's TLS, once its handshake is over.
+    pub tls: Option<ClientLeg>,
+    /// The name that the client asked for (SNI).
+    pub server_name: Option<Box<str>>,
+    /// The user as whom the client logged in last, or tried to at first.
+    pub user: Option<Box<str>>,
+    /// The backend that serves the session, or was tried last.
+    pub backend: Option<Box<str>>,
+}
+
+/// The TLS of a client's leg.
+#[derive(Debug, Clone)]
+pub struct ClientLeg {
+    /// Its version, such as `TLSv1.3`.
+    pub version: &'static str,
+    /// The certificate that the client has shown.
+    pub certificate: Option<Box<ShownCertificate>>,
+}
+
+impl Record {
+    /// Begins with a client that was accepted now.
+    pub fn new(counters: Arc<Counters>, client: Option<SocketAddr>, generation: u64) -> Self {
+        Self {
+            counters,
+            began: Instant::now(),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+            facts: Mutex::new(Facts {
+                peers: Peers::direct(client),
+                generation,
+                ..Facts::default()
+            }),
+        }
+    }
+
+    /// Returns what is known so far.
+    pub fn facts(&self) -> Facts {
+        self.lock().clone()
+    }
+
+    /// Returns who is at the other end.
+    pub fn peers(&self) -> Peers {
+        self.lock().peers
+    }
+
+    /// Notes that the load balancer that has connected speaks for `client`.
+    pub fn speaks_for(&self, client: SocketAddr) {
+        self.lock().peers.speaks_for(client);
+    }
+
+    /// Notes by which generation the client's TLS is begun.
+    pub fn begins_tls(&self, generation: u64) {
+        self.lock().generation = generation;
+    }
+
+    /// Notes what a handshake with the client has told so far, whether or not it came to its end.
+    pub fn note_tls(&self, tls: &TlsStream) {
+        let mut facts = self.lock();
+        facts.server_name = tls.server_name().map(Box::from);
+        if !tls.is_handshaking() {
+            facts.tls = Some(ClientLeg {
+                version: tls.version(),
+                certificate: tls.shown_certificate().map(Box::new),
+            });
+        }
+    }
+
+    /// Notes the backend that is tried now.
+    pub fn goes_to(&self, backend: &Address) {
+        self.lock().backend = Some(backend.to_string().into_boxed_str());
+    }
+
+    /// Notes the user as whom the client logs in.
+    pub fn logs_in(&self, user: &[u8]) {
+        self.lock().user = Some(bounded(user));
+    }
+
+    /// Counts bytes of the client that the backend was sent.
+    pub fn add_up(&self, bytes: usize) {
+        self.up.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of the backend that the client was sent.
+    pub fn add_down(&self, bytes: usize) {
+        self.down.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes were relayed, to the backend and to the client.
+    pub fn bytes(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.up), read(&self.down))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns a name that a client has sent, cut at [`LONGEST_USER`] characters. The log escapes what cannot
+/// be printed.
+fn bounded(text: &[u8]) -> Box<str> {
+    // A character has four bytes at most, and a broken one is replaced by one of three.
+    let text = &text[..text.len().min(4 * LONGEST_USER)];
+    let text = String::from_utf8_lossy(text);
+    text.chars().take(LONGEST_USER).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let counters = Arc::new(Counters::new("main".to_owned()));
+        Record::new(counters, Some(([192, 0, 2, 1], 1).into()), 3)
+    }
+
+    #[test]
+    fn a_client_behind_a_balancer_is_told_from_it() {
+        let record = record();
+        let balancer = record.peers().client;
+        let client = ([198, 51, 100, 7], 9).into();
+        record.speaks_for(client);
+        let peers = record.peers();
+        assert_eq!((peers.client, peers.via), (Some(client), balancer));
+    }
+
+    #[test]
+    fn facts_are_those_of_the_last_note() {
+        let record = record();
+        assert_eq!(record.facts().generation, 3);
+        record.begins_tls(4);
+        record.logs_in(b"one");
+        record.logs_in(b"two");
+        record.add_up(5);
+        record.add_up(6);
+        record.add_down(7);
+        let facts = record.facts();
+        assert_eq!((facts.generation, facts.user.as_deref()), (4, Some("two")));
+        assert_eq!(record.bytes(), (11, 7));
+    }
+
+    #[test]
+    fn a_name_is_bounded_whatever_it_is_made_of() {
+        assert_eq!(&*bounded(b"app"), "app");
+        assert_eq!(bounded(&[b'x'; 1000]).len(), LONGEST_USER);
+        assert_eq!(bounded(&[0xff; 1000]).chars().count(), LONGEST_USER);
+        let wide = "\u{1f600}".repeat(1000);
+        assert_eq!(bounded(wide.as_bytes()).chars().count(), LONGEST_USER);
+    }
+}
