@@ -149,12 +149,21 @@ pub enum FromWorker {
         /// Sessions and backends by listener name.
         counts: Vec<(String, ListenerCounts)>,
     },
+    /// It has finished its sessions and exits; the counts were sent before.
+    Drained {
+        /// The sessions that were still open when the drain timeout was over, and so were cut.
+        cut: u64,
+    },
     /// Backends were visited, and the counts sent since.
     Visited {
         /// The ask that it answers.
         ask: u64,
     },
 }
+
+/// How much longer than the drain timeout a worker may take to end: it tells the peers of the sessions
+/// that it cuts, and the supervisor how many those are.
+pub const PARTING: Duration = Duration::from_secs(3);
 
 /// How often a worker says that it is alive, so that some silence is no death.
 pub fn beat_interval(heartbeat_timeout: Duration) -> Duration {

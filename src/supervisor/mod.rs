@@ -146,6 +146,7 @@ impl Supervisor {
                 self.queries.note_fits(&self.workers, &self.loads.current());
                 self.queries.counted(worker, ask);
             }
+            FromWorker::Drained { cut } => self.drained(worker, cut),
             FromWorker::Refused { offer, reason } => {
                 error!("a worker cannot serve a generation: {reason}");
                 self.workers.refused(worker);
@@ -175,6 +176,13 @@ impl Supervisor {
             }
         }
         self.tell(Event::Serving { worker, generation });
+    }
+
+    /// Says how many sessions a worker had to cut at the end of the drain.
+    fn drained(&mut self, worker: WorkerId, cut: u64) {
+        if let Some(sentence) = self.workers.drained(worker, cut) {
+            self.notices.events.add(EventKind::Ending, sentence);
+        }
     }
 
     fn take_load(&mut self, message: loads::Message) {

@@ -55,6 +55,12 @@ pub const BROKEN: i32 = 70;
 /// Beats before the first generation says how often they are wanted.
 const FIRST_BEAT: Duration = Duration::from_millis(200);
 
+/// How long sessions that are cut may take to tell their peers so.
+const GOODBYES: Duration = Duration::from_millis(1500);
+
+/// How long the last messages to the supervisor may take.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
+
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
     // Else process lists would call it by the link in /proc that it was executed from.
@@ -163,7 +169,7 @@ async fn run(link: StdUnixStream, slot: usize) -> ExitCode {
         }
     };
     let (outbox, messages) = mpsc::unbounded_channel();
-    tokio::spawn(send(Arc::clone(&link), messages));
+    let sending = tokio::spawn(send(Arc::clone(&link), messages));
     let (told, orders) = mpsc::unbounded_channel();
     tokio::spawn(receive(link, told));
     let services = Arc::new(Services::default());
@@ -180,7 +186,11 @@ async fn run(link: StdUnixStream, slot: usize) -> ExitCode {
         beat: FIRST_BEAT,
         drain_timeout: Duration::ZERO,
     };
-    worker.serve(orders).await
+    let code = worker.serve(orders).await;
+    // What it has said last is to be heard before it is gone.
+    drop(worker);
+    let _ = tokio::time::timeout(LAST_MESSAGES, sending).await;
+    code
 }
 
 /// Something that came over the link.
@@ -361,15 +371,37 @@ impl Worker {
         let _ = self.outbox.send(message);
     }
 
-    /// Finishes the sessions there are, within the drain timeout.
+    /// Finishes the sessions there are, cuts those that are left at the drain timeout, and says how many
+    /// these were.
     async fn drain(&mut self) -> ExitCode {
         self.listeners.close();
         self.sessions.close();
         let done = tokio::time::timeout(self.drain_timeout, self.sessions.wait()).await;
-        if done.is_err() {
-            warn!("the drain timeout is over; sessions that were left are cut");
+        let cut = match done {
+            Ok(()) => 0,
+            Err(_) => self.cut().await,
+        };
+        if cut == 0 {
+            info!(cut, "drained: all sessions have ended by themselves");
+        } else {
+            let within = self.drain_timeout.as_secs_f64();
+            warn!(
+                cut,
+                "drained: the drain timeout of {within} s was over; sessions that were left are cut"
+            );
         }
+        self.count(None);
+        self.tell(FromWorker::Drained { cut });
         ExitCode::SUCCESS
+    }
+
+    /// Ends the sessions that are left, which tell their peers so; returns how many these are.
+    async fn cut(&self) -> u64 {
+        self.services.cut.cancel();
+        // Of those that do not get it said in time, the end of the process tells.
+        let _ = tokio::time::timeout(GOODBYES, self.sessions.wait()).await;
+        let (open, cut) = self.services.open_and_cut();
+        open + cut
     }
 
     /// Does the same while it still tells the supervisor that it lives, and what is left.

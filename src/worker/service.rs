@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{counters::Counters, health::Health, places::Places};
 use crate::{
     config::Listener,
-    control::ListenerCounts,
+    control::{EndReason, ListenerCounts},
     link::{Generation, ListenerKey},
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},
@@ -88,6 +88,8 @@ pub struct Services {
 pub struct Built {
     services: HashMap<ListenerKey, Arc<Service>>,
     keyring: Keyring,
+    /// Whether the end of each session is logged.
+    log_sessions: bool,
 }
 
 impl Services {
@@ -98,8 +100,6 @@ impl Services {
         let secrets = lock(&self.secrets).clone();
         for listener in &generation.config.listeners {
             let resolver = policy::resolver(listener, &mut keyring)?;
-            let counters = self.counters_of(&listener.name);
-            counters.tell_all(generation.config.log.sessions);
             let service = Service {
                 generation: generation.number,
                 clients: policy::server_config(
@@ -110,7 +110,7 @@ impl Services {
                 )?,
                 resolver,
                 backend: policy::client_config(listener, &generation.material)?,
-                counters,
+                counters: self.counters_of(&listener.name),
                 health: self.health_of(&listener.name),
                 places: self.places_of(&listener.name)?,
                 listener: listener.clone(),
@@ -120,20 +120,21 @@ impl Services {
         Ok(Built {
             services: next,
             keyring,
+            log_sessions: generation.config.log.sessions,
         })
     }
 
     /// Serves what was built from now on.
     pub fn install(&self, built: Built) {
-        let Built { services, keyring } = built;
-        *lock(&self.keyring) = keyring;
+        *lock(&self.keyring) = built.keyring;
         let secrets = lock(&self.secrets).clone();
-        for service in services.values() {
+        for service in built.services.values() {
+            service.counters.tell_all(built.log_sessions);
             service.health.follow(&service.listener.backends);
             // They may have changed since it was built.
             service.clients.renew_tickets(&secrets);
         }
-        self.current.store(Arc::new(services));
+        self.current.store(Arc::new(built.services));
     }
 
     /// Takes a listener's places, before its first generation.
@@ -174,6 +175,18 @@ impl Services {
             (name.clone(), counts)
         });
         counts.collect()
+    }
+
+    /// Returns how many sessions are open, and how many were cut.
+    pub fn open_and_cut(&self) -> (u64, u64) {
+        let counters = lock(&self.counters);
+        counters.values().fold((0, 0), |(open, cut), counters| {
+            let counts = counters.counts();
+            (
+                open + counts.open,
+                cut + counts.ended.of(EndReason::Drained),
+            )
+        })
     }
 
     fn health_of(&self, name: &str) -> Arc<Health> {

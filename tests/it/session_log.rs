@@ -2,6 +2,8 @@
 
 // Counts: over deaths of workers, and on the metrics page.
 mod counts;
+// What a drain cuts.
+mod drains;
 // How sessions that were relayed end.
 mod ends;
 // Who logged in.

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::{Action, Condemned, Doing, Exit, NoResult, Plan, Slot, SlotState, WorkerId, answer};
-
-/// How much longer than sessions may go on a worker may take to end them and itself.
-const DRAIN_MARGIN: Duration = Duration::from_secs(2);
+use crate::link::PARTING;
 
 /// How long killed workers are waited for: the system may be unable to end one that waits for a
 /// device.
@@ -139,9 +137,7 @@ impl Plan {
     /// Returns when [`Self::end_overdue`] has something to do.
     pub(super) fn ending_deadline(&self) -> Option<Duration> {
         match self.phase {
-            Phase::Draining { until } if self.draining().next().is_some() => {
-                Some(until + DRAIN_MARGIN)
-            }
+            Phase::Draining { until } if self.draining().next().is_some() => Some(until + PARTING),
             Phase::Stopping { until } if self.ending.exit.is_none() => Some(until),
             _ => None,
         }
@@ -156,7 +152,7 @@ impl Plan {
     /// Kills workers that have not ended in time, and leaves those behind that cannot be killed.
     pub(super) fn end_overdue(&mut self, now: Duration, actions: &mut Vec<Action>) {
         match self.phase {
-            Phase::Draining { until } if until + DRAIN_MARGIN <= now => {
+            Phase::Draining { until } if until + PARTING <= now => {
                 let overdue: Vec<_> = self.draining().collect();
                 for worker in overdue {
                     self.condemn(worker, Condemned::Overdue, actions);

@@ -129,7 +129,7 @@ fn a_worker_that_overstays_the_drain_is_killed_and_reported() {
     world.tell(Event::Drain {
         within: Duration::from_secs(1),
     });
-    world.pass(Duration::from_secs(4));
+    world.pass(Duration::from_secs(5));
     world.make(&Move::Die(0, End::Signal(9)));
     let failure = world.reports.last().unwrap();
     assert_eq!(failure.condemned, Some(Condemned::Overdue));

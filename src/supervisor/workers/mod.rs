@@ -371,6 +371,20 @@ impl Workers {
         }
     }
 
+    /// Logs how many sessions a worker had to cut at the end of the drain; returns it as a sentence.
+    pub(super) fn drained(&self, id: WorkerId, cut: u64) -> Option<String> {
+        let process = self.processes.get(&id)?;
+        let (slot, pid) = (process.slot, process.pid()?);
+        let message = match cut {
+            0 => format!("All sessions of worker {pid} in slot {slot} have ended."),
+            _ => format!(
+                "Worker {pid} in slot {slot} cut {cut} sessions, because the drain timeout was over."
+            ),
+        };
+        info!(slot, pid, cut, "{message}");
+        Some(message)
+    }
+
     /// Logs that a worker serves for the first time; returns it as a sentence.
     pub(super) fn first_served(&self, id: WorkerId, generation: u64) -> Option<String> {
         let process = self.processes.get(&id)?;

@@ -9,7 +9,7 @@ use std::{
     },
     process::{ChildStderr, ExitStatus},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -17,6 +17,8 @@ use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::UnixStream,
     sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
 };
 use tracing::warn;
 
@@ -31,6 +33,9 @@ use crate::{
 
 /// The longest log line that is taken from a worker; a longer one is broken.
 const MAX_LINE: u64 = 64 * 1024;
+
+/// How long what a worker has said before its end may take to be read.
+const LAST_MESSAGES: Duration = Duration::from_millis(500);
 
 /// A worker process, from the wish for it to its end.
 #[derive(Debug)]
@@ -117,13 +122,18 @@ impl Process {
         let killed = matches!(self.life, Life::Starting { killed: true });
         let (pid, handle) = (started.pid, started.handle());
         let stderr = started.stderr.take();
-        tokio::task::spawn_local(wait(started, id, inbox.clone()));
         let (outbox, parcels) = mpsc::unbounded_channel();
         self.life = Life::Running {
             pid,
             handle,
             outbox,
         };
+        let link = UnixStream::from_std(link).map(Arc::new);
+        let heard = link.as_ref().ok().filter(|_| !killed).map(|link| {
+            tokio::task::spawn_local(send(Arc::clone(link), parcels));
+            tokio::task::spawn_local(receive(Arc::clone(link), id, inbox.clone()))
+        });
+        tokio::task::spawn_local(wait(started, heard, id, inbox.clone()));
         if killed {
             self.kill();
             return Ok(false);
@@ -131,10 +141,7 @@ impl Process {
         if let Some(stderr) = stderr {
             tokio::task::spawn_local(copy_log(stderr, sink.clone()));
         }
-        let link = Arc::new(UnixStream::from_std(link)?);
-        tokio::task::spawn_local(send(Arc::clone(&link), parcels));
-        tokio::task::spawn_local(receive(link, id, inbox.clone()));
-        Ok(true)
+        link.map(|_| true)
     }
 
     /// Returns its process id; `None` while it is being started.
@@ -197,8 +204,18 @@ async fn receive(link: Arc<UnixStream>, id: WorkerId, inbox: mpsc::UnboundedSend
     }
 }
 
-async fn wait(started: Started, id: WorkerId, inbox: mpsc::UnboundedSender<Message>) {
+/// Waits for a worker's end, and tells of it behind the last that the worker has said.
+async fn wait(
+    started: Started,
+    heard: Option<JoinHandle<()>>,
+    id: WorkerId,
+    inbox: mpsc::UnboundedSender<Message>,
+) {
     let end = started.wait().await.map_or(End::Unknown, end_of);
+    if let Some(heard) = heard {
+        // A link that a child of the worker holds open has no end.
+        let _ = timeout(LAST_MESSAGES, heard).await;
+    }
     let _ = inbox.send(Message::Exited(id, end));
 }
 
