@@ -6,7 +6,7 @@ use clap::Parser as _;
 use proxyd::{cli, supervisor, sys, worker};
 
 fn main() -> ExitCode {
-    sys::signals::die_of_faults();
+    sys::signals::reset();
     if env::args_os()
         .nth(1)
         .is_some_and(|first| first == cli::worker::NAME)

@@ -1,7 +1,10 @@
-//! What the kernel is asked for beyond files and sockets.
+//! What the kernel is asked for.
 
 pub mod child;
 pub mod fds;
+pub mod files;
+pub mod folders;
+pub mod listening;
 pub mod orphans;
 pub mod privileges;
 pub mod processes;

@@ -1,20 +1,47 @@
-//! Signals that must end a process when somebody sends them.
+//! How this process takes signals, whatever it inherited from the program that started it.
 
 #![expect(
     unsafe_code,
     reason = "the one call that changes how a signal is taken has no safe form"
 )]
 
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 
-/// Lets SIGSEGV and SIGBUS end this process, whoever sends them.
+/// What a worker leaves to its supervisor: `systemctl kill` and a terminal send them to all
+/// processes, and a worker that ended by one would cut its sessions.
+const OF_THE_SUPERVISOR: [Signal; 5] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// Takes every signal as a process does by default, and blocks none.
 ///
-/// Rust's runtime catches both to tell of a stack that overflowed, and lets a signal pass that was
-/// sent by kill(2): the process would survive the first one.
-pub fn die_of_faults() {
-    for fault in [Signal::SIGSEGV, Signal::SIGBUS] {
-        // SAFETY: the default action runs no code of this process.
-        // Both signals exist and can be caught, so that it cannot fail.
-        let _ = unsafe { signal(fault, SigHandler::SigDfl) };
+/// Blocked and ignored signals are inherited through execve(2): nohup(1) ignores HUP, and a program
+/// that blocks all would make the daemon deaf to TERM. SIGSEGV and SIGBUS are caught by Rust's
+/// runtime, which lets one that was sent by kill(2) pass; they end the process again. SIGPIPE
+/// stays ignored, as Rust's runtime has it.
+pub fn reset() {
+    for kind in Signal::iterator() {
+        if !matches!(kind, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
+            take(kind, SigHandler::SigDfl);
+        }
     }
+    // It fails for no set of signals that can be made.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// Ignores the signals that are for the supervisor alone.
+pub fn leave_to_supervisor() {
+    for kind in OF_THE_SUPERVISOR {
+        take(kind, SigHandler::SigIgn);
+    }
+}
+
+fn take(kind: Signal, how: SigHandler) {
+    // SAFETY: neither the default action nor ignoring runs code of this process.
+    // All signals passed exist and can be caught, so that it cannot fail.
+    let _ = unsafe { signal(kind, how) };
 }

@@ -44,7 +44,10 @@ use crate::{
     link::{
         FromWorker, Generation, Handover, ListenerKey, NeverGiven, ToWorker, beat_interval, channel,
     },
-    sys::sandbox::{self, Confinement},
+    sys::{
+        sandbox::{self, Confinement},
+        signals,
+    },
     telemetry::log::{self, Sink},
     tls::stream::warm_up,
 };
@@ -63,6 +66,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
+    signals::leave_to_supervisor();
     // Else process lists would call it by the link in /proc that it was executed from.
     let _ = nix::sys::prctl::set_name(c"proxyd-worker");
     never_wait_for_log();

@@ -220,7 +220,7 @@ matrix! {
     a_worker_after_sigabrt: Death::Signal(Signal::SIGABRT);
     a_worker_after_sigbus: Death::Signal(Signal::SIGBUS);
     a_worker_after_sigill: Death::Signal(Signal::SIGILL);
-    a_worker_after_sigterm: Death::Signal(Signal::SIGTERM);
+    a_worker_after_sigquit: Death::Signal(Signal::SIGQUIT);
     a_worker_after_a_hang: Death::Hang;
     a_worker_after_exit_status_1: Death::Exit(1);
     a_worker_after_a_panic: Death::Exit(PANIC);

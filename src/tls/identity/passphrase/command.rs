@@ -282,6 +282,22 @@ mod tests {
     }
 
     #[test]
+    fn it_blocks_and_ignores_no_signal() {
+        use nix::sys::signal::SigSet;
+
+        let before = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK);
+        let shown = answer("cat /proc/self/status");
+        before.unwrap().thread_set_mask().unwrap();
+        let shown = shown.unwrap();
+        for name in ["SigBlk:\t", "SigIgn:\t"] {
+            let line = shown.lines().find_map(|line| line.strip_prefix(name));
+            // Beyond the 31 that programs know are those of the C library.
+            let signals = u64::from_str_radix(line.unwrap(), 16).unwrap() & 0x7fff_ffff;
+            assert_eq!(signals, 0, "{name}: {shown}");
+        }
+    }
+
+    #[test]
     fn its_failure_is_told_with_what_it_said() {
         let told = answer("echo secret; echo 'no  such\tentry' >&2; echo locked >&2; exit 3");
         let expected = "it exited with status 3 (no  such\\tentry; locked)";

@@ -1,0 +1,143 @@
+//! Folders that the daemon makes, and whether it could.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
+
+use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+/// The mode of the folders above one that is made.
+const PARENT_MODE: u32 = 0o755;
+
+/// File systems of the kernel's own, in which no folder can be made, though modes and rights let
+/// root (statfs(2)).
+const OF_THE_KERNEL: [FsType; 2] = [PROC_SUPER_MAGIC, SYSFS_MAGIC];
+
+/// Makes a folder with `mode`, and those above it that are missing with 0755; none if it is there.
+///
+/// The umask holds for all of them.
+pub fn make(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(PARENT_MODE)
+            .create(parent)?;
+    }
+    match DirBuilder::new().mode(mode).create(path) {
+        // Another process may have made it just now.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        result => result,
+    }
+}
+
+/// Fails if there is no folder at `path` and [`make`] could not make one; makes none.
+pub fn check(path: &Path) -> io::Result<()> {
+    match nearest(path)? {
+        there if there == path => Ok(()),
+        above => check_writable(above),
+    }
+}
+
+/// Fails if this process may not make anything in the folder `path`; if there is none, fails if it
+/// could not be made.
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    let there = nearest(path)?;
+    let said = |error: io::Error| {
+        io::Error::new(
+            error.kind(),
+            format!("nothing can be made in {}: {error}", there.display()),
+        )
+    };
+    accessat(
+        CWD,
+        there,
+        Access::WRITE_OK | Access::EXEC_OK,
+        AtFlags::EACCESS,
+    )
+    .map_err(|error| said(error.into()))?;
+    let about = statfs(there).map_err(|error| said(error.into()))?;
+    if OF_THE_KERNEL.contains(&about.filesystem_type()) {
+        return Err(said(io::Error::other("it belongs to the kernel")));
+    }
+    Ok(())
+}
+
+/// Returns the folder at `path`, or the nearest above it; fails if what is there is no folder.
+fn nearest(path: &Path) -> io::Result<&Path> {
+    for folder in path.ancestors().filter(|it| !it.as_os_str().is_empty()) {
+        match fs::metadata(folder) {
+            Ok(about) if about.is_dir() => return Ok(folder),
+            Ok(_) => {
+                return Err(io::Error::other(format!(
+                    "{} is no folder",
+                    folder.display()
+                )));
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
+            Err(error) => {
+                let told = format!("{}: {error}", folder.display());
+                return Err(io::Error::new(error.kind(), told));
+            }
+        }
+        if fs::symlink_metadata(folder).is_ok_and(|about| about.is_symlink()) {
+            let told = format!("{} is a symbolic link that leads nowhere", folder.display());
+            return Err(io::Error::other(told));
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn only_the_last_folder_is_closed_to_others() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("var/lib/state");
+        check(&path).unwrap();
+        assert!(!place.path().join("var").exists());
+        make(&path, 0o700).unwrap();
+        let mode = |name: &str| fs::metadata(place.path().join(name)).unwrap().mode() & 0o777;
+        assert_eq!(mode("var") & 0o700, 0o700);
+        assert_ne!(mode("var") & 0o055, 0, "the umask of these tests is 077");
+        assert_eq!(mode("var/lib"), mode("var"));
+        assert_eq!(mode("var/lib/state"), 0o700);
+        make(&path, 0o700).unwrap();
+        check(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, "").unwrap();
+        symlink("nowhere", place.path().join("link")).unwrap();
+        for (path, named) in [
+            (file.clone(), "file is no folder"),
+            (file.join("below/that"), "file is no folder"),
+            (place.path().join("link"), "link is a symbolic link"),
+            ("/proc/below".into(), "/proc"),
+        ] {
+            let told = check(&path).unwrap_err().to_string();
+            assert!(told.contains(named), "{told}");
+            assert!(make(&path, 0o700).is_err(), "{}", path.display());
+        }
+    }
+}
