@@ -29,7 +29,10 @@ pub enum AccountError {
     #[error("`user` = \"{0}\": there is no such user; create it, or name another")]
     Unknown(String),
     /// Neither the usual user nor `nobody` is there.
-    #[error("no user to run workers as: create the user `proxyd`, or set `user`")]
+    #[error(
+        "no user to run workers as: create the user `proxyd`, or set `user`, to a number such as \
+         \"65534\" where there is no /etc/passwd"
+    )]
     NoDefault,
     /// The user database did not answer.
     #[error("looking up the user `{name}`: {source}")]
@@ -39,6 +42,12 @@ pub enum AccountError {
         /// What the system said.
         source: nix::Error,
     },
+    /// There is no user database, so that only numbers can be used.
+    #[error(
+        "looking up the user `{0}`: there is no user database, /etc/passwd; name the user by a \
+         number, such as \"65534\""
+    )]
+    NoDatabase(String),
 }
 
 /// The users tried, in order, when the configuration names none.
@@ -46,7 +55,7 @@ const DEFAULT_USERS: [&str; 2] = ["proxyd", "nobody"];
 
 /// Chooses whom workers run as; `None` leaves them with the supervisor's user.
 ///
-/// Root becomes `wanted`, or without it `proxyd` if there is such a user and else `nobody`. Any
+/// Root becomes `wanted`, a name or a numeric id, or without it `proxyd` if there is such a user and else `nobody`. Any
 /// other user stays who they are.
 pub fn worker_account(wanted: Option<&str>) -> Result<Option<Account>, AccountError> {
     match wanted {
@@ -65,23 +74,63 @@ pub fn worker_account(wanted: Option<&str>) -> Result<Option<Account>, AccountEr
 
 fn default_account() -> Result<Account, AccountError> {
     for name in DEFAULT_USERS {
-        if let Some(account) = find(name)? {
-            return Ok(account);
+        match find(name) {
+            Ok(Some(account)) => return Ok(account),
+            Ok(None) | Err(AccountError::NoDatabase(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Err(AccountError::NoDefault)
 }
 
+/// Finds a user by name, or by a numeric id that need not be in the user database.
 fn find(name: &str) -> Result<Option<Account>, AccountError> {
-    let user = User::from_name(name).map_err(|source| AccountError::Lookup {
-        name: name.to_owned(),
-        source,
-    })?;
-    Ok(user.map(|user| Account {
-        name: user.name,
-        uid: user.uid.as_raw(),
-        gid: user.gid.as_raw(),
-    }))
+    match (User::from_name(name), numeric_id(name)) {
+        (Ok(Some(user)), _) => Ok(Some(user.into())),
+        (_, Some(uid)) => numbered(name, uid).map(Some),
+        (Ok(None), None) => Ok(None),
+        (Err(error), None) => Err(unanswered(name, error)),
+    }
+}
+
+/// Returns the user with this id; one that the database does not know has a group of the same
+/// number.
+fn numbered(name: &str, uid: u32) -> Result<Account, AccountError> {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => Ok(user.into()),
+        Ok(None) | Err(nix::Error::ENOENT) => Ok(Account {
+            name: name.to_owned(),
+            uid,
+            gid: uid,
+        }),
+        Err(error) => Err(unanswered(name, error)),
+    }
+}
+
+/// Says why the user database gave no answer: without its file, it is ENOENT and not "unknown".
+fn unanswered(name: &str, error: nix::Error) -> AccountError {
+    let name = name.to_owned();
+    match error {
+        nix::Error::ENOENT => AccountError::NoDatabase(name),
+        source => AccountError::Lookup { name, source },
+    }
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self {
+            name: user.name,
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+        }
+    }
+}
+
+/// Returns the id that a text of digits is; the highest stands for "no change" (setreuid(2)).
+fn numeric_id(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = text.parse().ok().filter(|_| digits)?;
+    (id != u32::MAX).then_some(id)
 }
 
 impl Account {
@@ -114,8 +163,16 @@ impl Account {
 }
 
 /// Finds a group's id by its name; `None` if there is no such group.
-pub fn group_id(name: &str) -> Result<Option<u32>, nix::Error> {
-    Ok(Group::from_name(name)?.map(|group| Gid::as_raw(group.gid)))
+///
+/// The error is a sentence for people.
+pub fn group_id(name: &str) -> Result<Option<u32>, String> {
+    match Group::from_name(name) {
+        Ok(group) => Ok(group.map(|group| Gid::as_raw(group.gid))),
+        Err(nix::Error::ENOENT) => {
+            Err("there is no group database: /etc/group does not exist".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +180,22 @@ mod tests {
     use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+
+    #[test]
+    fn a_number_is_a_user_whom_the_database_need_not_know() {
+        let account = find("4000000123").unwrap().unwrap();
+        assert_eq!((account.uid, account.gid), (4_000_000_123, 4_000_000_123));
+        assert_eq!(find("0").unwrap().unwrap().name, "root");
+        for name in ["4294967295", "4294967296", "-1", "+1", "1x", ""] {
+            assert_eq!(find(name).unwrap(), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_not_there_is_named() {
+        let told = unanswered("it", nix::Error::ENOENT).to_string();
+        assert!(told.contains("/etc/passwd"), "{told}");
+    }
 
     #[test]
     fn a_folder_that_is_closed_to_others_is_named() {
