@@ -175,10 +175,18 @@ impl Door {
         Ok(match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                (Socket::Tcp(stream), Some(peer))
+                (Socket::Tcp(stream), Some(plain(peer)))
             }
             Self::Unix(listener) => (Socket::Unix(listener.accept().await?.0), None),
         })
+    }
+}
+
+/// Returns an IPv4 client of an IPv6 socket by its IPv4 address (ipv6(7), `::ffff:` addresses).
+fn plain(peer: SocketAddr) -> SocketAddr {
+    match peer.ip().to_canonical() {
+        ip if ip == peer.ip() => peer,
+        ip => SocketAddr::new(ip, peer.port()),
     }
 }
 

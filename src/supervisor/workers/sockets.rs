@@ -214,7 +214,7 @@ impl Binder {
                  one reload and add this one with the next",
                 ours.bind
             ),
-            _ => explain(error),
+            _ => explain(error, address),
         }
     }
 }
@@ -226,7 +226,10 @@ impl Bound {
     }
 }
 
-fn explain(error: &io::Error) -> String {
+fn explain(error: &io::Error, address: &Address) -> String {
+    if let Address::Unix(path) = address {
+        return explain_unix(error, path);
+    }
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "another process listens there; stop it, or choose another address".to_owned()
@@ -237,6 +240,22 @@ fn explain(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
         }
+        _ => error.to_string(),
+    }
+}
+
+/// Says why a socket file cannot be made, which is mostly about its folder.
+fn explain_unix(error: &io::Error, path: &Path) -> String {
+    let folder = path.parent().unwrap_or(Path::new("/")).display();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process listens there; stop it, or choose another path".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "permission denied; user {} needs the rights to write and search in the folder {folder}",
+            nix::unistd::geteuid()
+        ),
+        io::ErrorKind::NotFound => format!("there is no folder {folder}; make it"),
         _ => error.to_string(),
     }
 }
