@@ -1,6 +1,11 @@
 //! Subcommands of the control tool.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -36,7 +41,9 @@ pub struct Proxyctl {
     /// The daemon's control socket [env: PROXYD_SOCKET]
     ///
     /// The default is /run/proxyd/proxyd.sock for root, and for others proxyd.sock in the user's
-    /// runtime directory, or else in the user's state directory for proxyd.
+    /// runtime directory, or else in the user's state directory for proxyd; where that is not there,
+    /// /run/proxyd/proxyd.sock. Where systemd sets RUNTIME_DIRECTORY, proxyd.sock in it goes first
+    /// if it is there.
     // As in the daemon, the environment is read in `config::Environment`: for clap an empty variable
     // is an empty path, even beside a path that is typed.
     #[arg(long, global = true, value_name = "PATH")]
@@ -277,15 +284,23 @@ impl Proxyctl {
     /// Returns the path of the daemon's control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.socket_in(&Environment::of_process())
+        self.socket_in(&Environment::of_process(), is_there)
     }
 
-    fn socket_in(&self, environment: &Environment) -> PathBuf {
+    fn socket_in(&self, environment: &Environment, is_there: impl Fn(&Path) -> bool) -> PathBuf {
         let named = self.socket.as_ref().or(environment.control_socket.as_ref());
-        named.cloned().unwrap_or_else(|| {
-            let state_dir = environment.default_state_dir().unwrap_or_default();
-            environment.default_control_socket(&state_dir)
-        })
+        named
+            .cloned()
+            .unwrap_or_else(|| environment.socket_to_ask(is_there))
+    }
+}
+
+/// Whether something is at `path`, as far as this user may know.
+fn is_there(path: &Path) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(_) => true,
+        // The daemon's answer, or the refusal to connect, says more than another socket would.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
     }
 }
 
@@ -339,8 +354,6 @@ fn duration(text: &str) -> Result<Duration, NotADuration> {
 mod tests {
     use clap::CommandFactory as _;
 
-    use std::path::Path;
-
     use super::*;
     use crate::config::fixture::environment;
 
@@ -375,7 +388,7 @@ mod tests {
             ("status", &exported, "/exported"),
             ("--socket /typed status", &exported, "/typed"),
         ] {
-            let socket_in = parse(line).unwrap().socket_in(environment);
+            let socket_in = parse(line).unwrap().socket_in(environment, |_| false);
             assert_eq!(socket_in, Path::new(socket), "{line}");
         }
     }

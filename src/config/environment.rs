@@ -4,6 +4,8 @@
 
 use std::{
     env,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     thread,
 };
@@ -11,6 +13,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::WORKERS_MAX;
+
+/// The control socket of a daemon that root starts.
+const SYSTEM_SOCKET: &str = "/run/proxyd/proxyd.sock";
 
 /// Who the process is and what its environment says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +32,12 @@ pub struct Environment {
     pub xdg_state_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub xdg_runtime_dir: Option<PathBuf>,
+    /// `STATE_DIRECTORY`, the first folder that systemd made for state (systemd.exec(5)).
+    pub state_directory: Option<PathBuf>,
+    /// `RUNTIME_DIRECTORY`, the same for sockets and pid files.
+    pub runtime_directory: Option<PathBuf>,
+    /// `LOGS_DIRECTORY`, the same for logs.
+    pub logs_directory: Option<PathBuf>,
     /// `PROXYD_CONFIG`.
     pub config: Option<PathBuf>,
     /// `PROXYD_SOCKET`.
@@ -44,6 +55,9 @@ impl Environment {
             home: variable("HOME"),
             xdg_state_home: variable("XDG_STATE_HOME"),
             xdg_runtime_dir: variable("XDG_RUNTIME_DIR"),
+            state_directory: folder("STATE_DIRECTORY"),
+            runtime_directory: folder("RUNTIME_DIRECTORY"),
+            logs_directory: folder("LOGS_DIRECTORY"),
             config: variable("PROXYD_CONFIG"),
             control_socket: variable("PROXYD_SOCKET"),
         }
@@ -55,9 +69,13 @@ impl Environment {
         self.cpus.clamp(1, WORKERS_MAX)
     }
 
-    /// Returns the state directory when nobody says; `None` when the environment names no place.
+    /// Returns the state directory when none is configured; `None` when the environment names no
+    /// place.
     #[must_use]
     pub fn default_state_dir(&self) -> Option<PathBuf> {
+        if let Some(folder) = &self.state_directory {
+            return Some(folder.clone());
+        }
         if self.uid == 0 {
             return Some(PathBuf::from("/var/lib/proxyd"));
         }
@@ -66,24 +84,53 @@ impl Environment {
         Some(state_home.or_else(in_home)?.join("proxyd"))
     }
 
-    /// Returns the control socket when nobody says, beside `state_dir` if there is no better place.
+    /// Returns the control socket when none is configured, beside `state_dir` if there is no better
+    /// place.
     #[must_use]
     pub fn default_control_socket(&self, state_dir: &Path) -> PathBuf {
+        if let Some(folder) = &self.runtime_directory {
+            return folder.join("proxyd.sock");
+        }
         if self.uid == 0 {
-            return PathBuf::from("/run/proxyd/proxyd.sock");
+            return PathBuf::from(SYSTEM_SOCKET);
         }
         absolute(self.xdg_runtime_dir.as_deref())
             .unwrap_or(state_dir)
             .join("proxyd.sock")
     }
 
-    /// Returns the pid file when nobody says.
+    /// Returns the pid file when none is configured.
     #[must_use]
     pub fn default_pid_file(&self, state_dir: &Path) -> PathBuf {
-        match self.uid {
-            0 => PathBuf::from("/run/proxyd/proxyd.pid"),
-            _ => state_dir.join("proxyd.pid"),
+        match (&self.runtime_directory, self.uid) {
+            (Some(folder), _) => folder.join("proxyd.pid"),
+            (None, 0) => PathBuf::from("/run/proxyd/proxyd.pid"),
+            (None, _) => state_dir.join("proxyd.pid"),
         }
+    }
+
+    /// Returns the socket that `proxyctl` uses when none is named: the first where `is_there`, else
+    /// the default of a daemon that this user starts.
+    ///
+    /// `RUNTIME_DIRECTORY` may be that of another unit, from which `proxyctl` is run, and a user
+    /// without a daemon of their own may be a member of `control_group` of the system's.
+    #[must_use]
+    pub fn socket_to_ask(&self, is_there: impl Fn(&Path) -> bool) -> PathBuf {
+        let outside = Self {
+            state_directory: None,
+            runtime_directory: None,
+            ..self.clone()
+        };
+        let usual =
+            outside.default_control_socket(&outside.default_state_dir().unwrap_or_default());
+        let of_unit = self
+            .runtime_directory
+            .as_ref()
+            .map(|it| it.join("proxyd.sock"));
+        let mut known = of_unit
+            .into_iter()
+            .chain([usual.clone(), SYSTEM_SOCKET.into()]);
+        known.find(|path| is_there(path)).unwrap_or(usual)
     }
 }
 
@@ -91,6 +138,18 @@ impl Environment {
 fn variable(name: &str) -> Option<PathBuf> {
     let value = env::var_os(name).filter(|value| !value.is_empty());
     value.map(PathBuf::from)
+}
+
+/// Returns the first folder that systemd names in a variable, which may list several.
+fn folder(name: &str) -> Option<PathBuf> {
+    first_folder(&env::var_os(name)?)
+}
+
+/// Returns the first of a list of folders with colons between; `None` if it is not absolute.
+fn first_folder(list: &OsStr) -> Option<PathBuf> {
+    let first = list.as_bytes().split(|byte| *byte == b':').next()?;
+    let folder = Path::new(OsStr::from_bytes(first));
+    absolute(Some(folder)).map(Path::to_owned)
 }
 
 /// Lets absolute paths through; the XDG rules have relative ones ignored.
@@ -120,6 +179,52 @@ mod tests {
             root.default_pid_file(&state_dir),
             Path::new("/run/proxyd/proxyd.pid")
         );
+    }
+
+    #[test]
+    fn the_folders_that_systemd_made_go_first() {
+        for uid in [0, 1000] {
+            let unit = Environment {
+                uid,
+                state_directory: first_folder(OsStr::new("/var/lib/a:/var/lib/b")),
+                runtime_directory: first_folder(OsStr::new("/run/a")),
+                xdg_runtime_dir: Some("/run/user/1000".into()),
+                ..fixture::environment()
+            };
+            let state_dir = unit.default_state_dir().unwrap();
+            assert_eq!(state_dir, Path::new("/var/lib/a"));
+            assert_eq!(
+                unit.default_control_socket(&state_dir),
+                Path::new("/run/a/proxyd.sock")
+            );
+            assert_eq!(
+                unit.default_pid_file(&state_dir),
+                Path::new("/run/a/proxyd.pid")
+            );
+        }
+        for nothing in ["", "relative", ":/second"] {
+            assert_eq!(first_folder(OsStr::new(nothing)), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn the_socket_to_ask_is_the_first_that_is_there() {
+        let user = Environment {
+            xdg_runtime_dir: Some("/run/user/1000".into()),
+            runtime_directory: Some("/run/unit".into()),
+            state_directory: Some("/var/lib/unit".into()),
+            ..fixture::environment()
+        };
+        let (unit, own) = ("/run/unit/proxyd.sock", "/run/user/1000/proxyd.sock");
+        for (there, asked) in [
+            (vec![unit, own, SYSTEM_SOCKET], unit),
+            (vec![own, SYSTEM_SOCKET], own),
+            (vec![SYSTEM_SOCKET], SYSTEM_SOCKET),
+            (vec![], own),
+        ] {
+            let socket = user.socket_to_ask(|path| there.iter().any(|it| Path::new(it) == path));
+            assert_eq!(socket, Path::new(asked));
+        }
     }
 
     #[test]

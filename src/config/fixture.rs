@@ -13,6 +13,9 @@ pub(crate) fn environment() -> Environment {
         home: Some("/home/op".into()),
         xdg_state_home: None,
         xdg_runtime_dir: None,
+        state_directory: None,
+        runtime_directory: None,
+        logs_directory: None,
         config: None,
         control_socket: None,
     }

@@ -291,9 +291,16 @@ impl Check<'_> {
                 .log_format
                 .or(word(log.format))
                 .unwrap_or(LogFormat::Text),
-            file: log.file.map(|file| self.path(&file)),
             sessions: log.sessions.unwrap_or(true),
+            file: log.file.map(|file| self.log_file(&file, source)),
         }
+    }
+
+    /// Returns the log file, which is relative to the folder that systemd made for logs, if it did.
+    fn log_file(&self, written: &Parsed<Text>, source: &Source) -> PathBuf {
+        let folder = source.environment().logs_directory.as_deref();
+        let whole = folder.unwrap_or(self.base).join(&written.0.0);
+        whole.components().collect()
     }
 
     fn metrics(&mut self, metrics: &Spanned<Table<file::Metrics>>) -> Option<SocketAddr> {
