@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use crate::config::{LogFormat, LogLevel};
+use crate::{config::LogLevel, telemetry::log::Form};
 
 /// The first argument that makes a process a worker.
 pub const NAME: &str = "worker";
@@ -15,6 +15,6 @@ pub struct Args {
     pub slot: usize,
     /// The severity of log lines
     pub level: LogLevel,
-    /// The format of log lines
-    pub format: LogFormat,
+    /// How log lines are written
+    pub form: Form,
 }

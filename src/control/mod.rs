@@ -33,7 +33,7 @@ pub use self::{
     },
     status::{
         ConnectionCounts, DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus,
-        ExitKind, ExitStatus, IdentityStatus, ListenerCounts, ListenerStatus, LoadError,
+        ExitKind, ExitStatus, IdentityStatus, ListenerCounts, ListenerStatus, LoadError, LogStatus,
         RestartStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
         WatchStatus, WorkerState, WorkerStatus,
     },

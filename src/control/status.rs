@@ -23,6 +23,15 @@ pub struct Status {
     pub on_exit_failure: ExitHookStatus,
     /// The listeners of the configuration.
     pub listeners: Vec<ListenerStatus>,
+    /// What became of log lines.
+    pub log: LogStatus,
+}
+
+/// What became of log lines since the daemon started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Lines that were lost because they could not be written, or not fast enough.
+    pub lost_lines: u64,
 }
 
 /// The supervisor process.

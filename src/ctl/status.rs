@@ -65,6 +65,11 @@ fn text(status: &Status, paint: Paint) -> String {
         "{heading}  {}",
         exit_hook::text(&status.on_exit_failure)
     );
+    if status.log.lost_lines > 0 {
+        let heading = paint.paint("Log", Tone::Heading);
+        let lost = count(status.log.lost_lines, "line");
+        let _ = writeln!(text, "{heading}  {lost} lost; the log says why");
+    }
     text
 }
 
@@ -368,7 +373,8 @@ pub(super) mod tests {
                            "connections": {"open": 7, "total": 100, "failed_handshakes": 2,
                                            "failed_by_reason": by_reason(),
                                            "refused": 0, "failed_backends": 1,
-                                           "ended": ended()}}]
+                                           "ended": ended()}}],
+            "log": {"lost_lines": 0}
         })
     }
 
@@ -446,6 +452,7 @@ On exit failure  No command is set
             status.tls.watch.reason = Some("nothing is left".into());
             status.tls.identities[0].kept_since = Some(at("2026-01-01T11:00:00Z"));
             status.listeners[0].backends[0].healthy = false;
+            status.log.lost_lines = 3;
             status.workers[0].pid = None;
             status.workers[0].state = WorkerState::Waiting;
         });
@@ -458,6 +465,7 @@ On exit failure  No command is set
             "-    waiting",
             "backend 127.0.0.1:3306 of orders is down since 2026-01-01T10:00:02Z: refused",
             "orders resumes TLS sessions by tickets",
+            "Log  3 lines lost",
         ] {
             assert!(text.contains(words), "{text}");
         }

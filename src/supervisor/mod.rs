@@ -245,6 +245,7 @@ impl Supervisor {
             loads: &self.loads,
             notices: &self.notices,
             life: &self.life,
+            lost_lines: self.sink.lost(),
             now: self.life.now(),
         }
     }
@@ -264,12 +265,7 @@ impl Supervisor {
                 self.plan.phase(),
                 Phase::Starting | Phase::Serving
             )),
-            SIGUSR1 => match self.sink.reopen() {
-                Ok(()) => info!("log file opened anew"),
-                Err(error) => {
-                    error!(%error, "the log file cannot be opened anew; going on as before");
-                }
-            },
+            SIGUSR1 => self.sink.reopen(),
             SIGUSR2 => warn!(
                 "signal USR2: this version cannot upgrade in place; restart it to run another binary"
             ),

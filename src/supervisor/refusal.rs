@@ -1,25 +1,46 @@
 //! Reasons not to start.
 
-use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    sys::{files::Standard, folders},
+    telemetry::log,
+};
+
+/// How long standard error may take the reason.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A reason not to start, as one or more lines for people.
 pub(super) type Refusal = String;
 
 /// Tells a reason on standard error; returns the exit status that goes with it.
-#[expect(
-    clippy::print_stderr,
-    reason = "there is no log yet, or nobody looks at it"
-)]
 pub(super) fn refuse(reason: &str) -> ExitCode {
-    eprintln!("proxyd: {}", reason.trim_end());
+    let mut reason = format!("proxyd: {}", reason.trim_end());
+    if log::leads_to_journal(Standard::Error) {
+        reason = format!("<3>{}", reason.replace('\n', "\n<3>"));
+    }
+    let (done, written) = mpsc::channel();
+    // A pipe that is full and not read must not keep the process from ending.
+    let started = thread::Builder::new().spawn(move || {
+        // What cannot be told there can be told nowhere.
+        let _ = writeln!(io::stderr(), "{reason}");
+        let _ = done.send(());
+    });
+    if started.is_ok() {
+        let _ = written.recv_timeout(PATIENCE);
+    }
     ExitCode::FAILURE
 }
 
-/// Makes a folder and those above it, or says why that cannot be.
+/// Makes a folder with `mode` and those above it with 0755, or says why that cannot be.
 pub(super) fn make_folder(path: &Path, mode: u32) -> Result<(), Refusal> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
+    folders::make(path, mode)
         .map_err(|error| format!("cannot make the folder {}: {error}", path.display()))
 }

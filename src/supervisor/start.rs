@@ -37,8 +37,12 @@ use crate::{
         server::{self, Access},
     },
     link::Generation,
-    sys::{fds, privileges, sandbox},
-    telemetry::log::{self, Sink},
+    sys::{
+        fds,
+        files::{self, Standard},
+        privileges, sandbox,
+    },
+    telemetry::log::{self, Form, Place, Sink},
     tls::{Material, Memo},
 };
 
@@ -112,6 +116,8 @@ fn run_detached(source: Source, config: Config, ready: &Ready) -> ExitCode {
 fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refusal> {
     make_folder(&config.state_dir, 0o700).map_err(|error| format!("state directory: {error}"))?;
     let sink = open_log(&config, ready.is_awaited())?;
+    // Dropped last: what is logged up to the end is still written.
+    let _flush = sink.flush_at_end();
     let runtime = runtime()?;
     // Before the pid file invites anybody to send one: by default these end a process.
     let signals = first_signals(&runtime)?;
@@ -184,14 +190,20 @@ fn first_signals(runtime: &tokio::runtime::Runtime) -> Result<Signals, Refusal> 
 /// Opens the log; standard error leads nowhere in a daemon that is `detached`.
 ///
 /// The configuration is not changed for that: it must stay equal to what a reload finds on disk.
-pub(super) fn open_log(config: &Config, detached: bool) -> Result<Sink, Refusal> {
+fn open_log(config: &Config, detached: bool) -> Result<Sink, Refusal> {
     let instead = detached.then(|| config.state_dir.join("proxyd.log"));
-    let sink = match config.log.file.as_ref().or(instead.as_ref()) {
-        None => Sink::stderr(),
-        Some(path) => Sink::file(path.clone())
-            .map_err(|error| format!("log file {}: {error}", path.display()))?,
+    let path = config.log.file.as_ref().or(instead.as_ref());
+    let (place, descriptor) = match path {
+        None => (Place::standard(Standard::Error), Some(Standard::Error)),
+        Some(path) => (Place::open(path), files::standard(path)),
     };
-    log::start(sink.clone(), config.log.level, config.log.format);
+    let form = Form::of(config.log.format, descriptor);
+    let sink = place.and_then(|place| Sink::new(place, form));
+    let sink = sink.map_err(|error| match path {
+        Some(path) => format!("log file {}: {error}", path.display()),
+        None => format!("log: {error}"),
+    })?;
+    log::start(sink.clone(), config.log.level, form);
     Ok(sink)
 }
 
@@ -270,8 +282,8 @@ impl Parts {
             config.runs_passphrase_program(),
             config.watch,
         );
-        let launcher = Launcher::new(self.account, config.log.clone(), to_workers.clone())
-            .map_err(no_thread)?;
+        let log = (config.log.level, self.sink.form());
+        let launcher = Launcher::new(self.account, log, to_workers.clone()).map_err(no_thread)?;
         let hook = Hook::new(
             &config.state_dir,
             config.on_exit_failure.clone(),

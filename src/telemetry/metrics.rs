@@ -92,6 +92,12 @@ fn daemon(status: &Status, registry: &mut Registry) {
         "Failures in a row of the slot that fares worst",
         i64::from(status.restarts.consecutive),
     );
+    count(
+        registry,
+        "log_lines_lost",
+        "Log lines that could not be written",
+        status.log.lost_lines,
+    );
     let uptime: Fraction = Gauge::default();
     uptime.set(status.supervisor.uptime_s);
     registry.register(

@@ -48,7 +48,7 @@ use crate::{
         sandbox::{self, Confinement},
         signals,
     },
-    telemetry::log::{self, Sink},
+    telemetry::log::{self, Pipe},
     tls::stream::warm_up,
 };
 
@@ -70,7 +70,7 @@ pub fn main(args: &Args) -> ExitCode {
     // Else process lists would call it by the link in /proc that it was executed from.
     let _ = nix::sys::prctl::set_name(c"proxyd-worker");
     never_wait_for_log();
-    log::start(Sink::stderr(), args.level, args.format);
+    log::start(Pipe::stderr(args.form), args.level, args.form);
     let link = match take_link() {
         Ok(link) => link,
         Err(error) => {

@@ -198,7 +198,17 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     scene.renew();
     scene.reload_tls();
     scene.shows(&scene.new);
-    assert_eq!(scene.daemon.status()["restarts"]["total"], 0);
+    let status = scene
+        .daemon
+        .await_status("lost lines are counted", |status| {
+            status["log"]["lost_lines"].as_u64().unwrap() > 0
+        });
+    assert_eq!(status["restarts"]["total"], 0);
+    disk.empty();
+    until("the log tells what was lost", || {
+        let log = std::fs::read_to_string(scene.daemon.path("logs/log")).unwrap();
+        log.contains("lost_lines=")
+    });
 }
 
 /// Limits the descriptors that a process may have open; returns whether that could be done.

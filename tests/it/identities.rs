@@ -12,6 +12,7 @@ use crate::support::{
     openssl::s_client,
     pki::{Ca, Leaf, replace},
     program::Outcome,
+    until,
 };
 
 /// A daemon whose identities lie in a folder called `live`, and their authority.
@@ -315,7 +316,7 @@ fn a_strict_listener_refuses_unknown_names_by_the_alert_for_it() {
         status["listeners"][1]["connections"]["failed_handshakes"],
         json!(0)
     );
-    assert!(daemon.log().contains("two.example"), "{}", daemon.log());
+    until("it is logged", || daemon.log().contains("two.example"));
 }
 
 #[test]

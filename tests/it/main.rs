@@ -21,6 +21,8 @@ mod exit_hook;
 mod generated;
 // How a daemon starts and ends, and what it leaves behind.
 mod lifecycle;
+// The log: where it goes, and that nobody waits for it.
+mod logs;
 // Reloads of a configuration file that has changed.
 mod reconfigure;
 // Reloads: their answers, what they change, and what they leave alone.

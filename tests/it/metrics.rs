@@ -135,6 +135,7 @@ fn every_line_of_the_page_can_be_read() {
     assert_eq!(metrics.get("proxyd_workers_serving"), Some(&1.0));
     assert_eq!(metrics.get("proxyd_tls_generation"), Some(&1.0));
     assert_eq!(metrics.get("proxyd_restarts_total"), Some(&0.0));
+    assert_eq!(metrics.get("proxyd_log_lines_lost_total"), Some(&0.0));
     let open = metrics.get("proxyd_sessions_open{listener=\"main\"}");
     assert_eq!(open, Some(&0.0));
     let expires = metrics

@@ -6,8 +6,8 @@ use jiff::{Timestamp, Unit};
 
 use crate::{
     control::{
-        IdentityStatus, ListenerStatus, RestartStatus, Status, SupervisorState, SupervisorStatus,
-        TlsStatus, WorkerState, WorkerStatus,
+        IdentityStatus, ListenerStatus, LogStatus, RestartStatus, Status, SupervisorState,
+        SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
     },
     link::Generation,
     supervisor::{
@@ -31,6 +31,8 @@ pub(in crate::supervisor) struct Sources<'a> {
     pub(in crate::supervisor) loads: &'a Loads,
     pub(in crate::supervisor) notices: &'a Notices,
     pub(in crate::supervisor) life: &'a Life,
+    /// Lines that the log has lost.
+    pub(in crate::supervisor) lost_lines: u64,
     /// Since the daemon's start.
     pub(in crate::supervisor) now: Duration,
 }
@@ -58,6 +60,9 @@ impl Sources<'_> {
             tls: self.tls(verdict, now),
             on_exit_failure: self.notices.hook.status(),
             listeners: listeners(self.workers, &self.loads.current()),
+            log: LogStatus {
+                lost_lines: self.lost_lines,
+            },
         }
     }
 

@@ -12,13 +12,14 @@ use tokio::sync::mpsc;
 use super::Message;
 use crate::{
     cli,
-    config::Log,
+    config::LogLevel,
     supervisor::plan::WorkerId,
     sys::{
         child::{Jobs, Started},
         privileges::Account,
         reserve::Reserve,
     },
+    telemetry::log::Form,
 };
 
 /// Descriptors kept back for starting workers: a start takes nine at a time and leaves three open.
@@ -37,8 +38,10 @@ pub(in crate::supervisor) struct Launcher {
 struct Starts {
     /// Whom workers run as; `None` is the supervisor's user.
     account: Option<Account>,
-    /// How they log.
-    log: Log,
+    /// The severity of their log lines.
+    level: LogLevel,
+    /// The form of their log lines.
+    form: Form,
     reserve: Mutex<Reserve>,
 }
 
@@ -50,15 +53,16 @@ pub(in crate::supervisor) struct Launched {
 }
 
 impl Launcher {
-    /// Starts workers as `account`, which log as `log` says, and tells `inbox` of each.
+    /// Starts workers as `account`, which log at this level in this form, and tells `inbox` of each.
     pub(in crate::supervisor) fn new(
         account: Option<Account>,
-        log: Log,
+        (level, form): (LogLevel, Form),
         inbox: mpsc::UnboundedSender<Message>,
     ) -> io::Result<Self> {
         let starts = Starts {
             account,
-            log,
+            level,
+            form,
             reserve: Mutex::new(Reserve::new(KEPT_BACK)),
         };
         Ok(Self {
@@ -99,8 +103,8 @@ impl Starts {
         command
             .arg0("proxyd")
             .args([cli::worker::NAME, &slot.to_string()])
-            .arg(clap_name(&self.log.level))
-            .arg(clap_name(&self.log.format))
+            .arg(clap_name(&self.level))
+            .arg(clap_name(&self.form))
             .env_clear()
             .current_dir("/")
             // An interrupt typed at a terminal is for the supervisor, which drains.

@@ -1,0 +1,141 @@
+//! Log lines: how they are written, and where they go without their writers ever waiting.
+
+mod backlog;
+mod form;
+mod pipe;
+mod place;
+mod writer;
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+pub(crate) use self::form::leads_to_journal;
+pub use self::{form::Form, pipe::Pipe, place::Place};
+use self::{form::JournalLines, writer::Shared};
+use crate::config::LogLevel;
+
+/// How long the end of the process waits for lines that are not written yet.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the supervisor's log lines go. Clones share the place.
+///
+/// A thread of its own writes them. Nothing here waits for it: what finds no room in its queue is
+/// lost, counted, and told in the log once that can be written again.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    shared: Arc<Shared>,
+    form: Form,
+}
+
+impl Sink {
+    /// Starts the thread that writes to `place`.
+    pub fn new(place: Place, form: Form) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        writer::start(Arc::clone(&shared), place, form)?;
+        Ok(Self { shared, form })
+    }
+
+    /// Has a log file opened by its name again, after an operator renamed it; the log tells how
+    /// that went. Nothing happens to what is no file.
+    pub fn reopen(&self) {
+        self.shared.reopen();
+    }
+
+    /// Takes a line of another process that is formatted already.
+    pub fn write_line(&self, line: &str) {
+        let line = match self.form {
+            Form::Journal => form::with_priority(line),
+            Form::Text | Form::Json => line.into(),
+        };
+        let mut bytes = Vec::with_capacity(line.len() + 1);
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.push(b'\n');
+        self.shared.push(bytes);
+    }
+
+    /// Returns how lines are written.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Returns how many lines were lost since the start.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost()
+    }
+
+    /// Returns what waits, when it is dropped, for the lines that are not written yet, at most two
+    /// seconds.
+    pub fn flush_at_end(&self) -> Flush {
+        Flush(Arc::clone(&self.shared))
+    }
+}
+
+/// Waits for the lines that are not written yet when it is dropped.
+#[derive(Debug)]
+pub struct Flush(Arc<Shared>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        self.0.wait_idle(FLUSH_PATIENCE);
+    }
+}
+
+impl Write for Sink {
+    /// Takes a whole line; never fails.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.shared.push(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Sends this process's log lines to `sink` from now on, each in one write.
+pub fn start<W>(sink: W, level: LogLevel, form: Form)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(filter(level))
+        .with_target(false)
+        // A line that cannot be written is lost. Telling standard error so panics when that is
+        // what is gone, and would take the daemon, or a worker's sessions, along.
+        .log_internal_errors(false)
+        .with_writer(sink);
+    let started = match form {
+        Form::Text => builder.try_init(),
+        Form::Json => builder.json().flatten_event(true).try_init(),
+        Form::Journal => builder
+            .with_ansi(false)
+            .event_format(JournalLines)
+            .try_init(),
+    };
+    // A second start in one process keeps the first's settings.
+    drop(started);
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
