@@ -3,13 +3,7 @@
 //! serde stops at the first mistake. So the parsed text is kept as a tree whose keys and values
 //! know their place; what serde complains about is cut out of the tree, and serde asked again.
 
-use std::{
-    fs::{self, FileType},
-    io::Read,
-    ops::Range,
-    os::unix::fs::FileTypeExt,
-    path::Path,
-};
+use std::{fs, io::Read, ops::Range, path::Path};
 
 use serde::Deserialize;
 use toml::{
@@ -18,6 +12,7 @@ use toml::{
 };
 
 use super::{ConfigError, Problem, file::File, nearest::nearest, report::SHOWN_MAX};
+use crate::sys::files;
 
 /// The largest file that is read. A configuration of thousands of listeners is smaller.
 const FILE_MAX: u64 = 1024 * 1024;
@@ -28,16 +23,15 @@ pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    // Asked before opening, because opening a pipe waits for its writer.
     let kind = fs::metadata(path).map_err(failed)?.file_type();
-    if !kind.is_file() {
+    if let Some(what) = files::unfit(kind) {
         return Err(ConfigError::NotAFile {
             path: path.to_owned(),
-            what: describe(kind),
+            what,
         });
     }
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(failed)?;
+    let file = files::open(path, fs::OpenOptions::new().read(true), 0).map_err(failed)?;
     file.take(FILE_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
@@ -58,18 +52,6 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
             line: 1 + String::from_utf8_lossy(good).matches('\n').count(),
         }
     })
-}
-
-fn describe(kind: FileType) -> &'static str {
-    if kind.is_dir() {
-        "a directory"
-    } else if kind.is_fifo() {
-        "a pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
-    }
 }
 
 /// Returns the line at which `text` holds a certificate or key, from 1.

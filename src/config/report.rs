@@ -19,11 +19,11 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The path leads to something that is read differently from a file.
-    #[error("cannot read the configuration file {}: it is {what}, not a regular file", path.display())]
+    #[error("cannot read the configuration file {}: it is a {what}, not a regular file", path.display())]
     NotAFile {
         /// What was taken for a file.
         path: PathBuf,
-        /// What it is.
+        /// What it is, such as `folder`.
         what: &'static str,
     },
     /// The file is too large to have been written for this.

@@ -7,6 +7,7 @@
 //! child.
 
 mod carry_out;
+mod grounds;
 mod life;
 mod loads;
 mod notices;

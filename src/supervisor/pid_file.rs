@@ -7,7 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::libc::O_NOFOLLOW;
+
 use super::refusal::{Refusal, make_folder};
+use crate::sys::files;
+
+/// The most bytes that are read of a file that a predecessor left.
+const SHOWN: u64 = 64;
 
 /// The locked file that keeps a second daemon from starting.
 pub(super) struct PidFile {
@@ -24,18 +30,13 @@ impl PidFile {
         if let Some(folder) = path.parent() {
             make_folder(folder, 0o755).map_err(|error| about(&error))?;
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
-            .open(path)
-            .map_err(|error| about(&error))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).mode(0o644);
+        let mut file =
+            files::open(path, &mut options, O_NOFOLLOW).map_err(|error| about(&error))?;
         let mut before = String::new();
         // What is in the file is only told; the lock is what counts.
-        let _ = file.read_to_string(&mut before);
+        let _ = (&mut file).take(SHOWN).read_to_string(&mut before);
         let before = before.trim();
         if let Err(error) = file.try_lock() {
             return Err(match error {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::{
+    grounds,
     loads::Files,
     refusal::{Refusal, refuse},
 };
@@ -54,14 +55,16 @@ pub(super) fn obstacles(config: &Config) -> Vec<String> {
         .then(|| create::check(&config.state_dir.join("tls")).map_err(|error| error.to_string()));
     let user =
         privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string());
-    [
+    let found = [
         created.and_then(Result::err),
         user.err(),
         check_groups(config).err(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    let places = grounds::obstacles(config, creates_identity(config));
+    let mut obstacles: Vec<String> = found.into_iter().flatten().chain(places).collect();
+    // A user that cannot be found is in the way of two of the checks.
+    obstacles.dedup();
+    obstacles
 }
 
 /// Returns what would start but not work: backends' sockets that workers cannot reach.

@@ -125,6 +125,42 @@ fn standard_descriptors_and_the_null_device_can_be_the_log() {
 }
 
 #[test]
+fn a_log_file_of_another_kind_is_refused_by_name() {
+    let mut scene = Scene::prepare(|builder| {
+        let pipe = fifo(&builder, "pipe");
+        fs::create_dir(builder.folder().join("folder")).unwrap();
+        builder.set("log", &format!("{{ file = \"{}\" }}", pipe.display()))
+    });
+    for (name, kind) in [("pipe", "FIFO"), ("folder", "folder"), ("none/log", "none")] {
+        let text = format!("{{ file = \"{name}\" }}");
+        scene.daemon.reconfigure(|it| it.set("log", &text));
+        for arguments in [&[][..], &["--check-config"]] {
+            let outcome = scene.daemon.run(arguments);
+            assert_eq!(outcome.code(), 1);
+            assert!(
+                outcome.stderr.contains(name) && outcome.stderr.contains(kind),
+                "{outcome:#?}"
+            );
+        }
+    }
+    scene
+        .daemon
+        .reconfigure(|it| it.set("log", "{ file = \"log\" }"));
+    scene.daemon.start();
+    scene
+        .daemon
+        .reconfigure(|it| it.set("log", "{ file = \"pipe\" }"));
+    let outcome = scene.daemon.ctl(&["verify"]);
+    assert_eq!(outcome.code(), 1);
+    assert!(format!("{outcome:?}").contains("FIFO"), "{outcome:#?}");
+    scene
+        .daemon
+        .await_status("a restart is not safe", |status| {
+            status["tls"]["restart_safe"] == false
+        });
+}
+
+#[test]
 fn a_log_file_that_became_a_fifo_is_not_opened_anew() {
     let mut scene = Scene::new();
     let log = scene.daemon.path("log");

@@ -35,7 +35,7 @@ fn what_is_no_file_is_named() {
         ("missing.toml", "No such file"),
         ("large.toml", "is larger than 1024 KiB"),
         ("latin.toml", "is not UTF-8 text: see line 2"),
-        ("folder.toml", "it is a directory, not a regular file"),
+        ("folder.toml", "it is a folder, not a regular file"),
     ] {
         let given = Given {
             config: Some(path(name)),

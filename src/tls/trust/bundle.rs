@@ -1,6 +1,6 @@
 //! Authorities and revocation lists out of PEM, checked to be usable.
 
-use std::sync::Arc;
+use std::{env, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use rustls::{
@@ -12,6 +12,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use super::revocation;
 use crate::{
     config::Doubt,
+    sys::files,
     tls::{
         certificate,
         material::Der,
@@ -98,6 +99,12 @@ pub(in crate::tls) fn anchors(roots: &[Der]) -> Arc<RootCertStore> {
 
 /// Takes the authorities that the operating system trusts.
 pub(in crate::tls) fn system_roots() -> Result<Checked<Vec<Der>>, String> {
+    // It is opened as it is, and opening a FIFO waits for its writer.
+    if let Some(file) = env::var_os("SSL_CERT_FILE") {
+        let file = Path::new(&file);
+        files::demand_file_or_nothing(file)
+            .map_err(|error| format!("SSL_CERT_FILE is {}: {error}", file.display()))?;
+    }
     let found = rustls_native_certs::load_native_certs();
     let warnings: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
     let mut value: Vec<_> = found

@@ -11,7 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::config::ExitHook;
+use crate::{config::ExitHook, sys::files};
+
+/// The most bytes of the file that keeps the command; requests that set one are shorter.
+const MAX_KEPT: u64 = 1024 * 1024;
 
 /// The file in the state directory. Everything here blocks, on a disk that may not answer.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ impl HookFile {
     }
 
     fn read(&self) -> io::Result<Option<ExitHook>> {
-        let text = match fs::read(&self.0) {
+        let text = match files::read(&self.0, MAX_KEPT) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
@@ -79,8 +82,10 @@ impl HookFile {
         };
         let bytes = serde_json::to_vec_pretty(&kept)?;
         let temporary = self.0.with_extension("json.new");
+        // A leftover may be of any kind, and opening a FIFO would wait.
+        let _ = fs::remove_file(&temporary);
         let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
+        options.write(true).create_new(true).mode(0o600);
         let written = options.open(&temporary).and_then(|mut out| {
             out.write_all(&bytes)?;
             out.sync_all()
