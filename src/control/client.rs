@@ -3,120 +3,21 @@
 //! Blocking, because `proxyctl` does one thing at a time. A deadline is over a whole exchange: a
 //! daemon that drips one byte a second does not stretch it.
 
+mod fault;
+
 use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
+pub use self::fault::ClientError;
+use self::fault::unreachable;
 use super::{
     Request, Response,
     wire::{self, Hello, MAX_FRAME, MAX_RESPONSE, WireError},
 };
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// There is no socket.
-    #[error(
-        "no proxyd answers: there is no socket {}; start proxyd, or name its socket with --socket",
-        path.display()
-    )]
-    NoSocket {
-        /// The socket's path.
-        path: PathBuf,
-    },
-    /// There is a socket, but nobody listens.
-    #[error(
-        "no proxyd answers: nobody listens at {}, its daemon has ended; start proxyd again",
-        path.display()
-    )]
-    NoDaemon {
-        /// The socket's path.
-        path: PathBuf,
-    },
-    /// The file system does not let this user connect.
-    #[error(
-        "no permission to use {}; run as root, as proxyd's user, or as a member of its control_group",
-        path.display()
-    )]
-    Forbidden {
-        /// The socket's path.
-        path: PathBuf,
-    },
-    /// Connecting failed in another way.
-    #[error("cannot connect to {}: {source}", path.display())]
-    Unreachable {
-        /// The socket's path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Nobody greeted in time.
-    #[error(
-        "the proxyd at {} did not answer within {}; it hangs or is stopped",
-        path.display(),
-        Seconds(*within)
-    )]
-    Silent {
-        /// The socket's path.
-        path: PathBuf,
-        /// How long was waited.
-        within: Duration,
-    },
-    /// What answers is something else.
-    #[error("what answers at {} is not proxyd; name its socket with --socket", path.display())]
-    NotProxyd {
-        /// The socket's path.
-        path: PathBuf,
-    },
-    /// The daemon is of another version.
-    #[error(
-        "proxyd {their_version} speaks protocol {theirs}, this proxyctl protocol {ours}; use the proxyctl that came with that proxyd"
-    )]
-    WrongProtocol {
-        /// The daemon's protocol version.
-        theirs: u16,
-        /// Ours.
-        ours: u16,
-        /// The daemon's program version.
-        their_version: String,
-    },
-    /// The daemon said no, or failed.
-    #[error("{reason}")]
-    Refused {
-        /// Why.
-        reason: String,
-    },
-    /// The daemon took the request and has not answered.
-    #[error(
-        "proxyd took the request but did not answer within {}; it may still carry it out: see `proxyctl events`, or allow more with --timeout",
-        Seconds(*within)
-    )]
-    NoAnswer {
-        /// How long was waited.
-        within: Duration,
-    },
-    /// The connection was closed with an answer still due.
-    #[error("proxyd closed the connection without an answer; its log says why")]
-    Lost,
-    /// The answer makes no sense.
-    #[error("proxyd's answer is broken: {0}")]
-    Broken(#[source] WireError),
-    /// The daemon answered another question.
-    #[error("proxyd's answer does not fit the request")]
-    Unexpected,
-}
-
-/// Writes a duration as `10s` or `1.5s`.
-struct Seconds(Duration);
-
-impl std::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}s", self.0.as_secs_f64())
-    }
-}
 
 /// A connection to a daemon that has greeted.
 #[derive(Debug)]
@@ -303,17 +204,6 @@ fn hung_up(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
     )
-}
-
-fn unreachable(source: io::Error, path: &Path, within: Duration) -> ClientError {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::NotFound => ClientError::NoSocket { path },
-        io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { path },
-        io::ErrorKind::PermissionDenied => ClientError::Forbidden { path },
-        io::ErrorKind::TimedOut => ClientError::Silent { path, within },
-        _ => ClientError::Unreachable { path, source },
-    }
 }
 
 fn greeting(error: WireError, path: &Path, within: Duration) -> ClientError {

@@ -81,6 +81,7 @@ impl CtlError {
 fn client_exit_code(error: &ClientError) -> u8 {
     match error {
         ClientError::NoSocket { .. }
+        | ClientError::SocketRemoved { .. }
         | ClientError::NoDaemon { .. }
         | ClientError::Forbidden { .. }
         | ClientError::Unreachable { .. }

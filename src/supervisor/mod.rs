@@ -7,6 +7,7 @@
 //! child.
 
 mod carry_out;
+mod control_socket;
 mod grounds;
 mod life;
 mod loads;
@@ -31,6 +32,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use self::{
+    control_socket::ControlSocket,
     life::{EndRequest, Life},
     loads::Loads,
     notices::Notices,
@@ -53,6 +55,7 @@ struct Supervisor {
     queries: Queries,
     notices: Notices,
     life: Life,
+    control_socket: ControlSocket,
     sink: Sink,
 }
 
@@ -255,6 +258,7 @@ impl Supervisor {
         match signal {
             SIGHUP => {
                 info!("reload asked for by signal HUP");
+                self.control_socket.renew();
                 self.tell(Event::Reload {
                     ask: None,
                     trigger: Trigger::Sighup,

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::{
     Inputs, Supervisor,
+    control_socket::ControlSocket,
     life::Life,
     loads::{Files, Loads},
     notices::{Hook, Notices},
@@ -32,10 +33,7 @@ use super::{
 use crate::{
     cli::proxyd::Args,
     config::{Config, Environment, Source},
-    control::{
-        Trigger,
-        server::{self, Access},
-    },
+    control::{Trigger, server::Call},
     link::Generation,
     sys::{
         fds,
@@ -51,9 +49,6 @@ const PORT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the end waits for a disk on which files are removed.
 pub(super) const CLEANUP_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Calls that may wait for the loop.
-const CALL_QUEUE: usize = 256;
 
 /// Runs the daemon as its command line asks; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
@@ -239,9 +234,9 @@ impl Parts {
             let added = self.signals.handle().add_signal(signal);
             added.map_err(|error| format!("no signals: {error}"))?;
         }
-        let calls = self.listen_for_calls()?;
+        let (control_socket, calls) = ControlSocket::open(&self.config)?;
         let socket = self.config.control_socket.clone();
-        let (supervisor, first, inputs) = self.put_together(calls)?;
+        let (supervisor, first, inputs) = self.put_together(control_socket, calls)?;
         let code = supervisor.run(first, inputs).await;
         // A socket file that stays is taken over by the next start.
         let removed = tokio::task::spawn_blocking(move || fs::remove_file(socket));
@@ -249,24 +244,11 @@ impl Parts {
         Ok(code)
     }
 
-    fn listen_for_calls(&self) -> Result<mpsc::Receiver<server::Call>, Refusal> {
-        let group = preflight::control_group(&self.config)?;
-        let listener =
-            server::bind(&self.config.control_socket, group).map_err(|error| error.to_string())?;
-        let (sender, calls) = mpsc::channel(CALL_QUEUE);
-        let access = Access::new(group);
-        tokio::task::spawn_local(async move {
-            if let Err(error) = server::serve(listener, access, sender).await {
-                tracing::error!(%error, "the control socket is out of order");
-            }
-        });
-        Ok(calls)
-    }
-
     /// Gives each owner its part; returns them with what to do first and what they listen to.
     fn put_together(
         self,
-        calls: mpsc::Receiver<server::Call>,
+        control_socket: ControlSocket,
+        calls: mpsc::Receiver<Call>,
     ) -> Result<(Supervisor, Vec<Action>, Inputs), Refusal> {
         let no_thread = |error: io::Error| format!("no thread: {error}");
         let (to_workers, workers) = mpsc::unbounded_channel();
@@ -310,6 +292,7 @@ impl Parts {
             queries: Queries::new(to_queries),
             notices: Notices::new(hook.map_err(no_thread)?),
             life: Life::new(self.ready, to_life),
+            control_socket,
             sink: self.sink,
         };
         let inputs = Inputs {

@@ -23,6 +23,8 @@ mod generated;
 mod lifecycle;
 // The log: where it goes, and that nobody waits for it.
 mod logs;
+// What the daemon inherits, and where it keeps things: signals, folders, files of the wrong kind.
+mod grounds;
 // Reloads of a configuration file that has changed.
 mod reconfigure;
 // Reloads: their answers, what they change, and what they leave alone.

@@ -109,6 +109,13 @@ impl TestDaemon {
         self.write_configuration(&self.configuration.text(self.folder()));
     }
 
+    /// Adds variables to the environment in which it is started.
+    pub(crate) fn set_environment(&mut self, variables: &[(&str, String)]) {
+        let variables = variables.iter().cloned();
+        let variables = variables.map(|(name, value)| (name.to_owned(), value));
+        self.how.environment.extend(variables);
+    }
+
     /// Returns the command that starts it, with nothing of the settings of whoever runs the tests.
     pub(crate) fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_proxyd");

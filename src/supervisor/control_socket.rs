@@ -1,0 +1,119 @@
+//! The control socket: bound at the start, and made anew when its file was removed.
+
+use std::{
+    cell::RefCell,
+    fs,
+    os::unix::{fs::MetadataExt as _, net::UnixListener},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use tokio::{sync::mpsc, task::AbortHandle};
+use tracing::{error, warn};
+
+use super::{preflight, refusal::Refusal};
+use crate::{
+    config::Config,
+    control::server::{self, Access, BindError, Call},
+};
+
+/// Calls that may wait for the loop.
+const CALL_QUEUE: usize = 256;
+
+/// The control socket. Clones are the same socket.
+#[derive(Debug, Clone)]
+pub(super) struct ControlSocket {
+    path: PathBuf,
+    group: Option<u32>,
+    calls: mpsc::Sender<Call>,
+    open: Rc<RefCell<Open>>,
+}
+
+/// A socket that is bound and served.
+#[derive(Debug)]
+struct Open {
+    /// The device and inode of its file.
+    file: Option<(u64, u64)>,
+    serving: AbortHandle,
+}
+
+impl ControlSocket {
+    /// Binds the socket and serves it, inside a [`tokio::task::LocalSet`]; returns it and its calls.
+    pub(super) fn open(config: &Config) -> Result<(Self, mpsc::Receiver<Call>), Refusal> {
+        let path = config.control_socket.clone();
+        let group = preflight::control_group(config)?;
+        let listener = server::bind(&path, group).map_err(|error| error.to_string())?;
+        let (calls, inbox) = mpsc::channel(CALL_QUEUE);
+        let open = Open {
+            file: file(&path),
+            serving: serve(listener, group, calls.clone()),
+        };
+        let open = Rc::new(RefCell::new(open));
+        let socket = Self {
+            path,
+            group,
+            calls,
+            open,
+        };
+        Ok((socket, inbox))
+    }
+
+    /// Makes the socket anew if its file was removed, beside the loop; the log tells of it.
+    ///
+    /// Connections that are open already go on.
+    pub(super) fn renew(&self) {
+        let socket = self.clone();
+        tokio::task::spawn_local(async move {
+            let (path, group) = (socket.path.clone(), socket.group);
+            let before = socket.open.borrow().file;
+            let bound = tokio::task::spawn_blocking(move || bind_again(&path, group, before));
+            match bound.await {
+                Ok(Ok(Some(bound))) => socket.take(bound),
+                Ok(Ok(None)) | Err(_) => {}
+                Ok(Err(error)) => error!(%error, "the control socket cannot be made anew"),
+            }
+        });
+    }
+
+    fn take(&self, (listener, file): Bound) {
+        let serving = serve(listener, self.group, self.calls.clone());
+        let before = self.open.replace(Open { file, serving });
+        before.serving.abort();
+        warn!(
+            path = %self.path.display(),
+            "the control socket was made anew: its file had been removed"
+        );
+    }
+}
+
+/// A listener, and the device and inode of its file.
+type Bound = (UnixListener, Option<(u64, u64)>);
+
+/// Binds the socket again unless its file is still the one that was made. Blocks.
+fn bind_again(
+    path: &Path,
+    group: Option<u32>,
+    before: Option<(u64, u64)>,
+) -> Result<Option<Bound>, BindError> {
+    if before.is_some() && file(path) == before {
+        return Ok(None);
+    }
+    let listener = server::bind(path, group)?;
+    Ok(Some((listener, file(path))))
+}
+
+/// Returns the device and inode of what is at `path`.
+fn file(path: &Path) -> Option<(u64, u64)> {
+    let about = fs::symlink_metadata(path).ok()?;
+    Some((about.dev(), about.ino()))
+}
+
+fn serve(listener: UnixListener, group: Option<u32>, calls: mpsc::Sender<Call>) -> AbortHandle {
+    let access = Access::new(group);
+    let serving = tokio::task::spawn_local(async move {
+        if let Err(error) = server::serve(listener, access, calls).await {
+            error!(%error, "the control socket is out of order");
+        }
+    });
+    serving.abort_handle()
+}
