@@ -6,7 +6,6 @@ use super::{
     Supervisor,
     notices::Circumstances,
     plan::{Action, Failure, WorkerId},
-    systemd,
     workers::Process,
 };
 use crate::{
@@ -30,7 +29,7 @@ impl Supervisor {
                 partial,
             } => {
                 if trigger.is_asked() {
-                    systemd::say_reloading();
+                    self.life.manager.reloading();
                 }
                 let acquirer = self.workers.acquirer();
                 self.loads.begin(load, trigger, partial, acquirer);
@@ -70,7 +69,7 @@ impl Supervisor {
                 let events = &mut self.notices.events;
                 let trigger = self.loads.settle(load, asks, outcome, events);
                 if trigger.is_some_and(Trigger::is_asked) {
-                    systemd::tell(&[sd_notify::NotifyState::Ready]);
+                    self.life.manager.reloaded();
                 }
             }
             Action::Report(failure) => self.report(&failure),
@@ -117,7 +116,6 @@ impl Supervisor {
 
     fn say_ready(&mut self) {
         self.notices.say(EventKind::Started, "The daemon serves.");
-        systemd::tell(&[sd_notify::NotifyState::Ready]);
         self.life.serves();
     }
 }

@@ -17,11 +17,9 @@ mod pid_file;
 pub mod plan;
 mod preflight;
 mod queries;
-mod ready;
 mod refusal;
 mod requests;
 pub mod start;
-mod systemd;
 mod workers;
 
 use std::{process::ExitCode, time::Instant};
@@ -75,6 +73,7 @@ impl Supervisor {
     async fn run(mut self, first: Vec<Action>, mut inputs: Inputs) -> ExitCode {
         self.act(first);
         loop {
+            self.report_to_manager();
             if let Some(code) = self.life.exit_code(self.notices.hook.is_idle()) {
                 let files = self.workers.finish();
                 let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, files).await;
@@ -94,6 +93,7 @@ impl Supervisor {
                 Some(call) = inputs.calls.recv() => self.answer(call),
                 Some(signal) = inputs.signals.next() => self.signal(signal),
                 () = until(due) => self.tick(),
+                () = until(self.life.manager.due()) => {}
                 () = until(Some(self.workers.tickets_due())) => self.workers.rotate_tickets(),
             }
         }
@@ -240,6 +240,17 @@ impl Supervisor {
     fn take_notice(&mut self, message: notices::Message) {
         self.notices.take(message);
         reap_orphans();
+    }
+
+    /// Sends the service manager what is due, with how the daemon is: each time the loop turns, which
+    /// feeds its watchdog.
+    fn report_to_manager(&mut self) {
+        let now = Instant::now();
+        if self.life.manager.wants_report(now) {
+            let summary = self.sources().summary();
+            self.life.manager.report(&summary, now);
+        }
+        self.life.manager.turn(now);
     }
 
     fn sources(&self) -> Sources<'_> {

@@ -1,16 +1,17 @@
 //! Answers to `proxyctl`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::{Supervisor, plan::Event, queries::StatusRequester, systemd, witnesses};
+use super::{Supervisor, plan::Event, queries::StatusRequester, witnesses};
 use crate::{
     config::ExitHook,
     control::{
         EventKind, Partial, Request, Response, Trigger,
         server::{Call, Reply},
     },
+    link::PARTING,
 };
 
 impl Supervisor {
@@ -85,13 +86,15 @@ impl Supervisor {
 
     /// Ends the daemon: when its sessions have ended, or at once.
     pub(super) fn end(&mut self, at_once: bool) {
-        systemd::tell(&[sd_notify::NotifyState::Stopping]);
+        let now = Instant::now();
         if at_once {
+            self.life.manager.stopping(None, now);
             self.notices
                 .say(EventKind::Ending, "The daemon ends at once.");
             self.tell(Event::Stop);
         } else {
             let within = self.loads.current().config.drain_timeout;
+            self.life.manager.stopping(Some(within + PARTING), now);
             let message = format!(
                 "The daemon ends when its sessions have, within {} s.",
                 within.as_secs_f64()

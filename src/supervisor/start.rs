@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use super::{
     Inputs, Supervisor,
     control_socket::ControlSocket,
-    life::Life,
+    life::{Life, Ready, ServiceManager, await_daemon},
     loads::{Files, Loads},
     notices::{Hook, Notices},
     page,
@@ -26,7 +26,6 @@ use super::{
     plan::{Action, Plan},
     preflight,
     queries::Queries,
-    ready::{Ready, await_daemon},
     refusal::{Refusal, make_folder, refuse},
     workers::{Acquired, Acquirer, Launcher, Tickets, Workers},
 };
@@ -278,6 +277,7 @@ impl Parts {
             config: Arc::clone(&config),
             material: self.material,
         };
+        let manager = ServiceManager::new(|name| std::env::var_os(name));
         let supervisor = Supervisor {
             plan,
             workers: Workers::new(
@@ -291,7 +291,7 @@ impl Parts {
             loads: Loads::new(self.source, self.memo, self.files, generation, to_loads),
             queries: Queries::new(to_queries),
             notices: Notices::new(hook.map_err(no_thread)?),
-            life: Life::new(self.ready, to_life),
+            life: Life::new(self.ready, manager, to_life),
             control_socket,
             sink: self.sink,
         };

@@ -138,6 +138,10 @@ fn it_is_told_what_happened() {
     scene.reload_tls();
     let worker = kill(&scene.daemon);
     let lines = lines(&scene.daemon, "environment");
+    let is_of_the_service_manager =
+        |line: &&String| line.starts_with("NOTIFY_SOCKET=") || line.starts_with("WATCHDOG_");
+    // A command that has them could speak to the service manager in the daemon's name.
+    assert_eq!(lines.iter().find(is_of_the_service_manager), None);
     let value = |name: &str| {
         let line = lines
             .iter()

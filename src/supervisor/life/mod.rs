@@ -1,4 +1,7 @@
-//! The daemon's own life: since when it runs, who is told of its start and its end.
+//! The daemon's own life: since when it runs, and what is told of its start and its end.
+
+mod ready;
+mod systemd;
 
 use std::{
     process::ExitCode,
@@ -9,7 +12,11 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::{plan::Exit, ready::Ready};
+pub(super) use self::{
+    ready::{Ready, await_daemon},
+    systemd::{ServiceManager, State, Summary, VARIABLES},
+};
+use super::plan::Exit;
 use crate::control::{Response, server::Reply};
 
 /// A request to end the daemon, of which the client at the control socket has been told.
@@ -26,6 +33,8 @@ pub(super) struct Life {
     began: Instant,
     started_at: Timestamp,
     ready: Ready,
+    /// What started the daemon, if that listens.
+    pub(super) manager: ServiceManager,
     /// What waits for the end; its connections close when this is dropped.
     ending: Vec<Reply>,
     exit: Option<Exit>,
@@ -34,11 +43,16 @@ pub(super) struct Life {
 
 impl Life {
     /// Begins now; `ready` is told when the daemon serves, or cannot.
-    pub(super) fn new(ready: Ready, inbox: mpsc::UnboundedSender<EndRequest>) -> Self {
+    pub(super) fn new(
+        ready: Ready,
+        manager: ServiceManager,
+        inbox: mpsc::UnboundedSender<EndRequest>,
+    ) -> Self {
         Self {
             began: Instant::now(),
             started_at: Timestamp::now(),
             ready,
+            manager,
             ending: Vec::new(),
             exit: None,
             inbox,
@@ -60,8 +74,9 @@ impl Life {
         self.started_at
     }
 
-    /// Tells the shell that waits that the daemon serves.
-    pub(super) fn serves(&self) {
+    /// Tells the shell that waits, and the service manager, that the daemon serves.
+    pub(super) fn serves(&mut self) {
+        self.manager.ready();
         self.ready.succeed();
     }
 
@@ -109,7 +124,11 @@ mod tests {
 
     #[test]
     fn the_exit_waits_for_the_command_unless_the_operator_is_impatient() {
-        let mut life = Life::new(Ready::default(), mpsc::unbounded_channel().0);
+        let mut life = Life::new(
+            Ready::default(),
+            ServiceManager::new(|_| None),
+            mpsc::unbounded_channel().0,
+        );
         assert!(life.exit_code(true).is_none());
         let patient = Exit {
             success: true,

@@ -11,7 +11,7 @@ use crate::{
     },
     link::Generation,
     supervisor::{
-        life::Life,
+        life::{Life, State, Summary},
         loads::{Loads, Verdict},
         notices::Notices,
         plan::{Doing, Phase, Plan, Slot, SlotState},
@@ -66,8 +66,24 @@ impl Sources<'_> {
         }
     }
 
+    /// Returns how the daemon is, in short.
+    pub(in crate::supervisor) fn summary(&self) -> Summary {
+        let working = self.plan.slots().iter().filter_map(Slot::worker);
+        Summary {
+            state: match self.plan.phase() {
+                Phase::Starting => State::Starting,
+                Phase::Serving => State::Serving,
+                Phase::Draining { .. } | Phase::Stopping { .. } => State::Draining,
+            },
+            generation: self.plan.generation(),
+            workers: working.count(),
+            sessions: self.workers.sessions(),
+            last_error: self.loads.last_error().map(|error| error.message.clone()),
+        }
+    }
+
     /// Returns what the daemon as a whole is doing.
-    pub(in crate::supervisor) fn state(&self) -> SupervisorState {
+    fn state(&self) -> SupervisorState {
         let slots = self.plan.slots();
         let serves = slots.iter().any(|slot| slot.serving().is_some());
         match self.plan.phase() {

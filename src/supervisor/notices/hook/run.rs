@@ -24,6 +24,7 @@ use tracing::info;
 use crate::{
     config::ExitHook,
     control::ExitHookRun,
+    supervisor::life::VARIABLES,
     sys::{
         child::{Jobs, Started},
         processes,
@@ -122,8 +123,12 @@ async fn finish(mut started: Started, limit: Duration, ended: &mut ExitHookRun) 
 }
 
 fn start(job: &Job) -> io::Result<Started> {
+    let mut command = Command::new(&job.hook.command[0]);
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
     Started::spawn(
-        Command::new(&job.hook.command[0])
+        command
             .args(&job.hook.command[1..])
             .envs(job.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

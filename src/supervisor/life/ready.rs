@@ -7,29 +7,29 @@ use std::{
     rc::Rc,
 };
 
-use super::refusal::refuse;
+use crate::supervisor::refusal::refuse;
 
 /// Where the end of the start is told, once, when somebody waits for it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ready(Rc<RefCell<Option<PipeWriter>>>);
+pub(in crate::supervisor) struct Ready(Rc<RefCell<Option<PipeWriter>>>);
 
 impl Ready {
-    pub(super) fn new(pipe: PipeWriter) -> Self {
+    pub(in crate::supervisor) fn new(pipe: PipeWriter) -> Self {
         Self(Rc::new(RefCell::new(Some(pipe))))
     }
 
     /// Tells that the daemon serves.
-    pub(super) fn succeed(&self) {
+    pub(in crate::supervisor) fn succeed(&self) {
         self.tell("R");
     }
 
     /// Tells that it does not, and why.
-    pub(super) fn fail(&self, reason: &str) {
+    pub(in crate::supervisor) fn fail(&self, reason: &str) {
         self.tell(&format!("E{reason}"));
     }
 
     /// Whether somebody waits.
-    pub(super) fn is_awaited(&self) -> bool {
+    pub(in crate::supervisor) fn is_awaited(&self) -> bool {
         self.0.borrow().is_some()
     }
 
@@ -42,7 +42,7 @@ impl Ready {
 }
 
 /// Waits for the daemon's word and gives it to the shell.
-pub(super) fn await_daemon(mut answer: PipeReader) -> ExitCode {
+pub(in crate::supervisor) fn await_daemon(mut answer: PipeReader) -> ExitCode {
     let mut text = String::new();
     match answer
         .read_to_string(&mut text)

@@ -1,0 +1,154 @@
+//! What the service manager is told (`sd_notify(3)`): that the daemon serves, reloads or stops, how it
+//! is, and that its loop turns.
+//!
+//! [`talk`] decides what is to be said and when. This module sends it, never waits, and sends again
+//! what could not be sent.
+
+mod socket;
+mod summary;
+mod talk;
+
+use std::{
+    ffi::OsString,
+    io,
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use self::{
+    socket::Socket,
+    talk::{Phase, Talk},
+};
+
+pub(in crate::supervisor) use self::summary::{State, Summary};
+
+/// The environment variables that are for this process alone: a command that inherits them could
+/// speak in the daemon's name.
+pub(in crate::supervisor) const VARIABLES: [&str; 3] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
+/// Something that takes messages for the service manager.
+pub(in crate::supervisor) trait Send {
+    /// Sends one message, or fails at once if it would have to wait.
+    fn send(&self, message: &[u8]) -> io::Result<()>;
+}
+
+/// The service manager, if one started this process and listens.
+#[derive(Debug)]
+pub(in crate::supervisor) struct ServiceManager<S = Socket>(Option<Listening<S>>);
+
+#[derive(Debug)]
+struct Listening<S> {
+    socket: S,
+    talk: Talk,
+}
+
+impl ServiceManager {
+    /// Returns the service manager that the variables of this process's environment name.
+    pub(in crate::supervisor) fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let socket = variable("NOTIFY_SOCKET").and_then(|address| Socket::new(&address));
+        let watchdog = watchdog_timeout(&variable, std::process::id());
+        Self(socket.map(|socket| Listening::new(socket, watchdog, Instant::now())))
+    }
+}
+
+impl<S: Send> ServiceManager<S> {
+    /// Notes that the daemon serves.
+    pub(in crate::supervisor) fn ready(&mut self) {
+        self.enter(Phase::Ready);
+    }
+
+    /// Notes that a reload begins that an operator asked for.
+    pub(in crate::supervisor) fn reloading(&mut self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+        let micros = u64::try_from(now.tv_nsec / 1000).unwrap_or_default();
+        self.enter(Phase::Reloading {
+            monotonic_usec: seconds * 1_000_000 + micros,
+        });
+    }
+
+    /// Notes that the reload is over, whatever came of it.
+    pub(in crate::supervisor) fn reloaded(&mut self) {
+        if let Some(listening) = &mut self.0 {
+            listening.talk.reloaded();
+        }
+    }
+
+    /// Notes that the daemon ends: `within` that time if it waits for sessions, otherwise at once.
+    pub(in crate::supervisor) fn stopping(&mut self, within: Option<Duration>, now: Instant) {
+        if let Some(listening) = &mut self.0 {
+            listening.talk.stop(within.map(|within| now + within), now);
+        }
+    }
+
+    /// Whether it is time for a new [`Summary`]: a manager listens, and the last one is old enough.
+    pub(in crate::supervisor) fn wants_report(&self, now: Instant) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|listening| listening.talk.wants_report(now))
+    }
+
+    /// Notes how the daemon is; it is sent if it differs from what was sent last.
+    pub(in crate::supervisor) fn report(&mut self, summary: &Summary, now: Instant) {
+        if let Some(listening) = &mut self.0 {
+            listening.talk.report(summary.to_string(), now);
+        }
+    }
+
+    /// Returns when [`Self::turn`] has something to do.
+    pub(in crate::supervisor) fn due(&self) -> Option<Instant> {
+        self.0.as_ref().and_then(|listening| listening.talk.due())
+    }
+
+    /// Sends what is due. The loop calls this each time it turns, and nothing else may: the watchdog
+    /// is fed by it.
+    pub(in crate::supervisor) fn turn(&mut self, now: Instant) {
+        if let Some(listening) = &mut self.0 {
+            listening.turn(now);
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if let Some(listening) = &mut self.0 {
+            listening.talk.enter(phase);
+        }
+    }
+}
+
+impl<S: Send> Listening<S> {
+    fn turn(&mut self, now: Instant) {
+        let Some(message) = self.talk.message(now) else {
+            return;
+        };
+        match self.socket.send(message.as_bytes()) {
+            Ok(()) => self.talk.sent(now),
+            // The manager's queue may be full, or the manager about to start anew.
+            Err(_) => self.talk.lost(now),
+        }
+    }
+}
+
+impl<S> Listening<S> {
+    fn new(socket: S, watchdog: Option<Duration>, now: Instant) -> Self {
+        Self {
+            socket,
+            talk: Talk::new(watchdog, now),
+        }
+    }
+}
+
+/// Returns how long the watchdog waits, if it watches the process `pid` (`sd_watchdog_enabled(3)`).
+fn watchdog_timeout(variable: &impl Fn(&str) -> Option<OsString>, pid: u32) -> Option<Duration> {
+    let number = |name| variable(name).map(|value| value.to_str()?.parse::<u64>().ok());
+    let is_ours = match number("WATCHDOG_PID") {
+        None => true,
+        Some(watched) => watched == Some(u64::from(pid)),
+    };
+    let micros = number("WATCHDOG_USEC").flatten()?;
+    (is_ours && micros > 0).then(|| Duration::from_micros(micros))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! The service manager's socket.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStrExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+};
+
+use super::Send;
+
+/// A socket of our own, and the address to send to.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Socket {
+    socket: UnixDatagram,
+    address: SocketAddr,
+}
+
+impl Socket {
+    /// Takes an address as `NOTIFY_SOCKET` gives it: a path, or an abstract name behind `@`.
+    ///
+    /// Returns `None` for an address of another kind, and where no socket can be had: the daemon then
+    /// runs as without a service manager.
+    pub(super) fn new(address: &OsStr) -> Option<Self> {
+        let address = match address.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name).ok()?,
+            [b'/', ..] => SocketAddr::from_pathname(address).ok()?,
+            _ => return None,
+        };
+        let socket = UnixDatagram::unbound().ok()?;
+        socket.set_nonblocking(true).ok()?;
+        Some(Self { socket, address })
+    }
+}
+
+impl Send for Socket {
+    fn send(&self, message: &[u8]) -> io::Result<()> {
+        self.socket.send_to_addr(message, &self.address).map(|_| ())
+    }
+}

@@ -1,0 +1,121 @@
+//! The line in which `systemctl status` shows how the daemon is.
+
+use std::fmt;
+
+/// The longest reason of a failed reload that the line holds, in characters; the log has it all.
+const MAX_REASON: usize = 200;
+
+/// What the daemon does, as far as its sessions are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::supervisor) enum State {
+    /// No worker has served yet.
+    Starting,
+    /// It takes new sessions.
+    Serving,
+    /// It waits for its sessions to end.
+    Draining,
+}
+
+/// How the daemon is, in short.
+#[derive(Debug, Clone)]
+pub(in crate::supervisor) struct Summary {
+    /// What it does.
+    pub state: State,
+    /// The number of the generation in force.
+    pub generation: u64,
+    /// Worker processes that serve or finish sessions.
+    pub workers: usize,
+    /// Open sessions.
+    pub sessions: u64,
+    /// Why the last reload failed, if it did.
+    pub last_error: Option<String>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sessions = counted(self.sessions, "session");
+        match self.state {
+            State::Starting => return f.write_str("starting"),
+            State::Draining => return write!(f, "draining, {sessions} left"),
+            State::Serving => {}
+        }
+        let workers = counted(self.workers as u64, "worker");
+        write!(f, "generation {}, {workers}, {sessions}", self.generation)?;
+        match &self.last_error {
+            None => Ok(()),
+            Some(reason) => write!(f, "; last reload failed: {}", in_short(reason)),
+        }
+    }
+}
+
+fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
+/// Returns one line of limited length: a line's end would end the message's assignment.
+fn in_short(reason: &str) -> String {
+    let mut line: String = reason
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_REASON)
+        .collect();
+    if reason.chars().nth(MAX_REASON).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serving() -> Summary {
+        Summary {
+            state: State::Serving,
+            generation: 7,
+            workers: 2,
+            sessions: 143,
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_serves_tells_generation_workers_and_sessions() {
+        assert_eq!(
+            serving().to_string(),
+            "generation 7, 2 workers, 143 sessions"
+        );
+        let one = Summary {
+            workers: 1,
+            sessions: 1,
+            ..serving()
+        };
+        assert_eq!(one.to_string(), "generation 7, 1 worker, 1 session");
+    }
+
+    #[test]
+    fn a_daemon_that_drains_tells_what_is_left() {
+        let draining = Summary {
+            state: State::Draining,
+            sessions: 12,
+            ..serving()
+        };
+        assert_eq!(draining.to_string(), "draining, 12 sessions left");
+    }
+
+    #[test]
+    fn a_failed_reload_is_told_in_one_short_line() {
+        let failed = Summary {
+            last_error: Some(format!("a.pem:\nno PEM block{}", "!".repeat(500))),
+            ..serving()
+        };
+        let line = failed.to_string();
+        assert!(line.starts_with(
+            "generation 7, 2 workers, 143 sessions; last reload failed: a.pem: no PEM block!"
+        ));
+        assert!(line.ends_with("!…"));
+        assert!(!line.contains('\n'));
+        assert!(line.chars().count() < 300);
+    }
+}
