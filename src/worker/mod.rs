@@ -45,6 +45,7 @@ use crate::{
         FromWorker, Generation, Handover, ListenerKey, NeverGiven, ToWorker, beat_interval, channel,
     },
     sys::{
+        oom,
         sandbox::{self, Confinement},
         signals,
     },
@@ -81,6 +82,9 @@ pub fn main(args: &Args) -> ExitCode {
     if let Err(error) = sandbox::protect_memory() {
         error!(%error, "the worker's memory cannot be protected");
         return ExitCode::FAILURE;
+    }
+    if let Err(error) = oom::give_up_protection() {
+        warn!(%error, "the kernel may spare the worker when memory runs short");
     }
     confine_files();
     warm_up();
