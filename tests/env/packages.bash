@@ -28,6 +28,15 @@ missing_packages() {
   has fish || echo fish
   has man || echo man-db
   has unshare || echo util-linux
+  # Only root can boot another Debian.
+  ((EUID != 0)) || missing_for_machines
+}
+
+# Prints the packages that are missing to boot a Debian with systemd, and to build a package for it.
+missing_for_machines() {
+  has mmdebstrap || echo mmdebstrap
+  has systemd-nspawn || echo systemd-container
+  has dpkg-shlibdeps || echo dpkg-dev
 }
 
 # Prints the folder with the newest PostgreSQL server's programs, or nothing.

@@ -7,6 +7,8 @@ mod bad_input;
 mod bad_surroundings;
 // A daemon that is process 1.
 mod container;
+// The daemon as a service of systemd, and as a package.
+mod systemd;
 // The control socket: who may use it, and what a hostile or broken peer can do there.
 mod control;
 // Every way a worker can die, with every state the disk can be in then.

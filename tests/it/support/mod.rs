@@ -9,6 +9,7 @@ pub(crate) mod daemon;
 pub(crate) mod fake;
 pub(crate) mod front;
 pub(crate) mod inside;
+pub(crate) mod machine;
 pub(crate) mod openssl;
 pub(crate) mod own_server;
 pub(crate) mod pki;
