@@ -145,6 +145,24 @@ fn a_reload_succeeds_or_fails_with_its_reason() {
 }
 
 #[test]
+fn the_journal_knows_errors_by_their_priority() {
+    let Some(service) = Service::started("") else {
+        return;
+    };
+    service.machine.write(CERT, "no certificate");
+    service.machine.service("reload").complaint();
+    let is_told = |lines: &str| lines.lines().any(|line| line.contains(CERT));
+    until("the error is told", || {
+        is_told(&service.machine.journal(&[]))
+    });
+    let errors = service.machine.journal(&["--priority=err"]);
+    assert!(is_told(&errors), "{errors}");
+    let others = service.machine.journal(&["--priority=debug..warning"]);
+    assert!(others.contains("proxyd starts"), "{others}");
+    assert!(!errors.contains("proxyd starts"), "{errors}");
+}
+
+#[test]
 fn a_supervisor_that_hangs_is_replaced_by_the_watchdog() {
     let Some(service) = Service::new("") else {
         return;
