@@ -57,7 +57,7 @@ pub struct SupervisorStatus {
 pub enum SupervisorState {
     /// No worker has served yet.
     Starting,
-    /// At least one worker serves.
+    /// Workers serve, and every listening socket is accepted from.
     Serving,
     /// Some clients wait in the queue of a listening socket that no worker accepts from, or all do.
     Degraded,

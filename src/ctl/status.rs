@@ -314,7 +314,7 @@ fn restarts(status: &Status) -> String {
 
 fn failure(last: &ExitStatus) -> String {
     let how = match (last.kind, last.signal, last.code) {
-        (ExitKind::Watchdog, ..) => "was silent for too long and was killed".to_owned(),
+        (ExitKind::Watchdog, ..) => "hung and was killed".to_owned(),
         (ExitKind::Start, ..) => "did not come up".to_owned(),
         (_, Some(signal), _) => format!("was ended by signal {signal}"),
         (_, None, Some(code)) => format!("exited with {code}"),

@@ -64,10 +64,12 @@ fn service(status: &Status) -> Vec<Finding> {
     match status.supervisor.state {
         SupervisorState::Starting => findings.push(warning("proxyd is starting")),
         SupervisorState::Draining => findings.push(warning("proxyd is draining")),
-        SupervisorState::Degraded => findings.push(critical("no worker serves")),
-        SupervisorState::Serving if serving(status) == 0 => {
+        SupervisorState::Degraded | SupervisorState::Serving if serving(status) == 0 => {
             findings.push(critical("no worker serves"));
         }
+        SupervisorState::Degraded => findings.push(critical(
+            "some clients wait: no worker accepts from the listening sockets of a slot",
+        )),
         // The first workers of a daemon do not all get ready at the same moment.
         SupervisorState::Serving if status.restarts.consecutive == 0 && starting(status) => {}
         SupervisorState::Serving if serving(status) < status.workers.len() => {
@@ -76,6 +78,7 @@ fn service(status: &Status) -> Vec<Finding> {
         }
         SupervisorState::Serving => {}
     }
+    findings.extend(outdated(status));
     if status.restarts.consecutive >= KEEPS_FAILING {
         let failures = count(status.restarts.consecutive.into(), "failure");
         findings.push(warning(format!(
@@ -83,6 +86,27 @@ fn service(status: &Status) -> Vec<Finding> {
         )));
     }
     findings
+}
+
+/// Workers that serve clients by a generation that is no longer in force.
+fn outdated(status: &Status) -> Option<Finding> {
+    let generation = status.tls.generation;
+    let serving = status
+        .workers
+        .iter()
+        .filter(|worker| worker.state == WorkerState::Serving);
+    let outdated = serving.filter(|worker| worker.generation != generation);
+    match outdated.count() {
+        0 => None,
+        all => Some(critical(format!(
+            "{} not confirmed generation {generation}, which is in force",
+            if all == 1 {
+                "a worker has".to_owned()
+            } else {
+                format!("{all} workers have")
+            }
+        ))),
+    }
 }
 
 fn disk(tls: &TlsStatus) -> Vec<Finding> {
