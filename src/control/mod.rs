@@ -85,7 +85,7 @@ pub enum Partial {
 /// What the daemon answers.
 ///
 /// One for each request, but for [`Request::Events`], which is answered by an
-/// [`Response::Event`] for each event and, unless followed, an [`Response::End`].
+/// [`Response::Event`] for each event and a [`Response::End`] behind the last that there will be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Response {
     /// The result of a reload.

@@ -75,8 +75,7 @@ impl Supervisor {
         loop {
             self.report_to_manager();
             if let Some(code) = self.life.exit_code(self.notices.hook.is_idle()) {
-                let files = self.workers.finish();
-                let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, files).await;
+                self.finish().await;
                 return code;
             }
             let due = [self.plan.deadline(), self.loads.deadline()];
@@ -97,6 +96,13 @@ impl Supervisor {
                 () = until(Some(self.workers.tickets_due())) => self.workers.rotate_tickets(),
             }
         }
+    }
+
+    /// Lets clients have the last events, and files of closed sockets be removed, for a moment.
+    async fn finish(mut self) {
+        let events = self.notices.events.finish();
+        let both = async { tokio::join!(events, self.workers.finish()) };
+        let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, both).await;
     }
 
     /// Tells the plan what happened and does what it decides.

@@ -1,4 +1,4 @@
-//! What happened: the newest events, for those who ask and those who follow.
+//! What happened: the newest events, for clients that ask and clients that follow.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use crate::control::{Event, EventKind, Response, server::Reply};
 /// Events that are remembered.
 const REMEMBERED: usize = 1024;
 
-/// The newest events and who follows them.
+/// The newest events and the clients that follow them.
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct Events {
     last: u64,
@@ -18,7 +18,7 @@ pub(in crate::supervisor) struct Events {
 }
 
 impl Events {
-    /// Remembers that something happened, and tells those who follow.
+    /// Remembers that something happened, and tells the clients that follow.
     pub(in crate::supervisor) fn add(&mut self, kind: EventKind, message: String) {
         self.last += 1;
         let event = Event {
@@ -33,6 +33,16 @@ impl Events {
             self.newest.pop_front();
         }
         self.newest.push_back(event);
+    }
+
+    /// Waits until the clients that follow have all that was told to them.
+    pub(in crate::supervisor) async fn finish(&mut self) {
+        let followers = std::mem::take(&mut self.followers).into_iter();
+        let ends = followers.map(|follower| async move {
+            // A client that has gone needs nothing.
+            let _ = follower.deliver(Response::End).await;
+        });
+        futures_util::future::join_all(ends).await;
     }
 
     /// Tells `reply` what is remembered, and if `follow` what happens from now on.
