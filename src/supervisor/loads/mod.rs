@@ -421,3 +421,6 @@ fn refused(reason: &str) -> Response {
         reason: reason.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -247,3 +247,68 @@ async fn copy_log(stderr: ChildStderr, sink: Sink) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixStream as StdUnixStream, process::Command};
+
+    use super::*;
+    use crate::{
+        config::Config,
+        control::Trigger,
+        telemetry::log::{Form, Place},
+        tls::{material::Material, testing},
+    };
+
+    fn generation(number: u64) -> Arc<Generation> {
+        let config: Config = testing::config(vec![]);
+        Arc::new(Generation {
+            number,
+            loaded_at: Timestamp::UNIX_EPOCH,
+            trigger: Trigger::Start,
+            config: Arc::new(config),
+            material: Material {
+                identities: vec![],
+                listeners: vec![],
+                system_roots: vec![],
+            },
+        })
+    }
+
+    #[test]
+    fn a_difference_is_told_only_to_what_a_worker_surely_has() {
+        let mut given = Given::default();
+        assert!(given.base().is_none());
+        given.confirmed = Some(generation(1));
+        assert_eq!(given.base().unwrap().number, 1);
+        given.unconfirmed = Some(generation(2));
+        assert!(given.base().is_none());
+    }
+
+    #[test]
+    fn a_process_that_was_killed_while_it_was_being_started_ends_when_it_is_there() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (inbox, mut messages) = mpsc::unbounded_channel();
+            let mut process = Process::starting(0);
+            assert_eq!(process.pid(), None);
+            process.kill();
+            let launched = Launched {
+                started: Started::spawn(Command::new("sleep").arg("60")).unwrap(),
+                link: StdUnixStream::pair().unwrap().0,
+            };
+            launched.link.set_nonblocking(true).unwrap();
+            let sink = Sink::new(Place::open("/dev/null".as_ref()).unwrap(), Form::Text).unwrap();
+            let lives = process.run(WorkerId(7), launched, &sink, &inbox).unwrap();
+            assert!(!lives && process.pid().is_some());
+            let ended = messages.recv().await.unwrap();
+            assert!(matches!(
+                ended,
+                Message::Exited(WorkerId(7), End::Signal(9))
+            ));
+        });
+    }
+}

@@ -1,0 +1,165 @@
+//! Loads without a disk: what they find is made here.
+
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    config::{Environment, Given},
+    control::Problem,
+    tls::{load::Loaded as OnDisk, material::Identity, testing},
+};
+
+/// Material that differs from that of another number.
+fn material(number: usize) -> Material {
+    static IDENTITIES: OnceLock<Vec<Arc<Identity>>> = OnceLock::new();
+    let all = IDENTITIES.get_or_init(|| (0..4).map(|_| testing::any_identity("one")).collect());
+    Material {
+        identities: vec![Arc::clone(&all[number % all.len()])],
+        listeners: vec![],
+        system_roots: vec![],
+    }
+}
+
+fn reading(number: usize, problems: Vec<Problem>) -> Reading {
+    Reading {
+        config: None,
+        refused: vec![],
+        loaded: OnDisk {
+            material: Some(material(number)),
+            problems,
+            warnings: vec![],
+            unseen: vec![],
+            outcomes: vec![],
+        },
+        held: None,
+    }
+}
+
+/// Runs `test` with loads that begin with generation 1, of the first material.
+fn with_loads(test: impl FnOnce(Loads, Events)) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let given = Given {
+            listen: Some("127.0.0.1:1".parse().unwrap()),
+            backend: Some("127.0.0.1:2".parse().unwrap()),
+            ..Given::default()
+        };
+        let source = Source::new(&given, &Environment::of_process()).unwrap();
+        let first = Generation {
+            number: 1,
+            loaded_at: Timestamp::now(),
+            trigger: Trigger::Start,
+            config: Arc::new(testing::config(vec![])),
+            material: material(0),
+        };
+        let inbox = mpsc::unbounded_channel().0;
+        let memo = Arc::new(Memo::default());
+        let loads = Loads::new(source, memo, Files::default(), first, inbox);
+        test(loads, Events::default());
+    });
+}
+
+/// Begins a load without reading anything.
+fn begin(loads: &mut Loads, load: LoadId) {
+    let unsettled = Unsettled {
+        trigger: Trigger::ReloadTls,
+        report: None,
+    };
+    loads.unsettled.insert(load, unsettled);
+}
+
+const NOW: Duration = Duration::ZERO;
+
+#[test]
+fn what_is_new_is_in_force_only_when_it_is_committed() {
+    with_loads(|mut loads, mut events| {
+        let load = LoadId(1);
+        begin(&mut loads, load);
+        let taken = loads.take(load, reading(1, vec![]), &[], NOW, &mut events);
+        assert_eq!(taken, Loaded::New);
+        loads.stage(load, 2);
+        assert_eq!(loads.current().number, 1);
+        assert_eq!(loads.commit(&mut events).unwrap().number, 2);
+        assert_eq!(loads.current().number, 2);
+        let served = Outcome::Served { workers: 1 };
+        let trigger = loads.settle(load, vec![], served, &mut events);
+        assert_eq!(trigger, Some(Trigger::ReloadTls));
+        assert!(loads.unsettled.is_empty() && loads.last_error().is_none());
+    });
+}
+
+#[test]
+fn what_a_worker_refuses_is_told_and_leaves_the_old_in_force() {
+    with_loads(|mut loads, mut events| {
+        let load = LoadId(1);
+        begin(&mut loads, load);
+        loads.take(load, reading(1, vec![]), &[], NOW, &mut events);
+        loads.stage(load, 2);
+        loads.discard();
+        let reason = "it has no descriptors".to_owned();
+        loads.settle(load, vec![], Outcome::Refused { reason }, &mut events);
+        assert_eq!(loads.current().number, 1);
+        let error = &loads.last_error().unwrap().message;
+        assert!(error.contains("it has no descriptors"), "{error}");
+        assert!(loads.commit(&mut events).is_none());
+    });
+}
+
+#[test]
+fn what_is_broken_is_told_until_a_load_finds_it_whole() {
+    with_loads(|mut loads, mut events| {
+        let problem = Problem {
+            subject: "identity \"one\"".to_owned(),
+            file: None,
+            reason: "it is empty".to_owned(),
+        };
+        for (load, problems, wrong) in [(1, vec![problem], true), (2, vec![], false)] {
+            begin(&mut loads, LoadId(load));
+            let reading = reading(0, problems);
+            let taken = loads.take(LoadId(load), reading, &[], NOW, &mut events);
+            assert_eq!(taken, Loaded::Same);
+            assert_eq!(loads.last_error().is_some(), wrong);
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Loads, each with the material that it finds and whether workers make it ready.
+    #[test]
+    fn what_is_served_is_what_was_last_committed(
+        steps in proptest::collection::vec((0..4_usize, any::<bool>()), 1..20)
+    ) {
+        with_loads(|mut loads, mut events| {
+            let (mut number, mut served) = (1, 0);
+            for (load, (found, ready)) in (1..).map(LoadId).zip(steps) {
+                begin(&mut loads, load);
+                let taken = loads.take(load, reading(found, vec![]), &[], NOW, &mut events);
+                assert_eq!(taken == Loaded::New, found != served);
+                let outcome = if taken == Loaded::Same {
+                    Outcome::Served { workers: 1 }
+                } else {
+                    loads.stage(load, number + 1);
+                    if ready {
+                        loads.commit(&mut events);
+                        (number, served) = (number + 1, found);
+                        Outcome::Served { workers: 1 }
+                    } else {
+                        loads.discard();
+                        Outcome::Refused { reason: "no".to_owned() }
+                    }
+                };
+                loads.settle(load, vec![], outcome, &mut events);
+                assert_eq!(loads.current().number, number);
+                assert_eq!(loads.current().material.digest(), material(served).digest());
+                assert!(loads.staged().is_none() && loads.unsettled.is_empty());
+            }
+        });
+    }
+}
