@@ -211,61 +211,6 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     });
 }
 
-/// Limits the descriptors that a process may have open; returns whether that could be done.
-fn limit_descriptors(pid: u32, limit: usize) -> bool {
-    let mut command = Command::new("prlimit");
-    command
-        .arg(format!("--pid={pid}"))
-        .arg(format!("--nofile={limit}:20000"));
-    let done = command.output().is_ok_and(|output| output.status.success());
-    if !done {
-        skip("the limit of a process that runs cannot be set");
-    }
-    done
-}
-
-#[test]
-fn a_worker_without_descriptors_says_so_and_recovers() {
-    let scene = Scene::new();
-    let address = scene.daemon.address();
-    let worker = scene.daemon.workers()[0];
-    if !is_root() {
-        return skip("only root may limit a worker that protects its memory");
-    }
-    let open = crate::support::process::descriptors(worker).len();
-    let mut session = scene.session();
-    if !limit_descriptors(worker, open + 4) {
-        return;
-    }
-    let waiting: Vec<_> = (0..8).map(|_| client::connect(address).unwrap()).collect();
-    until("it says so", || {
-        scene.daemon.log().contains("cannot accept")
-    });
-    session.echo("still there").unwrap();
-    assert!(limit_descriptors(worker, 20_000));
-    for stream in waiting {
-        let mut session = Client::new(&scene.ca).over(stream).unwrap();
-        session.echo("at last").unwrap();
-    }
-    assert_eq!(scene.daemon.workers(), [worker]);
-}
-
-#[test]
-fn a_supervisor_without_descriptors_still_replaces_workers() {
-    let scene = Scene::with(|builder| builder.workers(2));
-    let supervisor = scene.daemon.pid();
-    let open = crate::support::process::descriptors(supervisor).len();
-    if !limit_descriptors(supervisor, open) {
-        return;
-    }
-    for restarts in 1..=4 {
-        let worker = scene.daemon.workers()[0];
-        crate::support::process::send(worker, nix::sys::signal::Signal::SIGKILL);
-        scene.await_restarts(restarts);
-        scene.shows(&scene.old);
-    }
-}
-
 #[test]
 fn a_supervisor_that_may_start_no_thread_lives_on() {
     let Some(mut scene) = Scene::unprivileged() else {

@@ -367,6 +367,31 @@ fn a_worker_that_dies_while_it_drains_is_told_of() {
 }
 
 #[test]
+fn a_worker_that_hangs_while_it_drains_is_told_of() {
+    let mut scene = Scene::with(|builder| {
+        builder
+            .set("heartbeat_timeout", "\"1s\"")
+            .set("drain_timeout", "\"10m\"")
+    });
+    let body = "echo \"$PROXYD_EXIT_KIND\" > told; echo end >> told";
+    set(&scene.daemon, body, &[]);
+    let _session = scene.session();
+    let worker = scene.daemon.workers()[0];
+    scene.daemon.signal(Signal::SIGTERM);
+    until("it drains", || {
+        scene.daemon.status()["workers"][0]["state"] == "draining"
+    });
+    process::send(worker, Signal::SIGSTOP);
+    let kinds = || {
+        let events = scene.daemon.ctl(&["--json", "events"]).stdout;
+        events.contains("worker-failed")
+    };
+    until("it is an event", kinds);
+    assert!(scene.daemon.wait_exit(PATIENCE).success());
+    assert_eq!(lines(&scene.daemon, "told")[0], "watchdog");
+}
+
+#[test]
 fn an_end_at_once_is_no_failure_and_waits_for_no_command() {
     let mut scene = Scene::with(|builder| builder.workers(1));
     set(

@@ -75,5 +75,9 @@ mod limits;
 mod metrics;
 // The line that each session leaves in the log, and the counts of how they ended.
 mod session_log;
+// Processes that are short of descriptors.
+mod shortage;
+// Disks that do not answer.
+mod stuck_disk;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.
 mod support;

@@ -1,0 +1,178 @@
+//! Processes that are short of descriptors (setrlimit(2), `RLIMIT_NOFILE`).
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{
+    PATIENCE,
+    client::{self, Client},
+    configuration::Listener,
+    eventually, is_root, process,
+    scene::{NAME, Scene},
+    skip, until,
+};
+
+/// More than any daemon of the tests needs.
+const ENOUGH: usize = 20_000;
+
+/// Limits the descriptors that a process may have open; returns whether that could be done.
+fn limit_descriptors(pid: u32, limit: usize) -> bool {
+    let mut command = Command::new("prlimit");
+    command
+        .arg(format!("--pid={pid}"))
+        .arg(format!("--nofile={limit}:20000"));
+    let done = command.output().is_ok_and(|output| output.status.success());
+    if !done {
+        skip("the limit of a process that runs cannot be set");
+    }
+    done
+}
+
+#[test]
+fn a_worker_without_descriptors_says_so_and_recovers() {
+    let scene = Scene::new();
+    let address = scene.daemon.address();
+    let worker = scene.daemon.workers()[0];
+    if !is_root() {
+        return skip("only root may limit a worker that protects its memory");
+    }
+    let open = process::descriptors(worker).len();
+    let mut session = scene.session();
+    if !limit_descriptors(worker, open + 4) {
+        return;
+    }
+    let waiting: Vec<_> = (0..8).map(|_| client::connect(address).unwrap()).collect();
+    until("it says so", || {
+        scene.daemon.log().contains("cannot accept")
+    });
+    session.echo("still there").unwrap();
+    assert!(limit_descriptors(worker, 20_000));
+    for stream in waiting {
+        let mut session = Client::new(&scene.ca).over(stream).unwrap();
+        session.echo("at last").unwrap();
+    }
+    assert_eq!(scene.daemon.workers(), [worker]);
+}
+
+#[test]
+fn a_supervisor_without_descriptors_still_replaces_workers() {
+    let scene = Scene::with(|builder| builder.workers(2));
+    let supervisor = scene.daemon.pid();
+    let open = process::descriptors(supervisor).len();
+    if !limit_descriptors(supervisor, open) {
+        return;
+    }
+    for restarts in 1..=4 {
+        let worker = scene.daemon.workers()[0];
+        process::send(worker, Signal::SIGKILL);
+        scene.await_restarts(restarts);
+        scene.shows(&scene.old);
+    }
+}
+
+/// Lets a process open so many descriptors beyond those that it has; returns whether that could be done.
+fn leave(pid: u32, more: usize) -> bool {
+    limit_descriptors(pid, process::descriptors(pid).len() + more)
+}
+
+/// Adds a listener to the configuration on disk.
+fn add_listener(scene: &mut Scene) {
+    let listener = Listener::tcp("second", &scene.daemon.backend.address());
+    scene.daemon.reconfigure(|it| it.listeners.push(listener));
+}
+
+/// Sees to it that a reload is refused with exit 1, and that everything is served as before.
+#[track_caller]
+fn is_refused(scene: &Scene, workers: &[u32]) {
+    let outcome = scene.daemon.ctl(&["reload"]);
+    assert_eq!(outcome.code(), 1, "{outcome:#?}");
+    assert!(!outcome.stderr.is_empty());
+    let status = scene.daemon.status();
+    assert_eq!(status["tls"]["generation"], 1);
+    assert_eq!(status["listeners"].as_array().unwrap().len(), 1);
+    assert_eq!(status["restarts"]["total"], 0);
+    assert_eq!(scene.daemon.workers(), workers);
+    scene.shows(&scene.old);
+}
+
+#[test]
+fn a_reload_that_a_supervisor_without_descriptors_cannot_carry_out_changes_nothing() {
+    let mut scene = Scene::with(|builder| builder.workers(2));
+    let (supervisor, workers) = (scene.daemon.pid(), scene.daemon.workers());
+    add_listener(&mut scene);
+    // With each number, something else is what cannot be opened.
+    for more in 0..8 {
+        if !leave(supervisor, more) {
+            return;
+        }
+        let outcome = scene.daemon.ctl(&["reload"]);
+        assert!(limit_descriptors(supervisor, ENOUGH));
+        scene.shows(&scene.old);
+        assert_eq!(scene.daemon.workers(), workers);
+        assert_eq!(scene.daemon.status()["supervisor"]["state"], "serving");
+        if outcome.is_success() {
+            break;
+        }
+        assert!(matches!(outcome.code(), 1 | 3), "{outcome:#?}");
+    }
+    scene.daemon.ctl(&["reload"]).answer();
+    let second = scene.daemon.address_of("second");
+    client::handshake(second, NAME, &scene.ca).unwrap();
+}
+
+#[test]
+fn a_reload_that_one_worker_has_no_descriptors_for_is_turned_back() {
+    let mut scene = Scene::with(|builder| builder.workers(2));
+    if !is_root() {
+        return skip("only root may limit a worker that protects its memory");
+    }
+    let workers = scene.daemon.workers();
+    add_listener(&mut scene);
+    if !leave(workers[1], 0) {
+        return;
+    }
+    is_refused(&scene, &workers);
+    assert_eq!(scene.daemon.ctl(&["check"]).code(), 2);
+    let events = scene.daemon.events();
+    assert!(events.iter().any(|it| it["kind"] == "reload-failed"));
+    assert!(limit_descriptors(workers[1], ENOUGH));
+    scene.daemon.ctl(&["reload"]).answer();
+    assert_eq!(scene.daemon.status()["tls"]["generation"], 2);
+    let second = scene.daemon.address_of("second");
+    for _ in 0..8 {
+        client::handshake(second, NAME, &scene.ca).unwrap();
+    }
+    assert_eq!(scene.daemon.workers(), workers);
+}
+
+#[test]
+fn a_slot_whose_sockets_do_not_arrive_is_told_of_and_handed_over_again() {
+    let scene = Scene::with(|builder| builder.workers(2));
+    if !is_root() {
+        return skip("only root may limit a worker that protects its memory");
+    }
+    let workers = scene.daemon.workers();
+    if !leave(workers[1], 0) {
+        return;
+    }
+    // The neighbour is to accept for the slot of a worker that fails again and again, and cannot.
+    eventually("it says that clients wait", PATIENCE, || {
+        let status = scene.daemon.status();
+        if status["supervisor"]["state"] == "degraded" {
+            return Some(());
+        }
+        let pid = status["workers"][0]["pid"].as_u64();
+        if let Some(pid) = pid.and_then(|pid| u32::try_from(pid).ok()) {
+            process::send(pid, Signal::SIGKILL);
+        }
+        None
+    });
+    assert_eq!(scene.daemon.ctl(&["check"]).code(), 2);
+    assert!(limit_descriptors(workers[1], ENOUGH));
+    scene.daemon.await_status("all serve again", |status| {
+        let mut all = status["workers"].as_array().unwrap().iter();
+        status["supervisor"]["state"] == "serving" && all.all(|it| it["state"] == "serving")
+    });
+    scene.shows(&scene.old);
+}

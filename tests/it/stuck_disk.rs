@@ -1,0 +1,122 @@
+//! Disks that do not answer: a file system that is frozen, on which every write waits.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{PATIENCE, is_root, process, scene::Scene, skip};
+
+/// A file system of its own, which can be frozen.
+struct Disk {
+    mounted: PathBuf,
+}
+
+impl Disk {
+    /// Mounts one, which only root can; `None` skips the test.
+    fn mount(scene: &Scene, name: &str) -> Option<Self> {
+        let (image, mounted) = (scene.daemon.path("image"), scene.daemon.path(name));
+        fs::create_dir(&mounted).unwrap();
+        fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        let made = is_root()
+            && succeeds("mkfs.ext4", &["-q", text(&image)])
+            && succeeds(
+                "mount",
+                &["-o", "loop,noatime", text(&image), text(&mounted)],
+            );
+        if !made {
+            skip("a file system can only be made and mounted by root, outside of containers");
+            return None;
+        }
+        Some(Self { mounted })
+    }
+
+    fn freeze(&self) {
+        assert!(succeeds("fsfreeze", &["--freeze", text(&self.mounted)]));
+    }
+
+    fn thaw(&self) -> bool {
+        succeeds("fsfreeze", &["--unfreeze", text(&self.mounted)])
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // What waits for it would wait for ever; that it is not frozen any more is no fault.
+        self.thaw();
+        succeeds("umount", &["--lazy", text(&self.mounted)]);
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_state_directory_that_does_not_answer_stops_nothing_else() {
+    let mut scene = Scene::prepare(|builder| builder.workers(2));
+    let Some(disk) = Disk::mount(&scene, "state") else {
+        return;
+    };
+    scene.daemon.start();
+    disk.freeze();
+    let set = ["set-on-exit-failure", "--", "/bin/true"];
+    let change = scene.daemon.ctl(&set);
+    assert_eq!(change.code(), 1, "{change:#?}");
+    assert_eq!(scene.daemon.status()["on_exit_failure"]["source"], "unset");
+    process::send(scene.daemon.workers()[0], Signal::SIGKILL);
+    scene.await_restarts(1);
+    scene.renew();
+    scene.reload_tls();
+    scene.shows(&scene.new);
+    assert!(disk.thaw());
+    scene
+        .daemon
+        .await_status("the change comes into force", |status| {
+            status["on_exit_failure"]["source"] == "runtime"
+        });
+    scene.daemon.signal(Signal::SIGTERM);
+    assert!(scene.daemon.wait_exit(PATIENCE).success());
+}
+
+#[test]
+fn a_log_on_a_disk_that_does_not_answer_stops_nothing_and_tells_what_was_lost() {
+    let mut scene = Scene::prepare(|builder| {
+        builder
+            .workers(2)
+            .set("log", "{ file = \"logs/log\", level = \"debug\" }")
+    });
+    let Some(disk) = Disk::mount(&scene, "logs") else {
+        return;
+    };
+    scene.daemon.start();
+    disk.freeze();
+    scene.daemon.signal(Signal::SIGUSR1);
+    let lost = |scene: &Scene| scene.daemon.status()["log"]["lost_lines"].as_u64();
+    for _ in 0..2000 {
+        if lost(&scene).is_some_and(|lost| lost > 0) {
+            break;
+        }
+        (0..50).for_each(|_| scene.shows(&scene.old));
+    }
+    assert!(lost(&scene).is_some_and(|lost| lost > 0));
+    process::send(scene.daemon.workers()[0], Signal::SIGKILL);
+    scene.await_restarts(1);
+    scene.renew();
+    scene.reload_tls();
+    scene.shows(&scene.new);
+    assert!(disk.thaw());
+    crate::support::until("the log tells what was lost", || {
+        let log = fs::read_to_string(scene.daemon.path("logs/log")).unwrap();
+        log.contains("lost_lines")
+    });
+}
