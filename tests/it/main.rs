@@ -5,6 +5,8 @@
 mod bad_input;
 // A daemon whose backend, disk or descriptors fail it.
 mod bad_surroundings;
+// Every fault at random, against the truth.
+mod chaos;
 // A daemon that is process 1.
 mod container;
 // The daemon as a service of systemd, and as a package.

@@ -61,7 +61,7 @@ impl Front {
 }
 
 /// Returns where the page is: the only port of the supervisor at which no listener is.
-fn page(daemon: &TestDaemon) -> SocketAddr {
+pub(crate) fn page(daemon: &TestDaemon) -> SocketAddr {
     let sockets: Vec<String> = process::descriptors(daemon.pid())
         .into_iter()
         .filter_map(|(_, path)| {

@@ -60,11 +60,12 @@ pub(crate) fn until(what: &str, mut look: impl FnMut() -> bool) {
     eventually(what, PATIENCE, || look().then_some(()));
 }
 
+/// Waits where there is nothing to look at.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests are threads of their own, and what they wait for tells nobody"
 )]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     thread::sleep(time);
 }
 

@@ -1,0 +1,115 @@
+//! The faults, and the lanes in which they strike: within a lane one after the other, lanes beside
+//! one another.
+
+pub(crate) mod clients;
+pub(crate) mod configuration;
+pub(crate) mod control;
+pub(crate) mod files;
+pub(crate) mod shortage;
+pub(crate) mod supervisor;
+pub(crate) mod surroundings;
+pub(crate) mod workers;
+
+use std::time::Instant;
+
+use super::{journal::Entry, random::Random, run::Run, settings::Settings};
+use crate::support::skip;
+
+/// Something that goes wrong, or that an operator does.
+pub(crate) struct Fault {
+    /// Its name, by which it is chosen.
+    pub(crate) name: &'static str,
+    /// Whether commands may be refused while it lasts.
+    pub(crate) excuses: bool,
+    /// Lets it strike, and undoes it.
+    pub(crate) strike: fn(&Run<'_>, &mut Random, Entry) -> Outcome,
+}
+
+impl Fault {
+    const fn new(name: &'static str, strike: fn(&Run<'_>, &mut Random, Entry) -> Outcome) -> Self {
+        Self {
+            name,
+            excuses: false,
+            strike,
+        }
+    }
+
+    /// Lets commands be refused while it lasts.
+    const fn excusing(mut self) -> Self {
+        self.excuses = true;
+        self
+    }
+}
+
+/// Whether a fault struck.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    /// It did, and is undone.
+    Struck,
+    /// Its turn comes again: nothing was there to strike.
+    NotNow,
+    /// It cannot on this machine, or with this daemon, for this reason.
+    Never(&'static str),
+}
+
+/// All faults, by lanes.
+pub(crate) const ALL: [&[Fault]; 7] = [
+    workers::LANE,
+    supervisor::LANE,
+    files::LANE,
+    control::LANE,
+    configuration::LANE,
+    surroundings::LANE,
+    clients::LANE,
+];
+
+/// Returns whether there is a fault of this name.
+pub(crate) fn is_fault(name: &str) -> bool {
+    ALL.iter()
+        .flat_map(|lane| lane.iter())
+        .any(|fault| fault.name == name)
+}
+
+/// Lets the faults of a lane strike in turns, each turn in another order, until the run is over.
+pub(crate) fn strike_all(run: &Run<'_>, lane: &[Fault], settings: &Settings, mut random: Random) {
+    let wanted = lane.iter().filter(|fault| settings.wants(fault.name));
+    let mut turn: Vec<_> = wanted.collect();
+    while !run.is_over() && !turn.is_empty() {
+        random.shuffle(&mut turn);
+        for fault in &turn {
+            run.wait(random.millis(50..500));
+            if run.is_over() {
+                return;
+            }
+            strike(run, fault, &mut random);
+        }
+    }
+}
+
+fn strike(run: &Run<'_>, fault: &Fault, random: &mut Random) {
+    let _undone_before_the_daemon_is_judged = run.faults.read().unwrap();
+    if run.is_over() {
+        return;
+    }
+    let journal = || run.journal.lock().unwrap();
+    let entry = journal().begin(fault.name, fault.excuses, Instant::now());
+    match (fault.strike)(run, random, entry) {
+        Outcome::Struck => journal().end(entry, Instant::now()),
+        Outcome::NotNow => journal().cancel(entry, Instant::now()),
+        Outcome::Never(why) => {
+            journal().cancel(entry, Instant::now());
+            if journal().skip(fault.name, why) {
+                skip(&format!("{}: {why}", fault.name));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_two_faults_share_a_name() {
+    let names: Vec<_> = ALL.iter().flat_map(|lane| lane.iter()).collect();
+    for fault in &names {
+        let same = names.iter().filter(|it| it.name == fault.name);
+        assert_eq!(same.count(), 1, "{}", fault.name);
+    }
+}

@@ -1,0 +1,144 @@
+//! Sessions that are held open, and check every byte that they send and get back.
+
+use std::{
+    io::{self, Read as _},
+    time::{Duration, Instant},
+};
+
+use super::{
+    holder::holder,
+    probers::{DEADLINE, attempt},
+    random::Random,
+    run::{Place, Run},
+    tally::Kind,
+};
+use crate::support::client::Session;
+
+/// The longest message.
+const LONGEST: usize = 16 * 1024;
+
+/// Opens sessions at a listener one after the other, and holds each for as long as it lives.
+pub(crate) fn hold(run: &Run<'_>, place: &Place, mut random: Random) {
+    while !run.is_over() {
+        let traffic = run.traffic.read().unwrap();
+        let door = random.pick(&place.doors);
+        let opened = attempt(run, place, door);
+        let held = opened.map(|session| Held::new(run, place, session));
+        drop(traffic);
+        match held {
+            Some(held) => held.work(run, &mut random),
+            None => run.wait(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// A session that is held.
+struct Held {
+    session: Session,
+    place: &'static str,
+    worker: Option<u32>,
+    began: Instant,
+    /// When bytes last came back.
+    last_good: Instant,
+    closings: u64,
+}
+
+impl Held {
+    fn new(run: &Run<'_>, place: &Place, mut session: Session) -> Self {
+        let began = Instant::now();
+        run.tally.sessions.one();
+        session.read_timeout(DEADLINE);
+        let client = session.parts().1.local_addr();
+        let find = |client| holder(run.daemon.pid(), place.address, client);
+        Self {
+            worker: client.ok().and_then(find),
+            session,
+            place: place.name,
+            closings: run.closings(),
+            began,
+            last_good: began,
+        }
+    }
+
+    /// Sends and compares until the session or the run is over, or sessions are to be closed.
+    fn work(mut self, run: &Run<'_>, random: &mut Random) {
+        while !run.is_over() && self.closings == run.closings() {
+            match exchange(&mut self.session, random) {
+                Ok(bytes) => run.tally.bytes.add(bytes),
+                Err(broken) => return self.tell(run, &broken),
+            }
+            self.last_good = Instant::now();
+            run.wait(random.millis(20..120));
+        }
+        // The worker may have ended just now.
+        let _ = self.session.close();
+    }
+
+    fn tell(&self, run: &Run<'_>, broken: &Broken) {
+        let now = Instant::now();
+        let (place, age) = (self.place, self.began.elapsed());
+        let worker = self
+            .worker
+            .map_or("unknown".to_owned(), |it| it.to_string());
+        let whose = format!("at {place}, {age:?} old, of worker {worker}");
+        match broken {
+            Broken::Bytes(what) => run.tally.find(Kind::WrongBytes, format!("{whose}: {what}")),
+            // What hangs for that long has outlived the time in which a worker is found hung.
+            Broken::Ended(_) if self.is_explained(run, now) => {
+                run.tally.sessions_of_killed.one();
+            }
+            Broken::Ended(error) => run
+                .tally
+                .find(Kind::LostSession, format!("{whose}: {error}")),
+        }
+    }
+
+    fn is_explained(&self, run: &Run<'_>, now: Instant) -> bool {
+        run.deaths(|deaths| match self.worker {
+            Some(pid) => deaths.explain(pid, now),
+            None => deaths.any(self.last_good, now),
+        })
+    }
+}
+
+/// How an exchange went wrong.
+enum Broken {
+    /// Other bytes came back.
+    Bytes(String),
+    /// The session ended, or nothing came in time.
+    Ended(io::Error),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Ended(error)
+    }
+}
+
+/// Sends a message and compares what comes back; returns its length.
+fn exchange(session: &mut Session, random: &mut Random) -> Result<u64, Broken> {
+    let sent = message(random);
+    session.send(&sent)?;
+    let mut received = vec![0; sent.len()];
+    session.read_exact(&mut received)?;
+    match sent
+        .iter()
+        .zip(&received)
+        .position(|(one, other)| one != other)
+    {
+        None => Ok(sent.len() as u64),
+        Some(at) => Err(Broken::Bytes(format!(
+            "byte {at} of {} came back as {} instead of {}",
+            sent.len(),
+            received[at],
+            sent[at]
+        ))),
+    }
+}
+
+/// Returns bytes that no other message has in this order.
+fn message(random: &mut Random) -> Vec<u8> {
+    let length = 1 + random.below(LONGEST);
+    let words = (0..length.div_ceil(8)).flat_map(|_| random.next().to_le_bytes());
+    words.take(length).collect()
+}
