@@ -9,6 +9,7 @@
 mod carry_out;
 mod control_socket;
 mod grounds;
+mod inputs;
 mod life;
 mod loads;
 mod notices;
@@ -27,21 +28,19 @@ use std::{process::ExitCode, time::Instant};
 use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::{
     control_socket::ControlSocket,
     life::{EndRequest, Life},
     loads::Loads,
     notices::Notices,
-    plan::{Action, Event, LoadId, Phase, Plan, Slot, WorkerId},
-    queries::{Queries, Sources, StatusRequester, Witnesses},
+    plan::{Action, Event, Phase, Plan, Slot},
+    queries::{Queries, Sources, Witnesses},
     workers::Workers,
 };
 use crate::{
-    control::{EventKind, Partial, Trigger, server::Call},
-    link::FromWorker,
-    sys::orphans,
+    control::{Partial, Trigger, server::Call},
     telemetry::log::Sink,
 };
 
@@ -128,126 +127,6 @@ impl Supervisor {
         });
     }
 
-    fn take_worker(&mut self, message: workers::Message) {
-        match message {
-            workers::Message::Exited(worker, end) => {
-                self.queries.exited(worker);
-                self.tell(Event::Exited { worker, end });
-                self.workers.exited(worker);
-                reap_orphans();
-            }
-            workers::Message::Launched(worker, launched) => {
-                let current = self.loads.current();
-                self.workers.launched(worker, launched, &current);
-            }
-            workers::Message::Said(worker, said) => self.hear(worker, said),
-        }
-    }
-
-    fn hear(&mut self, worker: WorkerId, said: FromWorker) {
-        match said {
-            FromWorker::Accepts { slots } => {
-                let slots = slots.into_iter().collect();
-                self.tell(Event::Accepts { worker, slots });
-            }
-            FromWorker::Beat => self.tell(Event::Heard(worker)),
-            FromWorker::Counts { ask, counts } => {
-                self.workers.counted(worker, counts);
-                self.queries.note_fits(&self.workers, &self.loads.current());
-                self.queries.counted(worker, ask);
-            }
-            FromWorker::Drained { cut } => self.drained(worker, cut),
-            FromWorker::Refused { offer, reason } => {
-                error!("a worker cannot serve a generation: {reason}");
-                self.workers.refused(worker);
-                let offer = (offer != 0).then_some(LoadId(offer));
-                self.tell(Event::Refused {
-                    worker,
-                    offer,
-                    reason,
-                });
-            }
-            FromWorker::Serving { generation } => self.serving(worker, generation),
-            FromWorker::Staged { offer } => {
-                let load = LoadId(offer);
-                self.tell(Event::Staged { worker, load });
-            }
-            FromWorker::Visited { ask } => self.queries.probed(ask),
-        }
-    }
-
-    fn serving(&mut self, worker: WorkerId, generation: u64) {
-        self.workers.confirmed(worker, generation);
-        let mut slots = self.plan.slots().iter();
-        if slots.all(|slot| slot.serving() != Some(worker)) {
-            let sentence = self.workers.first_served(worker, generation);
-            if let Some(sentence) = sentence {
-                self.notices.events.add(EventKind::WorkerServing, sentence);
-            }
-        }
-        self.tell(Event::Serving { worker, generation });
-    }
-
-    /// Says how many sessions a worker had to cut at the end of the drain.
-    fn drained(&mut self, worker: WorkerId, cut: u64) {
-        if let Some(sentence) = self.workers.drained(worker, cut) {
-            self.notices.events.add(EventKind::Ending, sentence);
-        }
-    }
-
-    fn take_load(&mut self, message: loads::Message) {
-        let (load, reading) = match message {
-            loads::Message::Changed => return self.reload_by_watch(),
-            loads::Message::Loaded(load, reading) => (load, reading),
-        };
-        // A program that was asked for a passphrase may have hidden them.
-        reap_orphans();
-        if self.plan.is_ending() {
-            if let Some((_, acquired)) = reading.config {
-                self.workers.stage(acquired);
-                self.workers.discard();
-            }
-            return;
-        }
-        let current = self.loads.current();
-        let shown = self.queries.shown(&self.workers, &current);
-        let (now, events) = (self.life.now(), &mut self.notices.events);
-        let loaded = self.loads.take(load, *reading, &shown, now, events);
-        self.tell(Event::Loaded { load, loaded });
-    }
-
-    fn take_query(&mut self, message: queries::Message) {
-        match message {
-            queries::Message::DiskSeen(view) => {
-                let reader = self.loads.reader();
-                if let Some(verdict) = self.queries.disk_seen(*view, &reader) {
-                    self.loads.seen(&verdict, self.life.now());
-                }
-            }
-            queries::Message::Gathered(gathered) => {
-                let witnesses = witnesses(&self.plan, &self.workers, &self.loads);
-                let made = self.queries.gathered(gathered, &witnesses);
-                if let Some((requester, verdict)) = made {
-                    if verdict.is_stuck() {
-                        self.loads.seen(&verdict, self.life.now());
-                    }
-                    requester.answer(self.sources().status(&verdict));
-                }
-            }
-            queries::Message::Page(reply) => self.ask_status(StatusRequester::Page(reply)),
-            queries::Message::Verified(reply, found) => {
-                let current = self.loads.current();
-                self.queries
-                    .verified(reply, *found, &self.workers, &current);
-            }
-        }
-    }
-
-    fn take_notice(&mut self, message: notices::Message) {
-        self.notices.take(message);
-        reap_orphans();
-    }
-
     /// Sends the service manager what is due, with how the daemon is: each time the loop turns, which
     /// feeds its watchdog.
     fn report_to_manager(&mut self) {
@@ -282,7 +161,7 @@ impl Supervisor {
                     partial: Partial::Allow,
                 });
             }
-            SIGCHLD => reap_orphans(),
+            SIGCHLD => inputs::reap_orphans(),
             SIGINT | SIGTERM => self.end(!matches!(
                 self.plan.phase(),
                 Phase::Starting | Phase::Serving
@@ -293,13 +172,6 @@ impl Supervisor {
             ),
             _ => {}
         }
-    }
-}
-
-/// Ends what became of orphans that process 1 of a container is given.
-fn reap_orphans() {
-    if std::process::id() == 1 {
-        orphans::reap();
     }
 }
 

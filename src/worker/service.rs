@@ -134,6 +134,11 @@ impl Services {
             // They may have changed since it was built.
             service.clients.renew_tickets(&secrets);
         }
+        // Should a listener of that name come back, its places are others.
+        lock(&self.places).retain(|name, _| {
+            let mut served = built.services.values();
+            served.any(|service| service.listener.name == *name)
+        });
         self.current.store(Arc::new(built.services));
     }
 
