@@ -24,24 +24,22 @@ fn fifo(builder: &Builder, name: &str) -> PathBuf {
     path
 }
 
-/// Lets the daemon log to a FIFO that is its standard error, and that nobody reads.
+/// Lets the daemon log to a FIFO that is its standard error, and that no process reads.
 fn unread() -> Scene {
     Scene::prepare(|builder| {
         let pipe = fifo(&builder, "pipe");
         // Opened for both, so that opening does not wait and writing does not fail.
         let start = format!("exec \"$0\" \"$@\" 2<>{}", pipe.display());
         builder
-            .set("log", "{ level = \"debug\" }")
+            .set("log", "{ level = \"info\" }")
             .wrapped(&["sh", "-c", &start])
     })
 }
 
 /// Has lines logged until some are lost; returns how many.
 fn overflow(scene: &Scene) -> u64 {
-    let address = scene.daemon.address();
     eventually("lines are lost", PATIENCE, || {
-        // Each is told of at the level of debugging.
-        (0..500).for_each(|_| drop(client::connect(address).unwrap()));
+        scene.daemon.log_lines(500);
         let lost = scene.daemon.status()["log"]["lost_lines"].as_u64().unwrap();
         Some(lost).filter(|lost| *lost > 0)
     })

@@ -8,7 +8,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::support::{PATIENCE, is_root, process, scene::Scene, skip};
+use crate::support::{PATIENCE, is_root, process, scene::Scene, skip, until};
 
 /// A file system of its own, which can be frozen.
 struct Disk {
@@ -90,32 +90,26 @@ fn a_state_directory_that_does_not_answer_stops_nothing_else() {
 
 #[test]
 fn a_log_on_a_disk_that_does_not_answer_stops_nothing_and_tells_what_was_lost() {
-    let mut scene = Scene::prepare(|builder| {
-        builder
-            .workers(2)
-            .set("log", "{ file = \"logs/log\", level = \"debug\" }")
-    });
+    let mut scene =
+        Scene::prepare(|builder| builder.workers(2).set("log", "{ file = \"logs/log\" }"));
     let Some(disk) = Disk::mount(&scene, "logs") else {
         return;
     };
     scene.daemon.start();
     disk.freeze();
     scene.daemon.signal(Signal::SIGUSR1);
-    let lost = |scene: &Scene| scene.daemon.status()["log"]["lost_lines"].as_u64();
-    for _ in 0..2000 {
-        if lost(&scene).is_some_and(|lost| lost > 0) {
-            break;
-        }
-        (0..50).for_each(|_| scene.shows(&scene.old));
-    }
-    assert!(lost(&scene).is_some_and(|lost| lost > 0));
+    until("lines are lost", || {
+        scene.daemon.log_lines(500);
+        let lost = scene.daemon.status()["log"]["lost_lines"].as_u64();
+        lost.is_some_and(|lost| lost > 0)
+    });
     process::send(scene.daemon.workers()[0], Signal::SIGKILL);
     scene.await_restarts(1);
     scene.renew();
     scene.reload_tls();
     scene.shows(&scene.new);
     assert!(disk.thaw());
-    crate::support::until("the log tells what was lost", || {
+    until("the log tells what was lost", || {
         let log = fs::read_to_string(scene.daemon.path("logs/log")).unwrap();
         log.contains("lost_lines")
     });

@@ -2,9 +2,13 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     net::SocketAddr,
-    os::unix::{fs::PermissionsExt as _, net::UnixDatagram, process::CommandExt as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        net::{UnixDatagram, UnixStream},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -292,6 +296,18 @@ impl TestDaemon {
         let workers = status["workers"].as_array().unwrap();
         let pid = |worker: &Value| u32::try_from(worker["pid"].as_u64()?).ok();
         workers.iter().filter_map(pid).collect()
+    }
+
+    /// Has so many lines logged: one for each connection to the control socket that speaks another
+    /// protocol.
+    pub(crate) fn log_lines(&self, count: usize) {
+        for _ in 0..count {
+            let mut stream = UnixStream::connect(self.socket()).unwrap();
+            let mut answer = Vec::new();
+            // It hangs up as soon as it has seen enough.
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+            let _ = stream.read_to_end(&mut answer);
+        }
     }
 
     /// Takes care of a process that this daemon has started in another way.
