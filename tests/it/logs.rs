@@ -159,7 +159,7 @@ fn a_log_file_of_another_kind_is_refused_by_name() {
 }
 
 #[test]
-fn a_log_file_that_became_a_fifo_is_not_opened_anew() {
+fn a_log_file_that_became_a_fifo_is_opened_anew_once_that_is_gone() {
     let mut scene = Scene::new();
     let log = scene.daemon.path("log");
     fs::rename(&log, scene.daemon.path("old")).unwrap();
@@ -173,6 +173,7 @@ fn a_log_file_that_became_a_fifo_is_not_opened_anew() {
     scene.reload_tls();
     scene.shows(&scene.new);
     fs::remove_file(&log).unwrap();
+    until("the file is opened anew", || log.exists());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::{error, info};
@@ -17,13 +17,13 @@ use super::{
     backlog::{Backlog, Entry},
 };
 
-/// How often a log that cannot be written is tried, while there is a loss to tell.
+/// How often a log that cannot be written, or opened anew, is tried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why lines find no room in the backlog.
 const SLOW: &str = "the log was not read or written fast enough";
 
-/// What the writing thread and those who log share.
+/// What the writing thread and its callers share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -113,13 +113,15 @@ pub(super) fn start(shared: Arc<Shared>, place: Place, form: Form) -> io::Result
         .map(drop)
 }
 
-/// Losses that are not told yet.
+/// What is to be made up for.
 #[derive(Debug, Default)]
 struct Owed {
     /// Lines that found no room.
     slow: u64,
     /// Lines that could not be written, and why not.
     failed: Option<(u64, String)>,
+    /// When the file is tried that could not be opened anew.
+    reopen: Option<Instant>,
 }
 
 struct Writer {
@@ -138,8 +140,20 @@ impl Writer {
                 Some(Entry::Reopen) => self.reopen(),
                 None => {}
             }
+            self.try_again();
             // A line that fails now is tried with the next one, or after a while.
             let _ = self.settle();
+        }
+    }
+
+    /// Tries once more to open a file that could not be opened anew, if that is due.
+    fn try_again(&mut self) {
+        let due = |at: &mut Instant| *at <= Instant::now();
+        if self.owed.reopen.take_if(due).is_some() {
+            match self.place.reopen() {
+                Ok(_) => info!("log file opened anew"),
+                Err(_) => self.owed.reopen = Some(Instant::now() + RETRY_INTERVAL),
+            }
         }
     }
 
@@ -166,11 +180,17 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
+        self.owed.reopen = None;
         match self.place.reopen() {
             Ok(true) => info!("log file opened anew"),
             Ok(false) => info!("the log is no file; there is nothing to open anew"),
             Err(error) => {
-                error!(%error, "the log file cannot be opened anew; going on as before");
+                self.owed.reopen = Some(Instant::now() + RETRY_INTERVAL);
+                error!(
+                    %error,
+                    "the log file cannot be opened anew; going on as before, and trying again every \
+                     second"
+                );
             }
         }
     }
@@ -179,7 +199,8 @@ impl Writer {
 impl Owed {
     /// Returns how long to wait for the next line before losses are told without one.
     fn patience(&self) -> Option<Duration> {
-        (self.slow > 0 || self.failed.is_some()).then_some(RETRY_INTERVAL)
+        let owes = self.slow > 0 || self.failed.is_some() || self.reopen.is_some();
+        owes.then_some(RETRY_INTERVAL)
     }
 
     fn fail(&mut self, error: &io::Error) {
@@ -191,7 +212,7 @@ impl Owed {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read as _, time::Instant};
+    use std::io::Read as _;
 
     use super::*;
     use crate::telemetry::log::{Sink, backlog::MAX_LINES};
