@@ -10,10 +10,8 @@ use crate::support::process;
 /// the faults after the first measure need more than those before.
 const MEMORY: u64 = 16 * 1024;
 
-/// How many more descriptors a process may have: one that knew a listener that was taken away keeps
-/// what it needs if the listener comes back (two in a worker, one for each worker in the
-/// supervisor), and one that began later has none of it.
-const DESCRIPTORS: u64 = 4;
+/// How many more descriptors a process may have: one or two are open for a moment.
+const DESCRIPTORS: u64 = 2;
 
 /// What a daemon uses at one time.
 #[derive(Clone, Debug, Eq, PartialEq)]

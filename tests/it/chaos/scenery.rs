@@ -93,8 +93,8 @@ impl Scenery {
         fs::create_dir(&small).unwrap();
         let small_disk = SmallDisk::mount(&small);
         let log_line = match log {
-            Log::Pipe => "{ level = \"info\" }".to_owned(),
-            Log::File => format!("{{ file = \"{SMALL}/log\" }}"),
+            Log::Pipe => "{ sessions = false }".to_owned(),
+            Log::File => format!("{{ file = \"{SMALL}/log\", sessions = false }}"),
         };
         let builder = builder
             .workers(3)
