@@ -89,7 +89,7 @@ pub enum Command {
     /// Tell whether what is on disk would load and work, without loading it
     ///
     /// Where clients may be kept out by a database's certificate, which is PostgreSQL's channel binding,
-    /// the database is visited for it.
+    /// the database is probed for it.
     Verify(Timeout),
 
     /// Show what happened: reloads, crashes, restarts, commands run

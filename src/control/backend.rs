@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CertificateFacts;
 
-/// What is known of a backend, by the sessions that needed it and the visits of `verify`.
+/// What is known of a backend, by the sessions that needed it and the probes of `verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendStatus {
     /// Where it is.

@@ -106,8 +106,8 @@ pub enum ToWorker {
         /// Comes back in the answer.
         ask: u64,
     },
-    /// Visits the backends whose certificates decide whether clients get in, and confirms it.
-    Visit {
+    /// Probes the backends whose certificates decide whether clients get in, and confirms it.
+    Probe {
         /// Comes back in the answer.
         ask: u64,
     },
@@ -154,8 +154,8 @@ pub enum FromWorker {
         /// The sessions that were still open when the drain timeout was over, and so were cut.
         cut: u64,
     },
-    /// Backends were visited, and the counts sent since.
-    Visited {
+    /// Backends were probed, and the counts sent since.
+    Probed {
         /// The ask that it answers.
         ask: u64,
     },

@@ -55,7 +55,7 @@ impl Supervisor {
                 let load = LoadId(offer);
                 self.tell(Event::Staged { worker, load });
             }
-            FromWorker::Visited { ask } => self.queries.probed(ask),
+            FromWorker::Probed { ask } => self.queries.probed(ask),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Visits to backends, which no client made, for the certificates that they show.
+//! Probes of backends, which no client made, for the certificates that they show.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,30 +11,30 @@ use super::{
     service::Services,
 };
 
-/// How long all visits together may take, before their goodbyes.
+/// How long all probes together may take, before their goodbyes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many are made at a time.
 const AT_ONCE: usize = 16;
 
-/// Visits the backends whose certificates decide whether clients get in. What they show is noted as
+/// Probes the backends whose certificates decide whether clients get in. What they show is noted as
 /// if a session had seen it.
-pub async fn visit(services: &Arc<Services>, tasks: &TaskTracker) {
+pub async fn probe(services: &Arc<Services>, tasks: &TaskTracker) {
     let deadline = Instant::now() + PATIENCE;
-    let mut visits = JoinSet::new();
-    for context in visitors(services, tasks, deadline) {
-        if visits.len() == AT_ONCE {
-            visits.join_next().await;
+    let mut probes = JoinSet::new();
+    for context in contexts(services, tasks, deadline) {
+        if probes.len() == AT_ONCE {
+            probes.join_next().await;
         }
         if Instant::now() >= deadline {
             break;
         }
-        visits.spawn(opening::visit(context));
+        probes.spawn(opening::probe(context));
     }
-    visits.join_all().await;
+    probes.join_all().await;
 }
 
-fn visitors(services: &Arc<Services>, tasks: &TaskTracker, deadline: Instant) -> Vec<Context> {
+fn contexts(services: &Arc<Services>, tasks: &TaskTracker, deadline: Instant) -> Vec<Context> {
     let mut all = Vec::new();
     for (key, service) in services.all() {
         if !service.listener.needs_one_certificate() {

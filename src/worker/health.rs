@@ -1,6 +1,6 @@
 //! Which of a listener's backends can be reached, as far as this worker has found out.
 //!
-//! Nothing is probed by itself: what is known is what sessions meet, and visits that somebody asked
+//! Nothing is probed by itself: what is known is what sessions meet, and probes that `verify` asked
 //! for. A backend that could not be reached is left for last for a while, which grows with each
 //! failure; then one session tries it in its turn while the others still pass it by. None is ever
 //! left out, so that a listener whose backends are all down serves again with the first one that is

@@ -3,6 +3,7 @@
 //! It starts as a fresh execution of the program with nothing but its link to the supervisor as
 //! standard input, reads no file, runs as an unprivileged user, and has one thread.
 
+pub mod backend_probe;
 pub mod counters;
 pub mod ending;
 pub mod farewell;
@@ -17,7 +18,6 @@ pub mod relay;
 pub mod service;
 pub mod session;
 pub mod socket;
-pub mod visit;
 
 use std::{
     io,
@@ -289,7 +289,7 @@ impl Worker {
                 self.listeners.drop_waiting();
             }
             ToWorker::Count { ask } => self.count(Some(ask)),
-            ToWorker::Visit { ask } => self.visit(ask),
+            ToWorker::Probe { ask } => self.probe(ask),
             ToWorker::Drain => return Then::Drain,
         }
         Then::Serve
@@ -362,15 +362,15 @@ impl Worker {
         });
     }
 
-    /// Visits backends beside what else there is to do, and says so with all that is known then.
-    fn visit(&self, ask: u64) {
+    /// Probes backends beside what else there is to do, and says so with all that is known then.
+    fn probe(&self, ask: u64) {
         let (services, tasks) = (Arc::clone(&self.services), self.sessions.clone());
         let outbox = self.outbox.clone();
         tokio::spawn(async move {
-            visit::visit(&services, &tasks).await;
+            backend_probe::probe(&services, &tasks).await;
             let counts = services.counts();
             let _ = outbox.send(FromWorker::Counts { ask: None, counts });
-            let _ = outbox.send(FromWorker::Visited { ask });
+            let _ = outbox.send(FromWorker::Probed { ask });
         });
     }
 

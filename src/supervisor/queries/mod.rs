@@ -292,7 +292,7 @@ impl Queries {
         if let (true, Some(worker)) = (needed, witnesses.serving.first()) {
             let ask = self.next();
             self.probes.insert(ask, (*worker, done));
-            witnesses.workers.tell(*worker, ToWorker::Visit { ask });
+            witnesses.workers.tell(*worker, ToWorker::Probe { ask });
         }
         probed
     }

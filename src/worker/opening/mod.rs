@@ -20,7 +20,7 @@ pub use self::{
     context::Context,
     mysql::change_user::{Relogin, change_user},
     patience::Phase,
-    postgres::visit,
+    postgres::probe,
     reach::Trial,
 };
 use super::{

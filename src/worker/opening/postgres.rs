@@ -63,9 +63,9 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
     }
 }
 
-/// Visits the backend that the context names, for the certificate that it shows. How that went is
+/// Probes the backend that the context names, for the certificate that it shows. How that went is
 /// noted like a session's attempt.
-pub async fn visit(mut context: Context) {
+pub async fn probe(mut context: Context) {
     let header = proxy::header(&context, None);
     if let Ok(mut backend) = reach_one(&mut context, &header, &Startup::Nothing, true).await {
         farewell(&mut backend, &[]).await;
