@@ -12,6 +12,8 @@ use std::{
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use zeroize::Zeroizing;
 
+use crate::sys::files::unfit;
+
 /// The largest certificate or key file that is read.
 pub(in crate::tls) const IDENTITY_LIMIT: u64 = 1 << 20;
 /// The largest file of authorities or revocation lists that is read.
@@ -132,7 +134,7 @@ pub(in crate::tls) enum FileFault {
 pub(in crate::tls) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
     let file = open(path).map_err(|error| explain(path, error))?;
     let about = file.metadata().map_err(FileFault::Io)?;
-    if let Some(kind) = unfit(&about) {
+    if let Some(kind) = unfit(about.file_type()) {
         return Err(FileFault::NotAFile(kind));
     }
     if about.len() > limit {
@@ -166,19 +168,6 @@ fn read_at_most(file: File, expected: u64, limit: u64) -> Result<Zeroizing<Vec<u
         0 => Err(FileFault::Empty),
         len if len > limit => Err(FileFault::TooLarge { limit }),
         _ => Ok(bytes),
-    }
-}
-
-fn unfit(about: &fs::Metadata) -> Option<&'static str> {
-    let kind = about.file_type();
-    if kind.is_file() {
-        None
-    } else if kind.is_dir() {
-        Some("folder")
-    } else if kind.is_fifo() {
-        Some("FIFO")
-    } else {
-        Some("device")
     }
 }
 
