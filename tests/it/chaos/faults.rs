@@ -70,30 +70,35 @@ pub(crate) fn is_fault(name: &str) -> bool {
         .any(|fault| fault.name == name)
 }
 
-/// Lets the faults of a lane strike in turns, each turn in another order, until the run is over.
+/// Lets the faults of a lane strike, each time one of those that struck least, until the run is over.
 pub(crate) fn strike_all(run: &Run<'_>, lane: &[Fault], settings: &Settings, mut random: Random) {
     let wanted = lane.iter().filter(|fault| settings.wants(fault.name));
-    let mut turn: Vec<_> = wanted.collect();
-    while !run.is_over() && !turn.is_empty() {
-        random.shuffle(&mut turn);
-        for fault in &turn {
+    let mut struck: Vec<_> = wanted.map(|fault| (fault, 0_u32)).collect();
+    while !run.is_over() && !struck.is_empty() {
+        random.shuffle(&mut struck);
+        struck.sort_by_key(|(_, times)| *times);
+        for (fault, times) in &mut struck {
             run.wait(random.millis(50..500));
             if run.is_over() {
                 return;
             }
-            strike(run, fault, &mut random);
+            if strike(run, fault, &mut random) == Outcome::Struck {
+                *times += 1;
+                break;
+            }
         }
     }
 }
 
-fn strike(run: &Run<'_>, fault: &Fault, random: &mut Random) {
+fn strike(run: &Run<'_>, fault: &Fault, random: &mut Random) -> Outcome {
     let _undone_before_the_daemon_is_judged = run.faults.read().unwrap();
     if run.is_over() {
-        return;
+        return Outcome::NotNow;
     }
     let journal = || run.journal.lock().unwrap();
     let entry = journal().begin(fault.name, fault.excuses, Instant::now());
-    match (fault.strike)(run, random, entry) {
+    let outcome = (fault.strike)(run, random, entry);
+    match outcome {
         Outcome::Struck => journal().end(entry, Instant::now()),
         Outcome::NotNow => journal().cancel(entry, Instant::now()),
         Outcome::Never(why) => {
@@ -103,6 +108,7 @@ fn strike(run: &Run<'_>, fault: &Fault, random: &mut Random) {
             }
         }
     }
+    outcome
 }
 
 #[test]
