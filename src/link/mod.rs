@@ -78,6 +78,9 @@ pub enum ToWorker {
     Places {
         /// The listener's name.
         listener: String,
+        /// The number of these places, by which those of another listener that had the name are told
+        /// from them.
+        room: u64,
     },
     /// Stops accepting from the sockets of a slot that has a worker again.
     Release {

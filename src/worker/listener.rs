@@ -50,6 +50,8 @@ impl Listeners {
 
     /// Takes a listening socket; it is accepted from once its listener is served.
     pub fn add(&mut self, key: ListenerKey, slot: usize, socket: OwnedFd) {
+        // It may be handed over again before its listener is served.
+        self.waiting.retain(|it| (&it.0, it.1) != (&key, slot));
         self.waiting.push((key, slot, socket));
         self.follow();
     }

@@ -272,9 +272,9 @@ impl Worker {
                     error!(slot, "a listening socket did not arrive");
                 }
             }
-            ToWorker::Places { listener } => {
+            ToWorker::Places { listener, room } => {
                 if let (Some(free), Some(held)) = (fds.next(), fds.next()) {
-                    let places = Places::new(free.into(), held.into());
+                    let places = Places::new(room, free.into(), held.into());
                     self.services.set_places(listener, places);
                 } else {
                     error!(listener, "places for sessions did not arrive");
@@ -287,6 +287,7 @@ impl Worker {
             ToWorker::Withdraw => {
                 self.staged = None;
                 self.listeners.drop_waiting();
+                self.services.drop_places();
             }
             ToWorker::Count { ask } => self.count(Some(ask)),
             ToWorker::Probe { ask } => self.probe(ask),

@@ -14,6 +14,8 @@ const MOST_TOLD: usize = 64;
 /// A listener's places, and how many of them this worker holds.
 #[derive(Debug)]
 pub struct Places {
+    /// The number by which the supervisor tells them from others.
+    pub room: u64,
     free: Semaphore,
     held: Semaphore,
     told: AtomicUsize,
@@ -29,8 +31,9 @@ pub struct Place(Arc<Places>);
 
 impl Places {
     /// Takes places from `free`, and counts in `held` those that this worker has.
-    pub fn new(free: Semaphore, held: Semaphore) -> Self {
+    pub fn new(room: u64, free: Semaphore, held: Semaphore) -> Self {
         Self {
+            room,
             free,
             held,
             told: AtomicUsize::new(0),

@@ -134,17 +134,29 @@ impl Services {
             // They may have changed since it was built.
             service.clients.renew_tickets(&secrets);
         }
-        // Should a listener of that name come back, its places are others.
-        lock(&self.places).retain(|name, _| {
-            let mut served = built.services.values();
-            served.any(|service| service.listener.name == *name)
-        });
         self.current.store(Arc::new(built.services));
+        self.drop_places();
     }
 
-    /// Takes a listener's places, before its first generation.
+    /// Takes a listener's places, before its first generation; those that it has already stay.
     pub fn set_places(&self, listener: String, places: Places) {
-        lock(&self.places).insert(listener, Arc::new(places));
+        let mut all = lock(&self.places);
+        if all
+            .get(&listener)
+            .is_none_or(|known| known.room != places.room)
+        {
+            all.insert(listener, Arc::new(places));
+        }
+    }
+
+    /// Drops the places of listeners that are not served: should one of that name come back, its
+    /// places are others.
+    pub fn drop_places(&self) {
+        let served = self.current.load();
+        lock(&self.places).retain(|name, _| {
+            let mut served = served.values();
+            served.any(|service| service.listener.name == *name)
+        });
     }
 
     /// Makes tickets with these secrets from now on, and opens those made with them.

@@ -208,10 +208,13 @@ impl Workers {
         }
     }
 
-    /// Lets a worker drop the staged generation.
+    /// Lets a worker drop the staged generation, with what it was handed for that.
     pub(super) fn withdraw(&mut self, id: WorkerId) {
         if let Some(process) = self.processes.get_mut(&id) {
             process.given.staged = None;
+            process
+                .places
+                .retain(|name, room| self.places.has(name, *room));
             process.send(ToWorker::Withdraw);
         }
     }
@@ -256,16 +259,19 @@ impl Workers {
             return;
         };
         let slot = process.slot;
-        let all = [self.places.of_slot(slot), self.staged.places.of_slot(slot)];
-        process
-            .places
-            .retain(|name| all.iter().flatten().any(|(it, _)| it == name));
-        for (listener, shared) in all.into_iter().flatten() {
-            if process.pid().is_some() && process.places.insert(listener.clone()) {
-                let Shared { free, held } = shared;
-                process.send_with(ToWorker::Places { listener }, vec![free, held]);
-            }
+        if process.pid().is_none() {
+            return;
         }
+        let all = [self.places.of_slot(slot), self.staged.places.of_slot(slot)];
+        let mut handed = BTreeMap::new();
+        for (listener, Shared { room, free, held }) in all.into_iter().flatten() {
+            if process.places.get(&listener) != Some(&room) {
+                let listener = listener.clone();
+                process.send_with(ToWorker::Places { listener, room }, vec![free, held]);
+            }
+            handed.insert(listener, room);
+        }
+        process.places = handed;
     }
 
     /// Lets a worker accept from all sockets of a slot, those of the staged generation included.

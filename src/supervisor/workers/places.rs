@@ -8,7 +8,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     os::fd::OwnedFd,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::{config::Listener, sys::semaphore::Semaphore};
@@ -24,6 +27,8 @@ pub(super) struct NewPlaces(BTreeMap<String, Room>);
 /// The places of one listener.
 #[derive(Debug)]
 struct Room {
+    /// Never used twice.
+    number: u64,
     free: Semaphore,
     /// What the worker of each slot holds.
     held: Vec<Semaphore>,
@@ -35,6 +40,8 @@ struct Room {
 /// What a worker needs to take places of a listener.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// The number of the listener's places.
+    pub(super) room: u64,
     /// The semaphore that all workers take from.
     pub(super) free: Arc<OwnedFd>,
     /// What counts those that this worker holds.
@@ -66,6 +73,11 @@ impl Places {
     /// Returns the names of all listeners.
     pub(super) fn names(&self) -> BTreeSet<String> {
         self.0.keys().cloned().collect()
+    }
+
+    /// Returns whether a listener has the places of this number.
+    pub(super) fn has(&self, listener: &str, room: u64) -> bool {
+        self.0.get(listener).is_some_and(|it| it.number == room)
     }
 
     /// Puts `new` places in force, and the limits that `listeners` have now.
@@ -107,6 +119,7 @@ impl Places {
 fn of_slot(rooms: &BTreeMap<String, Room>, slot: usize) -> Vec<(String, Shared)> {
     let rooms = rooms.iter().filter_map(|(name, room)| {
         let shared = Shared {
+            room: room.number,
             free: room.free.descriptor(),
             held: room.held.get(slot)?.descriptor(),
         };
@@ -117,8 +130,11 @@ fn of_slot(rooms: &BTreeMap<String, Room>, slot: usize) -> Vec<(String, Shared)>
 
 impl Room {
     fn new(size: u32, slots: usize) -> io::Result<Self> {
+        // Rooms are made on whichever thread reads the disk.
+        static LAST: AtomicU64 = AtomicU64::new(0);
         let held = (0..slots).map(|_| Semaphore::new(0));
         Ok(Self {
+            number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             free: Semaphore::new(size)?,
             held: held.collect::<io::Result<_>>()?,
             size,

@@ -1,7 +1,7 @@
 //! A worker process: its link, its log lines and its end.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -50,8 +50,8 @@ pub(in crate::supervisor) struct Process {
     pub counts: Vec<(String, ListenerCounts)>,
     /// What it was handed of generations.
     pub(super) given: Given,
-    /// The listeners whose places it was handed.
-    pub(super) places: BTreeSet<String>,
+    /// The numbers of the places that it was handed, by listener.
+    pub(super) places: BTreeMap<String, u64>,
     life: Life,
 }
 
@@ -104,7 +104,7 @@ impl Process {
             started: Instant::now(),
             counts: Vec::new(),
             given: Given::default(),
-            places: BTreeSet::new(),
+            places: BTreeMap::new(),
             life: Life::Starting { killed: false },
         }
     }

@@ -1,6 +1,11 @@
 //! Processes, as the kernel tells of them (proc(5)).
 
-use std::{fs, os::fd::OwnedFd, path::PathBuf};
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    path::PathBuf,
+    process::Command,
+};
 
 use nix::{
     sys::{
@@ -180,4 +185,26 @@ fn wake_in_exit(pid: Pid, status: i32) -> bool {
     }
     ptrace::detach(pid, None).unwrap();
     waits
+}
+
+/// Limits the descriptors that a process may have open, as the user that it runs as: others need a
+/// capability for that (prlimit(2)). Returns whether that could be done.
+pub(crate) fn limit_descriptors(pid: u32, limit: usize) -> bool {
+    let id = |name| {
+        status_line(pid, name)?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    };
+    let (Some(user), Some(group)) = (id("Uid"), id("Gid")) else {
+        return false;
+    };
+    let mut command = Command::new("prlimit");
+    command
+        .arg(format!("--pid={pid}"))
+        .arg(format!("--nofile={limit}:"))
+        .uid(user)
+        .gid(group);
+    command.output().is_ok_and(|output| output.status.success())
 }

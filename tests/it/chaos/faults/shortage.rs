@@ -2,41 +2,34 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use crate::support::process;
 
-/// A limit of a process's descriptors. What it was is set again when this is dropped.
+/// A limit of a process's descriptors, which is lifted when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Shortage {
-    process: Pid,
-    before: Rlimit,
+    pid: u32,
+    before: usize,
 }
 
 impl Shortage {
     /// Leaves a process so many descriptors beside those that it has; `None` if it has ended or the
     /// tests may not.
     pub(crate) fn begin(pid: u32, spare: usize) -> Option<Self> {
-        let process = Pid::from_raw(i32::try_from(pid).ok()?)?;
         let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
-        let limit = Rlimit {
-            current: u64::try_from(open + spare).ok(),
-            maximum: hard_limit(pid),
-        };
-        let before = prlimit(Some(process), Resource::Nofile, limit).ok()?;
-        Some(Self { process, before })
+        let before = soft_limit(pid)?;
+        process::limit_descriptors(pid, open + spare).then_some(Self { pid, before })
     }
 }
 
 impl Drop for Shortage {
     fn drop(&mut self) {
         // The process may have ended meanwhile.
-        let _ = prlimit(Some(self.process), Resource::Nofile, self.before);
+        process::limit_descriptors(self.pid, self.before);
     }
 }
 
-/// Returns the limit that a process cannot lift by itself; `None` is none.
-fn hard_limit(pid: u32) -> Option<u64> {
+fn soft_limit(pid: u32) -> Option<usize> {
     let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = text.lines().find(|it| it.starts_with("Max open files"))?;
-    let words: Vec<_> = line.split_whitespace().collect();
-    words.get(4)?.parse().ok()
+    line.split_whitespace().nth(3)?.parse().ok()
 }

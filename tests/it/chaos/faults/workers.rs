@@ -151,7 +151,10 @@ fn worker_descriptors(run: &Run<'_>, random: &mut Random, entry: Entry) -> Outco
     let spare = random.below(6);
     run.note(entry, format!("worker {pid} with {spare} to spare"));
     run.strike(pid, Blow::Shortage);
-    let shortage = Shortage::begin(pid, spare);
+    let Some(shortage) = Shortage::begin(pid, spare) else {
+        run.struck(pid);
+        return Outcome::NotNow;
+    };
     run.wait(random.millis(300..1500));
     drop(shortage);
     run.struck(pid);
