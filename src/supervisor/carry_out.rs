@@ -68,7 +68,7 @@ impl Supervisor {
             } => {
                 let events = &mut self.notices.events;
                 let trigger = self.loads.settle(load, asks, outcome, events);
-                if trigger.is_some_and(Trigger::is_asked) {
+                if trigger.is_some_and(Trigger::is_asked) && !self.loads.is_reloading() {
                     self.life.manager.reloaded();
                 }
             }

@@ -22,6 +22,8 @@ impl Supervisor {
             workers::Message::Launched(worker, launched) => {
                 let current = self.loads.current();
                 self.workers.launched(worker, launched, &current);
+                // None is waited for while one is being started.
+                reap_orphans();
             }
             workers::Message::Said(worker, said) => self.hear(worker, said),
         }
@@ -120,8 +122,7 @@ impl Supervisor {
             queries::Message::Page(reply) => self.ask_status(StatusRequester::Page(reply)),
             queries::Message::Verified(reply, found) => {
                 let current = self.loads.current();
-                self.queries
-                    .verified(reply, *found, &self.workers, &current);
+                self.queries.verified(reply, found, &self.workers, &current);
             }
         }
     }

@@ -4,13 +4,19 @@
 use std::{
     fs, io,
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use daemonize::{Daemonize, Outcome};
 use jiff::Timestamp;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::{
+    consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2},
+    flag,
+};
 use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -115,6 +121,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
     let runtime = runtime()?;
     // Before the pid file invites anybody to send one: by default these end a process.
     let signals = first_signals(&runtime)?;
+    let starting = end_while_starting()?;
     sandbox::forbid_core_files().map_err(|error| error.to_string())?;
     let descriptors = sandbox::raise_descriptor_limit().map_err(|error| error.to_string())?;
     let pid_file = PidFile::lock(&config.pid_file)?;
@@ -141,6 +148,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
     let code = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
         let parts = Parts {
             signals,
+            starting,
             source,
             config,
             memo,
@@ -181,6 +189,22 @@ fn first_signals(runtime: &tokio::runtime::Runtime) -> Result<Signals, Refusal> 
     Signals::new([SIGHUP, SIGUSR1, SIGUSR2]).map_err(|error| format!("no signals: {error}"))
 }
 
+/// Lets TERM and INT end a daemon that is process 1 as long as what is returned is true.
+///
+/// Their default action ends every other process, but the kernel drops them for this one
+/// (`pid_namespaces(7)`), and a start may wait for passphrases, ports and disks.
+fn end_while_starting() -> Result<Arc<AtomicBool>, Refusal> {
+    let starting = Arc::new(AtomicBool::new(true));
+    if std::process::id() == 1 {
+        for signal in [SIGINT, SIGTERM] {
+            let condition = Arc::clone(&starting);
+            flag::register_conditional_shutdown(signal, 128 + signal, condition)
+                .map_err(|error| format!("no signals: {error}"))?;
+        }
+    }
+    Ok(starting)
+}
+
 /// Opens the log; standard error leads nowhere in a daemon that is `detached`.
 ///
 /// The configuration is not changed for that: it must stay equal to what a reload finds on disk.
@@ -215,6 +239,8 @@ fn acquire(config: &Config, predecessor_died: bool) -> Result<Acquired, Refusal>
 /// What the start has put together for the loop.
 struct Parts {
     signals: Signals,
+    /// Whether TERM and INT end the process at once.
+    starting: Arc<AtomicBool>,
     source: Source,
     config: Config,
     memo: Arc<Memo>,
@@ -233,6 +259,7 @@ impl Parts {
             let added = self.signals.handle().add_signal(signal);
             added.map_err(|error| format!("no signals: {error}"))?;
         }
+        self.starting.store(false, Ordering::Relaxed);
         let (control_socket, calls) = ControlSocket::open(&self.config)?;
         let socket = self.config.control_socket.clone();
         let (supervisor, first, inputs) = self.put_together(control_socket, calls)?;

@@ -140,6 +140,8 @@ struct Worker {
     services: Arc<Services>,
     /// A generation that is ready and not served yet.
     staged: Option<(Generation, Built)>,
+    /// Why the generation that was handed over last is not.
+    refusal: Option<String>,
     /// The slots that the supervisor was last told of as accepted from.
     accepts: Vec<usize>,
     /// What the supervisor takes for known when it hands the next generation over.
@@ -185,6 +187,7 @@ async fn run(link: StdUnixStream, slot: usize) -> ExitCode {
     let mut worker = Worker {
         slot,
         staged: None,
+        refusal: None,
         accepts: Vec::new(),
         listeners: Listeners::new(Arc::clone(&services), sessions.clone()),
         services,
@@ -206,11 +209,13 @@ type Order = (ToWorker, Vec<OwnedFd>);
 
 async fn send(link: Arc<UnixStream>, mut messages: mpsc::UnboundedReceiver<FromWorker>) {
     while let Some(message) = messages.recv().await {
-        if channel::send(&link, &message, channel::FROM_WORKER, &[])
-            .await
-            .is_err()
-        {
-            return;
+        match channel::send(&link, &message, channel::FROM_WORKER, &[]).await {
+            Ok(()) => {}
+            // It was too long to begin with, and the link is as it was.
+            Err(error) if error.kind() == io::ErrorKind::Other => {
+                warn!(%error, "a message to the supervisor was left out");
+            }
+            Err(_) => return,
         }
     }
 }
@@ -298,19 +303,17 @@ impl Worker {
 
     /// Makes ready what was handed over, and says so, or why it cannot.
     fn stage(&mut self, offer: u64, handover: Handover) {
-        self.staged = None;
-        match self.make_ready(handover) {
-            Ok(staged) => {
-                self.staged = Some(staged);
-                // What is in force already is confirmed when it is served.
-                if offer != 0 {
-                    self.tell(FromWorker::Staged { offer });
-                }
-            }
-            Err(error) => self.tell(FromWorker::Refused {
-                offer,
-                reason: error.to_string(),
-            }),
+        let made = self.make_ready(handover).map_err(|error| error.to_string());
+        (self.staged, self.refusal) = match made {
+            Ok(staged) => (Some(staged), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        // What is in force already is confirmed, or refused, when it is to be served.
+        if offer != 0 {
+            self.tell(match self.refusal.clone() {
+                None => FromWorker::Staged { offer },
+                Some(reason) => FromWorker::Refused { offer, reason },
+            });
         }
     }
 
@@ -325,17 +328,23 @@ impl Worker {
         Ok((generation, built))
     }
 
-    /// Serves what is ready, and says so; what was refused is not ready.
+    /// Serves what is ready, and says so, or why it is not ready.
     fn serve_staged(&mut self, number: u64) {
         let staged = self.staged.take_if(|(staged, _)| staged.number == number);
         let Some((generation, built)) = staged else {
-            return;
+            let reason = self.refusal.take();
+            let reason = reason.unwrap_or_else(|| "it was never handed over".to_owned());
+            return self.tell(FromWorker::Refused { offer: 0, reason });
         };
         self.services.install(built);
         self.beat = beat_interval(generation.config.heartbeat_timeout);
         self.drain_timeout = generation.config.drain_timeout;
         self.listeners.follow();
+        // What is left is of listeners that are gone.
+        self.listeners.drop_waiting();
         self.given = Some(generation);
+        // Before the confirmation, which would else stand on what was accepted from until now.
+        self.tell_accepts();
         self.tell(FromWorker::Serving { generation: number });
     }
 

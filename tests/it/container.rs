@@ -10,7 +10,9 @@ use crate::support::{
     eventually, is_root,
     openssl::{is_there, openssl},
     pki::{Ca, Leaf, replace},
-    process, skip, until,
+    process,
+    program::spawn,
+    skip, until,
 };
 
 /// A command that leaves behind a child whose parent process 1 becomes.
@@ -53,6 +55,41 @@ fn orphans_do_not_stay_as_zombies() {
         let children = process::children(outside);
         children.len() == 1 && process::state(children[0]) != Some('Z')
     });
+}
+
+#[test]
+fn a_termination_ends_process_1_before_it_serves() {
+    if !is_root() {
+        return skip("only root may make a namespace for processes");
+    }
+    if !is_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let leaf = Ca::new("authority").leaf("localhost");
+    fs::write(folder.path().join("k"), &leaf.key).unwrap();
+    openssl(
+        folder.path(),
+        "pkcs8 -topk8 -in k -passout pass:word -out e",
+    );
+    let encrypted = fs::read_to_string(folder.path().join("e")).unwrap();
+    let daemon = TestDaemon::builder()
+        .workers(1)
+        .wrapped(&AS_PROCESS_1)
+        .table("[[identity]]\ncert = \"all.pem\"\npassphrase_command = [\"/bin/sleep\", \"600\"]")
+        .file("all.pem", leaf.cert.clone() + &encrypted)
+        .prepare();
+    let mut child = spawn(&mut daemon.command());
+    let outer = child.id();
+    let inner = eventually("it asks for the passphrase", PATIENCE, || {
+        let inner = *process::children(outer).first()?;
+        let asks = process::children(inner);
+        asks.iter()
+            .any(|it| process::name(*it).as_deref() == Some("sleep"))
+            .then_some(inner)
+    });
+    process::send(inner, Signal::SIGTERM);
+    until("it ends", || child.try_wait().unwrap().is_some());
 }
 
 /// Process 1 waits for all children that end; this one's end is somebody else's to hear of.

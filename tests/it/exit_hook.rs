@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     time::{Duration, Instant},
@@ -10,7 +11,9 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, daemon::TestDaemon, eventually, process, scene::Scene, until};
+use crate::support::{
+    PATIENCE, daemon::TestDaemon, eventually, process, program::spawn, scene::Scene, until,
+};
 
 /// Writes a shell script into the daemon's folder; returns its path.
 fn script(daemon: &TestDaemon, name: &str, body: &str) -> PathBuf {
@@ -377,17 +380,19 @@ fn a_worker_that_hangs_while_it_drains_is_told_of() {
     set(&scene.daemon, body, &[]);
     let _session = scene.session();
     let worker = scene.daemon.workers()[0];
+    let mut follower = spawn(&mut scene.daemon.ctl_command(&["--json", "events", "--follow"]));
+    let mut events = BufReader::new(follower.stdout.take().unwrap());
+    let mut told = String::new();
+    events.read_line(&mut told).unwrap();
     scene.daemon.signal(Signal::SIGTERM);
     until("it drains", || {
         scene.daemon.status()["workers"][0]["state"] == "draining"
     });
     process::send(worker, Signal::SIGSTOP);
-    let kinds = || {
-        let events = scene.daemon.ctl(&["--json", "events"]).stdout;
-        events.contains("worker-failed")
-    };
-    until("it is an event", kinds);
     assert!(scene.daemon.wait_exit(PATIENCE).success());
+    events.read_to_string(&mut told).unwrap();
+    assert!(told.contains("\"worker-failed\""), "{told}");
+    assert!(follower.wait().unwrap().success());
     assert_eq!(lines(&scene.daemon, "told")[0], "watchdog");
 }
 

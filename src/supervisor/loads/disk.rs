@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// How long ports are tried for that workers are just leaving, after a reload that was turned back.
+const PORT_PATIENCE: Duration = Duration::from_millis(300);
+
 /// What was found on disk.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Reading {
@@ -126,7 +129,7 @@ impl Reader {
             return Err(loaded.problems);
         }
         let resources = acquirer
-            .acquire(&config.listeners, Duration::ZERO)
+            .acquire(&config.listeners, PORT_PATIENCE)
             .map_err(|error| vec![about_config(&error)])?;
         Ok(Some(Reading {
             config: Some((config, resources)),

@@ -206,8 +206,10 @@ impl Loads {
         self.warn_of_news(&reading, &before, shown);
         self.files.held = reading.held;
         self.found = found(&before, reading, trigger);
-        let loaded = match self.found {
-            Some(_) => Loaded::New,
+        let loaded = match &self.found {
+            Some(found) => Loaded::New {
+                pieces: found.material.pieces(),
+            },
             None => Loaded::Same,
         };
         self.note(trigger, loaded, &report, now, events);
@@ -340,6 +342,12 @@ impl Loads {
         };
         self.respond(asks, &response);
         Some(trigger)
+    }
+
+    /// Returns whether a load that an operator asked for is not settled.
+    pub(super) fn is_reloading(&self) -> bool {
+        let mut unsettled = self.unsettled.values();
+        unsettled.any(|load| load.trigger.is_asked())
     }
 
     /// Answers requests that get no result.

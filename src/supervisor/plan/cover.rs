@@ -106,8 +106,9 @@ impl Plan {
     /// Takes note of which slots are accepted for.
     pub(super) fn note_acceptance(&mut self, now: Duration) {
         for index in 0..self.slots.len() {
-            let workers = self.slots.iter().filter_map(Slot::serving_worker);
-            let accepted = workers.into_iter().any(|it| it.accepts.contains(&index));
+            let mut workers = self.slots.iter().filter_map(Slot::serving_worker);
+            // One that serves an older generation lacks the listeners that are new since.
+            let accepted = workers.any(|it| it.owed.is_none() && it.accepts.contains(&index));
             let slot = &mut self.slots[index];
             if accepted || slot.state == SlotState::Empty {
                 slot.unaccepted_since = None;

@@ -138,6 +138,9 @@ impl Plan {
     pub(super) fn ending_deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Draining { until } if self.draining().next().is_some() => Some(until + PARTING),
+            Phase::Draining { until } if self.ending.exit.is_none() => {
+                Some(until + PARTING + KILL_PATIENCE)
+            }
             Phase::Stopping { until } if self.ending.exit.is_none() => Some(until),
             _ => None,
         }
@@ -158,12 +161,17 @@ impl Plan {
                     self.condemn(worker, Condemned::Overdue, actions);
                 }
             }
-            Phase::Stopping { until } if until <= now => {
-                for slot in &mut self.slots {
-                    slot.state = SlotState::Empty;
-                }
-            }
             _ => {}
+        }
+        let left_behind = match self.phase {
+            Phase::Draining { until } => until + PARTING + KILL_PATIENCE <= now,
+            Phase::Stopping { until } => until <= now,
+            Phase::Starting | Phase::Serving => false,
+        };
+        if left_behind {
+            for slot in &mut self.slots {
+                slot.state = SlotState::Empty;
+            }
         }
     }
 

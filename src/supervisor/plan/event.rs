@@ -78,7 +78,10 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loaded {
     /// Something new to serve.
-    New,
+    New {
+        /// How many pieces of material there are.
+        pieces: usize,
+    },
     /// Nothing new.
     Same,
 }

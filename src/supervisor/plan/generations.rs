@@ -11,6 +11,10 @@ const STAGE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a worker that serves may take to confirm a generation of few pieces that is in force.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How much longer a load, or a worker that makes ready what it brought, may take for each of the
+/// pieces of material.
+const PIECE_PATIENCE: Duration = Duration::from_millis(3);
+
 /// Until a worker that refused the generation in force is told to serve it once more.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -25,10 +29,14 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 pub(super) struct Staged {
     load: LoadId,
     asks: Vec<AskId>,
-    /// The workers whose answer is due.
+    /// The workers that were offered it.
+    offered: BTreeSet<WorkerId>,
+    /// Those of them whose answer is due.
     waiting: BTreeSet<WorkerId>,
     /// When they are no longer waited for.
     pub(super) until: Duration,
+    /// How much longer workers may take for the number of its pieces.
+    pieces_patience: Duration,
 }
 
 /// A load whose end is told once workers have confirmed what came of it.
@@ -61,6 +69,11 @@ impl Retry {
     }
 }
 
+/// Returns how much longer a load of so many pieces, or making it ready, may take.
+pub(super) fn patience_for(pieces: usize) -> Duration {
+    PIECE_PATIENCE.saturating_mul(u32::try_from(pieces).unwrap_or(u32::MAX))
+}
+
 impl Plan {
     pub(super) fn loaded(
         &mut self,
@@ -76,12 +89,18 @@ impl Plan {
             return;
         };
         match loaded {
-            Loaded::New => self.stage(ended, now, actions),
+            Loaded::New { pieces } => self.stage(ended, patience_for(pieces), now, actions),
             Loaded::Same => self.conclude(load, ended.asks, now, actions),
         }
     }
 
-    fn stage(&mut self, load: Load, now: Duration, actions: &mut Vec<Action>) {
+    fn stage(
+        &mut self,
+        load: Load,
+        pieces_patience: Duration,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
         let waiting: BTreeSet<_> = self.slots.iter().filter_map(Slot::serving).collect();
         actions.push(Action::Stage {
             load: load.id,
@@ -91,8 +110,10 @@ impl Plan {
         self.staged = Some(Staged {
             load: load.id,
             asks: load.asks,
+            offered: waiting.clone(),
             waiting,
-            until: now + STAGE_PATIENCE + self.pieces_patience,
+            until: now + STAGE_PATIENCE + pieces_patience,
+            pieces_patience,
         });
     }
 
@@ -123,11 +144,18 @@ impl Plan {
         self.retry.due = None;
         self.retry.refusals = 0;
         actions.push(Action::Commit);
-        let patience = CONFIRM_PATIENCE + self.pieces_patience;
-        for worker in self.slots.iter_mut().filter_map(Slot::worker_mut) {
-            if worker.is_wanted() {
+        let patience = CONFIRM_PATIENCE + staged.pieces_patience;
+        let wanted: Vec<_> = self.wanted().map(|worker| worker.id).collect();
+        for id in wanted {
+            // The others have the sockets that are new.
+            if !staged.offered.contains(&id) {
+                for slot in self.slots_of(id) {
+                    self.hand(id, slot, now, actions);
+                }
+            }
+            if let Some(worker) = self.find(id) {
                 worker.owe(now, patience);
-                actions.push(Action::Serve(worker.id));
+                actions.push(Action::Serve(id));
             }
         }
         self.conclude(staged.load, staged.asks, now, actions);
@@ -171,24 +199,24 @@ impl Plan {
         actions: &mut Vec<Action>,
     ) {
         self.heard(worker);
-        if offer.is_none() {
-            if let Some(worker) = self.find(worker).filter(|worker| worker.is_wanted()) {
+        let Some(staged) = self.staged.take_if(|staged| Some(staged.load) == offer) else {
+            // It is in force, or was put in force meanwhile, or was withdrawn.
+            let in_force = self.generation;
+            let worker = self.find(worker).filter(|worker| worker.is_wanted());
+            if let Some(worker) = worker.filter(|worker| worker.generation < in_force) {
                 worker.refuse(now + AGAIN, now + CONFIRM_PATIENCE);
             }
             return;
-        }
-        if let Some(staged) = self.staged.take_if(|staged| Some(staged.load) == offer) {
-            actions.push(Action::Discard);
-            let served = self.slots.iter().filter_map(Slot::serving);
-            actions.extend(served.map(Action::Withdraw));
-            actions.push(Action::Settle {
-                load: staged.load,
-                asks: staged.asks,
-                outcome: Outcome::Refused { reason },
-            });
-            self.retry.after_refusal(now);
-            self.go_on_after(staged.load, now, actions);
-        }
+        };
+        actions.push(Action::Discard);
+        actions.extend(self.wanted().map(|worker| Action::Withdraw(worker.id)));
+        actions.push(Action::Settle {
+            load: staged.load,
+            asks: staged.asks,
+            outcome: Outcome::Refused { reason },
+        });
+        self.retry.after_refusal(now);
+        self.go_on_after(staged.load, now, actions);
     }
 
     pub(super) fn serving(

@@ -44,10 +44,6 @@ use self::{
 };
 use crate::control::{Partial, Trigger};
 
-/// How much longer a load, or a worker that makes ready what it brought, may take for each of the
-/// pieces of material.
-const PIECE_PATIENCE: Duration = Duration::from_millis(3);
-
 /// How much longer a load may take where passphrases come from programs: as long as one may run.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -64,8 +60,6 @@ pub struct Plan {
     generation: u64,
     workers: u64,
     heartbeat_timeout: Duration,
-    /// How much longer workers may take for the number of pieces.
-    pieces_patience: Duration,
     looked: Duration,
     ending: ending::Ending,
 }
@@ -89,7 +83,6 @@ impl Plan {
             generation: 1,
             workers: 0,
             heartbeat_timeout,
-            pieces_patience: Duration::ZERO,
             looked: Duration::ZERO,
             ending: ending::Ending::default(),
         };
@@ -118,15 +111,13 @@ impl Plan {
     /// Takes note of what is served: how many pieces of material there are, whether programs run for
     /// passphrases, and whether files are watched.
     pub fn expect(&mut self, pieces: usize, runs_programs: bool, watches: bool) {
-        let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
         let programs = if runs_programs {
             PROGRAM_PATIENCE
         } else {
             Duration::ZERO
         };
-        self.pieces_patience = PIECE_PATIENCE.saturating_mul(pieces);
-        self.loads
-            .set_patience(loads::PATIENCE + self.pieces_patience + programs);
+        let pieces = generations::patience_for(pieces);
+        self.loads.set_patience(loads::PATIENCE + pieces + programs);
         self.retry.is_allowed = watches;
     }
 

@@ -145,6 +145,31 @@ fn a_worker_that_cannot_be_killed_does_not_keep_the_daemon() {
 }
 
 #[test]
+fn a_worker_that_cannot_be_killed_does_not_keep_a_daemon_that_drains() {
+    let mut world = serving(1);
+    world.make(&Move::Hang(0));
+    world.tell(Event::Drain {
+        within: Duration::from_secs(1),
+    });
+    world.pass(Duration::from_secs(15));
+    assert!(world.is_over());
+}
+
+#[test]
+fn a_worker_that_refuses_what_is_in_force_already_is_told_again() {
+    let mut world = serving(2);
+    world.make(&Move::Signal);
+    world.make(&Move::EndLoad(true));
+    world.make(&Move::Answer(0));
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.plan.generation(), 2);
+    world.make(&Move::Refuse(1));
+    world.pass(Duration::from_secs(2));
+    (0..2).for_each(|choice| world.make(&Move::Answer(choice)));
+    assert!(world.plan.wanted().all(|worker| worker.generation == 2));
+}
+
+#[test]
 fn a_generation_that_one_worker_refuses_is_served_by_none_and_tried_again() {
     let mut world = serving(2);
     world.plan.expect(1, false, true);

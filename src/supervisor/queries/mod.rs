@@ -35,6 +35,9 @@ const DISK_PATIENCE: Duration = Duration::from_secs(2);
 /// The same where a program may be running for a passphrase; less than `proxyctl` waits.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(8);
 
+/// Verifications that may wait for the disk or for workers at one time.
+const VERIFICATIONS: usize = 4;
+
 /// How often a status looks at the disk while reloads keep overtaking it.
 const LOOKS: u32 = 5;
 
@@ -47,8 +50,8 @@ pub(super) enum Message {
     Gathered(Gathered),
     /// The metrics page wants the status.
     Page(oneshot::Sender<Status>),
-    /// What a reload would find is known.
-    Verified(Reply, Box<Verification>),
+    /// What a reload would find is known; `None` if that could not be found out.
+    Verified(Reply, Option<Box<Verification>>),
 }
 
 /// What asks for a status.
@@ -87,6 +90,8 @@ pub(super) struct Queries {
     counting: HashMap<u64, Counting>,
     /// Backend probes that go on; dropping the sender tells the requester that the probe is over.
     probes: HashMap<u64, (WorkerId, oneshot::Sender<()>)>,
+    /// Verifications that go on.
+    verifying: usize,
     fitted: Fitted,
     view: Option<View>,
     /// What waits for the look at the disk that is going on, and for the one after it.
@@ -118,6 +123,7 @@ impl Queries {
             last: 0,
             counting: HashMap::new(),
             probes: HashMap::new(),
+            verifying: 0,
             fitted: Fitted::default(),
             view: None,
             looking: Vec::new(),
@@ -186,6 +192,7 @@ impl Queries {
             self.looking.push(done);
             self.begin_look(reader);
         } else {
+            self.looking_next.retain(|waiting| !waiting.is_closed());
             self.looking_next.push(done);
         }
         seen
@@ -261,23 +268,35 @@ impl Queries {
 
     /// Loads what is on disk beside the loop and serves none of it; has backends probed meanwhile.
     pub(super) fn verify(&mut self, reply: Reply, witnesses: &Witnesses<'_>) {
+        if self.verifying == VERIFICATIONS {
+            return reply.answer(Response::Refused {
+                reason:
+                    "other verifications are going on, or wait for a disk that does not answer; \
+                         ask again later"
+                        .to_owned(),
+            });
+        }
+        self.verifying += 1;
         let (counted, probed) = (self.count(witnesses), self.probe(witnesses));
         let (reader, inbox) = (witnesses.reader.clone(), self.inbox.clone());
         tokio::task::spawn_local(async move {
-            if let Some(found) = Verification::gather(reader, counted, probed).await {
-                let _ = inbox.send(Message::Verified(reply, Box::new(found)));
-            }
+            let found = Verification::gather(reader, counted, probed).await;
+            let _ = inbox.send(Message::Verified(reply, found.map(Box::new)));
         });
     }
 
     /// Answers with what was found, judged by what is known of backends by now.
     pub(super) fn verified(
-        &self,
+        &mut self,
         reply: Reply,
-        found: Verification,
+        found: Option<Box<Verification>>,
         workers: &Workers,
         current: &Generation,
     ) {
+        self.verifying -= 1;
+        let Some(found) = found else {
+            return;
+        };
         let shown = self.shown(workers, current);
         tokio::task::spawn_blocking(move || {
             reply.answer(Response::Verified(found.report(&shown)));

@@ -196,7 +196,7 @@ impl Workers {
         staged: &Arc<Generation>,
         offer: u64,
     ) {
-        self.hand_places(id);
+        self.hand_places(id, true);
         for slot in slots {
             let sockets = self.staged.bindings.of_slot(*slot);
             self.send_sockets(id, *slot, sockets);
@@ -221,7 +221,7 @@ impl Workers {
 
     /// Lets a worker serve the generation in force, which it may have been offered before.
     pub(super) fn serve(&mut self, id: WorkerId, current: &Arc<Generation>) {
-        self.hand_places(id);
+        self.hand_places(id, false);
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
@@ -253,8 +253,9 @@ impl Workers {
         }
     }
 
-    /// Lets a worker take places of the listeners whose places it does not know yet.
-    fn hand_places(&mut self, id: WorkerId) {
+    /// Lets a worker take places of the listeners whose places it does not know yet, those of the
+    /// staged generation included if it is `offered` that.
+    fn hand_places(&mut self, id: WorkerId, offered: bool) {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
@@ -262,9 +263,12 @@ impl Workers {
         if process.pid().is_none() {
             return;
         }
-        let all = [self.places.of_slot(slot), self.staged.places.of_slot(slot)];
+        let mut all = self.places.of_slot(slot);
+        if offered {
+            all.extend(self.staged.places.of_slot(slot));
+        }
         let mut handed = BTreeMap::new();
-        for (listener, Shared { room, free, held }) in all.into_iter().flatten() {
+        for (listener, Shared { room, free, held }) in all {
             if process.places.get(&listener) != Some(&room) {
                 let listener = listener.clone();
                 process.send_with(ToWorker::Places { listener, room }, vec![free, held]);
@@ -274,10 +278,14 @@ impl Workers {
         process.places = handed;
     }
 
-    /// Lets a worker accept from all sockets of a slot, those of the staged generation included.
+    /// Lets a worker accept from all sockets of a slot, those of the staged generation included if it
+    /// was offered that.
     pub(super) fn hand_sockets(&self, id: WorkerId, slot: usize) {
         self.send_sockets(id, slot, self.sockets.of_slot(slot));
-        self.send_sockets(id, slot, self.staged.bindings.of_slot(slot));
+        let process = self.processes.get(&id);
+        if process.is_some_and(|process| process.given.staged.is_some()) {
+            self.send_sockets(id, slot, self.staged.bindings.of_slot(slot));
+        }
     }
 
     fn send_sockets(

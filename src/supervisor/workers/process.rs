@@ -177,11 +177,13 @@ impl Process {
 async fn send(link: Arc<UnixStream>, mut parcels: mpsc::UnboundedReceiver<Parcel>) {
     while let Some(Parcel { message, fds }) = parcels.recv().await {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        if channel::send(&link, &message, channel::TO_WORKER, &fds)
-            .await
-            .is_err()
-        {
-            return;
+        match channel::send(&link, &message, channel::TO_WORKER, &fds).await {
+            Ok(()) => {}
+            // It was too long to begin with, and the link is as it was.
+            Err(error) if error.kind() == io::ErrorKind::Other => {
+                warn!(%error, "a message to a worker was left out");
+            }
+            Err(_) => return,
         }
     }
 }

@@ -17,7 +17,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -68,8 +68,8 @@ struct Bound {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Its device and inode, by which it is told from a later one of that name.
-    identity: (u64, u64),
+    /// Its device, inode and time of birth, by which it is told from a later one of that name.
+    identity: (u64, u64, Option<SystemTime>),
 }
 
 /// What binds sockets beyond those that are bound already.
@@ -151,7 +151,7 @@ impl SocketFile {
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
             path: path.to_owned(),
-            identity: (metadata.dev(), metadata.ino()),
+            identity: (metadata.dev(), metadata.ino(), metadata.created().ok()),
         })
     }
 

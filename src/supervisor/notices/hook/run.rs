@@ -118,7 +118,8 @@ async fn finish(mut started: Started, limit: Duration, ended: &mut ExitHookRun) 
         let others = tokio::task::spawn_blocking(move || processes::descendants(pid)).await;
         drop(group);
         others.into_iter().flatten().for_each(processes::kill);
-        let _ = waited.await;
+        // One that waits for a device cannot be killed.
+        let _ = timeout(LAST_OUTPUT, waited).await;
     }
 }
 

@@ -337,7 +337,11 @@ impl World {
 
     fn end_load(&mut self, new: bool) {
         if let Some(load) = self.loading.take() {
-            let loaded = if new { Loaded::New } else { Loaded::Same };
+            let loaded = if new {
+                Loaded::New { pieces: 1 }
+            } else {
+                Loaded::Same
+            };
             self.brought.insert(load, self.in_force);
             self.tell(Event::Loaded { load, loaded });
         }

@@ -96,8 +96,13 @@ impl Run {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped()),
         )?;
+        let handle = handle(child.id()).inspect_err(|_| {
+            // What cannot be waited for is not left running.
+            let _ = child.kill();
+            let _ = child.wait();
+        })?;
         Ok(Self {
-            handle: handle(child.id())?,
+            handle,
             stdout: Output::new(child.stdout.take().map(OwnedFd::from), LIMIT),
             stderr: Output::new(child.stderr.take().map(OwnedFd::from), SAID_LIMIT),
             child,
