@@ -3,15 +3,14 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use tracing::warn;
 
 use super::{
     grounds,
-    loads::Files,
     refusal::{Refusal, refuse},
 };
 use crate::{
     config::{Address, Config, DEFAULT_NAME, Listener},
+    control::Problem,
     sys::privileges,
     tls::{self, Depth, Loaded, Look, Material, Memo, Programs, create},
 };
@@ -121,13 +120,14 @@ pub(super) fn control_group(config: &Config) -> Result<Option<u32>, Refusal> {
         .map(Some)
 }
 
-/// Creates the TLS files that the configuration lets us create, and loads all.
+/// Creates the TLS files that the configuration lets us create, and loads all; `warn` is told what is
+/// odd, also where the start is refused.
 ///
 /// Nothing was good before a cold start, so anything broken refuses it.
 pub(super) fn first_material(
     config: &Config,
     memo: &Memo,
-    files: &mut Files,
+    mut warn: impl FnMut(&[Problem]),
 ) -> Result<Material, Refusal> {
     if creates_identity(config) {
         let folder = config.state_dir.join("tls");
@@ -135,9 +135,7 @@ pub(super) fn first_material(
             .map_err(|error| error.to_string())?;
     }
     let loaded = load_cold(config, memo);
-    for warning in files.news(&loaded.all_odd(config, None, &[])) {
-        warn!("{warning}");
-    }
+    warn(&loaded.all_odd(config, None, &[]));
     match loaded {
         Loaded {
             material: Some(material),

@@ -130,7 +130,11 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
         privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())?;
     let memo = Arc::new(Memo::default());
     let mut files = Files::default();
-    let material = preflight::first_material(&config, &memo, &mut files)?;
+    let material = preflight::first_material(&config, &memo, |warnings| {
+        for warning in files.news(warnings) {
+            warn!("{warning}");
+        }
+    })?;
     for doubt in preflight::doubts(&config) {
         warn!("{doubt}");
     }
