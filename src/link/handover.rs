@@ -82,7 +82,8 @@ impl Handover {
     /// Makes the generation whole again, beside the one that was handed over before.
     pub fn complete(self, last: Option<&Generation>) -> Result<Generation, NeverGiven> {
         let generation = self.number;
-        // Who refused a generation still has the one before, of which places mean something else.
+        // A worker that refused a generation still has the one before, in which indices mean other
+        // identities.
         let last = last.filter(|last| last.number == self.base);
         let last = last.map_or(&[][..], |last| &last.material.identities);
         let whole = |part| match part {
@@ -107,7 +108,7 @@ impl Handover {
     }
 }
 
-/// Whether two identities of one name are the same to whoever presents them.
+/// Whether presenting one of two identities of the same name is the same as presenting the other.
 fn is_same(one: &Arc<Identity>, other: &Arc<Identity>) -> bool {
     Arc::ptr_eq(one, other)
         || (one.digest == other.digest && one.cert == other.cert && one.key == other.key)

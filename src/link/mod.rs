@@ -1,4 +1,4 @@
-//! What the supervisor and a worker say to each other, over a socket pair that nobody else can
+//! The messages between the supervisor and a worker, over a socket pair that no other process can
 //! reach.
 //!
 //! The worker is the same program file, so there is no version to agree on. Private keys cross
@@ -26,7 +26,7 @@ pub struct Generation {
     pub number: u64,
     /// When it was loaded.
     pub loaded_at: Timestamp,
-    /// Why.
+    /// Why it was loaded.
     pub trigger: Trigger,
     /// The configuration.
     pub config: Arc<Config>,
@@ -34,13 +34,13 @@ pub struct Generation {
     pub material: Material,
 }
 
-/// What tells a listening socket from another across reloads: its address.
+/// Identifies a listening socket across reloads, by its address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ListenerKey {
     /// The address as configured.
     pub bind: String,
-    /// The listener's name where the address leaves the port to the kernel, so that it does not
-    /// tell listeners apart; else empty.
+    /// The listener's name if the kernel chooses the port, because the address then does not identify
+    /// the listener; otherwise empty.
     pub name: String,
 }
 
@@ -63,18 +63,18 @@ impl ListenerKey {
     }
 }
 
-/// What the supervisor tells a worker.
+/// The supervisor's messages to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// Accepts from the listening socket that comes along, which is a slot's for a listener.
+    /// Accepts from the listening socket that comes along, which belongs to a listener and a slot.
     Accept {
         /// The listener.
         key: ListenerKey,
         /// The slot that the socket belongs to: the worker's own, or one without a worker.
         slot: usize,
     },
-    /// Takes places for the sessions of a listener from the semaphore that comes along, and counts
-    /// in the one behind it those that the worker holds.
+    /// Takes places for the sessions of a listener from the first semaphore that comes along, and counts
+    /// the places that the worker holds in the second.
     Places {
         /// The listener's name.
         listener: String,
@@ -90,26 +90,26 @@ pub enum ToWorker {
     /// Makes tickets for resumption with these secrets, before its first generation and whenever
     /// they change.
     Tickets(TicketSecrets),
-    /// Makes a generation ready without serving it, and answers the offer.
+    /// Makes a generation ready without serving it, and answers this offer.
     Stage {
         /// Comes back in the answer; 0 if the generation is in force, and [`ToWorker::Serve`] follows.
         offer: u64,
         /// The generation.
         handover: Handover,
     },
-    /// Serves the generation that was made ready from now on, and confirms it.
+    /// Serves from now on the generation that was made ready, and confirms it.
     Serve {
         /// Its number.
         generation: u64,
     },
-    /// Drops the generation that was made ready, and what came along for it.
+    /// Drops the generation that was made ready, and the sockets that came for it.
     Withdraw,
     /// Asks for the counts.
     Count {
         /// Comes back in the answer.
         ask: u64,
     },
-    /// Probes the backends whose certificates decide whether clients get in, and confirms it.
+    /// Probes the backends whose certificates decide whether clients are let in, and confirms that.
     Probe {
         /// Comes back in the answer.
         ask: u64,
@@ -118,7 +118,7 @@ pub enum ToWorker {
     Drain,
 }
 
-/// What a worker tells the supervisor.
+/// A worker's messages to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
     /// Every handshake that begins from now on is made with this generation.
@@ -126,28 +126,29 @@ pub enum FromWorker {
         /// Its number.
         generation: u64,
     },
-    /// It cannot make ready what it was handed, and serves what it did before.
+    /// It cannot make ready the generation that it was handed, and still serves the one before.
     Refused {
         /// The offer that it answers.
         offer: u64,
-        /// Why.
+        /// Why not.
         reason: String,
     },
-    /// It has made ready what it was offered.
+    /// It has made ready the generation that it was offered.
     Staged {
         /// The offer that it answers.
         offer: u64,
     },
-    /// The slots from all of whose sockets it accepts; sent with each beat and when they change.
+    /// The slots for which it accepts, each from all of its sockets; sent with each beat and when they
+    /// change.
     Accepts {
-        /// By number.
+        /// The slots' numbers.
         slots: Vec<usize>,
     },
     /// It is alive; sent several times within the heartbeat timeout.
     Beat,
     /// Its counts, sent with each beat and when asked for.
     Counts {
-        /// The ask that it answers; `None` by itself.
+        /// The ask that it answers; `None` if it answers none.
         ask: Option<u64>,
         /// Sessions and backends by listener name.
         counts: Vec<(String, ListenerCounts)>,
@@ -157,18 +158,19 @@ pub enum FromWorker {
         /// The sessions that were still open when the drain timeout was over, and so were cut.
         cut: u64,
     },
-    /// Backends were probed, and the counts sent since.
+    /// It has probed the backends, and has sent the counts since.
     Probed {
         /// The ask that it answers.
         ask: u64,
     },
 }
 
-/// How much longer than the drain timeout a worker may take to end: it tells the peers of the sessions
-/// that it cuts, and the supervisor how many those are.
+/// How much longer than the drain timeout a worker may take to end: it tells the peers of sessions that
+/// it cuts them, and tells the supervisor how many it has cut.
 pub const PARTING: Duration = Duration::from_secs(3);
 
-/// How often a worker says that it is alive, so that some silence is no death.
+/// How often a worker reports that it is alive: several times within the heartbeat timeout, so that
+/// one late beat does not count as a death.
 pub fn beat_interval(heartbeat_timeout: Duration) -> Duration {
     (heartbeat_timeout / 5).clamp(Duration::from_millis(50), Duration::from_secs(1))
 }

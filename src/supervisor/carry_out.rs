@@ -1,4 +1,4 @@
-//! Carrying out what the plan decides.
+//! Carries out the actions of the plan.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Does what the plan decided.
+    /// Carries out the plan's actions in order.
     pub(super) fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             self.carry_out(action);

@@ -1,4 +1,4 @@
-//! The control socket: bound at the start, and made anew when its file was removed.
+//! The control socket: bound at the start, and bound again if its file was removed.
 
 use std::{
     cell::RefCell,
@@ -17,10 +17,10 @@ use crate::{
     control::server::{self, Access, BindError, Call},
 };
 
-/// Calls that may wait for the loop.
+/// How many calls may wait for the loop.
 const CALL_QUEUE: usize = 256;
 
-/// The control socket. Clones are the same socket.
+/// The control socket. Clones share the socket.
 #[derive(Debug, Clone)]
 pub(super) struct ControlSocket {
     path: PathBuf,
@@ -58,9 +58,9 @@ impl ControlSocket {
         Ok((socket, inbox))
     }
 
-    /// Makes the socket anew if its file was removed, beside the loop; the log tells of it.
+    /// Binds the socket again if its file was removed, on another thread, and logs that.
     ///
-    /// Connections that are open already go on.
+    /// Open connections go on.
     pub(super) fn renew(&self) {
         let socket = self.clone();
         tokio::task::spawn_local(async move {
@@ -70,7 +70,7 @@ impl ControlSocket {
             match bound.await {
                 Ok(Ok(Some(bound))) => socket.take(bound),
                 Ok(Ok(None)) | Err(_) => {}
-                Ok(Err(error)) => error!(%error, "the control socket cannot be made anew"),
+                Ok(Err(error)) => error!(%error, "the control socket cannot be bound again"),
             }
         });
     }
@@ -81,7 +81,7 @@ impl ControlSocket {
         before.serving.abort();
         warn!(
             path = %self.path.display(),
-            "the control socket was made anew: its file had been removed"
+            "the control socket was bound again because its file had been removed"
         );
     }
 }
@@ -89,7 +89,7 @@ impl ControlSocket {
 /// A listener, and the device and inode of its file.
 type Bound = (UnixListener, Option<(u64, u64)>);
 
-/// Binds the socket again unless its file is still the one that was made. Blocks.
+/// Binds the socket again, unless its file is still the one that this daemon made. Blocks.
 fn bind_again(
     path: &Path,
     group: Option<u32>,
@@ -102,7 +102,7 @@ fn bind_again(
     Ok(Some((listener, file(path))))
 }
 
-/// Returns the device and inode of what is at `path`.
+/// Returns the device and inode of the file at `path`.
 fn file(path: &Path) -> Option<(u64, u64)> {
     let about = fs::symlink_metadata(path).ok()?;
     Some((about.dev(), about.ino()))
@@ -112,7 +112,7 @@ fn serve(listener: UnixListener, group: Option<u32>, calls: mpsc::Sender<Call>) 
     let access = Access::new(group);
     let serving = tokio::task::spawn_local(async move {
         if let Err(error) = server::serve(listener, access, calls).await {
-            error!(%error, "the control socket is out of order");
+            error!(%error, "the control socket cannot be served");
         }
     });
     serving.abort_handle()

@@ -1,7 +1,7 @@
-//! Whether the files and folders of the daemon itself let it start: state, log, pid file, socket.
+//! Checks whether the daemon's own files and folders let it start: state, log, pid file, socket.
 //!
-//! Everything is asked and nothing is made, so that `--check-config`, `verify` and `restart_safe`
-//! can tell what a start would meet.
+//! The checks make nothing, so that `--check-config`, `verify` and `restart_safe` can tell what a start
+//! would meet.
 
 use std::{fs, io, os::unix::fs::FileTypeExt as _, path::Path};
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Returns what would keep a daemon from starting with `config`; `creates` tells whether it makes a
+/// Returns what would keep a daemon from starting with `config`; `creates` says whether it creates a
 /// certificate in its state directory.
 pub(super) fn obstacles(config: &Config, creates: bool) -> Vec<String> {
     let state = &config.state_dir;

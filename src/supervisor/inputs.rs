@@ -1,4 +1,4 @@
-//! What happens to the owners, as the loop takes it in: told to the plan where it decides.
+//! Takes the messages of the owners into the loop, and passes on to the plan what it decides about.
 
 use tracing::error;
 
@@ -73,7 +73,7 @@ impl Supervisor {
         self.tell(Event::Serving { worker, generation });
     }
 
-    /// Says how many sessions a worker had to cut at the end of the drain.
+    /// Reports how many sessions a worker has cut at the end of the drain.
     fn drained(&mut self, worker: WorkerId, cut: u64) {
         if let Some(sentence) = self.workers.drained(worker, cut) {
             self.notices.events.add(EventKind::Ending, sentence);
@@ -85,7 +85,7 @@ impl Supervisor {
             loads::Message::Changed => return self.reload_by_watch(),
             loads::Message::Loaded(load, reading) => (load, reading),
         };
-        // A program that was asked for a passphrase may have hidden them.
+        // A passphrase program that ran during the load may have hidden them.
         reap_orphans();
         if self.plan.is_ending() {
             if let Some((_, acquired)) = reading.config {
@@ -133,7 +133,7 @@ impl Supervisor {
     }
 }
 
-/// Ends what became of orphans that process 1 of a container is given.
+/// Reaps orphans, which become children of the supervisor if it is process 1 of a container.
 pub(super) fn reap_orphans() {
     if std::process::id() == 1 {
         orphans::reap();

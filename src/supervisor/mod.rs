@@ -1,10 +1,9 @@
 //! The parent process: it owns the listening sockets, the TLS material, the workers and the
 //! control socket, and touches no client's bytes.
 //!
-//! What it decides is in [`plan`]. State belongs to owners that do not know each other: [`workers`],
-//! [`loads`], [`queries`], [`notices`] and [`life`]. This loop feeds the plan what happens and has the
-//! owners carry out what it decides. It waits for nothing but its next input: no disk, no pipe, no
-//! child.
+//! [`plan`] decides. State belongs to owners that do not know each other: [`workers`], [`loads`],
+//! [`queries`], [`notices`] and [`life`]. This loop passes events to the plan and has the owners carry
+//! out the plan's actions. It waits only for its next input: never for a disk, a pipe or a child.
 
 mod carry_out;
 mod control_socket;
@@ -56,7 +55,7 @@ struct Supervisor {
     sink: Sink,
 }
 
-/// What the loop listens to.
+/// The inputs of the loop.
 struct Inputs {
     workers: mpsc::UnboundedReceiver<workers::Message>,
     loads: mpsc::UnboundedReceiver<loads::Message>,
@@ -97,20 +96,20 @@ impl Supervisor {
         }
     }
 
-    /// Lets clients have the last events, and files of closed sockets be removed, for a moment.
+    /// Waits for a moment until clients have the last events and the files of closed sockets are removed.
     async fn finish(mut self) {
         let events = self.notices.events.finish();
         let both = async { tokio::join!(events, self.workers.finish()) };
         let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, both).await;
     }
 
-    /// Tells the plan what happened and does what it decides.
+    /// Passes an event to the plan and carries out its actions.
     fn tell(&mut self, event: Event) {
         let actions = self.plan.on(event, self.life.now());
         self.act(actions);
     }
 
-    /// Does what is due by now.
+    /// Does everything that is due now.
     fn tick(&mut self) {
         if self.loads.is_due(self.life.now()) {
             self.reload_by_watch();
@@ -118,7 +117,7 @@ impl Supervisor {
         self.tell(Event::Tick);
     }
 
-    /// Reads the TLS files because they have changed, or should have by now.
+    /// Begins to read the TLS files because they have changed, or should have been mended by now.
     fn reload_by_watch(&mut self) {
         self.tell(Event::Reload {
             ask: None,
@@ -127,8 +126,8 @@ impl Supervisor {
         });
     }
 
-    /// Sends the service manager what is due, with how the daemon is: each time the loop turns, which
-    /// feeds its watchdog.
+    /// Sends the service manager what is due, and a summary of the daemon's state. Comes each time the
+    /// loop turns, because this feeds the watchdog.
     fn report_to_manager(&mut self) {
         let now = Instant::now();
         if self.life.manager.wants_report(now) {
@@ -175,7 +174,7 @@ impl Supervisor {
     }
 }
 
-/// Returns what answers questions now.
+/// Returns the sources of answers to requests.
 fn witnesses<'a>(plan: &Plan, workers: &'a Workers, loads: &Loads) -> Witnesses<'a> {
     Witnesses {
         workers,
@@ -184,7 +183,7 @@ fn witnesses<'a>(plan: &Plan, workers: &'a Workers, loads: &Loads) -> Witnesses<
     }
 }
 
-/// Waits until `due`; for ever if there is nothing due.
+/// Waits until `due`, or for ever if there is no such time.
 async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,

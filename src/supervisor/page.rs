@@ -29,7 +29,7 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may last: a scrape is short.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the loop may take to give a status before the daemon counts as ill.
+/// How long the loop may take to give a status before the page answers that the supervisor does not.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections served at one time.
@@ -51,7 +51,7 @@ pub(super) async fn serve(
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, "the metrics page is out of order");
+            tracing::error!(%error, "the metrics page cannot be served");
             return;
         }
     };
@@ -71,7 +71,7 @@ pub(super) async fn serve(
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_PATIENCE)
                 .serve_connection(TokioIo::new(stream), service);
-            // A client that misbehaves or leaves is none of the daemon's business.
+            // A client that breaks the protocol or leaves is no fault of the daemon.
             let _ = timeout(CONNECTION_PATIENCE, connection).await;
             drop(place);
         });
@@ -96,7 +96,7 @@ async fn respond(
         ));
     }
     if path == "/healthz" {
-        // The page lives on the supervisor's own thread: an answer at all is the proof.
+        // The supervisor's own thread serves the page, so that any answer proves that it is alive.
         return Ok(text(StatusCode::OK, "alive\n"));
     }
     let (reply, status) = oneshot::channel();

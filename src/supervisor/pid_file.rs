@@ -12,19 +12,19 @@ use nix::libc::O_NOFOLLOW;
 use super::refusal::{Refusal, make_folder};
 use crate::sys::files;
 
-/// The most bytes that are read of a file that a predecessor left.
+/// The most bytes that are read of a file that an earlier daemon left.
 const SHOWN: u64 = 64;
 
 /// The locked file that keeps a second daemon from starting.
 pub(super) struct PidFile {
     path: PathBuf,
     file: File,
-    /// Whether a daemon held it that had no time to remove it.
+    /// Whether an earlier daemon left the file because it ended without removing it.
     pub(super) predecessor_died: bool,
 }
 
 impl PidFile {
-    /// Locks the file at `path`, which is made if it is missing.
+    /// Locks the file at `path`; makes it if it is missing.
     pub(super) fn lock(path: &Path) -> Result<Self, Refusal> {
         let about = |error: &dyn std::fmt::Display| format!("pid file {}: {error}", path.display());
         if let Some(folder) = path.parent() {
@@ -35,7 +35,7 @@ impl PidFile {
         let mut file =
             files::open(path, &mut options, O_NOFOLLOW).map_err(|error| about(&error))?;
         let mut before = String::new();
-        // What is in the file is only told; the lock is what counts.
+        // The number in the file is only shown; the lock decides.
         let _ = (&mut file).take(SHOWN).read_to_string(&mut before);
         let before = before.trim();
         if let Err(error) = file.try_lock() {
@@ -47,7 +47,7 @@ impl PidFile {
                 fs::TryLockError::Error(error) => about(&error),
             });
         }
-        // A predecessor that was just ending may have removed the file before it let go of the
+        // An earlier daemon that was just ending may have removed the file before it released the
         // lock.
         if !has_name(&file, path) {
             return Self::lock(path);
@@ -64,9 +64,9 @@ impl PidFile {
         })
     }
 
-    /// Removes the file while it is still locked, so that nobody locks a file without a name.
+    /// Removes the file while it is still locked, so that no other daemon locks a removed file.
     pub(super) fn remove(self) {
-        // A file that stays is taken over by the next start.
+        // The next start takes over a file that is left.
         let _ = fs::remove_file(&self.path);
         drop(self.file);
     }

@@ -1,4 +1,4 @@
-//! What must hold before a daemon starts, and what would keep one from starting.
+//! Checks before a daemon starts, and what would keep one from starting.
 
 use std::process::ExitCode;
 
@@ -28,7 +28,7 @@ pub(super) fn check(config: &Config) -> ExitCode {
     let creates = creates_identity(config) && !config.state_dir.join("tls").exists();
     let mut loaded = load_cold(config, &Memo::default());
     if creates {
-        // What will be created is missing, and that is right.
+        // The files are missing because the start will create them.
         let identity = format!("identity \"{DEFAULT_NAME}\"");
         loaded
             .problems
@@ -48,7 +48,7 @@ pub(super) fn check(config: &Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Returns what beside the TLS files would keep a daemon from starting with `config`.
+/// Returns what else than the TLS files would keep a daemon from starting with `config`.
 pub(super) fn obstacles(config: &Config) -> Vec<String> {
     let created = creates_identity(config)
         .then(|| create::check(&config.state_dir.join("tls")).map_err(|error| error.to_string()));
@@ -61,12 +61,13 @@ pub(super) fn obstacles(config: &Config) -> Vec<String> {
     ];
     let places = grounds::obstacles(config, creates_identity(config));
     let mut obstacles: Vec<String> = found.into_iter().flatten().chain(places).collect();
-    // A user that cannot be found is in the way of two of the checks.
+    // Two of the checks report a user that cannot be found, with the same sentence.
     obstacles.dedup();
     obstacles
 }
 
-/// Returns what would start but not work: backends' sockets that workers cannot reach.
+/// Returns what would not keep the daemon from starting but from working: sockets of backends that
+/// workers cannot reach.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
     let Ok(Some(account)) = privileges::worker_account(config.user.as_deref()) else {
         return Vec::new();
@@ -77,8 +78,8 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
         };
         let closed = account.is_kept_from(socket)?;
         Some(format!(
-            "listener \"{}\": workers run as {}, to whom {} on the way to the backend is closed; \
-             set `user`, or open it",
+            "listener \"{}\": workers run as {}, which has no access to {} on the way to the backend; \
+             set `user`, or give it access",
             listener.name,
             account.name,
             closed.display()
@@ -91,8 +92,8 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     backends.filter_map(doubt).collect()
 }
 
-/// Fails if workers are members of the group that may use the control socket, by the
-/// configuration's own words: one that was broken into could have commands run as root.
+/// Fails if the configuration makes workers members of the group that may use the control socket: an
+/// attacker who controls a worker could then have commands run as root.
 pub(super) fn check_groups(config: &Config) -> Result<(), Refusal> {
     let group = control_group(config)?;
     let account =
@@ -101,7 +102,7 @@ pub(super) fn check_groups(config: &Config) -> Result<(), Refusal> {
         (Some(group), Some(account)) if config.user.is_some() && account.gid == group => {
             Err(format!(
                 "control_group is the group that workers run in as `user` = \"{}\"; name another, or \
-             a worker that was broken into could command the supervisor",
+             an attacker who controls a worker could command the supervisor",
                 account.name
             ))
         }
@@ -109,7 +110,7 @@ pub(super) fn check_groups(config: &Config) -> Result<(), Refusal> {
     }
 }
 
-/// Returns the id of the group whose members may use the control socket.
+/// Returns the id of the group that may use the control socket.
 pub(super) fn control_group(config: &Config) -> Result<Option<u32>, Refusal> {
     let Some(name) = &config.control_group else {
         return Ok(None);
@@ -123,7 +124,7 @@ pub(super) fn control_group(config: &Config) -> Result<Option<u32>, Refusal> {
 /// Creates the TLS files that the configuration lets us create, and loads all; `warn` is told what is
 /// odd, also where the start is refused.
 ///
-/// Nothing was good before a cold start, so anything broken refuses it.
+/// A cold start has no last good state, so it is refused if anything is broken.
 pub(super) fn first_material(
     config: &Config,
     memo: &Memo,

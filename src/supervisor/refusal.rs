@@ -14,13 +14,13 @@ use crate::{
     telemetry::log,
 };
 
-/// How long standard error may take the reason.
+/// How long writing the reason to standard error may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A reason not to start, as one or more lines for people.
 pub(super) type Refusal = String;
 
-/// Tells a reason on standard error; returns the exit status that goes with it.
+/// Writes a reason to standard error; returns the exit status that goes with it.
 pub(super) fn refuse(reason: &str) -> ExitCode {
     let mut reason = format!("proxyd: {}", reason.trim_end());
     if log::leads_to_journal(Standard::Error) {
@@ -29,7 +29,7 @@ pub(super) fn refuse(reason: &str) -> ExitCode {
     let (done, written) = mpsc::channel();
     // A pipe that is full and not read must not keep the process from ending.
     let started = thread::Builder::new().spawn(move || {
-        // What cannot be told there can be told nowhere.
+        // If standard error fails, there is no other place for the reason.
         let _ = writeln!(io::stderr(), "{reason}");
         let _ = done.send(());
     });
@@ -39,7 +39,7 @@ pub(super) fn refuse(reason: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Makes a folder with `mode` and those above it with 0755, or says why that cannot be.
+/// Makes a folder with `mode`, and those above it with 0755; returns the reason if that fails.
 pub(super) fn make_folder(path: &Path, mode: u32) -> Result<(), Refusal> {
     folders::make(path, mode)
         .map_err(|error| format!("cannot make the folder {}: {error}", path.display()))

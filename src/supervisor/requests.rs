@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Answers a request, now or when it is done.
+    /// Answers a request, now or when its work is done.
     pub(super) fn answer(&mut self, call: Call) {
         let Call {
             request,
@@ -62,13 +62,13 @@ impl Supervisor {
         });
     }
 
-    /// Gathers what a status needs, beside the loop.
+    /// Gathers the data of a status in a task, so that the loop does not wait.
     pub(super) fn ask_status(&mut self, requester: StatusRequester) {
         let witnesses = witnesses(&self.plan, &self.workers, &self.loads);
         self.queries.ask_status(requester, &witnesses);
     }
 
-    /// Tells a client what will happen, and lets it happen once the client knows.
+    /// Tells a client that the daemon will end, and ends it once the client knows.
     fn end_for(&self, at_once: bool, reply: Reply) {
         let within = if at_once {
             Duration::ZERO
@@ -84,7 +84,7 @@ impl Supervisor {
         self.life.ask_to_end(at_once, response, reply);
     }
 
-    /// Ends the daemon: when its sessions have ended, or at once.
+    /// Ends the daemon when its sessions have ended, or at once.
     pub(super) fn end(&mut self, at_once: bool) {
         let now = Instant::now();
         if at_once {
@@ -107,7 +107,8 @@ impl Supervisor {
 
 /// Whether a user is root or the one that the daemon runs as.
 ///
-/// Others may use the control socket as members of a group, which must not make them this user.
+/// Other users may use the control socket as members of a group, and must not get this user's rights by
+/// that.
 fn is_owner(uid: u32) -> bool {
     uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }

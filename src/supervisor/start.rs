@@ -49,7 +49,7 @@ use crate::{
     tls::{Material, Memo},
 };
 
-/// How long ports are tried for that the workers of a predecessor that was killed are leaving.
+/// How long to try ports that the workers of a killed daemon still use.
 const PORT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the end waits for a disk on which files are removed.
@@ -66,7 +66,8 @@ pub fn main(args: &Args) -> ExitCode {
     if args.check_config {
         return preflight::check(&config);
     }
-    // Nothing of ours is open yet, and the configuration, which may be one of them, is read.
+    // The daemon has opened no descriptor yet, and has read the configuration, which may have come by an
+    // inherited one.
     if let Err(error) = fds::close_inherited() {
         return refuse(&format!("cannot look for inherited descriptors: {error}"));
     }
@@ -77,14 +78,14 @@ pub fn main(args: &Args) -> ExitCode {
     }
 }
 
-/// Goes to the background; the shell gets its answer when the daemon serves, or cannot.
+/// Goes to the background; the shell gets the result when the daemon serves, or cannot.
 fn detach(source: Source, config: Config) -> ExitCode {
     let (answer, ready) = match io::pipe() {
         Ok(pipe) => pipe,
         Err(error) => return refuse(&format!("no pipe to the daemon: {error}")),
     };
-    // `start` would exit with a status of its own making, and only `execute` lets the parent
-    // wait for what the daemon says.
+    // `start` would exit with a status of its own, and only `execute` lets the parent wait for the
+    // daemon's report.
     match Daemonize::new()
         .working_directory("/")
         .umask(0o022)
@@ -116,10 +117,10 @@ fn run_detached(source: Source, config: Config, ready: &Ready) -> ExitCode {
 fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refusal> {
     make_folder(&config.state_dir, 0o700).map_err(|error| format!("state directory: {error}"))?;
     let sink = open_log(&config, ready.is_awaited())?;
-    // Dropped last: what is logged up to the end is still written.
+    // Dropped last, so that all lines logged up to the end are still written.
     let _flush = sink.flush_at_end();
     let runtime = runtime()?;
-    // Before the pid file invites anybody to send one: by default these end a process.
+    // Before the pid file, which operators use to send signals: by default these signals end a process.
     let signals = first_signals(&runtime)?;
     let starting = end_while_starting()?;
     sandbox::forbid_core_files().map_err(|error| error.to_string())?;
@@ -166,16 +167,17 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
         };
         parts.run().await
     }));
-    // A read of a disk that does not answer must not keep the daemon from ending.
+    // A thread that reads a disk that does not answer must not keep the daemon from ending.
     runtime.shutdown_background();
     let code = code?;
     pid_file.remove();
     Ok(code)
 }
 
-/// Returns the runtime, with a thread to read the disk on that never ends.
+/// Returns the runtime, with a thread for reading the disk that never ends.
 ///
-/// Where there is none, and the system grants no new one, tokio panics; with one, work waits.
+/// If tokio has no such thread and the system grants no new one, tokio panics. If it has one, the work
+/// waits for it.
 fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
     const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -211,7 +213,7 @@ fn end_while_starting() -> Result<Arc<AtomicBool>, Refusal> {
 
 /// Opens the log; standard error leads nowhere in a daemon that is `detached`.
 ///
-/// The configuration is not changed for that: it must stay equal to what a reload finds on disk.
+/// The configuration does not say so, because it must stay equal to what a reload finds on disk.
 fn open_log(config: &Config, detached: bool) -> Result<Sink, Refusal> {
     let instead = detached.then(|| config.state_dir.join("proxyd.log"));
     let path = config.log.file.as_ref().or(instead.as_ref());
@@ -240,7 +242,7 @@ fn acquire(config: &Config, predecessor_died: bool) -> Result<Acquired, Refusal>
         .map_err(|error| error.to_string())
 }
 
-/// What the start has put together for the loop.
+/// The parts from which the start makes the loop.
 struct Parts {
     signals: Signals,
     /// Whether TERM and INT end the process at once.
@@ -268,13 +270,13 @@ impl Parts {
         let socket = self.config.control_socket.clone();
         let (supervisor, first, inputs) = self.put_together(control_socket, calls)?;
         let code = supervisor.run(first, inputs).await;
-        // A socket file that stays is taken over by the next start.
+        // The next start takes over a socket file that is left.
         let removed = tokio::task::spawn_blocking(move || fs::remove_file(socket));
         let _ = tokio::time::timeout(CLEANUP_PATIENCE, removed).await;
         Ok(code)
     }
 
-    /// Gives each owner its part; returns them with what to do first and what they listen to.
+    /// Gives each owner its part; returns the owners, the first actions, and the inputs of the loop.
     fn put_together(
         self,
         control_socket: ControlSocket,

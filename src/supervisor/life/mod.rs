@@ -1,4 +1,4 @@
-//! The daemon's own life: since when it runs, and what is told of its start and its end.
+//! The daemon's own life: since when it runs, and the reports of its start and its end.
 
 mod ready;
 mod systemd;
@@ -19,10 +19,10 @@ pub(super) use self::{
 use super::plan::Exit;
 use crate::control::{Response, server::Reply};
 
-/// A request to end the daemon, of which the client at the control socket has been told.
+/// A request to end the daemon, which the client at the control socket has been told is granted.
 #[derive(Debug)]
 pub(super) struct EndRequest {
-    /// Whether sessions are not waited for.
+    /// Whether to end without waiting for sessions.
     at_once: bool,
     reply: Reply,
 }
@@ -33,16 +33,16 @@ pub(super) struct Life {
     began: Instant,
     started_at: Timestamp,
     ready: Ready,
-    /// What started the daemon, if that listens.
+    /// The service manager, if one started the daemon.
     pub(super) manager: ServiceManager,
-    /// What waits for the end; its connections close when this is dropped.
+    /// The clients that wait for the end; their connections close when this is dropped.
     ending: Vec<Reply>,
     exit: Option<Exit>,
     inbox: mpsc::UnboundedSender<EndRequest>,
 }
 
 impl Life {
-    /// Begins now; `ready` is told when the daemon serves, or cannot.
+    /// Begins now; `ready` is told when the daemon serves, or why it cannot.
     pub(super) fn new(
         ready: Ready,
         manager: ServiceManager,
@@ -59,12 +59,12 @@ impl Life {
         }
     }
 
-    /// Returns the time since the daemon's start, by which the plan goes.
+    /// Returns the time since the daemon's start, which is the plan's clock.
     pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Returns when it is so long after the daemon's start.
+    /// Returns the moment that is so long after the daemon's start.
     pub(super) fn at(&self, since_start: Duration) -> Instant {
         self.began + since_start
     }
@@ -74,17 +74,17 @@ impl Life {
         self.started_at
     }
 
-    /// Tells the shell that waits, and the service manager, that the daemon serves.
+    /// Tells the waiting shell and the service manager that the daemon serves.
     pub(super) fn serves(&mut self) {
         self.manager.ready();
         self.ready.succeed();
     }
 
-    /// Tells a client what will happen, and has the daemon end once it knows.
+    /// Tells a client that the daemon will end, and has it end once the client knows.
     pub(super) fn ask_to_end(&self, at_once: bool, response: Response, reply: Reply) {
         let inbox = self.inbox.clone();
         tokio::task::spawn_local(async move {
-            // The client may have gone; the daemon ends all the same.
+            // If the client has gone, the daemon ends all the same.
             let _ = reply.deliver(response).await;
             let _ = inbox.send(EndRequest { at_once, reply });
         });
@@ -96,7 +96,7 @@ impl Life {
         request.at_once
     }
 
-    /// Takes note of how the daemon ends.
+    /// Notes how the daemon ends.
     pub(super) fn exit(&mut self, exit: Exit) {
         if !exit.success && self.exit.is_none() {
             let reason = "no worker could be started; the log says why";
@@ -106,8 +106,8 @@ impl Life {
         self.exit = Some(exit);
     }
 
-    /// Returns the exit status, once the daemon is over; the exit-failure command may have to be
-    /// waited for.
+    /// Returns the exit status once the daemon is to exit, which may have to wait for the exit-failure
+    /// command.
     pub(super) fn exit_code(&self, hook_is_idle: bool) -> Option<ExitCode> {
         let exit = self.exit.filter(|exit| hook_is_idle || !exit.after_hook)?;
         Some(if exit.success {

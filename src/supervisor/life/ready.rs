@@ -1,4 +1,4 @@
-//! Telling the shell that started the daemon in the background how that went.
+//! Reports to the shell that started the daemon in the background whether the start succeeded.
 
 use std::{
     cell::RefCell,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::supervisor::refusal::refuse;
 
-/// Where the end of the start is told, once, when somebody waits for it.
+/// The daemon's side of the pipe to the waiting shell, if there is one; used once.
 #[derive(Debug, Clone, Default)]
 pub(in crate::supervisor) struct Ready(Rc<RefCell<Option<PipeWriter>>>);
 
@@ -18,30 +18,30 @@ impl Ready {
         Self(Rc::new(RefCell::new(Some(pipe))))
     }
 
-    /// Tells that the daemon serves.
+    /// Reports that the daemon serves.
     pub(in crate::supervisor) fn succeed(&self) {
         self.tell("R");
     }
 
-    /// Tells that it does not, and why.
+    /// Reports why the daemon does not serve.
     pub(in crate::supervisor) fn fail(&self, reason: &str) {
         self.tell(&format!("E{reason}"));
     }
 
-    /// Whether somebody waits.
+    /// Whether a shell waits.
     pub(in crate::supervisor) fn is_awaited(&self) -> bool {
         self.0.borrow().is_some()
     }
 
     fn tell(&self, word: &str) {
         if let Some(mut pipe) = self.0.take() {
-            // If the shell was interrupted, nobody waits.
+            // This fails if the shell was interrupted and no longer waits.
             let _ = pipe.write_all(word.as_bytes());
         }
     }
 }
 
-/// Waits for the daemon's word and gives it to the shell.
+/// Waits for the daemon's report; returns the exit status for the shell.
 pub(in crate::supervisor) fn await_daemon(mut answer: PipeReader) -> ExitCode {
     let mut text = String::new();
     match answer

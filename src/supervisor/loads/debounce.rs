@@ -1,15 +1,17 @@
-//! Which problems on disk are told, and which may be those of files being written. Pure.
+//! Decides which problems on disk to report now, and which may come from files still being written.
+//! Pure.
 //!
-//! A certificate and its key are two files, and a renewal writes one after the other.
-//! What a load finds wrong in between is no failure if it is right soon after. So a problem that
-//! no operator asked about is told only when what it is about stayed broken for a grace time. What was
-//! told stands until it is mended, whatever is tried in between.
+//! A certificate and its key are two files, and a renewal writes one after the other. A problem that a
+//! load finds in between is no failure if the next write solves it. So a problem found by a load that
+//! no operator asked for is reported only after its subject has stayed broken for `watch_grace`. A
+//! reported problem stands until its subject is mended, even if the subject is broken in other ways
+//! meanwhile.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::control::Problem;
 
-/// Everything that is broken on disk, by what it is about.
+/// Everything that is broken on disk, by the problems' subject.
 #[derive(Debug, Default)]
 pub(super) struct Debounce {
     broken: BTreeMap<String, Broken>,
@@ -17,26 +19,27 @@ pub(super) struct Debounce {
     asked: bool,
 }
 
-/// What is known of something broken.
+/// What is known of a broken subject.
 #[derive(Debug, Default)]
 struct Broken {
-    /// What was last told of it.
+    /// The problems reported last.
     told: Option<Vec<Problem>>,
-    /// Since when it has been broken in another way than was told.
+    /// Since when its problems have differed from those reported last.
     since: Option<Duration>,
 }
 
 /// What to do about the problems that a load found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Split {
-    /// These are told.
+    /// Problems to report now.
     pub(super) told: Vec<Problem>,
-    /// These wait since this load.
+    /// Problems that begin to wait with this load.
     pub(super) waiting: Vec<Problem>,
 }
 
 impl Debounce {
-    /// Takes all problems of a load that ended at `now`, each of which may last for `patience`.
+    /// Takes all problems of a load that ended at `now`; a problem is reported once it has lasted for
+    /// `patience`.
     pub(super) fn split(
         &mut self,
         problems: &[Problem],
@@ -59,26 +62,26 @@ impl Debounce {
         Split { told, waiting }
     }
 
-    /// Whether anything may be being written.
+    /// Whether any problem may come from files still being written.
     pub(super) fn is_waiting(&self) -> bool {
         self.broken.values().any(|broken| broken.since.is_some())
     }
 
-    /// Returns when the disk is to be read again so that what is still broken is told.
+    /// Returns when to read the disk again, so as to report what is still broken then.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let since = self.broken.values().filter_map(|broken| broken.since);
         let first = since.min().filter(|_| !self.asked)?;
         Some(first + self.patience)
     }
 
-    /// Takes note that this reading was asked for.
+    /// Notes that this reading was requested.
     pub(super) fn ask(&mut self) {
         self.asked = true;
     }
 }
 
 impl Broken {
-    /// Takes what is wrong now; returns whether that begins to wait.
+    /// Takes the problems of now; returns whether they begin to wait.
     fn see(&mut self, problems: &[Problem], now: Duration, patience: Duration) -> bool {
         let is_told = self.told.as_deref() == Some(problems);
         let waited = self.since.take().filter(|_| !is_told);
@@ -149,7 +152,7 @@ mod tests {
     fn what_stays_broken_is_told_at_the_end_and_stands() {
         let mut debounce = Debounce::default();
         debounce.split(&[problem("a", "empty")], at(1), PATIENCE);
-        // It may change how it is broken; it is broken all the same.
+        // The wait goes on although the subject is broken in another way now.
         let broken = [problem("a", "no match")];
         assert_eq!(debounce.split(&broken, at(5), PATIENCE).told, []);
         assert_eq!(debounce.split(&broken, at(11), PATIENCE).told, broken);

@@ -1,4 +1,4 @@
-//! What is on disk: reading it for a reload, and judging it for those who ask.
+//! What is on disk: read for a reload, and judged for a status.
 
 use std::{
     sync::Arc,
@@ -32,9 +32,9 @@ pub(in crate::supervisor) struct Reading {
     pub config: Option<(Config, Acquired)>,
     /// Why the configuration on disk was not taken.
     pub refused: Vec<Problem>,
-    /// The material.
+    /// The TLS material.
     pub loaded: Loaded,
-    /// What the disk held, if all of it was turned back for what is broken.
+    /// The fingerprint of the files, if all of them were refused because a part is broken.
     pub held: Option<[u8; 32]>,
 }
 
@@ -45,16 +45,16 @@ pub(in crate::supervisor) struct Reader {
     pub source: Arc<Source>,
     /// What earlier reads found.
     pub memo: Arc<Memo>,
-    /// What the disk held when all of it was turned back.
+    /// The fingerprint of the files when all of them were refused.
     pub held: Option<[u8; 32]>,
-    /// What is in force.
+    /// The generation in force.
     pub current: Arc<Generation>,
 }
 
-/// How far a load believes that what looks untouched is untouched.
+/// Returns whether a load reads every file, or trusts the metadata of files that look unchanged.
 ///
-/// An operator who asks for a reload gets every file read. The daemon's own loads are many, and a worker's
-/// place waits for one.
+/// An operator's reload reads every file. The daemon's own loads are frequent, and a slot stays empty
+/// until one is over.
 fn depth(trigger: Trigger) -> Depth {
     match trigger {
         Trigger::Start | Trigger::ReloadTls | Trigger::Reload | Trigger::Sighup => Depth::Contents,
@@ -63,10 +63,10 @@ fn depth(trigger: Trigger) -> Depth {
 }
 
 impl Reader {
-    /// Reads TLS material, and for the triggers that ask for it the configuration too.
+    /// Reads TLS material, and the configuration too if the trigger asks for that.
     ///
-    /// A configuration is taken whole or not at all; where it is not, the material of the one in
-    /// force is still read. Blocks.
+    /// A configuration is taken whole or not at all. If it is refused, the material for the
+    /// configuration in force is still read. Blocks.
     pub(in crate::supervisor) fn read(
         &self,
         trigger: Trigger,
@@ -95,8 +95,8 @@ impl Reader {
         }
     }
 
-    /// Returns what the disk holds if none of it is to be taken while a part is broken: because
-    /// the operator says so, or because the last operator said so and it is still the same.
+    /// Returns the fingerprint of the files if none of them may be taken while a part is broken: because
+    /// this request says so, or because an earlier one did and the files have not changed since.
     fn to_hold(&self, trigger: Trigger, partial: Partial) -> Option<[u8; 32]> {
         let own = matches!(trigger, Trigger::Watch | Trigger::Crash);
         if partial == Partial::Allow && !(own && self.held.is_some()) {
@@ -158,7 +158,7 @@ impl Reader {
     }
 }
 
-/// Makes problems of a configuration that cannot be taken.
+/// Returns the problems of a configuration that cannot be taken.
 pub(in crate::supervisor) fn wrong_config(error: &ConfigError) -> Vec<Problem> {
     error
         .lines()
@@ -167,7 +167,7 @@ pub(in crate::supervisor) fn wrong_config(error: &ConfigError) -> Vec<Problem> {
         .collect()
 }
 
-/// Makes a problem of something wrong with the configuration.
+/// Returns an error of the configuration as a problem.
 pub(in crate::supervisor) fn about_config(error: &dyn std::fmt::Display) -> Problem {
     Problem {
         subject: "configuration".to_owned(),
@@ -176,7 +176,7 @@ pub(in crate::supervisor) fn about_config(error: &dyn std::fmt::Display) -> Prob
     }
 }
 
-/// A verdict, and what it stands on.
+/// A verdict, and what it was based on.
 #[derive(Debug, Clone)]
 pub(in crate::supervisor) struct View {
     /// The verdict.
@@ -189,7 +189,7 @@ pub(in crate::supervisor) struct View {
 }
 
 impl View {
-    /// Whether it tells how the disk stands to this generation, and not to one before it.
+    /// Whether the verdict compares the disk with this generation, and not with an earlier one.
     pub(in crate::supervisor) fn is_of(&self, generation: &Generation) -> bool {
         self.generation == generation.number
     }
@@ -200,7 +200,7 @@ impl View {
 const HOLDS: Duration = Duration::from_secs(2);
 
 impl Reader {
-    /// Judges the disk, by `last` if nothing has changed since. Blocks.
+    /// Judges the disk; returns `last` if nothing has changed since. Blocks.
     pub(in crate::supervisor) fn look(&self, last: Option<View>) -> View {
         let config = self.source.load().map_err(|error| error.lines().join("; "));
         let wanted = config.as_ref().unwrap_or(&self.current.config);
@@ -227,6 +227,8 @@ impl Reader {
         }
     }
 
+    /// Compares the disk with the generation in force.
+    ///
     /// A status request never runs passphrase programs from a configuration that is not in force.
     fn judge(&self, config: &Result<Config, String>, obstacles: &[String]) -> Verdict {
         let wanted = config.as_ref().unwrap_or(&self.current.config);

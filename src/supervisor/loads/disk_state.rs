@@ -1,4 +1,4 @@
-//! Since when the disk has stood to what is served as it does. Pure.
+//! How the disk compares with what is served, and since when. Pure.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use jiff::Timestamp;
 use super::verdict::Verdict;
 use crate::control::DiskState;
 
-/// How the disk stands to what is served, as last seen.
+/// The last known state of the disk, compared with what is served, and when it began.
 #[derive(Debug)]
 pub(super) struct DiskHistory {
     state: DiskState,
-    /// Whether TLS files alone make it so.
+    /// Whether TLS files alone decide the state.
     by_files: bool,
     began: Duration,
     at: Timestamp,
 }
 
-/// A disk that was just loaded.
+/// The state of a disk that was just loaded.
 impl Default for DiskHistory {
     fn default() -> Self {
         Self {
@@ -30,13 +30,13 @@ impl Default for DiskHistory {
 }
 
 impl DiskHistory {
-    /// Takes note of a look; returns whether it found the disk in another state.
+    /// Notes a verdict; returns whether the state of the disk has changed.
     pub(super) fn seen(&mut self, verdict: &Verdict, now: Duration) -> bool {
         self.by_files = verdict.by_files;
         self.turn(verdict.state, now)
     }
 
-    /// Takes note of a load of the TLS files, which knows nothing of the configuration on disk.
+    /// Notes a load of the TLS files, which did not read the configuration on disk.
     pub(super) fn loaded(&mut self, good: bool, now: Duration) {
         if self.by_files {
             let state = if good {
@@ -58,12 +58,12 @@ impl DiskHistory {
         is_new
     }
 
-    /// Returns when the disk was first seen like that.
+    /// Returns when the disk was first seen in this state.
     pub(super) fn at(&self) -> Timestamp {
         self.at
     }
 
-    /// Whether what is not served may be so only because it was written this moment.
+    /// Whether the disk may differ from what is served only because files are still being written.
     pub(super) fn is_settling(&self, now: Duration, grace: Duration) -> bool {
         self.by_files && self.state != DiskState::Same && now < self.began + grace
     }

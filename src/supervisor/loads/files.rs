@@ -1,4 +1,4 @@
-//! What is known of the TLS files on disk beside what is loaded.
+//! What is known of the TLS files on disk, beside the material loaded from them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,26 +18,26 @@ use crate::{
 /// What is known of the TLS files on disk.
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct Files {
-    /// What is broken: told, or perhaps being written.
+    /// What is broken: reported already, or perhaps still being written.
     pub(super) debounce: Debounce,
-    /// How they stand to what is served.
+    /// How the disk compares with what is served.
     pub(super) disk_state: DiskHistory,
-    /// What notices that they change.
+    /// The watch that notices changes of the files.
     pub(super) watching: Rc<Watching>,
-    /// Whether the last reload that read the configuration refused it. Loads of the TLS files
-    /// alone do not take that back.
+    /// Whether the last reload that read the configuration refused it. A load of the TLS files alone
+    /// leaves this as it is.
     pub(super) config_refused: bool,
-    /// What the disk held when all of it was turned back because a part of it was broken, until
-    /// an operator takes it in parts or it holds something else.
+    /// The fingerprint of the files when all of them were refused because a part was broken; kept until
+    /// an operator asks for a load that may take parts, or the files change.
     pub(super) held: Option<[u8; 32]>,
     kept: BTreeMap<String, Timestamp>,
     warned: BTreeSet<String>,
 }
 
 impl Files {
-    /// Takes note of what a load found; returns the problems to tell now.
+    /// Notes what a load found; returns the problems to report now.
     ///
-    /// Those of files that may be being written wait, unless an operator asked for the load.
+    /// Problems of files that may still be written wait, unless an operator asked for the load.
     pub(super) fn loaded(
         &mut self,
         config: &Config,
@@ -54,7 +54,11 @@ impl Files {
         };
         let split = self.debounce.split(problems, now, patience);
         for problem in &split.waiting {
-            info!(%trigger, "{problem}; it may be being written and has {patience:?} to get right");
+            info!(
+                %trigger,
+                "{problem}; the file may still be being written, so this is reported as a failure only \
+                 if it lasts for {patience:?}"
+            );
         }
         self.watching.settle(self.debounce.is_waiting());
         split.told
@@ -80,7 +84,8 @@ impl Files {
         self.kept = kept.collect();
     }
 
-    /// Returns since when an identity is served only as it was last good.
+    /// Returns since when the last good state of an identity has been served, because its files are
+    /// broken.
     pub(super) fn kept_since(&self, identity: &str) -> Option<Timestamp> {
         self.kept.get(identity).copied()
     }

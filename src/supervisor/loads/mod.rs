@@ -1,4 +1,4 @@
-//! Loads of the disk: begun, staged, put in force, and answered.
+//! Loads of the disk: begin them, stage what they bring, put it in force, and answer the requests.
 
 mod debounce;
 mod disk;
@@ -45,7 +45,7 @@ use crate::{
 /// What happens to loads.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// The files of TLS material have changed.
+    /// TLS files have changed.
     Changed,
     /// A load of the disk is over.
     Loaded(LoadId, Box<Reading>),
@@ -73,11 +73,11 @@ pub(super) struct Loads {
 #[derive(Debug)]
 struct Unsettled {
     trigger: Trigger,
-    /// What it brought; `None` while the disk is being read.
+    /// What the load brought; `None` while the disk is being read.
     report: Option<Report>,
 }
 
-/// Something new to serve.
+/// What a load brought that is not served yet.
 #[derive(Debug)]
 struct Found {
     trigger: Trigger,
@@ -87,7 +87,7 @@ struct Found {
 }
 
 impl Loads {
-    /// Begins with the generation of the start, and watches its files if the operator wants that.
+    /// Starts with the first generation, and watches its files if the configuration says so.
     pub(super) fn new(
         source: Source,
         memo: Arc<Memo>,
@@ -128,7 +128,7 @@ impl Loads {
         self.source.file().map(|file| file.display().to_string())
     }
 
-    /// Returns what reads the disk as things stand now.
+    /// Returns a reader of the disk, for the generation in force now.
     pub(super) fn reader(&self) -> Reader {
         Reader {
             source: Arc::clone(&self.source),
@@ -146,12 +146,12 @@ impl Loads {
         ask
     }
 
-    /// Returns when the files are to be read again because some were broken a while ago.
+    /// Returns when to read the files again because some were broken.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.files.debounce.deadline()
     }
 
-    /// Returns whether such a reading is due at `now`, once.
+    /// Returns whether such a reading is due at `now`; `true` only once for each.
     pub(super) fn is_due(&mut self, now: Duration) -> bool {
         let due = self.deadline().is_some_and(|due| due <= now);
         if due {
@@ -160,7 +160,7 @@ impl Loads {
         due
     }
 
-    /// Begins to read the disk, beside the loop.
+    /// Begins to read the disk, on another thread.
     pub(super) fn begin(
         &mut self,
         load: LoadId,
@@ -180,8 +180,8 @@ impl Loads {
         });
     }
 
-    /// Takes what a load brought, while backends have `shown` these certificates; returns whether
-    /// that is new.
+    /// Takes what a load brought; returns whether it differs from what is served. `shown` are the
+    /// certificates that backends have presented.
     pub(super) fn take(
         &mut self,
         load: LoadId,
@@ -275,7 +275,8 @@ impl Loads {
         });
     }
 
-    /// Makes what the last load brought the generation of this number; returns what it needs.
+    /// Stages what the last load brought as the generation of this number; returns the resources
+    /// acquired for it.
     pub(super) fn stage(&mut self, load: LoadId, number: u64) -> Acquired {
         let Some(found) = self.found.take() else {
             return Acquired::default();
@@ -318,7 +319,7 @@ impl Loads {
         self.staged = None;
     }
 
-    /// Tells how a load ended; returns why it was made.
+    /// Answers the requests of a load that ended; returns the load's trigger.
     pub(super) fn settle(
         &mut self,
         load: LoadId,
@@ -354,10 +355,10 @@ impl Loads {
     pub(super) fn answer(&mut self, asks: Vec<AskId>, answer: NoResult) {
         let response = match answer {
             NoResult::DiskStuck => refused(
-                "the disk does not answer: reading the files takes far longer than so many should; \
-                 what was served is still served",
+                "the disk does not answer: reading the files takes far longer than expected for their \
+                 number; what was served is still served",
             ),
-            NoResult::Ending => refused("the daemon is ending and reloads no more"),
+            NoResult::Ending => refused("the daemon is ending and no longer reloads"),
         };
         self.respond(asks, &response);
     }
@@ -370,21 +371,21 @@ impl Loads {
         }
     }
 
-    /// Takes note of how the disk stands to the generation in force.
+    /// Notes how the disk compares with the generation in force.
     pub(super) fn seen(&mut self, verdict: &Verdict, now: Duration) {
         let is_new = self.files.disk_state.seen(verdict, now);
         if is_new && verdict.by_files && verdict.state != DiskState::Same {
-            // The watch may not have noticed yet.
+            // The watch may not have noticed the change yet.
             self.files.watching.stir();
         }
     }
 
-    /// Returns what the last load found wrong.
+    /// Returns the error of the last load, if it found any.
     pub(super) fn last_error(&self) -> Option<&LoadError> {
         self.last_error.as_ref()
     }
 
-    /// Returns how the disk stands to what is served, by this verdict.
+    /// Returns the state of the disk for the status document, by this verdict.
     pub(super) fn disk_status(&self, verdict: &Verdict, now: Duration) -> DiskStatus {
         let config = &self.current.borrow().config;
         let settling = self.files.disk_state.is_settling(now, config.watch_grace);
@@ -402,7 +403,8 @@ impl Loads {
         self.files.watching.status(&self.current.borrow().config)
     }
 
-    /// Returns since when an identity is served only as it was last good.
+    /// Returns since when the last good state of an identity has been served, because its files are
+    /// broken.
     pub(super) fn kept_since(&self, identity: &str) -> Option<Timestamp> {
         self.files.kept_since(identity)
     }

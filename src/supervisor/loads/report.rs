@@ -1,26 +1,26 @@
-//! What a load brought, in words: for the log, for events, and for requests that wait.
+//! The result of a load, in words: for the log, for events, and for the requests that wait for it.
 
 use crate::{
     control::{IdentityChange, IdentityOutcome, Problem, ReloadReport},
     supervisor::loads::disk::Reading,
 };
 
-/// Problems or identities that a line of the log and an event name; an answer has them all.
+/// The most problems or identities that a log line or an event names; an answer has them all.
 const TOLD_AT_ONCE: usize = 20;
 
-/// What a load brought, for the requests that wait for it.
+/// The result of a load, for the requests that wait for it.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// The generation in force after it.
+    /// The generation in force after the load.
     pub(super) generation: u64,
-    /// Whether that is a new one.
+    /// Whether the load brought that generation.
     pub(super) changed: bool,
     pub(super) identities: Vec<IdentityChange>,
     pub(super) problems: Vec<Problem>,
 }
 
 impl Report {
-    /// Returns the answer to a request, once so many `workers` have confirmed the generation.
+    /// Returns the answer to a request; `workers` is how many have confirmed the generation.
     pub(super) fn answer(&self, workers: usize) -> ReloadReport {
         ReloadReport {
             generation: self.generation,
@@ -36,7 +36,7 @@ impl Report {
 pub(super) fn problems_of(reading: &Reading) -> Vec<Problem> {
     let mut problems = reading.refused.clone();
     for problem in &reading.loaded.problems {
-        // A configuration that was turned back has told of it already.
+        // The problems of a refused configuration are in the list already.
         if !problems.contains(problem) {
             problems.push(problem.clone());
         }
@@ -44,7 +44,7 @@ pub(super) fn problems_of(reading: &Reading) -> Vec<Problem> {
     problems
 }
 
-/// Tells in one line what is wrong, and what is served all the same.
+/// Says in one line what is wrong, and that the last good state is still served.
 pub(super) fn still_served(problems: &[Problem], generation: u64) -> String {
     let lines = problems.iter().map(ToString::to_string);
     format!(
@@ -53,7 +53,7 @@ pub(super) fn still_served(problems: &[Problem], generation: u64) -> String {
     )
 }
 
-/// Lists the first of `all` things in one line, which stays readable when there are thousands.
+/// Lists the first of `all` things in one line, so that it stays readable with thousands of them.
 fn some_of(all: usize, things: impl Iterator<Item = String>, between: &str) -> String {
     let mut list: Vec<String> = things.take(TOLD_AT_ONCE).collect();
     if let Some(rest @ 1..) = all.checked_sub(list.len()) {
@@ -62,7 +62,7 @@ fn some_of(all: usize, things: impl Iterator<Item = String>, between: &str) -> S
     list.join(between)
 }
 
-/// Names the identities that a load brought something new for, to end a sentence with.
+/// Names the identities that a load has updated, as the end of a sentence.
 pub(super) fn updated(identities: &[IdentityChange]) -> String {
     let updated = identities
         .iter()

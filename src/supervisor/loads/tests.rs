@@ -1,4 +1,4 @@
-//! Loads without a disk: what they find is made here.
+//! Loads without a disk: the tests make up what a load finds.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ use crate::{
     tls::{load::Loaded as OnDisk, material::Identity, testing},
 };
 
-/// Material that differs from that of another number.
+/// Returns TLS material that differs from that of every other number.
 fn material(number: usize) -> Material {
     static IDENTITIES: OnceLock<Vec<Arc<Identity>>> = OnceLock::new();
     let all = IDENTITIES.get_or_init(|| (0..4).map(|_| testing::any_identity("one")).collect());
@@ -37,7 +37,7 @@ fn reading(number: usize, problems: Vec<Problem>) -> Reading {
     }
 }
 
-/// Runs `test` with loads that begin with generation 1, of the first material.
+/// Runs `test` with loads that start with generation 1, made of the first material.
 fn with_loads(test: impl FnOnce(Loads, Events)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -131,7 +131,7 @@ fn what_is_broken_is_told_until_a_load_finds_it_whole() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Loads, each with the material that it finds and whether workers make it ready.
+    /// Loads: the material that each finds, and whether workers make it ready.
     #[test]
     fn what_is_served_is_what_was_last_committed(
         steps in proptest::collection::vec((0..4_usize, any::<bool>()), 1..20)

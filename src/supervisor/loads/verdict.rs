@@ -1,20 +1,20 @@
-//! How the disk stands to what is served.
+//! How the disk compares with what is served.
 
 use crate::control::DiskState;
 
-/// How the disk stands to what is served.
+/// How the disk compares with what is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::supervisor) struct Verdict {
-    /// By content.
+    /// The state, by a comparison of contents.
     pub state: DiskState,
-    /// Why it is invalid.
+    /// Why the disk is invalid.
     pub reason: Option<String>,
-    /// What was not looked at, and why.
+    /// What was not checked, and why.
     pub unseen: Option<String>,
-    /// Whether a cold start with it would come up and serve everything.
+    /// Whether a cold start with what is on disk would come up and serve everything.
     pub restart_safe: bool,
-    /// Whether TLS files alone make it so: the configuration on disk is the one in force, and
-    /// nothing else is in the way.
+    /// Whether TLS files alone decide the state: the configuration on disk is the one in force, and
+    /// nothing else would keep a daemon from starting.
     pub by_files: bool,
 }
 
@@ -30,7 +30,7 @@ impl Verdict {
         }
     }
 
-    /// Returns whether that is it.
+    /// Returns whether the disk did not answer.
     pub(in crate::supervisor) fn is_stuck(&self) -> bool {
         *self == Self::disk_hangs()
     }

@@ -1,4 +1,4 @@
-//! What happened: the newest events, for clients that ask and clients that follow.
+//! The newest events, for clients that ask once and clients that follow.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::control::{Event, EventKind, Response, server::Reply};
 
-/// Events that are remembered.
+/// How many events are remembered.
 const REMEMBERED: usize = 1024;
 
 /// The newest events and the clients that follow them.
@@ -18,7 +18,7 @@ pub(in crate::supervisor) struct Events {
 }
 
 impl Events {
-    /// Remembers that something happened, and tells the clients that follow.
+    /// Remembers an event, and sends it to the clients that follow.
     pub(in crate::supervisor) fn add(&mut self, kind: EventKind, message: String) {
         self.last += 1;
         let event = Event {
@@ -35,17 +35,17 @@ impl Events {
         self.newest.push_back(event);
     }
 
-    /// Waits until the clients that follow have all that was told to them.
+    /// Waits until the clients that follow have received all events.
     pub(in crate::supervisor) async fn finish(&mut self) {
         let followers = std::mem::take(&mut self.followers).into_iter();
         let ends = followers.map(|follower| async move {
-            // A client that has gone needs nothing.
+            // A client that has gone needs no events.
             let _ = follower.deliver(Response::End).await;
         });
         futures_util::future::join_all(ends).await;
     }
 
-    /// Tells `reply` what is remembered, and if `follow` what happens from now on.
+    /// Sends `reply` the remembered events, and with `follow` the later ones as they happen.
     pub(in crate::supervisor) fn tell(&mut self, reply: Reply, follow: bool) {
         for event in &self.newest {
             if reply.push(Response::Event(event.clone())).is_err() {

@@ -1,4 +1,4 @@
-//! A worker's failure in words: for the log, for events, and for the exit-failure command. Pure.
+//! Describes a worker's failure for the log, for events, and for the exit-failure command. Pure.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,18 +9,18 @@ use crate::{
     supervisor::plan::{Condemned, End, Failure},
 };
 
-/// What is known around a worker's failure.
+/// The facts about a worker's failure.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Circumstances {
     /// The worker's process id; 0 if it could not even be started.
     pub(in crate::supervisor) pid: u32,
-    /// How long it had lived.
+    /// How long it lived.
     pub(in crate::supervisor) uptime: Duration,
     /// How many workers were started in the place of one that failed.
     pub(in crate::supervisor) restarts: u64,
     /// The generation in force.
     pub(in crate::supervisor) generation: u64,
-    /// Where the daemon is asked.
+    /// The path of the control socket.
     pub(in crate::supervisor) control_socket: PathBuf,
 }
 
@@ -74,7 +74,7 @@ fn kind(failure: &Failure) -> ExitKind {
     }
 }
 
-/// Returns the name of a kind as scripts know it.
+/// Returns the name of a kind in the environment of the exit-failure command.
 fn name(kind: ExitKind) -> &'static str {
     match kind {
         ExitKind::Code => "code",
@@ -122,7 +122,7 @@ fn how(failure: &Failure) -> String {
         (_, End::NotStarted) => "could not be started".to_owned(),
         (_, End::Signal(signal)) => format!("was ended by signal {signal}{before}"),
         (_, End::Code(code)) => format!("exited with status {code}{before}"),
-        (_, End::Unknown) => format!("ended in a way that the system did not tell{before}"),
+        (_, End::Unknown) => format!("ended in a way that the system did not report{before}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What happened, for people: events, failures of workers, and the exit-failure command.
+//! Notices for operators: events, failures of workers, and the exit-failure command.
 
 mod events;
 mod failure;
@@ -15,13 +15,13 @@ use crate::control::{EventKind, ExitHookRun, ExitStatus};
 /// What happens to the exit-failure command.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// The disk has taken a change of it, or could not.
+    /// A change of the command was kept on disk, or could not be.
     HookChanged(Change),
-    /// A run of it is over.
+    /// A run of the command is over.
     HookEnded(ExitHookRun),
 }
 
-/// What happened, and who is told.
+/// The events, the last failure of a worker, and the exit-failure command.
 #[derive(Debug)]
 pub(super) struct Notices {
     pub(super) events: Events,
@@ -30,7 +30,7 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// Begins with no event.
+    /// Begins without events.
     pub(super) fn new(hook: Hook) -> Self {
         Self {
             events: Events::default(),
@@ -75,7 +75,7 @@ impl Notices {
         self.last_failure = Some(exit);
     }
 
-    /// Returns how the last worker that failed did so.
+    /// Returns the end of the last worker that failed.
     pub(super) fn last_failure(&self) -> Option<&ExitStatus> {
         self.last_failure.as_ref()
     }

@@ -1,20 +1,20 @@
-//! What the plan wants done.
+//! The actions that the plan decides on.
 
 use std::time::Duration;
 
 use super::{AskId, Condemned, LoadId, WorkerId};
 use crate::control::{Partial, Trigger};
 
-/// Something to do.
+/// An action that the loop has the owners carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Read the disk.
     Load {
-        /// Comes back with what it brought.
+        /// The load, which the event of its end names.
         load: LoadId,
-        /// Why, and so what to read.
+        /// The trigger, which decides what is read.
         trigger: Trigger,
-        /// Whether it may bring a part of what changed.
+        /// Whether a part of what changed may come into force.
         partial: Partial,
     },
     /// Make what a load brought the generation of this number, without putting it in force.
@@ -24,24 +24,24 @@ pub enum Action {
         /// The number that the generation will have.
         generation: u64,
     },
-    /// Hand a worker the staged generation, to be made ready and not to be served.
+    /// Hand a worker the staged generation, to make it ready without serving it.
     Offer(WorkerId),
     /// Put the staged generation in force.
     Commit,
     /// Drop the staged generation; the one in force stays.
     Discard,
-    /// Let a worker drop the staged generation.
+    /// Tell a worker to drop the staged generation.
     Withdraw(WorkerId),
     /// Start a worker with the generation in force and its slot's sockets.
     Start {
         /// The slot.
         slot: usize,
-        /// What the worker is called from now on.
+        /// The id of the new worker.
         worker: WorkerId,
         /// Whether it takes the place of one that failed.
         again: bool,
     },
-    /// Let a worker serve the generation in force, with all that it needs for that.
+    /// Tell a worker to serve the generation in force, and hand it all that it needs for that.
     Serve(WorkerId),
     /// Hand a worker the sockets of a slot, to accept from.
     Hand {
@@ -50,7 +50,7 @@ pub enum Action {
         /// The slot.
         slot: usize,
     },
-    /// Let a worker no longer accept from the sockets of a slot.
+    /// Tell a worker to stop accepting from the sockets of a slot.
     Release {
         /// The worker.
         worker: WorkerId,
@@ -59,16 +59,16 @@ pub enum Action {
     },
     /// Kill a worker.
     Kill(WorkerId),
-    /// Let a worker finish the sessions it has and exit.
+    /// Tell a worker to finish its sessions and exit.
     Drain(WorkerId),
-    /// Answer requests whose load has no result.
+    /// Answer requests that get no result of a load.
     Answer {
         /// The requests.
         asks: Vec<AskId>,
         /// Why there is no result.
         answer: NoResult,
     },
-    /// Tell how a load ended; once for each load that was begun, unless the daemon ends before.
+    /// Report how a load ended; once for each load that was begun, unless the daemon ends before.
     Settle {
         /// The load.
         load: LoadId,
@@ -77,20 +77,20 @@ pub enum Action {
         /// How it ended.
         outcome: Outcome,
     },
-    /// Tell people and the exit-failure command that a worker failed.
+    /// Report a worker's failure to operators and to the exit-failure command.
     Report(Failure),
-    /// Say that the daemon serves; once.
+    /// Report that the daemon serves; once.
     Ready,
     /// Close all listening sockets, because the daemon is ending; once.
     CloseSockets,
-    /// End; once more with less patience if the operator asks for that meanwhile.
+    /// End the daemon; comes again if the operator then asks for an end at once.
     Exit(Exit),
 }
 
 /// Why a request for a reload gets no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoResult {
-    /// A read of the disk takes far longer than it should.
+    /// A read of the disk takes far longer than expected.
     DiskStuck,
     /// The daemon is ending.
     Ending,
@@ -99,35 +99,35 @@ pub enum NoResult {
 /// How a load ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Every worker serves the generation in force, which is what the load brought or, if it brought
-    /// nothing new, was there before.
+    /// Every worker serves the generation in force: the one that the load brought, or the one before it
+    /// if the load brought nothing new.
     Served {
         /// How many workers confirmed it.
         workers: usize,
     },
-    /// A worker could not make it ready, so that no worker serves it.
+    /// A worker could not make the generation ready, so no worker serves it.
     Refused {
         /// The worker's reason.
         reason: String,
     },
 }
 
-/// A worker's unwanted end.
+/// A worker's failure: every end that was not requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
     /// Its slot.
     pub slot: usize,
-    /// Which worker.
+    /// The worker.
     pub worker: WorkerId,
-    /// How its process ended.
+    /// The end of its process.
     pub end: End,
-    /// Why it was killed, if it was.
+    /// Why the supervisor killed it, if it did.
     pub condemned: Option<Condemned>,
-    /// Whether it had ever served.
+    /// Whether it ever served.
     pub served: bool,
     /// Failures in a row, this one included.
     pub failures: u32,
-    /// How long until the next start; `None` when there will be none.
+    /// How long until the next start; `None` if there will be none.
     pub wait: Option<Duration>,
 }
 
@@ -138,17 +138,17 @@ pub enum End {
     Code(i32),
     /// It could not be started.
     NotStarted,
-    /// This signal ended it.
+    /// It was ended by this signal.
     Signal(i32),
-    /// The system did not tell.
+    /// The system did not report how it ended.
     Unknown,
 }
 
 /// How the daemon ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// Whether it ends as it was meant to.
+    /// Whether the daemon ends as requested, with exit status 0.
     pub success: bool,
-    /// Whether the exit-failure command, which was run meanwhile, is waited for.
+    /// Whether to wait for the exit-failure command, which was run meanwhile.
     pub after_hook: bool,
 }

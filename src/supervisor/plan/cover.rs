@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use super::{Action, Plan, Slot, SlotState, WorkerId};
 
-/// Until a worker that does not say that it accepts for a slot is handed its sockets once more.
+/// How long after a handover a worker that does not report that it accepts for the slot is handed the
+/// sockets again.
 const HAND_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a slot may be without a worker that accepts for it before clients count as waiting:
-/// longer than it takes to hand sockets over.
+/// How long a slot may be without a worker that accepts for it before its clients count as waiting;
+/// longer than a handover takes.
 const HANDOVER: Duration = Duration::from_secs(1);
 
 impl Plan {
-    /// Returns the slots that a worker accepts for, or is to: those it covers, and its own.
+    /// Returns the slots that a worker is to accept for: its own, and those that it covers.
     pub fn slots_of(&self, id: WorkerId) -> Vec<usize> {
         let own = |(index, slot): (usize, &Slot)| {
             (slot.worker().map(|worker| worker.id) == Some(id)).then_some(index)
@@ -22,7 +23,7 @@ impl Plan {
         own.chain(covered.map(|(slot, _)| *slot)).collect()
     }
 
-    /// Returns how many slots have clients that no worker accepts, for longer than a handover takes.
+    /// Returns how many slots have had no worker that accepts for them for longer than a handover takes.
     pub fn unaccepted(&self, now: Duration) -> usize {
         let waits = |since: Duration| now.saturating_sub(since) >= HANDOVER;
         let slots = self.slots.iter();
@@ -37,10 +38,10 @@ impl Plan {
         slots.all(|slot| slot.unaccepted_since.is_none())
     }
 
-    /// Sees to it that every slot is accepted from while any worker accepts.
+    /// Makes sure that a worker accepts for every slot, as long as any worker accepts.
     ///
-    /// A worker that has been quiet for a while may be hung: others accept for it as well, before
-    /// it is known whether it lives.
+    /// A worker that was silent for a while may hang: another worker accepts for its slot as well, before
+    /// it is known whether it hangs.
     pub(super) fn cover(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.is_ending() {
             self.covers.clear();
@@ -88,7 +89,7 @@ impl Plan {
         }
     }
 
-    /// Hands sockets once more to workers that serve and do not say that they accept from them.
+    /// Hands sockets again to serving workers that do not report that they accept from them.
     pub(super) fn hand_again(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let mut missing = Vec::new();
         for worker in self.slots.iter().filter_map(Slot::serving_worker) {
@@ -103,7 +104,7 @@ impl Plan {
         }
     }
 
-    /// Takes note of which slots are accepted for.
+    /// Notes for which slots a worker accepts.
     pub(super) fn note_acceptance(&mut self, now: Duration) {
         for index in 0..self.slots.len() {
             let mut workers = self.slots.iter().filter_map(Slot::serving_worker);
@@ -118,8 +119,8 @@ impl Plan {
         }
     }
 
-    /// Returns which of the `serving` workers can be counted on to accept: those that were heard of
-    /// lately, or all if none was.
+    /// Returns which of the `serving` workers are expected to accept: those that have sent a message
+    /// lately, or all of them if none has.
     fn able(&self, serving: &[Option<WorkerId>]) -> Vec<Option<WorkerId>> {
         let lively: Vec<_> = self
             .slots
@@ -133,7 +134,7 @@ impl Plan {
         }
     }
 
-    /// Returns whether the slot's worker was heard of lately.
+    /// Returns whether the slot's worker has sent a message lately.
     pub(super) fn is_lively(&self, slot: &Slot) -> bool {
         let quiet = self.heartbeat_timeout / 2;
         slot.worker().is_some_and(|worker| worker.silence < quiet)

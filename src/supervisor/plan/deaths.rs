@@ -9,11 +9,12 @@ use super::{
 /// How long a worker may take to get ready.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts that may fail in a row before a daemon that never served any client gives up.
+/// How many starts may fail in a row before a daemon that has never served gives up.
 const START_TRIES: u32 = 3;
 
 impl Plan {
-    /// Kills a worker whose end will be reported as a failure, unless the daemon ends at once.
+    /// Kills a worker for `why`; its end is then reported as a failure, unless the daemon ends at once
+    /// meanwhile.
     pub(super) fn condemn(&mut self, id: WorkerId, why: Condemned, actions: &mut Vec<Action>) {
         let Some(worker) = self.find(id) else { return };
         if matches!(worker.doing, Doing::Condemned { .. }) {
@@ -67,8 +68,8 @@ impl Plan {
         }
     }
 
-    /// Kills workers that are silent, do not get ready or do not confirm, and hands those that lack
-    /// something what they lack.
+    /// Kills workers that are silent, do not get ready in time or do not confirm in time. Repeats
+    /// handovers that have not arrived.
     pub(super) fn look(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let passed = now.saturating_sub(self.looked);
         if passed < self.look_interval() {
@@ -90,7 +91,7 @@ impl Plan {
         }
     }
 
-    /// Tells workers that refused the generation in force to serve it once more.
+    /// Tells workers that have refused the generation in force to serve it, once more.
     fn serve_again(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let mut due = Vec::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
@@ -108,7 +109,7 @@ impl Plan {
     }
 }
 
-/// Returns what a worker is to be killed for at `now`.
+/// Returns why to kill a worker at `now`; `None` if it is in order.
 fn fault(worker: &Worker, now: Duration, heartbeat_timeout: Duration) -> Option<Condemned> {
     let unconfirmed = worker.owed.is_some_and(|owed| owed.until <= now);
     match worker.doing {
@@ -121,7 +122,7 @@ fn fault(worker: &Worker, now: Duration, heartbeat_timeout: Duration) -> Option<
     }
 }
 
-/// Returns whether a worker's end while the daemon ends is one that was not asked for.
+/// Returns whether a worker's end while the daemon ends is a failure.
 fn was_unwanted(worker: &Worker, end: End) -> bool {
     match worker.condemned() {
         Some(why) => why != Condemned::Ending,

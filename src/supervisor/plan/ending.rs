@@ -5,37 +5,37 @@ use std::time::Duration;
 use super::{Action, Condemned, Doing, Exit, NoResult, Plan, Slot, SlotState, WorkerId, answer};
 use crate::link::PARTING;
 
-/// How long killed workers are waited for: the system may be unable to end one that waits for a
+/// How long to wait for killed workers to end: the system may be unable to end one that waits for a
 /// device.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the daemon as a whole is doing.
+/// The phase of the daemon as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// No worker has served yet.
     Starting,
     /// It serves, or tries to.
     Serving,
-    /// It is to end when its sessions have.
+    /// It ends when its sessions have ended.
     Draining {
-        /// When those that are left are cut.
+        /// When the sessions that are left are cut.
         until: Duration,
     },
-    /// It is to end now.
+    /// It ends now.
     Stopping {
-        /// When workers that do not end are left behind.
+        /// When the daemon stops waiting for killed workers.
         until: Duration,
     },
 }
 
-/// What is known of the daemon's end.
+/// The state of the daemon's end.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     /// Whether no worker could be started.
     failed: bool,
-    /// Whether a failure was reported that the exit-failure command is to be told of first.
+    /// Whether a failure was reported for which the exit-failure command must run first.
     reported: bool,
-    /// What was last decided about the exit.
+    /// The last decision about the exit.
     exit: Option<Exit>,
 }
 
@@ -51,7 +51,7 @@ impl Plan {
         matches!(self.phase, Phase::Draining { .. } | Phase::Stopping { .. })
     }
 
-    /// Takes note that a worker serves for the first time.
+    /// Notes that a worker serves for the first time.
     pub(super) fn begin_to_serve(&mut self, actions: &mut Vec<Action>) {
         if self.phase == Phase::Starting {
             self.phase = Phase::Serving;
@@ -87,13 +87,13 @@ impl Plan {
         }
     }
 
-    /// Ends at once, as the operator wishes: the exit-failure command is not waited for.
+    /// Ends at once because the operator asks for that, without waiting for the exit-failure command.
     pub(super) fn stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.ending.reported = false;
         self.kill_all(now, actions);
     }
 
-    /// Ends because no worker could ever be started.
+    /// Ends because no worker could be started.
     pub(super) fn give_up(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.ending.failed = true;
         self.ending.reported = true;
@@ -134,7 +134,7 @@ impl Plan {
         actions.push(Action::CloseSockets);
     }
 
-    /// Returns when [`Self::end_overdue`] has something to do.
+    /// Returns when [`Self::end_overdue`] is due.
     pub(super) fn ending_deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Draining { until } if self.draining().next().is_some() => Some(until + PARTING),
@@ -152,7 +152,7 @@ impl Plan {
         draining.map(|worker| worker.id)
     }
 
-    /// Kills workers that have not ended in time, and leaves those behind that cannot be killed.
+    /// Kills workers that have not ended in time, and stops waiting for those that do not end even so.
     pub(super) fn end_overdue(&mut self, now: Duration, actions: &mut Vec<Action>) {
         match self.phase {
             Phase::Draining { until } if until + PARTING <= now => {

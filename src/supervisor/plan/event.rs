@@ -1,29 +1,29 @@
-//! What happens to the plan.
+//! The events from which the plan decides.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{AskId, End, LoadId, WorkerId};
 use crate::control::{Partial, Trigger};
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Time passed.
     Tick,
     /// A load is over.
     Loaded {
-        /// Which.
+        /// The load.
         load: LoadId,
-        /// What it brought.
+        /// What the load brought.
         loaded: Loaded,
     },
     /// A worker sent a message.
     Heard(WorkerId),
-    /// A worker told which slots it accepts for.
+    /// A worker has reported which slots it accepts for.
     Accepts {
         /// Which worker.
         worker: WorkerId,
-        /// The slots from all of whose sockets it accepts.
+        /// The slots; the worker accepts from all sockets of each.
         slots: BTreeSet<usize>,
     },
     /// A worker has made the staged generation ready.
@@ -40,11 +40,11 @@ pub enum Event {
         /// Which generation.
         generation: u64,
     },
-    /// A worker cannot make a generation ready, and serves what it served before.
+    /// A worker cannot make a generation ready, and still serves the one before.
     Refused {
         /// Which worker.
         worker: WorkerId,
-        /// The load that brought it, if it was staged; `None` if it is in force.
+        /// The load that brought the generation if it is staged; `None` if it is in force.
         offer: Option<LoadId>,
         /// Why.
         reason: String,
@@ -56,16 +56,16 @@ pub enum Event {
         /// How.
         end: End,
     },
-    /// The disk is to be read again.
+    /// A load of the disk is requested.
     Reload {
-        /// The request that waits for the answer; `None` where none does, as after a signal.
+        /// The request that waits for the result; `None` if there is none, as after a signal.
         ask: Option<AskId>,
         /// Why.
         trigger: Trigger,
-        /// Whether a part of what changed may come into service.
+        /// Whether a part of what changed may come into force.
         partial: Partial,
     },
-    /// The daemon is to end when its sessions have, but within this time.
+    /// The daemon is to end when its sessions have ended, but within this time.
     Drain {
         /// How long sessions may go on.
         within: Duration,

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{Action, AskId, Doing, LoadId, Loaded, Outcome, Plan, Slot, WorkerId, loads::Load};
 
-/// How long workers have to make a staged generation of few pieces ready before those that have
-/// not answered are no longer waited for.
+/// How long workers have to make a staged generation of few pieces ready; afterwards the generation is
+/// put in force without those that have not answered.
 const STAGE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a worker that serves may take to confirm a generation of few pieces that is in force.
@@ -18,13 +18,13 @@ const PIECE_PATIENCE: Duration = Duration::from_millis(3);
 /// Until a worker that refused the generation in force is told to serve it once more.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Until the first load after one whose generation was refused.
+/// The pause before the first load after a worker has refused a staged generation.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// The longest wait between such loads.
+/// The longest pause between such loads.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// A generation that workers make ready, which is not in force yet.
+/// A generation that workers make ready before it is put in force.
 #[derive(Debug)]
 pub(super) struct Staged {
     load: LoadId,
@@ -33,13 +33,13 @@ pub(super) struct Staged {
     offered: BTreeSet<WorkerId>,
     /// Those of them whose answer is due.
     waiting: BTreeSet<WorkerId>,
-    /// When they are no longer waited for.
+    /// Until when to wait for them.
     pub(super) until: Duration,
     /// How much longer workers may take for the number of its pieces.
     pieces_patience: Duration,
 }
 
-/// A load whose end is told once workers have confirmed what came of it.
+/// A load that is settled once all workers have confirmed the generation in force after it.
 #[derive(Debug)]
 pub(super) struct Confirming {
     load: LoadId,
@@ -47,10 +47,10 @@ pub(super) struct Confirming {
     asks: Vec<AskId>,
 }
 
-/// When the disk is read again by itself because a generation was refused.
+/// When the daemon reads the disk again by itself because a worker refused a staged generation.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
-    /// Whether the operator wants files loaded without being asked.
+    /// Whether the configuration lets the daemon load files by itself.
     pub(super) is_allowed: bool,
     pub(super) due: Option<Duration>,
     refusals: u32,
@@ -63,7 +63,7 @@ impl Retry {
         self.due = self.is_allowed.then(|| now + wait.min(LAST_RETRY));
     }
 
-    /// Returns whether a load is due at `now`, once.
+    /// Returns whether a load is due at `now`; `true` only once for each.
     pub(super) fn is_due(&mut self, now: Duration) -> bool {
         self.due.take_if(|due| *due <= now).is_some()
     }
@@ -124,7 +124,8 @@ impl Plan {
         }
     }
 
-    /// Puts the staged generation in force if every worker that can be counted on is ready for it.
+    /// Puts the staged generation in force if every serving worker that is not silent has made it ready,
+    /// or the time for that is over.
     pub(super) fn commit_if_ready(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let counts = |id: &WorkerId| {
             let worker = self.slots.iter().find(|slot| slot.serving() == Some(*id));
@@ -161,8 +162,8 @@ impl Plan {
         self.conclude(staged.load, staged.asks, now, actions);
     }
 
-    /// Ends a load: workers that waited for it start with the generation in force, which is waited for
-    /// with its requests, and the next load begins.
+    /// Ends a load: starts the workers that waited for it, begins the next load, and keeps the requests
+    /// until workers have confirmed the generation in force.
     fn conclude(
         &mut self,
         load: LoadId,
@@ -189,7 +190,8 @@ impl Plan {
         }
     }
 
-    /// Takes back the staged generation, or tells the worker later to serve the one in force.
+    /// Handles a worker's refusal: discards the staged generation, or tells the worker later to serve
+    /// the generation in force if it refused that.
     pub(super) fn refused(
         &mut self,
         worker: WorkerId,
@@ -243,8 +245,8 @@ impl Plan {
     pub(super) fn confirm(&mut self, actions: &mut Vec<Action>) {
         let workers = self.wanted().count();
         let oldest = self.wanted().map(|worker| worker.generation).min();
-        // Without a worker there is none that could have confirmed it; and where no worker accepts
-        // clients, none is served by it.
+        // Without a worker, no worker has confirmed the generation; and while no worker accepts the
+        // clients of a slot, these are not served by it.
         let Some(oldest) = oldest.filter(|_| self.accepts_everywhere()) else {
             return;
         };
@@ -256,7 +258,7 @@ impl Plan {
         }));
     }
 
-    /// Takes the requests whose loads are not settled, because the daemon is ending.
+    /// Removes and returns the requests whose loads are not settled, because the daemon is ending.
     pub(super) fn abandon_generations(&mut self) -> Vec<AskId> {
         let staged = self.staged.take().into_iter().flat_map(|it| it.asks);
         let confirming = self.confirming.drain(..).flat_map(|it| it.asks);

@@ -1,4 +1,4 @@
-//! Loads of the disk: one at a time, and for each request one that began after the request came.
+//! Loads of the disk: one at a time, and for each request a load that begins after it.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -8,28 +8,28 @@ use crate::control::{Partial, Trigger};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
-/// A load of the disk. Numbers count up from 1 in the order of the wishes for them.
+/// A load of the disk, numbered from 1 in the order in which loads were first requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LoadId(pub u64);
 
-/// How long a load of few files may take before the requests that wait for it are told that the disk
-/// does not answer.
+/// How long a load of few files may take before the requests that wait for it are refused because the
+/// disk does not answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A load that is going on or will.
+/// A load that is going on or queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Load {
-    /// Which.
+    /// Its number.
     pub id: LoadId,
-    /// The most demanding reason for it.
+    /// The trigger that reads the most, of all that were joined in it.
     pub trigger: Trigger,
-    /// Whether it may bring a part of what changed.
+    /// Whether a part of what changed may come into force.
     pub partial: Partial,
     /// The requests that wait for its result.
     pub asks: Vec<AskId>,
 }
 
-/// The loads going on and asked for.
+/// The load that is going on, and the queued ones.
 #[derive(Debug)]
 pub(super) struct Loads {
     last: LoadId,
@@ -55,23 +55,23 @@ struct Running {
     load: Load,
     began: Duration,
     overdue: bool,
-    /// Whether the disk has been read, so that what it brought is being put in force.
+    /// Whether the disk has been read, so that what the load brought is being put in force.
     read: bool,
 }
 
-/// What became of a wish for a load.
+/// What became of a request for a load.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// It begins now.
+    /// The load begins now.
     Begins(LoadId),
     /// The disk does not answer an earlier load.
     DiskStuck,
-    /// It will begin when the one that runs is over.
+    /// The load will begin when the one that runs is over.
     Queued(LoadId),
 }
 
 impl Loads {
-    /// Changes how long a load may take.
+    /// Sets how long a load may take.
     pub(super) fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
     }
@@ -91,8 +91,8 @@ impl Loads {
                 self.run(load, now);
                 Wish::Begins(id)
             }
-            // The request does not wait for it, but what the disk holds now may be newer than what
-            // the stuck load read.
+            // The request does not wait for this load. It is queued all the same, because the disk may
+            // hold newer files than the stuck load has read.
             Some(running) if running.overdue => {
                 self.enqueue(trigger, partial, None);
                 Wish::DiskStuck
@@ -120,8 +120,8 @@ impl Loads {
         });
     }
 
-    /// Joins the queued load of the same kind, or queues one: requests that allow a part of what
-    /// changed and requests that do not cannot share a load.
+    /// Joins the queued load of the same kind, or queues one: requests that allow only a part of the
+    /// changes to come into force cannot share a load with requests that do not.
     fn enqueue(&mut self, trigger: Trigger, partial: Partial, ask: Option<AskId>) -> LoadId {
         let mut queued = self.queued.iter_mut();
         if let Some(load) = queued.find(|load| load.partial == partial) {
@@ -135,8 +135,8 @@ impl Loads {
         id
     }
 
-    /// Ends the reading of `load`, which stays the running one until [`Self::next_begins`]; returns
-    /// it, or `None` if another load or none runs.
+    /// Marks `load` as read; it stays the running load until [`Self::next_begins`]. Returns it, or
+    /// `None` if another load or none runs.
     pub(super) fn end(&mut self, load: LoadId) -> Option<Load> {
         let running = self
             .running
@@ -150,7 +150,7 @@ impl Loads {
         })
     }
 
-    /// Begins the next queued load at `now`, in the place of one that has been read; returns it.
+    /// Begins the next queued load at `now`, in the place of the one that has been read; returns it.
     pub(super) fn next_begins(&mut self, now: Duration) -> Option<Load> {
         if self.running.as_ref().is_some_and(|running| !running.read) {
             return None;
@@ -161,9 +161,9 @@ impl Loads {
         Some(load)
     }
 
-    /// Gives up waiting for a load that runs for too long at `now`.
+    /// Stops the waiting of requests if the running load has taken too long at `now`.
     ///
-    /// Returns it and the queued ones with the requests that are told so. All loads stay; what they
+    /// Returns the load and the queued ones, with the requests to refuse. All loads stay; what they
     /// bring is used when it comes.
     pub(super) fn give_up(&mut self, now: Duration) -> Option<Vec<Load>> {
         let running = self.running.as_mut()?;
@@ -182,7 +182,7 @@ impl Loads {
         Some(std::iter::once(waiting).chain(queued).collect())
     }
 
-    /// Returns when [`Self::give_up`] will have something to say.
+    /// Returns when [`Self::give_up`] is due.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let running = self.running.as_ref()?;
         (!running.overdue && !running.read).then_some(running.began + self.patience)
@@ -195,7 +195,7 @@ impl Loads {
         running == Some(id) || self.queued.iter().any(|load| load.id == id)
     }
 
-    /// Takes all requests that wait, because the daemon is ending.
+    /// Removes and returns all requests that wait, because the daemon is ending.
     pub(super) fn abandon(&mut self) -> Vec<AskId> {
         let mut asks = Vec::new();
         if let Some(running) = &mut self.running {
@@ -206,7 +206,7 @@ impl Loads {
     }
 }
 
-/// Returns whichever trigger makes a load read more; of equals, the first.
+/// Returns the trigger that makes a load read more; of equals, the first.
 fn stronger(one: Trigger, other: Trigger) -> Trigger {
     let rank = |trigger| match trigger {
         Trigger::Crash | Trigger::Start => 0,

@@ -1,17 +1,17 @@
-//! What the supervisor decides: a pure state machine over what happens to it.
+//! The supervisor's decisions: a pure state machine, from events to actions.
 //!
-//! It starts workers, reads the disk, puts generations in force, restarts what failed and ends, in
-//! the order that the promises of this program ask for:
+//! It starts workers, reads the disk, puts generations in force, replaces failed workers and ends, and
+//! keeps the promises of this program:
 //!
 //! - a slot never holds two workers;
-//! - while any worker serves, every slot's sockets are handed to a worker that accepts from them, again
-//!   and again until that worker says that it does;
+//! - while any worker serves, the sockets of every slot are handed to a worker that accepts from them,
+//!   repeatedly until that worker reports that it does;
 //! - no worker is started in the place of another before the disk was read again;
 //! - a generation is put in force after every worker that answers has made it ready, and not at all
 //!   if one cannot;
 //! - a request for a reload is answered once, after a load that began later than the request, when
-//!   every worker has confirmed what came of it;
-//! - a worker's end that was not asked for is reported, also while the daemon ends.
+//!   every worker has confirmed the generation in force;
+//! - a worker's failure is reported, also while the daemon ends.
 //!
 //! Times are since the daemon's start. Nothing here waits, reads or writes.
 
@@ -47,7 +47,7 @@ use crate::control::{Partial, Trigger};
 /// How much longer a load may take where passphrases come from programs: as long as one may run.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the supervisor knows of its workers and means to do.
+/// What the supervisor knows of its workers, and what it is about to do.
 #[derive(Debug)]
 pub struct Plan {
     phase: Phase,
@@ -108,8 +108,8 @@ impl Plan {
         self.generation
     }
 
-    /// Takes note of what is served: how many pieces of material there are, whether programs run for
-    /// passphrases, and whether files are watched.
+    /// Notes what is served: how many pieces of material there are, whether passphrase programs are
+    /// run, and whether files are watched.
     pub fn expect(&mut self, pieces: usize, runs_programs: bool, watches: bool) {
         let programs = if runs_programs {
             PROGRAM_PATIENCE
@@ -137,15 +137,15 @@ impl Plan {
         slots.chain(own.into_iter().flatten()).min()
     }
 
-    /// How often silence is measured, and workers are looked at that owe something.
+    /// How often the plan measures the silence of workers, and looks for overdue answers.
     ///
     /// Each look adds at most this much to a worker's silence, so that a supervisor that was itself
-    /// held up, or a machine that was asleep, does not take its workers for dead.
+    /// held up, or a machine that was suspended, does not take its workers for dead.
     fn look_interval(&self) -> Duration {
         self.heartbeat_timeout / 8
     }
 
-    /// Takes in what happened at `now`; returns what to do, in this order.
+    /// Handles an event at `now`; returns what to do, in this order.
     pub fn on(&mut self, event: Event, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
@@ -223,7 +223,7 @@ impl Plan {
         }
     }
 
-    /// Begins to fill a slot again: first the disk, then the worker.
+    /// Begins to fill a slot again: reads the disk first, then starts the worker.
     fn refill(&mut self, slot: usize, now: Duration, actions: &mut Vec<Action>) {
         let partial = Partial::Allow;
         match self.loads.wish(Trigger::Crash, partial, None, now) {

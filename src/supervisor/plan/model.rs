@@ -1,4 +1,4 @@
-//! The plan against its promises, over arbitrary sequences of what can happen.
+//! Tests the plan against its promises, with arbitrary sequences of events.
 
 mod world;
 
@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use self::world::{HEARTBEAT, World};
 use super::*;
 
-/// What the outside may do next; numbers choose among what is possible then.
+/// What may happen next; numbers choose among what is possible then.
 #[derive(Debug, Clone)]
 enum Move {
     Pass(u64),
-    /// A worker takes what was sent to it and answers.
+    /// A worker takes a message that was sent to it and answers.
     Answer(usize),
-    /// A worker takes what was sent to it, and cannot make the generation ready.
+    /// A worker takes a message that was sent to it, and cannot make the generation ready.
     Refuse(usize),
     /// The next sockets that are handed over do not arrive.
     LoseSockets,
@@ -69,7 +69,7 @@ proptest! {
     }
 }
 
-/// A world in which all of so many workers serve.
+/// Returns a world of so many workers, all of which serve.
 fn serving(slots: usize) -> World {
     let mut world = World::new(slots);
     (0..slots).for_each(|choice| world.make(&Move::Answer(choice)));

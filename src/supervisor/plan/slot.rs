@@ -1,4 +1,4 @@
-//! A place for one worker: what it holds, and how long it waits before it holds the next.
+//! A slot: a place for one worker, what it holds, and how long it waits before the next start.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,13 +7,13 @@ use std::{
 
 use super::LoadId;
 
-/// A worker that was asked for, whether or not its process could be started.
+/// The id of a worker that was requested, whether or not its process could be started.
 ///
-/// Never used twice, so that what is heard late of a dead worker is known for what it is.
+/// Ids are never used twice, so that a late event of a dead worker is recognized as such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u64);
 
-/// How long a worker must have served for its failure to be the first of a row.
+/// How long a worker must have served for its failure to count as the first in a row.
 pub(super) const HEALTHY: Duration = Duration::from_secs(10);
 
 /// The wait before the third start in a row; the second happens at once.
@@ -25,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A place for one worker.
 #[derive(Debug, Clone)]
 pub struct Slot {
-    /// What it holds.
+    /// What the slot holds.
     pub state: SlotState,
     /// Failures in a row.
     pub failures: u32,
@@ -40,10 +40,10 @@ pub enum SlotState {
     Empty,
     /// Nothing until a back-off is over.
     Waiting {
-        /// When that is.
+        /// When the back-off is over.
         until: Duration,
     },
-    /// Nothing until this load of the disk is over.
+    /// Nothing until a load of the disk is over.
     Loading {
         /// The load, begun after the last worker's end.
         load: LoadId,
@@ -55,7 +55,7 @@ pub enum SlotState {
 /// A worker, as far as the plan knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
-    /// Which.
+    /// Its id.
     pub id: WorkerId,
     /// When it was started.
     pub started: Duration,
@@ -63,40 +63,40 @@ pub struct Worker {
     pub doing: Doing,
     /// The newest generation that it has confirmed; 0 before the first.
     pub generation: u64,
-    /// The generation that it is to confirm, until it has.
+    /// The generation in force, until the worker has confirmed it.
     pub owed: Option<Owed>,
-    /// When it was last handed the sockets of each slot that it is to accept for.
+    /// The slots that it is to accept for, and when it was last handed the sockets of each.
     pub handed: BTreeMap<usize, Duration>,
-    /// The slots that it accepts for, by its own word.
+    /// The slots that it reports to accept for.
     pub accepts: BTreeSet<usize>,
-    /// How long nothing was heard of it.
+    /// How long it has sent no message.
     pub silence: Duration,
 }
 
 /// A generation in force that a worker was told to serve and has not confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owed {
-    /// When the worker counts as broken.
+    /// When the worker is killed for not confirming.
     pub until: Duration,
-    /// When it is told again, after it has refused; `None` while its answer is due.
+    /// When it is told again, after it has refused; `None` while its answer is awaited.
     pub again: Option<Duration>,
 }
 
 /// What a worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doing {
-    /// It gets ready.
+    /// It is getting ready.
     Starting,
     /// It accepts.
     Serving {
         /// Since when.
         since: Duration,
     },
-    /// It finishes the sessions it has.
+    /// It finishes its sessions.
     Draining,
-    /// It was killed and its end is not known yet.
+    /// It was killed, and its end was not reported yet.
     Condemned {
-        /// Why it was.
+        /// Why it was killed.
         why: Condemned,
         /// Since when it had served; `None` if it never did.
         since: Option<Duration>,
@@ -106,7 +106,7 @@ pub enum Doing {
 /// Why a worker was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condemned {
-    /// The daemon ends at once, so that its end is meant.
+    /// The daemon ends at once, so its end is no failure.
     Ending,
     /// It did not get ready in time.
     NeverReady,
@@ -185,14 +185,14 @@ impl Worker {
         });
     }
 
-    /// Takes note that it refused the generation in force, which it is told to serve once more at
-    /// `again`.
+    /// Notes that the worker has refused the generation in force; at `again` it is told to serve it once
+    /// more.
     pub(super) fn refuse(&mut self, again: Duration, until: Duration) {
         let owed = self.owed.get_or_insert(Owed { until, again: None });
         owed.again = Some(again);
     }
 
-    /// Returns why it was killed, if it was.
+    /// Returns why the worker was killed, if it was.
     pub fn condemned(&self) -> Option<Condemned> {
         match self.doing {
             Doing::Condemned { why, .. } => Some(why),
@@ -200,7 +200,7 @@ impl Worker {
         }
     }
 
-    /// Returns whether it is meant to confirm new generations.
+    /// Returns whether the worker is expected to confirm new generations.
     pub fn is_wanted(&self) -> bool {
         matches!(self.doing, Doing::Starting | Doing::Serving { .. })
     }
@@ -210,7 +210,7 @@ fn is_healthy(served_since: Option<Duration>, now: Duration) -> bool {
     served_since.is_some_and(|since| now.saturating_sub(since) >= HEALTHY)
 }
 
-/// How long to wait before the next start after so many failures in a row.
+/// Returns how long to wait before the next start after so many failures in a row.
 pub(super) fn wait_after(failures: u32) -> Duration {
     match failures {
         0 | 1 => Duration::ZERO,

@@ -1,4 +1,5 @@
-//! The certificates that backends show, by which clients of PostgreSQL may be kept out.
+//! The certificates that backends present. A PostgreSQL client may be turned away because its
+//! listener presents another one.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +11,11 @@ use crate::{
     tls::load::Shown,
 };
 
-/// The listeners and backends that have had one certificate on both legs.
+/// The pairs of listener and backend that have presented the same certificate.
 pub(super) type Fitted = BTreeSet<(String, String)>;
 
 impl Queries {
-    /// Returns the certificates that backends have shown.
+    /// Returns the certificates that backends have presented.
     pub(in crate::supervisor) fn shown(
         &self,
         workers: &Workers,
@@ -37,7 +38,7 @@ impl Queries {
         shown.collect()
     }
 
-    /// Notes which backends show a certificate that their listener presents.
+    /// Notes which backends present a certificate that their listener presents too.
     pub(in crate::supervisor) fn note_fits(&mut self, workers: &Workers, current: &Generation) {
         if !needs_one_certificate(&current.config) {
             return;

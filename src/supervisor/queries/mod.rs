@@ -1,4 +1,4 @@
-//! Questions about the daemon's state: what they wait for, and their answers.
+//! Requests for the daemon's state: what they wait for, and their answers.
 
 mod backend_certs;
 mod status;
@@ -26,13 +26,14 @@ use crate::{
     link::{Generation, ToWorker},
 };
 
-/// How long a status waits for workers' counts before it does with the last ones.
+/// How long a status waits for workers' counts before it uses the last ones.
 const COUNT_PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long a status waits for the disk before it says that the disk does not answer.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The same where a program may be running for a passphrase; less than `proxyctl` waits.
+/// How long a status waits for the disk where a passphrase program may be running; less than
+/// `proxyctl` waits.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Verifications that may wait for the disk or for workers at one time.
@@ -41,12 +42,12 @@ const VERIFICATIONS: usize = 4;
 /// How often a status looks at the disk while reloads keep overtaking it.
 const LOOKS: u32 = 5;
 
-/// What happens to questions.
+/// What happens to requests.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// The disk was looked at.
+    /// The disk was judged.
     DiskSeen(Box<View>),
-    /// What a status needs is there, but perhaps for the disk.
+    /// The data of a status were gathered, perhaps without the disk.
     Gathered(Gathered),
     /// The metrics page wants the status.
     Page(oneshot::Sender<Status>),
@@ -54,7 +55,7 @@ pub(super) enum Message {
     Verified(Reply, Option<Box<Verification>>),
 }
 
-/// What asks for a status.
+/// The requester of a status.
 #[derive(Debug)]
 pub(super) enum StatusRequester {
     /// A client of the control socket.
@@ -64,7 +65,7 @@ pub(super) enum StatusRequester {
 }
 
 impl StatusRequester {
-    /// Gives the answer, for which the requester may not wait any more.
+    /// Sends the answer; a requester that no longer waits does not get it.
     pub(super) fn answer(self, status: Status) {
         match self {
             Self::Control(reply) => reply.answer(Response::Status(Box::new(status))),
@@ -73,42 +74,42 @@ impl StatusRequester {
     }
 }
 
-/// What a status needs is there, but perhaps for the disk.
+/// A status whose data were gathered, perhaps without the disk.
 #[derive(Debug)]
 pub(super) struct Gathered {
     requester: StatusRequester,
-    /// Whether the disk was looked at in time.
+    /// Whether the disk answered in time.
     disk_answers: bool,
-    /// How often it may be looked at again.
+    /// How many more times the disk may be looked at.
     looks: u32,
 }
 
-/// Questions that wait for workers or for the disk.
+/// Requests that wait for workers or for the disk.
 #[derive(Debug)]
 pub(super) struct Queries {
     last: u64,
     counting: HashMap<u64, Counting>,
-    /// Backend probes that go on; dropping the sender tells the requester that the probe is over.
+    /// Pending backend probes; dropping the sender tells the requester that the probe is over.
     probes: HashMap<u64, (WorkerId, oneshot::Sender<()>)>,
     /// Verifications that go on.
     verifying: usize,
     fitted: Fitted,
     view: Option<View>,
-    /// What waits for the look at the disk that is going on, and for the one after it.
+    /// The waiters for the look at the disk that is going on, and those for the next look.
     looking: Vec<oneshot::Sender<()>>,
     looking_next: Vec<oneshot::Sender<()>>,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
-/// Workers whose counts are waited for.
+/// A request that waits for workers' counts.
 #[derive(Debug)]
 struct Counting {
     missing: BTreeSet<WorkerId>,
-    /// Dropped when none is missing.
+    /// Dropped when all counts have arrived, which ends the wait.
     _done: oneshot::Sender<()>,
 }
 
-/// What answers questions: the workers, which of them serve, and what reads the disk.
+/// The sources of answers: the workers, which of them serve, and the reader of the disk.
 #[derive(Debug)]
 pub(super) struct Witnesses<'a> {
     pub(super) workers: &'a Workers,
@@ -117,7 +118,7 @@ pub(super) struct Witnesses<'a> {
 }
 
 impl Queries {
-    /// Begins with no question.
+    /// Begins with no request.
     pub(super) fn new(inbox: mpsc::UnboundedSender<Message>) -> Self {
         Self {
             last: 0,
@@ -132,7 +133,7 @@ impl Queries {
         }
     }
 
-    /// Gathers what a status needs, beside the loop.
+    /// Gathers the data of a status in a task, so that the loop does not wait.
     pub(super) fn ask_status(&mut self, requester: StatusRequester, witnesses: &Witnesses<'_>) {
         self.gather(requester, LOOKS, witnesses);
     }
@@ -157,10 +158,10 @@ impl Queries {
         });
     }
 
-    /// Returns who asked for the status that can be made now, and the verdict on the disk in it.
+    /// Returns the requester of the status and the verdict on the disk, if the status can be made now.
     ///
-    /// `None` if another generation has come into force meanwhile, to which the disk was not
-    /// compared; then it is gathered again, unless that was done too often.
+    /// Returns `None` if another generation has come into force meanwhile, so that the verdict compares
+    /// the disk with an older one. The data are then gathered again, but no more than [`LOOKS`] times.
     pub(super) fn gathered(
         &mut self,
         gathered: Gathered,
@@ -184,8 +185,8 @@ impl Queries {
         Some((requester, verdict))
     }
 
-    /// Looks at the disk, later than now and once for all questions that come meanwhile; what is
-    /// returned ends when that is done.
+    /// Judges the disk by a look that begins after this call and is shared by all requests that wait
+    /// for it; the receiver is closed when the look is over.
     fn see_disk(&mut self, reader: &Reader) -> oneshot::Receiver<()> {
         let (done, seen) = oneshot::channel();
         if self.looking.is_empty() {
@@ -207,10 +208,10 @@ impl Queries {
         });
     }
 
-    /// Takes note of what the disk holds, for the questions that wait for it; returns the verdict if
-    /// it compares the disk to the generation in force.
+    /// Notes the result of a look at the disk and ends the wait of its requests; returns the verdict if
+    /// it compares the disk with the generation in force.
     pub(super) fn disk_seen(&mut self, view: View, reader: &Reader) -> Option<Verdict> {
-        // What differed from the last generation may be this one.
+        // Files that differed from the generation before may be those of the one in force.
         let verdict = view.is_of(&reader.current).then(|| view.verdict.clone());
         self.view = Some(view);
         self.looking = std::mem::take(&mut self.looking_next);
@@ -221,7 +222,7 @@ impl Queries {
         verdict
     }
 
-    /// Asks all workers that serve for their counts; what is returned ends when they have answered.
+    /// Asks all serving workers for their counts; the receiver is closed when they have answered.
     fn count(&mut self, witnesses: &Witnesses<'_>) -> oneshot::Receiver<()> {
         let (done, counted) = oneshot::channel();
         let ask = self.next();
@@ -239,13 +240,13 @@ impl Queries {
         counted
     }
 
-    /// Returns a number that no question had before.
+    /// Returns a number that no request had before.
     fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
 
-    /// Notes that a worker has sent its counts for `ask`, or, without one, for all questions.
+    /// Notes that a worker has sent its counts for `ask`, or for all requests if there is none.
     pub(super) fn counted(&mut self, id: WorkerId, ask: Option<u64>) {
         self.counting.retain(|this, counting| {
             if ask.is_none_or(|ask| ask == *this) {
@@ -255,18 +256,18 @@ impl Queries {
         });
     }
 
-    /// Notes that a worker will not answer any more.
+    /// Notes that a worker has ended and answers no request any more.
     pub(super) fn exited(&mut self, id: WorkerId) {
         self.counted(id, None);
         self.probes.retain(|_, (worker, _)| *worker != id);
     }
 
-    /// Notes that backends were probed.
+    /// Notes that a probe of backends is over.
     pub(super) fn probed(&mut self, ask: u64) {
         self.probes.remove(&ask);
     }
 
-    /// Loads what is on disk beside the loop and serves none of it; has backends probed meanwhile.
+    /// Loads what is on disk on another thread without serving it, and has backends probed meanwhile.
     pub(super) fn verify(&mut self, reply: Reply, witnesses: &Witnesses<'_>) {
         if self.verifying == VERIFICATIONS {
             return reply.answer(Response::Refused {
@@ -285,7 +286,7 @@ impl Queries {
         });
     }
 
-    /// Answers with what was found, judged by what is known of backends by now.
+    /// Answers a dry run with what was found, and with what is known of backends by now.
     pub(super) fn verified(
         &mut self,
         reply: Reply,
@@ -303,8 +304,8 @@ impl Queries {
         });
     }
 
-    /// Lets a worker probe the backends whose certificates matter; what is returned ends when it has,
-    /// or at once if there is nothing to probe or no worker to do it.
+    /// Has a worker probe the backends whose certificates matter. The receiver is closed when the probe
+    /// is over, or at once if there is nothing to probe or no worker serves.
     fn probe(&mut self, witnesses: &Witnesses<'_>) -> oneshot::Receiver<()> {
         let (done, probed) = oneshot::channel();
         let needed = backend_certs::needs_one_certificate(&witnesses.reader.current.config);

@@ -1,4 +1,4 @@
-//! The status document out of what the supervisor knows. Pure.
+//! Makes the status document from what the supervisor knows. Pure.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
 /// The version of the status document.
 const SCHEMA: u32 = 1;
 
-/// What the document is made of.
+/// The sources of the document.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Sources<'a> {
     pub(in crate::supervisor) plan: &'a Plan,
@@ -33,7 +33,7 @@ pub(in crate::supervisor) struct Sources<'a> {
     pub(in crate::supervisor) life: &'a Life,
     /// Lines that the log has lost.
     pub(in crate::supervisor) lost_lines: u64,
-    /// Since the daemon's start.
+    /// The time since the daemon's start.
     pub(in crate::supervisor) now: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Sources<'_> {
         }
     }
 
-    /// Returns how the daemon is, in short.
+    /// Returns the summary for the service manager.
     pub(in crate::supervisor) fn summary(&self) -> Summary {
         let working = self.plan.slots().iter().filter_map(Slot::worker);
         Summary {
@@ -173,7 +173,7 @@ impl Sources<'_> {
     }
 }
 
-/// Returns the listeners of a generation with what workers counted.
+/// Returns the listeners of a generation with the workers' counts.
 pub(super) fn listeners(workers: &Workers, generation: &Generation) -> Vec<ListenerStatus> {
     let counts = workers.counts();
     let listeners = generation.config.listeners.iter();

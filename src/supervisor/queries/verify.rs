@@ -1,4 +1,4 @@
-//! What a reload would find, and what would load and yet turn clients away.
+//! A dry run of a reload: what it would find, and what would load but turn clients away.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::{
     tls::load::{KeptOut, Loaded, Shown},
 };
 
-/// How long a verification waits for probes of backends, which a worker ends before.
+/// How long a verification waits for probes of backends; longer than a worker takes for them.
 const PROBE_PATIENCE: Duration = Duration::from_secs(4);
 
-/// What is on disk, to be held against what is served.
+/// What is on disk, to be compared with what is served.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Verification {
     reader: Reader,
@@ -27,14 +27,14 @@ pub(in crate::supervisor) struct Verification {
 }
 
 impl Verification {
-    /// Reads the disk on a thread that may block, and waits for workers meanwhile.
+    /// Reads the disk on a thread that may block, and waits for the workers' answers meanwhile.
     pub(super) async fn gather(
         reader: Reader,
         counted: Receiver<()>,
         probed: Receiver<()>,
     ) -> Option<Self> {
         let reading = tokio::task::spawn_blocking(move || Self::read(reader));
-        // Without an answer, what workers told last has to do.
+        // If a worker does not answer in time, its last counts are used.
         let counted = timeout(COUNT_PATIENCE, counted);
         let probed = timeout(PROBE_PATIENCE, probed);
         let (_, _, found) = tokio::join!(counted, probed, reading);
@@ -51,7 +51,7 @@ impl Verification {
         }
     }
 
-    /// Tells what was found, where backends have `shown` these certificates. Blocks.
+    /// Returns what was found; `shown` are the certificates that backends have presented. Blocks.
     pub(super) fn report(self, shown: &[Shown]) -> VerifyReport {
         let current = &self.reader.current;
         let config = self.config.as_ref().unwrap_or(&current.config);

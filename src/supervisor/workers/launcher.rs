@@ -22,7 +22,7 @@ use crate::{
     telemetry::log::Form,
 };
 
-/// Descriptors kept back for starting workers: a start takes nine at a time and leaves three open.
+/// Descriptors kept back for starting workers: a start needs nine for a moment and leaves three open.
 const KEPT_BACK: usize = 16;
 
 /// How worker processes are started.
@@ -33,10 +33,10 @@ pub(in crate::supervisor) struct Launcher {
     inbox: mpsc::UnboundedSender<Message>,
 }
 
-/// What all starts share.
+/// What the starts of all workers share.
 #[derive(Debug)]
 struct Starts {
-    /// Whom workers run as; `None` is the supervisor's user.
+    /// The user that workers run as; `None` is the supervisor's user.
     account: Option<Account>,
     /// The severity of their log lines.
     level: LogLevel,
@@ -53,7 +53,8 @@ pub(in crate::supervisor) struct Launched {
 }
 
 impl Launcher {
-    /// Starts workers as `account`, which log at this level in this form, and tells `inbox` of each.
+    /// Makes a launcher that starts workers as `account`, with this level and form of their log lines,
+    /// and sends `inbox` a message for each start.
     pub(in crate::supervisor) fn new(
         account: Option<Account>,
         (level, form): (LogLevel, Form),
@@ -72,7 +73,7 @@ impl Launcher {
         })
     }
 
-    /// Starts a worker for `slot`, beside the caller.
+    /// Starts a worker for `slot` on another thread, so that the caller does not wait.
     pub(super) fn launch(&self, id: WorkerId, slot: usize) {
         let (starts, inbox) = (Arc::clone(&self.starts), self.inbox.clone());
         self.jobs.add(move || {
@@ -96,9 +97,10 @@ impl Starts {
         })
     }
 
-    /// Returns what starts a worker: a fresh execution of this program with nothing but a link.
+    /// Returns the command that starts a worker: a fresh execution of this program with nothing but a
+    /// link.
     fn command(&self, slot: usize, link: UnixStream) -> Command {
-        // This names the program that runs now, even if its file was replaced meanwhile.
+        // This path is the program that runs now, even if its file was replaced meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("proxyd")
@@ -107,7 +109,8 @@ impl Starts {
             .arg(clap_name(&self.form))
             .env_clear()
             .current_dir("/")
-            // An interrupt typed at a terminal is for the supervisor, which drains.
+            // In a process group of its own, because an interrupt typed at a terminal is for the
+            // supervisor, which drains.
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(link)))
             .stdout(Stdio::null())

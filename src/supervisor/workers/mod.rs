@@ -1,7 +1,7 @@
-//! The worker processes, and all that they are handed: sockets, places, secrets, generations.
+//! The worker processes, and what the supervisor hands them: sockets, places, secrets, generations.
 //!
-//! What is handed over is a copy of what is kept here, so that handing it over takes no descriptor of
-//! the supervisor and cannot fail on its side.
+//! Descriptors that are handed over stay open here, so that a handover takes no new descriptor of the
+//! supervisor and cannot fail on its side.
 
 mod launcher;
 mod places;
@@ -42,11 +42,11 @@ use crate::{
 /// What happens to worker processes.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// One has ended.
+    /// A worker has ended.
     Exited(WorkerId, End),
-    /// One was started, or could not be.
+    /// A worker was started, or could not be.
     Launched(WorkerId, io::Result<Launched>),
-    /// One said something.
+    /// A worker has sent a message.
     Said(WorkerId, FromWorker),
 }
 
@@ -57,22 +57,22 @@ pub(super) struct Workers {
     processes: HashMap<WorkerId, Process>,
     sockets: Sockets,
     places: Places,
-    /// What the staged generation needs beyond what is in force.
+    /// The resources that the staged generation needs beyond those in force.
     staged: Acquired,
     tickets: Tickets,
     launcher: Launcher,
     sink: Sink,
     /// The counts of workers that have ended.
     retired: BTreeMap<String, ListenerCounts>,
-    /// Workers that were started in the place of one that failed.
+    /// How many workers were started in the place of one that failed.
     restarts: u64,
-    /// Files of closed sockets that are being removed.
+    /// The tasks that remove the files of closed sockets.
     removing: Vec<tokio::task::JoinHandle<()>>,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
 impl Workers {
-    /// Keeps so many slots, with sockets and places for none but what was `acquired`.
+    /// Keeps so many slots, with the sockets and places that were `acquired`.
     pub(super) fn new(
         slots: usize,
         acquired: Acquired,
@@ -99,7 +99,7 @@ impl Workers {
         workers
     }
 
-    /// Returns what acquires for a new configuration, on whichever thread.
+    /// Returns the acquirer of resources for a new configuration, which any thread may use.
     pub(super) fn acquirer(&self) -> Acquirer {
         Acquirer {
             binder: self.sockets.binder(),
@@ -108,12 +108,12 @@ impl Workers {
         }
     }
 
-    /// Keeps what the staged generation needs beyond what is in force.
+    /// Keeps the resources that the staged generation needs beyond those in force.
     pub(super) fn stage(&mut self, acquired: Acquired) {
         self.staged = acquired;
     }
 
-    /// Puts in force what was staged for `listeners`, and closes what they no longer name.
+    /// Puts the staged resources in force, and closes the sockets that `listeners` no longer name.
     pub(super) fn commit(&mut self, listeners: &[Listener]) {
         let Acquired { bindings, places } = std::mem::take(&mut self.staged);
         let files = self.sockets.commit(bindings, listeners);
@@ -121,7 +121,7 @@ impl Workers {
         self.places.commit(places, listeners);
     }
 
-    /// Drops what was staged.
+    /// Drops the staged resources.
     pub(super) fn discard(&mut self) {
         let files = std::mem::take(&mut self.staged).bindings.discard();
         self.remove(files);
@@ -133,7 +133,7 @@ impl Workers {
         self.remove(files);
     }
 
-    /// Removes files of Unix listeners, beside the loop: the disk may not answer.
+    /// Removes files of Unix listeners on other threads, because the disk may not answer.
     fn remove(&mut self, files: Vec<SocketFile>) {
         if !files.is_empty() {
             self.removing.retain(|removal| !removal.is_finished());
@@ -156,8 +156,8 @@ impl Workers {
         self.launcher.launch(id, slot);
     }
 
-    /// Takes a worker that was started, and hands it all that it needs for the generation in force;
-    /// or tells why it could not be started, as its end.
+    /// Takes a worker that was started, and hands it what it needs for the generation in force. If it
+    /// could not be started, logs why and reports its end.
     pub(super) fn launched(
         &mut self,
         id: WorkerId,
@@ -180,7 +180,7 @@ impl Workers {
                 error!(slot, %error, "a worker could not be started");
                 let pid = self.processes.get(&id).and_then(Process::pid);
                 match pid {
-                    // Its end is told when it has ended.
+                    // Its end is reported when the process has ended.
                     Some(_) => self.kill(id),
                     None => drop(self.inbox.send(Message::Exited(id, End::NotStarted))),
                 }
@@ -188,7 +188,7 @@ impl Workers {
         }
     }
 
-    /// Hands a worker the staged generation and what it needs for that.
+    /// Hands a worker the staged generation and the resources that it needs for that.
     pub(super) fn offer(
         &mut self,
         id: WorkerId,
@@ -219,7 +219,8 @@ impl Workers {
         }
     }
 
-    /// Lets a worker serve the generation in force, which it may have been offered before.
+    /// Tells a worker to serve the generation in force, and hands that over unless the worker has made
+    /// it ready before.
     pub(super) fn serve(&mut self, id: WorkerId, current: &Arc<Generation>) {
         self.hand_places(id, false);
         let Some(process) = self.processes.get_mut(&id) else {
@@ -235,7 +236,7 @@ impl Workers {
         process.send(ToWorker::Serve { generation });
     }
 
-    /// Takes note that a worker serves a generation.
+    /// Notes that a worker serves a generation.
     pub(super) fn confirmed(&mut self, id: WorkerId, generation: u64) {
         if let Some(process) = self.processes.get_mut(&id) {
             let given = &mut process.given;
@@ -245,7 +246,7 @@ impl Workers {
         }
     }
 
-    /// Takes note that a worker has refused a generation: what it was handed may not have arrived.
+    /// Notes that a worker has refused a generation: what it was handed may not have arrived.
     pub(super) fn refused(&mut self, id: WorkerId) {
         if let Some(process) = self.processes.get_mut(&id) {
             process.given.staged = None;
@@ -301,7 +302,7 @@ impl Workers {
         }
     }
 
-    /// Tells a worker something.
+    /// Sends a message to a worker.
     pub(super) fn tell(&self, id: WorkerId, message: ToWorker) {
         if let Some(process) = self.processes.get(&id) {
             process.send(message);
@@ -315,7 +316,7 @@ impl Workers {
         }
     }
 
-    /// Takes note of what a worker counts.
+    /// Notes the counts of a worker.
     pub(super) fn counted(&mut self, id: WorkerId, counts: Vec<(String, ListenerCounts)>) {
         self.places.settle();
         if let Some(process) = self.processes.get_mut(&id) {
@@ -323,7 +324,7 @@ impl Workers {
         }
     }
 
-    /// Takes leave of a worker that has ended; returns what is known of its process.
+    /// Removes a worker that has ended; returns what is known of its process.
     pub(super) fn exited(&mut self, id: WorkerId) -> Option<Process> {
         let process = self.processes.remove(&id)?;
         for (name, counts) in &process.counts {
@@ -345,13 +346,13 @@ impl Workers {
         self.restarts
     }
 
-    /// Returns the sessions that are open, by what workers told last.
+    /// Returns how many sessions are open, by the last counts of the workers.
     pub(super) fn sessions(&self) -> u64 {
         let counts = self.processes.values().flat_map(|process| &process.counts);
         counts.map(|(_, counts)| counts.connections.open).sum()
     }
 
-    /// Sums what workers counted, those that have ended included.
+    /// Returns the sum of all counts, including those of workers that have ended.
     pub(super) fn counts(&self) -> BTreeMap<String, ListenerCounts> {
         let mut sums = self.retired.clone();
         for process in self.processes.values() {
@@ -362,12 +363,12 @@ impl Workers {
         sums
     }
 
-    /// Returns what clients of `listener` connect to, with the real port.
+    /// Returns the address that clients of `listener` connect to, with the real port.
     pub(super) fn address(&self, listener: &Listener) -> String {
         self.sockets.address(listener)
     }
 
-    /// Returns when the secrets of tickets change.
+    /// Returns when the secrets of tickets are to change.
     pub(super) fn tickets_due(&self) -> Instant {
         self.tickets.due()
     }
@@ -385,7 +386,7 @@ impl Workers {
         }
     }
 
-    /// Logs how many sessions a worker had to cut at the end of the drain; returns it as a sentence.
+    /// Logs how many sessions a worker has cut at the end of the drain; returns that as a sentence.
     pub(super) fn drained(&self, id: WorkerId, cut: u64) -> Option<String> {
         let process = self.processes.get(&id)?;
         let (slot, pid) = (process.slot, process.pid()?);
@@ -399,7 +400,7 @@ impl Workers {
         Some(message)
     }
 
-    /// Logs that a worker serves for the first time; returns it as a sentence.
+    /// Logs that a worker serves for the first time; returns that as a sentence.
     pub(super) fn first_served(&self, id: WorkerId, generation: u64) -> Option<String> {
         let process = self.processes.get(&id)?;
         let (slot, pid) = (process.slot, process.pid()?);

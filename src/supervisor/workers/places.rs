@@ -1,8 +1,8 @@
 //! How many sessions a listener may still take, over all workers.
 //!
-//! Workers take and give places by themselves, from a semaphore that they share. Beside it each
-//! worker counts what it holds in a semaphore of its slot, where the supervisor can see it, so that the
-//! places of a worker that died come back.
+//! Workers take places from a semaphore that they share, and give them back to it, without the
+//! supervisor. Each worker also counts the places that it holds in a semaphore of its slot. The
+//! supervisor reads that when the worker has ended, and gives its places back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,26 +30,26 @@ struct Room {
     /// Never used twice.
     number: u64,
     free: Semaphore,
-    /// What the worker of each slot holds.
+    /// How many places the worker of each slot holds.
     held: Vec<Semaphore>,
     size: u32,
-    /// Places to take away once they are free, after the limit was lowered.
+    /// How many places to take away once they are free, after the limit was lowered.
     excess: u32,
 }
 
-/// What a worker needs to take places of a listener.
+/// The semaphores that a worker needs to take places of a listener.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// The number of the listener's places.
     pub(super) room: u64,
     /// The semaphore that all workers take from.
     pub(super) free: Arc<OwnedFd>,
-    /// What counts those that this worker holds.
+    /// The semaphore that counts the places that this worker holds.
     pub(super) held: Arc<OwnedFd>,
 }
 
 impl NewPlaces {
-    /// Makes places for those of `listeners` that are not `known`, for so many slots.
+    /// Makes places, for so many slots, for those of `listeners` that are not `known`.
     pub(super) fn make(
         listeners: &[Listener],
         known: &BTreeSet<String>,
@@ -97,7 +97,7 @@ impl Places {
         of_slot(&self.0, slot)
     }
 
-    /// Takes back what the worker of a slot held, which has ended.
+    /// Takes back the places that a slot's worker held when it ended.
     pub(super) fn take_back(&mut self, slot: usize) {
         for room in self.0.values_mut() {
             let held = room.held.get(slot).map_or(0, Semaphore::drain);
@@ -108,7 +108,7 @@ impl Places {
         }
     }
 
-    /// Takes away places that are free now and no longer allowed.
+    /// Takes away free places that the limit no longer allows.
     pub(super) fn settle(&mut self) {
         for room in self.0.values_mut() {
             room.settle();

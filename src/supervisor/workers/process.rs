@@ -31,54 +31,54 @@ use crate::{
     telemetry::log::Sink,
 };
 
-/// The longest log line that is taken from a worker; a longer one is broken.
+/// The longest log line that is taken from a worker; a longer one is split.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// How long what a worker has said before its end may take to be read.
+/// How long reading a worker's last messages may take after its end.
 const LAST_MESSAGES: Duration = Duration::from_millis(500);
 
-/// A worker process, from the wish for it to its end.
+/// A worker process, from the request to start it to its end.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Process {
     /// Its slot.
     pub slot: usize,
-    /// When it was started, for people.
+    /// When it was started, to show it.
     pub started_at: Timestamp,
-    /// When it was started, for sums.
+    /// When it was started, to compute with it.
     pub started: Instant,
-    /// The sessions and backends it told of last.
+    /// Its last counts of sessions and backends.
     pub counts: Vec<(String, ListenerCounts)>,
-    /// What it was handed of generations.
+    /// The generations that it was handed.
     pub(super) given: Given,
     /// The numbers of the places that it was handed, by listener.
     pub(super) places: BTreeMap<String, u64>,
     life: Life,
 }
 
-/// What a worker was handed of generations.
+/// The generations that a worker was handed.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    /// What it makes ready.
+    /// The generation that it makes ready.
     pub(super) staged: Option<Arc<Generation>>,
-    /// What it was told to serve and has not confirmed.
+    /// The generation that it was told to serve and has not confirmed.
     pub(super) unconfirmed: Option<Arc<Generation>>,
-    /// What it has confirmed last.
+    /// The generation that it confirmed last.
     pub(super) confirmed: Option<Arc<Generation>>,
 }
 
 impl Given {
-    /// Returns what the next handover is told as a difference to; `None` while it is not certain
-    /// what the worker has.
+    /// Returns the generation to which the next handover is a difference; `None` while it is not certain
+    /// which one the worker has.
     pub(super) fn base(&self) -> Option<&Generation> {
         let certain = self.unconfirmed.is_none();
         self.confirmed.as_deref().filter(|_| certain)
     }
 }
 
-/// How far a process has come.
+/// How far the start of a process has come.
 #[derive(Debug)]
 enum Life {
-    /// It is being started; `killed` if it is to end as soon as it is there.
+    /// It is being started; `killed` if it is to be killed as soon as that is done.
     Starting { killed: bool },
     /// It was started.
     Running {
@@ -88,7 +88,7 @@ enum Life {
     },
 }
 
-/// Something on its way to a worker.
+/// A message on its way to a worker.
 #[derive(Debug)]
 struct Parcel {
     message: ToWorker,
@@ -96,7 +96,7 @@ struct Parcel {
 }
 
 impl Process {
-    /// Begins one that is being started for `slot`.
+    /// Makes the record of a worker that is being started for `slot`.
     pub(super) fn starting(slot: usize) -> Self {
         Self {
             slot,
@@ -109,8 +109,8 @@ impl Process {
         }
     }
 
-    /// Takes the process that was started, whose messages and end are told to `inbox`; returns whether
-    /// it is to live.
+    /// Takes the process that was started and forwards its messages and its end to `inbox`; returns
+    /// `false` if the worker was killed meanwhile.
     pub(super) fn run(
         &mut self,
         id: WorkerId,
@@ -152,7 +152,7 @@ impl Process {
         }
     }
 
-    /// Sends a message after those sent before; one that is being started gets none.
+    /// Sends a message after those sent before; a worker that is being started gets none.
     pub(super) fn send(&self, message: ToWorker) {
         self.send_with(message, Vec::new());
     }
@@ -160,12 +160,12 @@ impl Process {
     /// Sends a message with the descriptors that belong to it.
     pub(super) fn send_with(&self, message: ToWorker, fds: Vec<Arc<OwnedFd>>) {
         if let Life::Running { outbox, .. } = &self.life {
-            // If the worker is gone, its end is told by other means.
+            // This fails only if the worker has ended, which is noticed elsewhere.
             let _ = outbox.send(Parcel { message, fds });
         }
     }
 
-    /// Kills it, now or as soon as it was started.
+    /// Kills the worker, now or as soon as it was started.
     pub(super) fn kill(&mut self) {
         match &mut self.life {
             Life::Starting { killed } => *killed = true,
@@ -206,7 +206,7 @@ async fn receive(link: Arc<UnixStream>, id: WorkerId, inbox: mpsc::UnboundedSend
     }
 }
 
-/// Waits for a worker's end, and tells of it behind the last that the worker has said.
+/// Waits for a worker's end, and reports it after the worker's last message.
 async fn wait(
     started: Started,
     heard: Option<JoinHandle<()>>,
@@ -215,7 +215,7 @@ async fn wait(
 ) {
     let end = started.wait().await.map_or(End::Unknown, end_of);
     if let Some(heard) = heard {
-        // A link that a child of the worker holds open has no end.
+        // With a deadline, because a child of the worker may hold the link open.
         let _ = timeout(LAST_MESSAGES, heard).await;
     }
     let _ = inbox.send(Message::Exited(id, end));

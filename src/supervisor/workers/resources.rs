@@ -1,6 +1,6 @@
-//! What a configuration needs beyond files: sockets, and places for the sessions of its listeners.
+//! The resources that a configuration needs: sockets, and places for the sessions of its listeners.
 //!
-//! All of it is acquired before the configuration is put in force, so that this cannot fail half-way.
+//! All of them are acquired before the configuration is put in force, so that this cannot fail half-way.
 
 use std::{collections::BTreeSet, io, time::Duration};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::config::Listener;
 
-/// What acquires for new configurations beyond what is there already.
+/// Acquires the resources that a new configuration needs beyond those in force.
 #[derive(Debug, Clone)]
 pub(in crate::supervisor) struct Acquirer {
     pub(super) binder: Binder,
@@ -18,14 +18,14 @@ pub(in crate::supervisor) struct Acquirer {
     pub(super) slots: usize,
 }
 
-/// What was acquired for a configuration that is not in force yet.
+/// The resources acquired for a configuration that is not in force yet.
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct Acquired {
     pub(super) bindings: Bindings,
     pub(super) places: NewPlaces,
 }
 
-/// Why something could not be acquired.
+/// Why a resource could not be acquired.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::supervisor) enum AcquireError {
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub(in crate::supervisor) enum AcquireError {
 }
 
 impl Acquirer {
-    /// Acquires for a daemon of so many slots that has nothing yet.
+    /// Makes an acquirer for a daemon of so many slots that has no resources yet.
     pub(in crate::supervisor) fn new(slots: usize) -> Self {
         Self {
             binder: super::sockets::Sockets::new(slots).binder(),
@@ -46,7 +46,7 @@ impl Acquirer {
 
     /// Acquires what `listeners` need, trying for `patience` while an address is in use. Blocks.
     ///
-    /// Nothing is kept of it if a part fails.
+    /// If a part fails, none of the new resources is kept.
     pub(in crate::supervisor) fn acquire(
         &self,
         listeners: &[Listener],

@@ -1,6 +1,7 @@
 //! The listening sockets: one for each listener and slot, bound here, kept for the daemon's life.
 //!
-//! No crash, restart or reload closes one, so clients wait in its queue instead of being refused.
+//! A crash, a restart of a worker or a reload closes none of them, so clients wait in the queue instead
+//! of being refused.
 //! A slot's sockets share their port with those of the other slots (socket(7), `SO_REUSEPORT`),
 //! and the kernel spreads clients over them.
 
@@ -28,13 +29,13 @@ use crate::{
     worker::socket::tune,
 };
 
-/// Clients that may wait in a socket's queue; the kernel lowers it to `net.core.somaxconn`.
+/// How many clients may wait in a socket's queue; the kernel lowers this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// How often a port that a dead predecessor's workers are just leaving is tried again.
+/// The pause between two tries to bind a port that workers of a killed daemon still use.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The mode of a Unix listener: each user who may reach its folder may connect.
+/// The mode of a Unix listener: each user with access to its folder may connect.
 const UNIX_MODE: u32 = 0o777;
 
 /// Why a listener could not be bound.
@@ -56,11 +57,11 @@ pub(super) struct Sockets {
 /// One listener's sockets.
 #[derive(Debug)]
 struct Bound {
-    /// One for each slot; a Unix listener's single one serves all.
+    /// One socket for each slot; a Unix listener has a single one for all slots.
     sockets: Vec<Arc<OwnedFd>>,
-    /// What clients connect to, with the real port.
+    /// The address that clients connect to, with the real port.
     address: String,
-    /// The file to remove in the end.
+    /// The file to remove when the listener is closed.
     file: Option<SocketFile>,
 }
 
@@ -72,7 +73,7 @@ pub(super) struct SocketFile {
     identity: (u64, u64, Option<SystemTime>),
 }
 
-/// What binds sockets beyond those that are bound already.
+/// Binds sockets beyond those that are bound already.
 #[derive(Debug, Clone)]
 pub(super) struct Binder {
     slots: usize,
@@ -84,7 +85,7 @@ pub(super) struct Binder {
 pub(super) struct Bindings(BTreeMap<ListenerKey, Bound>);
 
 impl Sockets {
-    /// Keeps sockets for so many slots; none yet.
+    /// Makes the sockets of so many slots; none is bound yet.
     pub(super) fn new(slots: usize) -> Self {
         Self {
             slots,
@@ -92,7 +93,7 @@ impl Sockets {
         }
     }
 
-    /// Returns what binds for a new configuration, on whichever thread.
+    /// Returns the binder for a new configuration, which any thread may use.
     pub(super) fn binder(&self) -> Binder {
         Binder {
             slots: self.slots,
@@ -119,14 +120,14 @@ impl Sockets {
         of_slot(&self.bound, slot)
     }
 
-    /// Returns what clients of `listener` connect to, with the real port.
+    /// Returns the address that clients of `listener` connect to, with the real port.
     pub(super) fn address(&self, listener: &Listener) -> String {
         self.bound
             .get(&ListenerKey::of(listener))
             .map_or_else(|| listener.bind.to_string(), |bound| bound.address.clone())
     }
 
-    /// Closes all of them: clients are refused from now on. Returns the files to remove.
+    /// Closes all sockets: clients are refused from now on. Returns the files to remove.
     pub(super) fn close(&mut self) -> Vec<SocketFile> {
         let bound = std::mem::take(&mut self.bound).into_values();
         bound.filter_map(|bound| bound.file).collect()
@@ -139,7 +140,7 @@ impl Bindings {
         of_slot(&self.0, slot)
     }
 
-    /// Closes them again; returns the files to remove.
+    /// Closes these sockets again; returns the files to remove.
     pub(super) fn discard(self) -> Vec<SocketFile> {
         let bound = self.0.into_values();
         bound.filter_map(|bound| bound.file).collect()
@@ -155,11 +156,11 @@ impl SocketFile {
         })
     }
 
-    /// Removes the file, unless another has taken its name meanwhile. Blocks.
+    /// Removes the file, unless another file has taken its name meanwhile. Blocks.
     pub(super) fn remove(&self) {
         let same = Self::of(&self.path).is_ok_and(|now| now.identity == self.identity);
         if same {
-            // A file that stays is taken over by the next daemon that listens there.
+            // The next daemon that listens there replaces a file that is left.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -176,7 +177,7 @@ impl Binder {
     /// Binds what `listeners` need beyond what is bound already, trying for `patience` while an
     /// address is in use.
     ///
-    /// Nothing is kept of it if one fails. Blocks.
+    /// If one fails, none of the new ones is kept. Blocks.
     pub(super) fn bind(
         &self,
         listeners: &[Listener],
@@ -244,7 +245,7 @@ fn explain(error: &io::Error, address: &Address) -> String {
     }
 }
 
-/// Says why a socket file cannot be made, which is mostly about its folder.
+/// Says why a socket file cannot be made, which mostly depends on its folder.
 fn explain_unix(error: &io::Error, path: &Path) -> String {
     let folder = path.parent().unwrap_or(Path::new("/")).display();
     match error.kind() {
@@ -276,7 +277,7 @@ fn bind(address: &Address, slots: usize, patience: Duration) -> io::Result<Bound
     }
 }
 
-/// Waits while another process closes its sockets, which nothing tells us of.
+/// Waits while another process closes its sockets, for which the kernel has no event.
 #[expect(
     clippy::disallowed_methods,
     reason = "binding is called where it may block"
@@ -316,10 +317,9 @@ fn bind_slots(address: SocketAddr, slots: usize) -> io::Result<Bound> {
     })
 }
 
-/// Fails if a process listens there, even one that would share the port.
+/// Fails if a process listens at the address, even one that would share the port.
 ///
-/// Sharing is meant for the slots of one daemon; two daemons on a port would take clients from
-/// each other.
+/// Sharing is for the slots of one daemon; two daemons on one port would take clients from each other.
 fn probe(address: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -354,13 +354,13 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     })
 }
 
-/// Removes a socket that nobody listens on any more, and nothing else.
+/// Removes a socket file if no process listens there any more, and no other file.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(metadata) if !metadata.file_type().is_socket() => Err(io::Error::other(
-            "something that is no socket has that name; remove it, or choose another",
+            "a file that is not a socket has that name; remove it, or choose another path",
         )),
         Ok(_) if UnixStream::connect(path).is_ok() => Err(io::ErrorKind::AddrInUse.into()),
         Ok(_) => fs::remove_file(path),

@@ -1,16 +1,16 @@
-//! The secrets that workers make tickets for resumption with.
+//! The secrets with which workers make tickets for resumption.
 //!
-//! They are kept here, in memory alone, so that every worker and its successor have the
-//! same. They change by the clock and belong to no generation.
+//! The supervisor keeps them, in memory alone, so that every worker and its successor have the same.
+//! They change by the clock and belong to no generation.
 
 use std::time::{Duration, Instant};
 
 use crate::tls::tickets::{NoRandomness, ROTATION, TicketSecrets};
 
-/// Until the next try after the system gave no random bytes.
+/// The pause before the next try after the system gave no random bytes.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// The secrets and when they change.
+/// The secrets, and when they are to change.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Tickets {
     secrets: TicketSecrets,
@@ -33,7 +33,7 @@ impl Tickets {
         &self.secrets
     }
 
-    /// Returns when they change.
+    /// Returns when they are to change.
     pub(super) fn due(&self) -> Instant {
         self.due
     }

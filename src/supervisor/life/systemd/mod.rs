@@ -1,7 +1,7 @@
-//! What the service manager is told (`sd_notify(3)`): that the daemon serves, reloads or stops, how it
-//! is, and that its loop turns.
+//! Messages to the service manager (`sd_notify(3)`): that the daemon serves, reloads or stops, a summary
+//! of its state, and that its loop turns.
 //!
-//! [`talk`] decides what is to be said and when. This module sends it, never waits, and sends again
+//! [`talk`] decides what to send and when. This module sends it without ever waiting, and sends again
 //! what could not be sent.
 
 mod socket;
@@ -23,18 +23,18 @@ use self::{
 
 pub(in crate::supervisor) use self::summary::{State, Summary};
 
-/// The environment variables that are for this process alone: a command that inherits them could
-/// speak in the daemon's name.
+/// The environment variables that are for this process alone: a command that inherited them could send
+/// messages in the daemon's name.
 pub(in crate::supervisor) const VARIABLES: [&str; 3] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
-/// Something that takes messages for the service manager.
+/// A socket for messages to the service manager.
 pub(in crate::supervisor) trait Send {
     /// Sends one message, or fails at once if it would have to wait.
     fn send(&self, message: &[u8]) -> io::Result<()>;
 }
 
-/// The service manager, if one started this process and listens.
+/// The service manager, if one started this process and takes messages.
 #[derive(Debug)]
 pub(in crate::supervisor) struct ServiceManager<S = Socket>(Option<Listening<S>>);
 
@@ -45,7 +45,7 @@ struct Listening<S> {
 }
 
 impl ServiceManager {
-    /// Returns the service manager that the variables of this process's environment name.
+    /// Returns the service manager that the environment variables of this process name.
     pub(in crate::supervisor) fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let socket = variable("NOTIFY_SOCKET").and_then(|address| Socket::new(&address));
         let watchdog = watchdog_timeout(&variable, std::process::id());
@@ -59,7 +59,7 @@ impl<S: Send> ServiceManager<S> {
         self.enter(Phase::Ready);
     }
 
-    /// Notes that a reload begins that an operator asked for.
+    /// Notes that a reload begins for which an operator has asked.
     pub(in crate::supervisor) fn reloading(&mut self) {
         let now = clock_gettime(ClockId::Monotonic);
         let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
@@ -69,7 +69,7 @@ impl<S: Send> ServiceManager<S> {
         });
     }
 
-    /// Notes that the reload is over, whatever came of it.
+    /// Notes that the reload is over, whether or not it succeeded.
     pub(in crate::supervisor) fn reloaded(&mut self) {
         if let Some(listening) = &mut self.0 {
             listening.talk.reloaded();
@@ -83,14 +83,14 @@ impl<S: Send> ServiceManager<S> {
         }
     }
 
-    /// Whether it is time for a new [`Summary`]: a manager listens, and the last one is old enough.
+    /// Whether a new [`Summary`] is due: there is a service manager, and the last summary is old enough.
     pub(in crate::supervisor) fn wants_report(&self, now: Instant) -> bool {
         self.0
             .as_ref()
             .is_some_and(|listening| listening.talk.wants_report(now))
     }
 
-    /// Notes how the daemon is; it is sent if it differs from what was sent last.
+    /// Takes a summary, which is sent if it differs from the one sent last.
     pub(in crate::supervisor) fn report(&mut self, summary: &Summary, now: Instant) {
         if let Some(listening) = &mut self.0 {
             listening.talk.report(summary.to_string(), now);
@@ -102,8 +102,8 @@ impl<S: Send> ServiceManager<S> {
         self.0.as_ref().and_then(|listening| listening.talk.due())
     }
 
-    /// Sends what is due. The loop calls this each time it turns, and nothing else may: the watchdog
-    /// is fed by it.
+    /// Sends what is due. This feeds the watchdog, so the loop calls it each time it turns, and no other
+    /// code may.
     pub(in crate::supervisor) fn turn(&mut self, now: Instant) {
         if let Some(listening) = &mut self.0 {
             listening.turn(now);
@@ -124,7 +124,7 @@ impl<S: Send> Listening<S> {
         };
         match self.socket.send(message.as_bytes()) {
             Ok(()) => self.talk.sent(now),
-            // The manager's queue may be full, or the manager about to start anew.
+            // The manager's queue may be full, or the manager may be starting again.
             Err(_) => self.talk.lost(now),
         }
     }
@@ -139,7 +139,7 @@ impl<S> Listening<S> {
     }
 }
 
-/// Returns how long the watchdog waits, if it watches the process `pid` (`sd_watchdog_enabled(3)`).
+/// Returns the timeout of the watchdog, if it watches the process `pid` (`sd_watchdog_enabled(3)`).
 fn watchdog_timeout(variable: &impl Fn(&str) -> Option<OsString>, pid: u32) -> Option<Duration> {
     let number = |name| variable(name).map(|value| value.to_str()?.parse::<u64>().ok());
     let is_ours = match number("WATCHDOG_PID") {

@@ -14,7 +14,7 @@ use std::{
 
 use super::Send;
 
-/// A socket of our own, and the address to send to.
+/// A socket of this process, and the address of the service manager.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Socket {
     socket: UnixDatagram,
@@ -24,8 +24,8 @@ pub(in crate::supervisor) struct Socket {
 impl Socket {
     /// Takes an address as `NOTIFY_SOCKET` gives it: a path, or an abstract name behind `@`.
     ///
-    /// Returns `None` for an address of another kind, and where no socket can be had: the daemon then
-    /// runs as without a service manager.
+    /// Returns `None` for an address of another kind, and if no socket can be made: the daemon then runs
+    /// as if there were no service manager.
     pub(super) fn new(address: &OsStr) -> Option<Self> {
         let address = match address.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name).ok()?,

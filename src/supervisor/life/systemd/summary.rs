@@ -1,11 +1,11 @@
-//! The line in which `systemctl status` shows how the daemon is.
+//! The line about the daemon's state that `systemctl status` shows.
 
 use std::fmt;
 
-/// The longest reason of a failed reload that the line holds, in characters; the log has it all.
+/// The most characters of a failed reload's reason in the line; the log has the whole reason.
 const MAX_REASON: usize = 200;
 
-/// What the daemon does, as far as its sessions are concerned.
+/// What the daemon does with sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::supervisor) enum State {
     /// No worker has served yet.
@@ -16,16 +16,16 @@ pub(in crate::supervisor) enum State {
     Draining,
 }
 
-/// How the daemon is, in short.
+/// The daemon's state in short.
 #[derive(Debug, Clone)]
 pub(in crate::supervisor) struct Summary {
-    /// What it does.
+    /// What the daemon does.
     pub state: State,
     /// The number of the generation in force.
     pub generation: u64,
-    /// Worker processes that serve or finish sessions.
+    /// How many worker processes serve or finish sessions.
     pub workers: usize,
-    /// Open sessions.
+    /// How many sessions are open.
     pub sessions: u64,
     /// Why the last reload failed, if it did.
     pub last_error: Option<String>,
@@ -53,7 +53,7 @@ fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
-/// Returns one line of limited length: a line's end would end the message's assignment.
+/// Returns one line of limited length: a line break would end the assignment in the message.
 fn in_short(reason: &str) -> String {
     let mut line: String = reason
         .chars()

@@ -1,32 +1,32 @@
-//! What is to be said to the service manager, and when: decisions alone, without a socket.
+//! Decides what to send to the service manager, and when. Pure.
 
 use std::time::{Duration, Instant};
 
-/// How long after a message that could not be sent the next is tried, at most.
+/// How long after a failed send the next one is tried at most.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How old the last line about the daemon's state is before another is made.
+/// How old the last line about the daemon's state must be before another is made.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
 
-/// How much time the service manager is asked for at once while the daemon drains. A supervisor
-/// that hangs meanwhile is killed after that time.
+/// How much more time each message asks for while the daemon drains. The service manager kills a
+/// supervisor that hangs meanwhile after that time.
 const EXTENSION: Duration = Duration::from_secs(20);
 
-/// How often it is asked for, so that one or two lost messages do no harm.
+/// How often to ask for more time, so that one or two lost messages do no harm.
 const BETWEEN_EXTENSIONS: Duration = Duration::from_secs(5);
 
-/// What follows the end of the drain: killing workers, and telling of it.
+/// How long the work after the drain may take: killing workers, and reporting that.
 const LAST_STEPS: Duration = Duration::from_secs(10);
 
-/// How many times a watchdog is fed within its timeout.
+/// How many times the watchdog is fed within its timeout.
 const FEEDS: u32 = 3;
 
-/// What the service manager takes the daemon's state to be.
+/// The daemon's state as the service manager knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It serves.
     Ready,
-    /// It serves, and reads its configuration again since that time of `CLOCK_MONOTONIC`.
+    /// It serves, and has been reloading since this time of `CLOCK_MONOTONIC`.
     Reloading { monotonic_usec: u64 },
     /// It ends.
     Stopping,
@@ -45,7 +45,7 @@ impl Phase {
     }
 }
 
-/// Something that is said again and again.
+/// A message that is sent periodically.
 #[derive(Debug)]
 struct Repeated {
     every: Duration,
@@ -57,7 +57,7 @@ impl Repeated {
         self.next <= now
     }
 
-    /// Notes that it was said.
+    /// Notes that a message was sent, whether or not this one was due.
     fn said(&mut self, now: Instant) {
         if self.is_due(now) {
             self.next = now + self.every;
@@ -65,28 +65,28 @@ impl Repeated {
     }
 }
 
-/// More time that is asked for until the drain's deadline.
+/// The repeated request for more time, until the drain's deadline.
 #[derive(Debug)]
 struct Extension {
     asked: Repeated,
     until: Instant,
 }
 
-/// What was said, and what is to be said.
+/// What was sent, and what is still to be sent.
 #[derive(Debug)]
 pub(super) struct Talk {
     began: Instant,
     phase: Option<Phase>,
-    /// Whether `phase` is still to be told.
+    /// Whether `phase` was not sent yet.
     phase_is_news: bool,
-    /// The line about the daemon's state that is still to be told.
+    /// The line about the daemon's state that was not sent yet.
     report: Option<String>,
     told: String,
     /// When a line was taken or sent last, if that was in this phase.
     reported_at: Option<Instant>,
     watchdog: Option<Repeated>,
     extension: Option<Extension>,
-    /// Not before this time, because the last message could not be sent.
+    /// When to try again, because the last message could not be sent.
     retry_at: Option<Instant>,
 }
 
@@ -109,8 +109,8 @@ impl Talk {
         }
     }
 
-    /// Enters a phase. A daemon that has not served does not reload for the service manager, which
-    /// would take the end of the reload for the end of the start; one that stops does nothing else.
+    /// Enters a phase. A reload before the daemon serves is not reported, because the service manager
+    /// would take its end for the end of the start; and no phase follows the stopping.
     pub(super) fn enter(&mut self, phase: Phase) {
         let fits = match (self.phase, phase) {
             (Some(Phase::Stopping), _) | (None, Phase::Reloading { .. }) => false,
@@ -119,7 +119,7 @@ impl Talk {
         if fits {
             self.phase_is_news |= self.phase != Some(phase);
             self.phase = Some(phase);
-            // The line that belongs to the phase goes with it.
+            // The next line about the state may be sent at once, together with the phase.
             self.reported_at = None;
         }
     }
@@ -131,7 +131,7 @@ impl Talk {
         }
     }
 
-    /// Ends the daemon, with time asked for until that deadline if it waits for sessions.
+    /// Notes that the daemon ends; until `deadline`, if it waits for sessions, more time is asked for.
     pub(super) fn stop(&mut self, deadline: Option<Instant>, now: Instant) {
         self.enter(Phase::Stopping);
         self.extension = deadline.map(|until| Extension {
@@ -143,7 +143,7 @@ impl Talk {
         });
     }
 
-    /// Whether it is time for a line about the daemon's state.
+    /// Whether a line about the daemon's state is due.
     pub(super) fn wants_report(&self, now: Instant) -> bool {
         self.reported_at
             .is_none_or(|at| at + BETWEEN_REPORTS <= now)
@@ -209,7 +209,7 @@ impl Talk {
         if let Some(extension) = &mut self.extension {
             extension.asked.said(now);
         }
-        // From the deadline on the service manager's own patience, and the last request, must do.
+        // After the deadline no more time is asked for: what the last request has granted is enough.
         self.extension.take_if(|extension| extension.until <= now);
     }
 

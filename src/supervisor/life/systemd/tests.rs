@@ -1,4 +1,4 @@
-//! The talk with a service manager whose socket is a fake one, or a real one with a full queue.
+//! Messages to a service manager, over a fake socket or a real one with a full queue.
 
 use std::{
     cell::{Cell, RefCell},
@@ -64,7 +64,7 @@ fn what_a_full_queue_refused_is_sent_when_it_has_room() {
     assert!(now < due && due <= now + SECOND);
     fake.full.set(false);
     manager.turn(now);
-    assert!(fake.take().is_empty(), "it is not tried again before that");
+    assert!(fake.take().is_empty(), "no message is tried before that");
     manager.turn(due);
     assert_eq!(fake.take(), ["READY=1"]);
     assert_eq!(manager.due(), None);
@@ -250,7 +250,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..60)
 }
 
-/// What the service manager must believe in the end.
+/// Returns the state that the service manager must know in the end.
 fn expected(steps: &[Step]) -> Option<&'static str> {
     steps.iter().fold(None, |phase, step| match (phase, step) {
         (Some("STOPPING=1"), _) | (_, Step::Stopping) => Some("STOPPING=1"),

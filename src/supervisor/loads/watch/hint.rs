@@ -1,7 +1,7 @@
-//! What the kernel tells of changes (inotify(7)): a hint to look at once, never the truth.
+//! Change events from the kernel (inotify(7)): a hint to look at the files at once, never the truth.
 //!
-//! Watches run out, queues overflow, and network file systems tell nothing of what others do. Each
-//! of these costs time until the next comparison and nothing else, so none of them is an error.
+//! Watches run out, queues overflow, and network file systems do not report what other machines
+//! write. Each of these only delays a load until the next comparison, so none of them is an error.
 
 use std::{
     collections::HashMap,
@@ -23,10 +23,10 @@ use tokio::{io::unix::AsyncFd, time::sleep};
 
 use super::hops::{Folders, Names};
 
-/// What tells that a folder itself is not where it was.
+/// The events that mean that a folder itself was moved or removed.
 const ITSELF: WatchFlags = WatchFlags::DELETE_SELF.union(WatchFlags::MOVE_SELF);
 
-/// What tells that a name in a folder leads to something else, or its file was written to.
+/// The events that mean that a name in a folder leads to something else, or its file was written to.
 const ENTRIES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MOVED_FROM)
@@ -35,31 +35,33 @@ const ENTRIES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::CLOSE_WRITE);
 
-/// A folder may be watched for two reasons under two names, when it is mounted twice.
+/// How to add a watch: to those there are, because a folder that is mounted twice may be watched for
+/// two reasons under two names.
 const HOW: WatchFlags = WatchFlags::ONLYDIR.union(WatchFlags::MASK_ADD);
 
-/// How long events gather before they are read, so that a busy folder does not wake us for each.
+/// How long events gather before they are read, so that a busy folder does not wake the supervisor
+/// for each.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// Bytes read at one time: room for a hundred events and more.
+/// Bytes read at one time: room for more than a hundred events.
 const SPACE: usize = 4096;
 
-/// Reads before others have their turn.
+/// Reads before other tasks have their turn.
 const READS: usize = 256;
 
-/// Why the kernel does not tell of all changes.
+/// Why the kernel does not report all changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// It tells of none.
+    /// It reports none.
     Deaf(Errno),
-    /// It tells of none in this folder, and perhaps in others.
+    /// It reports none in this folder, and perhaps in others.
     Unwatched(PathBuf, Errno),
-    /// This folder, and perhaps others, are on a file system that others write to elsewhere.
+    /// This folder, and perhaps others, are on a file system that other machines write to.
     Remote(PathBuf),
 }
 
 impl Trouble {
-    /// Whether there is no news in this for somebody who knows of the other.
+    /// Whether this is the same kind of trouble as `other`, so that the log need not repeat it.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
@@ -83,7 +85,7 @@ impl fmt::Display for Trouble {
             }
             Self::Remote(folder) => write!(
                 f,
-                "{} is on a network file system, which need not tell of changes",
+                "{} is on a network file system, where the kernel may not report changes",
                 folder.display()
             ),
         }
@@ -97,34 +99,35 @@ pub(super) struct Watch {
     remote: bool,
 }
 
-/// Folders by the kernel's numbers for them.
+/// Watched folders, by the kernel's watch descriptors.
 pub(super) type Watches = HashMap<i32, Watch>;
 
-/// The kernel's side of it: what to give watches to, from a thread that may block.
+/// The inotify instance, to which a thread that may block adds watches.
 pub(super) type Instance = Arc<OwnedFd>;
 
-/// Something that happened to a name that matters.
+/// A change of a name that matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// A file was written to, and may be written to further.
+    /// A file was written to, and the writer may not be done.
     Writing(Entry),
-    /// A file was closed, or its name leads elsewhere now.
+    /// A file was closed after writing, or its name leads elsewhere now.
     Done(Entry),
-    /// Something else that makes a look worth while.
+    /// Another change, because of which the files should be compared.
     Stir,
 }
 
 /// A name in a watched folder.
 pub(super) type Entry = (i32, OsString);
 
-/// An ear for the kernel; deaf until it was aimed, and where that cannot be done.
+/// The receiver of the kernel's events. It receives none before [`aim`] was called, and none where
+/// that fails.
 #[derive(Debug, Default)]
 pub(super) struct Hint {
     ear: Option<AsyncFd<Instance>>,
     watches: Watches,
 }
 
-/// What came of aiming.
+/// The result of [`aim`].
 #[derive(Debug)]
 pub(super) struct Aimed {
     instance: Option<Instance>,
@@ -133,13 +136,13 @@ pub(super) struct Aimed {
 }
 
 impl Hint {
-    /// Hands over what [`aim`] needs; until that is taken back, nothing is understood.
+    /// Returns what [`aim`] needs. Events are ignored until [`Self::take`] is called with the result.
     pub(super) fn lend(&mut self) -> (Option<Instance>, Watches) {
         let instance = self.ear.as_ref().map(|ear| Arc::clone(ear.get_ref()));
         (instance, std::mem::take(&mut self.watches))
     }
 
-    /// Listens to what was aimed at; returns why not everything can be heard.
+    /// Listens to the new watches; returns why the kernel does not report all changes, if so.
     pub(super) fn take(&mut self, aimed: Aimed) -> Option<Trouble> {
         self.watches = aimed.watches;
         if let (None, Some(instance)) = (&self.ear, aimed.instance) {
@@ -181,7 +184,7 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::INVAL)
 }
 
-/// Reads what the kernel has to tell; returns also whether there may be more.
+/// Reads the kernel's events; also returns whether there may be more.
 fn read(instance: &OwnedFd, watches: &mut Watches) -> (Vec<Heard>, bool) {
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut reader = Reader::new(instance, &mut space);
@@ -206,7 +209,7 @@ fn read(instance: &OwnedFd, watches: &mut Watches) -> (Vec<Heard>, bool) {
     }
 }
 
-/// Says what an event means, and whether it matters.
+/// Returns what an event means; `None` if it does not matter.
 fn understand(
     watch: i32,
     what: ReadFlags,
@@ -217,7 +220,7 @@ fn understand(
         return Some(Heard::Stir);
     }
     if what.contains(ReadFlags::IGNORED) {
-        // The kernel let go of it; what we let go of ourselves is no longer known here.
+        // The kernel dropped this watch. A watch that the supervisor dropped is no longer in the map.
         return watches.remove(&watch).map(|_| Heard::Stir);
     }
     let names = &watches.get(&watch)?.names;
@@ -239,14 +242,14 @@ fn understand(
 
 /// Watches `folders()` instead of what was watched before. Blocks.
 ///
-/// What changes between the question and the watch that answers it would go unnoticed, so the
-/// question is asked again until the watches were there before it.
+/// A change between the call of `folders()` and the adding of its watches would go unnoticed, so this
+/// is repeated until a call finds all its folders watched already.
 pub(super) fn aim(
     instance: Option<Instance>,
     before: Watches,
     mut folders: impl FnMut() -> Folders,
 ) -> Aimed {
-    /// Folders may be exchanged all the time, and the next look is not far.
+    /// A bound, because folders may be exchanged all the time; the next comparison comes soon.
     const TRIES: usize = 4;
 
     let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
@@ -266,7 +269,7 @@ pub(super) fn aim(
         trouble = found;
         let settled = now == watches;
         for gone in watches.keys().filter(|gone| !now.contains_key(gone)) {
-            // It may be gone because the folder is.
+            // The watch may be gone together with its folder.
             let _ = inotify::remove_watch(&*instance, *gone);
         }
         watches = now;
@@ -281,7 +284,8 @@ pub(super) fn aim(
     }
 }
 
-/// Adds watches for all folders, where they are there already too: their folders may be others now.
+/// Adds watches for all folders, including those watched already: another folder may have taken the
+/// path meanwhile.
 fn add(instance: &OwnedFd, folders: &Folders, before: &Watches) -> (Watches, Option<Trouble>) {
     let mut watches = Watches::new();
     let (mut refused, mut remote) = (None, None);
@@ -305,7 +309,7 @@ fn add(instance: &OwnedFd, folders: &Folders, before: &Watches) -> (Watches, Opt
                     remote = Some(Trouble::Remote(folder.clone()));
                 }
             }
-            // It has just gone, which the next question will show.
+            // The folder has just gone, which the next call of `folders()` will show.
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(error) => refused = refused.or(Some(Trouble::Unwatched(folder.clone(), error))),
         }
@@ -313,7 +317,8 @@ fn add(instance: &OwnedFd, folders: &Folders, before: &Watches) -> (Watches, Opt
     (watches, refused.or(remote))
 }
 
-/// Whether a folder is on a file system that others may write to without our kernel's knowledge.
+/// Whether a folder is on a file system that other machines may write to without this kernel's
+/// knowledge.
 fn is_remote(folder: &std::path::Path) -> bool {
     /// AFS (two of them), 9P, Ceph, CIFS, Coda, FUSE, GFS2, GPFS, Lustre, NCP, NFS, OCFS2, SMB
     /// (two of them), as statfs(2) and the kernel's magic.h number them.
@@ -351,7 +356,7 @@ mod tests {
         Folders::from([(folder.to_owned(), names)])
     }
 
-    /// An instance that watches one name in a folder.
+    /// Returns an instance that watches one name in a folder.
     fn listening(folder: &Path, name: &str) -> (Instance, Watches) {
         let aimed = aim(None, Watches::new(), || only(folder, name));
         assert_eq!(aimed.trouble, None);
@@ -429,7 +434,7 @@ mod tests {
         let length = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
         let length: usize = length.trim().parse().unwrap();
         let names = ["one", "two"].map(|name| folder.path().join(name));
-        // Two names in turn: the same event twice is told once.
+        // Two names in turn: the kernel merges two equal events that follow one another.
         for number in 0..=length {
             fs::File::create(&names[number % 2]).unwrap();
         }

@@ -1,10 +1,10 @@
 //! Which folders to watch for which names, so that no way of changing a file goes unnoticed.
 //!
 //! A configured path is followed as the kernel does: component by component, and each symbolic link
-//! by its own target. Whatever is looked up on the way can be exchanged: a link, by whoever makes
-//! another of its name in the same folder; a folder, by renaming; the file itself. So each name
-//! that is a link, a file or not there is watched in the folder that holds it, and each folder on
-//! the way for itself.
+//! by its own target. Everything that is looked up on the way can be exchanged: a link, by making
+//! another of its name in the same folder; a folder, by renaming; the file itself. So each name that
+//! is a link, a file or missing is watched in the folder that holds it, and each folder on the way is
+//! watched itself.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,9 +19,9 @@ const MAX_LINKS: usize = 40;
 /// What matters in a folder, beside the folder itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Names {
-    /// These entries; none, when the folder is only on the way to others.
+    /// These entries; none if the folder is only on the way to others.
     Only(HashSet<OsString>),
-    /// Whatever is in it, because the folder itself is configured.
+    /// All entries, because the folder itself is configured.
     All,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn folders(paths: &[PathBuf]) -> Folders {
 #[derive(Debug, Default)]
 struct Hops {
     folders: Folders,
-    /// Where the folders of paths that were followed really are.
+    /// The real paths of the folders that were followed.
     known: HashMap<PathBuf, PathBuf>,
 }
 
@@ -99,7 +99,7 @@ impl Hops {
         }
     }
 
-    /// Looks up names, the last one first in `rest`, from a folder on.
+    /// Looks up names from a folder on; `rest` holds them in reverse order.
     fn walk(&mut self, mut folder: PathBuf, mut rest: Vec<OsString>) -> End {
         let mut links = 0;
         while let Some(name) = rest.pop() {
@@ -149,7 +149,7 @@ impl Hops {
     }
 }
 
-/// Returns the names of a path, the last one first.
+/// Returns the names of a path in reverse order.
 fn names(path: &Path) -> Vec<OsString> {
     path.components()
         .rev()
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// Names that matter by their folders.
+    /// The names that matter, by their folders.
     type Table = BTreeMap<String, BTreeSet<String>>;
 
     /// A folder without symbolic links on the way to it.
@@ -299,7 +299,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
-        /// Whatever is taken away: if the path leads elsewhere then, that is where we watch.
+        /// Any entry that changes where the path leads when it is removed is watched.
         #[test]
         fn nothing_on_the_way_goes_unnoticed(
             top in prop::array::uniform3(0_usize..20),

@@ -1,7 +1,7 @@
 //! Notices that TLS files have changed.
 //!
-//! The truth is their content, compared once an interval. What the kernel tells of changes only
-//! makes a comparison come at once; see `hint` for all that can be wrong with it.
+//! The truth is their content, compared once an interval. An event from the kernel only makes a
+//! comparison come at once; `hint` says how such events can fail.
 
 mod hint;
 mod hops;
@@ -34,26 +34,27 @@ use crate::{
 /// The generation in force, as the loop changes it.
 pub(in crate::supervisor) type Current = Rc<RefCell<Arc<Generation>>>;
 
-/// What the loop and the watch tell each other.
+/// What the loop and the watch share.
 #[derive(Debug, Default)]
 pub(super) struct Watching {
     wake: Notify,
-    /// Whether a look is wanted at once.
+    /// Whether the files are to be looked at soon.
     stir: Cell<bool>,
-    /// Whether broken files may be being written.
+    /// Whether broken files may still be being written.
     settling: Cell<bool>,
-    /// Why the kernel does not tell of all changes.
+    /// Why the kernel does not report all changes; `None` if it does.
     trouble: RefCell<Option<Trouble>>,
 }
 
 impl Watching {
-    /// Has the files looked at soon, because others may be configured or something was seen.
+    /// Makes the watch look at the files soon, because other files may be configured now or a change
+    /// was seen.
     pub(super) fn stir(&self) {
         self.stir.set(true);
         self.wake.notify_one();
     }
 
-    /// Has the files read again and again as long as broken ones may be being written.
+    /// Makes the watch look more often while broken files may still be being written.
     pub(super) fn settle(&self, settling: bool) {
         if self.settling.replace(settling) != settling {
             self.wake.notify_one();
@@ -75,7 +76,7 @@ impl Watching {
         }
     }
 
-    /// Takes note of why the kernel does not tell of all changes, and tells people once.
+    /// Notes why the kernel does not report all changes, and logs it when it has changed.
     fn note(&self, trouble: Option<Trouble>, config: &Config) {
         let last = self.trouble.replace(trouble);
         match (&*self.trouble.borrow(), last) {
@@ -83,7 +84,7 @@ impl Watching {
                 let interval = config.watch_interval;
                 warn!("{now}; changes are noticed by comparing files every {interval:?}");
             }
-            (None, Some(_)) if config.watch => info!("the kernel tells of changes again"),
+            (None, Some(_)) if config.watch => info!("the kernel reports changes again"),
             _ => {}
         }
     }
@@ -97,14 +98,14 @@ impl Watching {
 }
 
 /// Calls `changed` each time the files have changed and then stood still for a moment, and once in a
-/// while when they have not; ends when it returns `false`.
+/// while if they have not changed; ends when `changed` returns `false`.
 pub(super) async fn watch(
     current: Current,
     watching: Rc<Watching>,
     memo: Arc<Memo>,
     changed: impl Fn() -> bool,
 ) {
-    // What was loaded at the start may be older than the first look.
+    // The files may have changed between the load of the start and the first look.
     let (mut hint, mut pace) = (Hint::default(), Pace::default());
     loop {
         let generation = Arc::clone(&current.borrow());
@@ -126,11 +127,12 @@ pub(super) async fn watch(
     }
 }
 
-/// Waits until a look is due, or something came up that changes when that is; then it is not.
+/// Waits until a look is due and returns `true`, or until something changes when it is due and returns
+/// `false`.
 async fn is_due(watching: &Watching, config: &Config, hint: &mut Hint, pace: &mut Pace) -> bool {
     let due = pace.due(watching.measure(config));
     tokio::select! {
-        // What goes on in a busy folder does not keep the look from coming.
+        // First, so that events of a busy folder cannot hold up the look.
         biased;
         () = sleep_until(due.unwrap_or_else(Instant::now).into()) => return true,
         () = watching.wake.notified() => {
@@ -166,7 +168,7 @@ impl Look {
         }
     }
 
-    /// Watches whatever the files are reached by now, and then looks at what they hold.
+    /// Watches the paths by which the files are reached now, and then reads what they hold.
     fn run(self) -> (Aimed, Print) {
         let config = &self.generation.config;
         let aimed = hint::aim(self.instance, self.watches, || {

@@ -1,9 +1,9 @@
-//! When to look at the files, and when what was seen is worth a load. Pure; times are handed in.
+//! When to look at the files, and when to load what a look saw. Pure; times are handed in.
 //!
-//! A look comes soon after something was heard, when it has been quiet for a moment and no file is
-//! held open by who writes it, and without that once an interval. A load is worth while when two
-//! looks saw the same and it is not what the last load was told of. What changes without end is
-//! loaded too: loading knows how to tell that files do not stand still.
+//! After an event, a look comes when there were no events for a moment and no writer holds a file
+//! open. Without events, a look comes once an interval. A load is due when two looks saw the same and
+//! it differs from what the last load began with. Files that change without end are loaded too: the
+//! load itself recognizes files that do not stand still.
 
 use std::{
     collections::HashMap,
@@ -12,59 +12,59 @@ use std::{
 
 use super::hint::{Entry, Heard};
 
-/// How long it must have been quiet.
+/// How long there must have been no events.
 pub(super) const QUIET: Duration = Duration::from_millis(150);
 
-/// How long there may be no quiet, or one file be held open, before there is a look in spite of it.
+/// How long events or one file held open for writing may delay a look.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// The same for many files that are held open one after the other.
+/// How long many files held open one after the other may delay a look.
 const MAX_WAIT_ALL: Duration = Duration::from_secs(5);
 
-/// Between two comparisons while broken files may be being written.
+/// The time between two comparisons while broken files may still be being written.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// After so long the disk is loaded even if no file has changed: time makes certificates valid and
-/// invalid, and the system's authorities are not among the files compared.
+/// How long after a load the disk is loaded again even if no file has changed: certificates become
+/// valid and expire by time alone, and the system's authorities are not among the files compared.
 const RELOAD: Duration = Duration::from_secs(60);
 
 /// A hash over all files.
 pub(super) type Print = [u8; 32];
 
-/// What the looks so far have seen.
+/// What earlier looks and events have shown.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     told: Option<(Print, Instant)>,
     seen: Option<(Print, Instant)>,
     stir: Option<Stir>,
-    /// The files held open by who writes them, and since when.
+    /// The files that a writer holds open, and since when.
     writing: HashMap<Entry, Instant>,
 }
 
-/// Something is going on.
+/// Events since the last look: the first and the last.
 #[derive(Debug, Clone, Copy)]
 struct Stir {
     first: Instant,
     last: Instant,
 }
 
-/// What the pace depends on beside what happens.
+/// What the configuration and the disk say about the pace.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measure {
-    /// Between two comparisons.
+    /// The time between two comparisons.
     pub(super) interval: Duration,
-    /// Whether broken files may be being written.
+    /// Whether broken files may still be being written.
     pub(super) settling: bool,
 }
 
 impl Pace {
-    /// Takes note that a look is worth while.
+    /// Notes that the files should be looked at.
     pub(super) fn stir(&mut self, now: Instant) {
         let first = self.stir.map_or(now, |stir| stir.first);
         self.stir = Some(Stir { first, last: now });
     }
 
-    /// Takes note of something heard.
+    /// Notes an event.
     pub(super) fn hear(&mut self, heard: Heard, now: Instant) {
         match heard {
             Heard::Writing(entry) => _ = self.writing.entry(entry).or_insert(now),
@@ -74,7 +74,7 @@ impl Pace {
         self.stir(now);
     }
 
-    /// Returns when to look; `None` is at once.
+    /// Returns when to look; `None` means at once.
     pub(super) fn due(&self, measure: Measure) -> Option<Instant> {
         if let Some(stir) = self.stir {
             let quiet = (stir.last + QUIET).min(stir.first + MAX_WAIT);
@@ -90,11 +90,11 @@ impl Pace {
         self.seen.map(|(_, at)| at + interval)
     }
 
-    /// Takes note of what a look saw at `now`; returns whether to load.
+    /// Notes what a look saw at `now`; returns whether to load.
     pub(super) fn looked(&mut self, print: Print, now: Instant, measure: Measure) -> bool {
         let stood_still = self.seen.is_some_and(|(seen, _)| seen == print);
         self.seen = Some((print, now));
-        // Whoever still writes will be heard again.
+        // A writer that is not done causes further events.
         self.writing.clear();
         let since = self.stir.take().map_or(now, |stir| stir.first);
         let known = self
@@ -138,7 +138,7 @@ mod tests {
         (1, "cert".into())
     }
 
-    /// One that has told of what it saw at the moment that is returned.
+    /// Returns a pace that has asked for a load of what it saw, and when that was.
     fn told() -> (Pace, Instant) {
         let (mut pace, first) = (Pace::default(), Instant::now());
         assert_eq!(pace.due(EVERY), None);

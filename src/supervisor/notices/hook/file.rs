@@ -1,4 +1,4 @@
-//! Where the exit-failure command that was set at run time is kept across restarts of the daemon.
+//! The file that keeps the exit-failure command set at run time across restarts of the daemon.
 
 use std::{
     fs,
@@ -16,11 +16,11 @@ use crate::{config::ExitHook, sys::files};
 /// The most bytes of the file that keeps the command; requests that set one are shorter.
 const MAX_KEPT: u64 = 1024 * 1024;
 
-/// The file in the state directory. Everything here blocks, on a disk that may not answer.
+/// The file in the state directory. All its methods block, on a disk that may not answer.
 #[derive(Debug, Clone)]
 pub(super) struct HookFile(PathBuf);
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
@@ -33,7 +33,7 @@ impl HookFile {
         Self(state_dir.join("on-exit-failure.json"))
     }
 
-    /// Returns the command that is kept; none, with a warning, if the file cannot be used.
+    /// Returns the command in the file; logs a warning and returns `None` if the file cannot be used.
     pub(super) fn load(&self) -> Option<ExitHook> {
         self.read().unwrap_or_else(|error| {
             warn!(
@@ -59,7 +59,7 @@ impl HookFile {
         }))
     }
 
-    /// Keeps a command, or none; says why that cannot be.
+    /// Keeps a command, or removes the file if there is none; returns the reason if that fails.
     pub(super) fn keep(&self, hook: Option<&ExitHook>) -> Result<(), String> {
         match hook {
             Some(hook) => {
@@ -74,7 +74,7 @@ impl HookFile {
         }
     }
 
-    /// Writes the file whole or not at all.
+    /// Writes the file as a whole or not at all.
     fn write(&self, hook: &ExitHook) -> io::Result<()> {
         let kept = Kept {
             command: hook.command.clone(),
@@ -82,7 +82,7 @@ impl HookFile {
         };
         let bytes = serde_json::to_vec_pretty(&kept)?;
         let temporary = self.0.with_extension("json.new");
-        // A leftover may be of any kind, and opening a FIFO would wait.
+        // A file left at this path may be of any kind, and opening a FIFO would wait.
         let _ = fs::remove_file(&temporary);
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);

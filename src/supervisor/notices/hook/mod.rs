@@ -1,4 +1,4 @@
-//! The exit-failure command: which is in force, and its runs, one after the other.
+//! The exit-failure command: the one in force, and its runs, one after the other.
 
 mod file;
 mod run;
@@ -16,13 +16,13 @@ use crate::{
     sys::child::Jobs,
 };
 
-/// Runs that may wait for the one that goes on.
+/// How many runs may wait for the one that goes on.
 const QUEUE: usize = 64;
 
-/// Changes of the command that may wait for a disk that does not answer.
+/// How many changes of the command may wait for a disk that does not answer.
 const CHANGES: usize = 16;
 
-/// How long a request waits for the disk before it is told that the disk does not answer.
+/// How long a request waits for the disk before it is refused because the disk does not answer.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The exit-failure command and its runs.
@@ -34,26 +34,26 @@ pub(in crate::supervisor) struct Hook {
     last_run: Option<ExitHookRun>,
     waiting: VecDeque<Job>,
     busy: bool,
-    /// Changes that the disk has not taken yet.
+    /// How many changes are not on disk yet.
     changes: usize,
-    /// Where the file is written, one change after the other.
+    /// The thread that writes the file, one change after the other.
     writes: Jobs,
-    /// Where commands are started.
+    /// The thread that starts commands.
     starts: Arc<Jobs>,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
-/// A change of the command that the disk has taken, or could not.
+/// A change of the command that was kept on disk, or could not be.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Change {
     hook: Option<ExitHook>,
     kept: Result<(), String>,
-    /// `None` once the request was told that the disk does not answer.
+    /// `None` once the request was refused because the disk does not answer.
     reply: Option<Reply>,
 }
 
 impl Hook {
-    /// Begins with the configuration's command and the one kept in `state_dir`, which goes before.
+    /// Begins with the configuration's command and the one kept in `state_dir`, which takes precedence.
     /// Blocks.
     pub(in crate::supervisor) fn new(
         state_dir: &Path,
@@ -80,7 +80,7 @@ impl Hook {
         self.configured = configured;
     }
 
-    /// Sets the command at run time, or takes it back, once the disk has kept that.
+    /// Sets or clears the command at run time, once the change is on disk.
     pub(in crate::supervisor) fn change(&mut self, hook: Option<ExitHook>, reply: Reply) {
         if self.changes == CHANGES {
             let reason = "the disk does not answer, and other changes of the exit-failure command \
@@ -98,7 +98,7 @@ impl Hook {
         tokio::task::spawn_local(change(hook, keeping, reply, inbox));
     }
 
-    /// Takes a change that is over into force; returns it as a sentence if there was one.
+    /// Puts a finished change in force; returns it as a sentence if it succeeded.
     pub(in crate::supervisor) fn changed(&mut self, change: Change) -> Option<&'static str> {
         let Change { hook, kept, reply } = change;
         self.changes -= 1;
@@ -122,7 +122,7 @@ impl Hook {
         sentence
     }
 
-    /// Returns the command in force, where it was set, and how it went last.
+    /// Returns the command in force, where it was set, and the result of its last run.
     pub(in crate::supervisor) fn status(&self) -> ExitHookStatus {
         let source = match (&self.runtime, &self.configured) {
             (Some(_), _) => ExitHookSource::Runtime,
@@ -142,7 +142,7 @@ impl Hook {
         self.runtime.as_ref().or(self.configured.as_ref())
     }
 
-    /// Runs the command, after those runs that are not over; never waits for it.
+    /// Runs the command after the runs that are not over; never waits for it.
     pub(in crate::supervisor) fn fire(&mut self, environment: Vec<(&'static str, String)>) {
         let Some(hook) = self.in_force().cloned() else {
             info!(
@@ -159,14 +159,14 @@ impl Hook {
         self.next();
     }
 
-    /// Takes note of a run's end and begins the next.
+    /// Notes a run's end and begins the next.
     pub(in crate::supervisor) fn ended(&mut self, run: ExitHookRun) {
         self.busy = false;
         self.last_run = Some(run);
         self.next();
     }
 
-    /// Returns whether no run goes on or waits.
+    /// Returns whether there is no run, neither going on nor waiting.
     pub(in crate::supervisor) fn is_idle(&self) -> bool {
         !self.busy
     }
@@ -186,7 +186,7 @@ impl Hook {
     }
 }
 
-/// Waits for the disk, and tells the request when that takes too long.
+/// Waits for the disk; refuses the request when that takes too long.
 async fn change(
     hook: Option<ExitHook>,
     mut keeping: tokio::sync::oneshot::Receiver<Result<(), String>>,
@@ -212,7 +212,7 @@ async fn change(
     let _ = inbox.send(Message::HookChanged(Change { hook, kept, reply }));
 }
 
-/// Returns how a run went, as a sentence.
+/// Returns the result of a run as a sentence.
 pub(super) fn describe(run: &ExitHookRun) -> String {
     match run {
         ExitHookRun {

@@ -31,16 +31,16 @@ use crate::{
     },
 };
 
-/// How much of a run's output goes to the log.
+/// How much of a run's output goes to the log, in bytes.
 const MAX_OUTPUT: u64 = 16 * 1024;
 
-/// How many lines of it at the most.
+/// How many lines of a run's output go to the log at most.
 const MAX_LINES: usize = 256;
 
 /// How long output is still read after the command itself has ended.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
 
-/// A run to come: what to run, and what it is told.
+/// A run to begin: the command, and its environment.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) hook: ExitHook,
@@ -55,7 +55,7 @@ impl Group {
         Self(i32::try_from(started.pid).ok().map(Pid::from_raw))
     }
 
-    /// Lets what is left of the group go on.
+    /// Leaves the processes of the group alone.
     fn release(mut self) {
         self.0 = None;
     }
@@ -64,13 +64,13 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // An empty group is what is wanted.
+            // This fails only if no process is left in the group, which is the aim.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
 }
 
-/// Runs the command, which is started on the thread of `starts`; returns how it went.
+/// Runs the command, which the thread of `starts` starts; returns how the run ended.
 pub(super) async fn run(job: Job, starts: Arc<Jobs>) -> ExitHookRun {
     let mut ended = ExitHookRun {
         at: Timestamp::now(),
@@ -81,7 +81,7 @@ pub(super) async fn run(job: Job, starts: Arc<Jobs>) -> ExitHookRun {
     let (limit, program) = (job.hook.timeout, job.hook.command[0].clone());
     let (sender, started) = oneshot::channel();
     starts.add(move || {
-        // One that took too long to start is not wanted any more.
+        // If starting took longer than the timeout, the process is killed at once.
         if let Err(Ok(started)) = sender.send(start(&job)) {
             drop(Group::of(&started));
             started.abandon();
@@ -110,11 +110,11 @@ async fn finish(mut started: Started, limit: Duration, ended: &mut ExitHookRun) 
         let status = status.ok().and_then(Result::ok);
         ended.exit_code = status.and_then(|status| status.code());
         let _ = timeout(LAST_OUTPUT, output).await;
-        // What it started and left behind on purpose may go on.
+        // Processes that the command has left behind on purpose may go on.
         group.release();
     } else {
         ended.timed_out = true;
-        // Those that made a group or a session of their own are known by their parents.
+        // Processes that made a group or a session of their own are found by their parents.
         let others = tokio::task::spawn_blocking(move || processes::descendants(pid)).await;
         drop(group);
         others.into_iter().flatten().for_each(processes::kill);
@@ -162,7 +162,7 @@ async fn log_lines(stream: Option<impl AsyncRead + Unpin>, name: &'static str) {
         );
         line.clear();
     }
-    // The rest is read and forgotten, so that the command does not block on a full pipe.
+    // The rest is read and dropped, so that the command does not block on a full pipe.
     let mut rest = bounded.into_inner().into_inner();
     let mut space = [0; 4096];
     while rest.read(&mut space).await.is_ok_and(|read| read > 0) {}

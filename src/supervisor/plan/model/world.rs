@@ -1,4 +1,4 @@
-//! The outside world as the plan's actions make it.
+//! A model of what is outside the plan, as the plan's actions change it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::{super::*, Move};
 
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// What a worker was sent and has not taken in yet, in order.
+/// A message that a worker was sent and has not taken yet.
 #[derive(Debug, Clone, Copy)]
 enum Sent {
     Offer(LoadId),
@@ -30,7 +30,7 @@ pub(super) struct World {
     pub(super) now: Duration,
     alive: BTreeMap<WorkerId, Living>,
     pub(super) hung: BTreeSet<WorkerId>,
-    /// Workers that were killed and may not have ended yet.
+    /// The workers that were killed and may not have ended yet.
     killed: BTreeSet<WorkerId>,
     /// Whether the next sockets that are handed over get lost.
     losing: bool,
@@ -39,7 +39,7 @@ pub(super) struct World {
     needs_load: BTreeMap<usize, LoadId>,
     pub(super) staged: Option<LoadId>,
     in_force: u64,
-    /// The generation that each load came to.
+    /// The generation in force after each load.
     brought: BTreeMap<LoadId, u64>,
     unsettled: BTreeSet<LoadId>,
     pub(super) asked: BTreeMap<AskId, LoadId>,
@@ -285,7 +285,7 @@ impl World {
         }
     }
 
-    /// Lets a worker take in what it was sent.
+    /// Lets a worker take a message that it was sent.
     fn answer(&mut self, choice: usize, refuses: bool) {
         let Some(worker) = self.pick(choice).filter(|it| !self.hung.contains(it)) else {
             return;
@@ -353,7 +353,7 @@ impl World {
         }
     }
 
-    /// Lets everything work for long enough: nothing may be left over.
+    /// Lets everything work for long enough, and checks that nothing is left to do.
     pub(super) fn settle(&mut self) {
         self.losing = false;
         for _ in 0..60 {
