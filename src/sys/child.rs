@@ -16,14 +16,14 @@ use tokio::io::unix::AsyncFd;
 
 use super::orphans::Awaited;
 
-/// A thread that does one job after the other, so that its user need not wait for any.
+/// A thread that does one job after the other, so that the caller need not wait for any.
 #[derive(Debug)]
 pub struct Jobs(mpsc::Sender<Job>);
 
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Jobs {
-    /// Starts the thread, which lives as long as this does.
+    /// Starts the thread, which ends when this is dropped.
     pub fn new(name: &str) -> io::Result<Self> {
         let (sender, jobs) = mpsc::channel::<Job>();
         let name = name.to_owned();
@@ -33,9 +33,9 @@ impl Jobs {
         Ok(Self(sender))
     }
 
-    /// Has `job` done after those that were given before.
+    /// Queues `job` after those added before.
     pub fn add(&self, job: impl FnOnce() + Send + 'static) {
-        // The thread ends only with this.
+        // The thread takes jobs as long as this exists.
         let _ = self.0.send(Box::new(job));
     }
 }
@@ -43,22 +43,22 @@ impl Jobs {
 /// A child process that was started.
 #[derive(Debug)]
 pub struct Started {
-    /// Its process id, which the system may give to another process once it was waited for.
+    /// Its process id, which the system may reuse once this process was waited for.
     pub pid: u32,
-    /// What it writes to standard output, where that was asked for.
+    /// The pipe of its standard output, if the command asks for one.
     pub stdout: Option<ChildStdout>,
-    /// What it writes to standard error, where that was asked for.
+    /// The pipe of its standard error, if the command asks for one.
     pub stderr: Option<ChildStderr>,
     handle: Handle,
     child: Awaited,
 }
 
-/// A process that is signalled by this and never confused with another (`pidfd_open(2)`).
+/// A handle to signal a process by, which never means another process (`pidfd_open(2)`).
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<OwnedFd>);
 
 impl Started {
-    /// Starts a program; waits until its file was read.
+    /// Starts a program; waits until the system has read its file.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let mut child = Awaited::spawn(command)?;
         let opened = i32::try_from(child.id())
@@ -69,7 +69,7 @@ impl Started {
         let handle = match opened {
             Ok(handle) => Handle(Arc::new(handle)),
             Err(error) => {
-                // What cannot be watched over is not left to itself.
+                // A process whose end cannot be noticed must not go on.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(error);
@@ -84,7 +84,7 @@ impl Started {
         })
     }
 
-    /// Returns what it is signalled by.
+    /// Returns the handle to signal the process by.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -98,7 +98,7 @@ impl Started {
     /// Waits until the process has ended; must run in a runtime.
     pub async fn wait(mut self) -> io::Result<ExitStatus> {
         let Ok(ended) = watch(&self.handle) else {
-            // Where the kernel watches no more descriptors, a thread waits.
+            // If the kernel can watch no more descriptors, a thread waits instead.
             let waited = tokio::task::spawn_blocking(move || self.child.wait());
             return waited.await.map_err(io::Error::other)?;
         };

@@ -55,7 +55,7 @@ pub fn receive_with(
     Ok(received.bytes)
 }
 
-/// Closes every descriptor beyond the standard three that whoever started this process left open.
+/// Closes every descriptor, beyond the standard three, that the parent process left open.
 ///
 /// To be called before anything of our own is opened: workers and the exit-failure command would
 /// inherit them.

@@ -1,7 +1,7 @@
-//! Opening files that an operator named, without ever waiting for what is no file.
+//! Opens files that an operator named, and never waits at a path that is not a regular file.
 //!
-//! Opening a FIFO waits for its other end (fifo(7)), and opening a device may change what it does.
-//! So the kind is asked before opening, and again of what was opened.
+//! Opening a FIFO waits for its other end (fifo(7)), and opening a device may change the device's state.
+//! So the kind is checked before opening, and checked again on what was opened.
 
 use std::{
     fs::{self, File, FileType, Metadata, OpenOptions},
@@ -18,7 +18,7 @@ use nix::libc::{O_NOCTTY, O_NONBLOCK};
 /// The most symbolic links that are followed to find out where a path leads (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// Names a kind of file that cannot be read or written as a file is; `None` for a regular file.
+/// Returns the name of a kind other than a regular file; `None` for a regular file.
 #[must_use]
 pub fn unfit(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
@@ -36,7 +36,7 @@ pub fn unfit(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// Fails if `about` tells of anything but a regular file.
+/// Fails if `about` is not of a regular file.
 pub fn demand_file(about: &Metadata) -> io::Result<()> {
     match unfit(about.file_type()) {
         None => Ok(()),
@@ -44,7 +44,7 @@ pub fn demand_file(about: &Metadata) -> io::Result<()> {
     }
 }
 
-/// Fails if there is something at `path`, or behind a symbolic link there, that is no regular file.
+/// Fails if there is anything but a regular file at `path`, or behind a symbolic link there.
 pub fn demand_file_or_nothing(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(about) => demand_file(&about),
@@ -53,7 +53,7 @@ pub fn demand_file_or_nothing(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a regular file as `options` say; anything else is refused by its kind, without waiting.
+/// Opens a regular file as `options` say; fails for anything else, names its kind, and never waits.
 ///
 /// `flags` are further flags of open(2).
 pub fn open(path: &Path, options: &mut OpenOptions, flags: i32) -> io::Result<File> {
@@ -78,10 +78,10 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a path is for a program that only appends to it.
+/// The kind of file at a path, for a program that only appends to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// A regular file, or nothing yet.
+    /// A regular file, or no file yet.
     File,
     /// The null device.
     Null,
@@ -122,10 +122,10 @@ impl Standard {
 }
 
 impl Output {
-    /// Finds out what `path` is; fails for what cannot be appended to.
+    /// Returns the kind of file at `path`; fails for a kind that cannot be appended to.
     pub fn of(path: &Path) -> io::Result<Self> {
-        // Opened by their path, descriptors would be what they lead to: a pipe, or a socket, which
-        // cannot be opened at all.
+        // The paths of descriptors come first: opening one would open the pipe or file behind it, and a
+        // socket cannot be opened at all.
         if let Some(standard) = standard(path) {
             return Ok(Self::Descriptor(standard));
         }
@@ -138,14 +138,14 @@ impl Output {
     }
 }
 
-/// Whether it is `/dev/null`, by whatever name (null(4): character device 1, 3).
+/// Whether this is `/dev/null`, under any name (null(4): character device 1, 3).
 fn is_null(about: &Metadata) -> bool {
     let device = about.rdev();
     about.file_type().is_char_device()
         && (rustix::fs::major(device), rustix::fs::minor(device)) == (1, 3)
 }
 
-/// Returns the standard descriptor that a path means, if it does, through symbolic links.
+/// Returns the standard descriptor that a path means, through symbolic links; `None` if it means none.
 #[must_use]
 pub fn standard(path: &Path) -> Option<Standard> {
     let mut path = clean(path);
@@ -168,7 +168,7 @@ pub fn standard(path: &Path) -> Option<Standard> {
     None
 }
 
-/// Takes `.` and `..` out of a path.
+/// Removes `.` and `..` from a path.
 fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {

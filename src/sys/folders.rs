@@ -1,4 +1,4 @@
-//! Folders that the daemon makes, and whether it could.
+//! Makes the daemon's folders, and checks whether that would succeed.
 
 use std::{
     fs::{self, DirBuilder},
@@ -13,13 +13,13 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 /// The mode of the folders above one that is made.
 const PARENT_MODE: u32 = 0o755;
 
-/// File systems of the kernel's own, in which no folder can be made, though modes and rights let
-/// root (statfs(2)).
+/// File systems of the kernel in which no folder can be made, although modes and rights allow it to root
+/// (statfs(2)).
 const OF_THE_KERNEL: [FsType; 2] = [PROC_SUPER_MAGIC, SYSFS_MAGIC];
 
-/// Makes a folder with `mode`, and those above it that are missing with 0755; none if it is there.
+/// Makes a folder with `mode`, and the missing ones above it with 0755; does nothing if it is there.
 ///
-/// The umask holds for all of them.
+/// The umask applies to all of them.
 pub fn make(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -34,13 +34,13 @@ pub fn make(path: &Path, mode: u32) -> io::Result<()> {
             .create(parent)?;
     }
     match DirBuilder::new().mode(mode).create(path) {
-        // Another process may have made it just now.
+        // Another process may have made the folder just now.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         result => result,
     }
 }
 
-/// Fails if there is no folder at `path` and [`make`] could not make one; makes none.
+/// Fails if there is no folder at `path` and [`make`] could not make one; makes nothing.
 pub fn check(path: &Path) -> io::Result<()> {
     match nearest(path)? {
         there if there == path => Ok(()),
@@ -48,8 +48,8 @@ pub fn check(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Fails if this process may not make anything in the folder `path`; if there is none, fails if it
-/// could not be made.
+/// Fails if this process may not make files in the folder `path`, or could not make the folder if it is
+/// missing.
 pub fn check_writable(path: &Path) -> io::Result<()> {
     let there = nearest(path)?;
     let said = |error: io::Error| {
@@ -72,7 +72,7 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the folder at `path`, or the nearest above it; fails if what is there is no folder.
+/// Returns the folder at `path`, or the nearest above it; fails if there is a file of another kind.
 fn nearest(path: &Path) -> io::Result<&Path> {
     for folder in path.ancestors().filter(|it| !it.as_os_str().is_empty()) {
         match fs::metadata(folder) {

@@ -1,4 +1,4 @@
-//! Whether a process listens at a Unix socket, also when its file was removed.
+//! Finds out whether a process listens at a Unix socket, even if the socket's file was removed.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ const ACCEPTS: &str = "00010000";
 
 /// Whether a process in this network namespace listens at a Unix socket that was bound to `path`.
 ///
-/// The kernel keeps the path after the file was removed.
+/// The kernel keeps the path even if the file was removed.
 #[must_use]
 pub fn is_listened_at(path: &Path) -> bool {
     let sockets = fs::read("/proc/net/unix").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Children that a process gets without having started them, because it is process 1.
+//! Orphans: children that this process has not started, but gets because it is process 1.
 
 use std::{
     collections::BTreeSet,
@@ -10,16 +10,16 @@ use std::{
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 
-/// The children that this process waits for by itself.
+/// The children that this process has started and waits for itself.
 static AWAITED: Mutex<Children> = Mutex::new(Children {
     starting: 0,
     started: BTreeSet::new(),
 });
 
-/// Children that are waited for.
+/// Children that this process waits for itself.
 #[derive(Debug)]
 struct Children {
-    /// How many are being started, whose ids are not known yet.
+    /// How many are being started, so that their ids are not known yet.
     starting: usize,
     started: BTreeSet<u32>,
 }
@@ -35,7 +35,7 @@ pub struct Awaited(Child);
 impl Awaited {
     /// Starts a child.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
-        // A start may wait for a disk, so that nothing is locked meanwhile.
+        // Nothing is locked during the start, because a start may wait for a disk.
         awaited().starting += 1;
         let child = command.spawn();
         let mut awaited = awaited();
@@ -66,10 +66,10 @@ impl Drop for Awaited {
     }
 }
 
-/// Waits for children that have ended and were not started here, so that none stays as a zombie.
+/// Waits for ended children that this process has not started, so that none stays a zombie.
 ///
-/// One that was started here and has ended hides those behind it until it was waited for, and none
-/// is waited for while one is being started; this is to be called again then.
+/// An ended child that this process has started hides the orphans behind it until it was waited for.
+/// While a child is being started, no orphan is waited for. The caller must call this again afterwards.
 pub fn reap() {
     let awaited = awaited();
     if awaited.starting > 0 {

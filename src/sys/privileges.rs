@@ -1,4 +1,4 @@
-//! Whom workers run as.
+//! The user that workers run as.
 
 use std::{
     fs,
@@ -22,10 +22,10 @@ pub struct Account {
 /// Why no user could be chosen.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// A user was named, but only root may become somebody else.
+    /// A user was named, but only root may run workers as another user.
     #[error("`user` = \"{0}\" needs proxyd to be started as root; leave it out, or start as root")]
     NotRoot(String),
-    /// No such user.
+    /// There is no such user.
     #[error("`user` = \"{0}\": there is no such user; create it, or name another")]
     Unknown(String),
     /// Neither the usual user nor `nobody` is there.
@@ -53,10 +53,10 @@ pub enum AccountError {
 /// The users tried, in order, when the configuration names none.
 const DEFAULT_USERS: [&str; 2] = ["proxyd", "nobody"];
 
-/// Chooses whom workers run as; `None` leaves them with the supervisor's user.
+/// Returns the user that workers run as; `None` is the supervisor's user.
 ///
-/// Root becomes `wanted`, a name or a numeric id, or without it `proxyd` if there is such a user and else `nobody`. Any
-/// other user stays who they are.
+/// If the supervisor runs as root, that is `wanted`, a name or a numeric id. Without it, that is `proxyd`
+/// if there is such a user, and otherwise `nobody`. Under any other user it is always `None`.
 pub fn worker_account(wanted: Option<&str>) -> Result<Option<Account>, AccountError> {
     match wanted {
         Some(name) if Uid::effective().is_root() => find(name)?
@@ -93,7 +93,7 @@ fn find(name: &str) -> Result<Option<Account>, AccountError> {
     }
 }
 
-/// Returns the user with this id; one that the database does not know has a group of the same
+/// Returns the user with this id; a user that the database does not know gets the group of the same
 /// number.
 fn numbered(name: &str, uid: u32) -> Result<Account, AccountError> {
     match User::from_uid(Uid::from_raw(uid)) {
@@ -107,7 +107,8 @@ fn numbered(name: &str, uid: u32) -> Result<Account, AccountError> {
     }
 }
 
-/// Says why the user database gave no answer: without its file, it is ENOENT and not "unknown".
+/// Returns why the user database gave no answer: if its file is missing, the error is ENOENT and not
+/// "unknown".
 fn unanswered(name: &str, error: nix::Error) -> AccountError {
     let name = name.to_owned();
     match error {
@@ -126,7 +127,7 @@ impl From<User> for Account {
     }
 }
 
-/// Returns the id that a text of digits is; the highest stands for "no change" (setreuid(2)).
+/// Returns a text of digits as an id; not the highest number, which means "no change" (setreuid(2)).
 fn numeric_id(text: &str) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let id = text.parse().ok().filter(|_| digits)?;
@@ -134,10 +135,10 @@ fn numeric_id(text: &str) -> Option<u32> {
 }
 
 impl Account {
-    /// Returns the first folder on the way to the socket at `path` that this user may not pass, or
-    /// the socket itself if they may not use it; `None` if all is open or is not there yet.
+    /// Returns the first folder on the way to the socket at `path` that this user may not pass, or the
+    /// socket itself if the user may not use it; `None` if the user has access or nothing is there yet.
     ///
-    /// By modes alone: access lists may allow what they forbid.
+    /// This checks modes alone; access control lists may allow more.
     pub fn is_kept_from(&self, path: &Path) -> Option<PathBuf> {
         let folders: Vec<&Path> = path.ancestors().skip(1).collect();
         let closed = folders
@@ -148,7 +149,7 @@ impl Account {
         closed.map(Path::to_owned)
     }
 
-    /// Whether the user has a right, as the lowest octal digit of a mode, to what is at `path`.
+    /// Whether the user has a right, given as the lowest octal digit of a mode, to the file at `path`.
     fn may(&self, path: &Path, right: u32) -> bool {
         let Ok(metadata) = fs::metadata(path) else {
             return true;

@@ -1,4 +1,4 @@
-//! Descriptors kept back for what must be possible when no more can be opened.
+//! Descriptors kept back for work that must succeed when no more can be opened.
 
 use std::{io, os::fd::OwnedFd};
 
@@ -15,7 +15,7 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    /// Keeps `size` descriptors back, or as many as there are.
+    /// Keeps `size` descriptors back, or as many as can be opened.
     #[must_use]
     pub fn new(size: usize) -> Self {
         let mut reserve = Self {
@@ -26,7 +26,8 @@ impl Reserve {
         reserve
     }
 
-    /// Makes something, with the descriptors that were kept back if it fails for want of one.
+    /// Calls `attempt`, and if that fails for lack of descriptors, releases those kept back and calls it
+    /// once more.
     pub fn lend<T>(&mut self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
         self.fill();
         let mut outcome = attempt();
@@ -48,7 +49,7 @@ impl Reserve {
     }
 }
 
-/// Returns whether something failed because the process, or the system, has no descriptors left.
+/// Returns whether an error means that the process, or the system, has no descriptors left.
 fn is_shortage(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     [Errno::MFILE, Errno::NFILE]

@@ -20,18 +20,18 @@ impl Semaphore {
         rustix::io::read(&*self.0, &mut [0; 8]).is_ok()
     }
 
-    /// Returns what another process shares it by.
+    /// Returns the descriptor by which another process can share the semaphore.
     pub fn descriptor(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.0)
     }
 
     /// Counts up by `number`.
     pub fn give(&self, number: u64) {
-        // It fails only beyond 2^64 - 2, which no process counts to.
+        // This fails only beyond 2^64 - 2, which no process counts to.
         let _ = rustix::io::write(&*self.0, &number.to_ne_bytes());
     }
 
-    /// Counts down to 0; returns from where.
+    /// Counts down to 0; returns the count before.
     pub fn drain(&self) -> u64 {
         let mut taken = 0;
         while self.take() {

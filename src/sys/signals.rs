@@ -1,4 +1,4 @@
-//! How this process takes signals, whatever it inherited from the program that started it.
+//! Sets how this process takes signals, independently of what it inherited from its parent.
 
 #![expect(
     unsafe_code,
@@ -7,7 +7,7 @@
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 
-/// What a worker leaves to its supervisor: `systemctl kill` and a terminal send them to all
+/// The signals that a worker leaves to its supervisor: `systemctl kill` and a terminal send them to all
 /// processes, and a worker that ended by one would cut its sessions.
 const OF_THE_SUPERVISOR: [Signal; 5] = [
     Signal::SIGTERM,
@@ -19,17 +19,17 @@ const OF_THE_SUPERVISOR: [Signal; 5] = [
 
 /// Takes every signal as a process does by default, and blocks none.
 ///
-/// Blocked and ignored signals are inherited through execve(2): nohup(1) ignores HUP, and a program
-/// that blocks all would make the daemon deaf to TERM. SIGSEGV and SIGBUS are caught by Rust's
-/// runtime, which lets one that was sent by kill(2) pass; they end the process again. SIGPIPE
-/// stays ignored, as Rust's runtime has it.
+/// Blocked and ignored signals are inherited through execve(2): nohup(1) ignores HUP, and with all
+/// signals blocked the daemon would not get TERM. Rust's runtime catches SIGSEGV and SIGBUS, and ignores
+/// those that were sent by kill(2); here they end the process again. SIGPIPE stays ignored, as Rust's
+/// runtime sets it.
 pub fn reset() {
     for kind in Signal::iterator() {
         if !matches!(kind, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
             take(kind, SigHandler::SigDfl);
         }
     }
-    // It fails for no set of signals that can be made.
+    // This cannot fail for a valid set of signals.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
@@ -42,6 +42,6 @@ pub fn leave_to_supervisor() {
 
 fn take(kind: Signal, how: SigHandler) {
     // SAFETY: neither the default action nor ignoring runs code of this process.
-    // All signals passed exist and can be caught, so that it cannot fail.
+    // All signals passed exist and can be caught, so this cannot fail.
     let _ = unsafe { signal(kind, how) };
 }

@@ -34,7 +34,7 @@ pub fn render(status: &Status) -> String {
     text
 }
 
-/// Returns what a person at a browser wants to know first.
+/// Returns the short text page for a browser.
 pub fn overview(status: &Status) -> String {
     let mut text = format!(
         "proxyd {} serves generation {}.\n",

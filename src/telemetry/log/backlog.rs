@@ -1,4 +1,4 @@
-//! Lines that wait to be written, bounded; and what of them was lost, in its place. Pure.
+//! The bounded queue of lines to write, with notes of lost lines at their places. Pure.
 
 use std::collections::VecDeque;
 
@@ -8,18 +8,18 @@ pub(super) const MAX_BYTES: usize = 1024 * 1024;
 /// The most lines that wait.
 pub(super) const MAX_LINES: usize = 4096;
 
-/// Something for the writer to do.
+/// A step for the writer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Write this line.
     Line(Vec<u8>),
-    /// Tell that so many lines found no room here.
+    /// Report that so many lines were lost here for lack of room.
     Lost(u64),
     /// Open the file by its name again.
     Reopen,
 }
 
-/// What waits to be written, oldest first.
+/// The steps that wait, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     entries: VecDeque<Entry>,
@@ -29,7 +29,7 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// Takes a line; returns whether there was room. What is lost is noted after the lines before.
+    /// Takes a line; returns whether there was room. A lost line is noted at its place.
     pub(super) fn push(&mut self, line: Vec<u8>) -> bool {
         if self.lines < MAX_LINES && self.bytes + line.len() <= MAX_BYTES {
             self.lines += 1;
@@ -45,7 +45,7 @@ impl Backlog {
         false
     }
 
-    /// Has the file opened again after the lines before; a second time is once while one waits.
+    /// Queues opening the file again after the lines before; does nothing if that is queued already.
     pub(super) fn reopen(&mut self) {
         if !self.reopens {
             self.reopens = true;
@@ -53,7 +53,7 @@ impl Backlog {
         }
     }
 
-    /// Returns the next thing to do.
+    /// Returns the next step.
     pub(super) fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front();
         match &entry {

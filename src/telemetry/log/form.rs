@@ -1,4 +1,4 @@
-//! How a line is written: for people, as JSON, or for the journal of systemd.
+//! The forms of a log line: text, JSON, or for the journal of systemd.
 
 use std::{borrow::Cow, fmt};
 
@@ -12,10 +12,10 @@ use tracing_subscriber::{
 
 use crate::{config::LogFormat, sys::files::Standard};
 
-/// How a line is written.
+/// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
-    /// For people, with time and level.
+    /// Text with time and level.
     Text,
     /// One JSON object a line.
     Json,
@@ -34,7 +34,7 @@ impl Form {
         }
     }
 
-    /// Returns the line that tells of lines that were lost.
+    /// Returns the line that reports lost lines.
     pub(super) fn loss(self, number: u64, why: &str) -> Vec<u8> {
         let message = match number {
             1 => format!("1 log line was lost because {why}"),
@@ -58,7 +58,7 @@ impl Form {
     }
 }
 
-/// Whether systemd says that this descriptor is connected to the journal (systemd.exec(5),
+/// Whether this descriptor is connected to the journal, according to systemd (systemd.exec(5),
 /// `JOURNAL_STREAM`).
 pub(crate) fn leads_to_journal(descriptor: Standard) -> bool {
     let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
@@ -66,12 +66,12 @@ pub(crate) fn leads_to_journal(descriptor: Standard) -> bool {
     about.is_ok_and(|about| names(&named, about.st_dev, about.st_ino))
 }
 
-/// Whether a `JOURNAL_STREAM` is this device and inode: two decimal numbers, a colon between.
+/// Whether a `JOURNAL_STREAM` names this device and inode: two decimal numbers with a colon between.
 fn names(stream: &str, device: u64, inode: u64) -> bool {
     stream == format!("{device}:{inode}")
 }
 
-/// Returns the number that sd-daemon(3) has for a level.
+/// Returns the priority of a level, as a number of sd-daemon(3).
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -81,7 +81,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Writes events as the journal takes them.
+/// Formats events for the journal.
 #[derive(Debug)]
 pub(super) struct JournalLines;
 
@@ -103,7 +103,7 @@ where
     }
 }
 
-/// Returns `text` without ends of lines, at which the journal would begin another record.
+/// Returns `text` without line breaks, at which the journal would begin another record.
 fn one_line(text: &str) -> Cow<'_, str> {
     if text.contains(['\n', '\r']) {
         Cow::Owned(text.replace('\r', "").replace('\n', "\\n"))
@@ -112,8 +112,7 @@ fn one_line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Gives a line the priority of an error unless it has one: a worker writes a line without one only
-/// when it panics.
+/// Gives a line without a priority that of an error: a worker writes such a line only when it panics.
 pub(super) fn with_priority(line: &str) -> Cow<'_, str> {
     match line.as_bytes() {
         [b'<', b'0'..=b'7', b'>', ..] => Cow::Borrowed(line),

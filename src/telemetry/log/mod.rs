@@ -1,4 +1,4 @@
-//! Log lines: how they are written, and where they go without their writers ever waiting.
+//! Log lines: their form, and their way to the log, on which no caller ever waits.
 
 mod backlog;
 mod form;
@@ -20,13 +20,13 @@ pub use self::{form::Form, pipe::Pipe, place::Place};
 use self::{form::JournalLines, writer::Shared};
 use crate::config::LogLevel;
 
-/// How long the end of the process waits for lines that are not written yet.
+/// How long the process waits at its end for lines that are not written yet.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where the supervisor's log lines go. Clones share the place.
+/// The supervisor's log. Clones share it.
 ///
-/// A thread of its own writes them. Nothing here waits for it: what finds no room in its queue is
-/// lost, counted, and told in the log once that can be written again.
+/// A thread of its own writes the lines. No method waits for the thread: a line that finds no room in
+/// its queue is lost and counted, and the log says so once it can be written again.
 #[derive(Debug, Clone)]
 pub struct Sink {
     shared: Arc<Shared>,
@@ -41,13 +41,13 @@ impl Sink {
         Ok(Self { shared, form })
     }
 
-    /// Has a log file opened by its name again, after an operator renamed it; the log tells how
-    /// that went. Nothing happens to what is no file.
+    /// Reopens a log file by its name, after an operator has renamed it; the log says whether that
+    /// succeeded. A log that is not a file stays as it is.
     pub fn reopen(&self) {
         self.shared.reopen();
     }
 
-    /// Takes a line of another process that is formatted already.
+    /// Takes a line from another process, which has formatted it.
     pub fn write_line(&self, line: &str) {
         let line = match self.form {
             Form::Journal => form::with_priority(line),
@@ -59,7 +59,7 @@ impl Sink {
         self.shared.push(bytes);
     }
 
-    /// Returns how lines are written.
+    /// Returns the form of lines.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -69,14 +69,14 @@ impl Sink {
         self.shared.lost()
     }
 
-    /// Returns what waits, when it is dropped, for the lines that are not written yet, at most two
+    /// Returns a guard that waits, when it is dropped, until all lines are written, but at most two
     /// seconds.
     pub fn flush_at_end(&self) -> Flush {
         Flush(Arc::clone(&self.shared))
     }
 }
 
-/// Waits for the lines that are not written yet when it is dropped.
+/// Waits when it is dropped until all lines are written.
 #[derive(Debug)]
 pub struct Flush(Arc<Shared>);
 
@@ -106,7 +106,7 @@ impl<'a> MakeWriter<'a> for Sink {
     }
 }
 
-/// Sends this process's log lines to `sink` from now on, each in one write.
+/// Sends this process's log lines to `sink` from now on, each line in one write.
 pub fn start<W>(sink: W, level: LogLevel, form: Form)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -114,8 +114,8 @@ where
     let builder = tracing_subscriber::fmt()
         .with_max_level(filter(level))
         .with_target(false)
-        // A line that cannot be written is lost. Telling standard error so panics when that is
-        // what is gone, and would take the daemon, or a worker's sessions, along.
+        // A line that cannot be written is lost, without a report on standard error: that would panic if
+        // standard error is what fails, and end the daemon, or a worker's sessions.
         .log_internal_errors(false)
         .with_writer(sink);
     let started = match form {
@@ -126,7 +126,7 @@ where
             .event_format(JournalLines)
             .try_init(),
     };
-    // A second start in one process keeps the first's settings.
+    // A second start in one process keeps the settings of the first.
     drop(started);
 }
 

@@ -1,4 +1,4 @@
-//! A worker's log lines, on their way to the supervisor through a pipe that may be full.
+//! Sends a worker's log lines to the supervisor, through a pipe that may be full.
 
 use std::{
     io::{self, Stderr, Write},
@@ -9,13 +9,13 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::Form;
 
-/// Why lines are lost here.
+/// Why the pipe loses lines.
 const UNREAD: &str = "the supervisor did not read them in time";
 
-/// Where a worker's log lines go: standard error, which must not block. Clones share it.
+/// A worker's log: standard error, which must not block. Clones share it.
 ///
-/// A line that finds no room is lost and counted, which is told before the next one that finds
-/// room. One that was written in part is ended before any other begins.
+/// A line that finds no room is lost and counted, and the count is reported before the next line that
+/// finds room. A line that was written in part is completed before another begins.
 #[derive(Debug, Clone)]
 pub struct Pipe(Arc<Mutex<Lines<Stderr>>>);
 
@@ -47,12 +47,12 @@ impl<'a> MakeWriter<'a> for Pipe {
     }
 }
 
-/// Lines through a writer that takes all, a part or nothing of what it is given.
+/// Sends lines through a writer that takes all, a part or none of what it is given.
 #[derive(Debug)]
 struct Lines<W> {
     writer: W,
     form: Form,
-    /// What is left of a line that has begun.
+    /// The rest of a line that was written in part.
     rest: Vec<u8>,
     lost: u64,
 }
@@ -79,7 +79,7 @@ impl<W: Write> Lines<W> {
         }
     }
 
-    /// Writes what is left of the last line; returns whether nothing is.
+    /// Writes the rest of the last line; returns whether all of it was written.
     fn is_through(&mut self) -> bool {
         while !self.rest.is_empty() {
             match self.writer.write(&self.rest) {
@@ -92,7 +92,8 @@ impl<W: Write> Lines<W> {
         true
     }
 
-    /// Writes a line or its beginning, the rest of which follows later; `false` if none of it went.
+    /// Writes a line or its beginning, the rest of which follows later; returns `false` if none of it was
+    /// written.
     fn begin(&mut self, line: &[u8]) -> bool {
         loop {
             match self.writer.write(line) {
@@ -114,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes at each write as many bytes as it is told to, and would block at 0.
+    /// A writer that takes the given number of bytes at each write, and would block at 0.
     #[derive(Debug)]
     struct Narrow {
         taken: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What log lines are written to: a file by its name, or a descriptor that was inherited.
+//! The place that log lines are written to: a file by its name, or an inherited descriptor.
 
 use std::{
     fs::{File, OpenOptions},
@@ -14,18 +14,18 @@ use rustix::{
 
 use crate::sys::files::{self, Output, Standard};
 
-/// What log lines are written to.
+/// The place that log lines are written to.
 #[derive(Debug)]
 pub struct Place {
-    /// The name to open it by again; `None` for what is no file.
+    /// The name to reopen a file by; `None` for a descriptor.
     path: Option<PathBuf>,
     file: File,
-    /// Whether the last line was cut off in its middle.
+    /// Whether the last line was written only in part.
     torn: bool,
 }
 
 impl Place {
-    /// Writes to a descriptor that this process was started with.
+    /// Makes a place of a descriptor that this process was started with.
     pub fn standard(standard: Standard) -> io::Result<Self> {
         Ok(Self {
             path: None,
@@ -43,10 +43,10 @@ impl Place {
         }
     }
 
-    /// Appends to the file at `path`, which is made if it is missing.
+    /// Makes a place that appends to the file at `path`, which is made if it is missing.
     ///
-    /// `/dev/stdout` and `/dev/stderr` are the descriptors, `/dev/null` is allowed, and what else is
-    /// no file is refused by its kind.
+    /// `/dev/stdout` and `/dev/stderr` mean the descriptors, and `/dev/null` is allowed. Any other path
+    /// that is not a regular file is refused, with its kind.
     pub fn open(path: &Path) -> io::Result<Self> {
         if let Output::Descriptor(standard) = Output::of(path)? {
             return Self::standard(standard);
@@ -58,7 +58,7 @@ impl Place {
         })
     }
 
-    /// Opens the file by its name again; `false` if it is none.
+    /// Reopens the file by its name; returns `false` if the place is not a file.
     pub(super) fn reopen(&mut self) -> io::Result<bool> {
         let Some(path) = &self.path else {
             return Ok(false);
@@ -68,9 +68,9 @@ impl Place {
         Ok(true)
     }
 
-    /// Writes a whole line, however long that takes.
+    /// Writes a whole line, for as long as that takes.
     ///
-    /// A line that failed in its middle, as on a full disk, is ended before the next begins.
+    /// If a line was written only in part, as on a full disk, a line break comes before the next one.
     pub(super) fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.write(b"\n")?;
@@ -85,7 +85,7 @@ impl Place {
             match self.file.write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Whoever else has this descriptor may have made it so.
+                // Another process that shares this descriptor may have made it non-blocking.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
                 Err(error) => {
                     self.torn |= bytes.len() < whole;
@@ -96,7 +96,7 @@ impl Place {
         Ok(())
     }
 
-    /// Waits until something can be written.
+    /// Waits until the descriptor can be written to.
     fn wait(&self) -> io::Result<()> {
         let mut fds = [PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::OUT)];
         match poll(&mut fds, None) {

@@ -1,4 +1,4 @@
-//! The thread that writes log lines: it alone waits for the disk, or for the reader of a pipe.
+//! The thread that writes log lines, and alone waits for the disk or for the reader of a pipe.
 
 use std::{
     io,
@@ -17,19 +17,19 @@ use super::{
     backlog::{Backlog, Entry},
 };
 
-/// How often a log that cannot be written, or opened anew, is tried.
+/// How often to try again to write to a log, or to reopen it, after that has failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why lines find no room in the backlog.
 const SLOW: &str = "the log was not read or written fast enough";
 
-/// What the writing thread and its callers share.
+/// The state that the writing thread and its callers share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// Something is to be written.
+    /// Signals that there is a step to take.
     work: Condvar,
-    /// All is written.
+    /// Signals that all lines are written.
     idle: Condvar,
     lost: AtomicU64,
 }
@@ -37,7 +37,7 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct State {
     backlog: Backlog,
-    /// Whether the thread is at work on what it took last.
+    /// Whether the thread is at work on the step that it took last.
     busy: bool,
 }
 
@@ -50,7 +50,7 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// Has the file opened again, after the lines before.
+    /// Queues reopening the file, after the lines before.
     pub(super) fn reopen(&self) {
         self.lock().backlog.reopen();
         self.work.notify_one();
@@ -61,10 +61,10 @@ impl Shared {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits until all is written, or for `patience`.
+    /// Waits until all lines are written, but no longer than `patience`.
     pub(super) fn wait_idle(&self, patience: Duration) {
         let waits = |state: &mut State| state.busy || !state.backlog.is_empty();
-        // What is not written by then is lost with the process.
+        // Lines that are not written by then are lost with the process.
         drop(self.idle.wait_timeout_while(self.lock(), patience, waits));
     }
 
@@ -72,7 +72,7 @@ impl Shared {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits for something to do; `None` after `patience`, if there is any.
+    /// Waits for the next step; returns `None` after `patience`, if one is given.
     fn next(&self, patience: Option<Duration>) -> Option<Entry> {
         let mut state = self.lock();
         state.busy = false;
@@ -113,14 +113,14 @@ pub(super) fn start(shared: Arc<Shared>, place: Place, form: Form) -> io::Result
         .map(drop)
 }
 
-/// What is to be made up for.
+/// What the thread still has to make up for.
 #[derive(Debug, Default)]
 struct Owed {
-    /// Lines that found no room.
+    /// How many lines found no room and are not reported yet.
     slow: u64,
-    /// Lines that could not be written, and why not.
+    /// How many lines could not be written, and why not.
     failed: Option<(u64, String)>,
-    /// When the file is tried that could not be opened anew.
+    /// When to try again to reopen the file, if that has failed.
     reopen: Option<Instant>,
 }
 
@@ -141,17 +141,17 @@ impl Writer {
                 None => {}
             }
             self.try_again();
-            // A line that fails now is tried with the next one, or after a while.
+            // If this report cannot be written now, it is tried with the next line, or after a while.
             let _ = self.settle();
         }
     }
 
-    /// Tries once more to open a file that could not be opened anew, if that is due.
+    /// Tries again to reopen the file, if that has failed and is due.
     fn try_again(&mut self) {
         let due = |at: &mut Instant| *at <= Instant::now();
         if self.owed.reopen.take_if(due).is_some() {
             match self.place.reopen() {
-                Ok(_) => info!("log file opened anew"),
+                Ok(_) => info!("log file reopened"),
                 Err(_) => self.owed.reopen = Some(Instant::now() + RETRY_INTERVAL),
             }
         }
@@ -164,7 +164,7 @@ impl Writer {
         }
     }
 
-    /// Tells of what was lost.
+    /// Reports lost lines in the log.
     fn settle(&mut self) -> io::Result<()> {
         if let Some((number, why)) = &self.owed.failed {
             let why = format!("the log could not be written: {why}");
@@ -182,14 +182,14 @@ impl Writer {
     fn reopen(&mut self) {
         self.owed.reopen = None;
         match self.place.reopen() {
-            Ok(true) => info!("log file opened anew"),
-            Ok(false) => info!("the log is no file; there is nothing to open anew"),
+            Ok(true) => info!("log file reopened"),
+            Ok(false) => info!("the log is not a file; there is nothing to reopen"),
             Err(error) => {
                 self.owed.reopen = Some(Instant::now() + RETRY_INTERVAL);
                 error!(
                     %error,
-                    "the log file cannot be opened anew; going on as before, and trying again every \
-                     second"
+                    "the log file cannot be reopened; the old one is still written to, and reopening \
+                     is tried again every second"
                 );
             }
         }
@@ -197,7 +197,7 @@ impl Writer {
 }
 
 impl Owed {
-    /// Returns how long to wait for the next line before losses are told without one.
+    /// Returns how long to wait for the next line before losses are reported without one.
     fn patience(&self) -> Option<Duration> {
         let owes = self.slow > 0 || self.failed.is_some() || self.reopen.is_some();
         owes.then_some(RETRY_INTERVAL)
