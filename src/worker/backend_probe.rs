@@ -1,4 +1,4 @@
-//! Probes of backends, which no client made, for the certificates that they show.
+//! Probes of backends: connections without a client, to learn the certificates that backends present.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,14 +11,14 @@ use super::{
     service::Services,
 };
 
-/// How long all probes together may take, before their goodbyes.
+/// How long all probes together may take, not counting the closing of their connections.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many are made at a time.
+/// How many probes are made at a time.
 const AT_ONCE: usize = 16;
 
-/// Probes the backends whose certificates decide whether clients get in. What they show is noted as
-/// if a session had seen it.
+/// Probes the backends whose certificates decide whether clients are let in. The certificates are noted
+/// as those that sessions see.
 pub async fn probe(services: &Arc<Services>, tasks: &TaskTracker) {
     let deadline = Instant::now() + PATIENCE;
     let mut probes = JoinSet::new();

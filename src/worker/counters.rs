@@ -1,4 +1,4 @@
-//! What becomes of a listener's sessions, counted and told.
+//! Counts a listener's sessions and their ends, and limits the log lines about them.
 
 use std::{
     sync::{
@@ -12,14 +12,14 @@ use crate::control::{
     ConnectionCounts, END_REASONS, EndCounts, EndReason, FailureCounts, Reason as _,
 };
 
-/// Over how long lines of a kind are counted.
+/// The time over which lines of a kind are limited.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// The most lines of a kind in that time, for each listener: a flood of clients that fail must
-/// not become a flood of lines, nor hide those that fail for another reason.
+/// The most lines of a kind in that time, for each listener: many failing clients must neither flood the
+/// log nor hide clients that fail for another reason.
 const LINES: u32 = 20;
 
-/// Sessions of a listener, as this worker counts them.
+/// This worker's counts of a listener's sessions.
 #[derive(Debug)]
 pub struct Counters {
     /// The listener's name.
@@ -32,7 +32,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Has counted nothing yet.
+    /// Begins with no session.
     pub fn new(listener: String) -> Self {
         Self {
             listener,
@@ -44,13 +44,12 @@ impl Counters {
         }
     }
 
-    /// Decides whether every session gets a line in the log, or only those whose end is out of the
-    /// ordinary.
+    /// Sets whether the log has a line for every session, or only for those with an extraordinary end.
     pub fn tell_all(&self, all: bool) {
         self.tells_all.store(all, Ordering::Relaxed);
     }
 
-    /// Counts a session that begins; it is open until what is returned is dropped.
+    /// Counts a session that begins; it counts as open until the returned guard is dropped.
     pub fn open(self: &Arc<Self>) -> OpenSession {
         self.total.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -62,10 +61,10 @@ impl Counters {
         self.ended[reason.position()].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns whether the end of a session may be logged now, and if so how many like it were not
-    /// since the last.
+    /// Returns `None` if the end of a session must not be logged now; otherwise how many ends for the
+    /// same reason were left out of the log since the last one in it.
     ///
-    /// Ends that a client can cause without having been let in are bounded.
+    /// Lines are limited for ends that a client can cause without having been let in.
     pub fn may_tell(&self, reason: EndReason) -> Option<u64> {
         let all = self.tells_all.load(Ordering::Relaxed);
         if !all && reason.is_ordinary() {
@@ -95,7 +94,7 @@ impl Counters {
     }
 }
 
-/// A session that counts as open until this is dropped.
+/// A guard: the session counts as open until this is dropped.
 #[derive(Debug)]
 pub struct OpenSession(Arc<Counters>);
 
@@ -105,7 +104,7 @@ impl Drop for OpenSession {
     }
 }
 
-/// How many lines of a kind were written lately.
+/// How many lines of a kind were written and left out lately.
 #[derive(Debug, Clone, Copy, Default)]
 struct Pace {
     since: Option<Instant>,
@@ -114,7 +113,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Returns whether one more may be written, and how many were left out before it.
+    /// Returns `None` if no more lines may be written now; otherwise how many were left out since the
+    /// last one.
     fn step(&mut self, now: Instant) -> Option<u64> {
         if self
             .since
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(counters.may_tell(EndReason::ClientClosed), None);
         assert_eq!(counters.may_tell(EndReason::BackendTls), Some(0));
         assert_eq!(counters.may_tell(REVOKED), Some(0));
-        assert!(!tells(EndReason::BackendTls), "and not without bounds");
+        assert!(!tells(EndReason::BackendTls), "these lines are limited too");
     }
 
     #[test]

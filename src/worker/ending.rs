@@ -1,4 +1,4 @@
-//! The end of a session: counted by its reason, and told in one line of the log.
+//! The end of a session: counted by its reason, and logged in one line.
 
 use tracing::{debug, info};
 
@@ -13,12 +13,12 @@ use crate::{
 pub struct SessionEnd {
     reason: EndReason,
     words: String,
-    /// The certificate of a client that was refused for it.
+    /// The client's certificate, if the client was refused because of it.
     refused: Option<Box<RefusedCertificate>>,
 }
 
 impl SessionEnd {
-    /// Returns the end of a session whose client was let in, `words` saying more than the reason.
+    /// Returns the end of a session whose client was let in; `words` explain the reason.
     pub fn new(reason: EndReason, words: impl Into<String>) -> Self {
         Self {
             reason,
@@ -27,7 +27,7 @@ impl SessionEnd {
         }
     }
 
-    /// Counts it, and tells of it as far as the log is to have it. Every session ends by this, once.
+    /// Counts the end, and logs it if the log is to have it. Called exactly once for every session.
     pub fn note(&self, record: &Record) {
         record.counters.end(self.reason);
         if let Some(left_out) = record.counters.may_tell(self.reason) {
@@ -46,7 +46,7 @@ impl SessionEnd {
         } else {
             "ended"
         };
-        // The level of a line is fixed where it is written.
+        // A macro, because `tracing` needs the level of a line as a constant.
         macro_rules! line {
             ($level:ident) => {
                 $level!(
@@ -77,7 +77,7 @@ impl SessionEnd {
             };
         }
         if self.reason == EndReason::Silent {
-            // Health checks come all day long.
+            // Health checks would fill the log.
             line!(debug);
         } else {
             line!(info);
@@ -97,12 +97,14 @@ impl From<&Ended> for SessionEnd {
             Ended::Closed => "both sides have closed".to_owned(),
             Ended::ClientClosed => "the client closed".to_owned(),
             Ended::BackendClosed => "the backend closed".to_owned(),
-            Ended::Idle => "nothing moved for the idle timeout".to_owned(),
+            Ended::Idle => "no bytes came from either side for the idle timeout".to_owned(),
             Ended::HalfClosed => "one side had closed, and the other was silent".to_owned(),
             Ended::Client(error) => format!("client: {error}"),
             Ended::Backend(error) => format!("backend: {error}"),
             Ended::Drained => "it was still open when the drain timeout was over".to_owned(),
-            Ended::ChangeUser(_) => "the client logs in again where it cannot".to_owned(),
+            Ended::ChangeUser(_) => {
+                "the client logged in again where that is not possible".to_owned()
+            }
         };
         Self::new(ended.reason(), words)
     }

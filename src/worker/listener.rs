@@ -1,4 +1,4 @@
-//! Accepting clients: from the worker's own sockets, and from those of slots it covers.
+//! Accepts clients: from the worker's own sockets, and from those of slots that it covers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,13 +19,13 @@ use tracing::{error, warn};
 use super::{service::Services, session, socket::Socket};
 use crate::link::ListenerKey;
 
-/// The first pause after an accept that failed for want of resources.
+/// The first pause after an accept that failed for lack of resources.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often the same complaint is logged.
+/// How often the warning about failing accepts is logged at most.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The sockets that a worker accepts from.
@@ -38,7 +38,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Accepts from nothing yet; sessions run in `sessions`.
+    /// Begins without sockets; sessions will run in `sessions`.
     pub fn new(services: Arc<Services>, sessions: TaskTracker) -> Self {
         Self {
             services,
@@ -48,7 +48,7 @@ impl Listeners {
         }
     }
 
-    /// Takes a listening socket; it is accepted from once its listener is served.
+    /// Takes a listening socket; accepts from it once its listener is served.
     pub fn add(&mut self, key: ListenerKey, slot: usize, socket: OwnedFd) {
         // It may be handed over again before its listener is served.
         self.waiting.retain(|it| (&it.0, it.1) != (&key, slot));
@@ -56,7 +56,7 @@ impl Listeners {
         self.follow();
     }
 
-    /// Accepts from sockets whose listener is served now, and no longer from those of others.
+    /// Accepts from the sockets of listeners that are served now, and no longer from those of others.
     pub fn follow(&mut self) {
         let services = Arc::clone(&self.services);
         self.accepting.retain(|(key, _), task| {
@@ -83,7 +83,7 @@ impl Listeners {
         }
     }
 
-    /// Returns whether it has the sockets of a slot for all of these listeners.
+    /// Returns whether the worker has the sockets of a slot for all of these listeners.
     pub fn has_all<'a>(
         &self,
         slot: usize,
@@ -95,8 +95,7 @@ impl Listeners {
         })
     }
 
-    /// Returns the slots from all of whose sockets clients are accepted, for the listeners that are
-    /// served.
+    /// Returns the slots for which the worker accepts from the sockets of all served listeners.
     pub fn slots(&self) -> Vec<usize> {
         let slots: BTreeSet<usize> = self.accepting.keys().map(|(_, slot)| *slot).collect();
         let served = self.services.all();
@@ -123,7 +122,7 @@ impl Listeners {
         });
     }
 
-    /// Stops accepting at all.
+    /// Stops accepting altogether.
     pub fn close(&mut self) {
         self.waiting.clear();
         for task in self.accepting.values() {
@@ -142,9 +141,9 @@ impl Listeners {
     }
 }
 
-/// Ends the worker if its accepting ended for any reason but being told to.
+/// Ends the worker if its accepting has ended without having been stopped.
 ///
-/// A worker that lives but does not accept would look healthy and refuse everybody.
+/// A worker that runs but does not accept would look healthy and serve no client.
 #[expect(
     clippy::disallowed_methods,
     clippy::exit,
@@ -152,7 +151,7 @@ impl Listeners {
 )]
 fn end_with(ended: Result<(), JoinError>) {
     if !ended.is_err_and(|error| error.is_cancelled()) {
-        error!("accepting ended by itself; the worker gives way to a new one");
+        error!("accepting ended by itself; this worker exits and a new one is started");
         std::process::exit(super::BROKEN);
     }
 }
@@ -184,7 +183,8 @@ impl Door {
     }
 }
 
-/// Returns an IPv4 client of an IPv6 socket by its IPv4 address (ipv6(7), `::ffff:` addresses).
+/// Returns the IPv4 address of an IPv4 client of an IPv6 socket (ipv6(7), `::ffff:` addresses); any other
+/// address as it is.
 fn plain(peer: SocketAddr) -> SocketAddr {
     match peer.ip().to_canonical() {
         ip if ip == peer.ip() => peer,
@@ -213,7 +213,7 @@ async fn accept_all(door: Door, key: ListenerKey, services: Arc<Services>, sessi
                     warn!(
                         listener = key.bind,
                         %error,
-                        "cannot accept; clients wait in the queue meanwhile"
+                        "cannot accept clients; they wait in the socket's queue meanwhile"
                     );
                 }
                 tokio::time::sleep(pause).await;
@@ -223,7 +223,7 @@ async fn accept_all(door: Door, key: ListenerKey, services: Arc<Services>, sessi
     }
 }
 
-/// Whether an accept failed because of the client that came, and not because of us (accept(2)).
+/// Whether an accept failed because of the client, and not because of this process (accept(2)).
 fn is_of_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),

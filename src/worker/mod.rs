@@ -53,13 +53,13 @@ use crate::{
     tls::stream::warm_up,
 };
 
-/// The exit status of a worker that found itself out of order.
+/// The exit status of a worker that cannot go on working.
 pub const BROKEN: i32 = 70;
 
-/// Beats before the first generation says how often they are wanted.
+/// The time between beats until the first generation sets it.
 const FIRST_BEAT: Duration = Duration::from_millis(200);
 
-/// How long sessions that are cut may take to tell their peers so.
+/// How long sessions that are cut may take to tell their peers.
 const GOODBYES: Duration = Duration::from_millis(1500);
 
 /// How long the last messages to the supervisor may take.
@@ -68,14 +68,14 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
     signals::leave_to_supervisor();
-    // Else process lists would call it by the link in /proc that it was executed from.
+    // Otherwise process lists would show the name of the link in /proc from which it was executed.
     let _ = nix::sys::prctl::set_name(c"proxyd-worker");
     never_wait_for_log();
     log::start(Pipe::stderr(args.form), args.level, args.form);
     let link = match take_link() {
         Ok(link) => link,
         Err(error) => {
-            error!(%error, "a worker is started by the supervisor, not by hand");
+            error!(%error, "no link on standard input; only the supervisor can start a worker");
             return ExitCode::from(2);
         }
     };
@@ -94,7 +94,7 @@ pub fn main(args: &Args) -> ExitCode {
     match runtime {
         Ok(runtime) => {
             let code = runtime.block_on(run(link, args.slot));
-            // A look-up of a name that nobody answers must not keep it from ending.
+            // A name look-up that no server answers must not keep the worker from ending.
             runtime.shutdown_background();
             code
         }
@@ -105,8 +105,8 @@ pub fn main(args: &Args) -> ExitCode {
     }
 }
 
-/// Lets log lines be lost while the supervisor does not read them: a worker that waited for it
-/// would let every client wait.
+/// Makes log lines get lost while the supervisor does not read them, because a worker that waited for the
+/// supervisor would make every client wait.
 fn never_wait_for_log() {
     let _ = nix::fcntl::fcntl(
         io::stderr().as_fd(),
@@ -114,19 +114,20 @@ fn never_wait_for_log() {
     );
 }
 
-/// Closes the file system to this worker as far as the kernel can.
+/// Denies this worker access to the file system, as far as the kernel can.
 fn confine_files() {
     match sandbox::confine_files() {
         Ok(Confinement::Full) => {}
         Ok(level) => info!(
             ?level,
-            "this kernel cannot confine the worker's files in full"
+            "this kernel cannot fully deny the worker access to files"
         ),
-        Err(error) => warn!(%error, "the worker's files could not be confined"),
+        Err(error) => warn!(%error, "the worker could not be denied access to files"),
     }
 }
 
-/// Takes the link, which is standard input, so that nothing else uses it by chance.
+/// Takes the link, which is standard input, under a descriptor of its own, so that no other code uses it
+/// by chance.
 fn take_link() -> io::Result<StdUnixStream> {
     let link = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     link.peer_addr()?;
@@ -138,13 +139,13 @@ fn take_link() -> io::Result<StdUnixStream> {
 struct Worker {
     slot: usize,
     services: Arc<Services>,
-    /// A generation that is ready and not served yet.
+    /// A generation that was made ready and is not served yet.
     staged: Option<(Generation, Built)>,
     /// Why the generation that was handed over last is not.
     refusal: Option<String>,
     /// The slots that the supervisor was last told of as accepted from.
     accepts: Vec<usize>,
-    /// What the supervisor takes for known when it hands the next generation over.
+    /// The generation to which the supervisor hands over the next one as a difference.
     given: Option<Generation>,
     listeners: Listeners,
     sessions: TaskTracker,
@@ -153,7 +154,7 @@ struct Worker {
     drain_timeout: Duration,
 }
 
-/// Why a worker does not serve what it was handed.
+/// Why a worker does not serve the generation that it was handed.
 #[derive(Debug, thiserror::Error)]
 enum SwapError {
     #[error(transparent)]
@@ -164,7 +165,7 @@ enum SwapError {
     NoSocket,
 }
 
-/// What the worker does after a message.
+/// Whether the worker goes on serving after a message.
 enum Then {
     Serve,
     Drain,
@@ -198,13 +199,13 @@ async fn run(link: StdUnixStream, slot: usize) -> ExitCode {
         drain_timeout: Duration::ZERO,
     };
     let code = worker.serve(orders).await;
-    // What it has said last is to be heard before it is gone.
+    // The supervisor must get the last messages before the worker ends.
     drop(worker);
     let _ = tokio::time::timeout(LAST_MESSAGES, sending).await;
     code
 }
 
-/// Something that came over the link.
+/// A message that came over the link, with its descriptors.
 type Order = (ToWorker, Vec<OwnedFd>);
 
 async fn send(link: Arc<UnixStream>, mut messages: mpsc::UnboundedReceiver<FromWorker>) {
@@ -240,7 +241,7 @@ async fn receive(link: Arc<UnixStream>, orders: mpsc::UnboundedSender<Order>) {
 }
 
 impl Worker {
-    /// Serves until told to drain or until the supervisor is gone, then finishes.
+    /// Serves until it is told to drain or the supervisor is gone; then drains.
     async fn serve(&mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> ExitCode {
         let mut beats = interval(self.beat);
         let mut period = self.beat;
@@ -248,7 +249,7 @@ impl Worker {
             tokio::select! {
                 order = orders.recv() => match order {
                     None => {
-                        info!("the supervisor is gone; finishing the sessions there are");
+                        info!("the supervisor is gone; this worker finishes its sessions and exits");
                         return self.drain().await;
                     }
                     Some(order) => {
@@ -301,7 +302,7 @@ impl Worker {
         Then::Serve
     }
 
-    /// Makes ready what was handed over, and says so, or why it cannot.
+    /// Makes ready the generation that was handed over, and reports that, or why it cannot.
     fn stage(&mut self, offer: u64, handover: Handover) {
         let made = self.make_ready(handover).map_err(|error| error.to_string());
         (self.staged, self.refusal) = match made {
@@ -348,7 +349,7 @@ impl Worker {
         self.tell(FromWorker::Serving { generation: number });
     }
 
-    /// Says from which slots clients are accepted, if that has changed.
+    /// Reports for which slots the worker accepts, if that has changed.
     fn tell_accepts(&mut self) {
         let slots = self.listeners.slots();
         if self.accepts != slots {
@@ -372,7 +373,7 @@ impl Worker {
         });
     }
 
-    /// Probes backends beside what else there is to do, and says so with all that is known then.
+    /// Probes backends in a task of its own; then sends the counts and reports the end of the probe.
     fn probe(&self, ask: u64) {
         let (services, tasks) = (Arc::clone(&self.services), self.sessions.clone());
         let outbox = self.outbox.clone();
@@ -385,12 +386,12 @@ impl Worker {
     }
 
     fn tell(&self, message: FromWorker) {
-        // Without a supervisor there is nobody to tell.
+        // If the supervisor is gone, messages are dropped.
         let _ = self.outbox.send(message);
     }
 
-    /// Finishes the sessions there are, cuts those that are left at the drain timeout, and says how many
-    /// these were.
+    /// Lets the sessions end, cuts those that are left at the drain timeout, and reports how many it has
+    /// cut.
     async fn drain(&mut self) -> ExitCode {
         self.listeners.close();
         self.sessions.close();
@@ -405,7 +406,7 @@ impl Worker {
             let within = self.drain_timeout.as_secs_f64();
             warn!(
                 cut,
-                "drained: the drain timeout of {within} s was over; sessions that were left are cut"
+                "drained: the drain timeout of {within} s was over; the sessions that were left were cut"
             );
         }
         self.count(None);
@@ -413,16 +414,16 @@ impl Worker {
         ExitCode::SUCCESS
     }
 
-    /// Ends the sessions that are left, which tell their peers so; returns how many these are.
+    /// Cuts the sessions that are left, which tell their peers; returns how many these were.
     async fn cut(&self) -> u64 {
         self.services.cut.cancel();
-        // Of those that do not get it said in time, the end of the process tells.
+        // The peers of sessions that cannot tell them in time see the connection end with the process.
         let _ = tokio::time::timeout(GOODBYES, self.sessions.wait()).await;
         let (open, cut) = self.services.open_and_cut();
         open + cut
     }
 
-    /// Does the same while it still tells the supervisor that it lives, and what is left.
+    /// Drains, and meanwhile sends the supervisor beats and the counts of the sessions that are left.
     async fn drain_and_beat(&mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> ExitCode {
         let (services, outbox) = (Arc::clone(&self.services), self.outbox.clone());
         let mut beats = interval(self.beat);

@@ -7,8 +7,8 @@ use std::sync::{
 
 use crate::sys::semaphore::Semaphore;
 
-/// To how many clients at one time this worker explains that there is no place: those beyond are not
-/// told, so that a flood of them does not use up descriptors.
+/// To how many clients at a time this worker explains that there is no place. Further clients are turned
+/// away without a word, so that a flood of them does not use up descriptors.
 const MOST_TOLD: usize = 64;
 
 /// A listener's places, and how many of them this worker holds.
@@ -21,7 +21,7 @@ pub struct Places {
     told: AtomicUsize,
 }
 
-/// A client that is being told that there is no place; over when this is dropped.
+/// A guard that is held while a client is told that there is no place.
 #[derive(Debug)]
 pub struct Telling(Arc<Places>);
 
@@ -50,8 +50,8 @@ impl Places {
 
     /// Takes a place; `None` if all are taken.
     ///
-    /// The worker counts itself as the holder before it is one, and until it no longer is: should
-    /// it die in between, a place is given back too often rather than lost.
+    /// The worker counts a place as held before it takes the place, and until it has given the place
+    /// back: if the worker dies in between, a place is given back once too often rather than lost.
     pub fn take(self: &Arc<Self>) -> Option<Place> {
         self.held.give(1);
         if self.free.take() {

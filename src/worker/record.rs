@@ -1,4 +1,4 @@
-//! What is known of a session while it lasts: who, to whom, with what, how much.
+//! What is known of a session while it lasts: its client, user, TLS, backend and bytes.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +15,7 @@ use crate::{
     tls::{ShownCertificate, stream::TlsStream},
 };
 
-/// The most characters of a user's name that are kept.
+/// How many characters of a user's name are kept at most.
 const LONGEST_USER: usize = 64;
 
 /// What is known of a session while it lasts.
@@ -23,7 +23,7 @@ const LONGEST_USER: usize = 64;
 /// The code that opens and relays the session adds to it as things become known.
 #[derive(Debug)]
 pub struct Record {
-    /// Where the sessions of its listener are counted.
+    /// The counts of its listener's sessions.
     pub counters: Arc<Counters>,
     /// When the client was accepted.
     pub began: Instant,
@@ -32,35 +32,36 @@ pub struct Record {
     facts: Mutex<Facts>,
 }
 
-/// What becomes known of a session in its course.
+/// The facts that become known in the course of a session.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Who is at the other end.
+    /// The client, and the load balancer that speaks for it.
     pub peers: Peers,
-    /// The generation by which the client's TLS was begun; before that, or without TLS, the one that
-    /// was in force when the client was accepted.
+    /// The generation with which the client's TLS was begun; before that, or without TLS, the one that was
+    /// in force when the client was accepted.
     pub generation: u64,
-    /// The client's TLS, once its handshake is over.
+    /// The client's TLS, once the handshake is over.
     pub tls: Option<ClientLeg>,
     /// The name that the client asked for (SNI).
     pub server_name: Option<Box<str>>,
-    /// The user as whom the client logged in last, or tried to at first.
+    /// The user of the client's first login, whether or not it succeeded, or of the last change of user
+    /// that did.
     pub user: Option<Box<str>>,
-    /// The backend that serves the session, or was tried last.
+    /// The backend that serves the session, or the one that was tried last.
     pub backend: Option<Box<str>>,
 }
 
-/// The TLS of a client's leg.
+/// The TLS of the client's connection.
 #[derive(Debug, Clone)]
 pub struct ClientLeg {
     /// Its version, such as `TLSv1.3`.
     pub version: &'static str,
-    /// The certificate that the client has shown.
+    /// The certificate that the client has presented.
     pub certificate: Option<Box<ShownCertificate>>,
 }
 
 impl Record {
-    /// Begins with a client that was accepted now.
+    /// Begins the record of a client that was accepted now.
     pub fn new(counters: Arc<Counters>, client: Option<SocketAddr>, generation: u64) -> Self {
         Self {
             counters,
@@ -80,22 +81,22 @@ impl Record {
         self.lock().clone()
     }
 
-    /// Returns who is at the other end.
+    /// Returns the client, and the load balancer that speaks for it.
     pub fn peers(&self) -> Peers {
         self.lock().peers
     }
 
-    /// Notes that the load balancer that has connected speaks for `client`.
+    /// Notes that the peer is a load balancer and speaks for `client`.
     pub fn speaks_for(&self, client: SocketAddr) {
         self.lock().peers.speaks_for(client);
     }
 
-    /// Notes by which generation the client's TLS is begun.
+    /// Notes with which generation the client's TLS is begun.
     pub fn begins_tls(&self, generation: u64) {
         self.lock().generation = generation;
     }
 
-    /// Notes what a handshake with the client has told so far, whether or not it came to its end.
+    /// Notes what is known from a handshake with the client, whether or not it was completed.
     pub fn note_tls(&self, tls: &TlsStream) {
         let mut facts = self.lock();
         facts.server_name = tls.server_name().map(Box::from);
@@ -107,22 +108,22 @@ impl Record {
         }
     }
 
-    /// Notes the backend that is tried now.
+    /// Notes which backend is tried now.
     pub fn goes_to(&self, backend: &Address) {
         self.lock().backend = Some(backend.to_string().into_boxed_str());
     }
 
-    /// Notes the user as whom the client logs in.
+    /// Notes the user of the client's login.
     pub fn logs_in(&self, user: &[u8]) {
         self.lock().user = Some(bounded(user));
     }
 
-    /// Counts bytes of the client that the backend was sent.
+    /// Counts bytes that were passed on from the client to the backend.
     pub fn add_up(&self, bytes: usize) {
         self.up.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes of the backend that the client was sent.
+    /// Counts bytes that were passed on from the backend to the client.
     pub fn add_down(&self, bytes: usize) {
         self.down.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -138,10 +139,10 @@ impl Record {
     }
 }
 
-/// Returns a name that a client has sent, cut at [`LONGEST_USER`] characters. The log escapes what cannot
-/// be printed.
+/// Returns a name that a client has sent, cut at [`LONGEST_USER`] characters. The log escapes characters
+/// that cannot be printed.
 fn bounded(text: &[u8]) -> Box<str> {
-    // A character has four bytes at most, and a broken one is replaced by one of three.
+    // A character has at most four bytes, and an invalid one is replaced by one of three.
     let text = &text[..text.len().min(4 * LONGEST_USER)];
     let text = String::from_utf8_lossy(text);
     text.chars().take(LONGEST_USER).collect()

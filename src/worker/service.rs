@@ -1,4 +1,4 @@
-//! What a worker serves: a generation, made ready for handshakes.
+//! The services of a worker: a generation, made ready for handshakes.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// One listener of a generation, with its TLS configurations built.
+/// A listener of a generation, with its TLS configurations built.
 #[derive(Debug)]
 pub struct Service {
     /// The number of the generation.
@@ -30,7 +30,7 @@ pub struct Service {
     pub listener: Listener,
     /// Its sessions, counted across generations.
     pub counters: Arc<Counters>,
-    /// Its backends, as sessions find them, across generations.
+    /// The state of its backends as sessions see it, across generations.
     pub health: Arc<Health>,
     /// Its places for sessions, shared with the other workers.
     pub places: Arc<Places>,
@@ -40,7 +40,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Begins TLS with a client who has said `first`.
+    /// Begins TLS with a client; `first` are the first bytes that it has sent.
     pub fn accept_tls(&self, first: &[u8]) -> Result<TlsStream, TlsError> {
         check_name(&self.resolver, first)?;
         TlsStream::server(&self.clients)
@@ -65,12 +65,12 @@ pub enum ServeError {
     /// A TLS configuration cannot be built.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// The supervisor has not said how many sessions a listener may have.
-    #[error("listener \"{0}\" has no places for sessions")]
+    /// The worker was handed no places for the sessions of a listener.
+    #[error("the places for sessions of listener \"{0}\" have not arrived")]
     NoPlaces(String),
 }
 
-/// What is served now, for all sessions of this worker.
+/// The services in force, which all sessions of this worker share.
 #[derive(Debug, Default)]
 pub struct Services {
     current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
@@ -79,11 +79,11 @@ pub struct Services {
     places: Mutex<HashMap<String, Arc<Places>>>,
     keyring: Mutex<Keyring>,
     secrets: Mutex<TicketSecrets>,
-    /// Cancelled when no session is waited for any longer.
+    /// Cancelled when sessions that are left are to be cut.
     pub cut: CancellationToken,
 }
 
-/// What a generation asks for, built and not served yet.
+/// The services of a generation, built but not served yet.
 #[derive(Debug)]
 pub struct Built {
     services: HashMap<ListenerKey, Arc<Service>>,
@@ -93,7 +93,7 @@ pub struct Built {
 }
 
 impl Services {
-    /// Builds what a generation asks for, and changes nothing that is served.
+    /// Builds the services of a generation, without changing those in force.
     pub fn build(&self, generation: &Generation) -> Result<Built, ServeError> {
         let mut next = HashMap::new();
         let mut keyring = Keyring::new(&generation.material, &lock(&self.keyring));
@@ -124,14 +124,14 @@ impl Services {
         })
     }
 
-    /// Serves what was built from now on.
+    /// Puts built services in force.
     pub fn install(&self, built: Built) {
         *lock(&self.keyring) = built.keyring;
         let secrets = lock(&self.secrets).clone();
         for service in built.services.values() {
             service.counters.tell_all(built.log_sessions);
             service.health.follow(&service.listener.backends);
-            // They may have changed since it was built.
+            // The secrets may have changed since the service was built.
             service.clients.renew_tickets(&secrets);
         }
         self.current.store(Arc::new(built.services));
@@ -159,7 +159,7 @@ impl Services {
         });
     }
 
-    /// Makes tickets with these secrets from now on, and opens those made with them.
+    /// Uses these secrets from now on to make tickets and to open them.
     pub fn set_ticket_secrets(&self, secrets: TicketSecrets) {
         for service in self.current.load().values() {
             service.clients.renew_tickets(&secrets);
@@ -167,7 +167,7 @@ impl Services {
         *lock(&self.secrets) = secrets;
     }
 
-    /// Returns the listener's service in the newest generation; `None` once it is gone from it.
+    /// Returns the listener's service in the newest generation; `None` if that has no such listener.
     pub fn get(&self, key: &ListenerKey) -> Option<Arc<Service>> {
         self.current.load().get(key).cloned()
     }
@@ -224,7 +224,7 @@ impl Services {
     }
 }
 
-/// Locks what only this worker's one thread uses, so never in vain.
+/// Locks a mutex that only this worker's one thread uses, so this never waits.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! One client from accept to close.
+//! A session: one client, from accept to close.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,7 +21,8 @@ use crate::{
     protocol::{mysql::command::CommandWatch, proxy_header::Endpoints},
 };
 
-/// How long an opening that has failed may take to say so, and a client to hear that it cannot begin.
+/// How long a failed opening may take to tell the client, and how long refusing a client may take if
+/// there is no place for it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Serves the client at `peer` until its session has ended.
@@ -45,7 +46,7 @@ pub async fn serve(
     }
     let limit = service.listener.limits.handshake_timeout;
     let limit = if full { limit.min(LAST_WORDS) } else { limit };
-    // Who is turned away takes no place while being told.
+    // A client that is turned away takes no place while it is told.
     let session = place.clone().map(|place| (record.counters.open(), place));
     let context = Context {
         deadline: Instant::now() + limit,
@@ -59,7 +60,7 @@ pub async fn serve(
         tasks,
         place,
     };
-    // What an opening needs is larger than what a relay needs, and freed before it begins.
+    // Boxed, because an opening needs more memory than the relay, and frees it before the relay begins.
     let ending = match Box::pin(open(context, Leg::new(socket), full)).await {
         Ok(opened) => converse(opened, patience, &record, &services.cut).await,
         Err(failure) => failure.into(),
@@ -68,7 +69,7 @@ pub async fn serve(
     drop((session, telling));
 }
 
-/// Asks the kernel who talks to whom, if the backend is to be told.
+/// Returns both addresses of the client's connection, if a PROXY header is to tell them to the backend.
 fn endpoints(service: &Service, socket: &Socket) -> Option<Endpoints> {
     if service.listener.proxy_protocol.send == ProxyHeaderVersion::Off {
         return None;
@@ -80,9 +81,9 @@ fn endpoints(service: &Service, socket: &Socket) -> Option<Endpoints> {
     })
 }
 
-/// Opens a session within its deadline, unless the worker ends before.
+/// Opens a session within its deadline, unless the drain timeout is over before.
 async fn open(mut context: Context, client: Leg, full: bool) -> Result<Opened, Failure> {
-    // Each wait ends by itself at the deadline; what comes behind it are words of goodbye.
+    // Each wait ends by itself at the deadline; the time after it is for telling the client.
     let end = context.deadline + LAST_WORDS;
     let limit = context.service.listener.limits.handshake_timeout;
     let services = Arc::clone(&context.services);
@@ -102,7 +103,7 @@ async fn open(mut context: Context, client: Leg, full: bool) -> Result<Opened, F
     }
 }
 
-/// Relays until the session has ended, with as many logins in it as the client wants.
+/// Relays until the session has ended, through any number of logins.
 async fn converse(
     mut opened: Opened,
     patience: Patience,
@@ -124,7 +125,7 @@ async fn converse(
     }
 }
 
-/// Carries a change of user, unless the worker ends before.
+/// Carries out a change of user, unless the drain timeout is over before.
 async fn change_user(
     changing: Changing,
     relogin: Relogin,

@@ -1,4 +1,4 @@
-//! What a status gives reason to act for.
+//! Finds in a status what an operator must act on.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     ctl::render::{count, duration, moment},
 };
 
-/// Failures in a row from which on a worker is taken to keep failing.
+/// From how many failures in a row on a worker counts as failing again and again.
 const KEEPS_FAILING: u32 = 3;
 
 /// Returns all findings, the worst first, because some monitoring systems cut the line.
@@ -27,7 +27,7 @@ pub(super) fn findings(status: &Status, thresholds: Thresholds, now: Timestamp) 
     findings
 }
 
-/// Returns the identities, whoever expires first at the front.
+/// Returns the identities in the order in which they expire.
 pub(super) fn soonest(status: &Status) -> impl Iterator<Item = &IdentityStatus> {
     let mut identities: Vec<_> = status.tls.identities.iter().collect();
     identities.sort_by_key(|identity| identity.not_after);
@@ -68,7 +68,7 @@ fn service(status: &Status) -> Vec<Finding> {
             findings.push(critical("no worker serves"));
         }
         SupervisorState::Degraded => findings.push(critical(
-            "some clients wait: no worker accepts from the listening sockets of a slot",
+            "some clients wait: no worker accepts from the listening sockets of at least one slot",
         )),
         // The first workers of a daemon do not all get ready at the same moment.
         SupervisorState::Serving if status.restarts.consecutive == 0 && starting(status) => {}
@@ -88,7 +88,7 @@ fn service(status: &Status) -> Vec<Finding> {
     findings
 }
 
-/// Workers that serve clients by a generation that is no longer in force.
+/// Returns a finding if workers serve a generation that is no longer in force.
 fn outdated(status: &Status) -> Option<Finding> {
     let generation = status.tls.generation;
     let serving = status
@@ -115,8 +115,8 @@ fn disk(tls: &TlsStatus) -> Vec<Finding> {
         findings.push(critical(format!("the last load failed: {}", error.message)));
     }
     if tls.disk.settling {
-        // Whoever replaces files writes one after the other; what is right in the end is loaded,
-        // and what is not is reported, without anybody's help.
+        // An operator or a tool may be replacing files one after the other. Once that is over, the
+        // daemon loads the files if they are good and reports them if not, by itself.
         return findings;
     }
     if tls.disk.leaves_open() {
@@ -142,7 +142,8 @@ fn disk(tls: &TlsStatus) -> Vec<Finding> {
     findings
 }
 
-/// Identities whose files have been broken for longer than it takes to replace them.
+/// Returns a finding for each identity whose files have been broken for longer than replacing them
+/// takes.
 fn kept(tls: &TlsStatus, now: Timestamp) -> impl Iterator<Item = Finding> {
     let grace = match tls.watch.state {
         WatchState::Off => Duration::ZERO,
@@ -156,7 +157,7 @@ fn kept(tls: &TlsStatus, now: Timestamp) -> impl Iterator<Item = Finding> {
         (time >= grace).then(|| {
             let (name, since) = (&identity.name, moment(since));
             critical(format!(
-                "{name} is served as it was last good, because its files are broken since {since}"
+                "{name} is served in its last good state, because its files have been broken since {since}"
             ))
         })
     })

@@ -22,13 +22,13 @@ use crate::{
     control::{IdentityStatus, Status},
 };
 
-/// Findings on the line; who wants all of them asks for `--json`.
+/// How many findings are on the line; `--json` has all of them.
 const SHOWN: usize = 8;
 
 /// Characters of a finding on the line.
 const SHOWN_OF_ONE: usize = 400;
 
-/// How much somebody must act.
+/// How urgently an operator must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Level {
@@ -58,7 +58,7 @@ impl Level {
     }
 }
 
-/// A reason for somebody to act.
+/// A reason for an operator to act.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     level: Level,
@@ -90,7 +90,7 @@ const DEFAULTS: Thresholds = Thresholds {
     critical: Threshold::Percent(10),
 };
 
-/// Tells whether somebody must act.
+/// Tells whether an operator must act.
 pub(super) fn run(
     arguments: &Proxyctl,
     check: &Check,
@@ -108,7 +108,7 @@ pub(super) fn run(
         Err(error) => unknown(&error),
     };
     let code = verdict.state.exit_code();
-    // Whoever reads the exit status must get it, even if nobody reads the line.
+    // The caller must get the exit status, even if no process reads the line.
     match output.answer(&verdict, |_| line(&verdict)) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(code),

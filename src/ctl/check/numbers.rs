@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{Thresholds, judge::soonest, least};
 use crate::{control::Status, ctl::render::clean};
 
-/// Identities whose numbers are told; those that expire first are what a graph is for.
+/// For how many identities numbers are printed: those that expire first, which a graph is for.
 const TOLD: usize = 5;
 
 const DAY: f64 = 86_400.0;

@@ -127,7 +127,7 @@ fn an_identity_that_stays_at_its_last_good_state_is_named() {
     };
     let (level, line) = since("2026-01-01T12:00:00Z", WatchState::Events);
     assert_eq!(level, Level::Critical);
-    let words = "default is served as it was last good, because its files are broken since 2026-01";
+    let words = "default is served in its last good state, because its files have been broken since 2026-01";
     assert!(line.contains(words), "{line}");
     let just_now = "2026-01-01T23:59:55Z";
     assert_eq!(since(just_now, WatchState::Interval).0, Level::Ok);
