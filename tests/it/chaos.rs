@@ -1,8 +1,8 @@
-//! Every fault at random, while clients and operators compare what they meet with the truth.
+//! Every fault at random, while clients and operators compare the daemon's answers with the truth.
 //!
-//! A minute of it is an ordinary test; `tests/run chaos -- --minutes 60` makes an hour of it, and
-//! `docs/chaos.md` tells what is done and what is counted. The daemon of the first half logs to a
-//! pipe, that of the second to a file.
+//! An ordinary test runs this for a minute, `tests/run chaos -- --minutes 60` for an hour;
+//! `docs/chaos.md` says which faults strike and what is counted. The daemon of the first half logs to
+//! a pipe, that of the second half to a file.
 
 mod commands;
 mod deaths;
@@ -51,10 +51,10 @@ use self::{
 
 use crate::support::pause;
 
-/// Held sessions at each listener.
+/// How many sessions are held at each listener.
 const SESSIONS: usize = 4;
 
-/// How often the daemon is looked at with all faults undone.
+/// How often the daemon is checked with all faults undone.
 const BETWEEN_SETTLES: Duration = Duration::from_secs(60);
 
 /// The part of the time after which the daemon is measured first, as a divisor.
@@ -125,7 +125,7 @@ fn act(log: Log, settings: &Settings, tally: &Tally, journal: &Mutex<Journal>) -
     (calm, scenery.log())
 }
 
-/// Waits until the time is over, and has the daemon settle at times and at the end.
+/// Waits until the time is over; checks a settled daemon now and then, and at the end.
 fn keep_time(run: &Run<'_>, time: Duration, calm: &mut Calm) {
     let end = Instant::now() + time;
     let mut pause = time / FIRST_MEASURE;
@@ -163,7 +163,7 @@ fn within(deadline: Duration, mut look: impl FnMut() -> bool) -> bool {
     look()
 }
 
-/// Writes past the test runner, which shows nothing of a test that passes.
+/// Writes to the terminal past the test runner, which hides the output of a test that passes.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

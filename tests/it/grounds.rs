@@ -21,7 +21,7 @@ use crate::support::{
     skip, until,
 };
 
-/// What workers leave to the supervisor.
+/// The signals that workers leave to the supervisor.
 const OF_THE_SUPERVISOR: [Signal; 5] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -30,7 +30,7 @@ const OF_THE_SUPERVISOR: [Signal; 5] = [
     Signal::SIGUSR2,
 ];
 
-/// Returns the signals of a line of `/proc/PID/status`, as bits from signal 1 on.
+/// Returns the signals in a line of `/proc/PID/status`, as bits from signal 1 on.
 fn signals(text: &str, name: &str) -> u64 {
     let line = text
         .lines()
@@ -44,7 +44,7 @@ fn bit(signal: Signal) -> u64 {
 }
 
 #[test]
-fn signals_that_were_blocked_and_ignored_before_the_start_count_again() {
+fn signals_blocked_or_ignored_before_the_start_work_again() {
     let mut scene =
         Scene::prepare(|builder| builder.wrapped(&["env", "--block-signal", "--ignore-signal"]));
     scene.daemon.start();
@@ -66,7 +66,7 @@ fn signals_that_were_blocked_and_ignored_before_the_start_count_again() {
     for text in [&of_worker, &of_command, &of_supervisor] {
         assert_eq!(signals(text, "SigBlk"), 0, "{text}");
     }
-    // Beyond the 31 that programs know are those of the C library.
+    // Beyond the 31 standard signals are those of the C library.
     let low = (1 << 31) - 1;
     assert_eq!(signals(&of_command, "SigIgn") & low, 0, "{of_command}");
     let ignored: u64 = OF_THE_SUPERVISOR
@@ -262,7 +262,7 @@ fn the_folders_that_systemd_made_are_the_defaults() {
 }
 
 #[test]
-fn a_socket_that_was_removed_is_told_of_and_made_anew() {
+fn a_removed_socket_is_reported_and_bound_again() {
     let mut scene = Scene::new();
     let socket = scene.daemon.socket();
     fs::remove_file(&socket).unwrap();
@@ -313,7 +313,7 @@ fn a_user_database_that_is_not_there_is_named_and_a_number_needs_none() {
 }
 
 #[test]
-fn a_unix_listener_without_rights_is_told_of_its_folder() {
+fn a_unix_listener_without_rights_names_its_folder() {
     let Some(mut scene) = Scene::unprivileged() else {
         return;
     };

@@ -1,4 +1,4 @@
-//! The log: where it goes, and that nobody waits for it.
+//! The log: where it goes, and that no process waits for it.
 
 use std::{
     fs,
@@ -24,11 +24,11 @@ fn fifo(builder: &Builder, name: &str) -> PathBuf {
     path
 }
 
-/// Lets the daemon log to a FIFO that is its standard error, and that no process reads.
+/// Makes the daemon log to a FIFO as its standard error, which no process reads.
 fn unread() -> Scene {
     Scene::prepare(|builder| {
         let pipe = fifo(&builder, "pipe");
-        // Opened for both, so that opening does not wait and writing does not fail.
+        // Opened for reading and writing, so that opening does not wait and writing does not fail.
         let start = format!("exec \"$0\" \"$@\" 2<>{}", pipe.display());
         builder
             .set("log", "{ level = \"info\" }")
@@ -36,7 +36,7 @@ fn unread() -> Scene {
     })
 }
 
-/// Has lines logged until some are lost; returns how many.
+/// Makes the daemon log lines until some are lost; returns how many.
 fn overflow(scene: &Scene) -> u64 {
     eventually("lines are lost", PATIENCE, || {
         scene.daemon.log_lines(500);
@@ -46,7 +46,7 @@ fn overflow(scene: &Scene) -> u64 {
 }
 
 #[test]
-fn a_log_that_is_not_read_stops_nothing_and_tells_what_was_lost() {
+fn an_unread_log_stops_nothing_and_lost_lines_are_counted() {
     let mut scene = unread();
     scene.daemon.start();
     let lost = overflow(&scene);
@@ -159,7 +159,7 @@ fn a_log_file_of_another_kind_is_refused_by_name() {
 }
 
 #[test]
-fn a_log_file_that_became_a_fifo_is_opened_anew_once_that_is_gone() {
+fn a_log_file_replaced_by_a_fifo_is_reopened_once_the_fifo_is_gone() {
     let mut scene = Scene::new();
     let log = scene.daemon.path("log");
     fs::rename(&log, scene.daemon.path("old")).unwrap();

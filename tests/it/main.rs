@@ -25,7 +25,7 @@ mod exit_hook;
 mod generated;
 // How a daemon starts and ends, and what it leaves behind.
 mod lifecycle;
-// The log: where it goes, and that nobody waits for it.
+// The log: where it goes, and that no process waits for it.
 mod logs;
 // What the daemon inherits, and where it keeps things: signals, folders, files of the wrong kind.
 mod grounds;

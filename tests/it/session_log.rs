@@ -2,13 +2,13 @@
 
 // Counts: over deaths of workers, and on the metrics page.
 mod counts;
-// What a drain cuts.
+// Sessions that a drain cuts.
 mod drains;
-// How sessions that were relayed end.
+// The ends of sessions that were relayed.
 mod ends;
-// Who logged in.
+// The users of logins.
 mod logins;
-// Sessions that came to nothing.
+// Sessions that were never relayed.
 mod openings;
 
 use serde_json::Value;
@@ -24,7 +24,7 @@ use crate::support::{
     until,
 };
 
-/// The setting by which log lines can be read here.
+/// The setting that makes log lines readable for these tests.
 const JSON: &str = "{ file = \"log\", format = \"json\" }";
 
 /// A daemon whose log can be read, in front of one listener called `main`.
@@ -35,12 +35,12 @@ struct Front {
 }
 
 impl Front {
-    /// Starts one with a listener that speaks TLS from the first byte, with these lines.
+    /// Starts a daemon whose listener speaks TLS from the first byte and has these further lines.
     fn new(backend: &str, lines: &[&str]) -> Self {
         Self::with(Listener::tcp("main", backend), lines, |it| it)
     }
 
-    /// Starts one with this listener and these lines in it, changed by `change` before.
+    /// Starts a daemon with this listener and these further lines, after `change` has changed the builder.
     fn with(listener: Listener, lines: &[&str], change: impl FnOnce(Builder) -> Builder) -> Self {
         let ca = Ca::new("authority");
         let listener = lines.iter().fold(listener, |it, line| it.line(line));
@@ -55,7 +55,7 @@ impl Front {
         }
     }
 
-    /// Opens a session through which a line was echoed.
+    /// Opens a session and lets the backend echo a line through it.
     #[track_caller]
     fn session(&self) -> Session {
         let mut session = self.client.connect(self.daemon.address()).unwrap();
@@ -63,7 +63,7 @@ impl Front {
         session
     }
 
-    /// Returns the lines of the ends of sessions so far.
+    /// Returns the log lines about ends of sessions so far.
     fn ends(&self) -> Vec<Value> {
         ends(&self.daemon)
     }
@@ -78,7 +78,7 @@ impl Front {
         end
     }
 
-    /// Waits until so many sessions are counted to have ended for this reason.
+    /// Waits until the status counts so many sessions that ended for this reason.
     #[track_caller]
     fn counts(&self, reason: &str, number: u64) {
         until("the end is counted", || {
@@ -97,7 +97,7 @@ fn lines(daemon: &TestDaemon) -> Vec<Value> {
         .collect()
 }
 
-/// Returns those of the ends of sessions.
+/// Returns the log lines about ends of sessions.
 fn ends(daemon: &TestDaemon) -> Vec<Value> {
     let mut lines = lines(daemon);
     lines.retain(|line| line["reason"].is_string() && line["duration_s"].is_number());

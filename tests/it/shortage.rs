@@ -14,7 +14,7 @@ use crate::support::{
 /// More than any daemon of the tests needs.
 const ENOUGH: usize = 20_000;
 
-/// Limits the descriptors that a process may have open; returns whether that could be done.
+/// Limits how many descriptors a process may have open; returns whether that succeeded.
 fn limit_descriptors(pid: u32, limit: usize) -> bool {
     let done = process::limit_descriptors(pid, limit);
     if !done {
@@ -65,7 +65,7 @@ fn a_supervisor_without_descriptors_still_replaces_workers() {
     }
 }
 
-/// Lets a process open so many descriptors beyond those that it has; returns whether that could be done.
+/// Limits a process to so many descriptors beyond those that it has; returns whether that succeeded.
 fn leave(pid: u32, more: usize) -> bool {
     limit_descriptors(pid, process::descriptors(pid).len() + more)
 }
@@ -76,7 +76,7 @@ fn add_listener(scene: &mut Scene) {
     scene.daemon.reconfigure(|it| it.listeners.push(listener));
 }
 
-/// Sees to it that a reload is refused with exit 1, and that everything is served as before.
+/// Checks that a reload is refused with exit 1, and that everything is served as before.
 #[track_caller]
 fn is_refused(scene: &Scene, workers: &[u32]) {
     let outcome = scene.daemon.ctl(&["reload"]);
@@ -95,7 +95,7 @@ fn a_reload_that_a_supervisor_without_descriptors_cannot_carry_out_changes_nothi
     let mut scene = Scene::with(|builder| builder.workers(2));
     let (supervisor, workers) = (scene.daemon.pid(), scene.daemon.workers());
     add_listener(&mut scene);
-    // With each number, something else is what cannot be opened.
+    // With each number, the descriptor that cannot be opened is for another thing.
     for more in 0..8 {
         if !leave(supervisor, more) {
             return;
@@ -116,7 +116,7 @@ fn a_reload_that_a_supervisor_without_descriptors_cannot_carry_out_changes_nothi
 }
 
 #[test]
-fn a_reload_that_one_worker_has_no_descriptors_for_is_turned_back() {
+fn a_reload_that_one_worker_has_no_descriptors_for_is_rolled_back() {
     let mut scene = Scene::with(|builder| builder.workers(2));
     if !is_root() {
         return skip("only root may limit a worker that protects its memory");
@@ -143,7 +143,7 @@ fn a_reload_that_one_worker_has_no_descriptors_for_is_turned_back() {
 }
 
 #[test]
-fn a_slot_whose_sockets_do_not_arrive_is_told_of_and_handed_over_again() {
+fn sockets_that_do_not_arrive_are_reported_and_handed_over_again() {
     let scene = Scene::with(|builder| builder.workers(2));
     if !is_root() {
         return skip("only root may limit a worker that protects its memory");
@@ -152,7 +152,7 @@ fn a_slot_whose_sockets_do_not_arrive_is_told_of_and_handed_over_again() {
     if !leave(workers[1], 0) {
         return;
     }
-    // The neighbour is to accept for the slot of a worker that fails again and again, and cannot.
+    // A worker fails again and again; the neighbour must accept for its slot, and cannot.
     eventually("it says that clients wait", PATIENCE, || {
         let status = scene.daemon.status();
         if status["supervisor"]["state"] == "degraded" {

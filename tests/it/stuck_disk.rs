@@ -1,4 +1,4 @@
-//! Disks that do not answer: a file system that is frozen, on which every write waits.
+//! Disks that do not answer: a frozen file system, on which every write waits.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{PATIENCE, is_root, process, scene::Scene, skip, until};
 
-/// A file system of its own, which can be frozen.
+/// A separate file system that the test can freeze.
 struct Disk {
     mounted: PathBuf,
 }
@@ -45,7 +45,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // What waits for it would wait for ever; that it is not frozen any more is no fault.
+        // Otherwise processes that wait for it would wait for ever. This fails if it is not frozen any
+        // more, which is no fault.
         self.thaw();
         succeeds("umount", &["--lazy", text(&self.mounted)]);
     }
@@ -89,7 +90,7 @@ fn a_state_directory_that_does_not_answer_stops_nothing_else() {
 }
 
 #[test]
-fn a_log_on_a_disk_that_does_not_answer_stops_nothing_and_tells_what_was_lost() {
+fn a_log_on_a_disk_that_does_not_answer_stops_nothing_and_lost_lines_are_counted() {
     let mut scene =
         Scene::prepare(|builder| builder.workers(2).set("log", "{ file = \"logs/log\" }"));
     let Some(disk) = Disk::mount(&scene, "logs") else {

@@ -1,4 +1,4 @@
-//! The daemon as a service of systemd: its unit, and what the two tell each other.
+//! The daemon as a service of systemd: its unit, and the messages between the daemon and systemd.
 
 mod package;
 
@@ -25,7 +25,7 @@ use crate::support::{
 const CERT: &str = "/etc/proxyd/tls/server.pem";
 const KEY: &str = "/etc/proxyd/tls/server.key";
 
-/// A machine with the service, its authority, and a backend beside it.
+/// A machine with the service, the authority of its certificates, and a backend.
 struct Service {
     machine: Machine,
     ca: Ca,
@@ -33,7 +33,7 @@ struct Service {
 }
 
 impl Service {
-    /// Installs and configures it, with further lines at the beginning of the configuration.
+    /// Installs and configures the service, with further lines at the beginning of the configuration.
     fn new(lines: &str) -> Option<Self> {
         let service = Self {
             machine: Machine::with_service()?,
@@ -45,7 +45,7 @@ impl Service {
         Some(service)
     }
 
-    /// Installs, configures and starts it.
+    /// Installs, configures and starts the service.
     fn started(lines: &str) -> Option<Self> {
         let service = Self::new(lines)?;
         service.machine.start();
@@ -88,7 +88,7 @@ impl Service {
         });
     }
 
-    /// Waits until systemd has started it at least so many times by itself.
+    /// Waits until systemd has started the service at least so many times by itself.
     #[track_caller]
     fn await_restarts(&self, times: u32) {
         self.await_property("NRestarts", |told| {
@@ -96,7 +96,7 @@ impl Service {
         });
     }
 
-    /// Kills the supervisor and waits until another serves.
+    /// Kills the supervisor and waits until a new one serves.
     fn kill(&self) {
         let killed = eventually("the service runs", PATIENCE, || {
             let is_active = self.machine.property("ActiveState") == "active";
@@ -108,7 +108,7 @@ impl Service {
 }
 
 #[test]
-fn a_service_that_was_started_serves_and_says_how_it_is() {
+fn a_started_service_serves_and_reports_its_state() {
     let Some(service) = Service::started("") else {
         return;
     };
@@ -170,7 +170,7 @@ fn a_supervisor_that_hangs_is_replaced_by_the_watchdog() {
     service.machine.drop_in("[Service]\nWatchdogSec=1s\n");
     service.machine.start();
     let hanging = service.machine.main_process().unwrap();
-    // It is fed: without that it would be killed before this.
+    // The daemon feeds the watchdog: otherwise systemd would have killed it before this.
     let began = Instant::now();
     until("the watchdog's time has passed", || {
         began.elapsed() > Duration::from_millis(2500)
@@ -210,7 +210,7 @@ fn a_fault_at_the_start_is_over_when_it_is_mended() {
     service.put(&leaf);
     service.machine.write(KEY, &other.key);
     service.machine.service("start").complaint();
-    // More often than systemd allows by itself.
+    // More starts than systemd's default limit allows.
     service.await_restarts(6);
     service.machine.write(KEY, &leaf.key);
     service.await_property("ActiveState", |state| state == "active");
@@ -290,7 +290,7 @@ fn a_drain_that_hangs_is_ended_by_systemd() {
 }
 
 #[test]
-fn a_service_that_was_stopped_by_proxyctl_stays_so() {
+fn a_service_stopped_by_proxyctl_stays_stopped() {
     let Some(service) = Service::started("") else {
         return;
     };
@@ -328,7 +328,7 @@ fn the_sandbox_lets_through_what_the_service_needs() {
         return;
     };
     let machine = &service.machine;
-    // As the key of a database's own user is.
+    // Like the key of a database, which belongs to the database's own user.
     machine.run(&["chown", "1:1", KEY]).answer();
     machine.run(&["chmod", "600", KEY]).answer();
     machine.start();

@@ -1,4 +1,4 @@
-//! Questions by `proxyctl`, with a deadline, and whether their answers can be true.
+//! Runs of `proxyctl` with a deadline, and whether their answers can be true.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::support::program::{End, Outcome, clean_command, run as run_program};
 
-/// How long `proxyctl` waits, on a machine that has much else to do.
+/// The timeout that `proxyctl` is given, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long `proxyctl` itself may take.
+/// How long a run of `proxyctl` may take.
 const DEADLINE: Duration = Duration::from_secs(40);
 
 /// The exit statuses of `proxyctl` that say that no daemon answered.
@@ -23,13 +23,13 @@ const NO_ANSWER: [i32; 2] = [3, 4];
 
 /// An answer.
 pub(crate) struct Answer {
-    /// What `proxyctl` printed, and how it ended.
+    /// The output and the exit of `proxyctl`.
     pub(crate) outcome: Outcome,
-    /// Its exit status; `None` if it did not end by itself.
+    /// Its exit status; `None` if a signal ended it.
     pub(crate) status: Option<i32>,
-    /// When it was asked.
+    /// When `proxyctl` was started.
     pub(crate) begun: Instant,
-    /// When it answered.
+    /// When `proxyctl` had ended.
     pub(crate) ended: Instant,
 }
 
@@ -40,7 +40,7 @@ impl Answer {
     }
 }
 
-/// Asks something; takes note if there is no answer in time.
+/// Runs a command; notes a finding if there is no answer in time.
 pub(crate) fn ask(run: &Run<'_>, arguments: &[&str]) -> Answer {
     let mut command = clean_command(env!("CARGO_BIN_EXE_proxyctl"));
     command
@@ -71,7 +71,7 @@ pub(crate) fn ask(run: &Run<'_>, arguments: &[&str]) -> Answer {
     }
 }
 
-/// Asks for a load, or for a dry one; judges the answer, and takes note of what it confirms.
+/// Asks for a load or a dry run; judges the answer, and notes which certificates it confirms.
 pub(crate) fn load(run: &Run<'_>, question: Question, options: &[&str]) -> Answer {
     let word = match question {
         Question::ReloadTls => "reload-tls",
@@ -95,7 +95,7 @@ pub(crate) fn load(run: &Run<'_>, question: Question, options: &[&str]) -> Answe
     answer
 }
 
-/// Takes note that what a reload's report names is served from now on.
+/// Notes that the certificates in a reload's report are served from now on.
 fn confirm(run: &Run<'_>, answer: &Answer) {
     let report = answer.json().unwrap_or_default();
     let changes = report["identities"].as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What was done to which worker when, and so which ends of connections are no fault.
+//! Which faults struck which worker and when, and so which ends of connections are no findings.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use super::journal::before;
 /// How long after a worker's end its clients may hear of it.
 const ECHO: Duration = Duration::from_millis(500);
 
-/// What was done to a worker.
+/// A fault that strikes a worker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Blow {
-    /// It was killed, or will be because it does not answer.
+    /// It was killed, or the supervisor will kill it because it does not answer.
     Deadly,
-    /// It was disturbed for a while: on a machine that is busy it may have been found hung.
+    /// It was disturbed for a while: on a busy machine the supervisor may have taken it for hung.
     Passing,
     /// It had no descriptors for a while, and had to turn clients away.
     Shortage,
 }
 
-/// All that was done to workers.
+/// All faults that struck workers.
 #[derive(Debug, Default)]
 pub(crate) struct Deaths(Vec<Struck>);
 
@@ -37,7 +37,7 @@ impl Struck {
 }
 
 impl Deaths {
-    /// Takes note of what is about to be done to a worker.
+    /// Notes that a fault is about to strike a worker.
     pub(crate) fn begin(&mut self, pid: u32, blow: Blow, at: Instant) {
         self.0.push(Struck {
             pid,
@@ -47,7 +47,7 @@ impl Deaths {
         });
     }
 
-    /// Takes note that it is over: the worker is as it was, or has ended of it.
+    /// Notes that the fault is over: the worker works as before, or has ended because of it.
     pub(crate) fn end(&mut self, pid: u32, at: Instant, dead: bool) {
         let mut struck = self.0.iter_mut().rev();
         if let Some(struck) = struck.find(|it| it.pid == pid && it.ended.is_none()) {
@@ -70,7 +70,7 @@ impl Deaths {
         struck.any(|it| it.overlaps(begun, ended))
     }
 
-    /// Returns whether this worker's end is a blow's doing, if it ended before `at`.
+    /// Returns whether a blow explains this worker's end, if it ended before `at`.
     pub(crate) fn explain(&self, pid: u32, at: Instant) -> bool {
         self.0.iter().any(|it| {
             let mine = it.pid == pid && it.begun <= at;

@@ -1,32 +1,32 @@
-//! What was on disk when: good, broken, or between the two.
+//! The states of the files on disk over time: good, broken, or being written.
 
 use std::{collections::BTreeMap, time::Instant};
 
-/// States that are remembered of each subject; a command sees a few of them at most.
+/// How many states of each subject are remembered; a command sees a few of them at most.
 const REMEMBERED: usize = 256;
 
-/// How the files of a subject are.
+/// The state of a subject's files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum State {
     /// They are whole, and hold the certificate of this number where they are an identity's.
     Good(usize),
-    /// They are being written; what a reader finds is not known.
+    /// They are being written, so it is not known what a reader finds.
     Torn,
     /// They must not be served.
     Broken,
-    /// They are good for a restart, and a reload must refuse them.
+    /// They are good for a restart, but a reload must refuse them.
     ForRestart,
 }
 
-/// What is on disk, by subject: an identity, the authorities of clients, or the configuration.
+/// The states on disk, by subject: an identity, the authorities of clients, or the configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Disk(BTreeMap<&'static str, Vec<(Instant, State)>>);
 
-/// The subject that the configuration file is.
+/// The subject of the configuration file.
 pub(crate) const CONFIGURATION: &str = "configuration";
 
 impl Disk {
-    /// Takes note of what a subject's files are from `at` on.
+    /// Notes the state of a subject's files from `at` on.
     pub(crate) fn set(&mut self, subject: &'static str, at: Instant, state: State) {
         let states = self.0.entry(subject).or_default();
         if states.len() == REMEMBERED {

@@ -1,4 +1,4 @@
-//! How a daemon ends: cleanly, in time, and with all its processes.
+//! The end of a daemon, which must be clean, in time, and include all its processes.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::support::{
     process::{self, Known},
 };
 
-/// How long an end may take: the drain timeout of the configuration, and time for a busy machine.
+/// How long an end may take: the configured drain timeout, and a reserve for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Tells a daemon to end and takes note of what is not as it should be.
+/// Tells a daemon to end, and notes a finding for everything that is not as it should be.
 pub(crate) fn end(daemon: &mut TestDaemon, tally: &Tally) {
     let children = process::children(daemon.pid()).into_iter();
     let children: Vec<_> = children.filter_map(Known::new).collect();

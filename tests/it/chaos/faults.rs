@@ -1,5 +1,5 @@
-//! The faults, and the lanes in which they strike: within a lane one after the other, lanes beside
-//! one another.
+//! The faults, and the lanes in which they strike: one after the other within a lane, lanes in
+//! parallel.
 
 pub(crate) mod clients;
 pub(crate) mod configuration;
@@ -21,7 +21,7 @@ pub(crate) struct Fault {
     pub(crate) name: &'static str,
     /// Whether commands may be refused while it lasts.
     pub(crate) excuses: bool,
-    /// Lets it strike, and undoes it.
+    /// The function that makes it strike, and undoes it.
     pub(crate) strike: fn(&Run<'_>, &mut Random, Entry) -> Outcome,
 }
 
@@ -44,11 +44,11 @@ impl Fault {
 /// Whether a fault struck.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// It did, and is undone.
+    /// It struck, and is undone.
     Struck,
-    /// Its turn comes again: nothing was there to strike.
+    /// It did not, because there was nothing to strike; its turn comes again.
     NotNow,
-    /// It cannot on this machine, or with this daemon, for this reason.
+    /// It cannot strike on this machine, or with this daemon, for this reason.
     Never(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! What a daemon uses: memory of the supervisor, and descriptors of all its processes.
+//! The resources of a daemon: memory of the supervisor, and descriptors of all its processes.
 
 use std::{fmt, fs};
 
@@ -10,23 +10,23 @@ use crate::support::process;
 /// the faults after the first measure need more than those before.
 const MEMORY: u64 = 16 * 1024;
 
-/// How many more descriptors a process may have: one or two are open for a moment.
+/// How many more descriptors a process may have, because one or two may be open for a moment.
 const DESCRIPTORS: u64 = 2;
 
-/// What a daemon uses at one time.
+/// The resources of a daemon at one time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Measure {
     /// KiB of memory in use by the supervisor (`VmRSS`).
     pub(crate) memory: u64,
     /// Descriptors of the supervisor.
     pub(crate) supervisor: u64,
-    /// The most descriptors that a worker has.
+    /// The descriptors of the worker that has the most.
     pub(crate) worker: u64,
 }
 
 impl Measure {
-    /// Measures a supervisor and the workers that a status tells of; `None` if one has just ended or
-    /// still has sessions.
+    /// Measures a supervisor and the workers in a status; `None` if a worker has just ended or still has
+    /// sessions.
     pub(crate) fn take(supervisor: u32, status: &Value) -> Option<Self> {
         let memory = process::status_line(supervisor, "VmRSS")?;
         let workers = status["workers"].as_array()?.iter();
@@ -68,12 +68,12 @@ fn count(pid: u32) -> Option<u64> {
     u64::try_from(entries.count()).ok()
 }
 
-/// What a daemon may use at most.
+/// The bounds of a daemon's resources.
 #[derive(Debug)]
 pub(crate) struct Bounds(Measure);
 
 impl Bounds {
-    /// Returns the bounds that follow from the first measure: a little more of everything.
+    /// Returns the bounds for a daemon, from its first measure: a little more of each resource.
     pub(crate) fn of(first: &Measure) -> Self {
         Self(Measure {
             memory: first.memory + MEMORY,
@@ -82,7 +82,7 @@ impl Bounds {
         })
     }
 
-    /// Tells how a measure exceeds them; `None` if it does not.
+    /// Says how a measure exceeds the bounds; `None` if it does not.
     pub(crate) fn exceeded(&self, measure: &Measure) -> Option<String> {
         let most = &self.0;
         let within = measure.memory <= most.memory

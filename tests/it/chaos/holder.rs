@@ -1,4 +1,4 @@
-//! Which worker holds a connection, as the kernel tells (proc(5)).
+//! Finds the worker that holds a connection, from the kernel's tables (proc(5)).
 
 use std::{fs, net::SocketAddr};
 
@@ -6,7 +6,7 @@ use crate::support::process;
 
 /// Returns the child of `supervisor` that has the far end of a connection to one of its listeners.
 ///
-/// `None` when that cannot be seen: the worker has ended, or the tests are not root.
+/// Returns `None` if it cannot be found: the worker has ended, or the tests are not run by root.
 pub(crate) fn holder(supervisor: u32, listener: SocketAddr, client: SocketAddr) -> Option<u32> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
     let inode = inode(&table, listener, client)?;
@@ -15,7 +15,7 @@ pub(crate) fn holder(supervisor: u32, listener: SocketAddr, client: SocketAddr) 
     children.find(|pid| has(*pid, &socket))
 }
 
-/// Finds a connection by its two ends, its own first.
+/// Finds a connection in the table by its two addresses, the local one first.
 fn inode(table: &str, own: SocketAddr, peer: SocketAddr) -> Option<String> {
     let (own, peer) = (written(own)?, written(peer)?);
     let mut lines = table
@@ -25,7 +25,7 @@ fn inode(table: &str, own: SocketAddr, peer: SocketAddr) -> Option<String> {
     line.get(9).map(|inode| (*inode).to_owned())
 }
 
-/// Writes an address as the table does: the bytes of an IPv4 address in the machine's order.
+/// Returns an address in the form of the table: the bytes of an IPv4 address in the machine's order.
 fn written(address: SocketAddr) -> Option<String> {
     let SocketAddr::V4(address) = address else {
         return None;

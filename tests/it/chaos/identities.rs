@@ -10,7 +10,7 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 
 use crate::support::pki::{Leaf, overwrite, replace};
 
-/// How good files take the place of good files.
+/// How new good files replace good files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Renewal {
     /// Each file by a rename.
@@ -21,7 +21,7 @@ pub(crate) enum Renewal {
     Swap,
 }
 
-/// What may happen to the files of an identity.
+/// The ways in which the files of an identity break.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Harm {
     /// The certificate is an empty file.
@@ -36,7 +36,7 @@ pub(crate) enum Harm {
     ForeignKey,
     /// The key is not PEM.
     Garbage,
-    /// A new certificate is there, and its key is not yet.
+    /// The certificate is new, and its key is not there yet.
     HalfPair,
     /// The certificate is a symbolic link to itself, which no user can read.
     Loop,
@@ -51,7 +51,7 @@ pub(crate) enum Harm {
 pub(crate) struct Identity {
     /// Its name.
     pub(crate) name: &'static str,
-    /// What was last good on disk.
+    /// The last good certificate on disk.
     pub(crate) newest: Leaf,
     folder: PathBuf,
     version: usize,
@@ -86,8 +86,8 @@ impl Identity {
         self.folder.join("current/key.pem")
     }
 
-    /// Puts a new certificate and its key into the place of good ones; `pause` comes between the
-    /// two where they are written one after the other.
+    /// Replaces a good certificate and its key; calls `pause` between the two files if they are written
+    /// one after the other.
     pub(crate) fn renew(&mut self, how: Renewal, leaf: Leaf, pause: impl FnOnce()) {
         self.newest = leaf;
         match how {
@@ -134,13 +134,13 @@ impl Identity {
         }
     }
 
-    /// Puts a certificate and its key there whatever there is now.
+    /// Writes a certificate and its key, no matter what is on disk now.
     pub(crate) fn mend(&mut self, leaf: Leaf) {
         self.newest = leaf;
         self.swap();
     }
 
-    /// Writes the newest certificate into a folder of its own and lets the link lead there.
+    /// Writes the newest certificate into a folder of its own, and makes the link lead there.
     fn swap(&mut self) {
         let old = self.version_folder();
         self.version += 1;

@@ -1,14 +1,14 @@
-//! The time line of faults: which struck when, and how often.
+//! The timeline of faults: which fault struck when, and how often.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// How long before a finding the faults are told that may have led to it.
+/// A finding is reported with the faults of this time before it, which may have led to it.
 const BEFORE: Duration = Duration::from_secs(15);
 
-/// How long a shortage of the supervisor is felt after it is over.
+/// How long a shortage of the supervisor may have effects after it is over.
 const ECHO: Duration = Duration::from_secs(2);
 
 /// A fault that struck.
@@ -22,19 +22,19 @@ struct Strike {
     notes: Vec<String>,
 }
 
-/// The time line of faults.
+/// The timeline of faults.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     strikes: Vec<Strike>,
     skipped: BTreeMap<&'static str, String>,
 }
 
-/// A strike of the journal.
+/// A strike in the journal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry(usize);
 
 impl Journal {
-    /// Takes note that a fault strikes; with `excuses`, commands may be refused until it is over.
+    /// Notes that a fault strikes; with `excuses`, commands may be refused until it is over.
     pub(crate) fn begin(&mut self, fault: &'static str, excuses: bool, at: Instant) -> Entry {
         self.strikes.push(Strike {
             fault,
@@ -47,23 +47,23 @@ impl Journal {
         Entry(self.strikes.len() - 1)
     }
 
-    /// Adds what a strike does, such as to which worker.
+    /// Adds details of a strike, such as which worker it hits.
     pub(crate) fn note(&mut self, entry: Entry, note: String) {
         self.strikes[entry.0].notes.push(note);
     }
 
-    /// Takes note that a strike is over and undone.
+    /// Notes that a strike is over and undone.
     pub(crate) fn end(&mut self, entry: Entry, at: Instant) {
         self.strikes[entry.0].ended = Some(at);
     }
 
-    /// Takes note that a strike came to nothing.
+    /// Notes that a strike found nothing to strike.
     pub(crate) fn cancel(&mut self, entry: Entry, at: Instant) {
         self.end(entry, at);
         self.strikes[entry.0].counts = false;
     }
 
-    /// Takes note that a fault cannot strike on this machine, and why; returns whether that is new.
+    /// Notes that a fault cannot strike on this machine, and why; returns whether that is new.
     pub(crate) fn skip(&mut self, fault: &'static str, why: &str) -> bool {
         self.skipped.insert(fault, why.to_owned()).is_none()
     }
@@ -73,7 +73,7 @@ impl Journal {
         &self.skipped
     }
 
-    /// Returns whether a command of this time may have been refused because of a fault.
+    /// Returns whether a fault excuses the refusal of a command in this time.
     pub(crate) fn excuses(&self, begun: Instant, ended: Instant) -> bool {
         let mut excusing = self.strikes.iter().filter(|strike| strike.excuses);
         excusing.any(|it| it.begun <= ended && it.ended.is_none_or(|end| end + ECHO >= begun))
@@ -88,8 +88,8 @@ impl Journal {
         counts
     }
 
-    /// Returns a line for each fault that was there shortly before or after a moment; times count
-    /// from `start`.
+    /// Returns a line for each fault that struck shortly before or after a moment; times count from
+    /// `start`.
     pub(crate) fn around(&self, moment: Instant, start: Instant) -> Vec<String> {
         let since = before(moment, BEFORE);
         let near = self.strikes.iter().filter(|it| {

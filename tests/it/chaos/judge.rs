@@ -1,17 +1,17 @@
-//! Whether the exit status of a command that reads the disk can be true.
+//! Judges whether the exit status of a command that reads the disk can be true.
 
 use std::time::Instant;
 
 use super::disk::{CONFIGURATION, Disk, State};
 
-/// What was asked.
+/// The command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Question {
     /// `reload-tls`, which reads the files of the configuration in force.
     ReloadTls,
     /// `reload`, which reads the configuration file as well.
     Reload,
-    /// `verify`, which reads as much and changes nothing.
+    /// `verify`, which reads the same files and changes nothing.
     Verify,
 }
 
@@ -21,8 +21,8 @@ impl Question {
     }
 }
 
-/// Judges an exit status: 0 only if nothing was broken all the time, another only if something may
-/// have been, or if there was another reason (`excused`).
+/// Judges an exit status: 0 only if no subject was broken all the time, another status only if a subject
+/// may have been broken, or if there was another reason (`excused`).
 pub(crate) fn judge(
     question: Question,
     (begun, ended): (Instant, Instant),
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// Judges a question that was open from second 10 to 11.
+    /// Judges a command that ran from second 10 to 11.
     fn judged(question: Question, status: i32, disk: &Disk, start: Instant) -> bool {
         let at = |seconds| start + Duration::from_secs(seconds);
         judge(question, (at(10), at(11)), status, disk, false).is_ok()

@@ -1,4 +1,4 @@
-//! Looks at the status, the page and `check` all the time, and judges what they tell.
+//! Asks for the status, the page and `check` all the time, and judges the answers.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use super::{commands, journal::before, probers::DEADLINE, run::Run, tally::Kind};
 
-/// The pause between two looks.
+/// The pause between two rounds.
 const PACE: Duration = Duration::from_millis(200);
 
-/// How long after a death or a shortage it may be true that no worker serves.
+/// How long after a worker's death or a shortage it may be true that no worker serves.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// What an earlier status document told.
+/// Values of the status document before.
 #[derive(Debug, Default)]
 struct Last {
     generation: u64,
@@ -24,7 +24,7 @@ struct Last {
     ended: Option<Value>,
 }
 
-/// Looks until the run is over.
+/// Asks until the run is over.
 pub(crate) fn poll(run: &Run<'_>) {
     let mut last = Last::default();
     for round in 0_u64.. {
@@ -62,7 +62,7 @@ fn look_at_status(run: &Run<'_>, last: &mut Last) {
     judge_end(run, &status, last);
 }
 
-/// Returns what cannot be true in a status document, or in two that follow one another.
+/// Returns what cannot be true in a status document, or in it and the one before.
 fn contradictions(status: &Value, last: &mut Last, listeners: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     let empty = Vec::new();
@@ -113,7 +113,7 @@ fn judge_identities(run: &Run<'_>, status: &Value, begun: Instant) {
     }
 }
 
-/// Judges the last worker's end that a status tells of, if it is a new one.
+/// Judges the end of the last worker in a status, if that end is new.
 fn judge_end(run: &Run<'_>, status: &Value, last: &mut Last) {
     let ended = &status["restarts"]["last"];
     if ended.is_null() || last.ended.as_ref() == Some(ended) {
@@ -147,7 +147,7 @@ fn look_at_page(run: &Run<'_>, path: &str) {
     let ended = Instant::now();
     run.tally.looks.one();
     let starved = run.excuses(begun, ended);
-    // A worker that is stopped for long has been serving nobody since it was stopped.
+    // A worker that is stopped for long has served no client since it was stopped.
     let weak = starved || run.deaths(|it| it.any(before(begun, RECOVERY), ended));
     match answer {
         Ok(200) => {}

@@ -12,24 +12,24 @@ use super::{
 };
 use crate::support::client::Session;
 
-/// How long a connection, a handshake or an echo may take on a machine that has much else to do.
+/// How long a connection, a handshake or an echo may take on a busy machine.
 ///
-/// The longest that is meant is the time in which a worker that hangs is found and replaced.
+/// It includes the time in which the supervisor finds a hung worker and replaces it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The pause between two handshakes of a prober.
 const PACE: Duration = Duration::from_millis(15);
 
-/// How an attempt to be served failed.
+/// How a client's attempt failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Failure {
     /// No process listens.
     NoListener,
-    /// Nothing came for too long.
+    /// The daemon sent nothing for too long.
     Silence,
-    /// The certificate does not prove who the server is.
+    /// The certificate does not prove the server's identity.
     Certificate,
-    /// The connection was cut off, or refused by an alert.
+    /// The connection broke off, or an alert refused it.
     Cut,
 }
 
@@ -45,7 +45,7 @@ impl Failure {
     }
 }
 
-/// Asks for each name of a listener in turn, until the run is over.
+/// Connects to a listener with each of its names in turn, until the run is over.
 pub(crate) fn probe(run: &Run<'_>, place: &Place) {
     while !run.is_over() {
         for door in &place.doors {
@@ -57,7 +57,7 @@ pub(crate) fn probe(run: &Run<'_>, place: &Place) {
     }
 }
 
-/// Shakes hands once and judges what comes of it.
+/// Makes one handshake and judges the result.
 pub(crate) fn attempt(run: &Run<'_>, place: &Place, door: &Door) -> Option<Session> {
     let begun = Instant::now();
     let error = match open(place, door) {

@@ -22,14 +22,14 @@ use nix::{
 
 use crate::support::pause;
 
-/// What the pipe holds until it is read: a page, a few dozen lines.
+/// How many bytes the pipe holds until it is read: a page, which is a few dozen lines.
 const SPACE: i32 = 4096;
 
 const READING: u8 = 0;
 const PAUSED: u8 = 1;
 const OVER: u8 = 2;
 
-/// The reader of such a pipe. With it, reading ends.
+/// The reader of such a pipe. Reading ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Pump {
     state: Arc<AtomicU8>,
@@ -37,11 +37,11 @@ pub(crate) struct Pump {
 }
 
 impl Pump {
-    /// Makes a pipe in the place of a file that a daemon will open for its standard error, and
-    /// begins to copy what comes through it.
+    /// Makes a pipe at the path that a daemon will open for its standard error, and begins to copy the
+    /// lines that come through it.
     pub(crate) fn start(path: &Path) -> Self {
         mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-        // Opened for writing too, it does not end when the daemon does.
+        // Opened for writing too, so that the pipe does not end with the daemon.
         let pipe = OpenOptions::new()
             .read(true)
             .write(true)
@@ -58,7 +58,7 @@ impl Pump {
         }
     }
 
-    /// Gives the copy the pipe's name, once the daemon has opened the pipe.
+    /// Gives the copy the path of the pipe, once the daemon has opened the pipe.
     pub(crate) fn rename(path: &Path) {
         fs::rename(copy_of(path), path).unwrap();
     }

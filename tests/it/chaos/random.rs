@@ -1,14 +1,14 @@
-//! Numbers that a seed decides, so that a run makes the same choices again.
+//! Random numbers from a seed, so that a run can make the same choices again.
 
 use std::{ops::Range, time::Duration};
 
-/// A source of such numbers: splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom
-/// number generators", 2014).
+/// A source of random numbers: splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// generators", 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Returns the source that belongs to a seed and to a part of the run, such as a lane.
+    /// Returns the source for a seed and a part of the run, such as a lane.
     pub(crate) fn new(seed: u64, part: &str) -> Self {
         let mut random = Self(seed);
         for byte in part.bytes() {
@@ -32,7 +32,7 @@ impl Random {
         usize::try_from(self.next() % end).unwrap()
     }
 
-    /// Returns `true` as often as not.
+    /// Returns `true` in half of the cases.
     pub(crate) fn coin(&mut self) -> bool {
         self.below(2) == 0
     }
@@ -42,13 +42,13 @@ impl Random {
         &all[self.below(all.len())]
     }
 
-    /// Returns a time within a range of milliseconds.
+    /// Returns a duration within a range of milliseconds.
     pub(crate) fn millis(&mut self, range: Range<usize>) -> Duration {
         let millis = range.start + self.below(range.end - range.start);
         Duration::from_millis(millis.try_into().unwrap())
     }
 
-    /// Puts things into an order by chance.
+    /// Puts things into a random order.
     pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
         for last in (1..things.len()).rev() {
             things.swap(last, self.below(last + 1));

@@ -29,11 +29,11 @@ use crate::support::{
     scene::NAME,
 };
 
-/// A name that clients ask for at a listener, and what they must be shown.
+/// A name that clients ask for at a listener, and the certificate that they must be shown.
 pub(crate) struct Door {
-    /// The identity whose certificate is right.
+    /// The identity of the right certificate.
     pub(crate) identity: &'static str,
-    /// A client that asks for it.
+    /// A client that asks for the name.
     pub(crate) client: Client,
 }
 
@@ -41,15 +41,15 @@ pub(crate) struct Door {
 pub(crate) struct Place {
     /// Its name.
     pub(crate) name: &'static str,
-    /// Where it really listens.
+    /// The address at which it listens, with the real port.
     pub(crate) address: SocketAddr,
-    /// What clients ask for there.
+    /// The names that clients ask for there.
     pub(crate) doors: Vec<Door>,
 }
 
 /// Where the daemon logs to.
 pub(crate) enum LogTo {
-    /// A pipe, whose reader may pause.
+    /// A pipe with a reader that may pause.
     Pipe(Pump),
     /// A file at this path.
     File(PathBuf),
@@ -59,11 +59,11 @@ pub(crate) enum LogTo {
 pub(crate) struct Run<'act> {
     /// The daemon.
     pub(crate) daemon: &'act TestDaemon,
-    /// Who issues the certificates.
+    /// The authority that issues the certificates.
     pub(crate) ca: &'act Ca,
     /// The listeners that are always there.
     pub(crate) places: Vec<Place>,
-    /// Where the metrics page is.
+    /// The address of the metrics page.
     pub(crate) page: SocketAddr,
     /// Where the daemon logs to.
     pub(crate) log: &'act LogTo,
@@ -71,21 +71,21 @@ pub(crate) struct Run<'act> {
     pub(crate) small_disk: Option<&'act SmallDisk>,
     /// The names of the identities.
     pub(crate) names: Vec<&'static str>,
-    /// The identities; what changes the files of one holds its lock.
+    /// The identities; a fault that changes the files of one holds its lock.
     pub(crate) identities: Vec<Mutex<Identity>>,
-    /// Held by what changes the configuration file.
+    /// Held by a fault that changes the configuration file.
     pub(crate) configuration: Mutex<()>,
-    /// Held by what changes the exit-failure command.
+    /// Held by a fault that changes the exit-failure command.
     pub(crate) hook: Mutex<()>,
     /// The workers that the daemon started with.
     pub(crate) first_workers: Vec<u32>,
-    /// Held shared by each strike of a fault, so that all of them can be awaited.
+    /// Held shared by each strike of a fault, so that a check can wait until all are over.
     pub(crate) faults: RwLock<()>,
-    /// Held shared by each handshake and question, for the same reason.
+    /// Held shared by each handshake and command, for the same reason.
     pub(crate) traffic: RwLock<()>,
-    /// What was counted and found.
+    /// The counts and the findings.
     pub(crate) tally: &'act Tally,
-    /// The time line of faults.
+    /// The timeline of faults.
     pub(crate) journal: &'act Mutex<Journal>,
     truths: Mutex<BTreeMap<&'static str, Truth>>,
     disk: Mutex<Disk>,
@@ -95,7 +95,7 @@ pub(crate) struct Run<'act> {
     ended: Condvar,
 }
 
-/// What [`Run::new`] is made of.
+/// The arguments of [`Run::new`].
 pub(crate) struct Parts<'act> {
     pub(crate) daemon: &'act TestDaemon,
     pub(crate) ca: &'act Ca,
@@ -109,7 +109,7 @@ pub(crate) struct Parts<'act> {
 }
 
 impl<'act> Run<'act> {
-    /// Takes a daemon that serves; what is on disk now counts as confirmed.
+    /// Takes a daemon that serves; the certificates on disk now count as confirmed.
     pub(crate) fn new(parts: Parts<'act>) -> Self {
         let now = Instant::now();
         let (mut truths, mut disk) = (BTreeMap::<_, Truth>::new(), Disk::default());
@@ -146,7 +146,7 @@ impl<'act> Run<'act> {
         }
     }
 
-    /// Waits; returns early once the run is over.
+    /// Waits for a while; returns early if the run is over.
     pub(crate) fn wait(&self, time: Duration) {
         let over = self.over.lock().unwrap();
         let waited = self.ended.wait_timeout_while(over, time, |over| !*over);
@@ -164,69 +164,69 @@ impl<'act> Run<'act> {
         *self.over.lock().unwrap()
     }
 
-    /// Asks for all held sessions to be closed; none is opened while [`Self::traffic`] is held.
+    /// Asks the holders of sessions to close them; none is opened while [`Self::traffic`] is held.
     pub(crate) fn close_sessions(&self) {
         self.closings.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Returns how often that was asked for.
+    /// Returns how often held sessions were asked to close.
     pub(crate) fn closings(&self) -> u64 {
         self.closings.load(Ordering::SeqCst)
     }
 
-    /// Lets `look` ask what certificates of an identity are right.
+    /// Calls `look` with the right certificates of an identity.
     pub(crate) fn truth<T>(&self, identity: &str, look: impl FnOnce(&mut Truth) -> T) -> Option<T> {
         self.truths.lock().unwrap().get_mut(identity).map(look)
     }
 
-    /// Issues a certificate for an identity and takes note of it as one that may be shown.
+    /// Issues a certificate for an identity, and notes that it may be shown.
     pub(crate) fn issue(&self, identity: &'static str) -> (Leaf, usize) {
         let leaf = self.ca.request(&[NAME, &host_of(identity)]).issue();
         let number = self.truth(identity, |it| it.issue(&leaf.sha256)).unwrap();
         (leaf, number)
     }
 
-    /// Takes note of what is on disk from now on.
+    /// Notes what is on disk from now on.
     pub(crate) fn on_disk(&self, subject: &'static str, state: State) {
         let mut disk = self.disk.lock().unwrap();
         disk.set(subject, Instant::now(), state);
     }
 
-    /// Lets `look` ask what was on disk.
+    /// Calls `look` with the states on disk.
     pub(crate) fn disk<T>(&self, look: impl FnOnce(&Disk) -> T) -> T {
         look(&self.disk.lock().unwrap())
     }
 
-    /// Takes note of what is about to be done to a worker.
+    /// Notes that a fault is about to strike a worker.
     pub(crate) fn strike(&self, worker: u32, blow: Blow) {
         let mut deaths = self.deaths.lock().unwrap();
         deaths.begin(worker, blow, Instant::now());
     }
 
-    /// Takes note that it is over.
+    /// Notes that the fault is over.
     pub(crate) fn struck(&self, worker: u32) {
         let dead = !process::is_alive(worker);
         let mut deaths = self.deaths.lock().unwrap();
         deaths.end(worker, Instant::now(), dead);
     }
 
-    /// Lets `look` ask what was done to workers.
+    /// Calls `look` with the faults that struck workers.
     pub(crate) fn deaths<T>(&self, look: impl FnOnce(&Deaths) -> T) -> T {
         look(&self.deaths.lock().unwrap())
     }
 
-    /// Adds to the time line what a strike does.
+    /// Adds details of a strike to the timeline.
     pub(crate) fn note(&self, entry: Entry, note: impl Into<String>) {
         self.journal.lock().unwrap().note(entry, note.into());
     }
 
-    /// Returns whether commands of this time may have been refused because of a fault.
+    /// Returns whether a fault excuses the refusal of commands in this time.
     pub(crate) fn excuses(&self, begun: Instant, ended: Instant) -> bool {
         self.journal.lock().unwrap().excuses(begun, ended)
     }
 }
 
-/// Returns the name that clients ask for to be shown an identity.
+/// Returns the name that clients ask for to be shown an identity's certificate.
 pub(crate) fn host_of(identity: &str) -> String {
     format!("{identity}.test")
 }

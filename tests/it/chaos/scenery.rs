@@ -1,4 +1,4 @@
-//! The daemon of a run, its files, and what clients ask for at its listeners.
+//! The daemon of a run, its files, and the names that clients ask for at its listeners.
 
 use std::{
     fs::{self, OpenOptions},
@@ -35,14 +35,14 @@ use crate::{
 /// Where a daemon logs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Log {
-    /// Standard error, which is a pipe.
+    /// A pipe that is its standard error.
     Pipe,
     /// A file.
     File,
 }
 
 impl Log {
-    /// Returns what it is called.
+    /// Returns its name in the summary.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Pipe => "a pipe",
@@ -64,10 +64,10 @@ const LISTENERS: [(&str, &[&str]); 3] = [
 /// The listener that asks clients for a certificate.
 const KNOWN: &str = "known";
 
-/// The folder that a small disk is mounted at, in the daemon's.
+/// The folder, in the daemon's folder, at which a small disk is mounted.
 const SMALL: &str = "small";
 
-/// A daemon that serves, and what belongs to it.
+/// A daemon that serves, and its files and disk.
 pub(crate) struct Scenery {
     // Unmounted before the daemon's folder is removed.
     small_disk: Option<SmallDisk>,
@@ -122,7 +122,7 @@ impl Scenery {
         }
     }
 
-    /// Begins a run with it, once.
+    /// Begins a run with the daemon, once.
     pub(crate) fn run<'act>(
         &'act mut self,
         tally: &'act Tally,
@@ -152,7 +152,7 @@ impl Scenery {
         run
     }
 
-    /// Returns all that the daemon logged; it has ended.
+    /// Returns the whole log of the daemon, which has ended.
     pub(crate) fn log(&self) -> String {
         if let LogTo::File(path) = &self.log {
             keep_lines(path, &self.daemon.path("log"));
@@ -167,7 +167,7 @@ impl Scenery {
         } else {
             client
         };
-        // A client that keeps its configuration, and would show it if the daemon resumed sessions.
+        // The client keeps its configuration, so that a daemon that resumed sessions would be noticed.
         Door {
             identity,
             client: client.resuming(),
@@ -175,7 +175,7 @@ impl Scenery {
     }
 }
 
-/// Moves the lines of a log behind those that are kept already.
+/// Moves the lines of a log to the end of those that are kept already.
 pub(crate) fn keep_lines(log: &Path, kept: &Path) {
     let lines = fs::read(log).unwrap_or_default();
     let kept = OpenOptions::new().create(true).append(true).open(kept);
@@ -200,7 +200,7 @@ fn add_listeners(builder: Builder) -> Builder {
         })
 }
 
-/// Starts a daemon with its standard error being a pipe, if it is to log there.
+/// Starts a daemon; its standard error is a pipe if it is to log there.
 fn start(daemon: &mut TestDaemon, log: Log) -> LogTo {
     let stderr: PathBuf = daemon.path("stderr");
     match log {

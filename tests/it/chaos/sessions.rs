@@ -1,4 +1,4 @@
-//! Sessions that are held open, and check every byte that they send and get back.
+//! Holds sessions open, and checks every byte that comes back through them.
 
 use std::{
     io::{self, Read as _},
@@ -17,7 +17,7 @@ use crate::support::client::Session;
 /// The longest message.
 const LONGEST: usize = 16 * 1024;
 
-/// Opens sessions at a listener one after the other, and holds each for as long as it lives.
+/// Opens sessions at a listener one after the other, and holds each until it ends.
 pub(crate) fn hold(run: &Run<'_>, place: &Place, mut random: Random) {
     while !run.is_over() {
         let traffic = run.traffic.read().unwrap();
@@ -38,7 +38,7 @@ struct Held {
     place: &'static str,
     worker: Option<u32>,
     began: Instant,
-    /// When bytes last came back.
+    /// When bytes came back last.
     last_good: Instant,
     closings: u64,
 }
@@ -60,7 +60,8 @@ impl Held {
         }
     }
 
-    /// Sends and compares until the session or the run is over, or sessions are to be closed.
+    /// Sends messages and compares the echoes until the session or the run is over, or sessions are to
+    /// be closed.
     fn work(mut self, run: &Run<'_>, random: &mut Random) {
         while !run.is_over() && self.closings == run.closings() {
             match exchange(&mut self.session, random) {
@@ -83,7 +84,8 @@ impl Held {
         let whose = format!("at {place}, {age:?} old, of worker {worker}");
         match broken {
             Broken::Bytes(what) => run.tally.find(Kind::WrongBytes, format!("{whose}: {what}")),
-            // What hangs for that long has outlived the time in which a worker is found hung.
+            // A hang counts like an end: the timeout is longer than the supervisor takes to find a hung
+            // worker, so that worker was killed by now.
             Broken::Ended(_) if self.is_explained(run, now) => {
                 run.tally.sessions_of_killed.one();
             }
@@ -101,7 +103,7 @@ impl Held {
     }
 }
 
-/// How an exchange went wrong.
+/// How an exchange of a message and its echo failed.
 enum Broken {
     /// Other bytes came back.
     Bytes(String),
@@ -115,7 +117,7 @@ impl From<io::Error> for Broken {
     }
 }
 
-/// Sends a message and compares what comes back; returns its length.
+/// Sends a message and compares the echo; returns its length.
 fn exchange(session: &mut Session, random: &mut Random) -> Result<u64, Broken> {
     let sent = message(random);
     session.send(&sent)?;
@@ -136,7 +138,7 @@ fn exchange(session: &mut Session, random: &mut Random) -> Result<u64, Broken> {
     }
 }
 
-/// Returns bytes that no other message has in this order.
+/// Returns bytes that differ from those of every other message.
 fn message(random: &mut Random) -> Vec<u8> {
     let length = 1 + random.below(LONGEST);
     let words = (0..length.div_ceil(8)).flat_map(|_| random.next().to_le_bytes());

@@ -1,18 +1,18 @@
-//! What a run is asked for, by the environment variables that `tests/run chaos` sets.
+//! The settings of a run, from the environment variables that `tests/run chaos` sets.
 
 use std::{env, path::PathBuf, time::Duration};
 
 /// The seed of a run that names none.
 const SEED: u64 = 9;
 
-/// What a run is asked for.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// How long faults strike, without the start and the end of the daemons.
+    /// How long faults strike, not counting the start and the end of the daemons.
     pub(crate) time: Duration,
-    /// What decides every choice of the run.
+    /// The seed, which decides every choice of the run.
     pub(crate) seed: u64,
-    /// The only faults to strike; all if there are none here.
+    /// The only faults to strike; all faults if this is empty.
     pub(crate) only: Vec<String>,
     /// Faults to leave out.
     pub(crate) without: Vec<String>,
@@ -21,7 +21,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the environment; a minute of all faults where it says nothing else.
+    /// Reads the environment; the default is a minute of all faults.
     pub(crate) fn read() -> Self {
         Self::parse(|name| env::var(name).ok())
     }
@@ -30,7 +30,7 @@ impl Settings {
     ///
     /// # Panics
     ///
-    /// When a number is none.
+    /// If the text of a number is not a number.
     fn parse(variable: impl Fn(&str) -> Option<String>) -> Self {
         let minutes = variable("PROXYD_CHAOS_MINUTES").map_or(1.0, |text| {
             let minutes: f64 = text.parse().expect("PROXYD_CHAOS_MINUTES is a number");
@@ -55,7 +55,7 @@ impl Settings {
         (self.only.is_empty() || is_in(&self.only)) && !is_in(&self.without)
     }
 
-    /// Returns the first name that no fault has.
+    /// Returns the first name that is not the name of a fault.
     pub(crate) fn unknown(&self, is_fault: impl Fn(&str) -> bool) -> Option<&str> {
         let mut names = self.only.iter().chain(&self.without);
         names.find(|name| !is_fault(name)).map(String::as_str)

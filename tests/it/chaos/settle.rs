@@ -1,4 +1,4 @@
-//! Times at which all faults are undone: the daemon must be whole again, and no larger than before.
+//! Checks with all faults undone: the daemon must be whole again, and must not have grown.
 
 use std::{
     sync::RwLockWriteGuard,
@@ -22,29 +22,30 @@ use crate::support::process;
 
 /// How long the daemon may take to be whole again.
 ///
-/// A slot whose worker failed often in a row waits ten seconds, and counts as failing for ten more.
+/// After many failures in a row a slot waits for ten seconds, and its new worker counts as failing for
+/// ten more.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// How long the processes may take to let go of descriptors that they used.
+/// How long the processes may take to close descriptors.
 const RELEASE: Duration = Duration::from_secs(20);
 
-/// How long descriptors must stay the same to count as those of a daemon that is at rest.
+/// How long the number of descriptors must stay the same before the daemon counts as idle.
 const STILL: Duration = Duration::from_millis(500);
 
-/// Failures in a row of a worker from which on `check` warns of it.
+/// From how many failures of a worker in a row on `check` warns.
 const KEEPS_FAILING: u64 = 3;
 
-/// What the daemon used at the times that it was whole.
+/// The resources of the daemon at the times when it was whole.
 #[derive(Debug, Default)]
 pub(crate) struct Calm {
-    /// At the first time.
+    /// Those at the first time.
     pub(crate) first: Option<Measure>,
-    /// At the last time.
+    /// Those at the last time.
     pub(crate) last: Option<Measure>,
 }
 
-/// Waits until all faults are undone and the daemon is whole, and takes note if it does not get so;
-/// none strikes until what is returned is dropped.
+/// Waits until all faults are undone and the daemon is whole; notes a finding if it does not become
+/// whole. No fault strikes until the returned guard is dropped.
 pub(crate) fn settle<'run>(run: &'run Run<'_>, calm: &mut Calm) -> RwLockWriteGuard<'run, ()> {
     let faults = run.faults.write().unwrap();
     let mut missing = String::new();
@@ -64,7 +65,7 @@ pub(crate) fn settle<'run>(run: &'run Run<'_>, calm: &mut Calm) -> RwLockWriteGu
     faults
 }
 
-/// Returns what is missing for the daemon to be whole.
+/// Returns why the daemon is not whole.
 fn whole(run: &Run<'_>) -> Result<(), String> {
     let reload = load(run, Question::Reload, &[]);
     if reload.status != Some(0) {
@@ -106,7 +107,7 @@ fn all_serve(status: &Value) -> Result<(), String> {
     Err(format!("supervisor {}, tls {tls}", status["supervisor"]))
 }
 
-/// Compares what clients are shown and what the status tells with the newest on disk.
+/// Compares the certificates that clients are shown, and those in the status, with the newest on disk.
 fn shows_what_is_on_disk(run: &Run<'_>, status: &Value) -> Result<(), String> {
     let newest = |identity: &str, sha256: &str| {
         let number = run.truth(identity, |truth| truth.number(sha256)).flatten();
@@ -144,7 +145,7 @@ fn no_zombies(run: &Run<'_>) -> Result<(), String> {
     Err(format!("zombies that nothing has waited for: {dead:?}"))
 }
 
-/// Measures what the daemon uses without clients.
+/// Measures the daemon's resources without clients.
 fn measure(run: &Run<'_>, calm: &mut Calm) {
     let traffic = run.traffic.write().unwrap();
     run.close_sessions();
@@ -174,7 +175,7 @@ fn measure(run: &Run<'_>, calm: &mut Calm) {
     }
 }
 
-/// Measures until the descriptors stay the same for a while.
+/// Measures until the number of descriptors stays the same for a while.
 fn stable(run: &Run<'_>) -> Option<Measure> {
     let mut stable: Option<(Instant, Measure)> = None;
     within(RELEASE, || {

@@ -9,12 +9,12 @@ use std::{
 
 use crate::support::is_root;
 
-/// A disk of a few megabytes in memory. It is gone when this is dropped.
+/// A disk of a few megabytes in memory, which is unmounted when this is dropped.
 #[derive(Debug)]
 pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts one at a folder that is there, which only root can, outside of some containers.
+    /// Mounts a disk at an existing folder, which needs root, and fails in some containers.
     pub(crate) fn mount(path: &Path) -> Option<Self> {
         let mut command = Command::new("mount");
         command
@@ -41,7 +41,7 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let mut command = Command::new("umount");
-        // What still uses it ends with the daemon.
+        // Processes that still use the disk end with the daemon.
         let _ = command.arg("--lazy").arg(&self.0).output();
     }
 }

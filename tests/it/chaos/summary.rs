@@ -1,4 +1,4 @@
-//! What a run has to say at its end.
+//! The summary of a run.
 
 use std::{
     fmt::Write as _,
@@ -17,23 +17,23 @@ use super::{
 };
 use crate::support::program::{clean_command, run};
 
-/// Findings that are told in full; more of them rarely tell more.
+/// How many findings are printed in full; more of them rarely help.
 const TOLD: usize = 30;
 
-/// Lines of the daemon's log that are shown with findings.
+/// How many lines of the daemon's log are printed with findings.
 const LOG_LINES: usize = 150;
 
 /// A run that is over.
 pub(crate) struct Report<'run> {
-    /// What it was asked for.
+    /// Its settings.
     pub(crate) settings: &'run Settings,
     /// When it began, and when it ended.
     pub(crate) times: (Timestamp, Timestamp),
-    /// What it counted and found.
+    /// Its counts and findings.
     pub(crate) tally: &'run Tally,
-    /// Which faults struck when.
+    /// The timeline of its faults.
     pub(crate) journal: &'run Journal,
-    /// What each daemon used, with its name.
+    /// The name and the resources of each daemon.
     pub(crate) calms: &'run [(&'static str, Calm)],
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
-/// Names the commit that was tested, and says if the files differ from it.
+/// Returns the tested commit, and whether the files differ from it.
 fn commit() -> String {
     let git = |arguments: &[&str]| {
         let mut command: Command = clean_command("git");

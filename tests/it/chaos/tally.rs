@@ -1,4 +1,4 @@
-//! What was counted, and what was found wrong.
+//! The counts and the findings of a run.
 
 use std::{
     fmt,
@@ -9,37 +9,37 @@ use std::{
     time::Instant,
 };
 
-/// What was found wrong.
+/// The kinds of findings.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Kind {
     /// A client was refused, or cut off before it was served.
     Refused,
     /// A client was neither served nor refused for too long.
     HungHandshake,
-    /// A client was shown a certificate that was not right at that time.
+    /// A client was shown a certificate that was wrong at that time.
     WrongCertificate,
-    /// A session of a worker that was left alone broke or hung.
+    /// A session of a worker that no fault struck broke or hung.
     LostSession,
     /// A session carried other bytes than were sent.
     WrongBytes,
-    /// The status, the page or `check` told something that was not so.
+    /// The status, the page or `check` said something that was not true.
     WrongStatus,
-    /// A command succeeded or failed against the truth.
+    /// A command succeeded or failed contrary to the truth.
     WrongAnswer,
     /// A command or a page had no answer in time.
     HungCommand,
-    /// A worker ended that was left alone.
+    /// A worker ended that no fault struck.
     LostWorker,
     /// The daemon was not whole again in time after all faults were undone.
     Unsettled,
     /// The daemon used more memory or descriptors than at the beginning.
     Growth,
-    /// The daemon did not end as it should, or left something behind.
+    /// The daemon did not end as it should, or left a process behind.
     BadEnd,
 }
 
 impl Kind {
-    /// All kinds, in the order in which a summary tells them.
+    /// All kinds, in the order of the summary.
     pub(crate) const ALL: [Self; 12] = [
         Self::Refused,
         Self::HungHandshake,
@@ -75,14 +75,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Something that was found wrong.
+/// A finding.
 #[derive(Debug)]
 pub(crate) struct Finding {
-    /// What kind of thing.
+    /// Its kind.
     pub(crate) kind: Kind,
-    /// When.
+    /// When it was found.
     pub(crate) at: Instant,
-    /// What exactly.
+    /// The details.
     pub(crate) what: String,
 }
 
@@ -107,12 +107,12 @@ impl Count {
     }
 }
 
-/// All that is counted in a run.
+/// All counts and findings of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Handshakes that were completed, with a line echoed.
     pub(crate) handshakes: Count,
-    /// Handshakes that ended with the worker that had them.
+    /// Handshakes that ended with their worker.
     pub(crate) handshakes_of_killed: Count,
     /// Handshakes that ended because their worker was short of descriptors.
     pub(crate) handshakes_of_starved: Count,
@@ -122,7 +122,7 @@ pub(crate) struct Tally {
     pub(crate) sessions_of_killed: Count,
     /// Bytes that held sessions sent and got back.
     pub(crate) bytes: Count,
-    /// Commands that were asked.
+    /// Commands that were run.
     pub(crate) commands: Count,
     /// Status documents, verdicts of `check` and pages that were judged.
     pub(crate) looks: Count,
@@ -132,7 +132,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Takes note of something that is wrong.
+    /// Notes a finding.
     pub(crate) fn find(&self, kind: Kind, what: impl Into<String>) {
         let at = Instant::now();
         let what = what.into();
@@ -142,13 +142,13 @@ impl Tally {
             .push(Finding { kind, at, what });
     }
 
-    /// Returns how much of a kind was found.
+    /// Returns how many findings of a kind there are.
     pub(crate) fn found(&self, kind: Kind) -> usize {
         let findings = self.findings.lock().unwrap();
         findings.iter().filter(|it| it.kind == kind).count()
     }
 
-    /// Hands each finding to `tell`, the oldest first.
+    /// Calls `tell` with each finding, the oldest first.
     pub(crate) fn each(&self, mut tell: impl FnMut(&Finding)) {
         self.findings.lock().unwrap().iter().for_each(&mut tell);
     }

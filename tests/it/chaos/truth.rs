@@ -1,8 +1,8 @@
 //! Which certificate of an identity clients may be shown.
 //!
-//! Certificates are numbered in the order in which they are written to disk. A reload that was
-//! confirmed names the least that a handshake begun afterwards may show; the daemon may load newer
-//! ones by itself at any time.
+//! Certificates are numbered in the order in which they are written to disk. The report of a successful
+//! reload names the oldest certificate that a handshake begun afterwards may show; the daemon may load
+//! newer ones by itself at any time.
 
 use std::{collections::HashMap, fmt, time::Instant};
 
@@ -11,7 +11,7 @@ use std::{collections::HashMap, fmt, time::Instant};
 pub(crate) struct Truth {
     /// The number of each certificate by its fingerprint.
     numbers: HashMap<String, usize>,
-    /// When which number was confirmed; both only grow.
+    /// The confirmed numbers and when they were confirmed; both only grow.
     confirmed: Vec<(Instant, usize)>,
 }
 
@@ -20,7 +20,7 @@ pub(crate) struct Truth {
 pub(crate) enum Wrong {
     /// It was never written to disk as a good one.
     Unknown,
-    /// A newer one was confirmed before the handshake began.
+    /// A newer certificate was confirmed before the handshake began.
     Stale {
         /// The number of the certificate that was shown.
         shown: usize,
@@ -44,7 +44,7 @@ impl fmt::Display for Wrong {
 }
 
 impl Truth {
-    /// Takes note of a certificate that is about to be written; returns its number.
+    /// Notes a certificate that is about to be written; returns its number.
     pub(crate) fn issue(&mut self, sha256: &str) -> usize {
         let number = self.numbers.len();
         self.numbers.insert(sha256.to_owned(), number);
@@ -56,7 +56,7 @@ impl Truth {
         self.numbers.get(sha256).copied()
     }
 
-    /// Takes note that from `at` on nothing older than this number may be shown.
+    /// Notes that from `at` on no certificate older than this number may be shown.
     pub(crate) fn confirm(&mut self, at: Instant, number: usize) {
         if self.confirmed.last().is_none_or(|(_, last)| *last < number) {
             self.confirmed.push((at, number));
@@ -69,7 +69,7 @@ impl Truth {
         before.map_or(0, |(_, number)| *number)
     }
 
-    /// Judges what a handshake showed that began at `begun`.
+    /// Judges the certificate of a handshake that began at `begun`.
     pub(crate) fn judge(&self, sha256: &str, begun: Instant) -> Result<(), Wrong> {
         let shown = self.number(sha256).ok_or(Wrong::Unknown)?;
         let least = self.least(begun);

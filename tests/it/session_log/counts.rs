@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::{Front, ended};
 use crate::support::{backend::Backend, client::connect, configuration::Listener, process};
 
-/// Waits until the supervisor knows so many.
+/// Waits until the supervisor knows so many ends.
 #[track_caller]
 fn await_ended(front: &Front, reason: &str, number: u64) {
     front.daemon.await_status("the ends are counted", |status| {

@@ -1,4 +1,4 @@
-//! What a drain cuts, and what it says of that.
+//! The sessions that a drain cuts, and what the log says about them.
 
 use std::io::Write as _;
 
@@ -16,7 +16,7 @@ use crate::support::{
     until,
 };
 
-/// Starts one whose drains take so long.
+/// Starts a daemon with this drain timeout.
 fn front(backend: &str, lines: &[&str], drain: &str, workers: usize) -> Front {
     let listener = Listener::tcp("main", backend);
     Front::with(listener, lines, |it| {
@@ -24,8 +24,8 @@ fn front(backend: &str, lines: &[&str], drain: &str, workers: usize) -> Front {
     })
 }
 
-/// Returns the numbers of sessions that the lines about drains name: those of workers, and those of the
-/// supervisor, which name the worker.
+/// Returns how many sessions were cut according to the log lines about drains: first the lines of
+/// workers, then those of the supervisor, which name the worker.
 fn cuts(front: &Front) -> (Vec<u64>, Vec<u64>) {
     let lines = lines(&front.daemon);
     let cuts = lines.iter().filter(|line| line["cut"].is_u64());
@@ -35,7 +35,7 @@ fn cuts(front: &Front) -> (Vec<u64>, Vec<u64>) {
 }
 
 #[test]
-fn sessions_that_are_left_are_cut_properly_and_told() {
+fn sessions_that_are_left_are_cut_properly_and_logged() {
     let servers = Ca::new("databases");
     let backend = TlsFake::new(&servers.leaf("127.0.0.1"), None);
     let tls = ["backend_tls = { mode = \"require\" }"];
@@ -92,13 +92,13 @@ fn a_drain_that_cuts_nothing_says_so_for_each_worker() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_does_not_hold_up_the_end() {
+fn a_client_that_does_not_read_does_not_delay_the_end() {
     let backend = Backend::tcp();
     let mut front = front(&backend.address(), &[], "\"300ms\"", 1);
     let mut session = front.session();
     let (tls, socket) = session.parts();
     socket.set_nonblocking(true).unwrap();
-    // What is not read comes back until nothing can be moved any more.
+    // The echo is not read, until neither side can send any more.
     while tls.writer().write_all(&[b'x'; 16 * 1024]).is_ok() {
         if tls.write_tls(socket).is_err() {
             break;

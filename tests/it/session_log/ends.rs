@@ -1,4 +1,4 @@
-//! How sessions that were relayed end.
+//! The ends of sessions that were relayed.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -138,7 +138,7 @@ fn a_client_that_is_reset_is_lost() {
 }
 
 #[test]
-fn what_a_client_says_that_cannot_be_decrypted_is_told() {
+fn a_record_of_a_client_that_cannot_be_decrypted_is_logged() {
     let backend = Backend::tcp();
     for tls12 in [false, true] {
         let front = Front::new(&backend.address(), &[]);
@@ -171,7 +171,7 @@ fn a_backend_that_is_reset_is_lost() {
     front.end("backend_lost");
 }
 
-/// Starts a proxy in front of a backend that adds rubbish to what the backend says once it is told to.
+/// Starts a proxy in front of a backend, which adds rubbish to the backend's bytes once it is told to.
 fn spoiling(backend: &TlsFake) -> (Fake, mpsc::Sender<()>) {
     let (spoil, told) = mpsc::channel();
     let told = Arc::new(Mutex::new(told));
@@ -192,7 +192,7 @@ fn spoiling(backend: &TlsFake) -> (Fake, mpsc::Sender<()>) {
 }
 
 #[test]
-fn what_a_backend_says_that_cannot_be_decrypted_is_told() {
+fn a_record_of_a_backend_that_cannot_be_decrypted_is_logged() {
     let servers = Ca::new("databases");
     let backend = TlsFake::new(&servers.leaf("127.0.0.1"), None);
     let (between, spoil) = spoiling(&backend);
@@ -292,7 +292,7 @@ fn lines_of_sessions_that_end_well_can_be_left_out() {
     let mut session = front.session();
     session.parts().1.write_all(&rubbish()).unwrap();
     front.counts("client_tls", 1);
-    // Both are counted, and only the one that tells of trouble is told.
+    // Both ends are counted, and only the one that is a fault is logged.
     let reasons = |front: &Front| -> Vec<_> {
         let ends = front.ends();
         ends.iter().map(|it| it["reason"].clone()).collect()
@@ -301,7 +301,7 @@ fn lines_of_sessions_that_end_well_can_be_left_out() {
 }
 
 #[test]
-fn whether_all_sessions_are_told_changes_by_a_reload() {
+fn a_reload_changes_whether_all_sessions_are_logged() {
     let backend = Backend::tcp();
     let mut front = Front::new(&backend.address(), &[]);
     let mut before = front.session();
@@ -313,7 +313,7 @@ fn whether_all_sessions_are_told_changes_by_a_reload() {
     before.finish().unwrap();
     front.counts("client_closed", 1);
     assert!(front.ends().is_empty(), "{:?}", front.ends());
-    // What else is in the table still needs a restart.
+    // The other keys of the table still need a restart.
     let level = quiet.replace(" }", ", level = \"debug\" }");
     front.daemon.reconfigure(|it| it.set("log", &level));
     let complaint = front.daemon.ctl(&["reload"]).complaint();

@@ -1,4 +1,4 @@
-//! Who logged in, as far as the protocol says.
+//! The users of logins, as far as the protocol names them.
 
 use std::io::{Read as _, Write as _};
 
@@ -173,7 +173,7 @@ fn a_user_of_postgresql_is_the_one_of_the_start_up_message() {
 fn a_user_of_postgresql_is_known_though_the_message_comes_in_pieces() {
     let backend = postgres(startup().len(), WELCOME);
     let (front, mut session) = postgres_session(&backend);
-    // Before the name of the user has come whole.
+    // The message is cut before the end of the user's name.
     let message = startup();
     let (first, rest) = message.split_at(15);
     session.send(first).unwrap();
@@ -186,7 +186,7 @@ fn a_user_of_postgresql_is_known_though_the_message_comes_in_pieces() {
 
 #[test]
 fn a_client_that_leaves_to_ask_for_the_password_is_told_from_one_that_was_let_in() {
-    // It asks for a password in clear.
+    // The server asks for a password in the clear.
     let backend = postgres(startup().len(), b"R\0\0\0\x08\0\0\0\x03");
     let (front, mut session) = postgres_session(&backend);
     session.send(&startup()).unwrap();

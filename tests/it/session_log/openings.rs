@@ -1,4 +1,4 @@
-//! Sessions that came to nothing: their lines have the same fields as far as they are known.
+//! Sessions that were never relayed: their lines have the same fields as far as they are known.
 
 use std::io::{Read as _, Write as _};
 
@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_client_that_speaks_no_tls_is_told_like_any_other_end() {
+fn a_client_that_speaks_no_tls_is_logged_like_any_other_end() {
     let backend = Backend::tcp();
     let front = Front::new(&backend.address(), &[]);
     let mut socket = connect(front.daemon.address()).unwrap();
@@ -65,7 +65,7 @@ fn a_session_whose_backend_is_down_names_client_and_backend() {
 }
 
 #[test]
-fn a_client_for_whom_there_is_no_place_is_told() {
+fn a_client_without_a_place_is_logged() {
     let backend = Backend::tcp();
     let front = Front::new(&backend.address(), &["limits = { max_connections = 1 }"]);
     let session = front.session();
@@ -101,7 +101,7 @@ fn a_flood_of_failures_is_bounded_and_a_line_says_how_many_were_left_out() {
     }
     front.counts("not_tls", 30);
     assert!(front.ends().len() < 30);
-    // Whoever was let in is told, whatever else there is.
+    // The end of a session whose client was let in is logged, even during a flood of failures.
     for _ in 0..30 {
         front.session().finish().unwrap();
     }

@@ -1,4 +1,4 @@
-//! The Debian package: what its installation, upgrade, removal and purge do.
+//! The Debian package: the effects of installation, upgrade, removal and purge.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::support::{
     program::run,
 };
 
-/// What a purge must leave nothing of.
+/// The paths of which a purge must leave nothing.
 const PLACES: [&str; 6] = [
     "/etc/proxyd",
     "/etc/systemd/system/multi-user.target.wants/proxyd.service",
@@ -86,7 +86,7 @@ fn an_upgrade_leaves_the_daemon_alone_and_a_removal_ends_it() {
     machine.run(&["dpkg", "--remove", "proxyd"]).answer();
     assert!(!running.is_alive());
     assert!(exchange(machine.address(), b"").is_err());
-    // A link that leads nowhere would be found by its own metadata.
+    // The metadata of the link itself, because a link that leads nowhere would count as missing.
     let link = machine.path(PLACES[1]);
     assert!(link.symlink_metadata().is_err());
     assert!(machine.path("/var/lib/proxyd/tls/ca-key.pem").exists());

@@ -23,13 +23,13 @@ pub(crate) const LANE: &[Fault] = &[
     Fault::new("follower-stopped", follower_stopped),
 ];
 
-/// Clients at one time that send garbage.
+/// How many clients send garbage at a time.
 const GARBAGE: usize = 40;
 
-/// Connections to the control socket that say nothing: more than the daemon serves at one time.
+/// How many connections to the control socket send nothing: more than the daemon serves at a time.
 const IDLE: usize = 80;
 
-/// Clients send what is no handshake, and some of them leave at once.
+/// Clients send garbage instead of a handshake, and some of them leave at once.
 fn garbage(run: &Run<'_>, random: &mut Random, _: Entry) -> Outcome {
     let place = random.pick(&run.places);
     let mut clients = Vec::new();
@@ -52,7 +52,7 @@ fn garbage(run: &Run<'_>, random: &mut Random, _: Entry) -> Outcome {
     Outcome::Struck
 }
 
-/// Connections to the control socket that say nothing, and a question meanwhile.
+/// Many connections to the control socket send nothing, and an operator runs a command meanwhile.
 fn control_flood(run: &Run<'_>, _: &mut Random, entry: Entry) -> Outcome {
     let socket = run.daemon.socket();
     let idle: Vec<_> = (0..IDLE)
@@ -64,7 +64,7 @@ fn control_flood(run: &Run<'_>, _: &mut Random, entry: Entry) -> Outcome {
     Outcome::Struck
 }
 
-/// A program follows the events and is stopped, so that nothing reads them.
+/// A client follows the events and is stopped, so that it does not read them.
 fn follower_stopped(run: &Run<'_>, random: &mut Random, _: Entry) -> Outcome {
     let mut command: Command = clean_command(env!("CARGO_BIN_EXE_proxyctl"));
     command

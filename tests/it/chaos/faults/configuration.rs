@@ -1,4 +1,4 @@
-//! What befalls the configuration file.
+//! Changes of the configuration file, good and broken.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ fn listener_added(run: &Run<'_>, random: &mut Random, entry: Entry) -> Outcome {
     Outcome::Struck
 }
 
-/// Sees to it that the new listener serves.
+/// Checks that the new listener serves.
 fn visit(run: &Run<'_>) {
     let status = ask(run, &["status"]).json().unwrap_or_default();
     let listeners = status["listeners"].as_array().cloned().unwrap_or_default();
@@ -135,7 +135,7 @@ fn configuration_broken(run: &Run<'_>, random: &mut Random, entry: Entry) -> Out
     Outcome::Struck
 }
 
-/// Asks for what takes a restart, so that a reload must refuse it.
+/// Changes a setting that needs a restart, so that a reload must refuse it.
 fn workers_changed(run: &Run<'_>, _: &mut Random, entry: Entry) -> Outcome {
     let _alone = run.configuration.lock().unwrap();
     let mut configuration = run.daemon.configuration.clone();

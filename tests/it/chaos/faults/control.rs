@@ -1,4 +1,4 @@
-//! What operators ask for, also all at once, and the exit-failure command.
+//! Commands of operators, also many at once, and the exit-failure command.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, thread};
 
@@ -18,7 +18,7 @@ use crate::{
     support::process,
 };
 
-/// What operators ask for.
+/// The commands of operators.
 pub(crate) const LANE: &[Fault] = &[
     Fault::new("reload-tls", |run, _, entry| {
         question(run, entry, Question::ReloadTls, &[])
@@ -56,7 +56,7 @@ const HOOKS: [(&str, &str); 3] = [
 /// How long a command may run before the daemon kills it.
 const HOOK_TIMEOUT: &str = "500ms";
 
-/// Hangups and commands at one time.
+/// How many hangups and commands come at a time.
 const MANY: usize = 6;
 
 /// Writes the exit-failure commands into a folder; returns the line of the configuration's.
@@ -122,7 +122,7 @@ fn hook_cleared(run: &Run<'_>, _: &mut Random, entry: Entry) -> Outcome {
     Outcome::Struck
 }
 
-/// Sees to it that a command is the one in force.
+/// Checks that an exit-failure command is the one in force.
 fn shows(run: &Run<'_>, path: &str) {
     let answer = ask(run, &["set-on-exit-failure", "--show"]);
     let shown = answer.json().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What befalls the files of certificates: they are renewed in every manner, and broken and mended.
+//! Changes of the files of certificates: renewed in every manner, and broken and mended.
 
 use std::sync::MutexGuard;
 
@@ -60,7 +60,7 @@ pub(crate) const LANE: &[Fault] = &[
     Fault::new("authorities-broken", authorities_broken),
 ];
 
-/// The subject that the authorities of clients are.
+/// The subject of the authorities of clients.
 pub(crate) const AUTHORITIES: &str = "authorities";
 
 /// The name of their file.
@@ -90,7 +90,7 @@ fn renew(run: &Run<'_>, random: &mut Random, entry: Entry, how: Renewal) -> Outc
 fn harm(run: &Run<'_>, random: &mut Random, entry: Entry, harm: Harm) -> Outcome {
     let mut identity = identity(run, random, entry);
     let name = identity.name;
-    // What completes the pair is right as soon as it does, so it is issued before.
+    // The daemon may serve the pair as soon as it is complete, so the certificate is noted before.
     let next = (harm == Harm::HalfPair || random.coin()).then(|| run.issue(name));
     let other = match (&next, harm) {
         (Some((next, _)), Harm::HalfPair) => next.clone(),
@@ -119,7 +119,7 @@ fn never_to_be_served(run: &Run<'_>, identity: &str) -> Leaf {
     request.valid(-30, -1).issue()
 }
 
-/// Has files read as often as not, and leaves it to the daemon otherwise.
+/// Asks for a load in half of the cases, and leaves noticing to the daemon in the others.
 fn sometimes_load(run: &Run<'_>, random: &mut Random, entry: Entry) {
     if random.coin() {
         let answer = load(run, Question::ReloadTls, &[]);

@@ -12,8 +12,8 @@ pub(crate) struct Shortage {
 }
 
 impl Shortage {
-    /// Leaves a process so many descriptors beside those that it has; `None` if it has ended or the
-    /// tests may not.
+    /// Limits a process to so many descriptors beside those that it has; `None` if it has ended or the
+    /// tests may not do that.
     pub(crate) fn begin(pid: u32, spare: usize) -> Option<Self> {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
         let before = soft_limit(pid)?;

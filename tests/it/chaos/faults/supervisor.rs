@@ -1,4 +1,4 @@
-//! What befalls the supervisor.
+//! Faults of the supervisor.
 
 use nix::sys::signal::Signal;
 

@@ -1,4 +1,4 @@
-//! What befalls the disk and the log.
+//! Faults of the disk and the log.
 
 use std::{fs, time::Duration};
 
@@ -26,10 +26,10 @@ pub(crate) const LANE: &[Fault] = &[
     Fault::new("log-unread", log_unread),
 ];
 
-/// How long the daemon may take to open its log again.
+/// How long the daemon may take to reopen its log.
 const REOPENED: Duration = Duration::from_secs(15);
 
-/// Hangups that make the daemon log more than its pipe holds.
+/// How many hangups make the daemon log more than its pipe holds.
 const HANGUPS: usize = 60;
 
 /// The disk of the state and the log is full, while reloads go on and a command is set.
@@ -45,7 +45,7 @@ fn disk_full(run: &Run<'_>, random: &mut Random, entry: Entry) -> Outcome {
     Outcome::Struck
 }
 
-/// The log is renamed, as logrotate does, and the daemon told to open it again.
+/// The log is renamed, as logrotate does, and the daemon is told to reopen it.
 fn log_renamed(run: &Run<'_>, _: &mut Random, _: Entry) -> Outcome {
     let LogTo::File(path) = &run.log else {
         return Outcome::NotNow;
@@ -62,7 +62,7 @@ fn log_renamed(run: &Run<'_>, _: &mut Random, _: Entry) -> Outcome {
     Outcome::Struck
 }
 
-/// Nothing reads the log until its pipe is full and longer.
+/// Nothing reads the log until its pipe is full, and for a while longer.
 fn log_unread(run: &Run<'_>, random: &mut Random, entry: Entry) -> Outcome {
     let LogTo::Pipe(pump) = &run.log else {
         return Outcome::NotNow;

@@ -1,4 +1,4 @@
-//! What befalls workers.
+//! Faults of workers.
 
 use std::{thread, time::Duration};
 
@@ -32,23 +32,23 @@ pub(crate) const LANE: &[Fault] = &[
     Fault::new("worker-descriptors", worker_descriptors).excusing(),
 ];
 
-/// How long a worker may take to end once it was killed, or has hung for the heartbeat timeout.
+/// How long a worker may take to end after it was killed, or after it has hung for the heartbeat timeout.
 const END: Duration = Duration::from_secs(15);
 
-/// How long a worker that leaves a signal to the supervisor is watched.
+/// How long to watch a worker that must ignore a signal.
 const SHRUG: Duration = Duration::from_secs(1);
 
-/// Failures in a row from which on the pauses between starts grow to more than a moment.
+/// From how many failures in a row on the pauses between starts are long.
 const FEW_FAILURES: u64 = 3;
 
-/// How long a worker must have served for its failure to be the first of a row again.
+/// How long a worker must have served for its failure to count as the first in a row again.
 const HEALTHY: f64 = 11.0;
 
-/// How long a worker must have served to be struck although others failed.
+/// How long a worker must have served for a fault to strike it although other workers have failed.
 const YOUNG: f64 = 2.0;
 
-/// Returns workers that serve, in an order by chance, whose end would not begin a long pause before
-/// the next start: a daemon without workers is meant to be slow when they fail again and again.
+/// Returns, in random order, the serving workers that may be struck: their end does not begin a long
+/// pause before the next start. Such a pause is intended when workers fail again and again.
 pub(crate) fn victims(run: &Run<'_>, random: &mut Random) -> Vec<u32> {
     let status = ask(run, &["status"]).json().unwrap_or_default();
     let failures = status["restarts"]["consecutive"].as_u64().unwrap_or(0);
@@ -72,7 +72,7 @@ fn age(worker: &Value) -> Option<f64> {
     Some(Timestamp::now().duration_since(started).as_secs_f64())
 }
 
-/// Returns one victim, for which it waits a while.
+/// Returns a worker that may be struck; waits for one for a while.
 fn victim(run: &Run<'_>, random: &mut Random) -> Option<u32> {
     for _ in 0..4 {
         if let Some(pid) = victims(run, random).pop() {
@@ -123,7 +123,7 @@ fn hang(run: &Run<'_>, random: &mut Random, entry: Entry) -> Outcome {
         return Outcome::NotNow;
     };
     kill(run, entry, pid, Signal::SIGSTOP);
-    // One that was not found hung is a fault of the daemon, which its sessions and probers tell.
+    // If the supervisor does not find it hung, the held sessions and the probers report that.
     process::send(pid, Signal::SIGCONT);
     Outcome::Struck
 }
