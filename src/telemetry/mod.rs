@@ -1,4 +1,4 @@
-//! What the daemon tells about itself: log lines and metrics.
+//! What the daemon reports about itself: log lines and metrics.
 
 pub mod log;
 pub mod metrics;

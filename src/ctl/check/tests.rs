@@ -1,4 +1,4 @@
-//! What is found, and how it is told.
+//! The findings of `check`, and how it prints them.
 
 use super::{
     super::status::tests::{at, status},
@@ -90,7 +90,7 @@ fn the_worst_comes_first_on_one_line() {
 
 #[test]
 fn no_daemon_is_unknown() {
-    assert_eq!(unknown(&"nobody answers").state.exit_code(), 3);
+    assert_eq!(unknown(&"no daemon answers").state.exit_code(), 3);
 }
 
 #[test]
