@@ -1,8 +1,8 @@
 //! The parent process: it owns the listening sockets, the TLS material, the workers and the
 //! control socket, and touches no client's bytes.
 //!
-//! [`plan`] decides. State belongs to owners that do not know each other: [`workers`], [`loads`],
-//! [`queries`], [`notices`] and [`life`]. This loop passes events to the plan and has the owners carry
+//! [`plan`] decides. State belongs to owners that do not know each other: `workers`, `loads`,
+//! `queries`, `notices` and `life`. This loop passes events to the plan and has the owners carry
 //! out the plan's actions. It waits only for its next input: never for a disk, a pipe or a child.
 
 mod carry_out;

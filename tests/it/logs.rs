@@ -173,7 +173,7 @@ fn a_log_file_replaced_by_a_fifo_is_reopened_once_the_fifo_is_gone() {
     scene.reload_tls();
     scene.shows(&scene.new);
     fs::remove_file(&log).unwrap();
-    until("the file is opened anew", || log.exists());
+    until("the file is reopened", || log.exists());
 }
 
 #[test]
