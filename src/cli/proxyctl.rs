@@ -130,7 +130,7 @@ Examples:
 
 const CHECK_HELP: &str = "\
 Critical: no worker serves, a certificate is at its critical threshold or not valid, the last
-reload failed, an identity is served as it was last good, or a cold start with what is on disk
+reload failed, an identity is served in its last good state, or a cold start with what is on disk
 would fail.
 Warning: a certificate is at its warning threshold, what is on disk is not what is served, a slot
 has no serving worker, a worker keeps failing, or the daemon is starting or draining.

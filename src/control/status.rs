@@ -137,7 +137,7 @@ pub enum ExitKind {
     /// It was silent, did not confirm what it was told to serve, or did not end in time, and was
     /// killed.
     Watchdog,
-    /// The system did not tell.
+    /// The system did not report how it ended.
     Unknown,
 }
 

@@ -144,7 +144,10 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
         if let Some(since) = identity.kept_since {
             let (name, kept) = (clean(&identity.name), paint.paint("kept", Tone::Bad));
             let since = moment(since);
-            let _ = writeln!(text, "  {kept} as it was last good since {since}: {name}");
+            let _ = writeln!(
+                text,
+                "  {kept} in its last good state since {since}: {name}"
+            );
         }
     }
     if let Some(error) = &tls.last_error {
@@ -460,7 +463,7 @@ On exit failure  No command is set
         for words in [
             "on disk: invalid: /c: is \\u{1b}[31mempty (since 2026-01-01T10:00:00Z, and may be",
             "watched: every 5s, because nothing is left",
-            "kept as it was last good since 2026-01-01T11:00:00Z: default",
+            "kept in its last good state since 2026-01-01T11:00:00Z: default",
             "restart safe: no",
             "-    waiting",
             "backend 127.0.0.1:3306 of orders is down since 2026-01-01T10:00:02Z: refused",

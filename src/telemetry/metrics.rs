@@ -156,7 +156,7 @@ fn tls(status: &Status, registry: &mut Registry) {
     gauge(
         registry,
         "tls_identities_kept",
-        "Identities served as they were last good, because their files are broken",
+        "Identities served in their last good state, because their files are broken",
         whole(tls.identities.iter().filter(kept).count()),
     );
 }

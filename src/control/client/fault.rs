@@ -23,7 +23,7 @@ pub enum ClientError {
     /// A daemon listens, but the file by which it is reached was removed.
     #[error(
         "proxyd runs, but its socket {} was removed, perhaps by a program that cleans up temporary \
-         files; send it the signal HUP, and it makes the socket anew (`kill -HUP PID`, with the \
+         files; send it the signal HUP, and it binds the socket again (`kill -HUP PID`, with the \
          number in its pid file)",
         path.display()
     )]
