@@ -164,6 +164,6 @@ fn within(deadline: Duration, mut look: impl FnMut() -> bool) -> bool {
 }
 
 /// Writes to the terminal past the test runner, which hides the output of a test that passes.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -9,6 +9,11 @@ use std::{
     time::Instant,
 };
 
+use super::say;
+
+/// Findings that are told when they are made; the end tells all.
+const TOLD_AT_ONCE: usize = 50;
+
 /// The kinds of findings.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Kind {
@@ -132,14 +137,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Notes a finding.
+    /// Notes a finding, and tells of the first ones at once.
     pub(crate) fn find(&self, kind: Kind, what: impl Into<String>) {
-        let at = Instant::now();
-        let what = what.into();
-        self.findings
-            .lock()
-            .unwrap()
-            .push(Finding { kind, at, what });
+        let (at, what) = (Instant::now(), what.into());
+        let mut findings = self.findings.lock().unwrap();
+        if findings.len() < TOLD_AT_ONCE {
+            say(&format!("chaos: found: {kind:?}: {what}"));
+        }
+        findings.push(Finding { kind, at, what });
     }
 
     /// Returns how many findings of a kind there are.
