@@ -31,10 +31,16 @@ impl Semaphore {
         let _ = rustix::io::write(&*self.0, &number.to_ne_bytes());
     }
 
-    /// Counts down to 0; returns the count before.
-    pub fn drain(&self) -> u64 {
+    /// Counts down to 0, or by `most`; returns by how much.
+    ///
+    /// Another process may have set the descriptor to block, which holds for all copies of it, or have
+    /// counted up to any number; neither keeps the caller here.
+    pub fn drain(&self, most: u64) -> u64 {
+        if rustix::io::ioctl_fionbio(&*self.0, true).is_err() {
+            return 0;
+        }
         let mut taken = 0;
-        while self.take() {
+        while taken < most && self.take() {
             taken += 1;
         }
         taken
@@ -58,7 +64,17 @@ mod tests {
         assert!(one.take() && other.take());
         assert!(!one.take() && !other.take());
         other.give(3);
-        assert_eq!(one.drain(), 3);
+        assert_eq!(one.drain(9), 3);
         assert!(!other.take());
+    }
+
+    #[test]
+    fn another_process_cannot_keep_the_one_that_drains() {
+        let one = Semaphore::new(0).unwrap();
+        let other = Semaphore::from(one.descriptor().try_clone().unwrap());
+        rustix::io::ioctl_fionbio(&*other.0, false).unwrap();
+        assert_eq!(one.drain(9), 0);
+        other.give(1 << 40);
+        assert_eq!(one.drain(9), 9);
     }
 }

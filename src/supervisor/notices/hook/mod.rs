@@ -232,3 +232,40 @@ pub(super) fn describe(run: &ExitHookRun) -> String {
         _ => "The exit-failure command was ended by a signal.".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(command: &str) -> ExitHook {
+        ExitHook {
+            command: vec![command.to_owned()],
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn change(hook: Option<ExitHook>, kept: Result<(), String>) -> Change {
+        Change {
+            hook,
+            kept,
+            reply: None,
+        }
+    }
+
+    #[test]
+    fn a_change_is_in_force_only_if_the_disk_has_kept_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = mpsc::unbounded_channel().0;
+        let mut held = Hook::new(folder.path(), Some(hook("/configured")), inbox).unwrap();
+        let command = |held: &Hook| held.status().command.unwrap()[0].clone();
+        held.changes = 3;
+        let lost = change(Some(hook("/new")), Err("No space left".to_owned()));
+        assert!(held.changed(lost).is_none());
+        assert_eq!(command(&held), "/configured");
+        assert!(held.changed(change(Some(hook("/new")), Ok(()))).is_some());
+        assert_eq!(command(&held), "/new");
+        assert!(held.changed(change(None, Ok(()))).is_some());
+        assert_eq!(command(&held), "/configured");
+        assert_eq!(held.changes, 0);
+    }
+}
