@@ -13,6 +13,7 @@ mod failure;
 pub mod fuzzing;
 mod report;
 pub mod server;
+mod silent;
 mod socket;
 mod status;
 mod tally;

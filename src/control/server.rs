@@ -4,12 +4,12 @@
 //! was read in full from a peer that may ask. A peer that is slow, broken or hostile costs its own
 //! connection and a line in the log, nothing else.
 
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep, timeout},
 };
 use tracing::{debug, info, warn};
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::{
     Request, Response,
     call::Parcel,
+    silent::{SILENCE, Silent},
     wire::{self, Hello, MAX_FRAME, MAX_RESPONSE, WireError},
 };
 pub use super::{
@@ -33,7 +34,7 @@ const MAX_FOLLOWERS: usize = 16;
 const HELLO_DEADLINE: Duration = Duration::from_secs(2);
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-const BACK_OFF: Duration = Duration::from_millis(100);
+const BACK_OFF: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Serves the control socket until nobody takes calls any more.
@@ -49,12 +50,7 @@ pub async fn serve(
     let service = Rc::new(Service::new(access, calls));
     let mut complaints = Complaints::default();
     loop {
-        let next = async {
-            (
-                places.clone().acquire_owned().await,
-                listener.accept().await,
-            )
-        };
+        let next = async { (service.place(&places).await, listener.accept().await) };
         let accepted = tokio::select! {
             accepted = next => accepted,
             () = service.calls.closed() => return Ok(()),
@@ -65,6 +61,8 @@ pub async fn serve(
             }
             (_, Err(error)) => {
                 complaints.accept_failed(&error);
+                // A client that says nothing may hold the descriptor that another needs.
+                service.silent.borrow_mut().send_one_away();
                 sleep(BACK_OFF).await;
             }
             (Err(_), _) => return Ok(()),
@@ -104,6 +102,11 @@ enum Fault {
     NoHello,
     #[error("no request within {:?}", REQUEST_DEADLINE)]
     NoRequest,
+    #[error(
+        "another client needed the place, and nothing came within {:?}",
+        SILENCE
+    )]
+    SentAway,
     #[error("the peer does not read its answer")]
     SlowReader,
     #[error("{} connections follow events already; end one of them", MAX_FOLLOWERS)]
@@ -119,6 +122,7 @@ struct Service {
     access: Access,
     calls: mpsc::Sender<Call>,
     followers: Arc<Semaphore>,
+    silent: RefCell<Silent>,
 }
 
 impl Service {
@@ -127,6 +131,17 @@ impl Service {
             access,
             calls,
             followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+            silent: RefCell::default(),
+        }
+    }
+
+    /// Waits for a place for a connection, which one that says nothing has to make.
+    async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, AcquireError> {
+        loop {
+            match timeout(SILENCE, Arc::clone(places).acquire_owned()).await {
+                Ok(place) => return place,
+                Err(_) => self.silent.borrow_mut().send_one_away(),
+            }
         }
     }
 
@@ -153,7 +168,8 @@ impl Service {
         if !self.access.admits(peer).await {
             return refuse(stream, self.access.refusal(peer), Fault::Denied).await;
         }
-        let request = match read_request(stream).await {
+        let request = self.read_request(stream).await;
+        let request = match request {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(fault) => return refuse(stream, fault.to_string(), fault).await,
@@ -173,6 +189,26 @@ impl Service {
             return refuse(stream, Fault::Ending.to_string(), Fault::Ending).await;
         }
         deliver(stream, parcels).await
+    }
+
+    /// Reads hello and request; `None` from a peer that left early, as one does that only looks whether
+    /// the daemon listens.
+    async fn read_request(&self, stream: &mut UnixStream) -> Result<Option<Request>, Fault> {
+        let sent_away = self.silent.borrow_mut().enter();
+        let hello = tokio::select! {
+            biased;
+            hello = read_hello(stream) => hello?,
+            _ = sent_away => return Err(Fault::SentAway),
+        };
+        match hello {
+            Err(WireError::Truncated) => return Ok(None),
+            hello => hello?.accept()?,
+        };
+        let body = timeout(REQUEST_DEADLINE, wire::read_frame(stream, MAX_FRAME)).await;
+        match body.map_err(|_| Fault::NoRequest)?? {
+            Some(body) => Ok(Some(wire::decode(&body, MAX_FRAME)?)),
+            None => Ok(None),
+        }
     }
 
     /// Moves a follower, which may stay for days, to a place of its own kind.
@@ -214,19 +250,9 @@ async fn write_hello(stream: &mut UnixStream) -> Result<(), Fault> {
         .map_err(WireError::from)?)
 }
 
-/// Reads hello and request; `None` from a peer that left early, as one does who only looks
-/// whether somebody listens.
-async fn read_request(stream: &mut UnixStream) -> Result<Option<Request>, Fault> {
+async fn read_hello(stream: &mut UnixStream) -> Result<Result<Hello, WireError>, Fault> {
     let hello = timeout(HELLO_DEADLINE, wire::read_hello(stream)).await;
-    match hello.map_err(|_| Fault::NoHello)? {
-        Err(WireError::Truncated) => return Ok(None),
-        hello => hello?.accept()?,
-    };
-    let body = timeout(REQUEST_DEADLINE, wire::read_frame(stream, MAX_FRAME)).await;
-    match body.map_err(|_| Fault::NoRequest)?? {
-        Some(body) => Ok(Some(wire::decode(&body, MAX_FRAME)?)),
-        None => Ok(None),
-    }
+    hello.map_err(|_| Fault::NoHello)
 }
 
 /// Tells a peer why it gets nothing, if it still listens, and returns the fault.
@@ -379,6 +405,19 @@ pub(crate) mod tests {
             let mut rest = Vec::new();
             silent.read_to_end(&mut rest).unwrap();
             assert!(String::from_utf8_lossy(&rest).contains("no hello within 2s"));
+        });
+    }
+
+    #[test]
+    fn those_who_say_nothing_give_way_when_there_is_no_room() {
+        with_server(refuse_all, |path| {
+            let silent: Vec<_> = (0..MAX_CONNECTIONS + 8)
+                .map(|_| Raw::connect(&path).unwrap())
+                .collect();
+            let began = Instant::now();
+            assert_eq!(refused(ask(&path, &Request::Status)), "Status");
+            assert!(began.elapsed() < HELLO_DEADLINE);
+            drop(silent);
         });
     }
 
