@@ -423,7 +423,7 @@ pub(crate) mod tests {
 
     #[test]
     fn followers_have_places_of_their_own_and_no_more() {
-        let followers = std::cell::RefCell::new(Vec::new());
+        let followers = RefCell::new(Vec::new());
         let hold = move |call: Call| match call.request {
             Request::Events { .. } => {
                 call.reply.push(Response::End).unwrap();
