@@ -181,23 +181,6 @@ fn every_problem_is_told_at_once() {
 }
 
 #[test]
-fn a_pair_that_is_half_written_is_waited_for() {
-    let site = Site::new();
-    let first = site.good();
-    let leaf = site.ca.server(&["db.example.com"]);
-    site.put("cert", &leaf.cert);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            std::thread::park_timeout(std::time::Duration::from_millis(20));
-            site.put("key", &leaf.key);
-        });
-        let loaded = site.load(Some(&first));
-        assert_eq!(loaded.problems, []);
-        assert_eq!(outcome_of(&loaded), Some(IdentityOutcome::Updated));
-    });
-}
-
-#[test]
 fn a_pair_that_stays_half_written_keeps_the_old_one() {
     let site = Site::new();
     let first = site.good();
