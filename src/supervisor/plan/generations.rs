@@ -234,6 +234,8 @@ impl Plan {
         worker.generation = worker.generation.max(generation);
         if worker.generation >= in_force {
             worker.owed = None;
+        } else if let Some(owed) = &mut worker.owed {
+            owed.until = now + CONFIRM_PATIENCE;
         }
         if worker.doing == Doing::Starting {
             worker.doing = Doing::Serving { since: now };

@@ -197,6 +197,18 @@ fn a_worker_that_beats_and_never_confirms_is_killed() {
 }
 
 #[test]
+fn a_worker_that_never_confirms_is_killed_however_often_others_do() {
+    let mut world = serving(1);
+    for _ in 0..4 {
+        world.make(&Move::Signal);
+        world.make(&Move::EndLoad(true));
+        world.pass(Duration::from_secs(3));
+    }
+    let why = world.plan.slots()[0].worker().unwrap().condemned();
+    assert_eq!(why, Some(Condemned::Unconfirmed));
+}
+
+#[test]
 fn sockets_that_do_not_arrive_are_handed_over_again_and_told_of_meanwhile() {
     let mut world = serving(2);
     world.make(&Move::LoseSockets);

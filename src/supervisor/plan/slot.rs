@@ -177,12 +177,12 @@ impl Worker {
         }
     }
 
-    /// Begins to wait until `now` and `patience` for the worker to confirm the generation in force.
+    /// Notes that the worker is to confirm the generation in force within `patience` from `now`, or by
+    /// the deadline that it has already.
     pub(super) fn owe(&mut self, now: Duration, patience: Duration) {
-        self.owed = Some(Owed {
-            until: now + patience,
-            again: None,
-        });
+        // A worker that confirms nothing gets no more time because generations follow each other.
+        let until = self.owed.map_or(now + patience, |owed| owed.until);
+        self.owed = Some(Owed { until, again: None });
     }
 
     /// Notes that the worker has refused the generation in force; at `again` it is told to serve it once

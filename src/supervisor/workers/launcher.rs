@@ -22,7 +22,7 @@ use crate::{
     telemetry::log::Form,
 };
 
-/// Descriptors kept back for starting workers: a start needs nine for a moment and leaves three open.
+/// Descriptors kept back for starting workers: a start needs fewer than ten for a moment and leaves three open.
 const KEPT_BACK: usize = 16;
 
 /// How worker processes are started.
