@@ -35,17 +35,18 @@ impl Reserve {
             self.held.clear();
             outcome = attempt();
         }
-        self.fill();
         outcome
     }
 
-    fn fill(&mut self) {
+    /// Keeps back what is missing, as far as there is any; returns whether nothing is missing now.
+    pub fn fill(&mut self) -> bool {
         while self.held.len() < self.size {
             let Ok(descriptor) = eventfd(0, EventfdFlags::CLOEXEC) else {
-                return;
+                return false;
             };
             self.held.push(descriptor);
         }
+        true
     }
 }
 
@@ -72,7 +73,9 @@ mod tests {
             _ => Ok(()),
         });
         made.unwrap();
-        assert_eq!((tries.get(), reserve.held.len()), (2, 2));
+        assert_eq!((tries.get(), reserve.held.len()), (2, 0));
+        assert!(reserve.fill());
+        assert_eq!(reserve.held.len(), 2);
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt as _},
     process::{Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::mpsc;
@@ -43,6 +46,8 @@ struct Starts {
     /// The form of their log lines.
     form: Form,
     reserve: Mutex<Reserve>,
+    /// Whether descriptors are missing from the reserve that no job is there to fill in.
+    lacks: AtomicBool,
 }
 
 /// A worker process that was started.
@@ -65,6 +70,7 @@ impl Launcher {
             level,
             form,
             reserve: Mutex::new(Reserve::new(KEPT_BACK)),
+            lacks: AtomicBool::new(false),
         };
         Ok(Self {
             starts: Arc::new(starts),
@@ -81,12 +87,19 @@ impl Launcher {
             let _ = inbox.send(Message::Launched(id, launched));
         });
     }
+
+    /// Keeps back descriptors again that a start used up, once there are any.
+    pub(super) fn refill(&self) {
+        if self.starts.lacks.swap(false, Ordering::Relaxed) {
+            let starts = Arc::clone(&self.starts);
+            self.jobs.add(move || starts.refill());
+        }
+    }
 }
 
 impl Starts {
     fn launch(&self, slot: usize) -> io::Result<Launched> {
-        let mut reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
-        reserve.lend(|| {
+        let launched = self.reserve().lend(|| {
             let (ours, theirs) = UnixStream::pair()?;
             ours.set_nonblocking(true)?;
             let started = Started::spawn(&mut self.command(slot, theirs))?;
@@ -94,7 +107,18 @@ impl Starts {
                 started,
                 link: ours,
             })
-        })
+        });
+        self.refill();
+        launched
+    }
+
+    fn refill(&self) {
+        let is_full = self.reserve().fill();
+        self.lacks.store(!is_full, Ordering::Relaxed);
+    }
+
+    fn reserve(&self) -> MutexGuard<'_, Reserve> {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the command that starts a worker: a fresh execution of this program with nothing but a

@@ -319,6 +319,7 @@ impl Workers {
     /// Notes the counts of a worker.
     pub(super) fn counted(&mut self, id: WorkerId, counts: Vec<(String, ListenerCounts)>) {
         self.places.settle();
+        self.launcher.refill();
         if let Some(process) = self.processes.get_mut(&id) {
             process.counts = counts;
         }
