@@ -62,6 +62,16 @@ fn succeeds(program: &str, arguments: &[&str]) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
+/// Checks that a worker that dies is replaced, and that a reload works.
+#[track_caller]
+fn replaces_a_worker_and_a_certificate(scene: &Scene) {
+    process::send(scene.daemon.workers()[0], Signal::SIGKILL);
+    scene.await_restarts(1);
+    scene.renew();
+    scene.reload_tls();
+    scene.shows(&scene.new);
+}
+
 #[test]
 fn a_state_directory_that_does_not_answer_stops_nothing_else() {
     let mut scene = Scene::prepare(|builder| builder.workers(2));
@@ -74,11 +84,7 @@ fn a_state_directory_that_does_not_answer_stops_nothing_else() {
     let change = scene.daemon.ctl(&set);
     assert_eq!(change.code(), 1, "{change:#?}");
     assert_eq!(scene.daemon.status()["on_exit_failure"]["source"], "unset");
-    process::send(scene.daemon.workers()[0], Signal::SIGKILL);
-    scene.await_restarts(1);
-    scene.renew();
-    scene.reload_tls();
-    scene.shows(&scene.new);
+    replaces_a_worker_and_a_certificate(&scene);
     assert!(disk.thaw());
     scene
         .daemon
@@ -104,11 +110,7 @@ fn a_log_on_a_disk_that_does_not_answer_stops_nothing_and_lost_lines_are_counted
         let lost = scene.daemon.status()["log"]["lost_lines"].as_u64();
         lost.is_some_and(|lost| lost > 0)
     });
-    process::send(scene.daemon.workers()[0], Signal::SIGKILL);
-    scene.await_restarts(1);
-    scene.renew();
-    scene.reload_tls();
-    scene.shows(&scene.new);
+    replaces_a_worker_and_a_certificate(&scene);
     assert!(disk.thaw());
     until("the log tells what was lost", || {
         let log = fs::read_to_string(scene.daemon.path("logs/log")).unwrap();

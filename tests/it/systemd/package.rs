@@ -46,6 +46,14 @@ fn configure(machine: &Machine) {
     );
 }
 
+fn install_and_start(machine: &Machine, package: &str) {
+    machine.run(&["dpkg", "--install", package]).answer();
+    configure(machine);
+    machine
+        .run(&["systemctl", "enable", "--now", "proxyd"])
+        .answer();
+}
+
 #[test]
 fn an_installation_makes_the_user_and_says_what_is_to_be_done() {
     let Some((machine, package)) = with_package() else {
@@ -73,11 +81,7 @@ fn an_upgrade_leaves_the_daemon_alone_and_a_removal_ends_it() {
     let Some((machine, package)) = with_package() else {
         return;
     };
-    machine.run(&["dpkg", "--install", &package]).answer();
-    configure(&machine);
-    machine
-        .run(&["systemctl", "enable", "--now", "proxyd"])
-        .answer();
+    install_and_start(&machine, &package);
     let running = machine.main_process().unwrap();
     let said = machine.run(&["dpkg", "--install", &package]).answer();
     assert!(said.contains("systemctl restart proxyd"), "{said}");
@@ -98,11 +102,7 @@ fn a_purge_leaves_nothing_but_what_others_made() {
     let Some((machine, package)) = with_package() else {
         return;
     };
-    machine.run(&["dpkg", "--install", &package]).answer();
-    configure(&machine);
-    machine
-        .run(&["systemctl", "enable", "--now", "proxyd"])
-        .answer();
+    install_and_start(&machine, &package);
     machine.run(&["dpkg", "--purge", "proxyd"]).answer();
     assert!(machine.path(CONFIGURATION).exists(), "an operator made it");
     machine.run(&["rm", CONFIGURATION]).answer();
