@@ -300,8 +300,8 @@ impl Loads {
     /// Puts the staged generation in force and returns it.
     pub(super) fn commit(&mut self, events: &mut Events) -> Option<Arc<Generation>> {
         let (load, generation) = self.staged.take()?;
-        *self.current.borrow_mut() = Arc::clone(&generation);
         let report = self.unsettled.get_mut(&load)?.report.as_mut()?;
+        *self.current.borrow_mut() = Arc::clone(&generation);
         report.generation = generation.number;
         report.changed = true;
         let (number, updated) = (generation.number, updated(&report.identities));
