@@ -9,26 +9,31 @@
 //! - [`supervisor`]: the parent process, which owns sockets, TLS material and workers.
 //! - [`worker`]: the child process, which serves clients.
 //! - [`link`]: what those two say to each other.
-//! - [`tls`]: certificates, keys and trust, and the only room that knows rustls.
+//! - [`store`]: files on disk to checked TLS material; [`tls`]: that material to handshakes. Beside
+//!   them `x509`, which reads certificates, names and lists.
 //! - [`protocol`]: the databases' openings, as pure parsers.
 //! - [`control`]: what `proxyctl` and the daemon say to each other.
 //! - [`ctl`]: what `proxyctl` does with the answers.
+//! - [`facts`]: the words that all of these share, such as what a certificate says.
 //! - [`telemetry`]: log lines and metrics; [`sys`]: what the kernel is asked for beyond files and
 //!   sockets.
 //!
 //! A client's way: [`worker::listener`] accepts, [`worker::opening`] speaks the protocol's opening
 //! and ends TLS, [`worker::relay`] copies bytes until both sides are done. A certificate's way:
-//! [`tls::load()`] reads and checks files into a [`link::Generation`], the supervisor hands it to
+//! [`store::load()`] reads and checks files into a [`link::Generation`], the supervisor hands it to
 //! every worker, [`worker::service`] swaps it in for the next handshake.
 
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod ctl;
+pub mod facts;
 pub mod link;
 pub mod protocol;
+pub mod store;
 pub mod supervisor;
 pub mod sys;
 pub mod telemetry;
 pub mod tls;
 pub mod worker;
+mod x509;

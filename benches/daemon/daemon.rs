@@ -14,8 +14,9 @@ use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
-use proxyd::control::{
-    Partial, ReloadReport, Request, Response, Status, WorkerState, client::Client,
+use proxyd::{
+    control::{ReloadReport, Request, Response, Status, WorkerState, client::Client},
+    facts::Partial,
 };
 use tempfile::TempDir;
 

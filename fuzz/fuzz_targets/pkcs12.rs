@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| proxyd::tls::fuzzing::pkcs12(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| proxyd::store::fuzzing::pkcs12(data));

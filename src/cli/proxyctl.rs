@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 
-use crate::{config::Environment, control::Partial};
+use crate::{config::Environment, facts::Partial};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -5,41 +5,31 @@
 //! what `proxyctl status --json` prints, so its names are a promise to scripts as well.
 
 mod access;
-mod backend;
 mod call;
 pub mod client;
-mod ending;
-mod failure;
 pub mod fuzzing;
 mod report;
 pub mod server;
 mod silent;
 mod socket;
 mod status;
-mod tally;
 pub mod wire;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    backend::BackendStatus,
-    ending::{END_REASONS, EndCounts, EndReason},
-    failure::{FailureCounts, FailureReason},
-    report::{
-        CertificateFacts, IdentityChange, IdentityOutcome, Problem, ReloadReport, VerifiedIdentity,
-        VerifyReport,
-    },
+    report::{ReloadReport, VerifyReport},
     status::{
-        ConnectionCounts, DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus,
-        ExitKind, ExitStatus, IdentityStatus, ListenerCounts, ListenerStatus, LoadError, LogStatus,
-        RestartStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
-        WatchStatus, WorkerState, WorkerStatus,
+        DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus, ExitKind, ExitStatus,
+        IdentityStatus, ListenerStatus, LoadError, LogStatus, RestartStatus, Status,
+        SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState,
+        WorkerStatus,
     },
-    tally::{Reason, Tally},
 };
+use crate::facts::Partial;
 
 /// What `proxyctl` asks of the daemon, one a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,15 +64,6 @@ pub enum Request {
     Stop,
 }
 
-/// Whether a load may bring a part of what changed into service while the rest is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Partial {
-    /// What is good moves on, what is broken stays at its last good state.
-    Allow,
-    /// All or nothing: if anything is broken, everything stays as it is.
-    Refuse,
-}
-
 /// What the daemon answers.
 ///
 /// One for each request, but for [`Request::Events`], which is answered by an
@@ -113,51 +94,6 @@ pub enum Response {
         /// Why, and what holds now, as a sentence.
         reason: String,
     },
-}
-
-/// Why TLS material was loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trigger {
-    /// The daemon started.
-    Start,
-    /// `proxyctl reload-tls`.
-    ReloadTls,
-    /// `proxyctl reload`.
-    Reload,
-    /// The signal HUP.
-    Sighup,
-    /// The files changed.
-    Watch,
-    /// A worker had to be started again.
-    Crash,
-}
-
-impl Trigger {
-    /// Returns whether an operator asked for the load, and not the daemon itself.
-    #[must_use]
-    pub fn is_asked(self) -> bool {
-        matches!(self, Self::ReloadTls | Self::Reload | Self::Sighup)
-    }
-
-    /// Returns whether the configuration is read too.
-    #[must_use]
-    pub fn reads_config(self) -> bool {
-        matches!(self, Self::Reload | Self::Sighup)
-    }
-}
-
-impl fmt::Display for Trigger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Start => "start",
-            Self::ReloadTls => "reload-tls",
-            Self::Reload => "reload",
-            Self::Sighup => "sighup",
-            Self::Watch => "watch",
-            Self::Crash => "crash",
-        })
-    }
 }
 
 /// Something that happened.

@@ -307,9 +307,9 @@ pub(crate) mod tests {
     };
 
     use super::*;
-    use crate::control::{
-        Partial,
-        client::{Client, ClientError},
+    use crate::{
+        control::client::{Client, ClientError},
+        facts::Partial,
     };
 
     const PATIENCE: Duration = Duration::from_secs(5);

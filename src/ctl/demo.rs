@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
-    control::{Partial, Request, Response, Status, WorkerState},
+    control::{Request, Response, Status, WorkerState},
+    facts::Partial,
     tls::probe::Session,
 };
 

@@ -207,9 +207,12 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::control::{
-        Event, EventKind, Partial, Problem, ReloadReport,
-        server::{Call, tests::with_server},
+    use crate::{
+        control::{
+            Event, EventKind, ReloadReport,
+            server::{Call, tests::with_server},
+        },
+        facts::{Partial, Problem},
     };
 
     /// Bytes that can be read after they went into a box.

@@ -10,10 +10,8 @@ use super::{
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
-    control::{
-        CertificateFacts, IdentityChange, IdentityOutcome, Problem, ReloadReport, Request,
-        Response, VerifiedIdentity, VerifyReport, client::ClientError,
-    },
+    control::{ReloadReport, Request, Response, VerifyReport, client::ClientError},
+    facts::{CertificateFacts, IdentityChange, IdentityOutcome, Problem, VerifiedIdentity},
 };
 
 /// The most identities that are listed although nothing happened to them.

@@ -27,10 +27,8 @@ use crate::{
         Request, Response, Status, SupervisorState, WorkerState,
         client::{Client, ClientError},
     },
-    tls::{
-        create,
-        probe::{ProbeError, Session},
-    },
+    store::create,
+    tls::probe::{ProbeError, Session},
 };
 
 const STEP: Duration = Duration::from_millis(50);

@@ -10,10 +10,11 @@ use crate::{
     cli::{exit, proxyctl::Proxyctl},
     config::Resumption,
     control::{
-        DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Reason as _,
-        Request, Response, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
-        WatchStatus, WorkerState, WorkerStatus, client::ClientError,
+        DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request,
+        Response, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus,
+        WorkerState, WorkerStatus, client::ClientError,
     },
+    facts::Reason as _,
 };
 
 const REDRAW: Duration = Duration::from_secs(1);

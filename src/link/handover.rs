@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Generation;
 use crate::{
     config::Config,
-    control::Trigger,
+    facts::Trigger,
     tls::material::{Der, Identity, ListenerMaterial, Material},
 };
 

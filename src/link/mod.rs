@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::handover::{Handover, NeverGiven};
 use crate::{
     config::{Address, Config, Listener},
-    control::{ListenerCounts, Trigger},
+    facts::{ListenerCounts, Trigger},
     tls::{material::Material, tickets::TicketSecrets},
 };
 

@@ -8,10 +8,7 @@ use super::{
     plan::{Action, Failure, WorkerId},
     workers::Process,
 };
-use crate::{
-    control::{EventKind, Trigger},
-    link::ToWorker,
-};
+use crate::{control::EventKind, facts::Trigger, link::ToWorker};
 
 impl Supervisor {
     /// Carries out the plan's actions in order.

@@ -39,7 +39,8 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    control::{Partial, Trigger, server::Call},
+    control::server::Call,
+    facts::{Partial, Trigger},
     telemetry::log::Sink,
 };
 

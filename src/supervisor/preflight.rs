@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     config::{Address, Config, DEFAULT_NAME, Listener},
-    control::Problem,
+    facts::Problem,
+    store::{self, Depth, Loaded, Look, Memo, Programs, create},
     sys::privileges,
-    tls::{self, Depth, Loaded, Look, Material, Memo, Programs, create},
+    tls::Material,
 };
 
 /// Says whether the daemon would start with this configuration.
@@ -154,7 +155,7 @@ fn load_cold(config: &Config, memo: &Memo) -> Loaded {
         now: Timestamp::now(),
         programs: Programs::All,
     };
-    tls::load(config, None, look)
+    store::load(config, None, look)
 }
 
 /// Whether the configuration names no certificate of its own.

@@ -8,9 +8,10 @@ use super::{Supervisor, plan::Event, queries::StatusRequester, witnesses};
 use crate::{
     config::ExitHook,
     control::{
-        EventKind, Partial, Request, Response, Trigger,
+        EventKind, Request, Response,
         server::{Call, Reply},
     },
+    facts::{Partial, Trigger},
     link::PARTING,
 };
 

@@ -38,15 +38,17 @@ use super::{
 use crate::{
     cli::proxyd::Args,
     config::{Config, Environment, Source},
-    control::{Trigger, server::Call},
+    control::server::Call,
+    facts::Trigger,
     link::Generation,
+    store::Memo,
     sys::{
         fds,
         files::{self, Standard},
         privileges, sandbox,
     },
     telemetry::log::{self, Form, Place, Sink},
-    tls::{Material, Memo},
+    tls::Material,
 };
 
 /// How long to try ports that the workers of a killed daemon still use.

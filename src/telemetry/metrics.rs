@@ -12,7 +12,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::control::{DiskState, IdentityStatus, Reason as _, Status, WatchState, WorkerState};
+use crate::{
+    control::{DiskState, IdentityStatus, Status, WatchState, WorkerState},
+    facts::Reason as _,
+};
 
 /// The labels of a time series.
 type Labels = Vec<(&'static str, String)>;

@@ -3,7 +3,7 @@
 use rustls::{CertificateError, Error, PeerIncompatible};
 
 use super::notes::RefusedCertificate;
-use crate::control::FailureReason;
+use crate::facts::FailureReason;
 
 /// The alert `unrecognized_name` (RFC 6066 §3) as a record of its own: a fatal alert before any key
 /// is agreed on (RFC 8446 §5.1, §6).

@@ -13,7 +13,7 @@ use rustls::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{config::Listener, control::CertificateFacts};
+use crate::{config::Listener, facts::CertificateFacts};
 
 /// Everything that the TLS of a configuration needs, read and checked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -189,12 +189,12 @@ impl KeyPair {
         self.chain.first().map_or(&[], Der::as_bytes)
     }
 
-    pub(super) fn certificates(&self) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
         self.chain.iter().map(Der::to_certificate).collect()
     }
 
     /// Returns the form that rustls signs with; refuses a key of another certificate.
-    pub(super) fn certified(&self) -> Result<CertifiedKey, rustls::Error> {
+    pub(crate) fn certified(&self) -> Result<CertifiedKey, rustls::Error> {
         let key = self.key.to_rustls()?;
         let certified = CertifiedKey::from_der(self.certificates(), key, &super::provider())?;
         // `from_der` lets a key pass whose public half it cannot work out.
@@ -210,7 +210,7 @@ impl Der {
         &self.0
     }
 
-    pub(super) fn to_certificate(&self) -> CertificateDer<'static> {
+    pub(crate) fn to_certificate(&self) -> CertificateDer<'static> {
         CertificateDer::from(self.0.clone())
     }
 }
@@ -228,11 +228,11 @@ impl fmt::Debug for Der {
 }
 
 impl PrivateKey {
-    pub(super) fn new(der: Zeroizing<Vec<u8>>) -> Self {
+    pub(crate) fn new(der: Zeroizing<Vec<u8>>) -> Self {
         Self(der)
     }
 
-    pub(super) fn to_rustls(&self) -> Result<PrivateKeyDer<'static>, rustls::Error> {
+    pub(crate) fn to_rustls(&self) -> Result<PrivateKeyDer<'static>, rustls::Error> {
         PrivateKeyDer::try_from(self.0.as_slice())
             .map(|key| key.clone_key())
             .map_err(|why| rustls::Error::General(why.to_owned()))
@@ -246,31 +246,31 @@ impl fmt::Debug for PrivateKey {
 }
 
 /// SHA-256 over labelled fields, each with its length, so that no two contents look alike.
-pub(super) struct ContentHash(Context);
+pub(crate) struct ContentHash(Context);
 
 impl ContentHash {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Context::new(&SHA256))
     }
 
-    pub(super) fn field(&mut self, label: &str, content: &[u8]) {
+    pub(crate) fn field(&mut self, label: &str, content: &[u8]) {
         for part in [label.as_bytes(), content] {
             self.0.update(&(part.len() as u64).to_be_bytes());
             self.0.update(part);
         }
     }
 
-    pub(super) fn text(&mut self, label: &str, content: &str) {
+    pub(crate) fn text(&mut self, label: &str, content: &str) {
         self.field(label, content.as_bytes());
     }
 
-    pub(super) fn list(&mut self, label: &str, items: &[Der]) {
+    pub(crate) fn list(&mut self, label: &str, items: &[Der]) {
         for item in items {
             self.field(label, item.as_bytes());
         }
     }
 
-    pub(super) fn finish(self) -> [u8; 32] {
+    pub(crate) fn finish(self) -> [u8; 32] {
         let mut digest = [0; 32];
         digest.copy_from_slice(self.0.finish().as_ref());
         digest
@@ -283,14 +283,14 @@ mod bytes {
 
     use serde::{Deserializer, Serializer, de};
 
-    pub(super) fn serialize<T: AsRef<[u8]>, S: Serializer>(
+    pub(crate) fn serialize<T: AsRef<[u8]>, S: Serializer>(
         bytes: &T,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(bytes.as_ref())
     }
 
-    pub(super) fn deserialize<'de, T: From<Vec<u8>>, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, T: From<Vec<u8>>, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<T, D::Error> {
         deserializer.deserialize_byte_buf(Owned(PhantomData))

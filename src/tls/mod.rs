@@ -1,14 +1,9 @@
-//! Certificates, keys and trust: the only room that knows rustls.
+//! Material to handshakes: certificates, keys and trust as rustls uses them.
 //!
-//! The supervisor calls [`load()`] to read and check the files of a configuration into one
-//! [`Material`], piece by piece: what is broken stays at its last good state. A worker that was
-//! handed a `Material` reads nothing; it builds whole configurations from it with
-//! [`policy::server_config`] and [`policy::client_config`] and swaps them. Nothing in a
+//! A worker that was handed a [`Material`] reads nothing; it builds whole configurations from it
+//! with [`policy::server_config`] and [`policy::client_config`] and swaps them. Nothing in a
 //! configuration is ever changed in place, so that each handshake is made with one generation.
 
-pub mod create;
-pub mod fuzzing;
-pub mod load;
 pub mod material;
 pub mod policy;
 pub mod probe;
@@ -18,19 +13,14 @@ pub mod stream;
 pub mod tickets;
 mod told;
 
-mod certificate;
 mod failure;
 mod hello;
-mod identity;
-mod issue;
-mod name;
-mod notes;
+pub(crate) mod notes;
 mod outgoing;
-mod pem;
-mod prove;
+pub(crate) mod prove;
 #[cfg(test)]
 pub(crate) mod testing;
-mod trust;
+pub(crate) mod trust;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -43,12 +33,7 @@ use rustls::{
     pki_types::UnixTime,
 };
 
-pub use self::{
-    load::{Depth, Loaded, Look, Memo, Programs, load},
-    material::Material,
-    notes::RefusedCertificate,
-    told::ShownCertificate,
-};
+pub use self::{material::Material, notes::RefusedCertificate, told::ShownCertificate};
 
 /// Returns the cryptography that every TLS object of this process is built on.
 ///
@@ -59,7 +44,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())))
 }
 
-fn unix_time(now: Timestamp) -> UnixTime {
+pub(crate) fn unix_time(now: Timestamp) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(
         u64::try_from(now.as_second()).unwrap_or(0),
     ))

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use super::certificate;
+use crate::x509::certificate;
 
 thread_local! {
     static LENT: RefCell<Notes> = const { RefCell::new(Notes::new()) };
@@ -19,15 +19,15 @@ const LONGEST_NAME: usize = 256;
 
 /// What is known of a peer of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     /// The certificate that was refused.
-    pub(super) refused: Option<Box<RefusedCertificate>>,
+    pub(crate) refused: Option<Box<RefusedCertificate>>,
     /// The name that the peer asked for.
-    pub(super) asked: Option<Box<str>>,
+    pub(crate) asked: Option<Box<str>>,
     /// SHA-256 of the certificate that was shown to the peer.
-    pub(super) shown: Option<[u8; 32]>,
+    pub(crate) shown: Option<[u8; 32]>,
     /// Until when the verdict on the certificate holds, as far as that is a matter of time.
-    pub(super) good_until: Option<UnixTime>,
+    pub(crate) good_until: Option<UnixTime>,
 }
 
 /// A certificate that was refused; its texts are safe to print and not long.
@@ -56,7 +56,7 @@ impl Notes {
     }
 
     /// Lends these notes to the thread while `act` runs.
-    pub(super) fn lend<R>(&mut self, act: impl FnOnce() -> R) -> R {
+    pub(crate) fn lend<R>(&mut self, act: impl FnOnce() -> R) -> R {
         LENT.with_borrow_mut(|lent| std::mem::swap(lent, self));
         let result = act();
         LENT.with_borrow_mut(|lent| std::mem::swap(lent, self));
@@ -65,18 +65,18 @@ impl Notes {
 }
 
 /// Writes into the notes of the connection that is being read.
-pub(super) fn note<R>(write: impl FnOnce(&mut Notes) -> R) -> R {
+pub(crate) fn note<R>(write: impl FnOnce(&mut Notes) -> R) -> R {
     LENT.with_borrow_mut(write)
 }
 
 /// Notes that a certificate was refused.
-pub(super) fn refuse(leaf: &CertificateDer<'_>, advice: Option<String>) {
+pub(crate) fn refuse(leaf: &CertificateDer<'_>, advice: Option<String>) {
     let refused = RefusedCertificate::new(leaf, advice);
     note(|notes| notes.refused = Some(Box::new(refused)));
 }
 
 impl RefusedCertificate {
-    pub(super) fn new(leaf: &CertificateDer<'_>, advice: Option<String>) -> Self {
+    pub(crate) fn new(leaf: &CertificateDer<'_>, advice: Option<String>) -> Self {
         let sha256 = certificate::sha256(leaf);
         match certificate::parse(leaf) {
             Ok(parsed) => Self {
@@ -98,7 +98,7 @@ impl RefusedCertificate {
 }
 
 /// Returns a name of a stranger's choosing as it can stand in a log line.
-pub(super) fn printable(name: &str) -> String {
+pub(crate) fn printable(name: &str) -> String {
     let mut text = String::new();
     for (index, character) in name.chars().enumerate() {
         if index == LONGEST_NAME {

@@ -86,7 +86,7 @@ pub enum PolicyError {
 /// Proves that workers can serve `material`, by building everything that they will.
 ///
 /// A generation that they refuse would leave nobody to serve at all.
-pub(super) fn prove(listeners: &[Listener], material: &Material) -> Result<(), PolicyError> {
+pub(crate) fn prove(listeners: &[Listener], material: &Material) -> Result<(), PolicyError> {
     let mut keyring = Keyring::new(material, &Keyring::default());
     for listener in listeners {
         let resolver = resolver(listener, &mut keyring)?;

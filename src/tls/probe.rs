@@ -12,7 +12,7 @@ use rustls::{
     pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject as _},
 };
 
-use super::certificate;
+use crate::x509::certificate;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 

@@ -18,7 +18,7 @@ use super::{
 const FLIGHTS: usize = 8;
 
 /// Completes a handshake whose client believes any certificate but checks its signature.
-pub(super) fn handshake_with(identity: CertifiedKey) -> Result<(), Error> {
+pub(crate) fn handshake_with(identity: CertifiedKey) -> Result<(), Error> {
     let name = ServerName::IpAddress(IpAddr::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST)));
     let mut client = ClientConnection::new(any_client()?, name)?;
     let mut server = ServerConnection::new(server_of(identity)?)?;
@@ -44,7 +44,7 @@ fn server_of(identity: CertifiedKey) -> Result<Arc<ServerConfig>, Error> {
 }
 
 /// Carries flights between the two until neither has anything to say.
-pub(super) fn complete(
+pub(crate) fn complete(
     client: &mut ClientConnection,
     server: &mut ServerConnection,
 ) -> Result<(), Error> {

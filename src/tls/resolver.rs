@@ -13,12 +13,13 @@ use rustls::{
 };
 
 use super::{
-    certificate,
     material::{Identity, Material},
-    name::normal_name,
     notes::note,
 };
-use crate::config::{Listener, UnknownName};
+use crate::{
+    config::{Listener, UnknownName},
+    x509::{certificate, name::normal_name},
+};
 
 /// Which of a listener's identities a server name stands for, by position.
 #[derive(Debug, Default, PartialEq, Eq)]

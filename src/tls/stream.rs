@@ -16,7 +16,6 @@ use rustls::{
 };
 
 use super::{
-    certificate,
     failure::PROTOCOL_VERSION,
     hello::is_outdated,
     notes::{Notes, RefusedCertificate},
@@ -25,7 +24,8 @@ use super::{
     trust::clients::ClientVerifier,
 };
 pub use super::{failure::TlsError, hello::holds_client_hello, outgoing::Outgoing};
-use crate::control::CertificateFacts;
+use crate::facts::CertificateFacts;
+use crate::x509::certificate;
 
 /// The most bytes that wait for the tail of a record or of a handshake message.
 ///

@@ -11,7 +11,6 @@ use rcgen::{
 use zeroize::Zeroizing;
 
 use super::{
-    certificate,
     material::{Der, Identity, KeyPair, PrivateKey},
     trust::revocation,
 };
@@ -21,29 +20,30 @@ use crate::{
         LogLevel, ProxyProtocol, TlsPolicy,
     },
     protocol::Protocol,
+    x509::{certificate, pem},
 };
 
 /// How a list says that its signature is of this kind (RFC 5758 §3.2).
 const ECDSA_WITH_SHA256: &[u8] = &[48, 10, 6, 8, 42, 134, 72, 206, 61, 4, 3, 2];
 
 /// An authority.
-pub(super) struct Ca {
+pub(crate) struct Ca {
     name: String,
-    pub(super) issuer: Issuer<'static, Key>,
-    pub(super) pem: String,
+    pub(crate) issuer: Issuer<'static, Key>,
+    pub(crate) pem: String,
     der: Vec<u8>,
 }
 
 /// A certificate from it and the key, in PEM and DER.
-pub(super) struct Leaf {
-    pub(super) cert: String,
-    pub(super) key: String,
+pub(crate) struct Leaf {
+    pub(crate) cert: String,
+    pub(crate) key: String,
     chain: Vec<Der>,
     key_der: Vec<u8>,
 }
 
 impl Leaf {
-    pub(super) fn pair(&self) -> KeyPair {
+    pub(crate) fn pair(&self) -> KeyPair {
         KeyPair {
             chain: self.chain.clone(),
             key: PrivateKey::new(Zeroizing::new(self.key_der.clone())),
@@ -51,7 +51,7 @@ impl Leaf {
     }
 }
 
-pub(super) fn params(names: &[&str]) -> CertificateParams {
+pub(crate) fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<_> = names.iter().map(|it| (*it).to_owned()).collect();
     let mut params = CertificateParams::new(names.clone()).unwrap();
     params.distinguished_name = DistinguishedName::new();
@@ -75,7 +75,7 @@ fn authority(name: &str) -> CertificateParams {
 }
 
 impl Ca {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let params = authority(name);
         let key = Key::generate().unwrap();
         let cert = params.self_signed(&key).unwrap();
@@ -92,7 +92,7 @@ impl Ca {
     }
 
     /// Returns an authority that this one vouches for.
-    pub(super) fn intermediate(&self, name: &str) -> Self {
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
         let params = authority(name);
         let key = Key::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
@@ -100,7 +100,7 @@ impl Ca {
     }
 
     /// Returns, in PEM, what another authority is when this one vouches for it.
-    pub(super) fn sign(&self, other: &Self) -> String {
+    pub(crate) fn sign(&self, other: &Self) -> String {
         let params = authority(&other.name);
         params
             .signed_by(other.issuer.key(), &self.issuer)
@@ -108,37 +108,37 @@ impl Ca {
             .pem()
     }
 
-    pub(super) fn der(&self) -> Der {
+    pub(crate) fn der(&self) -> Der {
         Der::from(self.der.clone())
     }
 
-    pub(super) fn server(&self, names: &[&str]) -> Leaf {
+    pub(crate) fn server(&self, names: &[&str]) -> Leaf {
         self.leaf(&params(names))
     }
 
-    pub(super) fn leaf(&self, params: &CertificateParams) -> Leaf {
+    pub(crate) fn leaf(&self, params: &CertificateParams) -> Leaf {
         self.leaf_with(params, &Key::generate().unwrap())
     }
 
-    pub(super) fn leaf_with(&self, params: &CertificateParams, key: &Key) -> Leaf {
+    pub(crate) fn leaf_with(&self, params: &CertificateParams, key: &Key) -> Leaf {
         let cert = params.signed_by(key, &self.issuer).unwrap();
         leaf(&cert, key)
     }
 
     /// Returns a revocation list, in PEM, of a leaf.
-    pub(super) fn revoke(&self, revoked: &Leaf, next_update: i32) -> String {
+    pub(crate) fn revoke(&self, revoked: &Leaf, next_update: i32) -> String {
         self.list(&[revoked], 1, next_update)
     }
 
     /// Returns a revocation list with this number, in PEM.
-    pub(super) fn list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
+    pub(crate) fn list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
         self.signed_list(revoked, number, next_update)
             .pem()
             .unwrap()
     }
 
     /// Returns such a list without an authority key identifier.
-    pub(super) fn nameless_list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
+    pub(crate) fn nameless_list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
         let named = self.signed_list(revoked, number, next_update);
         let named = revocation::parse(named.der()).unwrap();
         let mut said = named.tbs_cert_list.as_ref().to_vec();
@@ -193,7 +193,7 @@ fn sequence(length: usize) -> Vec<u8> {
     }
 }
 
-pub(super) fn self_signed(params: &CertificateParams) -> Leaf {
+pub(crate) fn self_signed(params: &CertificateParams) -> Leaf {
     let key = Key::generate().unwrap();
     leaf(&params.self_signed(&key).unwrap(), &key)
 }
@@ -207,7 +207,7 @@ fn leaf(cert: &rcgen::Certificate, key: &Key) -> Leaf {
     }
 }
 
-pub(super) fn identity(name: &str, leaf: &Leaf) -> Identity {
+pub(crate) fn identity(name: &str, leaf: &Leaf) -> Identity {
     let pair = leaf.pair();
     let parsed = certificate::parse(pair.leaf()).unwrap();
     Identity {
@@ -227,7 +227,7 @@ pub(crate) fn any_identity(name: &str) -> Arc<Identity> {
 }
 
 /// A listener that asks nothing of anybody.
-pub(super) fn listener(identities: &[&str]) -> Listener {
+pub(crate) fn listener(identities: &[&str]) -> Listener {
     Listener {
         name: "orders".to_owned(),
         bind: "127.0.0.1:0".parse().unwrap(),
@@ -277,4 +277,9 @@ pub(crate) fn config(listeners: Vec<Listener>) -> Config {
         identity_dirs: vec![],
         listeners,
     }
+}
+
+/// Returns the first block of a PEM text: a certificate or a revocation list.
+pub(crate) fn der_of(pem: &str) -> Der {
+    Der::from(pem::blocks(pem.as_bytes()).unwrap()[0].der.to_vec())
 }

@@ -2,8 +2,11 @@
 
 use rustls::{CipherSuite, HandshakeKind};
 
-use super::{certificate, notes::printable, stream::TlsStream};
-use crate::protocol::proxy_header::{Certificate, ClientTls};
+use super::{notes::printable, stream::TlsStream};
+use crate::{
+    protocol::proxy_header::{Certificate, ClientTls},
+    x509::certificate,
+};
 
 /// A certificate that a peer has shown and that was found good; its subject is safe to print and not
 /// long.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::control::{
+use crate::facts::{
     ConnectionCounts, END_REASONS, EndCounts, EndReason, FailureCounts, Reason as _,
 };
 
@@ -135,7 +135,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::FailureReason;
+    use crate::facts::FailureReason;
 
     #[test]
     fn a_flood_is_cut_and_told_of_later() {

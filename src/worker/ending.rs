@@ -4,7 +4,7 @@ use tracing::{debug, info};
 
 use super::{opening::Failure, record::Record, relay::Ended};
 use crate::{
-    control::{EndReason, Reason as _},
+    facts::{EndReason, Reason as _},
     tls::RefusedCertificate,
 };
 
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        control::FailureReason,
+        facts::FailureReason,
         tls::stream::TlsError,
         worker::{leg::LegError, opening::Phase},
     };

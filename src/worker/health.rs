@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::{
     config::{Address, Backends},
-    control::BackendStatus,
+    facts::BackendStatus,
     tls::stream::TlsStream,
 };
 

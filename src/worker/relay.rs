@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::Listener,
-    control::EndReason,
+    facts::EndReason,
     protocol::{
         Protocol,
         mysql::command::{CommandWatch, Sighting},

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{counters::Counters, health::Health, places::Places};
 use crate::{
     config::Listener,
-    control::{EndReason, ListenerCounts},
+    facts::{EndReason, ListenerCounts},
     link::{Generation, ListenerKey},
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},

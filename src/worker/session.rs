@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::ProxyHeaderVersion,
-    control::EndReason,
+    facts::EndReason,
     link::ListenerKey,
     protocol::{mysql::command::CommandWatch, proxy_header::Endpoints},
 };

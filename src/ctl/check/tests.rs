@@ -4,7 +4,10 @@ use super::{
     super::status::tests::{at, status},
     *,
 };
-use crate::control::{DiskState, LoadError, SupervisorState, Trigger, WatchState, WorkerState};
+use crate::{
+    control::{DiskState, LoadError, SupervisorState, WatchState, WorkerState},
+    facts::Trigger,
+};
 
 const NOW: &str = "2026-01-02T00:00:00Z";
 

@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::control::Problem;
+use crate::facts::Problem;
 
 /// Everything that is broken on disk, by the problems' subject.
 #[derive(Debug, Default)]

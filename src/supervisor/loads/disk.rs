@@ -10,15 +10,13 @@ use jiff::Timestamp;
 use super::verdict::Verdict;
 use crate::{
     config::{Config, ConfigError, Source, needs_restart},
-    control::{DiskState, Partial, Problem, Trigger},
+    control::DiskState,
+    facts::{Partial, Problem, Trigger},
     link::Generation,
+    store::{self, Depth, Loaded, Look, Memo, Programs},
     supervisor::{
         preflight,
         workers::{Acquired, Acquirer},
-    },
-    tls::{
-        Depth, Look, Memo, Programs,
-        load::{self, Loaded},
     },
 };
 
@@ -102,7 +100,7 @@ impl Reader {
         if partial == Partial::Allow && !(own && self.held.is_some()) {
             return None;
         }
-        let now = load::fingerprint(&self.current.config, &self.memo);
+        let now = store::fingerprint(&self.current.config, &self.memo);
         (partial == Partial::Refuse || self.held == Some(now)).then_some(now)
     }
 
@@ -140,12 +138,12 @@ impl Reader {
     }
 
     fn load(&self, config: &Config, depth: Depth) -> Loaded {
-        load::load(config, Some(&self.current.material), self.look_at(depth))
+        store::load(config, Some(&self.current.material), self.look_at(depth))
     }
 
     /// Reads a configuration's files as a cold start would, with every file read.
     pub(in crate::supervisor) fn load_cold(&self, config: &Config) -> Loaded {
-        load::load(config, None, self.look_at(Depth::Contents))
+        store::load(config, None, self.look_at(Depth::Contents))
     }
 
     fn look_at(&self, depth: Depth) -> Look<'_> {
@@ -204,7 +202,7 @@ impl Reader {
     pub(in crate::supervisor) fn look(&self, last: Option<View>) -> View {
         let config = self.source.load().map_err(|error| error.lines().join("; "));
         let wanted = config.as_ref().unwrap_or(&self.current.config);
-        let fingerprint = load::fingerprint(wanted, &self.memo);
+        let fingerprint = store::fingerprint(wanted, &self.memo);
         let obstacles = preflight::obstacles(wanted);
         match last {
             Some(view)
@@ -236,7 +234,7 @@ impl Reader {
             programs: Programs::Of(&self.current.config),
             ..self.look_at(Depth::Stamps)
         };
-        let loaded = load::load(wanted, None, look);
+        let loaded = store::load(wanted, None, look);
         let lines = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect();
         let unseen: Vec<String> = lines(&loaded.unseen);
         let mut wrong: Vec<String> = config.as_ref().err().cloned().into_iter().collect();

@@ -12,7 +12,7 @@ use tracing::info;
 use super::{debounce::Debounce, disk_state::DiskHistory, watch::Watching};
 use crate::{
     config::Config,
-    control::{IdentityChange, IdentityOutcome, Problem, Trigger},
+    facts::{IdentityChange, IdentityOutcome, Problem, Trigger},
 };
 
 /// What is known of the TLS files on disk.

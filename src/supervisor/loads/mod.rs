@@ -34,12 +34,11 @@ use super::{
 };
 use crate::{
     config::{Config, Source},
-    control::{
-        DiskState, DiskStatus, EventKind, LoadError, Partial, Response, Trigger, WatchStatus,
-        server::Reply,
-    },
+    control::{DiskState, DiskStatus, EventKind, LoadError, Response, WatchStatus, server::Reply},
+    facts::{Partial, Trigger},
     link::Generation,
-    tls::{Material, Memo, load::Shown},
+    store::{Memo, Shown},
+    tls::Material,
 };
 
 /// What happens to loads.

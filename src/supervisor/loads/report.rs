@@ -1,8 +1,9 @@
 //! The result of a load, in words: for the log, for events, and for the requests that wait for it.
 
+use super::disk::Reading;
 use crate::{
-    control::{IdentityChange, IdentityOutcome, Problem, ReloadReport},
-    supervisor::loads::disk::Reading,
+    control::ReloadReport,
+    facts::{IdentityChange, IdentityOutcome, Problem},
 };
 
 /// The most problems or identities that a log line or an event names; an answer has them all.

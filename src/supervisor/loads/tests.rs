@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     config::{Environment, Given},
-    control::Problem,
-    tls::{load::Loaded as OnDisk, material::Identity, testing},
+    facts::Problem,
+    store::Loaded as OnDisk,
+    tls::{material::Identity, testing},
 };
 
 /// Returns TLS material that differs from that of every other number.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AskId, Condemned, LoadId, WorkerId};
-use crate::control::{Partial, Trigger};
+use crate::facts::{Partial, Trigger};
 
 /// An action that the loop has the owners carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{AskId, End, LoadId, WorkerId};
-use crate::control::{Partial, Trigger};
+use crate::facts::{Partial, Trigger};
 
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]

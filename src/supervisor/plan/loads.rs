@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::control::{Partial, Trigger};
+use crate::facts::{Partial, Trigger};
 
 /// A request that waits for the result of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -42,7 +42,7 @@ use self::{
     generations::{Confirming, Retry, Staged},
     loads::{Load, Loads, Wish},
 };
-use crate::control::{Partial, Trigger};
+use crate::facts::{Partial, Trigger};
 
 /// How much longer a load may take where passphrases come from programs: as long as one may run.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(10);

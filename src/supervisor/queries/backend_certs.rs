@@ -7,8 +7,8 @@ use super::{Queries, status};
 use crate::{
     config::{Config, Listener},
     link::Generation,
+    store::Shown,
     supervisor::workers::Workers,
-    tls::load::Shown,
 };
 
 /// The pairs of listener and backend that have presented the same certificate.

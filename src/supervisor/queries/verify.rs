@@ -8,11 +8,11 @@ use super::COUNT_PATIENCE;
 use crate::{
     config::{Config, ConfigError},
     control::VerifyReport,
+    store::{KeptOut, Loaded, Shown},
     supervisor::{
         loads::{Reader, about_config, wrong_config},
         preflight,
     },
-    tls::load::{KeptOut, Loaded, Shown},
 };
 
 /// How long a verification waits for probes of backends; longer than a worker takes for them.

@@ -34,7 +34,7 @@ pub(super) use self::{
 use super::plan::{End, WorkerId};
 use crate::{
     config::Listener,
-    control::ListenerCounts,
+    facts::ListenerCounts,
     link::{FromWorker, Generation, Handover, ListenerKey, ToWorker},
     telemetry::log::Sink,
 };

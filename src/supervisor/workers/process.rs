@@ -24,7 +24,7 @@ use tracing::warn;
 
 use super::{Message, launcher::Launched};
 use crate::{
-    control::ListenerCounts,
+    facts::ListenerCounts,
     link::{FromWorker, Generation, ToWorker, channel},
     supervisor::plan::{End, WorkerId},
     sys::child::{Handle, Started},
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        control::Trigger,
+        facts::Trigger,
         telemetry::log::{Form, Place},
         tls::{material::Material, testing},
     };

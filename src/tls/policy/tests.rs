@@ -6,7 +6,7 @@ use rustls::{
 use super::*;
 use crate::{
     config::{Backends, ClientAuth, Doubt, TlsMode},
-    control::FailureReason,
+    facts::FailureReason,
     tls::{
         material::{Bundle, Identity},
         prove::complete,

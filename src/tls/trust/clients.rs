@@ -12,10 +12,11 @@ use rustls::{
     },
 };
 
-use super::{bundle, revocation};
+use super::{anchors, revocation};
 use crate::{
     config::{AllowRule, Claims, ClientAuth, ClientAuthMode, Doubt},
-    tls::{certificate, material::Bundle, notes, provider},
+    tls::{material::Bundle, notes, provider},
+    x509::certificate,
 };
 
 /// Checks clients' certificates: first that an authority issued them and has not revoked them,
@@ -27,7 +28,7 @@ use crate::{
 /// past its next update goes on being believed, because refusing every client when a list is late
 /// would be an outage. Loading warns of it.
 #[derive(Debug)]
-pub(in crate::tls) struct ClientVerifier {
+pub(crate) struct ClientVerifier {
     /// The same authorities with different lists, at least one; see [`revocation::rounds`].
     rounds: Vec<Arc<dyn ClientCertVerifier>>,
     allow: Vec<AllowRule>,
@@ -36,11 +37,8 @@ pub(in crate::tls) struct ClientVerifier {
 }
 
 impl ClientVerifier {
-    pub(in crate::tls) fn new(
-        auth: &ClientAuth,
-        bundle: &Bundle,
-    ) -> Result<Self, VerifierBuilderError> {
-        let anchors = bundle::anchors(&bundle.roots);
+    pub(crate) fn new(auth: &ClientAuth, bundle: &Bundle) -> Result<Self, VerifierBuilderError> {
+        let anchors = anchors(&bundle.roots);
         let round = |crls| {
             let mut builder =
                 WebPkiClientVerifier::builder_with_provider(Arc::clone(&anchors), provider())
@@ -71,7 +69,7 @@ impl ClientVerifier {
     }
 
     /// Checks a certificate as in a handshake, and says nothing to anybody.
-    pub(in crate::tls) fn check(
+    pub(crate) fn check(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],

@@ -18,7 +18,10 @@ use x509_parser::{
     revocation_list::CertificateRevocationList,
 };
 
-use crate::tls::{certificate, material::Der, provider};
+use crate::{
+    tls::{material::Der, provider},
+    x509::certificate,
+};
 
 /// `id-ce-issuingDistributionPoint` (RFC 5280 §5.2.5).
 const ISSUING_DISTRIBUTION_POINT: Oid<'static> = oid!(2.5.29.28);
@@ -55,7 +58,7 @@ struct Reach {
 type Age = (Timestamp, Option<BigUint>);
 
 /// Parses a list, which must be all there is.
-pub(in crate::tls) fn parse(der: &[u8]) -> Result<CertificateRevocationList<'_>, String> {
+pub(crate) fn parse(der: &[u8]) -> Result<CertificateRevocationList<'_>, String> {
     match CertificateRevocationList::from_der(der) {
         Ok(([], list)) => Ok(list),
         Ok(_) => Err("there are bytes after its end".to_owned()),
@@ -64,7 +67,7 @@ pub(in crate::tls) fn parse(der: &[u8]) -> Result<CertificateRevocationList<'_>,
 }
 
 /// Returns when a list should be replaced by the next one.
-pub(in crate::tls) fn next_update(list: &CertificateRevocationList<'_>) -> Option<Timestamp> {
+pub(crate) fn next_update(list: &CertificateRevocationList<'_>) -> Option<Timestamp> {
     list.next_update()
         .map(|at| certificate::timestamp(at.timestamp()))
 }
@@ -73,7 +76,7 @@ pub(in crate::tls) fn next_update(list: &CertificateRevocationList<'_>) -> Optio
 ///
 /// One that neither an authority in `roots` has signed nor says whose key did may be of any key of
 /// its issuer, so nothing replaces it.
-pub(in crate::tls) fn replaced(lists: &[Der], roots: &[Der]) -> Vec<usize> {
+pub(crate) fn replaced(lists: &[Der], roots: &[Der]) -> Vec<usize> {
     let mut newest: HashMap<Purpose, (usize, Age)> = HashMap::new();
     let mut replaced = Vec::new();
     for (index, der) in lists.iter().enumerate() {
@@ -99,7 +102,7 @@ pub(in crate::tls) fn replaced(lists: &[Der], roots: &[Der]) -> Vec<usize> {
 /// Spreads lists over rounds so that no two in a round are found by the same name; each round has
 /// one for every name, the first round the newest. There is always a round, if only one without
 /// lists.
-pub(in crate::tls) fn rounds(lists: &[Der]) -> Vec<Vec<CertificateRevocationListDer<'static>>> {
+pub(crate) fn rounds(lists: &[Der]) -> Vec<Vec<CertificateRevocationListDer<'static>>> {
     let mut groups: HashMap<Reach, Vec<(Age, &Der)>> = HashMap::new();
     for der in lists {
         if let Ok(list) = parse(der.as_bytes()) {
@@ -150,7 +153,7 @@ fn places(lengths: &[usize]) -> Vec<Vec<usize>> {
 /// the same name has signed has none.
 ///
 /// The first opinion counts, because of several lists of one key the newest is asked first.
-pub(in crate::tls) fn ask<V>(
+pub(crate) fn ask<V>(
     rounds: &[V],
     mut check: impl FnMut(&V) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -183,7 +186,7 @@ fn signed_by_stranger(error: Error) -> Result<CertificateError, Error> {
 }
 
 /// Returns the first moment at which one of the lists should have been replaced.
-pub(in crate::tls) fn first_expiry(lists: &[Der]) -> Option<UnixTime> {
+pub(crate) fn first_expiry(lists: &[Der]) -> Option<UnixTime> {
     let ends = lists.iter().filter_map(|der| {
         let end = next_update(&parse(der.as_bytes()).ok()?)?;
         u64::try_from(end.as_second()).ok()
@@ -248,19 +251,14 @@ fn extension(list: &CertificateRevocationList<'_>, oid: &Oid<'_>) -> Option<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::{pem, testing::Ca};
-
-    fn der(pem: &str) -> Der {
-        let blocks = pem::blocks(pem.as_bytes()).unwrap();
-        Der::from(blocks[0].der.to_vec())
-    }
+    use crate::tls::testing::{Ca, der_of};
 
     fn list(ca: &Ca, number: u64, year: i32) -> Der {
-        der(&ca.list(&[], number, year))
+        der_of(&ca.list(&[], number, year))
     }
 
     fn nameless(ca: &Ca, number: u64) -> Der {
-        der(&ca.nameless_list(&[], number, 2090))
+        der_of(&ca.nameless_list(&[], number, 2090))
     }
 
     #[test]

@@ -19,11 +19,14 @@ use rustls::{
 use x509_parser::certificate::X509Certificate;
 
 use super::revocation;
-use crate::tls::{certificate, material::Der, notes, provider};
+use crate::{
+    tls::{material::Der, notes, provider},
+    x509::certificate,
+};
 
 /// How far a backend's certificate is checked. That it can sign is checked always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::tls) enum Check {
+pub(crate) enum Check {
     /// Not at all.
     Nothing,
     /// A trusted authority issued it, or it is trusted itself.
@@ -36,7 +39,7 @@ pub(in crate::tls) enum Check {
 /// a check without the name, certificates that are their own authority, and those of the first
 /// version where nothing is checked.
 #[derive(Debug)]
-pub(in crate::tls) struct BackendVerifier {
+pub(crate) struct BackendVerifier {
     check: Check,
     roots: RootCertStore,
     trusted: Vec<CertificateDer<'static>>,
@@ -47,10 +50,7 @@ pub(in crate::tls) struct BackendVerifier {
 }
 
 impl BackendVerifier {
-    pub(in crate::tls) fn new(
-        check: Check,
-        trusted: Vec<CertificateDer<'static>>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(check: Check, trusted: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for root in &trusted {
             roots.add(root.clone())?;
@@ -65,10 +65,7 @@ impl BackendVerifier {
     }
 
     /// Lets it refuse what these lists name.
-    pub(in crate::tls) fn with_lists(
-        mut self,
-        lists: &[Der],
-    ) -> Result<Self, VerifierBuilderError> {
+    pub(crate) fn with_lists(mut self, lists: &[Der]) -> Result<Self, VerifierBuilderError> {
         if lists.is_empty() {
             return Ok(self);
         }
@@ -86,7 +83,7 @@ impl BackendVerifier {
 
     /// Checks that a trusted authority issued it and has not revoked it, or that it is trusted
     /// itself.
-    pub(in crate::tls) fn check_issuer(
+    pub(crate) fn check_issuer(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     config::Address,
-    control::{EndReason, FailureReason},
+    facts::{EndReason, FailureReason},
     protocol::Protocol,
     tls::{RefusedCertificate, stream::TlsError},
 };

@@ -25,10 +25,7 @@ use crate::{
     config::Config,
     control::{WatchState, WatchStatus},
     link::Generation,
-    tls::{
-        Memo,
-        load::{fingerprint, watched_paths},
-    },
+    store::{Memo, fingerprint, watched_paths},
 };
 
 /// The generation in force, as the loop changes it.

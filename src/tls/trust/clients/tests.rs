@@ -6,8 +6,7 @@ use rustls::AlertDescription;
 
 use super::*;
 use crate::tls::{
-    pem,
-    testing::{Ca, Leaf, params},
+    testing::{Ca, Leaf, der_of, params},
     unix_time,
 };
 
@@ -22,12 +21,7 @@ fn auth(change: impl FnOnce(&mut ClientAuth)) -> ClientAuth {
 
 fn bundle(roots: &[&Ca], lists: &[&str]) -> Bundle {
     let roots: Vec<_> = roots.iter().map(|ca| ca.der()).collect();
-    let now = Timestamp::now();
-    let crls = lists.iter().flat_map(|pem| {
-        bundle::crls(pem.as_bytes(), &roots, Doubt::Accept, now)
-            .unwrap()
-            .value
-    });
+    let crls = lists.iter().map(|list| der_of(list));
     Bundle {
         crls: crls.collect(),
         roots,
@@ -127,8 +121,7 @@ fn every_authority_of_a_chain_may_have_changed_its_key() {
     {
         let leaf = issuer.server(&["app"]).pair().certificates();
         let text = root.sign(issuer);
-        let blocks = pem::blocks(text.as_bytes()).unwrap();
-        let link = CertificateDer::from(blocks[0].der.to_vec());
+        let link = der_of(&text).to_certificate();
         let checked = verifier.check(&leaf[0], &[link], unix_time(Timestamp::now()));
         assert_eq!(checked, Ok(()));
     }

@@ -11,7 +11,7 @@ use rustls::{
 use super::*;
 use crate::tls::{
     prove::complete,
-    testing::{Ca, Leaf, params, self_signed},
+    testing::{Ca, Leaf, der_of, params, self_signed},
 };
 
 /// A certificate of the first version and its key, in DER.
@@ -163,9 +163,7 @@ fn a_refusal_says_what_to_do() {
 fn a_revoked_backend_is_refused_whatever_its_name() {
     let ca = Ca::new("root");
     let (good, bad) = (ca.server(&["db"]), ca.server(&["db"]));
-    let pem = ca.revoke(&bad, 2090);
-    let lists = crate::tls::pem::blocks(pem.as_bytes()).unwrap();
-    let lists = [Der::from(lists[0].der.to_vec())];
+    let lists = [der_of(&ca.revoke(&bad, 2090))];
     for check in [Check::Issuer, Check::IssuerAndName] {
         let verifier = BackendVerifier::new(check, vec![ca.der().to_certificate()]).unwrap();
         let verifier = verifier.with_lists(&lists).unwrap();

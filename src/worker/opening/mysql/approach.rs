@@ -1,14 +1,13 @@
 //! How a backend of MySQL is made ready: it greets.
 
-use super::{
-    super::{
+use super::{reader::Reader, visit::Visit};
+use crate::worker::{
+    leg::Leg,
+    opening::{
         Context, Phase,
         reach::{Approach, hear},
     },
-    reader::Reader,
-    visit::Visit,
 };
-use crate::worker::leg::Leg;
 
 /// Waits for the greeting.
 pub(super) struct Greeted;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    super::{Failure, Opened, Phase},
     reader::{Owned, Reader},
     refused,
     talk::{Decision, Ending, OnRejection, Talk},
@@ -18,7 +17,11 @@ use crate::{
         command::changed_user,
         packet::HEADER_LEN,
     },
-    worker::{record::Record, relay::Changing},
+    worker::{
+        opening::{Failure, Opened, Phase},
+        record::Record,
+        relay::Changing,
+    },
 };
 
 /// What is needed when the client logs in again.

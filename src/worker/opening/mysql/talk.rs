@@ -4,12 +4,7 @@ use std::{fmt::Display, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    super::{Failure, Phase, failed_at, patience::blame},
-    backend_down,
-    reader::Reader,
-    refused,
-};
+use super::{backend_down, reader::Reader, refused};
 use crate::{
     config::Address,
     protocol::mysql::{
@@ -17,7 +12,10 @@ use crate::{
         auth::{AuthError, Exchange, Step, Then},
     },
     tls::seal::{self, SealError},
-    worker::farewell::farewell,
+    worker::{
+        farewell::farewell,
+        opening::{Failure, Phase, failed_at, patience::blame},
+    },
 };
 
 /// How a login is carried.

@@ -6,17 +6,15 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{
-    super::{Context, Failure, backend_failed},
-    begin_tls,
-    reader::Reader,
-    refused, server_packet,
-};
-use crate::protocol::mysql::{
-    auth::Exchange,
-    greeting::{Greeting, ServerFirst},
-    login::Login,
-    parting::{Next, Parting},
+use super::{begin_tls, reader::Reader, refused, server_packet};
+use crate::{
+    protocol::mysql::{
+        auth::Exchange,
+        greeting::{Greeting, ServerFirst},
+        login::Login,
+        parting::{Next, Parting},
+    },
+    worker::opening::{Context, Failure, backend_failed},
 };
 
 /// A visit to a database, for a login. If it is dropped before that has come to its end, a task of its

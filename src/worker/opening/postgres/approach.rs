@@ -1,12 +1,14 @@
 //! How a backend of PostgreSQL is made ready: TLS if its leg has it, and the start-up message.
 
-use super::super::{
-    Context, Phase,
-    reach::{Approach, begin_tls, hear},
-};
 use crate::{
     protocol::postgres::backend::{SslReply, ssl_request},
-    worker::leg::Leg,
+    worker::{
+        leg::Leg,
+        opening::{
+            Context, Phase,
+            reach::{Approach, begin_tls, hear},
+        },
+    },
 };
 
 /// The start-up message, as far as there is one.

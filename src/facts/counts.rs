@@ -1,0 +1,69 @@
+//! What is counted of a listener: sessions, by the way they end, and attempts to reach backends.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BackendStatus, EndCounts, FailureCounts};
+
+/// Sessions of a listener since the daemon started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionCounts {
+    /// Open now.
+    pub open: u64,
+    /// Accepted since the start.
+    pub total: u64,
+    /// Ended before TLS was up.
+    pub failed_handshakes: u64,
+    /// The same by reason.
+    pub failed_by_reason: FailureCounts,
+    /// Refused because the listener was full.
+    pub refused: u64,
+    /// Ended because the backend could not be reached.
+    pub failed_backends: u64,
+    /// Ended at all, by reason; those that were refused because the listener was full are here and
+    /// not among those accepted.
+    pub ended: EndCounts,
+}
+
+/// What a worker knows of a listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerCounts {
+    /// Its sessions.
+    pub connections: ConnectionCounts,
+    /// Its backends.
+    pub backends: Vec<BackendStatus>,
+}
+
+impl ListenerCounts {
+    /// Adds what another worker knows of the same listener to this.
+    pub fn add(&mut self, other: &Self) {
+        self.connections.add(other.connections);
+        for backend in &other.backends {
+            let mut known = self.backends.iter_mut();
+            match known.find(|it| it.address == backend.address) {
+                Some(known) => known.add(backend),
+                None => self.backends.push(backend.clone()),
+            }
+        }
+    }
+
+    /// Returns what is known of the backend at this address.
+    pub fn backend(&self, address: String) -> BackendStatus {
+        let known = self.backends.iter().find(|it| it.address == address);
+        known
+            .cloned()
+            .unwrap_or_else(|| BackendStatus::unknown(address))
+    }
+}
+
+impl ConnectionCounts {
+    /// Adds another count of the same listener to this.
+    pub fn add(&mut self, other: Self) {
+        self.open += other.open;
+        self.total += other.total;
+        self.failed_handshakes += other.failed_handshakes;
+        self.failed_by_reason.add(other.failed_by_reason);
+        self.refused += other.refused;
+        self.failed_backends += other.failed_backends;
+        self.ended.add(other.ended);
+    }
+}

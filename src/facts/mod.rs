@@ -1,0 +1,27 @@
+//! The words that rooms share: what a certificate says, why a session ended, what a load did.
+//!
+//! Plain data, below every other room. What `proxyctl` and the supervisor and its workers send
+//! each other is made of these, so a field that is added here changes their wire formats: raise
+//! [`PROTOCOL`](crate::control::wire::PROTOCOL).
+
+mod backend;
+mod certificate;
+mod counts;
+mod ending;
+mod failure;
+mod identity;
+mod load;
+mod problem;
+mod tally;
+
+pub use self::{
+    backend::BackendStatus,
+    certificate::CertificateFacts,
+    counts::{ConnectionCounts, ListenerCounts},
+    ending::{END_REASONS, EndCounts, EndReason},
+    failure::{FailureCounts, FailureReason},
+    identity::{IdentityChange, IdentityOutcome, VerifiedIdentity},
+    load::{Partial, Trigger},
+    problem::Problem,
+    tally::{Reason, Tally},
+};

@@ -1,0 +1,326 @@
+//! What earlier reads of the disk found, so that only what has changed is parsed again.
+//!
+//! Content decides. What the file system says of a file spares reading it within limits: not while
+//! its last write is so recent that another could hide in the same tick of the clock, and not for
+//! longer than [`BELIEVED`], so that whatever a file system keeps to itself is found all the same.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    piece::{Piece, Read, digest_of},
+    read::Stamp,
+};
+use crate::{
+    store::{bundle, judge::Verdict},
+    tls::material::{Bundle, Der, Identity, KeyPair},
+    x509::certificate,
+};
+
+/// How long a file is believed to be what it was because nothing says otherwise, and what was bad
+/// to be bad.
+const BELIEVED: Duration = Duration::from_secs(60);
+
+/// A write is told from the one before by its time only if they are further apart than the coarsest
+/// clock of a file system in use: two seconds.
+const TICK: Duration = Duration::from_secs(2);
+
+/// How far unchanged stamps are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Not at all: every file is read.
+    Contents,
+    /// A file whose stamp is as it was is not read again, within the limits of this module.
+    Stamps,
+}
+
+/// What earlier reads of the disk found. Shared by all who read it.
+#[derive(Debug, Default)]
+pub struct Memo {
+    files: Mutex<HashMap<PathBuf, Seen>>,
+    pub(crate) identities: Shelf<Option<Arc<Identity>>>,
+    pub(crate) backend_pairs: Shelf<KeyPair>,
+    pub(crate) bundles: Shelf<Bundle>,
+}
+
+/// A file as it was read.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    stamp: Stamp,
+    digest: [u8; 32],
+    read: Instant,
+}
+
+impl Memo {
+    /// Remembers what was read of a piece's files.
+    pub(crate) fn remember(&self, piece: &Piece, reads: &[Read]) {
+        let (now, read) = (SystemTime::now(), Instant::now());
+        let mut files = lock(&self.files);
+        for (path, found) in piece.paths.iter().zip(reads) {
+            match found {
+                Ok(content) if content.stamp.is_older(TICK, now) => {
+                    let seen = Seen {
+                        stamp: content.stamp,
+                        digest: digest_of(found),
+                        read,
+                    };
+                    files.insert(path.clone(), seen);
+                }
+                _ => _ = files.remove(path),
+            }
+        }
+    }
+
+    /// Returns the digest of a piece whose files all look as they did when they were read.
+    pub(crate) fn glance(&self, piece: &Piece) -> Option<[u8; 32]> {
+        let digests: Option<Vec<_>> = piece.paths.iter().map(|it| self.known(it)).collect();
+        digests.map(|it| piece.join(it.into_iter()))
+    }
+
+    /// Returns the digest of a piece's files, read where it must be.
+    pub(crate) fn digest(&self, piece: &Piece) -> [u8; 32] {
+        self.glance(piece).unwrap_or_else(|| {
+            let reads = piece.read();
+            self.remember(piece, &reads);
+            piece.digest(&reads)
+        })
+    }
+
+    fn known(&self, path: &Path) -> Option<[u8; 32]> {
+        let seen = *lock(&self.files).get(path)?;
+        let fresh = seen.read.elapsed() < BELIEVED;
+        let same = || Stamp::of(path).is_ok_and(|now| now == seen.stamp);
+        (fresh && same()).then_some(seen.digest)
+    }
+
+    /// Forgets everything but these pieces.
+    pub(crate) fn keep<'p>(&self, pieces: impl Iterator<Item = &'p Piece>) {
+        let pieces: HashSet<&Piece> = pieces.collect();
+        let paths: HashSet<&PathBuf> = pieces.iter().flat_map(|it| &it.paths).collect();
+        lock(&self.files).retain(|path, _| paths.contains(path));
+        self.identities.keep(&pieces);
+        self.backend_pairs.keep(&pieces);
+        self.bundles.keep(&pieces);
+    }
+}
+
+/// Something whose verdict may change by the passing of time alone.
+pub(crate) trait Perishable: Clone + Send + Sync {
+    /// Returns the next moment after `now` at which it may.
+    fn next_change(&self, now: Timestamp) -> Timestamp;
+}
+
+/// Where there is no identity, none comes by itself.
+impl Perishable for Option<Arc<Identity>> {
+    fn next_change(&self, now: Timestamp) -> Timestamp {
+        self.as_ref()
+            .map_or(Timestamp::MAX, |it| it.pair.next_change(now))
+    }
+}
+
+impl Perishable for KeyPair {
+    fn next_change(&self, now: Timestamp) -> Timestamp {
+        self.chain.next_change(now)
+    }
+}
+
+impl Perishable for Vec<Der> {
+    fn next_change(&self, now: Timestamp) -> Timestamp {
+        let ends = self.iter().filter_map(|der| {
+            let certificate = certificate::parse(der.as_bytes()).ok()?;
+            Some(certificate::not_after(&certificate))
+        });
+        next(ends, now)
+    }
+}
+
+impl Perishable for Bundle {
+    fn next_change(&self, now: Timestamp) -> Timestamp {
+        let lists = self.crls.iter().filter_map(bundle::next_update);
+        self.roots.next_change(now).min(next(lists, now))
+    }
+}
+
+fn next(moments: impl Iterator<Item = Timestamp>, now: Timestamp) -> Timestamp {
+    let to_come = moments.filter(|moment| *moment >= now);
+    to_come.min().unwrap_or(Timestamp::MAX)
+}
+
+/// Verdicts of a kind.
+pub(crate) struct Shelf<T>(Mutex<HashMap<Piece, Kept<T>>>);
+
+struct Kept<T> {
+    digest: [u8; 32],
+    verdict: Verdict<T>,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+}
+
+/// What lies on it may be keys; only how much it is is shown.
+impl<T> fmt::Debug for Shelf<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shelf({})", lock(&self.0).len())
+    }
+}
+
+impl<T: Perishable> Shelf<T> {
+    /// Returns what was said of these contents, if it would be said again.
+    ///
+    /// What was bad, or was opened by a program, is judged again by who reads contents: not all of it
+    /// lies in the files, and whoever mends something else and asks for a reload wants to know.
+    pub(crate) fn find(
+        &self,
+        piece: &Piece,
+        digest: [u8; 32],
+        (depth, now): (Depth, Timestamp),
+    ) -> Option<Verdict<T>> {
+        let kept = lock(&self.0);
+        let kept = kept.get(piece)?;
+        let lies_in_files = kept.verdict.result.is_ok() && !piece.form.runs_program();
+        let believed = lies_in_files || depth == Depth::Stamps;
+        let holds = kept.digest == digest && kept.from <= now && now <= kept.until;
+        (believed && holds).then(|| kept.verdict.clone())
+    }
+
+    /// Keeps a verdict on contents, in the place of the last.
+    pub(crate) fn put(
+        &self,
+        piece: &Piece,
+        digest: [u8; 32],
+        verdict: &Verdict<T>,
+        now: Timestamp,
+    ) {
+        let until = match &verdict.result {
+            Ok(value) => value.next_change(now),
+            Err(_) => now.saturating_add(BELIEVED).unwrap_or(now),
+        };
+        let kept = Kept {
+            digest,
+            verdict: verdict.clone(),
+            from: now,
+            until,
+        };
+        lock(&self.0).insert(piece.clone(), kept);
+    }
+}
+
+impl<T> Shelf<T> {
+    fn keep(&self, pieces: &HashSet<&Piece>) {
+        lock(&self.0).retain(|piece, _| pieces.contains(piece));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A piece of one file in a folder of its own.
+    fn piece() -> (tempfile::TempDir, Piece) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "one").unwrap();
+        (dir, Piece::new("thing".to_owned(), vec![path], 64))
+    }
+
+    #[test]
+    fn a_file_that_was_just_written_is_read_again() {
+        let (_dir, piece) = piece();
+        let memo = Memo::default();
+        let first = memo.digest(&piece);
+        assert_eq!(memo.glance(&piece), None);
+        fs::write(&piece.paths[0], "two").unwrap();
+        assert_ne!(memo.digest(&piece), first);
+    }
+
+    #[test]
+    fn a_file_that_rested_is_believed_until_its_stamp_changes() {
+        let (_dir, piece) = piece();
+        let memo = Memo::default();
+        let first = piece.digest(&piece.read());
+        let seen = Seen {
+            stamp: Stamp::of(&piece.paths[0]).unwrap(),
+            digest: digest_of(&piece.read()[0]),
+            read: Instant::now(),
+        };
+        lock(&memo.files).insert(piece.paths[0].clone(), seen);
+        assert_eq!(memo.glance(&piece), Some(first));
+        fs::write(&piece.paths[0], "longer").unwrap();
+        assert_eq!(memo.glance(&piece), None);
+        assert_ne!(memo.digest(&piece), first);
+    }
+
+    #[test]
+    fn a_file_is_believed_for_a_minute() {
+        let (_dir, piece) = piece();
+        let memo = Memo::default();
+        let Some(read) = Instant::now().checked_sub(BELIEVED) else {
+            return;
+        };
+        let seen = Seen {
+            stamp: Stamp::of(&piece.paths[0]).unwrap(),
+            digest: [0; 32],
+            read,
+        };
+        lock(&memo.files).insert(piece.paths[0].clone(), seen);
+        assert_eq!(memo.glance(&piece), None);
+    }
+
+    #[test]
+    fn a_verdict_holds_until_time_alone_may_change_it() {
+        #[derive(Clone)]
+        struct Milk(Timestamp);
+        impl Perishable for Milk {
+            fn next_change(&self, _now: Timestamp) -> Timestamp {
+                self.0
+            }
+        }
+        let (_dir, piece) = piece();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let shelf = Shelf::default();
+        let (bought, sour) = (at("2026-01-02T00:00:00Z"), at("2026-01-09T00:00:00Z"));
+        shelf.put(&piece, [1; 32], &Verdict::good(Milk(sour), vec![]), bought);
+        let finds = |digest, now| {
+            let at = (Depth::Contents, now);
+            shelf.find(&piece, digest, at).is_some()
+        };
+        assert!(finds([1; 32], bought));
+        assert!(finds([1; 32], sour));
+        assert!(!finds([2; 32], bought));
+        assert!(!finds([1; 32], at("2026-01-09T00:00:01Z")));
+        assert!(!finds([1; 32], at("2026-01-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn what_was_bad_is_believed_for_a_minute_by_those_who_do_not_read() {
+        let (_dir, piece) = piece();
+        let shelf: Shelf<Vec<Der>> = Shelf::default();
+        let now = Timestamp::now();
+        shelf.put(&piece, [1; 32], &Verdict::bad(vec![]), now);
+        let finds = |depth, now| shelf.find(&piece, [1; 32], (depth, now)).is_some();
+        assert!(finds(Depth::Stamps, now));
+        assert!(!finds(Depth::Contents, now));
+        assert!(!finds(
+            Depth::Stamps,
+            now + BELIEVED + Duration::from_secs(1)
+        ));
+    }
+}

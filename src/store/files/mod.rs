@@ -1,0 +1,9 @@
+//! The files of a configuration: which there are, what they hold, and whether they stand still.
+
+pub(super) mod discover;
+pub(super) mod memo;
+pub(super) mod named;
+pub(super) mod parallel;
+pub(super) mod piece;
+pub(super) mod read;
+pub(super) mod settle;

@@ -1,0 +1,277 @@
+//! What was read of one piece to a verdict that names the files.
+
+use jiff::Timestamp;
+
+use super::{
+    bundle::{self, BundleFault},
+    files::{
+        piece::{Piece, Read},
+        read::{Content, FileFault},
+    },
+    identity::{self, Fault, Proved, Role, pair::PairFiles},
+};
+use crate::{
+    facts::Problem,
+    tls::{
+        material::{Bundle, Der},
+        trust::revocation,
+    },
+    x509::{
+        certificate,
+        pem::{self, Block},
+    },
+};
+
+/// A piece that was read: what it is and what is odd, or what is wrong.
+#[derive(Clone)]
+pub(crate) struct Verdict<T> {
+    pub(crate) result: Result<T, Vec<Problem>>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+impl<T> Verdict<T> {
+    pub(crate) fn good(value: T, warnings: Vec<Problem>) -> Self {
+        Self {
+            result: Ok(value),
+            warnings,
+        }
+    }
+
+    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> Verdict<U> {
+        Verdict {
+            result: self.result.map(make),
+            warnings: self.warnings,
+        }
+    }
+
+    /// A file that serves two ends is complained about once.
+    pub(crate) fn bad(mut problems: Vec<Problem>) -> Self {
+        problems.dedup();
+        Self {
+            result: Err(problems),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Judges the files of one piece.
+pub(crate) struct Judge<'p> {
+    piece: &'p Piece,
+    now: Timestamp,
+}
+
+impl<'p> Judge<'p> {
+    pub(crate) fn new(piece: &'p Piece, now: Timestamp) -> Self {
+        Self { piece, now }
+    }
+
+    pub(crate) fn problem(&self, index: usize, reason: &impl ToString) -> Problem {
+        Problem {
+            subject: self.piece.subject.clone(),
+            file: self
+                .piece
+                .paths
+                .get(index)
+                .map(|it| it.display().to_string()),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// Says that the files changed at every look.
+    pub(crate) fn restless(&self) -> Problem {
+        let reason = "it and the files it belongs with were being written at every look; try again";
+        self.problem(0, &reason)
+    }
+
+    /// Returns the contents, or what is wrong with every file that could not be read.
+    fn contents<'r>(&self, reads: &'r [Read]) -> Result<Vec<&'r Content>, Vec<Problem>> {
+        let faults = reads.iter().enumerate().filter_map(|(index, read)| {
+            let fault: &FileFault = read.as_ref().err()?;
+            Some(self.problem(index, fault))
+        });
+        let faults: Vec<_> = faults.collect();
+        if faults.is_empty() {
+            Ok(reads.iter().flatten().collect())
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// Judges a certificate and its key.
+    pub(crate) fn pair(&self, reads: &[Read], role: Role) -> Verdict<Proved> {
+        let Some(files) = PairFiles::of_piece(self.piece) else {
+            return Verdict::bad(vec![self.restless()]);
+        };
+        match self.prove(reads, files, role) {
+            Ok(proved) => Verdict {
+                warnings: self.odd_pair(files, &proved),
+                result: Ok(proved),
+            },
+            Err(problems) => Verdict::bad(problems),
+        }
+    }
+
+    /// Judges an entry of a folder of identities; `None` if it holds authorities alone, which
+    /// present nothing and are there for others to read.
+    pub(crate) fn entry(&self, reads: &[Read]) -> Verdict<Option<Proved>> {
+        let verdict = self.pair(reads, Role::Server);
+        if verdict.result.is_err() && holds_only_authorities(reads) {
+            return Verdict::good(None, Vec::new());
+        }
+        verdict.map(Some)
+    }
+
+    fn prove(
+        &self,
+        reads: &[Read],
+        files: PairFiles<'_>,
+        role: Role,
+    ) -> Result<Proved, Vec<Problem>> {
+        let contents = self.contents(reads)?;
+        let Some(contents) = files.contents(&contents) else {
+            return Err(vec![self.restless()]);
+        };
+        identity::prove(&contents, role, self.now)
+            .map_err(|faults| faults.iter().map(|it| self.fault(files, it)).collect())
+    }
+
+    fn fault(&self, files: PairFiles<'_>, fault: &Fault) -> Problem {
+        match fault {
+            Fault::Certificate(fault) => self.problem(0, fault),
+            Fault::Key(fault) => self.problem(files.key_place(), fault),
+            Fault::Passphrase(fault) => self.problem(files.passphrase_place(), fault),
+        }
+    }
+
+    fn odd_pair(&self, files: PairFiles<'_>, proved: &Proved) -> Vec<Problem> {
+        let about = |place: usize, odd: &[String]| {
+            let problems = odd.iter().map(|it| self.problem(place, it));
+            problems.collect::<Vec<_>>()
+        };
+        [
+            about(0, &proved.cert_warnings),
+            about(files.key_place(), &proved.key_warnings),
+            about(files.passphrase_place(), &proved.passphrase_warnings),
+        ]
+        .concat()
+    }
+
+    /// Judges a file of authorities.
+    fn trust(&self, reads: &[Read]) -> Verdict<Vec<Der>> {
+        let contents = match self.contents(reads) {
+            Ok(contents) => contents,
+            Err(problems) => return Verdict::bad(problems),
+        };
+        let text = contents.first().map_or(&[][..], |it| &it.bytes);
+        self.checked(0, bundle::roots(text, self.now))
+    }
+
+    /// Judges a file of authorities and files of revocation lists, if there are any.
+    pub(crate) fn bundle(&self, reads: &[Read]) -> Verdict<Bundle> {
+        let [ca, lists @ ..] = reads else {
+            return Verdict::bad(vec![self.restless()]);
+        };
+        let roots = self.trust(std::slice::from_ref(ca));
+        let mut crls = Lists::default();
+        for (index, read) in (1..).zip(lists) {
+            let verdict = match (&roots.result, read) {
+                (_, Err(fault)) => Verdict::bad(vec![self.problem(index, fault)]),
+                (Ok(roots), Ok(file)) => {
+                    let expired = self.piece.expired;
+                    self.checked(index, bundle::crls(&file.bytes, roots, expired, self.now))
+                }
+                (Err(_), Ok(_)) => Verdict::bad(Vec::new()),
+            };
+            crls.add(index, verdict);
+        }
+        let known = roots.result.as_deref().unwrap_or_default();
+        let crls = self.newest(crls, known);
+        both(roots, crls)
+    }
+
+    /// Leaves out lists that others replace.
+    fn newest(&self, mut lists: Lists, roots: &[Der]) -> Verdict<Vec<Der>> {
+        if let Some(problems) = lists.problems {
+            return Verdict {
+                result: Err(problems),
+                warnings: lists.warnings,
+            };
+        }
+        for index in revocation::replaced(&lists.ders, roots).into_iter().rev() {
+            lists.ders.remove(index);
+            let file = lists.files.remove(index);
+            let reason = "one of its lists is older than another of the same authority, which \
+                counts instead";
+            lists.warnings.push(self.problem(file, &reason));
+        }
+        Verdict {
+            result: Ok(lists.ders),
+            warnings: lists.warnings,
+        }
+    }
+
+    fn checked<T>(
+        &self,
+        index: usize,
+        checked: Result<bundle::Checked<T>, BundleFault>,
+    ) -> Verdict<T> {
+        match checked {
+            Ok(checked) => Verdict {
+                warnings: checked
+                    .warnings
+                    .iter()
+                    .map(|it| self.problem(index, it))
+                    .collect(),
+                result: Ok(checked.value),
+            },
+            Err(fault) => Verdict::bad(vec![self.problem(index, &fault)]),
+        }
+    }
+}
+
+fn holds_only_authorities(reads: &[Read]) -> bool {
+    let [Ok(file)] = reads else {
+        return false;
+    };
+    let is_authority = |block: &Block| {
+        let parsed = certificate::parse(&block.der);
+        block.is_certificate() && parsed.is_ok_and(|it| it.is_ca())
+    };
+    pem::blocks(&file.bytes).is_ok_and(|blocks| blocks.iter().all(is_authority))
+}
+
+/// The revocation lists of several files, and what is wrong with them.
+#[derive(Default)]
+struct Lists {
+    ders: Vec<Der>,
+    /// The file that each list came from.
+    files: Vec<usize>,
+    /// What is wrong, perhaps only with the authorities that they are judged by.
+    problems: Option<Vec<Problem>>,
+    warnings: Vec<Problem>,
+}
+
+impl Lists {
+    fn add(&mut self, file: usize, verdict: Verdict<Vec<Der>>) {
+        self.warnings.extend(verdict.warnings);
+        match verdict.result {
+            Ok(ders) => {
+                self.files.extend(std::iter::repeat_n(file, ders.len()));
+                self.ders.extend(ders);
+            }
+            Err(problems) => self.problems.get_or_insert_default().extend(problems),
+        }
+    }
+}
+
+fn both(roots: Verdict<Vec<Der>>, crls: Verdict<Vec<Der>>) -> Verdict<Bundle> {
+    let result = match (roots.result, crls.result) {
+        (Ok(roots), Ok(crls)) => Ok(Bundle { roots, crls }),
+        (roots, crls) => {
+            let problems = [roots.err(), crls.err()];
+            Err(problems.into_iter().flatten().flatten().collect())
+        }
+    };
+    let warnings = [roots.warnings, crls.warnings].concat();
+    Verdict { result, warnings }
+}

@@ -1,0 +1,5 @@
+//! What certificates, names and PEM text say, read and judged without files or connections.
+
+pub(crate) mod certificate;
+pub(crate) mod name;
+pub(crate) mod pem;
