@@ -53,6 +53,47 @@ impl Address {
             Self::Unix(path) => Self::Unix(path.components().collect()),
         }
     }
+
+    /// Returns whether nothing can listen at `other` because something listens here, as far as their
+    /// spellings tell: names are not looked up.
+    pub(super) fn overlap(&self, other: &Self) -> Option<Overlap> {
+        let (one, two) = (self.canonical(), other.canonical());
+        if one == two {
+            return Some(Overlap::Same);
+        }
+        let (
+            Self::Tcp { host: one, port },
+            Self::Tcp {
+                host: two,
+                port: same,
+            },
+        ) = (one, two)
+        else {
+            return None;
+        };
+        let (one, two) = (one.parse::<IpAddr>().ok()?, two.parse::<IpAddr>().ok()?);
+        (port == same && covers(one, two)).then_some(Overlap::Covers)
+    }
+}
+
+/// How two addresses overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overlap {
+    /// They are spellings of one address.
+    Same,
+    /// One of them stands for several addresses, the other among them.
+    Covers,
+}
+
+/// Returns whether two IP addresses cannot be listened at with the same port by two sockets: they are one
+/// address, `0.0.0.0` and an IPv4 address, or `[::]`, which takes clients of IPv4 too, and any address.
+fn covers(one: IpAddr, two: IpAddr) -> bool {
+    let all_of = |any: IpAddr, other: IpAddr| match any {
+        IpAddr::V4(v4) => v4.is_unspecified() && other.to_canonical().is_ipv4(),
+        IpAddr::V6(v6) => v6.is_unspecified(),
+    };
+    let (one, two) = (one.to_canonical(), two.to_canonical());
+    one == two || all_of(one, two) || all_of(two, one)
 }
 
 /// Why a text is no [`Address`].
@@ -216,6 +257,28 @@ mod tests {
         ] {
             let canonical = |text: &str| text.parse::<Address>().unwrap().canonical();
             assert_eq!(canonical(one), canonical(other));
+        }
+    }
+
+    #[test]
+    fn addresses_that_stand_for_others_overlap_with_them() {
+        for (one, other, overlap) in [
+            ("0.0.0.0:1", "127.0.0.1:1", Some(Overlap::Covers)),
+            ("[::]:1", "127.0.0.1:1", Some(Overlap::Covers)),
+            ("[::]:1", "0.0.0.0:1", Some(Overlap::Covers)),
+            ("[::]:1", "[::1]:1", Some(Overlap::Covers)),
+            ("[::ffff:127.0.0.1]:1", "127.0.0.1:1", Some(Overlap::Covers)),
+            ("0.0.0.0:1", "[::ffff:127.0.0.1]:1", Some(Overlap::Covers)),
+            ("127.0.0.1:1", "127.0.0.1:1", Some(Overlap::Same)),
+            ("0.0.0.0:1", "[::1]:1", None),
+            ("0.0.0.0:1", "127.0.0.1:2", None),
+            ("127.0.0.1:1", "127.0.0.2:1", None),
+            ("0.0.0.0:1", "localhost:1", None),
+            ("unix:/a", "unix:/b", None),
+        ] {
+            let [one, other] = [one, other].map(|text| text.parse::<Address>().unwrap());
+            assert_eq!(one.overlap(&other), overlap, "{one} {other}");
+            assert_eq!(other.overlap(&one), overlap, "{other} {one}");
         }
     }
 }

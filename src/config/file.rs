@@ -91,6 +91,7 @@ pub(super) struct IdentityDir {
 pub(super) struct Listener {
     pub(super) name: Option<Spanned<Parsed<Name>>>,
     pub(super) bind: Option<Spanned<Parsed<Address>>>,
+    pub(super) freebind: Option<Spanned<bool>>,
     pub(super) protocol: Option<Word<Protocol>>,
     pub(super) backend: Option<Spanned<Several<Parsed<Address>>>>,
     pub(super) identities: Option<Spanned<Vec<Spanned<String>>>>,

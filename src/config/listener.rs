@@ -14,6 +14,8 @@ pub struct Listener {
     pub name: String,
     /// Where it listens.
     pub bind: Address,
+    /// Whether it listens at an address that this machine does not have yet.
+    pub freebind: bool,
     /// What is spoken before and inside TLS.
     pub protocol: Protocol,
     /// The servers behind it.

@@ -122,6 +122,7 @@ fn listener(given: &Given) -> Option<Listener> {
     Some(Listener {
         name: super::DEFAULT_NAME.to_owned(),
         bind: given.listen.clone()?,
+        freebind: false,
         protocol: given.protocol.unwrap_or(Protocol::Tcp),
         backends: given.backend.clone()?.into(),
         identities: vec![super::DEFAULT_NAME.to_owned()],

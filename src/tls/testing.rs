@@ -231,6 +231,7 @@ pub(crate) fn listener(identities: &[&str]) -> Listener {
     Listener {
         name: "orders".to_owned(),
         bind: "127.0.0.1:0".parse().unwrap(),
+        freebind: false,
         protocol: Protocol::Mysql,
         backends: "db.example.com:3306".parse::<Address>().unwrap().into(),
         identities: identities.iter().map(|it| (*it).to_owned()).collect(),

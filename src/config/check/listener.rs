@@ -57,6 +57,7 @@ impl Check<'_> {
         identities: &[&str],
     ) -> Option<Listener> {
         let bind = self.bind(&name, written.bind, header);
+        let freebind = self.freebind(written.freebind, bind.as_ref());
         let backends = self.backends(&name, written.backend, header);
         let backend_tls = written.backend_tls;
         let backend_tls = backend_tls.map(|tls| self.backend_tls(&tls, backends.as_ref()));
@@ -73,6 +74,7 @@ impl Check<'_> {
         Some(Listener {
             name,
             bind: bind?,
+            freebind,
             protocol,
             backends: backends?,
             identities,
@@ -145,6 +147,18 @@ impl Check<'_> {
         let bind = written.into_inner().0;
         self.take(&bind, Some(span), format!("listener `{name}`"));
         Some(bind)
+    }
+
+    /// Returns whether it listens at an address that is not there yet, which a Unix socket's always is.
+    fn freebind(&mut self, written: Option<Spanned<bool>>, bind: Option<&Address>) -> bool {
+        let Some(written) = written else {
+            return false;
+        };
+        if *written.get_ref() && matches!(bind, Some(Address::Unix(_))) {
+            let message = "`freebind` has no use here: `bind` is a Unix socket, not an IP address";
+            self.wrong(written.span(), message);
+        }
+        written.into_inner()
     }
 
     fn backends(

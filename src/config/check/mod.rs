@@ -7,9 +7,10 @@ mod client_auth;
 mod identity_dir;
 mod listener;
 mod pair;
+mod separate;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -22,7 +23,7 @@ use self::pair::PairKeys;
 use super::{
     Address, Config, DEFAULT_NAME, ExitHook, IdentityFiles, Log, LogFormat, LogLevel, Problem,
     Source, WORKERS_MAX,
-    address::UNIX_PATH_MAX,
+    address::{Overlap, UNIX_PATH_MAX},
     file::{self, File, Parsed, Table, Word},
     value::{Name, Text, Time},
 };
@@ -52,7 +53,7 @@ pub(super) fn check(
             .unwrap_or(Path::new("/")),
         whole: problems.is_empty(),
         problems,
-        taken: HashMap::new(),
+        taken: Vec::new(),
     };
     let config = check.config(file, source);
     match config {
@@ -69,7 +70,7 @@ struct Check<'a> {
     whole: bool,
     problems: Vec<Problem>,
     /// The addresses that something listens at already, and what.
-    taken: HashMap<Address, String>,
+    taken: Vec<(Address, String)>,
 }
 
 /// The directory and the two files that the daemon is found by.
@@ -124,7 +125,7 @@ impl Check<'_> {
             Duration::ZERO,
         );
         let places = places?;
-        Some(Config {
+        let config = Config {
             source: source.file().map(Path::to_owned),
             workers,
             user: owned(file.user),
@@ -145,7 +146,9 @@ impl Check<'_> {
             identities,
             identity_dirs,
             listeners,
-        })
+        };
+        self.separate(&config);
+        Some(config)
     }
 
     /// Notes a problem with what stands at `span`.
@@ -211,12 +214,19 @@ impl Check<'_> {
             return;
         }
         let bind = bind.canonical();
-        match (self.taken.get(&bind), span) {
-            (Some(holder), Some(span)) => {
-                let message = format!("`{bind}` is taken already by {holder}");
-                self.wrong(span, message);
-            }
-            _ => _ = self.taken.insert(bind, what),
+        let message = self
+            .taken
+            .iter()
+            .find_map(|(other, holder)| match bind.overlap(other)? {
+                Overlap::Same => Some(format!("`{bind}` is taken already by {holder}")),
+                Overlap::Covers => Some(format!(
+                    "`{bind}` overlaps with `{other}`, which is taken already by {holder}; choose \
+                     another port, or list addresses that do not overlap"
+                )),
+            });
+        match (message, span) {
+            (Some(message), Some(span)) => self.wrong(span, message),
+            _ => self.taken.push((bind, what)),
         }
     }
 

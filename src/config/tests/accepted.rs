@@ -51,6 +51,7 @@ fn defaults_are_those_of_the_manual() {
             listeners: vec![Listener {
                 name: "default".to_owned(),
                 bind: "[::]:1".parse().unwrap(),
+                freebind: false,
                 protocol: Protocol::Tcp,
                 backends: "db:2".parse::<Address>().unwrap().into(),
                 identities: vec!["default".to_owned()],

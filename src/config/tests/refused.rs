@@ -103,6 +103,10 @@ fn every_mistake_of_the_top_level_is_found() {
             "metrics = { bind = \"[::]:1\" }",
             "`[::]:1` is taken already by the metrics page",
         ),
+        (
+            "metrics = { bind = \"127.0.0.1:1\" }",
+            "`[::]:1` overlaps with `127.0.0.1:1`, which is taken already by the metrics page",
+        ),
         ("on_exit_failure = {}", "`on_exit_failure` has no `command`"),
         (
             "on_exit_failure = { command = [] }",
@@ -127,8 +131,35 @@ fn every_mistake_of_the_top_level_is_found() {
         ("identity = 5", "expected an array"),
     ] {
         // The address that metrics takes is complained about where the listener wants it.
-        let place = if line.contains("[::]:1") { 3 } else { 1 };
+        let taken = ["[::]:1", "127.0.0.1:1"].iter().any(|it| line.contains(it));
+        let place = if taken { 3 } else { 1 };
         one_problem(&format!("{line}\n{GOOD}"), place, fragment);
+    }
+}
+
+#[test]
+fn the_daemons_own_files_have_places_of_their_own() {
+    for (lines, fragment) in [
+        (
+            "pid_file = \"/run/p\"\nlog.file = \"/run/p\"",
+            "`pid_file` and the log file have the same path, /run/p;",
+        ),
+        (
+            "pid_file = \"/run/p\"\ncontrol_socket = \"/run/p\"",
+            "`pid_file` and `control_socket` have the same path",
+        ),
+        (
+            "pid_file = \"/run/p\"\ncontrol_socket = \"/s\"\nstate_dir = \"/run/p/state\"",
+            "`state_dir` is at /run/p/state, below /run/p, which is `pid_file` and no folder",
+        ),
+        (
+            "control_socket = \"/run/p/s\"\nlog.file = \"/run/p\"",
+            "`control_socket` is at /run/p/s, below /run/p, which is the log file",
+        ),
+    ] {
+        let told = complaint(&format!("{lines}\n{GOOD}"));
+        assert!(told.contains(fragment), "{told}");
+        assert_eq!(told.matches("error: ").count(), 1, "{told}");
     }
 }
 
@@ -275,6 +306,16 @@ fn what_does_not_fit_together_is_found() {
             GOOD.to_owned() + &listener("bind = \"[0::0]:1\"\nbackend = \"h:1\""),
             5,
             "`[::]:1` is taken already by listener `default`",
+        ),
+        (
+            GOOD.to_owned() + &listener("bind = \"10.0.0.1:1\"\nbackend = \"h:1\""),
+            5,
+            "`10.0.0.1:1` overlaps with `[::]:1`, which is taken already by listener `default`",
+        ),
+        (
+            listener("bind = \"unix:/s\"\nbackend = \"h:1\"\nfreebind = true"),
+            4,
+            "`freebind` has no use here",
         ),
         (
             listener(

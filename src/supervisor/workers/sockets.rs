@@ -189,7 +189,7 @@ impl Binder {
             if self.bound.contains(&key) {
                 continue;
             }
-            match bind(&listener.bind, self.slots, patience) {
+            match bind(listener, self.slots, patience) {
                 Ok(bound) => drop(bindings.0.insert(key, bound)),
                 Err(error) => {
                     bindings.discard().iter().for_each(SocketFile::remove);
@@ -227,6 +227,7 @@ impl Bound {
     }
 }
 
+/// Says what an error of binding `address` means, and what to do.
 fn explain(error: &io::Error, address: &Address) -> String {
     if let Address::Unix(path) = address {
         return explain_unix(error, path);
@@ -236,7 +237,9 @@ fn explain(error: &io::Error, address: &Address) -> String {
             "another process listens there; stop it, or choose another address".to_owned()
         }
         io::ErrorKind::AddrNotAvailable => {
-            "this machine does not have that address; see `ip address`".to_owned()
+            "this machine does not have that address; see `ip address`, or set `freebind` if it comes \
+             later"
+                .to_owned()
         }
         io::ErrorKind::PermissionDenied => {
             "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
@@ -261,11 +264,11 @@ fn explain_unix(error: &io::Error, path: &Path) -> String {
     }
 }
 
-fn bind(address: &Address, slots: usize, patience: Duration) -> io::Result<Bound> {
+fn bind(listener: &Listener, slots: usize, patience: Duration) -> io::Result<Bound> {
     let give_up = Instant::now() + patience;
     loop {
-        let bound = match address {
-            Address::Tcp { host, port } => bind_tcp((host, *port), slots),
+        let bound = match &listener.bind {
+            Address::Tcp { host, port } => bind_tcp((host, *port), listener.freebind, slots),
             Address::Unix(path) => bind_unix(path),
         };
         match bound {
@@ -286,10 +289,10 @@ fn wait(time: Duration) {
     std::thread::sleep(time);
 }
 
-fn bind_tcp(address: (&String, u16), slots: usize) -> io::Result<Bound> {
+fn bind_tcp(address: (&String, u16), freebind: bool, slots: usize) -> io::Result<Bound> {
     let mut last = io::Error::other("the name has no address");
     for address in (address.0.as_str(), address.1).to_socket_addrs()? {
-        match bind_slots(address, slots) {
+        match bind_slots(address, freebind, slots) {
             Ok(bound) => return Ok(bound),
             Err(error) => last = error,
         }
@@ -297,18 +300,18 @@ fn bind_tcp(address: (&String, u16), slots: usize) -> io::Result<Bound> {
     Err(last)
 }
 
-fn bind_slots(address: SocketAddr, slots: usize) -> io::Result<Bound> {
+fn bind_slots(address: SocketAddr, freebind: bool, slots: usize) -> io::Result<Bound> {
     if address.port() != 0 {
-        probe(address)?;
+        probe(address, freebind)?;
     }
-    let first = listen(address)?;
+    let first = listen(address, freebind)?;
     let real = first
         .local_addr()?
         .as_socket()
         .ok_or_else(|| io::Error::other("the socket has no address"))?;
     let mut sockets = vec![Arc::new(OwnedFd::from(first))];
     for _ in 1..slots {
-        sockets.push(Arc::new(listen(real)?.into()));
+        sockets.push(Arc::new(listen(real, freebind)?.into()));
     }
     Ok(Bound {
         sockets,
@@ -320,15 +323,32 @@ fn bind_slots(address: SocketAddr, slots: usize) -> io::Result<Bound> {
 /// Fails if a process listens at the address, even one that would share the port.
 ///
 /// Sharing is for the slots of one daemon; two daemons on one port would take clients from each other.
-fn probe(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
+///
+/// The socket never listens, and is closed at once: a daemon that binds there at the same moment succeeds.
+fn probe(address: SocketAddr, freebind: bool) -> io::Result<()> {
+    let socket = new_socket(address, freebind)?;
     socket.bind(&address.into())
 }
 
-fn listen(address: SocketAddr) -> io::Result<Socket> {
+/// Makes a socket for `address`; `freebind` lets it have an address that this machine does not have
+/// (`ip(7)`, `IP_FREEBIND`).
+fn new_socket(address: SocketAddr, freebind: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    match address {
+        SocketAddr::V4(_) if freebind => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) if freebind => socket.set_freebind_v6(true)?,
+        _ => {}
+    }
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // Whatever `net.ipv6.bindv6only` says, `[::]` is for clients of both kinds.
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+fn listen(address: SocketAddr, freebind: bool) -> io::Result<Socket> {
+    let socket = new_socket(address, freebind)?;
     socket.set_reuse_port(true)?;
     tune(&SockRef::from(&socket))?;
     socket.set_nonblocking(true)?;
