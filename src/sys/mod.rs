@@ -5,6 +5,7 @@ pub mod fds;
 pub mod files;
 pub mod folders;
 pub mod listening;
+pub mod locks;
 pub mod oom;
 pub mod orphans;
 pub mod privileges;
