@@ -16,8 +16,8 @@ use serde::{
 use toml::Spanned;
 
 use super::{
-    Address, AllowRule, BackendTlsMode, ChannelBinding, ClientAuthMode, Doubt, LogFormat, LogLevel,
-    Network, ProxyHeaderVersion, Resumption, TlsMode, TlsVersion, UnknownName,
+    Address, AllowRule, BackendTlsMode, ChannelBinding, ClientAuthMode, LogFormat, LogLevel,
+    Network, OnUnknown, ProxyHeaderVersion, Resumption, TlsMode, TlsVersion, UnknownName,
     value::{HostName, Name, ServerName, Text, Time},
 };
 use crate::protocol::Protocol;
@@ -120,8 +120,8 @@ pub(super) struct ClientAuth {
     pub(super) mode: Option<Word<ClientAuthMode>>,
     pub(super) ca: Option<Parsed<Text>>,
     pub(super) crl: Option<Spanned<Several<Parsed<Text>>>>,
-    pub(super) expired_crl: Option<Spanned<Word<Doubt>>>,
-    pub(super) unknown_revocation: Option<Spanned<Word<Doubt>>>,
+    pub(super) expired_crl: Option<Spanned<Word<OnUnknown>>>,
+    pub(super) unknown_revocation: Option<Spanned<Word<OnUnknown>>>,
     pub(super) allow: Option<Spanned<Vec<Parsed<AllowRule>>>>,
 }
 

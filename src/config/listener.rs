@@ -116,9 +116,9 @@ pub struct ClientAuth {
     /// The PEM files with revocation lists.
     pub crl: Vec<PathBuf>,
     /// What becomes of a client whose authority's list should have been replaced by now.
-    pub expired_crl: Doubt,
+    pub expired_crl: OnUnknown,
     /// What becomes of a client whose authority has no list, where there are lists.
-    pub unknown_revocation: Doubt,
+    pub unknown_revocation: OnUnknown,
     /// Who is let in among those with a good certificate; empty lets in all of them.
     pub allow: Vec<AllowRule>,
 }
@@ -126,7 +126,7 @@ pub struct ClientAuth {
 /// What becomes of a client about whom something is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Doubt {
+pub enum OnUnknown {
     /// It is let in.
     Accept,
     /// It is not.
@@ -245,8 +245,8 @@ impl Default for ClientAuth {
             mode: ClientAuthMode::Off,
             ca: None,
             crl: Vec::new(),
-            expired_crl: Doubt::Accept,
-            unknown_revocation: Doubt::Accept,
+            expired_crl: OnUnknown::Accept,
+            unknown_revocation: OnUnknown::Accept,
             allow: Vec::new(),
         }
     }

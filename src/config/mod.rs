@@ -41,8 +41,8 @@ pub use self::{
     given::Given,
     identity::{IdentityFiles, PairEncoding, PairForm, PassphraseSource},
     listener::{
-        BackendTls, BackendTlsMode, ChannelBinding, ClientAuth, ClientAuthMode, Doubt, Limits,
-        Listener, ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion,
+        BackendTls, BackendTlsMode, ChannelBinding, ClientAuth, ClientAuthMode, Limits, Listener,
+        OnUnknown, ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion,
         UnknownName,
     },
     network::{Network, NetworkError},

@@ -10,7 +10,7 @@ use rustls::{
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::{
-    config::Doubt,
+    config::OnUnknown,
     sys::files,
     tls::{
         material::Der,
@@ -73,7 +73,7 @@ pub(crate) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, Bu
 pub(crate) fn crls(
     text: &[u8],
     roots: &[Der],
-    expired: Doubt,
+    expired: OnUnknown,
     now: Timestamp,
 ) -> Result<Checked<Vec<Der>>, BundleFault> {
     let (blocks, others): (Vec<_>, Vec<_>) = pem::blocks(text)?
@@ -173,7 +173,7 @@ pub(crate) fn next_update(list: &Der) -> Option<Timestamp> {
 fn odd_list(
     list: &CertificateRevocationList<'_>,
     roots: &[Der],
-    expired: Doubt,
+    expired: OnUnknown,
     now: Timestamp,
 ) -> Vec<String> {
     let mut odd = Vec::new();
@@ -190,8 +190,8 @@ fn odd_list(
     }
     if let Some(next) = revocation::next_update(list).filter(|next| *next < now) {
         let meaning = match expired {
-            Doubt::Accept => "what was revoked since is not known",
-            Doubt::Refuse => "until it is, clients of that authority are refused",
+            OnUnknown::Accept => "what was revoked since is not known",
+            OnUnknown::Refuse => "until it is, clients of that authority are refused",
         };
         odd.push(format!(
             "the list of {issuer} should have been replaced by {next}; {meaning}"

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::{Check, word};
 use crate::config::{
-    AllowRule, ClientAuth, ClientAuthMode, Doubt, TlsMode,
+    AllowRule, ClientAuth, ClientAuthMode, OnUnknown, TlsMode,
     file::{self, Parsed, Several, Table, Word},
     value::Text,
 };
@@ -31,15 +31,18 @@ impl Check<'_> {
             self.wrong(mode.span(), message);
         }
         let default = ClientAuth::default();
-        let doubt = |written: Option<&Spanned<Word<Doubt>>>, default| {
+        let on_unknown = |written: Option<&Spanned<Word<OnUnknown>>>, default| {
             written.map_or(default, |it| it.get_ref().0)
         };
         ClientAuth {
             mode: mode.unwrap_or(default.mode),
             ca: auth.ca.as_ref().map(|ca| self.path(ca)),
             crl: self.lists(auth.crl.as_ref()),
-            expired_crl: doubt(auth.expired_crl.as_ref(), default.expired_crl),
-            unknown_revocation: doubt(auth.unknown_revocation.as_ref(), default.unknown_revocation),
+            expired_crl: on_unknown(auth.expired_crl.as_ref(), default.expired_crl),
+            unknown_revocation: on_unknown(
+                auth.unknown_revocation.as_ref(),
+                default.unknown_revocation,
+            ),
             allow: self.allow(auth.allow.as_ref(), mode),
         }
     }

@@ -6,7 +6,7 @@ use super::GOOD;
 use crate::{
     config::{
         Address, BackendTls, BackendTlsMode, ChannelBinding, ClientAuth, ClientAuthMode, Config,
-        Doubt, IdentityDir, IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel,
+        IdentityDir, IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel, OnUnknown,
         PairEncoding, PassphraseSource, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion,
         UnknownName, fixture::parse,
     },
@@ -153,8 +153,8 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(listener.protocol, Protocol::Mysql);
     assert_eq!(listener.tls.resumption, Resumption::Tickets);
     assert_eq!(listener.client_auth.mode, ClientAuthMode::Required);
-    assert_eq!(listener.client_auth.expired_crl, Doubt::Refuse);
-    assert_eq!(listener.client_auth.unknown_revocation, Doubt::Refuse);
+    assert_eq!(listener.client_auth.expired_crl, OnUnknown::Refuse);
+    assert_eq!(listener.client_auth.unknown_revocation, OnUnknown::Refuse);
     let rules = listener.client_auth.allow.iter();
     let rules: Vec<_> = rules.map(ToString::to_string).collect();
     assert_eq!(rules, ["dns:*.app.example", "cn:backup"]);

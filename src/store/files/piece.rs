@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::read::{self, Content, FileFault};
 use crate::{
-    config::{Doubt, PairForm},
+    config::{OnUnknown, PairForm},
     tls::material::ContentHash,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Piece {
     /// What a pair's files look like, and what opens its key.
     pub(crate) form: PairForm,
     /// What is made of revocation lists that are too old.
-    pub(crate) expired: Doubt,
+    pub(crate) expired: OnUnknown,
 }
 
 /// What reading one of them gave.
@@ -33,7 +33,7 @@ impl Piece {
             paths,
             limit,
             form: PairForm::default(),
-            expired: Doubt::Accept,
+            expired: OnUnknown::Accept,
         }
     }
 

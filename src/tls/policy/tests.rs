@@ -5,7 +5,7 @@ use rustls::{
 
 use super::*;
 use crate::{
-    config::{Backends, ClientAuth, Doubt, TlsMode},
+    config::{Backends, ClientAuth, OnUnknown, TlsMode},
     facts::FailureReason,
     tls::{
         material::{Bundle, Identity},
@@ -227,7 +227,7 @@ fn a_session_is_bound_to_all_that_its_client_is_believed_for() {
         &|it| it.listener.tls.mode = TlsMode::Preferred,
         &|it| it.listener.client_auth.mode = ClientAuthMode::Optional,
         &|it| it.listener.client_auth.allow = vec!["cn:app".parse().unwrap()],
-        &|it| it.listener.client_auth.expired_crl = Doubt::Refuse,
+        &|it| it.listener.client_auth.expired_crl = OnUnknown::Refuse,
         &|it| it.clients().roots.push(other.der()),
         &|it| Arc::make_mut(&mut it.material.identities[0]).digest[0] ^= 1,
     ];

@@ -14,7 +14,7 @@ use rustls::{
 
 use super::{anchors, revocation};
 use crate::{
-    config::{AllowRule, Claims, ClientAuth, ClientAuthMode, Doubt},
+    config::{AllowRule, Claims, ClientAuth, ClientAuthMode, OnUnknown},
     tls::{material::Bundle, notes, provider},
     x509::certificate,
 };
@@ -43,10 +43,10 @@ impl ClientVerifier {
             let mut builder =
                 WebPkiClientVerifier::builder_with_provider(Arc::clone(&anchors), provider())
                     .with_crls(crls);
-            if auth.unknown_revocation == Doubt::Accept {
+            if auth.unknown_revocation == OnUnknown::Accept {
                 builder = builder.allow_unknown_revocation_status();
             }
-            if auth.expired_crl == Doubt::Refuse {
+            if auth.expired_crl == OnUnknown::Refuse {
                 builder = builder.enforce_revocation_expiration();
             }
             if auth.mode != ClientAuthMode::Required {
@@ -55,8 +55,8 @@ impl ClientVerifier {
             builder.build()
         };
         let lists_end = match auth.expired_crl {
-            Doubt::Accept => None,
-            Doubt::Refuse => revocation::first_expiry(&bundle.crls),
+            OnUnknown::Accept => None,
+            OnUnknown::Refuse => revocation::first_expiry(&bundle.crls),
         };
         Ok(Self {
             rounds: revocation::rounds(&bundle.crls)

@@ -59,7 +59,7 @@ fn doubts_count_against_a_client_where_that_is_wanted() {
     let (ca, second) = (Ca::new("root"), Ca::new("second"));
     let (good, listless) = (ca.server(&["good"]), second.server(&["listless"]));
     let other = ca.server(&["other"]);
-    let strict = auth(|it| it.unknown_revocation = Doubt::Refuse);
+    let strict = auth(|it| it.unknown_revocation = OnUnknown::Refuse);
     let lists = bundle(&[&ca, &second], &[&ca.revoke(&other, 2090)]);
     assert_eq!(verdict(&strict, &lists, &good), Ok(()));
     assert_eq!(
@@ -67,7 +67,7 @@ fn doubts_count_against_a_client_where_that_is_wanted() {
         refusal(CertificateError::UnknownRevocationStatus)
     );
     let late = bundle(&[&ca, &second], &[&ca.revoke(&other, 2021)]);
-    let strict = auth(|it| it.expired_crl = Doubt::Refuse);
+    let strict = auth(|it| it.expired_crl = OnUnknown::Refuse);
     let error = verdict(&strict, &late, &good).unwrap_err();
     let is_late = matches!(
         error,
@@ -91,7 +91,7 @@ fn two_keys_of_one_name_each_have_their_list() {
     let roots = [[&old, &new], [&new, &old]];
     for (roots, lists) in roots.iter().flat_map(|it| [(it, &named), (it, &nameless)]) {
         let bundle = bundle(roots, &lists.each_ref().map(String::as_str));
-        let policy = auth(|it| it.unknown_revocation = Doubt::Refuse);
+        let policy = auth(|it| it.unknown_revocation = OnUnknown::Refuse);
         for [good, revoked] in &leaves {
             assert_eq!(verdict(&policy, &bundle, good), Ok(()));
             assert_eq!(
@@ -113,7 +113,7 @@ fn every_authority_of_a_chain_may_have_changed_its_key() {
     let lists: Vec<_> = lists.collect();
     let lists: Vec<_> = lists.iter().map(String::as_str).collect();
     let bundle = bundle(&[&roots[0], &roots[1]], &lists);
-    let policy = auth(|it| it.unknown_revocation = Doubt::Refuse);
+    let policy = auth(|it| it.unknown_revocation = OnUnknown::Refuse);
     let verifier = ClientVerifier::new(&policy, &bundle).unwrap();
     for (root, issuer) in roots
         .iter()
@@ -134,7 +134,7 @@ fn of_lists_whose_key_is_not_known_the_newest_that_fits_counts() {
     let (good, revoked) = (issuer.server(&["good"]), issuer.server(&["revoked"]));
     let old = issuer.nameless_list(&[], 1, 2021);
     let new = issuer.nameless_list(&[&revoked], 2, 2090);
-    let policy = auth(|it| it.expired_crl = Doubt::Refuse);
+    let policy = auth(|it| it.expired_crl = OnUnknown::Refuse);
     for lists in [[&*old, &*new], [&*new, &*old]] {
         let verifier = ClientVerifier::new(&policy, &bundle(&[&root], &lists)).unwrap();
         let verdict = |leaf: &Leaf| {
@@ -259,5 +259,5 @@ fn a_verdict_holds_until_the_first_thing_it_stands_on_ends() {
     let of_leaf = at("2080-01-01T00:00:00Z".parse().unwrap());
     let of_list = at("2070-01-01T00:00:00Z".parse().unwrap());
     assert_eq!(end(&auth(|_| {})), of_leaf);
-    assert_eq!(end(&auth(|it| it.expired_crl = Doubt::Refuse)), of_list);
+    assert_eq!(end(&auth(|it| it.expired_crl = OnUnknown::Refuse)), of_list);
 }
