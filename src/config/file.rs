@@ -122,6 +122,7 @@ pub(super) struct ClientAuth {
     pub(super) crl: Option<Spanned<Several<Parsed<Text>>>>,
     pub(super) expired_crl: Option<Spanned<Word<OnUnknown>>>,
     pub(super) unknown_revocation: Option<Spanned<Word<OnUnknown>>>,
+    pub(super) unscoped_crl: Option<Spanned<Word<OnUnknown>>>,
     pub(super) allow: Option<Spanned<Vec<Parsed<AllowRule>>>>,
 }
 

@@ -119,6 +119,8 @@ pub struct ClientAuth {
     pub expired_crl: OnUnknown,
     /// What becomes of a client whose authority has no list, where there are lists.
     pub unknown_revocation: OnUnknown,
+    /// What becomes of a client whose authority has lists, none of which is for its certificate.
+    pub unscoped_crl: OnUnknown,
     /// Who is let in among those with a good certificate; empty lets in all of them.
     pub allow: Vec<AllowRule>,
 }
@@ -247,6 +249,7 @@ impl Default for ClientAuth {
             crl: Vec::new(),
             expired_crl: OnUnknown::Accept,
             unknown_revocation: OnUnknown::Accept,
+            unscoped_crl: OnUnknown::Accept,
             allow: Vec::new(),
         }
     }

@@ -1,24 +1,16 @@
-//! Authorities and revocation lists out of PEM, checked to be usable.
+//! Authorities out of PEM, checked to be usable; revocation lists are in [`super::lists`].
 
-use std::{env, path::Path, sync::Arc};
+use std::{env, path::Path};
 
 use jiff::Timestamp;
-use rustls::{
-    RootCertStore, client::VerifierBuilderError, pki_types::CertificateRevocationListDer,
-    server::WebPkiClientVerifier,
-};
-use x509_parser::revocation_list::CertificateRevocationList;
+use rustls::RootCertStore;
 
 use crate::{
-    config::OnUnknown,
     sys::files,
-    tls::{
-        material::Der,
-        provider,
-        trust::{self, revocation},
-    },
+    tls::material::Der,
     x509::{
         certificate,
+        list::{ListFault, RevocationList},
         pem::{self, Block, PemFault},
     },
 };
@@ -41,13 +33,8 @@ pub(crate) enum BundleFault {
     Certificate { line: usize, why: String },
     #[error("the certificate of line {line} cannot be trusted as an authority: {why}")]
     Anchor { line: usize, why: rustls::Error },
-    #[error("the revocation list of line {line} is damaged: {why}")]
-    List { line: usize, why: String },
-    #[error("the revocation list of line {line} cannot be used: {why}")]
-    Unusable {
-        line: usize,
-        why: VerifierBuilderError,
-    },
+    #[error("the revocation list of line {line} {why}")]
+    List { line: usize, why: ListFault },
 }
 
 /// Reads authorities, at least one.
@@ -64,29 +51,6 @@ pub(crate) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, Bu
     }
     for block in &blocks {
         warnings.extend(check_root(block, now)?);
-    }
-    let value = blocks.iter().map(der).collect();
-    Ok(Checked { value, warnings })
-}
-
-/// Reads revocation lists, at least one, of authorities that are known.
-pub(crate) fn crls(
-    text: &[u8],
-    roots: &[Der],
-    expired: OnUnknown,
-    now: Timestamp,
-) -> Result<Checked<Vec<Der>>, BundleFault> {
-    let (blocks, others): (Vec<_>, Vec<_>) = pem::blocks(text)?
-        .into_iter()
-        .partition(|it| it.label == "X509 CRL");
-    if blocks.is_empty() {
-        return Err(nothing("revocation list (X509 CRL)", &others));
-    }
-    let anchors = trust::anchors(roots);
-    let mut warnings = Vec::new();
-    for block in &blocks {
-        let list = check_crl(block, &anchors)?;
-        warnings.extend(odd_list(&list, roots, expired, now));
     }
     let value = blocks.iter().map(der).collect();
     Ok(Checked { value, warnings })
@@ -123,11 +87,11 @@ pub(crate) fn system_roots() -> Result<Checked<Vec<Der>>, String> {
     Ok(Checked { value, warnings })
 }
 
-fn der(block: &Block) -> Der {
+pub(super) fn der(block: &Block) -> Der {
     Der::from(block.der.to_vec())
 }
 
-fn nothing(wanted: &'static str, others: &[Block]) -> BundleFault {
+pub(super) fn nothing(wanted: &'static str, others: &[Block]) -> BundleFault {
     BundleFault::Nothing {
         wanted,
         found: pem::labels(others),
@@ -150,52 +114,7 @@ fn check_root(block: &Block, now: Timestamp) -> Result<Option<String>, BundleFau
     }))
 }
 
-fn check_crl<'a>(
-    block: &'a Block,
-    anchors: &Arc<RootCertStore>,
-) -> Result<CertificateRevocationList<'a>, BundleFault> {
-    let line = block.line;
-    let list = revocation::parse(&block.der).map_err(|why| BundleFault::List { line, why })?;
-    let crl = CertificateRevocationListDer::from(block.der.to_vec());
-    WebPkiClientVerifier::builder_with_provider(Arc::clone(anchors), provider())
-        .with_crls([crl])
-        .build()
-        .map_err(|why| BundleFault::Unusable { line, why })?;
-    Ok(list)
-}
-
 /// Returns when a revocation list is to be replaced, if it says so.
 pub(crate) fn next_update(list: &Der) -> Option<Timestamp> {
-    let list = revocation::parse(list.as_bytes()).ok()?;
-    revocation::next_update(&list)
-}
-
-fn odd_list(
-    list: &CertificateRevocationList<'_>,
-    roots: &[Der],
-    expired: OnUnknown,
-    now: Timestamp,
-) -> Vec<String> {
-    let mut odd = Vec::new();
-    let issuer = list.issuer();
-    let known = roots.iter().any(|root| {
-        certificate::parse(root.as_bytes())
-            .is_ok_and(|root| root.subject().as_raw() == issuer.as_raw())
-    });
-    if !known {
-        odd.push(format!(
-            "the list of {issuer} is of no authority in the bundle; it serves only if clients send \
-             that authority's certificate"
-        ));
-    }
-    if let Some(next) = revocation::next_update(list).filter(|next| *next < now) {
-        let meaning = match expired {
-            OnUnknown::Accept => "what was revoked since is not known",
-            OnUnknown::Refuse => "until it is, clients of that authority are refused",
-        };
-        odd.push(format!(
-            "the list of {issuer} should have been replaced by {next}; {meaning}"
-        ));
-    }
-    odd
+    RevocationList::parse(list.as_bytes()).ok()?.next_update()
 }

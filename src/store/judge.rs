@@ -9,13 +9,11 @@ use super::{
         read::{Content, FileFault},
     },
     identity::{self, Fault, Proved, Role, pair::PairFiles},
+    lists,
 };
 use crate::{
     facts::Problem,
-    tls::{
-        material::{Bundle, Der},
-        trust::revocation,
-    },
+    tls::material::{Bundle, Der},
     x509::{
         certificate,
         pem::{self, Block},
@@ -178,7 +176,7 @@ impl<'p> Judge<'p> {
                 (_, Err(fault)) => Verdict::bad(vec![self.problem(index, fault)]),
                 (Ok(roots), Ok(file)) => {
                     let expired = self.piece.expired;
-                    self.checked(index, bundle::crls(&file.bytes, roots, expired, self.now))
+                    self.checked(index, lists::crls(&file.bytes, roots, expired, self.now))
                 }
                 (Err(_), Ok(_)) => Verdict::bad(Vec::new()),
             };
@@ -197,7 +195,7 @@ impl<'p> Judge<'p> {
                 warnings: lists.warnings,
             };
         }
-        for index in revocation::replaced(&lists.ders, roots).into_iter().rev() {
+        for index in lists::replaced(&lists.ders, roots).into_iter().rev() {
             lists.ders.remove(index);
             let file = lists.files.remove(index);
             let reason = "one of its lists is older than another of the same authority, which \

@@ -16,6 +16,7 @@ mod identity;
 mod issue;
 mod judge;
 mod lints;
+mod lists;
 mod loader;
 mod report;
 

@@ -2,7 +2,7 @@
 
 use rustls::{CertificateError, Error, PeerIncompatible};
 
-use super::notes::RefusedCertificate;
+use super::{notes::RefusedCertificate, trust::revocation::StatusUnknown};
 use crate::facts::FailureReason;
 
 /// The alert `unrecognized_name` (RFC 6066 §3) as a record of its own: a fatal alert before any key
@@ -12,11 +12,14 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// The alert `protocol_version` (RFC 8446 §6.2), in a record of a version that old clients know.
 pub(super) const PROTOCOL_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
+/// The alert `handshake_failure` (RFC 5246 §7.2.2), as above.
+pub(super) const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+
 /// Why a TLS connection ended or never began.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The peer broke a rule, or cannot agree with us, or told us that we did.
-    #[error("{0}")]
+    #[error("{}", words(.0))]
     Protocol(#[from] Error),
     /// The peer's certificate was refused.
     #[error("{}{}", words(source), certificate.advice.as_ref().map_or(String::new(), |it| format!("; {it}")))]
@@ -38,16 +41,43 @@ pub enum TlsError {
     /// The client offers only versions that are not spoken any more.
     #[error("the client offers nothing newer than TLS 1.1")]
     Outdated,
+    /// The client accepts no signature of a key that is there.
+    #[error(
+        "the client accepts no signature that the key of this listener's certificate makes \
+         (signature_algorithms, RFC 5246 section 7.4.1.4.1); add an identity with a key of another \
+         kind, such as RSA or P-256"
+    )]
+    NothingShared,
+    /// The client asked for a name that no host has.
+    #[error(
+        "the client asks for the server name {0:?}, which is no host name; it has to send one \
+         without port or brackets, or none (RFC 6066 section 3)"
+    )]
+    BadName(String),
     /// The client asked for a name that no identity of a strict listener holds.
     #[error("no identity holds the name {0:?} that the client asked for")]
     UnknownName(String),
 }
 
-/// Returns what is wrong with a certificate; rustls' words do not fit what only we check.
+/// Returns what is wrong; rustls' words do not fit what only we check, and name what is not shared
+/// by names of its code.
 fn words(error: &Error) -> String {
+    let shared = |what| format!("the two sides have no {what} in common");
     match error {
+        Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => {
+            shared("cipher suite that fits the certificate's key")
+        }
+        Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon) => {
+            shared("group for the key exchange")
+        }
+        Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon) => {
+            shared("signature scheme that fits the certificate's key")
+        }
         Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
             "no rule of client_auth.allow lets the holder of its certificate in".to_owned()
+        }
+        Error::InvalidCertificate(fault) => {
+            StatusUnknown::of(fault).map_or_else(|| error.to_string(), ToString::to_string)
         }
         error => error.to_string(),
     }
@@ -75,7 +105,8 @@ impl TlsError {
             Self::Outdated => FailureReason::UnsupportedVersion,
             Self::NotTls => FailureReason::NotTls,
             Self::UnknownName(_) => FailureReason::UnknownName,
-            Self::TooLong | Self::KeysExhausted => FailureReason::Protocol,
+            Self::NothingShared => FailureReason::NothingShared,
+            Self::TooLong | Self::KeysExhausted | Self::BadName(_) => FailureReason::Protocol,
         }
     }
 }
@@ -84,7 +115,6 @@ fn of_rustls(error: &Error) -> FailureReason {
     match error {
         Error::NoCertificatesPresented => FailureReason::NoCertificate,
         Error::InvalidCertificate(error) => of_certificate(error),
-        Error::InvalidCertRevocationList(_) => FailureReason::RevocationUnknown,
         Error::PeerIncompatible(why) => of_peer(why),
         Error::NoApplicationProtocol => FailureReason::WrongProtocol,
         Error::AlertReceived(_) => FailureReason::ClientAlert,
@@ -99,9 +129,7 @@ fn of_certificate(error: &CertificateError) -> FailureReason {
         Fault::Expired | Fault::ExpiredContext { .. } => FailureReason::Expired,
         Fault::NotValidYet | Fault::NotValidYetContext { .. } => FailureReason::NotYetValid,
         Fault::Revoked => FailureReason::Revoked,
-        Fault::UnknownRevocationStatus
-        | Fault::ExpiredRevocationList
-        | Fault::ExpiredRevocationListContext { .. } => FailureReason::RevocationUnknown,
+        error if StatusUnknown::of(error).is_some() => FailureReason::RevocationUnknown,
         Fault::ApplicationVerificationFailure => FailureReason::NotAllowed,
         _ => FailureReason::BadCertificate,
     }

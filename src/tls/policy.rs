@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use rustls::{
     ClientConfig, ServerConfig, SupportedProtocolVersion,
-    client::VerifierBuilderError,
     pki_types::{CertificateDer, ServerName},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -21,6 +20,7 @@ use super::{
     resolver::{Keyring, Resolver},
     tickets::{TicketSecrets, Tickets},
     trust::{
+        TrustError,
         clients::ClientVerifier,
         verifier::{BackendVerifier, Check},
     },
@@ -63,7 +63,7 @@ pub enum PolicyError {
         /// The listener.
         listener: String,
         /// What was wrong.
-        source: VerifierBuilderError,
+        source: TrustError,
     },
     /// What the backend is checked with cannot be used.
     #[error("listener \"{listener}\": backend_tls: {source}")]
@@ -71,7 +71,7 @@ pub enum PolicyError {
         /// The listener.
         listener: String,
         /// What was wrong.
-        source: VerifierBuilderError,
+        source: TrustError,
     },
     /// Something else was refused.
     #[error("listener \"{listener}\": {source}")]
@@ -197,7 +197,7 @@ pub fn client_config(
         .with_lists(lists)
         .map_err(|source| PolicyError::Backend {
             listener: at.listener(),
-            source,
+            source: source.into(),
         })?;
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(TlsVersion::V1_2))

@@ -10,10 +10,7 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
-use super::{
-    material::{Der, Identity, KeyPair, PrivateKey},
-    trust::revocation,
-};
+use super::material::{Der, Identity, KeyPair, PrivateKey};
 use crate::{
     config::{
         Address, BackendTls, ChannelBinding, ClientAuth, Config, Limits, Listener, Log, LogFormat,
@@ -140,7 +137,7 @@ impl Ca {
     /// Returns such a list without an authority key identifier.
     pub(crate) fn nameless_list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
         let named = self.signed_list(revoked, number, next_update);
-        let named = revocation::parse(named.der()).unwrap();
+        let (_, named) = x509_parser::parse_x509_crl(named.der()).unwrap();
         let mut said = named.tbs_cert_list.as_ref().to_vec();
         // The identifier's object identifier becomes one that nobody knows (2.5.29.127).
         let at = said.windows(5).position(|it| it == [6, 3, 0x55, 0x1d, 35]);

@@ -6,9 +6,27 @@ pub(crate) mod verifier;
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
+use rustls::{RootCertStore, client::VerifierBuilderError};
 
 use super::material::Der;
+use crate::x509::list::ListFault;
+
+/// Why authorities and revocation lists cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The authorities are none, or no authorities.
+    #[error(transparent)]
+    Roots(#[from] VerifierBuilderError),
+    /// A revocation list is none that counts.
+    #[error("a revocation list {0}")]
+    List(String),
+}
+
+impl From<ListFault> for TrustError {
+    fn from(fault: ListFault) -> Self {
+        Self::List(fault.to_string())
+    }
+}
 
 /// Returns authorities as rustls wants them.
 pub(crate) fn anchors(roots: &[Der]) -> Arc<RootCertStore> {

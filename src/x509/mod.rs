@@ -1,5 +1,6 @@
 //! What certificates, names and PEM text say, read and judged without files or connections.
 
 pub(crate) mod certificate;
+pub(crate) mod list;
 pub(crate) mod name;
 pub(crate) mod pem;

@@ -190,7 +190,7 @@ fn a_client_whose_list_is_late_is_refused_where_that_is_wanted() {
     let leaf = front.clients.leaf("client");
     front.refuses(
         Some(&leaf),
-        AlertDescription::UnknownCA,
+        AlertDescription::CertificateUnknown,
         "revocation_unknown",
     );
     let warnings = front.daemon.ctl(&["verify"]);
@@ -217,7 +217,7 @@ fn a_client_whose_authority_has_no_list_is_refused_where_that_is_wanted() {
     let leaf = others.leaf("client");
     front.refuses(
         Some(&leaf),
-        AlertDescription::UnknownCA,
+        AlertDescription::CertificateUnknown,
         "revocation_unknown",
     );
 }

@@ -34,15 +34,16 @@ impl Check<'_> {
         let on_unknown = |written: Option<&Spanned<Word<OnUnknown>>>, default| {
             written.map_or(default, |it| it.get_ref().0)
         };
+        let unknown_revocation =
+            on_unknown(auth.unknown_revocation.as_ref(), default.unknown_revocation);
         ClientAuth {
             mode: mode.unwrap_or(default.mode),
             ca: auth.ca.as_ref().map(|ca| self.path(ca)),
             crl: self.lists(auth.crl.as_ref()),
             expired_crl: on_unknown(auth.expired_crl.as_ref(), default.expired_crl),
-            unknown_revocation: on_unknown(
-                auth.unknown_revocation.as_ref(),
-                default.unknown_revocation,
-            ),
+            unknown_revocation,
+            // To the client, lists that are not for its certificate are as good as none.
+            unscoped_crl: on_unknown(auth.unscoped_crl.as_ref(), unknown_revocation),
             allow: self.allow(auth.allow.as_ref(), mode),
         }
     }
@@ -77,6 +78,7 @@ impl Check<'_> {
         let given = [
             ("expired_crl", auth.expired_crl.as_ref()),
             ("unknown_revocation", auth.unknown_revocation.as_ref()),
+            ("unscoped_crl", auth.unscoped_crl.as_ref()),
         ];
         for (key, written) in given {
             if let Some(written) = written {

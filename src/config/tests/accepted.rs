@@ -113,7 +113,7 @@ protocol = "mysql"
 backend = "127.0.0.1:3306"
 identities = ["default"]
 tls = { mode = "required", min_version = "1.2", resumption = "tickets" }
-client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl", expired_crl = "refuse", unknown_revocation = "refuse", allow = ["dns:*.app.example", "cn:backup"] }
+client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl", expired_crl = "refuse", unknown_revocation = "refuse", unscoped_crl = "accept", allow = ["dns:*.app.example", "cn:backup"] }
 backend_tls = { mode = "verify-full", ca = "db-ca.pem", cert = "c.pem", key = "c.key", server_name = "db1" }
 proxy_protocol = { accept = true, from = ["10.0.0.0/8", "::1"], send = "off" }
 limits = { max_connections = 10000, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s" }
@@ -155,6 +155,7 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(listener.client_auth.mode, ClientAuthMode::Required);
     assert_eq!(listener.client_auth.expired_crl, OnUnknown::Refuse);
     assert_eq!(listener.client_auth.unknown_revocation, OnUnknown::Refuse);
+    assert_eq!(listener.client_auth.unscoped_crl, OnUnknown::Accept);
     let rules = listener.client_auth.allow.iter();
     let rules: Vec<_> = rules.map(ToString::to_string).collect();
     assert_eq!(rules, ["dns:*.app.example", "cn:backup"]);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
-    client::{VerifierBuilderError, danger::HandshakeSignatureValid},
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+    client::danger::HandshakeSignatureValid,
     pki_types::{CertificateDer, UnixTime},
     server::{
         WebPkiClientVerifier,
@@ -12,9 +13,14 @@ use rustls::{
     },
 };
 
-use super::{anchors, revocation};
+use webpki::KeyUsage;
+
+use super::{
+    TrustError, anchors,
+    revocation::{Lists, Policy, Refusal},
+};
 use crate::{
-    config::{AllowRule, Claims, ClientAuth, ClientAuthMode, OnUnknown},
+    config::{AllowRule, Claims, ClientAuth, ClientAuthMode},
     tls::{material::Bundle, notes, provider},
     x509::certificate,
 };
@@ -22,49 +28,37 @@ use crate::{
 /// Checks clients' certificates: first that an authority issued them and has not revoked them,
 /// then that their holders are among those who are let in.
 ///
-/// A certificate is refused if the list of its issuer names it. Unless the configuration says
-/// otherwise, an issuer without a list is taken to have revoked nothing, because with several
-/// authorities in a bundle the list of one must not shut out the clients of the others; and a list
-/// past its next update goes on being believed, because refusing every client when a list is late
-/// would be an outage. Loading warns of it.
+/// A certificate is refused if a list that its issuer signed names it. What becomes of one about
+/// which something is not known is the configuration's to say; unless it does, such a certificate is
+/// let in: with several authorities in a bundle the list of one must not shut out the clients of the
+/// others, and refusing every client when a list is late would be an outage. Loading warns of it.
 #[derive(Debug)]
 pub(crate) struct ClientVerifier {
-    /// The same authorities with different lists, at least one; see [`revocation::rounds`].
-    rounds: Vec<Arc<dyn ClientCertVerifier>>,
+    /// What checks everything but revocation, and says why there is no path to an authority.
+    issuers: Arc<dyn ClientCertVerifier>,
+    anchors: Arc<RootCertStore>,
+    lists: Option<Lists>,
     allow: Vec<AllowRule>,
-    /// From when on lists that are too old refuse clients.
-    lists_end: Option<UnixTime>,
 }
 
 impl ClientVerifier {
-    pub(crate) fn new(auth: &ClientAuth, bundle: &Bundle) -> Result<Self, VerifierBuilderError> {
+    pub(crate) fn new(auth: &ClientAuth, bundle: &Bundle) -> Result<Self, TrustError> {
         let anchors = anchors(&bundle.roots);
-        let round = |crls| {
-            let mut builder =
-                WebPkiClientVerifier::builder_with_provider(Arc::clone(&anchors), provider())
-                    .with_crls(crls);
-            if auth.unknown_revocation == OnUnknown::Accept {
-                builder = builder.allow_unknown_revocation_status();
-            }
-            if auth.expired_crl == OnUnknown::Refuse {
-                builder = builder.enforce_revocation_expiration();
-            }
-            if auth.mode != ClientAuthMode::Required {
-                builder = builder.allow_unauthenticated();
-            }
-            builder.build()
-        };
-        let lists_end = match auth.expired_crl {
-            OnUnknown::Accept => None,
-            OnUnknown::Refuse => revocation::first_expiry(&bundle.crls),
+        let mut builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&anchors), provider());
+        if auth.mode != ClientAuthMode::Required {
+            builder = builder.allow_unauthenticated();
+        }
+        let policy = Policy {
+            unlisted: auth.unknown_revocation,
+            unscoped: auth.unscoped_crl,
+            expired: auth.expired_crl,
         };
         Ok(Self {
-            rounds: revocation::rounds(&bundle.crls)
-                .into_iter()
-                .map(round)
-                .collect::<Result<_, _>>()?,
+            issuers: builder.build()?,
+            anchors,
+            lists: Lists::new(&bundle.crls, policy)?,
             allow: auth.allow.clone(),
-            lists_end,
         })
     }
 
@@ -75,13 +69,37 @@ impl ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        revocation::ask(&self.rounds, |round| {
-            round.verify_client_cert(leaf, intermediates, now).map(drop)
-        })?;
+        self.check_issuer(leaf, intermediates, now)?;
         if self.allow.is_empty() || self.is_allowed(leaf) {
             Ok(())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    /// Checks that an authority issued it and that it is not revoked. With lists one search for a path
+    /// does both.
+    fn check_issuer(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let issued = || {
+            let verified = self.issuers.verify_client_cert(leaf, intermediates, now);
+            verified.map(drop).map_err(of_namesake)
+        };
+        let Some(lists) = &self.lists else {
+            return issued();
+        };
+        let usage = KeyUsage::client_auth();
+        match lists.check(&self.anchors, leaf, intermediates, usage, now) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Status(error)) => Err(error),
+            Err(Refusal::NoPath) => {
+                issued()?;
+                Err(CertificateError::UnknownIssuer.into())
+            }
         }
     }
 
@@ -107,17 +125,31 @@ impl ClientVerifier {
     ) -> Option<UnixTime> {
         let chain = std::iter::once(leaf).chain(intermediates);
         let ends = chain.filter_map(|it| certificate::end(it));
-        ends.chain(self.lists_end).min()
+        let lists = self.lists.as_ref().and_then(Lists::end);
+        ends.chain(lists).min()
+    }
+}
+
+/// Says of a certificate that another key of its issuer's name has signed that its issuer is unknown.
+///
+/// webpki tells one from the other only by chance where an issuer has two keys.
+fn of_namesake(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(
+            CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => CertificateError::UnknownIssuer.into(),
+        other => other,
     }
 }
 
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
-        self.rounds[0].client_auth_mandatory()
+        self.issuers.client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.rounds[0].root_hint_subjects()
+        self.issuers.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -138,7 +170,7 @@ impl ClientCertVerifier for ClientVerifier {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.rounds[0]
+        self.issuers
             .verify_tls12_signature(message, leaf, signed)
             .inspect_err(|_| notes::refuse(leaf, None))
     }
@@ -149,13 +181,13 @@ impl ClientCertVerifier for ClientVerifier {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.rounds[0]
+        self.issuers
             .verify_tls13_signature(message, leaf, signed)
             .inspect_err(|_| notes::refuse(leaf, None))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.rounds[0].supported_verify_schemes()
+        self.issuers.supported_verify_schemes()
     }
 }
 

@@ -1,327 +1,310 @@
-//! Which revocation lists count, of all that were read.
+//! Whether the certificates of a path are revoked, by the lists that are loaded.
 //!
-//! webpki asks the first list that bears an issuer's name. So of several lists for the same
-//! purpose the newest is kept, and lists that only share a name, because an authority changed its
-//! key, are spread over several rounds, each of which asks one of them. A list is of the authority
-//! whose key verifies it; what it says of its key itself counts only where no such is known.
+//! A list counts for a certificate if it bears its issuer's name and its issuer's key has signed it;
+//! several authorities may share a name. Each list that counts is asked for the serial number,
+//! whatever else it says of itself: an authority that names another address for its list today than
+//! when it issued the certificate has not taken anything back. What a list leaves out
+//! ([`Scope`](crate::x509::list::Scope)), and its age, only matter to a certificate that none names.
 
-use std::{cmp::Reverse, collections::HashMap, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use rustls::{
-    CertRevocationListError, CertificateError, Error,
-    pki_types::{CertificateRevocationListDer, SignatureVerificationAlgorithm, UnixTime},
+    CertificateError, Error, OtherError, RootCertStore,
+    pki_types::{CertificateDer, UnixTime},
 };
-use x509_parser::{
-    der_parser::{Oid, num_bigint::BigUint, oid},
-    prelude::FromDer,
-    revocation_list::CertificateRevocationList,
-};
+use webpki::{Cert, EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::{
+    config::OnUnknown,
     tls::{material::Der, provider},
-    x509::certificate,
+    x509::{
+        certificate,
+        list::{ListFault, PublicKey, RevocationList},
+    },
 };
 
-/// `id-ce-issuingDistributionPoint` (RFC 5280 §5.2.5).
-const ISSUING_DISTRIBUTION_POINT: Oid<'static> = oid!(2.5.29.28);
-/// `id-ce-authorityKeyIdentifier` (RFC 5280 §5.2.1).
-const AUTHORITY_KEY_IDENTIFIER: Oid<'static> = oid!(2.5.29.35);
+/// How many keys a list remembers for whether they signed it. More only share the name of an
+/// authority that changes its key often.
+const MAX_KEYS: usize = 16;
 
-/// How many rounds there are at most where several names have several lists.
-const MAX_ROUNDS: usize = 64;
-
-/// What a list is about: two lists with the same purpose replace each other.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Purpose {
-    reach: Reach,
-    key: Key,
+/// What becomes of a certificate that no list names and about which something is not known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    /// Its issuer has no list.
+    pub(crate) unlisted: OnUnknown,
+    /// Its issuer has lists, but none of them is for it.
+    pub(crate) unscoped: OnUnknown,
+    /// The lists for it should have been replaced.
+    pub(crate) expired: OnUnknown,
 }
 
-/// By what a list's key is known.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
-    /// The extension that names it.
-    Named(Vec<u8>),
-    /// The key of a known authority, which verifies the list.
-    Verified(Vec<u8>),
+impl Policy {
+    /// Refuses only what a list names.
+    pub(crate) const ACCEPT: Self = Self {
+        unlisted: OnUnknown::Accept,
+        unscoped: OnUnknown::Accept,
+        expired: OnUnknown::Accept,
+    };
 }
 
-/// By what webpki finds a list.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Reach {
-    issuer: Vec<u8>,
-    scope: Option<Vec<u8>>,
+/// Why it is not known whether a certificate is revoked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StatusUnknown {
+    /// No list of its issuer is loaded.
+    #[error(
+        "whether its certificate is revoked is not known: its issuer has no revocation list here, \
+         and unknown_revocation refuses that"
+    )]
+    NoList,
+    /// Lists of its issuer are loaded, but none is for it.
+    #[error(
+        "whether its certificate is revoked is not known: its issuer has revocation lists, but \
+         none of them is for this certificate, and unscoped_crl refuses that"
+    )]
+    Unscoped,
+    /// The lists for it are too old.
+    #[error(
+        "whether its certificate is revoked is not known: the revocation list of its issuer should \
+         have been replaced by {0}, and expired_crl refuses that"
+    )]
+    Expired(Timestamp),
+    /// Only lists of another key with the same name are loaded.
+    #[error(
+        "whether its certificate is revoked is not known: the revocation lists that bear its \
+         issuer's name are signed by another key"
+    )]
+    OtherKey,
 }
 
-/// How new a list is.
-type Age = (Timestamp, Option<BigUint>);
+/// What lists have against a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Objection {
+    Revoked,
+    Unknown(StatusUnknown),
+}
 
-/// Parses a list, which must be all there is.
-pub(crate) fn parse(der: &[u8]) -> Result<CertificateRevocationList<'_>, String> {
-    match CertificateRevocationList::from_der(der) {
-        Ok(([], list)) => Ok(list),
-        Ok(_) => Err("there are bytes after its end".to_owned()),
-        Err(error) => Err(error.to_string()),
+/// Why [`Lists::check`] lets a certificate not pass.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// There is no path from it to an authority; rustls says why.
+    NoPath,
+    /// A certificate of the path is revoked, or that is not known.
+    Status(Error),
+}
+
+/// Revocation lists by the name of their issuer.
+pub(crate) struct Lists {
+    by_issuer: HashMap<Vec<u8>, Vec<Held>>,
+    policy: Policy,
+}
+
+/// A list, and which keys have signed it.
+struct Held {
+    list: RevocationList,
+    keys: Mutex<Vec<(PublicKey, bool)>>,
+}
+
+impl fmt::Debug for Lists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lists")
+            .field("issuers", &self.by_issuer.len())
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 
-/// Returns when a list should be replaced by the next one.
-pub(crate) fn next_update(list: &CertificateRevocationList<'_>) -> Option<Timestamp> {
-    list.next_update()
-        .map(|at| certificate::timestamp(at.timestamp()))
-}
+impl Lists {
+    /// Reads lists; `None` if there are none.
+    pub(crate) fn new(ders: &[Der], policy: Policy) -> Result<Option<Self>, ListFault> {
+        let mut by_issuer: HashMap<_, Vec<_>> = HashMap::new();
+        for der in ders {
+            let list = RevocationList::parse(der.as_bytes())?;
+            let namesakes = by_issuer.entry(list.issuer().to_vec()).or_default();
+            namesakes.push(Held::new(list));
+        }
+        Ok((!by_issuer.is_empty()).then_some(Self { by_issuer, policy }))
+    }
 
-/// Returns the positions of the lists that another one in `lists` replaces.
-///
-/// One that neither an authority in `roots` has signed nor says whose key did may be of any key of
-/// its issuer, so nothing replaces it.
-pub(crate) fn replaced(lists: &[Der], roots: &[Der]) -> Vec<usize> {
-    let mut newest: HashMap<Purpose, (usize, Age)> = HashMap::new();
-    let mut replaced = Vec::new();
-    for (index, der) in lists.iter().enumerate() {
-        let Ok(list) = parse(der.as_bytes()) else {
-            continue;
+    /// Looks for a path to one of `anchors` on which no certificate is refused.
+    pub(crate) fn check(
+        &self,
+        anchors: &RootCertStore,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        usage: KeyUsage,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        let leaf = EndEntityCert::try_from(leaf).map_err(|_| Refusal::NoPath)?;
+        let refused = RefCell::new(None);
+        let judge = |path: &VerifiedPath<'_>| {
+            self.judge(path, now).map_err(|objection| {
+                refused.borrow_mut().get_or_insert(objection);
+                webpki::Error::CertRevoked
+            })
         };
-        let Some(purpose) = purpose(&list, roots) else {
-            continue;
-        };
-        let age = age(&list);
-        match newest.get(&purpose) {
-            Some((_, other)) if *other >= age => replaced.push(index),
-            _ => {
-                let older = newest.insert(purpose, (index, age));
-                replaced.extend(older.map(|(index, _)| index));
+        let algorithms = provider().signature_verification_algorithms.all;
+        let roots = &anchors.roots;
+        let path = leaf.verify_for_usage(
+            algorithms,
+            roots,
+            intermediates,
+            now,
+            usage,
+            None,
+            Some(&judge),
+        );
+        match path {
+            Ok(_) => Ok(()),
+            Err(_) => Err(refused
+                .take()
+                .map_or(Refusal::NoPath, |it| Refusal::Status(it.into()))),
+        }
+    }
+
+    /// Returns the first moment from which on a list is too old, where that matters.
+    pub(crate) fn end(&self) -> Option<UnixTime> {
+        if self.policy.expired == OnUnknown::Accept {
+            return None;
+        }
+        let ends = self.by_issuer.values().flatten();
+        let first = ends.filter_map(|it| it.list.next_update()).min()?;
+        let seconds = u64::try_from(first.as_second()).unwrap_or(0);
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    }
+
+    /// Judges every certificate of a path but the authority at its end. That one is revoked counts
+    /// for more than that something is not known.
+    fn judge(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), Objection> {
+        let mut issuers = path.intermediate_certificates();
+        let mut certificate: &Cert<'_> = path.end_entity();
+        let mut doubt = Ok(());
+        loop {
+            let issuer = issuers.next();
+            let key = match issuer {
+                Some(issuer) => PublicKey::of_der(&issuer.subject_public_key_info()),
+                None => PublicKey::of_content(&path.anchor().subject_public_key_info),
+            };
+            match self.status(certificate, key.as_ref(), now) {
+                Err(Objection::Revoked) => return Err(Objection::Revoked),
+                judged => doubt = doubt.and(judged),
+            }
+            match issuer {
+                Some(issuer) => certificate = issuer,
+                None => return doubt,
             }
         }
     }
-    replaced.sort_unstable();
-    replaced
-}
 
-/// Spreads lists over rounds so that no two in a round are found by the same name; each round has
-/// one for every name, the first round the newest. There is always a round, if only one without
-/// lists.
-pub(crate) fn rounds(lists: &[Der]) -> Vec<Vec<CertificateRevocationListDer<'static>>> {
-    let mut groups: HashMap<Reach, Vec<(Age, &Der)>> = HashMap::new();
-    for der in lists {
-        if let Ok(list) = parse(der.as_bytes()) {
-            let group = groups.entry(reach(&list)).or_default();
-            group.push((age(&list), der));
-        }
-    }
-    let mut groups: Vec<_> = groups.into_values().collect();
-    for group in &mut groups {
-        group.sort_by_key(|(age, _)| Reverse(age.clone()));
-    }
-    let lengths: Vec<_> = groups.iter().map(Vec::len).collect();
-    let round = |places: Vec<usize>| {
-        let chosen = groups.iter().zip(places);
-        chosen
-            .map(|(group, place)| to_rustls(group[place].1))
-            .collect()
-    };
-    places(&lengths).into_iter().map(round).collect()
-}
-
-/// Returns, for every round, the place of each group's list.
-///
-/// Every combination has a round, because each authority of a chain may have changed its key; if
-/// that would be too many, every list has one.
-fn places(lengths: &[usize]) -> Vec<Vec<usize>> {
-    let all = lengths
-        .iter()
-        .try_fold(1_usize, |all, length| all.checked_mul(*length))
-        .filter(|all| *all <= MAX_ROUNDS);
-    let Some(all) = all else {
-        let longest = lengths.iter().copied().max().unwrap_or(1);
-        let round = |index| lengths.iter().map(|length| index % length).collect();
-        return (0..longest).map(round).collect();
-    };
-    let round = |mut index: usize| {
-        let place = |length: &usize| {
-            let place = index % length;
-            index /= length;
-            place
+    fn status(
+        &self,
+        certificate: &Cert<'_>,
+        issuer: Option<&PublicKey>,
+        now: UnixTime,
+    ) -> Result<(), Objection> {
+        let Some(namesakes) = self.by_issuer.get(certificate.issuer()) else {
+            return self.policy.unlisted.or(StatusUnknown::NoList);
         };
-        lengths.iter().map(place).collect()
+        let own = namesakes.iter();
+        let own = own.filter(|it| issuer.is_some_and(|key| it.is_signed_by(key)));
+        let own: Vec<_> = own.map(|it| &it.list).collect();
+        if own.is_empty() {
+            return Err(Objection::Unknown(StatusUnknown::OtherKey));
+        }
+        if own.iter().any(|it| it.names(certificate.serial())) {
+            return Err(Objection::Revoked);
+        }
+        let covering = covering(&own, certificate);
+        if covering.is_empty() {
+            self.policy.unscoped.or(StatusUnknown::Unscoped)?;
+            return self.check_age(&own, now);
+        }
+        self.check_age(&covering, now)
+    }
+
+    /// Refuses lists that should all have been replaced.
+    fn check_age(&self, lists: &[&RevocationList], now: UnixTime) -> Result<(), Objection> {
+        let now = certificate::timestamp(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        let ends = lists.iter().map(|it| it.next_update());
+        // One that does not say until when it holds goes on holding.
+        let last = ends
+            .collect::<Option<Vec<_>>>()
+            .and_then(|it| it.into_iter().max());
+        match last {
+            Some(last) if last <= now => self.policy.expired.or(StatusUnknown::Expired(last)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns those of a certificate's issuer's lists that are for it.
+fn covering<'l>(lists: &[&'l RevocationList], certificate: &Cert<'_>) -> Vec<&'l RevocationList> {
+    if lists.iter().all(|it| it.scope().is_everything()) {
+        return lists.to_vec();
+    }
+    let der = certificate.der();
+    let parsed = certificate::parse(&der).ok();
+    let covers = |it: &&&RevocationList| {
+        let scope = it.scope();
+        scope.is_everything() || parsed.as_ref().is_some_and(|parsed| scope.covers(parsed))
     };
-    (0..all).map(round).collect()
+    lists.iter().filter(covers).copied().collect()
 }
 
-/// Asks the verifiers of the rounds in turn until one has an opinion. One whose list another key of
-/// the same name has signed has none.
-///
-/// The first opinion counts, because of several lists of one key the newest is asked first.
-pub(crate) fn ask<V>(
-    rounds: &[V],
-    mut check: impl FnMut(&V) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut stranger = None;
-    for round in rounds {
-        match check(round) {
-            Ok(()) => return Ok(()),
-            Err(error) => stranger = Some(signed_by_stranger(error)?),
+impl Held {
+    fn new(list: RevocationList) -> Self {
+        let keys = Mutex::default();
+        Self { list, keys }
+    }
+
+    /// Returns whether a key signed it, which is found out once.
+    fn is_signed_by(&self, key: &PublicKey) -> bool {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, signed)) = keys.iter().find(|(known, _)| known == key) {
+            return *signed;
+        }
+        let algorithms = provider().signature_verification_algorithms.all;
+        let signed = self.list.is_signed_by(key, algorithms);
+        if keys.len() == MAX_KEYS {
+            keys.remove(0);
+        }
+        keys.push((key.clone(), signed));
+        signed
+    }
+}
+
+impl OnUnknown {
+    fn or(self, unknown: StatusUnknown) -> Result<(), Objection> {
+        match self {
+            Self::Accept => Ok(()),
+            Self::Refuse => Err(Objection::Unknown(unknown)),
         }
     }
-    stranger.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// Says of a certificate or a list that another key of its issuer's name has signed what that
-/// means for its holder; any other error stays an error.
-///
-/// webpki tells one from the other only by chance where an issuer has two keys.
-fn signed_by_stranger(error: Error) -> Result<CertificateError, Error> {
-    match error {
-        Error::InvalidCertificate(
-            CertificateError::BadSignature
-            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => Ok(CertificateError::UnknownIssuer),
-        Error::InvalidCertRevocationList(
-            CertRevocationListError::BadSignature
-            | CertRevocationListError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => Ok(CertificateError::UnknownRevocationStatus),
-        other => Err(other),
-    }
-}
-
-/// Returns the first moment at which one of the lists should have been replaced.
-pub(crate) fn first_expiry(lists: &[Der]) -> Option<UnixTime> {
-    let ends = lists.iter().filter_map(|der| {
-        let end = next_update(&parse(der.as_bytes()).ok()?)?;
-        u64::try_from(end.as_second()).ok()
-    });
-    ends.min()
-        .map(|end| UnixTime::since_unix_epoch(Duration::from_secs(end)))
-}
-
-fn to_rustls(der: &Der) -> CertificateRevocationListDer<'static> {
-    CertificateRevocationListDer::from(der.as_bytes().to_vec())
-}
-
-fn purpose(list: &CertificateRevocationList<'_>, roots: &[Der]) -> Option<Purpose> {
-    let named = || extension(list, &AUTHORITY_KEY_IDENTIFIER).map(Key::Named);
-    Some(Purpose {
-        reach: reach(list),
-        key: verified(list, roots).map(Key::Verified).or_else(named)?,
-    })
-}
-
-/// Returns the key of the authority that has signed a list.
-fn verified(list: &CertificateRevocationList<'_>, roots: &[Der]) -> Option<Vec<u8>> {
-    roots.iter().find_map(|root| {
-        let root = certificate::parse(root.as_bytes()).ok()?;
-        let is_namesake = root.subject().as_raw() == list.issuer().as_raw();
-        let key = root.public_key();
-        let is_signer = is_namesake && is_signed_by(list, &key.subject_public_key.data);
-        is_signer.then(|| key.raw.to_vec())
-    })
-}
-
-fn is_signed_by(list: &CertificateRevocationList<'_>, key: &[u8]) -> bool {
-    let (message, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
-    // An algorithm that the list does not use does not verify it.
-    let verifies = |algorithm: &&dyn SignatureVerificationAlgorithm| {
-        let verified = algorithm.verify_signature(key, message, signature);
-        verified.is_ok()
-    };
-    let algorithms = provider().signature_verification_algorithms;
-    algorithms.all.iter().any(verifies)
-}
-
-fn reach(list: &CertificateRevocationList<'_>) -> Reach {
-    Reach {
-        issuer: list.issuer().as_raw().to_vec(),
-        scope: extension(list, &ISSUING_DISTRIBUTION_POINT),
-    }
-}
-
-fn age(list: &CertificateRevocationList<'_>) -> Age {
-    let issued = certificate::timestamp(list.last_update().timestamp());
-    (issued, list.crl_number().cloned())
-}
-
-fn extension(list: &CertificateRevocationList<'_>, oid: &Oid<'_>) -> Option<Vec<u8>> {
-    let mut extensions = list.extensions().iter();
-    extensions
-        .find(|it| it.oid == *oid)
-        .map(|it| it.value.to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tls::testing::{Ca, der_of};
-
-    fn list(ca: &Ca, number: u64, year: i32) -> Der {
-        der_of(&ca.list(&[], number, year))
-    }
-
-    fn nameless(ca: &Ca, number: u64) -> Der {
-        der_of(&ca.nameless_list(&[], number, 2090))
-    }
-
-    #[test]
-    fn the_newest_list_of_a_key_counts() {
-        let (ca, other, namesake) = (Ca::new("root"), Ca::new("other"), Ca::new("root"));
-        let (old, new) = (list(&ca, 1, 2090), list(&ca, 2, 2090));
-        let others = [list(&other, 1, 2090), list(&namesake, 1, 2090)];
-        for roots in [&[][..], &[namesake.der(), ca.der()]] {
-            assert!(replaced(&others, roots).is_empty());
-            let mut lists = vec![old.clone(), new.clone()];
-            lists.extend(others.clone());
-            assert_eq!(replaced(&lists, roots), [0]);
-            let again = [new.clone(), old.clone(), new.clone()];
-            assert_eq!(replaced(&again, roots), [1, 2]);
-            assert!(replaced(&[], roots).is_empty());
+impl From<Objection> for Error {
+    /// rustls' own error for what is not known would tell the peer `unknown_ca`; this one tells it
+    /// `certificate_unknown` (RFC 8446 §6.2).
+    fn from(objection: Objection) -> Self {
+        match objection {
+            Objection::Revoked => CertificateError::Revoked.into(),
+            Objection::Unknown(why) => CertificateError::Other(OtherError(Arc::new(why))).into(),
         }
     }
+}
 
-    #[test]
-    fn a_list_that_does_not_name_its_key_is_of_the_one_that_verifies_it() {
-        let (ca, namesake) = (Ca::new("root"), Ca::new("root"));
-        let lists = [nameless(&ca, 1), nameless(&namesake, 2), list(&ca, 3, 2090)];
-        assert_eq!(replaced(&lists, &[ca.der(), namesake.der()]), [0]);
-        assert_eq!(replaced(&lists, &[namesake.der(), ca.der()]), [0]);
-        assert!(replaced(&lists, &[namesake.der()]).is_empty());
-        assert!(replaced(&lists, &[]).is_empty());
-    }
-
-    #[test]
-    fn lists_that_share_a_name_are_asked_in_turn_and_the_newest_first() {
-        let (ca, other, namesake) = (Ca::new("root"), Ca::new("other"), Ca::new("root"));
-        let lists = [
-            list(&ca, 2, 2090),
-            list(&namesake, 1, 2090),
-            list(&other, 1, 2090),
-        ];
-        for order in [[0, 1, 2], [2, 1, 0]] {
-            let spread = rounds(&order.map(|index: usize| lists[index].clone()));
-            assert_eq!(spread.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
-            for (round, namesake) in spread.iter().zip(&lists) {
-                let ders: Vec<&[u8]> = round.iter().map(AsRef::as_ref).collect();
-                assert!(ders.contains(&namesake.as_bytes()));
-                assert!(ders.contains(&lists[2].as_bytes()));
-            }
+impl StatusUnknown {
+    /// Returns it if that is what an error is about.
+    pub(crate) fn of(error: &CertificateError) -> Option<&Self> {
+        match error {
+            CertificateError::Other(OtherError(other)) => other.downcast_ref(),
+            _ => None,
         }
-        assert_eq!(rounds(&[]), [vec![]]);
-    }
-
-    #[test]
-    fn every_combination_of_lists_has_a_round_if_those_are_not_too_many() {
-        assert_eq!(places(&[1, 2]), [[0, 0], [0, 1]]);
-        assert_eq!(places(&[2, 2]), [[0, 0], [1, 0], [0, 1], [1, 1]]);
-        assert_eq!(places(&[2; 6]).len(), MAX_ROUNDS);
-        assert_eq!(places(&[2; 7]), [[0; 7], [1; 7]]);
-        assert_eq!(places(&[]), [[0; 0]]);
-    }
-
-    #[test]
-    fn the_first_expiry_is_the_earliest() {
-        let ca = Ca::new("root");
-        let lists = [list(&ca, 1, 2090), list(&ca, 2, 2050)];
-        let end: Timestamp = "2050-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(first_expiry(&lists), Some(crate::tls::unix_time(end)));
-        assert_eq!(first_expiry(&[]), None);
     }
 }

@@ -1,11 +1,8 @@
 //! What is checked of a backend's certificate.
 
-use std::sync::Arc;
-
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, RootCertStore, SignatureScheme,
     client::{
-        VerifierBuilderError, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
@@ -16,12 +13,13 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
     server::ParsedCertificate,
 };
+use webpki::KeyUsage;
 use x509_parser::certificate::X509Certificate;
 
-use super::revocation;
+use super::revocation::{Lists, Policy, Refusal};
 use crate::{
     tls::{material::Der, notes, provider},
-    x509::certificate,
+    x509::{certificate, list::ListFault},
 };
 
 /// How far a backend's certificate is checked. That it can sign is checked always.
@@ -43,9 +41,7 @@ pub(crate) struct BackendVerifier {
     check: Check,
     roots: RootCertStore,
     trusted: Vec<CertificateDer<'static>>,
-    /// Verifiers with the same authorities and their revocation lists, see
-    /// [`revocation::rounds`]; empty without lists.
-    rounds: Vec<Arc<WebPkiServerVerifier>>,
+    lists: Option<Lists>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -59,25 +55,14 @@ impl BackendVerifier {
             check,
             roots,
             trusted,
-            rounds: Vec::new(),
+            lists: None,
             algorithms: provider().signature_verification_algorithms,
         })
     }
 
     /// Lets it refuse what these lists name.
-    pub(crate) fn with_lists(mut self, lists: &[Der]) -> Result<Self, VerifierBuilderError> {
-        if lists.is_empty() {
-            return Ok(self);
-        }
-        let roots = Arc::new(self.roots.clone());
-        let round = |crls| {
-            WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
-                .with_crls(crls)
-                .allow_unknown_revocation_status()
-                .build()
-        };
-        let rounds = revocation::rounds(lists).into_iter().map(round);
-        self.rounds = rounds.collect::<Result<_, _>>()?;
+    pub(crate) fn with_lists(mut self, lists: &[Der]) -> Result<Self, ListFault> {
+        self.lists = Lists::new(lists, Policy::ACCEPT)?;
         Ok(self)
     }
 
@@ -104,17 +89,14 @@ impl BackendVerifier {
             now,
             algorithms,
         )?;
-        revocation::ask(&self.rounds, |round| {
-            // The name is checked elsewhere, and last here.
-            let nobody = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
-            match round.verify_server_cert(leaf, intermediates, &nobody, &[], now) {
-                Err(Error::InvalidCertificate(
-                    CertificateError::NotValidForName
-                    | CertificateError::NotValidForNameContext { .. },
-                ))
-                | Ok(_) => Ok(()),
-                Err(error) => Err(error),
-            }
+        let Some(lists) = &self.lists else {
+            return Ok(());
+        };
+        let usage = KeyUsage::server_auth();
+        let checked = lists.check(&self.roots, leaf, intermediates, usage, now);
+        checked.map_err(|refusal| match refusal {
+            Refusal::Status(error) => error,
+            Refusal::NoPath => CertificateError::UnknownIssuer.into(),
         })
     }
 

@@ -62,6 +62,10 @@ fn every_mistake_about_clients_is_found() {
             "`unknown_revocation` has no use without `crl`",
         ),
         (
+            "client_auth = { mode = \"optional\", ca = \"c\", unscoped_crl = \"refuse\" }",
+            "`unscoped_crl` has no use without `crl`",
+        ),
+        (
             "client_auth = { mode = \"optional\", ca = \"c\", crl = \"l\", expired_crl = \"deny\" }",
             "unknown value `deny`; known here: accept, refuse",
         ),

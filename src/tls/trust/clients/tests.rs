@@ -2,12 +2,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rcgen::{CertificateParams, SanType};
-use rustls::AlertDescription;
+use rustls::{AlertDescription, OtherError};
 
 use super::*;
-use crate::tls::{
-    testing::{Ca, Leaf, der_of, params},
-    unix_time,
+use crate::{
+    config::OnUnknown,
+    tls::{
+        testing::{Ca, Leaf, der_of, params},
+        trust::revocation::StatusUnknown,
+        unix_time,
+    },
 };
 
 fn auth(change: impl FnOnce(&mut ClientAuth)) -> ClientAuth {
@@ -33,6 +37,14 @@ fn verdict(auth: &ClientAuth, bundle: &Bundle, leaf: &Leaf) -> Result<(), Error>
     let verifier = ClientVerifier::new(auth, bundle).unwrap();
     let chain = leaf.pair().certificates();
     verifier.check(&chain[0], &chain[1..], unix_time(Timestamp::now()))
+}
+
+/// Returns why it is not known whether a certificate is revoked, if that is what is wrong.
+fn unknown(error: Error) -> Option<StatusUnknown> {
+    match error {
+        Error::InvalidCertificate(error) => StatusUnknown::of(&error).cloned(),
+        _ => None,
+    }
 }
 
 fn refusal(error: CertificateError) -> Result<(), Error> {
@@ -62,18 +74,20 @@ fn doubts_count_against_a_client_where_that_is_wanted() {
     let strict = auth(|it| it.unknown_revocation = OnUnknown::Refuse);
     let lists = bundle(&[&ca, &second], &[&ca.revoke(&other, 2090)]);
     assert_eq!(verdict(&strict, &lists, &good), Ok(()));
+    let unknown = |lists: &Bundle, strict: &ClientAuth, leaf: &Leaf| {
+        unknown(verdict(strict, lists, leaf).unwrap_err())
+    };
     assert_eq!(
-        verdict(&strict, &lists, &listless),
-        refusal(CertificateError::UnknownRevocationStatus)
+        unknown(&lists, &strict, &listless),
+        Some(StatusUnknown::NoList)
     );
     let late = bundle(&[&ca, &second], &[&ca.revoke(&other, 2021)]);
     let strict = auth(|it| it.expired_crl = OnUnknown::Refuse);
-    let error = verdict(&strict, &late, &good).unwrap_err();
-    let is_late = matches!(
-        error,
-        Error::InvalidCertificate(CertificateError::ExpiredRevocationListContext { .. })
+    let ended = "2021-01-01T00:00:00Z".parse().unwrap();
+    assert_eq!(
+        unknown(&late, &strict, &good),
+        Some(StatusUnknown::Expired(ended))
     );
-    assert!(is_late, "{error}");
     assert_eq!(verdict(&strict, &late, &listless), Ok(()));
     assert_eq!(verdict(&strict, &lists, &good), Ok(()));
 }
@@ -152,10 +166,8 @@ fn a_list_that_a_stranger_signed_lets_nobody_in() {
     let (ca, stranger) = (Ca::new("root"), Ca::new("root"));
     let leaf = ca.server(&["good"]);
     let bundle = bundle(&[&ca], &[&stranger.revoke(&ca.server(&["x"]), 2090)]);
-    assert_eq!(
-        verdict(&auth(|_| {}), &bundle, &leaf),
-        refusal(CertificateError::UnknownRevocationStatus)
-    );
+    let error = verdict(&auth(|_| {}), &bundle, &leaf).unwrap_err();
+    assert_eq!(unknown(error), Some(StatusUnknown::OtherKey));
 }
 
 #[test]
@@ -236,10 +248,8 @@ fn the_alert_says_why() {
         alert(CertificateError::UnknownIssuer),
         AlertDescription::UnknownCA
     );
-    assert_eq!(
-        alert(CertificateError::UnknownRevocationStatus),
-        AlertDescription::UnknownCA
-    );
+    let unknown = CertificateError::Other(OtherError(Arc::new(StatusUnknown::NoList)));
+    assert_eq!(alert(unknown), AlertDescription::CertificateUnknown);
 }
 
 #[test]
