@@ -31,6 +31,12 @@ const TLS_1_2: u16 = 0x0303;
 /// The length of what makes a `ClientHello` unlike any other (RFC 8446 §4.1.2).
 const RANDOM: usize = 32;
 
+/// The extension in which a client names its server (RFC 6066 §3).
+const SERVER_NAME: u16 = 0;
+
+/// The kind of a server name that is a host's (RFC 6066 §3).
+const HOST_NAME: u8 = 0;
+
 /// The extension in which a client lists its versions (RFC 8446 §4.2.1).
 const SUPPORTED_VERSIONS: u16 = 43;
 
@@ -132,27 +138,64 @@ fn first_message(mut bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns the newest version that a `ClientHello` offers; `None` if that cannot be made out.
 fn newest_version(message: &[u8]) -> Option<u16> {
-    let mut hello = Reader::new(message);
-    let [CLIENT_HELLO, ..] = hello.array::<MESSAGE_HEADER>()? else {
-        return None;
-    };
-    let version = hello.u16_be()?;
-    hello.take(RANDOM)?;
-    let _session = short_vector(&mut hello)?;
-    let _suites = vector(&mut hello)?;
-    let _compressions = short_vector(&mut hello)?;
-    if hello.rest().is_empty() {
-        return Some(version);
+    let Hello {
+        version,
+        extensions,
+    } = Hello::read(message)?;
+    match extensions
+        .iter()
+        .find(|(kind, _)| *kind == SUPPORTED_VERSIONS)
+    {
+        Some((_, listed)) => newest_of(listed),
+        None => Some(version),
     }
-    let mut extensions = Reader::new(vector(&mut hello)?);
-    while !extensions.rest().is_empty() {
-        let kind = extensions.u16_be()?;
-        let extension = vector(&mut extensions)?;
-        if kind == SUPPORTED_VERSIONS {
-            return newest_of(extension);
+}
+
+/// Returns the name in the server name extension of a `ClientHello` that lies whole in `bytes`, as it
+/// was sent; `None` if there is none.
+pub(super) fn raw_server_name(bytes: &[u8]) -> Option<Vec<u8>> {
+    let message = first_message(bytes)?;
+    let hello = Hello::read(&message)?;
+    let (_, names) = hello
+        .extensions
+        .iter()
+        .find(|(kind, _)| *kind == SERVER_NAME)?;
+    let mut first = Reader::new(vector(&mut Reader::new(names))?);
+    let kind = first.u8()?;
+    let name = vector(&mut first)?;
+    (kind == HOST_NAME).then(|| name.to_vec())
+}
+
+/// What is read of a `ClientHello` (RFC 8446 §4.1.2).
+struct Hello<'a> {
+    version: u16,
+    /// By their kind.
+    extensions: Vec<(u16, &'a [u8])>,
+}
+
+impl<'a> Hello<'a> {
+    fn read(message: &'a [u8]) -> Option<Self> {
+        let mut hello = Reader::new(message);
+        let [CLIENT_HELLO, ..] = hello.array::<MESSAGE_HEADER>()? else {
+            return None;
+        };
+        let version = hello.u16_be()?;
+        hello.take(RANDOM)?;
+        let _session = short_vector(&mut hello)?;
+        let _suites = vector(&mut hello)?;
+        let _compressions = short_vector(&mut hello)?;
+        let mut extensions = Vec::new();
+        if !hello.rest().is_empty() {
+            let mut rest = Reader::new(vector(&mut hello)?);
+            while !rest.rest().is_empty() {
+                extensions.push((rest.u16_be()?, vector(&mut rest)?));
+            }
         }
+        Some(Self {
+            version,
+            extensions,
+        })
     }
-    Some(version)
 }
 
 /// Returns the newest version of a list; what is no version of TLS is only there to be passed over
@@ -326,6 +369,17 @@ mod tests {
             }
         }
         assert!(!is_outdated(&records(&hello(1), 1000)));
+    }
+
+    #[test]
+    fn a_name_is_read_as_it_was_sent() {
+        let bytes = records(&hello(1), 1000);
+        assert_eq!(raw_server_name(&bytes).as_deref(), Some(&b"db.example"[..]));
+        assert_eq!(raw_server_name(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(
+            raw_server_name(&records(&offering(0x0303, None), 1000)),
+            None
+        );
     }
 
     #[test]

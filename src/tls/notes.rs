@@ -24,6 +24,8 @@ pub(crate) struct Notes {
     pub(crate) refused: Option<Box<RefusedCertificate>>,
     /// The name that the peer asked for.
     pub(crate) asked: Option<Box<str>>,
+    /// Whether the client accepts no signature of the key that was chosen.
+    pub(crate) unfit: bool,
     /// SHA-256 of the certificate that was shown to the peer.
     pub(crate) shown: Option<[u8; 32]>,
     /// Until when the verdict on the certificate holds, as far as that is a matter of time.
@@ -50,6 +52,7 @@ impl Notes {
         Self {
             refused: None,
             asked: None,
+            unfit: false,
             shown: None,
             good_until: None,
         }

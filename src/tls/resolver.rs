@@ -226,7 +226,10 @@ impl Resolver {
             .filter(|it| it.key.choose_scheme(schemes).is_some())
             .min_by_key(|it| cost(it))
             // None fits: the handshake fails all the same, but for the reason that is true.
-            .or_else(|| holders().next())
+            .or_else(|| {
+                note(|notes| notes.unfit = true);
+                holders().next()
+            })
             .cloned()
     }
 }

@@ -8,22 +8,23 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, CommonState, HandshakeKind,
+    ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage, PeerIncompatible,
+    PeerMisbehaved,
     client::UnbufferedClientConnection,
     pki_types::{ServerName, UnixTime},
     server::UnbufferedServerConnection,
     unbuffered::{ConnectionState, UnbufferedStatus},
 };
 
+pub use super::{failure::TlsError, hello::holds_client_hello, outgoing::Outgoing};
 use super::{
-    failure::PROTOCOL_VERSION,
-    hello::is_outdated,
-    notes::{Notes, RefusedCertificate},
+    failure::{HANDSHAKE_FAILURE, PROTOCOL_VERSION},
+    hello::{is_outdated, raw_server_name},
+    notes::{Notes, RefusedCertificate, printable},
     policy::ClientPolicy,
     resolver::Resolver,
     trust::clients::ClientVerifier,
 };
-pub use super::{failure::TlsError, hello::holds_client_hello, outgoing::Outgoing};
 use crate::facts::CertificateFacts;
 use crate::x509::certificate;
 
@@ -191,7 +192,7 @@ impl TlsStream {
             Side::Client(connection) => advance(&mut **connection, bytes, plain, out),
             Side::Server(connection) => advance(&mut **connection, bytes, plain, out),
         });
-        self.peer_closed |= result.map_err(|error| self.explain(error))?;
+        self.peer_closed |= result.map_err(|error| self.explain(error, &bytes[used..], out))?;
         if !self.is_handshaking() {
             self.confirm()?;
         }
@@ -202,14 +203,36 @@ impl TlsStream {
         matches!(self.side, Side::Server(_)) && self.state().protocol_version().is_none()
     }
 
-    /// Says which certificate was refused, where that was the reason.
-    fn explain(&mut self, error: TlsError) -> TlsError {
-        match (error, self.notes.refused.take()) {
-            (TlsError::Protocol(source), Some(certificate)) => TlsError::Certificate {
+    /// Says what rustls does not: which certificate was refused, which name was no name, and that the
+    /// client accepts no signature of ours.
+    ///
+    /// That last comes out of rustls' TLS 1.2 as a fault of its own, without an alert.
+    fn explain(&mut self, error: TlsError, bytes: &[u8], out: &mut Outgoing) -> TlsError {
+        let TlsError::Protocol(source) = error else {
+            return error;
+        };
+        if let Some(certificate) = self.notes.refused.take() {
+            return TlsError::Certificate {
                 source,
                 certificate,
-            },
-            (error, _) => error,
+            };
+        }
+        match source {
+            Error::General(_) if self.notes.unfit => {
+                out.put(&HANDSHAKE_FAILURE);
+                TlsError::NothingShared
+            }
+            Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon)
+                if self.notes.unfit =>
+            {
+                TlsError::NothingShared
+            }
+            Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName)
+            | Error::InvalidMessage(InvalidMessage::InvalidServerName) => {
+                let name = raw_server_name(bytes).unwrap_or_default();
+                TlsError::BadName(printable(&String::from_utf8_lossy(&name)))
+            }
+            source => source.into(),
         }
     }
 
@@ -403,7 +426,7 @@ fn encrypt<C: Connection>(
                 let _ = out.write(|space| data.encode(space));
             }
             ConnectionState::TransmitTlsData(data) => data.done(),
-            _ => return Err(rustls::Error::HandshakeNotComplete.into()),
+            _ => return Err(Error::HandshakeNotComplete.into()),
         }
     }
 }
