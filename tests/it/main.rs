@@ -57,6 +57,8 @@ mod tls;
 mod keys;
 // Certificates that clients show.
 mod client_auth;
+// Revocation lists, made by the `openssl` command and judged beside it.
+mod revocation;
 // Clients that are refused: what they are told, and what is counted and logged.
 mod refusals;
 // Sessions that are gone on with, and what they must not outlive.

@@ -17,6 +17,7 @@ use rcgen::{
     RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
 };
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use x509_parser::parse_x509_certificate;
 
 use super::{PATIENCE, program::run};
@@ -251,6 +252,21 @@ impl Leaf {
             key: String::from_utf8(read("key")).unwrap(),
             key_der: read("key.der"),
             der,
+        }
+    }
+
+    /// Reads one and its key, which others have made.
+    pub(crate) fn of_pem(cert: &str, key: &str) -> Self {
+        let der = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+        let (_, parsed) = parse_x509_certificate(&der).unwrap();
+        let key_der = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        Self {
+            serial: SerialNumber::from(parsed.raw_serial().to_vec()),
+            sha256: hex(digest(&SHA256, &der).as_ref()),
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            key_der: key_der.secret_der().to_vec(),
+            der: der.to_vec(),
         }
     }
 

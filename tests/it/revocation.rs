@@ -1,0 +1,439 @@
+//! Revocation lists as `openssl` makes them, each judged beside `openssl verify`, and the alerts that
+//! refused clients see.
+
+mod authority;
+
+use std::io::Write as _;
+
+use rustls::AlertDescription;
+
+use self::authority::{Authority, POINT};
+use crate::support::{
+    client::{Client, alert},
+    configuration::Listener,
+    daemon::TestDaemon,
+    fake::TlsFake,
+    openssl::{is_there, s_client},
+    pki::{Ca, Leaf, replace},
+    until,
+};
+
+/// A list for all certificates.
+const PLAIN: &str = "authorityKeyIdentifier = keyid";
+
+/// A list for a distribution point that no certificate names.
+const MOVED: &str = "issuingDistributionPoint = critical, @point
+[point]
+fullname = URI:http://ca.example/moved.crl";
+
+/// A daemon that requires certificates of an authority that `openssl` runs.
+struct Front {
+    servers: Ca,
+    daemon: TestDaemon,
+}
+
+impl Front {
+    /// Starts one with this list; `more` are further keys of `client_auth`.
+    fn new(clients: &Authority, list: &str, more: &str) -> Self {
+        let servers = Ca::new("servers");
+        let builder = TestDaemon::builder().identity("default", &servers.leaf("localhost"));
+        let builder = builder
+            .file("clients.crt", clients.pem())
+            .file("clients.crl", list);
+        let listener = Listener::tcp("main", &builder.backend().address()).line(&format!(
+            "client_auth = {{ mode = \"required\", ca = \"clients.crt\", crl = \"clients.crl\"{more} }}"
+        ));
+        Self {
+            daemon: builder.listener(listener).start(),
+            servers,
+        }
+    }
+
+    /// Puts another list into force; returns what was warned of.
+    #[track_caller]
+    fn load(&self, list: &str) -> String {
+        replace(&self.daemon.path("clients.crl"), list);
+        self.daemon.ctl(&["reload-tls"]).answer();
+        self.daemon.ctl(&["verify"]).stderr
+    }
+
+    /// Returns the alert by which a client is refused, in both versions; `None` if it is let in.
+    #[track_caller]
+    fn verdict(&self, leaf: &Leaf) -> Option<AlertDescription> {
+        let verdicts = [false, true].map(|old| {
+            let client = Client::new(&self.servers).present(leaf).old(old);
+            let session = client.connect(self.daemon.address());
+            let error = session.and_then(|mut it| it.echo("hello")).err()?;
+            Some(alert(&error))
+        });
+        assert_eq!(verdicts[0], verdicts[1], "TLS 1.3 and 1.2");
+        verdicts[0]
+    }
+
+    fn count(&self, reason: &str) -> u64 {
+        let status = self.daemon.status();
+        let reasons = &status["listeners"][0]["connections"]["failed_by_reason"];
+        reasons[reason].as_u64().unwrap()
+    }
+}
+
+#[test]
+fn a_serial_in_a_list_of_its_own_issuer_is_refused_whatever_the_list_is_for() {
+    if !is_there() {
+        return;
+    }
+    let clients = Authority::new("clients");
+    let [good, bad] = ["good", "bad"].map(|name| clients.leaf(name));
+    let (good_bare, bad_bare) = (clients.bare("goodbare"), clients.bare("badbare"));
+    clients.revoke("bad");
+    clients.revoke("badbare");
+    let front = Front::new(&clients, &clients.list(PLAIN), "");
+    let own = format!("issuingDistributionPoint = @point\n[point]\nfullname = URI:{POINT}");
+    let only = |what: &str| format!("issuingDistributionPoint = critical, @p\n[p]\n{what}");
+    // What is in each list, what openssl says of the revoked and of the good one, and what the
+    // warning is about.
+    for (list, of_bad, of_good, warning) in [
+        ("", "certificate revoked", "OK", None),
+        (PLAIN, "certificate revoked", "OK", None),
+        (&own, "certificate revoked", "OK", Some(POINT)),
+        (
+            MOVED,
+            "Different CRL scope",
+            "Different CRL scope",
+            Some("http://ca.example/moved.crl"),
+        ),
+        (
+            &only("onlyuser = TRUE"),
+            "certificate revoked",
+            "OK",
+            Some("no authority's"),
+        ),
+        (
+            &only("onlyCA = TRUE"),
+            "Different CRL scope",
+            "Different CRL scope",
+            Some("certificates of authorities"),
+        ),
+        (
+            &only("onlyAA = TRUE"),
+            "Different CRL scope",
+            "Different CRL scope",
+            Some("attribute certificates"),
+        ),
+        (
+            &only("onlysomereasons = keyCompromise"),
+            "unable to get certificate CRL",
+            "unable to get certificate CRL",
+            Some("some reasons"),
+        ),
+    ] {
+        let warned = front.load(&clients.list(list));
+        let told = warned.contains("the list of CN=clients is only for");
+        assert_eq!(told, warning.is_some(), "{list}: {warned}");
+        assert!(warned.contains(warning.unwrap_or_default()), "{warned}");
+        for (name, expected) in [("bad", of_bad), ("good", of_good)] {
+            let theirs = clients.verify(name);
+            let theirs = theirs.stdout + &theirs.stderr;
+            let expected = expected.to_lowercase();
+            assert!(
+                theirs.to_lowercase().contains(&expected),
+                "{list}: {theirs}"
+            );
+        }
+        for leaf in [&bad, &bad_bare] {
+            let revoked = Some(AlertDescription::CertificateRevoked);
+            assert_eq!(front.verdict(leaf), revoked, "{list}");
+        }
+        for leaf in [&good, &good_bare] {
+            assert_eq!(front.verdict(leaf), None, "{list}");
+        }
+    }
+    assert_eq!(front.count("revocation_unknown"), 0);
+}
+
+#[test]
+fn lists_that_are_not_for_a_certificate_are_told_apart_from_none() {
+    if !is_there() {
+        return;
+    }
+    let clients = Authority::new("clients");
+    let leaf = clients.leaf("good");
+    let own = format!("issuingDistributionPoint = @point\n[point]\nfullname = URI:{POINT}");
+    let unknown = Some(AlertDescription::CertificateUnknown);
+    for (more, of_moved) in [
+        ("", None),
+        (", unscoped_crl = \"refuse\"", unknown),
+        (", unknown_revocation = \"refuse\"", unknown),
+        (
+            ", unknown_revocation = \"refuse\", unscoped_crl = \"accept\"",
+            None,
+        ),
+    ] {
+        let front = Front::new(&clients, &clients.list(MOVED), more);
+        assert_eq!(front.verdict(&leaf), of_moved, "{more}");
+        if of_moved.is_some() {
+            until("both are counted", || {
+                front.count("revocation_unknown") == 2
+            });
+            until("the log says why", || {
+                let log = front.daemon.log();
+                log.contains("none of them is for this certificate, and unscoped_crl refuses that")
+            });
+        }
+        front.load(&clients.list(&own));
+        assert_eq!(front.verdict(&leaf), None, "{more}");
+    }
+}
+
+#[test]
+fn a_list_that_is_none_by_itself_is_refused_by_name_and_the_last_stays() {
+    if !is_there() {
+        return;
+    }
+    let clients = Authority::new("clients");
+    let bad = clients.leaf("bad");
+    clients.revoke("bad");
+    let front = Front::new(&clients, &clients.list(PLAIN), "");
+    let indirect = "issuingDistributionPoint = critical, @p\n[p]\nindirectCRL = TRUE";
+    for (list, words) in [
+        (
+            "2.5.29.27 = critical, DER:020101",
+            "is a delta list (deltaCRLIndicator)",
+        ),
+        (indirect, "is an indirect list (indirectCRL"),
+        (
+            "1.2.3.4 = critical, DER:0500",
+            "has the critical extension 1.2.3.4",
+        ),
+    ] {
+        replace(&front.daemon.path("clients.crl"), clients.list(list));
+        let complaint = front.daemon.ctl(&["reload-tls"]).complaint();
+        assert!(complaint.contains(words), "{complaint}");
+        let revoked = Some(AlertDescription::CertificateRevoked);
+        assert_eq!(front.verdict(&bad), revoked, "{list}");
+    }
+}
+
+#[test]
+fn a_list_of_another_key_refuses_all_and_is_warned_of() {
+    if !is_there() {
+        return;
+    }
+    let (clients, namesake) = (Authority::new("clients"), Authority::new("clients"));
+    let leaf = clients.leaf("good");
+    let front = Front::new(&clients, &clients.list(PLAIN), "");
+    assert_eq!(front.verdict(&leaf), None);
+    let warned = front.load(&namesake.list(PLAIN));
+    assert!(warned.contains("is signed by none of the keys"), "{warned}");
+    let unknown = Some(AlertDescription::CertificateUnknown);
+    assert_eq!(front.verdict(&leaf), unknown);
+    let both = [namesake.list(PLAIN), clients.list(PLAIN)].concat();
+    front.load(&both);
+    assert_eq!(front.verdict(&leaf), None);
+}
+
+#[test]
+fn a_revoked_intermediate_refuses_whom_it_issued() {
+    if !is_there() {
+        return;
+    }
+    let root = Authority::new("root");
+    let issuer = root.intermediate("issuer");
+    issuer.leaf("client");
+    let front = Front::new(&root, &root.list(MOVED), "");
+    let says = |version: &str| {
+        let path = |name: &str| issuer.path(name).display().to_string();
+        let (cert, key, chain) = (path("client.crt"), path("client.key"), path("ca.crt"));
+        let outcome = s_client(
+            front.daemon.address(),
+            &[version, "-cert", &cert, "-key", &key, "-cert_chain", &chain],
+        );
+        outcome.stdout + &outcome.stderr
+    };
+    assert!(!says("-tls1_2").contains("alert"));
+    root.revoke_file(&issuer.path("ca.crt"));
+    front.load(&root.list(MOVED));
+    let told = says("-tls1_2");
+    assert!(told.contains("alert certificate revoked"), "{told}");
+}
+
+#[test]
+fn a_backend_whose_authority_has_moved_its_list_is_refused_if_the_list_names_it() {
+    if !is_there() {
+        return;
+    }
+    let databases = Authority::new("databases");
+    let leaf = databases.leaf("db");
+    let fake = TlsFake::new(&leaf, None);
+    let servers = Ca::new("servers");
+    let builder = TestDaemon::builder()
+        .identity("default", &servers.leaf("localhost"))
+        .file("db.crt", databases.pem())
+        .file("db.crl", databases.list(MOVED));
+    let listener = Listener::tcp("main", &format!("localhost:{}", fake.port()))
+        .line("backend_tls = { mode = \"verify-full\", ca = \"db.crt\", crl = \"db.crl\" }");
+    let daemon = builder.listener(listener).start();
+    let connect = || Client::new(&servers).connect(daemon.address()).unwrap();
+    connect().echo("hello").unwrap();
+    databases.revoke("db");
+    replace(&daemon.path("db.crl"), databases.list(MOVED));
+    daemon.ctl(&["reload-tls"]).answer();
+    assert_eq!(connect().rest().unwrap(), b"");
+    until("the log says why", || daemon.log().contains("Revoked"));
+}
+
+#[test]
+fn openssl_sees_the_alert_that_fits() {
+    if !is_there() {
+        return;
+    }
+    let (clients, strangers) = (Authority::new("clients"), Authority::new("strangers"));
+    let [good, bad, stranger] = [
+        (&clients, "good"),
+        (&clients, "bad"),
+        (&strangers, "stranger"),
+    ]
+    .map(|(ca, name)| {
+        ca.leaf(name);
+        let path = |end: &str| ca.path(&format!("{name}.{end}")).display().to_string();
+        [path("crt"), path("key")]
+    });
+    clients.revoke("bad");
+    let list = clients.list(PLAIN);
+    let late = clients.late_list(PLAIN);
+    let moved = clients.list(MOVED);
+    let strict = ", unscoped_crl = \"refuse\", expired_crl = \"refuse\"";
+    for (what, list, more, [cert, key], reason, number) in [
+        ("revoked", &list, "", &bad, "revoked", 44),
+        (
+            "a late list",
+            &late,
+            strict,
+            &good,
+            "revocation_unknown",
+            46,
+        ),
+        (
+            "a moved list",
+            &moved,
+            strict,
+            &good,
+            "revocation_unknown",
+            46,
+        ),
+        ("a stranger", &list, "", &stranger, "unknown_issuer", 48),
+        (
+            "nobody's holder",
+            &list,
+            ", allow = [\"cn:other\"]",
+            &good,
+            "not_allowed",
+            49,
+        ),
+    ] {
+        let front = Front::new(&clients, list, more);
+        for version in ["-tls1_2", "-tls1_3"] {
+            let shown = ["-cert", cert, "-key", key, "-ign_eof", version];
+            let outcome = s_client(front.daemon.address(), &shown);
+            let told = outcome
+                .stderr
+                .contains(&format!("SSL alert number {number}"));
+            assert!(told, "{what}, {version}: {outcome:#?}");
+        }
+        until(what, || front.count(reason) == 2);
+    }
+}
+
+#[test]
+fn who_shares_nothing_with_a_listener_is_told_so() {
+    if !is_there() {
+        return;
+    }
+    let servers = Ca::new("servers");
+    let request = servers.request(&["localhost"]);
+    let leaf = request.algorithm(&rcgen::PKCS_ECDSA_P384_SHA384).issue();
+    let daemon = TestDaemon::builder().identity("default", &leaf);
+    let listener = Listener::tcp("main", &daemon.backend().address());
+    let daemon = daemon.listener(listener).start();
+    let cases = [
+        "-tls1_2 -sigalgs ECDSA+SHA256",
+        "-tls1_3 -sigalgs ECDSA+SHA256",
+        "-tls1_2 -sigalgs RSA+SHA256",
+        "-tls1_3 -sigalgs RSA-PSS+SHA256",
+        "-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256",
+        "-tls1_2 -groups X448",
+        "-tls1_3 -groups X448",
+    ];
+    for (before, case) in cases.into_iter().enumerate() {
+        let arguments: Vec<_> = case.split(' ').collect();
+        let outcome = s_client(daemon.address(), &arguments);
+        let told = outcome.stderr.contains("SSL alert number 40");
+        assert!(told, "{case}: {outcome:#?}");
+        let counted = u64::try_from(before).unwrap() + 1;
+        daemon.await_status(case, |status| {
+            let connections = &status["listeners"][0]["connections"];
+            connections["failed_by_reason"]["nothing_shared"] == counted
+        });
+    }
+    let log = daemon.log();
+    for words in [
+        "the client accepts no signature that the key of this listener's certificate makes",
+        "no cipher suite that fits the certificate's key in common",
+        "no group for the key exchange in common",
+    ] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    assert!(!log.contains("incompatible"), "{log}");
+}
+
+#[test]
+fn a_server_name_that_is_no_host_name_is_quoted_in_the_log() {
+    if !is_there() {
+        return;
+    }
+    let servers = Ca::new("servers");
+    let daemon = TestDaemon::builder().identity("default", &servers.leaf("localhost"));
+    let listener = Listener::tcp("main", &daemon.backend().address());
+    let daemon = daemon.listener(listener).start();
+    let long = "a".repeat(64);
+    for name in ["db.example.com:3306", "[::1]", "a b", "-", &long] {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let outcome = s_client(daemon.address(), &["-servername", name, version]);
+            let told = outcome.stderr.contains("SSL alert number 47");
+            assert!(told, "{name}, {version}: {outcome:#?}");
+        }
+        until("the log says which", || {
+            let said = format!("the client asks for the server name \"{name}\"");
+            daemon.log().matches(&said).count() == 2
+        });
+    }
+    // What clients send though they should not, and what says well enough what they want.
+    for name in ["127.0.0.1", "localhost.", "a_b.example"] {
+        let outcome = s_client(daemon.address(), &["-servername", name]);
+        assert!(outcome.is_success(), "{name}: {outcome:#?}");
+    }
+    assert!(!daemon.log().contains("ServerNameMustContain"));
+}
+
+#[test]
+fn a_list_of_a_hundred_thousand_is_asked_as_well() {
+    if !is_there() {
+        return;
+    }
+    let clients = Authority::new("clients");
+    let (good, bad) = (clients.leaf("good"), clients.leaf("bad"));
+    clients.revoke("bad");
+    let mut books = std::fs::OpenOptions::new()
+        .append(true)
+        .open(clients.path("index.txt"))
+        .unwrap();
+    for number in 0..100_000 {
+        let line =
+            format!("R\t391231235959Z\t200101000000Z\t{number:08X}{number:08X}\tunknown\t/CN=x\n");
+        books.write_all(line.as_bytes()).unwrap();
+    }
+    let front = Front::new(&clients, &clients.list(PLAIN), "");
+    let revoked = Some(AlertDescription::CertificateRevoked);
+    assert_eq!(front.verdict(&bad), revoked);
+    assert_eq!(front.verdict(&good), None);
+}
