@@ -9,6 +9,7 @@ use aws_lc_rs::digest::{self, SHA256};
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
 use x509_parser::{
+    asn1_rs::Tag,
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
     prelude::FromDer,
@@ -189,6 +190,13 @@ pub(crate) fn key_type(key: &SubjectPublicKeyInfo<'_>) -> String {
         _ => return algorithm,
     };
     name.to_owned()
+}
+
+/// Returns whether a key's curve is described instead of named, which RFC 5480 §2.1.1 forbids.
+pub(crate) fn has_written_curve(key: &SubjectPublicKeyInfo<'_>) -> bool {
+    let parameters = key.algorithm.parameters.as_ref();
+    key.algorithm.algorithm.to_id_string() == "1.2.840.10045.2.1"
+        && parameters.is_some_and(|it| it.tag() != Tag::Oid)
 }
 
 /// Returns the length of an RSA key's modulus; `None` for a key of another kind.

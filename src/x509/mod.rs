@@ -2,5 +2,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod list;
+pub(crate) mod der;
+pub(crate) mod foreign;
 pub(crate) mod name;
 pub(crate) mod pem;

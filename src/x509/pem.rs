@@ -8,6 +8,8 @@ use std::fmt;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use zeroize::Zeroizing;
 
+use super::foreign;
+
 /// One block and what it held.
 pub(crate) struct Block {
     /// For example `CERTIFICATE`.
@@ -36,8 +38,45 @@ impl fmt::Debug for Block {
 pub(crate) enum PemFault {
     #[error("it holds no PEM block")]
     NoBlock,
-    #[error("it is DER, not PEM; convert it with openssl's -inform der")]
+    #[error("it holds no PEM block, only comments")]
+    Comments,
+    #[error("it is DER, not PEM; convert it with openssl's -inform DER")]
     Der,
+    #[error("it is {what} in DER, not PEM; convert it with `openssl {command} -in OLD -out NEW`")]
+    DerOf {
+        what: &'static str,
+        command: &'static str,
+    },
+    #[error(
+        "it is a request for a certificate; name the certificate that the authority answered with"
+    )]
+    DerRequest,
+    #[error("it is a public key in DER; name the file with the private key")]
+    DerPublicKey,
+    #[error("it is DER, not PEM, and was cut off: it says that it is longer; write it again")]
+    DerCutOff,
+    #[error(
+        "it is {encoding} text, which some editors and shells of Windows write; convert it with \
+         `iconv -f {encoding} -t UTF-8 OLD > NEW`"
+    )]
+    Wide { encoding: &'static str },
+    #[error(
+        "it is a Java keystore; make it PKCS#12 with `keytool -importkeystore -srckeystore OLD \
+         -destkeystore NEW -deststoretype pkcs12`, and name that by `pkcs12` instead of `cert`"
+    )]
+    Keystore,
+    #[error("it is a key for SSH in {form} own form; name the key of the certificate")]
+    Ssh { form: &'static str },
+    #[error("it is a public key for SSH; name the private key of the certificate")]
+    SshPublic,
+    #[error("it is base64 of a PEM file; decode it with `base64 -d OLD > NEW`")]
+    TwiceEncoded,
+    #[error("it is base64 as in a PEM file, but without its BEGIN and END lines")]
+    Bare,
+    #[error("it holds NUL bytes, as a file does that was not written to its end; write it again")]
+    Zeros,
+    #[error("line {line} writes its line breaks as \\n; write them out with `printf '%b'`")]
+    Escaped { line: usize },
     #[error("the {label} block of line {line} has no END line; the file may have been cut off")]
     Unterminated { label: String, line: usize },
     #[error("line {line} ends a block that does not begin in this file")]
@@ -65,10 +104,15 @@ impl Block {
     }
 }
 
-/// Returns the labels of the blocks, for saying what a file holds instead of what it should.
+/// Returns the labels of the blocks, for saying what a file holds instead of what it should, and
+/// what to do about it if that is known.
 pub(crate) fn labels(blocks: &[Block]) -> String {
     let labels: Vec<_> = blocks.iter().map(|it| it.label.as_str()).collect();
-    labels.join(", ")
+    let is_uniform = labels.iter().all(|it| labels.first() == Some(it));
+    let advice = labels.first().filter(|_| is_uniform);
+    let advice = advice.and_then(|it| foreign::advice(it));
+    let advice = advice.map(|it| format!("; {it}")).unwrap_or_default();
+    labels.join(", ") + &advice
 }
 
 /// Splits a text into its blocks, at least one.
@@ -91,16 +135,8 @@ pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemFault> {
     }
     match open {
         Some(open) => Err(open.unterminated()),
-        None if blocks.is_empty() => Err(nothing_in(text)),
+        None if blocks.is_empty() => Err(foreign::nothing_in(text)),
         None => Ok(blocks),
-    }
-}
-
-fn nothing_in(text: &[u8]) -> PemFault {
-    // A DER file begins with a SEQUENCE in the long form.
-    match text {
-        [0x30, 0x80..=0x84, ..] => PemFault::Der,
-        _ => PemFault::NoBlock,
     }
 }
 
@@ -128,6 +164,7 @@ fn label(rest: &[u8], line: usize) -> Result<String, PemFault> {
         .and_then(|label| std::str::from_utf8(label).ok());
     match label {
         Some(label) if !label.contains("--") => Ok(label.to_owned()),
+        _ if rest.windows(7).any(|it| it == b"-----\\n") => Err(PemFault::Escaped { line }),
         _ => Err(PemFault::BadMarker { line }),
     }
 }
@@ -166,6 +203,9 @@ impl Open {
     }
 
     fn unterminated(self) -> PemFault {
+        if self.body.contains(&0) {
+            return PemFault::Zeros;
+        }
         PemFault::Unterminated {
             label: self.label,
             line: self.line,
@@ -184,6 +224,7 @@ impl Open {
                 der,
                 encrypted: self.encrypted,
             }),
+            None if self.body.contains(&0) => Err(PemFault::Zeros),
             None => Err(PemFault::Garbled { label, line }),
         }
     }
@@ -224,10 +265,19 @@ mod tests {
         let second = format!("{GOOD}{cut}");
         let glued = format!("{}{GOOD}", GOOD.trim_end());
         let nested = format!("{cut}\n{GOOD}");
-        let table: [(&[u8], &str); 11] = [
+        let table: [(&[u8], &str); 14] = [
             (b"", "it holds no PEM block"),
             (b"hello\n", "it holds no PEM block"),
             (b"\x30\x82\x01\x00", "it is DER"),
+            (b"-----BEGIN A-----\nAAEC\n\0\0\0", "it holds NUL bytes"),
+            (
+                b"-----BEGIN A-----\nAA\0C\n-----END A-----",
+                "it holds NUL bytes",
+            ),
+            (
+                b"-----BEGIN A-----\\nAAEC\\n-----END A-----",
+                "writes its line breaks as \\n",
+            ),
             (cut.as_bytes(), "block of line 1 has no END line"),
             (second.as_bytes(), "block of line 5 has no END line"),
             (nested.as_bytes(), "block of line 1 has no END line"),

@@ -26,8 +26,17 @@ pub(crate) enum CertificateFault {
     PemAsStore,
     #[error("it holds no certificate, only: {found}")]
     NoCertificate { found: String },
+    #[error("it holds the private key, and the file of `key` the certificate; exchange the two")]
+    Exchanged,
     #[error("the {what} is damaged: {why}")]
     Damaged { what: String, why: String },
+    #[error(
+        "the curve of the certificate's key is written out as parameters instead of named, which \
+         clients refuse; name it in the key with \
+         `openssl ec -in OLD -param_enc named_curve -out NEW`, and have the certificate issued \
+         again for that key"
+    )]
+    WrittenCurve,
     #[error(
         "the certificate is X.509 version 1; issue it again as version 3 \
          (with any extension, such as subjectAltName)"
@@ -93,8 +102,33 @@ pub(crate) enum KeyFault {
     NoPassphrase { program: String, why: CommandFault },
     #[error("the {what} is damaged or of a kind that is not supported")]
     Unusable { what: String },
-    #[error("the private key does not match the certificate")]
-    Mismatch,
+    #[error(
+        "the curve of the {what} is written out as parameters instead of named, which is not \
+         read; name it with `openssl ec -in OLD -param_enc named_curve -out NEW`"
+    )]
+    WrittenCurve { what: String },
+    #[error(
+        "the {what} is on the curve {curve}, which TLS clients do not share; make a key on P-256, \
+         P-384 or P-521, and have a certificate issued for it"
+    )]
+    Curve { what: String, curve: String },
+    #[error(
+        "the {what} is RSA of {bits} bits; keys of 2048 to 8192 bits are served; make another, \
+         and have a certificate issued for it"
+    )]
+    Length { what: String, bits: usize },
+    #[error(
+        "the {what} is a key for {algorithm}, which is not served; make one for RSA, for the \
+         curves P-256, P-384 or P-521, or for Ed25519, and have a certificate issued for it"
+    )]
+    Algorithm { what: String, algorithm: String },
+    #[error(
+        "the {what} is in the form of OpenSSH; convert a copy of it in place with \
+         `ssh-keygen -p -m PKCS8 -f COPY`"
+    )]
+    OpenSsh { what: String },
+    #[error("the private key ({key}) does not match the certificate ({certificate})")]
+    Mismatch { key: String, certificate: String },
 }
 
 impl From<CertificateFault> for Fault {

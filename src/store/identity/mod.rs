@@ -1,5 +1,6 @@
 //! Chain and key out of what was read, proved to belong together and to serve.
 
+mod cause;
 mod chain;
 mod fault;
 mod lints;
@@ -153,7 +154,7 @@ fn choose(keys: &[Part], certificates: &[X509Certificate<'_>]) -> Result<(usize,
     match (pairs.as_slice(), halves.into_iter().find_map(Result::err)) {
         ([pair], _) => Ok(*pair),
         ([], Some(fault)) => Err(short_key(certificates).map_or(fault.into(), Fault::from)),
-        ([], None) => Err(KeyFault::Mismatch.into()),
+        ([], None) => Err(cause::mismatch(keys, certificates)),
         (several, _) => Err(KeyFault::SeveralKeys {
             count: several.len(),
         }
@@ -170,9 +171,7 @@ fn public_half(key: &Part) -> Result<Vec<u8>, KeyFault> {
         .and_then(|der| provider.key_provider.load_private_key(der))
         .ok()
         .and_then(|signing| Some(signing.public_key()?.to_vec()))
-        .ok_or_else(|| KeyFault::Unusable {
-            what: key.what.clone(),
-        })
+        .ok_or_else(|| cause::unusable(key))
 }
 
 /// Returns why a key that belongs to one of these may be unusable.

@@ -120,14 +120,18 @@ impl PairContents<'_> {
     fn two_files(&self, key: &Content) -> Result<Parts, Vec<Fault>> {
         let mut odd_cert = Vec::new();
         let mut odd_key = Vec::new();
-        let cert = Sorted::of(self.cert)
-            .map_err(|it| self.no_pem(it))
-            .and_then(|file| {
-                odd_cert = file.odd;
-                odd_cert.extend(file.keys.first().map(spare_key));
-                certificates(file.certificates, file.labels)
-            });
-        let key = Sorted::of(key)
+        let (cert, key) = (Sorted::of(self.cert), Sorted::of(key));
+        if let (Ok(cert), Ok(key)) = (&cert, &key)
+            && are_exchanged(cert, key)
+        {
+            return Err(vec![CertificateFault::Exchanged.into()]);
+        }
+        let cert = cert.map_err(|it| self.no_pem(it)).and_then(|file| {
+            odd_cert = file.odd;
+            odd_cert.extend(file.keys.first().map(spare_key));
+            certificates(file.certificates, file.labels)
+        });
+        let key = key
             .map_err(|it| KeyFault::from(it).into())
             .and_then(|file| {
                 odd_key = file.odd;
@@ -283,6 +287,12 @@ fn certificates(blocks: Vec<Block>, found: String) -> Result<Vec<Part>, Fault> {
         return Err(CertificateFault::NoCertificate { found }.into());
     }
     Ok(blocks.into_iter().map(Part::from).collect())
+}
+
+/// Whether each of the files holds what the other should.
+fn are_exchanged(cert: &Sorted, key: &Sorted) -> bool {
+    let holds_none = cert.certificates.is_empty() && key.keys.is_empty();
+    holds_none && !cert.keys.is_empty() && !key.certificates.is_empty()
 }
 
 /// Returns both, or what is wrong with either.

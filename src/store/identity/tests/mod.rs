@@ -1,5 +1,6 @@
 //! Pairs of files that are judged.
 
+mod causes;
 mod openssl;
 mod order;
 
@@ -133,8 +134,16 @@ fn broken_files_are_refused_with_their_reason() {
             cert,
             "key: it holds no private key, only: CERTIFICATE",
         ),
-        (cert, &other.key, "key: the private key does not match"),
-        (&ca.pem, &two_keys, "key: the private key does not match"),
+        (
+            cert,
+            &other.key,
+            "key: the private key (ecdsa-p256) does not match",
+        ),
+        (
+            &ca.pem,
+            &two_keys,
+            "key: the private key (ecdsa-p256) does not match",
+        ),
         (
             cert,
             &label(key, "ENCRYPTED PRIVATE KEY"),
@@ -145,7 +154,11 @@ fn broken_files_are_refused_with_their_reason() {
             "-----BEGIN OPENSSH PRIVATE KEY-----\nAAEC\n-----END OPENSSH PRIVATE KEY-----",
             "key: the OPENSSH PRIVATE KEY of line 1 is damaged or of a kind",
         ),
-        (&other.cert, key, "key: the private key does not match"),
+        (
+            &other.cert,
+            key,
+            "key: the private key (ecdsa-p256) does not match",
+        ),
         (half, half_key, "cert: the CERTIFICATE block"),
         (half, half_key, "; key: the PRIVATE KEY block"),
     ];
