@@ -66,7 +66,7 @@ pub struct TlsPolicy {
 }
 
 /// What a client is shown that asks for a name that no identity holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownName {
     /// The listener's first identity, as is a client that asks for no name.

@@ -1,11 +1,12 @@
 //! What is odd about what a load brought, beside what was served and beside what clients ask for,
 //! and about the configuration that it was for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Loaded, Outcome,
     binding::{Against, Shown},
+    overlaps::ByReference,
 };
 use crate::{
     config::{Config, Listener},
@@ -46,7 +47,7 @@ impl Loaded {
             })
         });
         let all = changes.chain(self.doubles()).chain(uncovered);
-        all.chain(limits).collect()
+        all.chain(self.overlaps(config)).chain(limits).collect()
     }
 
     /// Returns what would load for `config` and turn clients away, where backends have shown these
@@ -92,6 +93,23 @@ impl Loaded {
             }
         }
         doubles
+    }
+
+    /// Tells of identities of a listener that overlap without being interchangeable; of those of
+    /// several listeners once.
+    fn overlaps(&self, config: &Config) -> Vec<Problem> {
+        let Some(material) = &self.material else {
+            return Vec::new();
+        };
+        let by_reference = ByReference::new(material);
+        let mut seen = HashSet::new();
+        let listeners = config.listeners.iter();
+        let new = listeners.filter(|it| seen.insert((&it.identities, it.tls.unknown_name)));
+        new.flat_map(|listener| {
+            let odd = by_reference.overlaps(listener).into_iter();
+            odd.map(|reason| about_listener(listener, reason))
+        })
+        .collect()
     }
 
     /// Tells of the names that clients of a listener use and that none of its identities holds.

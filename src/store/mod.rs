@@ -18,6 +18,7 @@ mod judge;
 mod lints;
 mod lists;
 mod loader;
+mod overlaps;
 mod report;
 
 use std::{path::PathBuf, sync::Arc};

@@ -23,15 +23,18 @@ use crate::{
 
 /// Which of a listener's identities a server name stands for, by position.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct NameTable {
-    exact: HashMap<String, Vec<usize>>,
+pub(crate) struct NameTable {
+    /// By name.
+    pub(crate) exact: HashMap<String, Vec<usize>>,
     /// By what stands behind `*.`; the star is one label, RFC 6125 §6.4.3.
-    wildcard: HashMap<String, Vec<usize>>,
-    fallback: Vec<usize>,
+    pub(crate) wildcard: HashMap<String, Vec<usize>>,
+    /// For no name and for unknown ones: the first, and those with exactly the same names.
+    pub(crate) fallback: Vec<usize>,
 }
 
 impl NameTable {
-    fn new(names: &[&[String]]) -> Self {
+    /// Takes the host names of each identity, in the listener's order.
+    pub(crate) fn new(names: &[&[String]]) -> Self {
         let names: Vec<_> = names.iter().map(|it| normal(it)).collect();
         let mut table = Self::default();
         for (index, names) in names.iter().enumerate() {

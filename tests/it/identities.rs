@@ -391,6 +391,48 @@ fn a_dry_run_tells_what_is_odd_about_what_is_on_disk() {
     assert!(!outcome.stderr.contains("its name one.example"));
 }
 
+/// The warning is true: the client that it speaks of is turned away, and served as it advises.
+#[test]
+fn a_fallback_that_shuts_out_clients_of_rsa_alone_is_told() {
+    let ca = Ca::new("authority");
+    let rsa = ca.request(&["old.example"]);
+    let rsa = rsa.algorithm(&rcgen::PKCS_RSA_SHA256).issue();
+    let mut daemon = TestDaemon::builder()
+        .identity("new", &ca.leaf("new.example"))
+        .identity("old", &rsa)
+        .identity("late", &ca.leaf("new.example"))
+        .start();
+    let of_old = ["-noservername", "-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"];
+    let shuts_out = "listener \"main\": clients that know RSA alone and that ask for no name, as \
+        most of MySQL's do, or for one that no identity holds are refused: the fallback is its first \
+        identity, \"new\" (ecdsa-p256), although identity \"old\" (rsa-2048) would do";
+    let hides = "listener \"main\": identity \"late\" is not shown to clients that ask for \
+        new.example: \"new\" comes before it";
+    let checked = daemon.run(&["--check-config"]);
+    let verified = daemon.ctl(&["verify"]);
+    for outcome in [&checked, &verified] {
+        assert!(outcome.is_success(), "{outcome:#?}");
+        for words in [shuts_out, hides] {
+            let told = outcome.stdout.clone() + &outcome.stderr;
+            assert_eq!(told.matches(words).count(), 1, "{outcome:#?}");
+        }
+    }
+    assert!(daemon.log().contains("clients that know RSA alone"));
+    let outcome = s_client(daemon.address(), &of_old);
+    assert!(
+        !outcome.stdout.contains("BEGIN CERTIFICATE"),
+        "{outcome:#?}"
+    );
+
+    let names = "identities = [\"old\", \"new\"]";
+    daemon.reconfigure(|it| it.listener("main").lines.push(names.to_owned()));
+    daemon.ctl(&["reload"]).answer();
+    let outcome = s_client(daemon.address(), &of_old);
+    assert!(outcome.stdout.contains("BEGIN CERTIFICATE"), "{outcome:#?}");
+    let outcome = daemon.ctl(&["verify"]);
+    assert!(!outcome.stderr.contains("RSA alone"), "{outcome:#?}");
+}
+
 /// Enough for a status of more than a megabyte, and for reading on several threads.
 #[test]
 fn thousands_of_identities_are_served_and_told_of() {
