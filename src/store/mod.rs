@@ -18,6 +18,7 @@ mod judge;
 mod lints;
 mod lists;
 mod loader;
+mod mounted;
 mod overlaps;
 mod report;
 
@@ -37,6 +38,7 @@ use self::{
         piece::Piece,
     },
     loader::Loader,
+    mounted::Mounted,
 };
 use crate::{
     config::{Config, IdentityFiles, PairForm},
@@ -56,7 +58,7 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// What is odd on disk but loads.
     pub warnings: Vec<Problem>,
-    /// What was not looked at, as it needs a program that may not be run.
+    /// What was not looked at, as it needs a program that may not be run or lies behind a mount.
     pub unseen: Vec<Problem>,
     /// What became of each identity, in the order of [`Material::identities`].
     pub outcomes: Vec<Outcome>,
@@ -118,6 +120,10 @@ pub fn load(config: &Config, last: Option<&Material>, look: Look<'_>) -> Loaded 
     let listeners = loader.listeners(config, last);
     let system_roots = loader.system_roots(config, last);
     let mut said = loader.end();
+    let mounted = Mounted::of(config);
+    said.warnings.extend(mounted.warnings);
+    said.warnings.extend(mounted.gone.iter().cloned());
+    said.unseen.extend(mounted.gone);
     let mut material = assemble(identities, listeners, system_roots);
     if let Some(error) = material.as_ref().and_then(|it| refusal(config, it, last)) {
         said.problems.push(error);

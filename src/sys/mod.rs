@@ -6,6 +6,7 @@ pub mod files;
 pub mod folders;
 pub mod listening;
 pub mod locks;
+pub(crate) mod mounts;
 pub mod oom;
 pub mod orphans;
 pub mod privileges;

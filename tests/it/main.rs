@@ -77,6 +77,7 @@ mod proxy_protocol;
 mod limits;
 // The metrics page.
 mod metrics;
+mod mounts;
 // The line that each session leaves in the log, and the counts of how they ended.
 mod session_log;
 // Processes that are short of descriptors.

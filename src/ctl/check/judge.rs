@@ -120,9 +120,10 @@ fn disk(tls: &TlsStatus) -> Vec<Finding> {
         return findings;
     }
     if tls.disk.leaves_open() {
-        findings.push(warning(
-            "whether a cold start with what is on disk would succeed is not known",
-        ));
+        let unseen = tls.disk.unseen.as_deref().unwrap_or_default();
+        findings.push(warning(format!(
+            "whether a cold start with what is on disk would succeed is not known: {unseen}"
+        )));
     } else if !tls.restart_safe {
         findings.push(critical("a cold start with what is on disk would fail"));
     }

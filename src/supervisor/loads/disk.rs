@@ -251,7 +251,10 @@ impl Reader {
             },
             by_files: obstacles.is_empty()
                 && config.as_ref().is_ok_and(|it| *it == *self.current.config),
-            restart_safe: wrong.is_empty() && obstacles.is_empty() && loaded.material.is_some(),
+            restart_safe: [&wrong[..], obstacles, &unseen]
+                .iter()
+                .all(|it| it.is_empty())
+                && loaded.material.is_some(),
             reason: Some([&wrong[..], obstacles].concat().join("; ")).filter(|why| !why.is_empty()),
             unseen: Some(unseen.join("; ")).filter(|what| !what.is_empty()),
         }
