@@ -8,6 +8,8 @@ mod access;
 mod call;
 pub mod client;
 pub mod fuzzing;
+#[cfg(test)]
+pub(crate) mod golden;
 mod report;
 pub mod server;
 mod silent;

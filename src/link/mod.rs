@@ -5,6 +5,8 @@
 //! this link: frames are wiped after use.
 
 pub mod channel;
+#[cfg(test)]
+mod golden;
 mod handover;
 
 use std::{sync::Arc, time::Duration};
@@ -18,6 +20,10 @@ use crate::{
     facts::{ListenerCounts, Trigger},
     tls::{material::Material, tickets::TicketSecrets},
 };
+
+/// The version of the messages, by which their recorded bytes are kept; nobody sends it.
+#[cfg(test)]
+const FORMAT: u16 = 1;
 
 /// One immutable state of everything that is served: configuration and material together.
 #[derive(Debug, Clone)]
