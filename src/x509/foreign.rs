@@ -16,7 +16,7 @@ pub(super) fn nothing_in(text: &[u8]) -> PemFault {
     if let Some(encoding) = wide_text(text) {
         return PemFault::Wide { encoding };
     }
-    if KEYSTORES.iter().any(|it| text.starts_with(it)) {
+    if is_keystore(text) {
         return PemFault::Keystore;
     }
     if let Some(fault) = der::structure(text).map(in_der) {
@@ -30,6 +30,11 @@ pub(super) fn nothing_in(text: &[u8]) -> PemFault {
         return PemFault::Zeros;
     }
     in_text(text)
+}
+
+/// Whether it is Java's own form of a store, which newer versions no longer write by themselves.
+pub(crate) fn is_keystore(bytes: &[u8]) -> bool {
+    KEYSTORES.iter().any(|it| bytes.starts_with(it))
 }
 
 fn in_der(structure: Structure) -> PemFault {

@@ -62,7 +62,7 @@ pub(crate) enum PemFault {
     Wide { encoding: &'static str },
     #[error(
         "it is a Java keystore; make it PKCS#12 with `keytool -importkeystore -srckeystore OLD \
-         -destkeystore NEW -deststoretype pkcs12`, and name that by `pkcs12` instead of `cert`"
+         -destkeystore NEW -deststoretype pkcs12`, and name that by `pkcs12`"
     )]
     Keystore,
     #[error("it is a key for SSH in {form} own form; name the key of the certificate")]

@@ -13,7 +13,7 @@ use crate::{
     config::PairEncoding,
     store::files::read::Content,
     x509::{
-        certificate,
+        certificate, foreign,
         pem::{self, Block, PemFault},
     },
 };
@@ -217,6 +217,9 @@ impl PairContents<'_> {
         let store = store.map_err(|fault| match fault {
             StoreFault::Damaged if self.cert.bytes.starts_with(b"-----BEGIN ") => {
                 CertificateFault::PemAsStore.into()
+            }
+            StoreFault::Damaged if foreign::is_keystore(&self.cert.bytes) => {
+                CertificateFault::from(PemFault::Keystore).into()
             }
             StoreFault::Damaged | StoreFault::Locked(Locked::Damaged) => {
                 CertificateFault::Store.into()

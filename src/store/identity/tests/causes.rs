@@ -98,6 +98,43 @@ fn a_curve_that_is_written_out_is_named_as_the_cause() {
     desk.expected();
 }
 
+/// The certificate decides what clients see, and the key signs the same.
+#[test]
+fn a_key_with_a_curve_that_is_written_out_serves_a_certificate_that_names_it() {
+    let Some(desk) = Desk::new() else { return };
+    desk.openssl("ec -in k -param_enc explicit -out written");
+    let cert = desk.text("c");
+    let proved = judge(&cert, &desk.text("written")).unwrap();
+    assert_eq!(proved.pair.leaf(), desk.expected().pair.leaf());
+}
+
+#[test]
+fn a_java_keystore_is_told_however_it_is_named() {
+    let Some(desk) = Desk::new() else { return };
+    if !desk.has("keytool") {
+        return;
+    }
+    desk.run(
+        "keytool",
+        "-genkeypair -keyalg RSA -alias db -dname CN=db -storetype JKS -keystore OLD \
+         -storepass s3cret -keypass s3cret",
+    );
+    let old = desk.bytes("OLD");
+    let named = Case {
+        cert: &old,
+        ..Case::one("")
+    };
+    let reason = named.reasons();
+    assert!(reason.contains("it is a Java keystore"), "{reason}");
+    assert_eq!(Desk::store(&old).reasons(), reason);
+    let command = reason.split('`').nth(1).unwrap();
+    let arguments = command.strip_prefix("keytool ").unwrap();
+    let passwords = "-srcstorepass s3cret -deststorepass s3cret";
+    desk.run("keytool", &format!("{arguments} {passwords}"));
+    let new = desk.bytes("NEW");
+    Desk::store(&new).passphrase("s3cret").judge().unwrap();
+}
+
 #[test]
 fn a_pair_that_does_not_match_is_told_with_both_kinds() {
     let Some(desk) = Desk::new() else { return };

@@ -88,7 +88,7 @@ impl Desk {
     }
 
     /// Returns a PKCS#12 file to be judged.
-    fn store(bytes: &[u8]) -> Case<'_> {
+    pub(super) fn store(bytes: &[u8]) -> Case<'_> {
         Case {
             cert: bytes,
             encoding: PairEncoding::Pkcs12,
