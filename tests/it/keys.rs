@@ -398,3 +398,48 @@ fn ed25519_is_shown_to_those_who_know_it_and_rsa_to_the_others() {
         assert!(text.contains(expected.cert.trim()), "{algorithms} {text}");
     }
 }
+
+/// What people name by mistake: the file, the true cause, and what mends it.
+#[test]
+fn a_file_that_is_no_usable_key_or_certificate_is_told_for_what_it_is() {
+    let Some(desk) = Desk::new() else { return };
+    let ca = Ca::new("authority");
+    let leaf = ca.leaf(NAME);
+    let wide: Vec<u8> = leaf
+        .cert
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let wide = [&[0xff, 0xfe], &wide[..]].concat();
+    let der = desk.convert(&leaf, "pkey -in k -outform DER -out o");
+    let written = "ecparam -name prime256v1 -genkey -noout -param_enc explicit -out x";
+    openssl(desk.0.path(), written);
+    let issue = "req -x509 -key x -subj /CN=localhost -days 9 -out o";
+    let written = desk.convert(&leaf, issue);
+    let written_key = fs::read(desk.path("x")).unwrap();
+    // OpenSSL's own word on it: a good key.
+    openssl(desk.0.path(), "pkey -in x -check -noout");
+    let (cert, key) = (leaf.cert.as_bytes(), leaf.key.as_bytes());
+    let table: [(&[u8], &[u8], &str, &str); 5] = [
+        (&wide, key, "c.pem", "it is UTF-16 text"),
+        (cert, &der, "k.pem", "it is a private key in DER, not PEM"),
+        (key, cert, "c.pem", "exchange the two"),
+        (&written, &written_key, "c.pem", "-param_enc named_curve"),
+        (cert, &[0; 512], "k.pem", "it holds NUL bytes"),
+    ];
+    let daemon = front("cert = \"c.pem\"\nkey = \"k.pem\"\n")
+        .file("c.pem", cert)
+        .file("k.pem", key)
+        .start();
+    for (cert, key, file, expected) in table {
+        overwrite(&daemon.path("c.pem"), cert);
+        overwrite(&daemon.path("k.pem"), key);
+        for outcome in [daemon.run(&["--check-config"]), daemon.ctl(&["reload-tls"])] {
+            assert_eq!(outcome.code(), 1, "{expected}: {outcome:#?}");
+            for words in [file, expected] {
+                assert!(outcome.stderr.contains(words), "{words}: {outcome:#?}");
+            }
+        }
+        shows(&daemon, &ca, &leaf);
+    }
+}
