@@ -133,4 +133,6 @@ pub enum EventKind {
     ExitHookSet,
     /// The daemon was told to end.
     Ending,
+    /// The wall clock was set, by a second or more.
+    ClockJumped,
 }

@@ -61,6 +61,7 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::ExitHook => "exit-hook",
         EventKind::ExitHookSet => "exit-hook-set",
         EventKind::Ending => "ending",
+        EventKind::ClockJumped => "clock-jumped",
     }
 }
 

@@ -114,7 +114,8 @@ fn check_root(block: &Block, now: Timestamp) -> Result<Option<String>, BundleFau
     }))
 }
 
-/// Returns when a revocation list is to be replaced, if it says so.
-pub(crate) fn next_update(list: &Der) -> Option<Timestamp> {
-    RevocationList::parse(list.as_bytes()).ok()?.next_update()
+/// Returns when a revocation list begins to hold, and when it is to be replaced if it says so.
+pub(crate) fn period(list: &Der) -> Option<(Timestamp, Option<Timestamp>)> {
+    let list = RevocationList::parse(list.as_bytes()).ok()?;
+    Some((list.age().0, list.next_update()))
 }

@@ -25,6 +25,9 @@ use crate::{
 pub(crate) struct Verdict<T> {
     pub(crate) result: Result<T, Vec<Problem>>,
     pub(crate) warnings: Vec<Problem>,
+    /// The first moment at which what is bad may be good although no file has changed; `None` if there is
+    /// no such moment.
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl<T> Verdict<T> {
@@ -32,6 +35,7 @@ impl<T> Verdict<T> {
         Self {
             result: Ok(value),
             warnings,
+            until: None,
         }
     }
 
@@ -39,6 +43,7 @@ impl<T> Verdict<T> {
         Verdict {
             result: self.result.map(make),
             warnings: self.warnings,
+            until: self.until,
         }
     }
 
@@ -48,6 +53,7 @@ impl<T> Verdict<T> {
         Self {
             result: Err(problems),
             warnings: Vec::new(),
+            until: None,
         }
     }
 }
@@ -100,12 +106,22 @@ impl<'p> Judge<'p> {
         let Some(files) = PairFiles::of_piece(self.piece) else {
             return Verdict::bad(vec![self.restless()]);
         };
-        match self.prove(reads, files, role) {
-            Ok(proved) => Verdict {
-                warnings: self.odd_pair(files, &proved),
-                result: Ok(proved),
+        let contents = match self.contents(reads) {
+            Ok(contents) => contents,
+            Err(problems) => return Verdict::bad(problems),
+        };
+        let Some(contents) = files.contents(&contents) else {
+            return Verdict::bad(vec![self.restless()]);
+        };
+        match identity::prove(&contents, role, self.now) {
+            Ok(proved) => {
+                let warnings = self.odd_pair(files, &proved);
+                Verdict::good(proved, warnings)
+            }
+            Err(faults) => Verdict {
+                until: faults.iter().find_map(Fault::until),
+                ..Verdict::bad(faults.iter().map(|it| self.fault(files, it)).collect())
             },
-            Err(problems) => Verdict::bad(problems),
         }
     }
 
@@ -117,20 +133,6 @@ impl<'p> Judge<'p> {
             return Verdict::good(None, Vec::new());
         }
         verdict.map(Some)
-    }
-
-    fn prove(
-        &self,
-        reads: &[Read],
-        files: PairFiles<'_>,
-        role: Role,
-    ) -> Result<Proved, Vec<Problem>> {
-        let contents = self.contents(reads)?;
-        let Some(contents) = files.contents(&contents) else {
-            return Err(vec![self.restless()]);
-        };
-        identity::prove(&contents, role, self.now)
-            .map_err(|faults| faults.iter().map(|it| self.fault(files, it)).collect())
     }
 
     fn fault(&self, files: PairFiles<'_>, fault: &Fault) -> Problem {
@@ -191,8 +193,8 @@ impl<'p> Judge<'p> {
     fn newest(&self, mut lists: Lists, roots: &[Der]) -> Verdict<Vec<Der>> {
         if let Some(problems) = lists.problems {
             return Verdict {
-                result: Err(problems),
                 warnings: lists.warnings,
+                ..Verdict::bad(problems)
             };
         }
         for index in lists::replaced(&lists.ders, roots).into_iter().rev() {
@@ -202,10 +204,7 @@ impl<'p> Judge<'p> {
                 counts instead";
             lists.warnings.push(self.problem(file, &reason));
         }
-        Verdict {
-            result: Ok(lists.ders),
-            warnings: lists.warnings,
-        }
+        Verdict::good(lists.ders, lists.warnings)
     }
 
     fn checked<T>(
@@ -214,14 +213,11 @@ impl<'p> Judge<'p> {
         checked: Result<bundle::Checked<T>, BundleFault>,
     ) -> Verdict<T> {
         match checked {
-            Ok(checked) => Verdict {
-                warnings: checked
-                    .warnings
-                    .iter()
-                    .map(|it| self.problem(index, it))
-                    .collect(),
-                result: Ok(checked.value),
-            },
+            Ok(checked) => {
+                let warnings = checked.warnings.iter();
+                let warnings = warnings.map(|it| self.problem(index, it)).collect();
+                Verdict::good(checked.value, warnings)
+            }
             Err(fault) => Verdict::bad(vec![self.problem(index, &fault)]),
         }
     }
@@ -271,5 +267,10 @@ fn both(roots: Verdict<Vec<Der>>, crls: Verdict<Vec<Der>>) -> Verdict<Bundle> {
         }
     };
     let warnings = [roots.warnings, crls.warnings].concat();
-    Verdict { result, warnings }
+    let until = [roots.until, crls.until].into_iter().flatten().min();
+    Verdict {
+        result,
+        warnings,
+        until,
+    }
 }

@@ -6,6 +6,7 @@
 //! out the plan's actions. It waits only for its next input: never for a disk, a pipe or a child.
 
 mod carry_out;
+mod clock;
 mod control_socket;
 mod grounds;
 mod inputs;
@@ -30,6 +31,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use self::{
+    clock::{Clock, Jump, Moment},
     control_socket::ControlSocket,
     life::{EndRequest, Life},
     loads::Loads,
@@ -39,7 +41,7 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    control::server::Call,
+    control::{EventKind, server::Call},
     facts::{Partial, Trigger},
     telemetry::log::Sink,
 };
@@ -65,6 +67,7 @@ struct Inputs {
     ends: mpsc::UnboundedReceiver<EndRequest>,
     calls: mpsc::Receiver<Call>,
     signals: signal_hook_tokio::Signals,
+    clock: Clock,
 }
 
 impl Supervisor {
@@ -79,6 +82,7 @@ impl Supervisor {
             }
             let due = [self.plan.deadline(), self.loads.deadline()];
             let due = due.into_iter().flatten().min().map(|due| self.life.at(due));
+            let changes_at = self.loads.changes_at();
             tokio::select! {
                 Some(message) = inputs.workers.recv() => self.take_worker(message),
                 Some(message) = inputs.loads.recv() => self.take_load(message),
@@ -91,6 +95,7 @@ impl Supervisor {
                 Some(call) = inputs.calls.recv() => self.answer(call),
                 Some(signal) = inputs.signals.next() => self.signal(signal),
                 () = until(due) => self.tick(),
+                moment = inputs.clock.next(changes_at) => self.take_moment(moment),
                 () = until(self.life.manager.due()) => {}
                 () = until(Some(self.workers.tickets_due())) => self.workers.rotate_tickets(),
             }
@@ -116,6 +121,32 @@ impl Supervisor {
             self.reload_by_watch();
         }
         self.tell(Event::Tick);
+    }
+
+    /// Judges certificates again, because time has passed or the wall clock was set.
+    fn take_moment(&mut self, moment: Moment) {
+        self.loads.forget_change();
+        match moment {
+            Moment::Due => self.reload_by_watch(),
+            Moment::Jumped(jump) => self.clock_jumped(jump),
+        }
+    }
+
+    /// Tells that the wall clock has jumped, and judges certificates by what it shows now.
+    fn clock_jumped(&mut self, jump: Jump) {
+        let watches = self.loads.current().config.watch;
+        let then = if watches {
+            "the TLS files are judged again by what it shows now"
+        } else {
+            "files are not watched, so the next reload judges them by what it shows then"
+        };
+        let message = format!("The clock jumped {jump}; {then}.");
+        warn!("{message}");
+        self.notices.events.add(EventKind::ClockJumped, message);
+        self.queries.forget_view();
+        if watches {
+            self.reload_by_watch();
+        }
     }
 
     /// Begins to read the TLS files because they have changed, or should have been mended by now.

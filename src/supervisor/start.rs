@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use super::{
     Inputs, Supervisor,
+    clock::Clock,
     control_socket::ControlSocket,
     life::{Life, Ready, ServiceManager, await_daemon},
     loads::{Files, Loads},
@@ -167,7 +168,7 @@ fn serve(source: Source, config: Config, ready: &Ready) -> Result<ExitCode, Refu
             sink,
             ready: ready.clone(),
         };
-        parts.run().await
+        Box::pin(parts.run()).await
     }));
     // A thread that reads a disk that does not answer must not keep the daemon from ending.
     runtime.shutdown_background();
@@ -338,6 +339,7 @@ impl Parts {
             ends,
             calls,
             signals: self.signals,
+            clock: Clock::new(),
         };
         Ok((supervisor, first, inputs))
     }

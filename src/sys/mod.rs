@@ -15,3 +15,4 @@ pub mod reserve;
 pub mod sandbox;
 pub mod semaphore;
 pub mod signals;
+pub mod wall_timer;

@@ -11,6 +11,7 @@ missing_packages() {
   [[ -n $(postgres_programs) ]] || echo postgresql
   has psql || echo postgresql-client
   has openssl || echo openssl
+  compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || echo libfaketime
   has cc || echo gcc
   [[ -e /usr/include/stdio.h ]] || echo libc6-dev
   python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || echo python3-venv

@@ -11,6 +11,8 @@ mod chaos;
 mod container;
 // The daemon as a service of systemd, and as a package.
 mod systemd;
+// What time alone changes: certificates that become valid, and a clock that is set.
+mod clock;
 // The control socket: who may use it, and what a hostile or broken peer can do there.
 mod control;
 // Every way a worker can die, with every state the disk can be in then.

@@ -100,6 +100,17 @@ impl Memo {
         (fresh && same()).then_some(seen.digest)
     }
 
+    /// Returns the first moment at which something is to be judged again because of time alone: what was
+    /// not valid yet begins to be valid, or what was valid ends. `None` if there is no such moment.
+    pub(crate) fn changes_at(&self) -> Option<Timestamp> {
+        let of_kinds = [
+            self.identities.changes_at(),
+            self.backend_pairs.changes_at(),
+            self.bundles.changes_at(),
+        ];
+        of_kinds.into_iter().flatten().min()
+    }
+
     /// Forgets everything but these pieces.
     pub(crate) fn keep<'p>(&self, pieces: impl Iterator<Item = &'p Piece>) {
         let pieces: HashSet<&Piece> = pieces.collect();
@@ -113,7 +124,7 @@ impl Memo {
 
 /// Something whose verdict may change by the passing of time alone.
 pub(crate) trait Perishable: Clone + Send + Sync {
-    /// Returns the next moment after `now` at which it may.
+    /// Returns the first moment after `now` at which it may.
     fn next_change(&self, now: Timestamp) -> Timestamp;
 }
 
@@ -133,24 +144,37 @@ impl Perishable for KeyPair {
 
 impl Perishable for Vec<Der> {
     fn next_change(&self, now: Timestamp) -> Timestamp {
-        let ends = self.iter().filter_map(|der| {
+        let periods = self.iter().filter_map(|der| {
             let certificate = certificate::parse(der.as_bytes()).ok()?;
-            Some(certificate::not_after(&certificate))
+            let from = certificate::not_before(&certificate);
+            Some((from, Some(certificate::not_after(&certificate))))
         });
-        next(ends, now)
+        next(periods, now)
     }
 }
 
 impl Perishable for Bundle {
     fn next_change(&self, now: Timestamp) -> Timestamp {
-        let lists = self.crls.iter().filter_map(bundle::next_update);
+        let lists = self.crls.iter().filter_map(bundle::period);
         self.roots.next_change(now).min(next(lists, now))
     }
 }
 
-fn next(moments: impl Iterator<Item = Timestamp>, now: Timestamp) -> Timestamp {
-    let to_come = moments.filter(|moment| *moment >= now);
-    to_come.min().unwrap_or(Timestamp::MAX)
+/// The next second: the second in which something ends belongs to it (RFC 5280 §4.1.2.5).
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Returns the first moment after `now` at which one of these periods begins or is over.
+fn next(
+    periods: impl Iterator<Item = (Timestamp, Option<Timestamp>)>,
+    now: Timestamp,
+) -> Timestamp {
+    let over = |end: Timestamp| end.saturating_add(SECOND).unwrap_or(Timestamp::MAX);
+    periods
+        .flat_map(|(from, end)| [Some(from), end.map(over)])
+        .flatten()
+        .filter(|moment| *moment > now)
+        .min()
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// Verdicts of a kind.
@@ -160,7 +184,10 @@ struct Kept<T> {
     digest: [u8; 32],
     verdict: Verdict<T>,
     from: Timestamp,
+    /// The first moment at which it is no longer believed.
     until: Timestamp,
+    /// The first moment at which it is wrong perhaps, though no file has changed.
+    changes: Option<Timestamp>,
 }
 
 impl<T> Default for Shelf<T> {
@@ -191,7 +218,7 @@ impl<T: Perishable> Shelf<T> {
         let kept = kept.get(piece)?;
         let lies_in_files = kept.verdict.result.is_ok() && !piece.form.runs_program();
         let believed = lies_in_files || depth == Depth::Stamps;
-        let holds = kept.digest == digest && kept.from <= now && now <= kept.until;
+        let holds = kept.digest == digest && kept.from <= now && now < kept.until;
         (believed && holds).then(|| kept.verdict.clone())
     }
 
@@ -203,21 +230,31 @@ impl<T: Perishable> Shelf<T> {
         verdict: &Verdict<T>,
         now: Timestamp,
     ) {
-        let until = match &verdict.result {
-            Ok(value) => value.next_change(now),
+        let changes = match &verdict.result {
+            Ok(value) => Some(value.next_change(now)),
+            Err(_) => verdict.until,
+        };
+        let believed = match &verdict.result {
+            Ok(_) => Timestamp::MAX,
             Err(_) => now.saturating_add(BELIEVED).unwrap_or(now),
         };
+        let until = changes.map_or(believed, |it| it.min(believed));
         let kept = Kept {
             digest,
             verdict: verdict.clone(),
             from: now,
             until,
+            changes: changes.filter(|it| *it < Timestamp::MAX),
         };
         lock(&self.0).insert(piece.clone(), kept);
     }
 }
 
 impl<T> Shelf<T> {
+    fn changes_at(&self) -> Option<Timestamp> {
+        lock(&self.0).values().filter_map(|it| it.changes).min()
+    }
+
     fn keep(&self, pieces: &HashSet<&Piece>) {
         lock(&self.0).retain(|piece, _| pieces.contains(piece));
     }
@@ -303,10 +340,43 @@ mod tests {
             shelf.find(&piece, digest, at).is_some()
         };
         assert!(finds([1; 32], bought));
-        assert!(finds([1; 32], sour));
+        assert!(finds([1; 32], at("2026-01-08T23:59:59.999999999Z")));
         assert!(!finds([2; 32], bought));
-        assert!(!finds([1; 32], at("2026-01-09T00:00:01Z")));
+        assert!(!finds([1; 32], sour));
         assert!(!finds([1; 32], at("2026-01-01T00:00:00Z")));
+        assert_eq!(shelf.changes_at(), Some(sour));
+    }
+
+    #[test]
+    fn what_is_not_valid_yet_is_believed_to_be_bad_until_it_is_valid() {
+        let (_dir, piece) = piece();
+        let shelf: Shelf<Vec<Der>> = Shelf::default();
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        let valid = now + Duration::from_secs(8);
+        let verdict = Verdict {
+            until: Some(valid),
+            ..Verdict::bad(vec![])
+        };
+        shelf.put(&piece, [1; 32], &verdict, now);
+        let finds = |now| shelf.find(&piece, [1; 32], (Depth::Stamps, now)).is_some();
+        assert!(finds(valid - Duration::from_nanos(1)));
+        assert!(!finds(valid));
+        assert!(
+            !finds(now - Duration::from_secs(1)),
+            "the clock was set back"
+        );
+        assert_eq!(shelf.changes_at(), Some(valid));
+    }
+
+    #[test]
+    fn a_period_changes_when_it_begins_and_when_its_last_second_is_over() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (from, end) = (at("2026-01-02T00:00:00Z"), at("2026-01-09T00:00:00Z"));
+        let next = |now| next([(from, Some(end))].into_iter(), at(now));
+        assert_eq!(next("2026-01-01T00:00:00Z"), from);
+        assert_eq!(next("2026-01-02T00:00:00Z"), end + SECOND);
+        assert_eq!(next("2026-01-09T00:00:00.5Z"), end + SECOND);
+        assert_eq!(next("2026-01-09T00:00:01Z"), Timestamp::MAX);
     }
 
     #[test]

@@ -131,6 +131,16 @@ pub(crate) enum KeyFault {
     Mismatch { key: String, certificate: String },
 }
 
+impl Fault {
+    /// Returns when it is over by itself, if it is: when the certificate becomes valid.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Certificate(CertificateFault::NotYet { from }) => Some(*from),
+            _ => None,
+        }
+    }
+}
+
 impl From<CertificateFault> for Fault {
     fn from(fault: CertificateFault) -> Self {
         Self::Certificate(fault)

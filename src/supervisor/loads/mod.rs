@@ -41,6 +41,9 @@ use crate::{
     tls::Material,
 };
 
+/// The shortest pause between a load and one because of time alone.
+const SOON: Duration = Duration::from_millis(200);
+
 /// What happens to loads.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -65,6 +68,8 @@ pub(super) struct Loads {
     found: Option<Found>,
     staged: Option<(LoadId, Arc<Generation>)>,
     last_error: Option<LoadError>,
+    /// When the files are to be judged again because of time alone.
+    changes_at: Option<Timestamp>,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -102,6 +107,7 @@ impl Loads {
             Arc::clone(&memo),
             move || changed.send(Message::Changed).is_ok(),
         ));
+        let changes_at = next_change(&memo, &current.borrow().config);
         Self {
             source: Arc::new(source),
             memo,
@@ -113,6 +119,7 @@ impl Loads {
             found: None,
             staged: None,
             last_error: None,
+            changes_at,
             inbox,
         }
     }
@@ -157,6 +164,17 @@ impl Loads {
             self.files.debounce.ask();
         }
         due
+    }
+
+    /// Returns when to read the files again because something becomes valid or ends by itself; a moment of
+    /// the wall clock.
+    pub(super) fn changes_at(&self) -> Option<Timestamp> {
+        self.changes_at
+    }
+
+    /// Forgets that moment, until a load has found the next one.
+    pub(super) fn forget_change(&mut self) {
+        self.changes_at = None;
     }
 
     /// Begins to read the disk, on another thread.
@@ -204,6 +222,7 @@ impl Loads {
         }
         self.warn_of_news(&reading, &before, shown);
         self.files.held = reading.held;
+        self.changes_at = next_change(&self.memo, &before.config);
         self.found = found(&before, reading, trigger);
         let loaded = match &self.found {
             Some(found) => Loaded::New {
@@ -310,6 +329,7 @@ impl Loads {
             format!("Generation {number} is in service{updated}."),
         );
         self.files.watching.stir();
+        self.changes_at = next_change(&self.memo, &generation.config);
         Some(generation)
     }
 
@@ -407,6 +427,18 @@ impl Loads {
     pub(super) fn kept_since(&self, identity: &str) -> Option<Timestamp> {
         self.files.kept_since(identity)
     }
+}
+
+/// Returns when something on disk changes by time alone, if the daemon reads files by itself.
+///
+/// Files that do not stand still may have left a moment that has passed, which must not make one load
+/// follow the other.
+fn next_change(memo: &Memo, config: &Config) -> Option<Timestamp> {
+    let soon = Timestamp::now()
+        .saturating_add(SOON)
+        .unwrap_or(Timestamp::MAX);
+    let change = memo.changes_at().filter(|_| config.watch);
+    change.map(|change| change.max(soon))
 }
 
 /// Returns what a reading brought that differs from the generation in force.

@@ -199,6 +199,11 @@ impl Queries {
         seen
     }
 
+    /// Forgets the last verdict on the disk, which was made by a clock that was set since.
+    pub(super) fn forget_view(&mut self) {
+        self.view = None;
+    }
+
     fn begin_look(&self, reader: &Reader) {
         let (reader, last) = (reader.clone(), self.view.clone());
         let inbox = self.inbox.clone();

@@ -156,6 +156,12 @@ impl Request<'_> {
         self
     }
 
+    /// Makes it good from so many seconds from now.
+    pub(crate) fn starting_in(mut self, seconds: u64) -> Self {
+        self.params.not_before = at!(0) + Duration::from_secs(seconds);
+        self
+    }
+
     /// Lets it expire so many seconds from now.
     pub(crate) fn expiring_in(mut self, seconds: u64) -> Self {
         self.params.not_after = at!(0) + Duration::from_secs(seconds);
