@@ -30,6 +30,7 @@ Register-ArgumentCompleter -Native -CommandName 'proxyctl' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('reload-tls', 'reload-tls', [CompletionResultType]::ParameterValue, 'Read the TLS files again and serve what they hold')
             [CompletionResult]::new('reload', 'reload', [CompletionResultType]::ParameterValue, 'Read the configuration file and the TLS files again')
+            [CompletionResult]::new('tls-rollback', 'tls-rollback', [CompletionResultType]::ParameterValue, 'Serve the TLS material of the generation before again, until the next reload')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what runs, what it serves, since when, and what crashed')
             [CompletionResult]::new('set-on-exit-failure', 'set-on-exit-failure', [CompletionResultType]::ParameterValue, 'Set, clear or show the command to run when a worker fails')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Tell a monitoring system whether somebody must act')
@@ -55,6 +56,14 @@ Register-ArgumentCompleter -Native -CommandName 'proxyctl' -ScriptBlock {
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long to wait for the daemon [default: 10s]')
             [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'The daemon''s control socket [env: PROXYD_SOCKET]')
             [CompletionResult]::new('--all-or-nothing', '--all-or-nothing', [CompletionResultType]::ParameterName, 'Take nothing if anything on disk is broken')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON document instead of text')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'proxyctl;tls-rollback' {
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long to wait for the daemon [default: 10s]')
+            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'The daemon''s control socket [env: PROXYD_SOCKET]')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON document instead of text')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -140,6 +149,7 @@ Register-ArgumentCompleter -Native -CommandName 'proxyctl' -ScriptBlock {
         'proxyctl;help' {
             [CompletionResult]::new('reload-tls', 'reload-tls', [CompletionResultType]::ParameterValue, 'Read the TLS files again and serve what they hold')
             [CompletionResult]::new('reload', 'reload', [CompletionResultType]::ParameterValue, 'Read the configuration file and the TLS files again')
+            [CompletionResult]::new('tls-rollback', 'tls-rollback', [CompletionResultType]::ParameterValue, 'Serve the TLS material of the generation before again, until the next reload')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what runs, what it serves, since when, and what crashed')
             [CompletionResult]::new('set-on-exit-failure', 'set-on-exit-failure', [CompletionResultType]::ParameterValue, 'Set, clear or show the command to run when a worker fails')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Tell a monitoring system whether somebody must act')
@@ -156,6 +166,9 @@ Register-ArgumentCompleter -Native -CommandName 'proxyctl' -ScriptBlock {
             break
         }
         'proxyctl;help;reload' {
+            break
+        }
+        'proxyctl;help;tls-rollback' {
             break
         }
         'proxyctl;help;status' {

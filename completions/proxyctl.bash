@@ -49,6 +49,9 @@ _proxyctl() {
             proxyctl,stop)
                 cmd="proxyctl__subcmd__stop"
                 ;;
+            proxyctl,tls-rollback)
+                cmd="proxyctl__subcmd__tls__subcmd__rollback"
+                ;;
             proxyctl,verify)
                 cmd="proxyctl__subcmd__verify"
                 ;;
@@ -85,6 +88,9 @@ _proxyctl() {
             proxyctl__subcmd__help,stop)
                 cmd="proxyctl__subcmd__help__subcmd__stop"
                 ;;
+            proxyctl__subcmd__help,tls-rollback)
+                cmd="proxyctl__subcmd__help__subcmd__tls__subcmd__rollback"
+                ;;
             proxyctl__subcmd__help,verify)
                 cmd="proxyctl__subcmd__help__subcmd__verify"
                 ;;
@@ -95,7 +101,7 @@ _proxyctl() {
 
     case "${cmd}" in
         proxyctl)
-            opts="-h -V --socket --json --timeout --help --version reload-tls reload status set-on-exit-failure check verify events drain stop demo completions help"
+            opts="-h -V --socket --json --timeout --help --version reload-tls reload tls-rollback status set-on-exit-failure check verify events drain stop demo completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -231,7 +237,7 @@ _proxyctl() {
             return 0
             ;;
         proxyctl__subcmd__help)
-            opts="reload-tls reload status set-on-exit-failure check verify events drain stop demo completions help"
+            opts="reload-tls reload tls-rollback status set-on-exit-failure check verify events drain stop demo completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -398,6 +404,20 @@ _proxyctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        proxyctl__subcmd__help__subcmd__tls__subcmd__rollback)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         proxyctl__subcmd__help__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -501,6 +521,28 @@ _proxyctl() {
             return 0
             ;;
         proxyctl__subcmd__stop)
+            opts="-h --timeout --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        proxyctl__subcmd__tls__subcmd__rollback)
             opts="-h --timeout --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

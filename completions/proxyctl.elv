@@ -27,6 +27,7 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
             cand --version 'Print version'
             cand reload-tls 'Read the TLS files again and serve what they hold'
             cand reload 'Read the configuration file and the TLS files again'
+            cand tls-rollback 'Serve the TLS material of the generation before again, until the next reload'
             cand status 'Show what runs, what it serves, since when, and what crashed'
             cand set-on-exit-failure 'Set, clear or show the command to run when a worker fails'
             cand check 'Tell a monitoring system whether somebody must act'
@@ -50,6 +51,13 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
             cand --timeout 'How long to wait for the daemon [default: 10s]'
             cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --all-or-nothing 'Take nothing if anything on disk is broken'
+            cand --json 'Print one JSON document instead of text'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'proxyctl;tls-rollback'= {
+            cand --timeout 'How long to wait for the daemon [default: 10s]'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
@@ -125,6 +133,7 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
         &'proxyctl;help'= {
             cand reload-tls 'Read the TLS files again and serve what they hold'
             cand reload 'Read the configuration file and the TLS files again'
+            cand tls-rollback 'Serve the TLS material of the generation before again, until the next reload'
             cand status 'Show what runs, what it serves, since when, and what crashed'
             cand set-on-exit-failure 'Set, clear or show the command to run when a worker fails'
             cand check 'Tell a monitoring system whether somebody must act'
@@ -139,6 +148,8 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
         &'proxyctl;help;reload-tls'= {
         }
         &'proxyctl;help;reload'= {
+        }
+        &'proxyctl;help;tls-rollback'= {
         }
         &'proxyctl;help;status'= {
         }

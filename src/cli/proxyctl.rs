@@ -18,6 +18,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const AFTER_HELP: &str = "\
 Examples:
   proxyctl reload-tls                 Serve the certificates now on disk
+  proxyctl tls-rollback               Serve again what was served before
   proxyctl status --watch             See what runs, once a second
   proxyctl check --warn 30d           Ask whether somebody must act
   proxyctl set-on-exit-failure -- /usr/local/sbin/page --now
@@ -74,6 +75,14 @@ pub enum Command {
 
     /// Read the configuration file and the TLS files again
     Reload(Reload),
+
+    /// Serve the TLS material of the generation before again, until the next reload
+    ///
+    /// For a certificate that loads and is still the wrong one. Certificates, keys, authorities and
+    /// revocation lists all go back, for the configuration in force. What is on disk is not loaded until
+    /// `reload-tls`, `reload` or HUP, and a restart of the daemon serves it too. Refused if anything that
+    /// went before is no longer valid or lacks what is configured now.
+    TlsRollback(Timeout),
 
     /// Show what runs, what it serves, since when, and what crashed
     Status(Status),
@@ -132,8 +141,9 @@ const CHECK_HELP: &str = "\
 Critical: no worker serves, a certificate is at its critical threshold or not valid, the last
 reload failed, an identity is served in its last good state, or a cold start with what is on disk
 would fail.
-Warning: a certificate is at its warning threshold, what is on disk is not what is served, a slot
-has no serving worker, a worker keeps failing, or the daemon is starting or draining.
+Warning: a certificate is at its warning threshold, what is on disk is not what is served, a rollback
+is in force, a slot has no serving worker, a worker keeps failing, or the daemon is starting or
+draining.
 Files that may be being written are nothing of that until their grace time is over.
 
 The worst comes first, and what follows the bar are the days left of those that expire first.
@@ -269,7 +279,8 @@ impl Proxyctl {
     pub fn timeout(&self) -> Duration {
         let own = match &self.command {
             Command::ReloadTls(reload) | Command::Reload(reload) => reload.timeout.timeout,
-            Command::Verify(own)
+            Command::TlsRollback(own)
+            | Command::Verify(own)
             | Command::Drain(own)
             | Command::Stop(own)
             | Command::Demo(own) => own.timeout,

@@ -26,8 +26,8 @@ pub use self::{
     report::{ReloadReport, VerifyReport},
     status::{
         DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus, ExitKind, ExitStatus,
-        IdentityStatus, ListenerStatus, LoadError, LogStatus, RestartStatus, Status,
-        SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState,
+        IdentityStatus, ListenerStatus, LoadError, LogStatus, RestartStatus, RollbackStatus,
+        Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState,
         WorkerStatus,
     },
 };
@@ -64,6 +64,8 @@ pub enum Request {
     Drain,
     /// Ends the daemon and its sessions at once.
     Stop,
+    /// Serves the TLS material of the generation before again, until a reload is asked for.
+    TlsRollback,
 }
 
 /// What the daemon answers.
@@ -135,4 +137,8 @@ pub enum EventKind {
     Ending,
     /// The wall clock was set, by a second or more.
     ClockJumped,
+    /// The TLS material of an earlier generation was put in service.
+    RolledBack,
+    /// A rollback has ended.
+    RollbackEnded,
 }

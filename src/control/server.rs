@@ -238,6 +238,7 @@ fn log(request: &Request, peer: Peer) {
         Request::ClearOnExitFailure => "set-on-exit-failure --clear",
         Request::Drain => "drain",
         Request::Stop => "stop",
+        Request::TlsRollback => "tls-rollback",
     };
     info!(%peer, request = name, "control request");
 }

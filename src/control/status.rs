@@ -164,6 +164,19 @@ pub struct TlsStatus {
     pub watch: WatchStatus,
     /// The identities served.
     pub identities: Vec<IdentityStatus>,
+    /// The rollback in force; `None` if there is none.
+    pub rollback: Option<RollbackStatus>,
+}
+
+/// A rollback in force: what is on disk is not loaded until an operator asks for a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackStatus {
+    /// When it came into force.
+    pub since: Timestamp,
+    /// The generation that was in force until then.
+    pub from_generation: u64,
+    /// The generation whose TLS material is served again.
+    pub to_generation: u64,
 }
 
 /// How the disk stands to what is served. By content, not by times.
@@ -171,7 +184,7 @@ pub struct TlsStatus {
 pub struct DiskStatus {
     /// The verdict.
     pub state: DiskState,
-    /// Why it is invalid.
+    /// Why it is invalid; or why what has changed is not loaded, if a rollback is in force.
     pub reason: Option<String>,
     /// What of it was not looked at, and why; whether a restart is safe is not known then, and told
     /// as if it were not.

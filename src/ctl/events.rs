@@ -62,6 +62,8 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::ExitHookSet => "exit-hook-set",
         EventKind::Ending => "ending",
         EventKind::ClockJumped => "clock-jumped",
+        EventKind::RolledBack => "rolled-back",
+        EventKind::RollbackEnded => "rollback-ended",
     }
 }
 

@@ -102,6 +102,7 @@ fn run(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
             reload::reload(arguments, &Request::ReloadTls(how.partial()), output)
         }
         Command::Reload(how) => reload::reload(arguments, &Request::Reload(how.partial()), output),
+        Command::TlsRollback(_) => reload::roll_back(arguments, output),
         Command::Verify(_) => reload::verify(arguments, output),
         Command::Status(status) if status.watch => status::watch(arguments, output),
         Command::Status(_) => status::once(arguments, output),

@@ -1,4 +1,4 @@
-//! `reload-tls`, `reload` and `verify`.
+//! `reload-tls`, `reload`, `tls-rollback` and `verify`.
 
 use std::fmt::Write as _;
 
@@ -17,6 +17,11 @@ use crate::{
 /// The most identities that are listed although nothing happened to them.
 const SHORT_LIST: usize = 50;
 
+/// What holds after a rollback.
+const AFTER_ROLLBACK: &str = "\
+This holds until the next reload. Mend what is on disk, which a restart of proxyd would serve, and\n\
+then run `proxyctl reload-tls`.\n";
+
 /// Asks for a reload and shows what became of each identity.
 pub(super) fn reload(
     arguments: &Proxyctl,
@@ -27,6 +32,17 @@ pub(super) fn reload(
         return Err(ClientError::Unexpected.into());
     };
     output.answer(&report, |paint| reload_text(&report, paint))?;
+    Ok(verdict(&report.problems, output))
+}
+
+/// Asks for a rollback and shows what became of each identity.
+pub(super) fn roll_back(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
+    let Response::Reloaded(report) = ask(arguments, &Request::TlsRollback)? else {
+        return Err(ClientError::Unexpected.into());
+    };
+    output.answer(&report, |paint| {
+        reload_text(&report, paint) + AFTER_ROLLBACK
+    })?;
     Ok(verdict(&report.problems, output))
 }
 

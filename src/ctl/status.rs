@@ -128,6 +128,16 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
         "  on disk: {}{reason}{since}",
         paint.paint(word, tone)
     );
+    if let Some(rollback) = &tls.rollback {
+        let word = paint.paint("rolled back", Tone::Odd);
+        let (to, from) = (rollback.to_generation, rollback.from_generation);
+        let _ = writeln!(
+            text,
+            "  {word} since {}: to what generation {to} served, in the place of generation {from}; \
+             `proxyctl reload-tls` serves what is on disk",
+            moment(rollback.since)
+        );
+    }
     let _ = writeln!(text, "  watched: {}", watched(&tls.watch));
     let (word, tone) = if tls.restart_safe {
         ("yes", Tone::Good)
@@ -334,6 +344,7 @@ pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::control::RollbackStatus;
 
     pub(crate) fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -360,7 +371,8 @@ pub(super) mod tests {
                         "subject": "CN=db", "issuer": "CN=ca", "serial": "0a",
                         "sha256": "ab".repeat(32), "not_before": "2026-01-01T00:00:00Z",
                         "not_after": "2026-04-01T00:00:00Z", "days_left": 89,
-                        "dns_names": ["db"], "key_type": "ecdsa-p256", "kept_since": null}]},
+                        "dns_names": ["db"], "key_type": "ecdsa-p256", "kept_since": null}],
+                    "rollback": null},
             "on_exit_failure": {"command": null, "timeout_s": null, "source": "unset",
                                 "last_run": null},
             "listeners": [{"name": "orders", "bind": "0.0.0.0:3307", "protocol": "mysql",
@@ -456,6 +468,11 @@ On exit failure  No command is set
             status.tls.watch.reason = Some("nothing is left".into());
             status.tls.identities[0].kept_since = Some(at("2026-01-01T11:00:00Z"));
             status.listeners[0].backends[0].healthy = false;
+            status.tls.rollback = Some(RollbackStatus {
+                since: at("2026-01-01T10:30:00Z"),
+                from_generation: 2,
+                to_generation: 1,
+            });
             status.log.lost_lines = 3;
             status.workers[0].pid = None;
             status.workers[0].state = WorkerState::Waiting;
@@ -465,6 +482,7 @@ On exit failure  No command is set
             "on disk: invalid: /c: is \\u{1b}[31mempty (since 2026-01-01T10:00:00Z, and may be",
             "watched: every 5s, because nothing is left",
             "kept in its last good state since 2026-01-01T11:00:00Z: default",
+            "rolled back since 2026-01-01T10:30:00Z: to what generation 1 served, in the place of gen",
             "restart safe: no",
             "-    waiting",
             "backend 127.0.0.1:3306 of orders is down since 2026-01-01T10:00:02Z: refused",

@@ -20,12 +20,21 @@ pub enum Trigger {
     Watch,
     /// A worker had to be started again.
     Crash,
+    /// `proxyctl tls-rollback`, which reads no file.
+    #[serde(rename = "tls-rollback")]
+    Rollback,
 }
 
 impl Trigger {
     /// Returns whether an operator asked for the load, and not the daemon itself.
     #[must_use]
     pub fn is_asked(self) -> bool {
+        !matches!(self, Self::Start | Self::Watch | Self::Crash)
+    }
+
+    /// Returns whether an operator asked for what is on disk, which ends a rollback.
+    #[must_use]
+    pub fn goes_forward(self) -> bool {
         matches!(self, Self::ReloadTls | Self::Reload | Self::Sighup)
     }
 
@@ -45,6 +54,7 @@ impl fmt::Display for Trigger {
             Self::Sighup => "sighup",
             Self::Watch => "watch",
             Self::Crash => "crash",
+            Self::Rollback => "tls-rollback",
         })
     }
 }

@@ -11,6 +11,7 @@ pub mod fuzzing;
 
 mod binding;
 mod bundle;
+mod earlier;
 mod files;
 mod identity;
 mod issue;
@@ -28,6 +29,7 @@ use jiff::Timestamp;
 
 pub use self::{
     binding::Shown,
+    earlier::{load_earlier, select},
     files::memo::{Depth, Memo},
     lints::KeptOut,
 };

@@ -37,6 +37,7 @@ impl Supervisor {
             }
             Action::Offer(worker) => self.offer(worker),
             Action::Commit => self.commit(),
+            Action::EndRollback => self.loads.end_rollback(&mut self.notices.events),
             Action::Discard => {
                 self.loads.discard();
                 self.workers.discard();

@@ -84,6 +84,10 @@ impl Supervisor {
         let (load, reading) = match message {
             loads::Message::Changed => return self.reload_by_watch(),
             loads::Message::Loaded(load, reading) => (load, reading),
+            loads::Message::Prepared(load, prepared) => {
+                let loaded = self.loads.take_earlier(load, *prepared);
+                return self.tell(Event::Loaded { load, loaded });
+            }
         };
         // A passphrase program that ran during the load may have hidden them.
         reap_orphans();

@@ -26,6 +26,7 @@ impl Supervisor {
         match request {
             Request::ReloadTls(partial) => self.reload(Trigger::ReloadTls, partial, reply),
             Request::Reload(partial) => self.reload(Trigger::Reload, partial, reply),
+            Request::TlsRollback => self.reload(Trigger::Rollback, Partial::Refuse, reply),
             Request::Status => self.ask_status(StatusRequester::Control(reply)),
             Request::SetOnExitFailure { .. } | Request::ClearOnExitFailure
                 if !is_owner(peer.uid) =>

@@ -136,6 +136,12 @@ fn tls(status: &Status, registry: &mut Registry) {
         "Whether a cold start with what is on disk would serve everything",
         i64::from(tls.restart_safe),
     );
+    gauge(
+        registry,
+        "tls_rollback",
+        "Whether a rollback is in force, so that what is on disk is not loaded",
+        i64::from(tls.rollback.is_some()),
+    );
     disk_states(tls.disk.state, registry);
     gauge(
         registry,

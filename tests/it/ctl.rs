@@ -74,6 +74,7 @@ fn the_status_document_has_every_key_of_the_contract() {
         ("/tls/disk/reason", "text?"),
         ("/tls/restart_safe", "truth"),
         ("/tls/last_error", "table?"),
+        ("/tls/rollback", "table?"),
         ("/tls/identities/0/name", "text"),
         ("/tls/identities/0/cert", "text"),
         ("/tls/identities/0/key", "text"),

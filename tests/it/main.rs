@@ -35,6 +35,8 @@ mod grounds;
 mod reconfigure;
 // Reloads: their answers, what they change, and what they leave alone.
 mod reload;
+// Going back to the generation before: what holds it, and what ends it.
+mod rollback;
 // Every way in which files change under a daemon that watches them.
 mod rotation;
 // The daemon's start and one client, the shortest way through everything.

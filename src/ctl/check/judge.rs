@@ -111,6 +111,14 @@ fn outdated(status: &Status) -> Option<Finding> {
 
 fn disk(tls: &TlsStatus) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if let Some(rollback) = &tls.rollback {
+        findings.push(warning(format!(
+            "a rollback to generation {} is in force since {}, and what is on disk is not loaded; mend \
+             that and run `proxyctl reload-tls`",
+            rollback.to_generation,
+            moment(rollback.since)
+        )));
+    }
     if let Some(error) = &tls.last_error {
         findings.push(critical(format!("the last load failed: {}", error.message)));
     }
@@ -131,6 +139,7 @@ fn disk(tls: &TlsStatus) -> Vec<Finding> {
     let reason = reason.unwrap_or("see `proxyctl verify`");
     match tls.disk.state {
         DiskState::Same => {}
+        DiskState::Changed if tls.rollback.is_some() => {}
         DiskState::Changed => {
             findings.push(warning(
                 "what is on disk is not what is served; reload to serve it",

@@ -55,7 +55,11 @@ pub(in crate::supervisor) struct Reader {
 /// until one is over.
 fn depth(trigger: Trigger) -> Depth {
     match trigger {
-        Trigger::Start | Trigger::ReloadTls | Trigger::Reload | Trigger::Sighup => Depth::Contents,
+        Trigger::Start
+        | Trigger::ReloadTls
+        | Trigger::Reload
+        | Trigger::Sighup
+        | Trigger::Rollback => Depth::Contents,
         Trigger::Watch | Trigger::Crash => Depth::Stamps,
     }
 }

@@ -4,7 +4,9 @@ mod debounce;
 mod disk;
 mod disk_state;
 mod files;
+mod moments;
 mod report;
+mod rollback;
 mod verdict;
 mod watch;
 
@@ -20,12 +22,16 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use self::report::{Report, problems_of, still_served, updated};
 pub(super) use self::{
     disk::{Reader, Reading, View, about_config, wrong_config},
     files::Files,
     verdict::Verdict,
     watch::Current,
+};
+use self::{
+    moments::next_change,
+    report::{Report, problems_of, still_served, updated},
+    rollback::History,
 };
 use super::{
     notices::Events,
@@ -37,12 +43,9 @@ use crate::{
     control::{DiskState, DiskStatus, EventKind, LoadError, Response, WatchStatus, server::Reply},
     facts::{Partial, Trigger},
     link::Generation,
-    store::{Memo, Shown},
+    store::{Loaded as FromStore, Memo, Shown},
     tls::Material,
 };
-
-/// The shortest pause between a load and one because of time alone.
-const SOON: Duration = Duration::from_millis(200);
 
 /// What happens to loads.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub(super) enum Message {
     Changed,
     /// A load of the disk is over.
     Loaded(LoadId, Box<Reading>),
+    /// What was served before is ready to be served again, or cannot be.
+    Prepared(LoadId, Box<Result<FromStore, String>>),
 }
 
 /// The loads, what they brought, and the requests that wait for them.
@@ -59,6 +64,7 @@ pub(super) struct Loads {
     source: Arc<Source>,
     memo: Arc<Memo>,
     current: Current,
+    history: History,
     files: Files,
     last_ask: u64,
     asks: HashMap<AskId, Reply>,
@@ -79,6 +85,8 @@ struct Unsettled {
     trigger: Trigger,
     /// What the load brought; `None` while the disk is being read.
     report: Option<Report>,
+    /// Why there is nothing to go back to.
+    refusal: Option<String>,
 }
 
 /// What a load brought that is not served yet.
@@ -112,6 +120,7 @@ impl Loads {
             source: Arc::new(source),
             memo,
             current,
+            history: History::default(),
             files,
             last_ask: 0,
             asks: HashMap::new(),
@@ -188,8 +197,12 @@ impl Loads {
         let unsettled = Unsettled {
             trigger,
             report: None,
+            refusal: None,
         };
         self.unsettled.insert(load, unsettled);
+        if trigger == Trigger::Rollback {
+            return self.begin_rollback(load);
+        }
         let (reader, inbox) = (self.reader(), self.inbox.clone());
         tokio::task::spawn_blocking(move || {
             let reading = reader.read(trigger, partial, &acquirer);
@@ -228,7 +241,8 @@ impl Loads {
             Some(found) => Loaded::New {
                 pieces: found.material.pieces(),
             },
-            None => Loaded::Same,
+            None if report.problems.is_empty() => Loaded::Same,
+            None => Loaded::Kept,
         };
         self.note(trigger, loaded, &report, now, events);
         if let Some(unsettled) = self.unsettled.get_mut(&load) {
@@ -319,15 +333,20 @@ impl Loads {
     pub(super) fn commit(&mut self, events: &mut Events) -> Option<Arc<Generation>> {
         let (load, generation) = self.staged.take()?;
         let report = self.unsettled.get_mut(&load)?.report.as_mut()?;
-        *self.current.borrow_mut() = Arc::clone(&generation);
+        let before = self.current.replace(Arc::clone(&generation));
         report.generation = generation.number;
         report.changed = true;
         let (number, updated) = (generation.number, updated(&report.identities));
-        info!(generation = number, trigger = %generation.trigger, "loaded{updated}");
-        events.add(
-            EventKind::Reloaded,
-            format!("Generation {number} is in service{updated}."),
-        );
+        if let Some(message) = self.history.replaced(&before, &generation, &updated) {
+            warn!(generation = number, "{message}");
+            events.add(EventKind::RolledBack, message);
+        } else {
+            info!(generation = number, trigger = %generation.trigger, "loaded{updated}");
+            events.add(
+                EventKind::Reloaded,
+                format!("Generation {number} is in service{updated}."),
+            );
+        }
         self.files.watching.stir();
         self.changes_at = next_change(&self.memo, &generation.config);
         Some(generation)
@@ -346,7 +365,11 @@ impl Loads {
         outcome: Outcome,
         events: &mut Events,
     ) -> Option<Trigger> {
-        let Unsettled { trigger, report } = self.unsettled.remove(&load)?;
+        let Unsettled {
+            trigger,
+            report,
+            refusal,
+        } = self.unsettled.remove(&load)?;
         let response = match outcome {
             Outcome::Served { workers } => Response::Reloaded(report?.answer(workers)),
             Outcome::Refused { reason } => {
@@ -356,8 +379,19 @@ impl Loads {
                     self.current().number
                 );
                 self.files.config_refused |= trigger.reads_config();
-                self.note_error(trigger, message.clone(), events);
+                if trigger == Trigger::Rollback {
+                    // It says nothing about the disk, which the last load's error is about.
+                    error!(%trigger, "{message}");
+                    events.add(EventKind::ReloadFailed, format!("{message}."));
+                } else {
+                    self.note_error(trigger, message.clone(), events);
+                }
                 refused(&message)
+            }
+            Outcome::Impossible => {
+                let reason = refusal.unwrap_or_else(|| "nobody waits for the rollback".to_owned());
+                warn!(%trigger, "refused: {reason}");
+                refused(&reason)
             }
         };
         self.respond(asks, &response);
@@ -408,12 +442,13 @@ impl Loads {
     pub(super) fn disk_status(&self, verdict: &Verdict, now: Duration) -> DiskStatus {
         let config = &self.current.borrow().config;
         let settling = self.files.disk_state.is_settling(now, config.watch_grace);
+        let held = self.history.why_held(verdict);
         DiskStatus {
             state: verdict.state,
-            reason: verdict.reason.clone(),
+            reason: verdict.reason.clone().or(held),
             unseen: verdict.unseen.clone(),
             since: self.files.disk_state.at(),
-            settling: settling && config.watch,
+            settling: settling && config.watch && self.rollback().is_none(),
         }
     }
 
@@ -427,18 +462,6 @@ impl Loads {
     pub(super) fn kept_since(&self, identity: &str) -> Option<Timestamp> {
         self.files.kept_since(identity)
     }
-}
-
-/// Returns when something on disk changes by time alone, if the daemon reads files by itself.
-///
-/// Files that do not stand still may have left a moment that has passed, which must not make one load
-/// follow the other.
-fn next_change(memo: &Memo, config: &Config) -> Option<Timestamp> {
-    let soon = Timestamp::now()
-        .saturating_add(SOON)
-        .unwrap_or(Timestamp::MAX);
-    let change = memo.changes_at().filter(|_| config.watch);
-    change.map(|change| change.max(soon))
 }
 
 /// Returns what a reading brought that differs from the generation in force.

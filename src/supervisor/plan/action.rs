@@ -8,7 +8,7 @@ use crate::facts::{Partial, Trigger};
 /// An action that the loop has the owners carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Read the disk.
+    /// Read the disk, or what was served before if the trigger is a rollback.
     Load {
         /// The load, which the event of its end names.
         load: LoadId,
@@ -28,6 +28,8 @@ pub enum Action {
     Offer(WorkerId),
     /// Put the staged generation in force.
     Commit,
+    /// Note that what is on disk is served again after a rollback, or may be from now on.
+    EndRollback,
     /// Drop the staged generation; the one in force stays.
     Discard,
     /// Tell a worker to drop the staged generation.
@@ -110,6 +112,8 @@ pub enum Outcome {
         /// The worker's reason.
         reason: String,
     },
+    /// There is no generation to go back to.
+    Impossible,
 }
 
 /// A worker's failure: every end that was not requested.

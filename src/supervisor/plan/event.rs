@@ -56,7 +56,7 @@ pub enum Event {
         /// How.
         end: End,
     },
-    /// A load of the disk is requested.
+    /// A load is requested: of the disk, or of what was served before.
     Reload {
         /// The request that waits for the result; `None` if there is none, as after a signal.
         ask: Option<AskId>,
@@ -82,6 +82,10 @@ pub enum Loaded {
         /// How many pieces of material there are.
         pieces: usize,
     },
-    /// Nothing new.
+    /// Nothing new: all that it found is served.
     Same,
+    /// Nothing new, and something that it found is broken.
+    Kept,
+    /// Nothing that could be served: there is no generation to go back to.
+    Impossible,
 }

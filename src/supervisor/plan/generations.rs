@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{Action, AskId, Doing, LoadId, Loaded, Outcome, Plan, Slot, WorkerId, loads::Load};
+use crate::facts::Trigger;
 
 /// How long workers have to make a staged generation of few pieces ready; afterwards the generation is
 /// put in force without those that have not answered.
@@ -28,6 +29,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Staged {
     load: LoadId,
+    trigger: Trigger,
     asks: Vec<AskId>,
     /// The workers that were offered it.
     offered: BTreeSet<WorkerId>,
@@ -89,9 +91,27 @@ impl Plan {
             return;
         };
         match loaded {
+            // The operator was told that there is no result, and may have done something else since.
+            Loaded::New { .. } if ended.trigger == Trigger::Rollback && ended.asks.is_empty() => {
+                self.settle_impossible(ended, now, actions);
+            }
             Loaded::New { pieces } => self.stage(ended, patience_for(pieces), now, actions),
-            Loaded::Same => self.conclude(load, ended.asks, now, actions),
+            Loaded::Same => {
+                self.note_served(ended.trigger, actions);
+                self.conclude(load, ended.asks, now, actions);
+            }
+            Loaded::Kept => self.conclude(load, ended.asks, now, actions),
+            Loaded::Impossible => self.settle_impossible(ended, now, actions),
         }
+    }
+
+    fn settle_impossible(&mut self, load: Load, now: Duration, actions: &mut Vec<Action>) {
+        actions.push(Action::Settle {
+            load: load.id,
+            asks: load.asks,
+            outcome: Outcome::Impossible,
+        });
+        self.go_on_after(load.id, now, actions);
     }
 
     fn stage(
@@ -109,6 +129,7 @@ impl Plan {
         actions.extend(waiting.iter().copied().map(Action::Offer));
         self.staged = Some(Staged {
             load: load.id,
+            trigger: load.trigger,
             asks: load.asks,
             offered: waiting.clone(),
             waiting,
@@ -145,6 +166,7 @@ impl Plan {
         self.retry.due = None;
         self.retry.refusals = 0;
         actions.push(Action::Commit);
+        self.note_served(staged.trigger, actions);
         let patience = CONFIRM_PATIENCE + staged.pieces_patience;
         let wanted: Vec<_> = self.wanted().map(|worker| worker.id).collect();
         for id in wanted {
@@ -181,12 +203,19 @@ impl Plan {
 
     fn go_on_after(&mut self, load: LoadId, now: Duration, actions: &mut Vec<Action>) {
         self.start_waiting(load, now, actions);
-        if let Some(next) = self.loads.next_begins(now) {
+        while let Some(next) = self.loads.next_begins(now) {
+            // It was queued before the rollback came into force.
+            if self.is_held(next.trigger) {
+                self.loads.end(next.id);
+                self.start_waiting(next.id, now, actions);
+                continue;
+            }
             actions.push(Action::Load {
                 load: next.id,
                 trigger: next.trigger,
                 partial: next.partial,
             });
+            break;
         }
     }
 
@@ -217,7 +246,10 @@ impl Plan {
             asks: staged.asks,
             outcome: Outcome::Refused { reason },
         });
-        self.retry.after_refusal(now);
+        // What is on disk is served still.
+        if staged.trigger != Trigger::Rollback {
+            self.retry.after_refusal(now);
+        }
         self.go_on_after(staged.load, now, actions);
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Load {
 pub(super) struct Loads {
     last: LoadId,
     running: Option<Running>,
-    /// At most one of each kind of [`Partial`].
+    /// At most one of each kind of [`Partial`] between two rollbacks.
     queued: VecDeque<Load>,
     patience: Duration,
 }
@@ -94,7 +94,10 @@ impl Loads {
             // The request does not wait for this load. It is queued all the same, because the disk may
             // hold newer files than the stuck load has read.
             Some(running) if running.overdue => {
-                self.enqueue(trigger, partial, None);
+                // A rollback that its operator does not wait for would come as a surprise.
+                if trigger != Trigger::Rollback {
+                    self.enqueue(trigger, partial, None);
+                }
                 Wish::DiskStuck
             }
             Some(_) => Wish::Queued(self.enqueue(trigger, partial, ask)),
@@ -121,10 +124,13 @@ impl Loads {
     }
 
     /// Joins the queued load of the same kind, or queues one: requests that allow only a part of the
-    /// changes to come into force cannot share a load with requests that do not.
+    /// changes to come into force cannot share a load with requests that do not, and what was requested
+    /// before a rollback does not come into force behind it.
     fn enqueue(&mut self, trigger: Trigger, partial: Partial, ask: Option<AskId>) -> LoadId {
-        let mut queued = self.queued.iter_mut();
-        if let Some(load) = queued.find(|load| load.partial == partial) {
+        let is_rollback = trigger == Trigger::Rollback;
+        let queued = self.queued.iter_mut().rev();
+        let mut last = queued.take_while(|load| (load.trigger == Trigger::Rollback) == is_rollback);
+        if let Some(load) = last.find(|load| load.partial == partial) {
             load.trigger = stronger(load.trigger, trigger);
             load.asks.extend(ask);
             return load.id;
@@ -163,8 +169,8 @@ impl Loads {
 
     /// Stops the waiting of requests if the running load has taken too long at `now`.
     ///
-    /// Returns the load and the queued ones, with the requests to refuse. All loads stay; what they
-    /// bring is used when it comes.
+    /// Returns the load and the queued ones, with the requests to refuse. All loads but queued rollbacks
+    /// stay; what they bring is used when it comes.
     pub(super) fn give_up(&mut self, now: Duration) -> Option<Vec<Load>> {
         let running = self.running.as_mut()?;
         if running.overdue || running.read || now < running.began + self.patience {
@@ -179,7 +185,14 @@ impl Loads {
             asks: std::mem::take(&mut queued.asks),
             ..queued.clone()
         });
-        Some(std::iter::once(waiting).chain(queued).collect())
+        let given_up = std::iter::once(waiting).chain(queued).collect();
+        self.queued.retain(|load| load.trigger != Trigger::Rollback);
+        Some(given_up)
+    }
+
+    /// Returns whether no load is going on.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_none()
     }
 
     /// Returns when [`Self::give_up`] is due.
@@ -211,7 +224,7 @@ fn stronger(one: Trigger, other: Trigger) -> Trigger {
     let rank = |trigger| match trigger {
         Trigger::Crash | Trigger::Start => 0,
         Trigger::Watch => 1,
-        Trigger::ReloadTls => 2,
+        Trigger::ReloadTls | Trigger::Rollback => 2,
         Trigger::Reload | Trigger::Sighup => 3,
     };
     if rank(other) > rank(one) { other } else { one }
@@ -276,6 +289,33 @@ mod tests {
         }
         loads.end(LoadId(3)).unwrap();
         assert_eq!(loads.next_begins(NOW), None);
+    }
+
+    #[test]
+    fn a_rollback_keeps_its_place_among_reloads() {
+        let mut loads = Loads::default();
+        loads.wish(Trigger::Watch, Partial::Allow, None, NOW);
+        let triggers = [
+            Trigger::ReloadTls,
+            Trigger::Rollback,
+            Trigger::Rollback,
+            Trigger::ReloadTls,
+            Trigger::Sighup,
+        ];
+        let queued = triggers.map(|trigger| loads.wish(trigger, Partial::Allow, None, NOW));
+        assert_eq!(queued, [2, 3, 3, 4, 4].map(LoadId).map(Wish::Queued));
+    }
+
+    #[test]
+    fn a_rollback_does_not_wait_for_a_disk_and_comes_no_later_than_its_answer() {
+        let mut loads = Loads::default();
+        loads.wish(Trigger::ReloadTls, Partial::Allow, None, NOW);
+        loads.wish(Trigger::Rollback, Partial::Allow, Some(AskId(1)), NOW);
+        assert_eq!(loads.give_up(PATIENCE).unwrap()[1].asks, [AskId(1)]);
+        let wish = loads.wish(Trigger::Rollback, Partial::Allow, Some(AskId(2)), PATIENCE);
+        assert_eq!(wish, Wish::DiskStuck);
+        loads.end(LoadId(1)).unwrap();
+        assert_eq!(loads.next_begins(PATIENCE), None);
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //! - a slot never holds two workers;
 //! - while any worker serves, the sockets of every slot are handed to a worker that accepts from them,
 //!   repeatedly until that worker reports that it does;
-//! - no worker is started in the place of another before the disk was read again;
+//! - no worker is started in the place of another before the disk was read again, unless a rollback
+//!   holds what is served;
 //! - a generation is put in force after every worker that answers has made it ready, and not at all
 //!   if one cannot;
 //! - a request for a reload is answered once, after a load that began later than the request, when
 //!   every worker has confirmed the generation in force;
+//! - while a rollback is in force, only an operator's reload reads the disk, and ends it;
 //! - a worker's failure is reported, also while the daemon ends.
 //!
 //! Times are since the daemon's start. Nothing here waits, reads or writes.
@@ -24,6 +26,7 @@ mod generations;
 mod loads;
 #[cfg(test)]
 mod model;
+mod rollback;
 mod slot;
 
 use std::{
@@ -58,6 +61,8 @@ pub struct Plan {
     confirming: Vec<Confirming>,
     retry: Retry,
     generation: u64,
+    /// Whether the generation in force is a rollback that no reload has ended.
+    rolled_back: bool,
     workers: u64,
     heartbeat_timeout: Duration,
     looked: Duration,
@@ -81,6 +86,7 @@ impl Plan {
             confirming: Vec::new(),
             retry: Retry::default(),
             generation: 1,
+            rolled_back: false,
             workers: 0,
             heartbeat_timeout,
             looked: Duration::ZERO,
@@ -223,9 +229,13 @@ impl Plan {
         }
     }
 
-    /// Begins to fill a slot again: reads the disk first, then starts the worker.
+    /// Begins to fill a slot again: reads the disk first, then starts the worker. A rollback that is in
+    /// force holds without the disk.
     fn refill(&mut self, slot: usize, now: Duration, actions: &mut Vec<Action>) {
         let partial = Partial::Allow;
+        if self.is_held(Trigger::Crash) && self.loads.is_idle() {
+            return self.start(slot, true, now, actions);
+        }
         match self.loads.wish(Trigger::Crash, partial, None, now) {
             Wish::Begins(load) => {
                 self.slots[slot].state = SlotState::Loading { load };
@@ -250,6 +260,10 @@ impl Plan {
         let asks: Vec<AskId> = ask.into_iter().collect();
         if self.is_ending() {
             answer(asks, NoResult::Ending, actions);
+            return;
+        }
+        // A load that is going on may end the rollback, and may have read older files.
+        if self.is_held(trigger) && self.loads.is_idle() {
             return;
         }
         match self.loads.wish(trigger, partial, ask, now) {

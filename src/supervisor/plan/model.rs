@@ -4,7 +4,7 @@ mod world;
 
 use proptest::prelude::*;
 
-use self::world::{HEARTBEAT, World};
+use self::world::{HEARTBEAT, Rollback, World};
 use super::*;
 
 /// What may happen next; numbers choose among what is possible then.
@@ -20,7 +20,12 @@ enum Move {
     Die(usize, End),
     Hang(usize),
     EndLoad(bool),
+    /// The load finds something broken, and nothing new beside it.
+    KeepLoad,
     Ask(bool),
+    RollBack,
+    /// Files have changed.
+    Change,
     Signal,
     Drain,
     Stop,
@@ -41,7 +46,10 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         6 => (any::<usize>(), end).prop_map(|(choice, end)| Move::Die(choice, end)),
         1 => any::<usize>().prop_map(Move::Hang),
         8 => any::<bool>().prop_map(Move::EndLoad),
+        1 => Just(Move::KeepLoad),
         4 => any::<bool>().prop_map(Move::Ask),
+        3 => Just(Move::RollBack),
+        2 => Just(Move::Change),
         2 => Just(Move::Signal),
         1 => Just(Move::Drain),
         1 => Just(Move::Stop),
@@ -183,6 +191,86 @@ fn a_generation_that_one_worker_refuses_is_served_by_none_and_tried_again() {
     assert!(world.loading.is_none());
     world.pass(Duration::from_secs(2));
     assert!(world.loading.is_some(), "the disk is read again");
+}
+
+fn is_rolled_back(world: &World) -> bool {
+    world.rollback == Rollback::InForce
+}
+
+/// Returns a world of so many workers, which serve a rollback.
+fn rolled_back(slots: usize) -> World {
+    let mut world = serving(slots);
+    world.make(&Move::RollBack);
+    world.make(&Move::EndLoad(true));
+    (0..slots).for_each(|choice| world.make(&Move::Answer(choice)));
+    world.make(&Move::Pass(1));
+    (0..slots).for_each(|choice| world.make(&Move::Answer(choice)));
+    assert!(is_rolled_back(&world) && world.asked.is_empty());
+    world
+}
+
+#[test]
+fn a_rollback_holds_off_changes_and_a_worker_starts_without_the_disk() {
+    let mut world = rolled_back(2);
+    world.make(&Move::Change);
+    assert!(world.loading.is_none());
+    world.make(&Move::Die(0, End::Signal(9)));
+    world.make(&Move::Pass(1000));
+    assert!(world.loading.is_none());
+    assert!(world.plan.slots()[0].worker().is_some());
+    assert!(is_rolled_back(&world));
+}
+
+#[test]
+fn a_reload_that_is_asked_for_ends_a_rollback_unless_it_takes_nothing_because_of_a_fault() {
+    for (end, still) in [
+        (Move::EndLoad(true), false),
+        (Move::EndLoad(false), false),
+        (Move::KeepLoad, true),
+    ] {
+        let mut world = rolled_back(1);
+        world.make(&Move::Ask(false));
+        world.make(&end);
+        world.make(&Move::Answer(0));
+        world.make(&Move::Pass(1));
+        assert_eq!(is_rolled_back(&world), still, "{end:?}");
+    }
+}
+
+#[test]
+fn a_reload_that_a_worker_refuses_leaves_a_rollback_in_force() {
+    let mut world = rolled_back(1);
+    world.plan.expect(1, false, true);
+    world.make(&Move::Ask(false));
+    world.make(&Move::EndLoad(true));
+    world.make(&Move::Refuse(0));
+    world.pass(Duration::from_secs(5));
+    assert!(is_rolled_back(&world) && world.loading.is_none());
+    assert!(world.asked.is_empty());
+}
+
+#[test]
+fn a_change_that_waits_behind_a_rollback_is_not_loaded_and_its_slot_is_filled() {
+    let mut world = serving(2);
+    world.make(&Move::RollBack);
+    world.make(&Move::Change);
+    world.make(&Move::Die(0, End::Signal(9)));
+    world.make(&Move::EndLoad(true));
+    (0..2).for_each(|choice| world.make(&Move::Answer(choice)));
+    world.make(&Move::Pass(1));
+    assert!(is_rolled_back(&world) && world.loading.is_none());
+    assert!(world.plan.slots()[0].worker().is_some());
+}
+
+#[test]
+fn a_rollback_that_is_refused_is_answered_at_once_and_changes_nothing() {
+    let mut world = serving(1);
+    world.make(&Move::Hang(0));
+    world.make(&Move::RollBack);
+    world.make(&Move::EndLoad(false));
+    assert!(world.asked.is_empty());
+    assert!(!is_rolled_back(&world));
+    assert_eq!(world.plan.generation(), 1);
 }
 
 #[test]

@@ -169,6 +169,7 @@ impl Sources<'_> {
                     ..identity_status(identity, now)
                 })
                 .collect(),
+            rollback: self.loads.rollback().cloned(),
         }
     }
 }

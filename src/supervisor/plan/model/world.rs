@@ -16,6 +16,15 @@ enum Sent {
     Release(usize),
 }
 
+/// A rollback, as the plan's actions tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rollback {
+    None,
+    InForce,
+    /// Another generation is in force, and the end of the rollback is to be told.
+    Replaced,
+}
+
 /// A worker process.
 #[derive(Debug, Default)]
 struct Living {
@@ -35,6 +44,9 @@ pub(super) struct World {
     /// Whether the next sockets that are handed over get lost.
     losing: bool,
     pub(super) loading: Option<LoadId>,
+    /// The triggers of loads that were begun.
+    triggers: BTreeMap<LoadId, Trigger>,
+    pub(super) rollback: Rollback,
     loads_begun: LoadId,
     needs_load: BTreeMap<usize, LoadId>,
     pub(super) staged: Option<LoadId>,
@@ -60,6 +72,8 @@ impl World {
             killed: BTreeSet::new(),
             losing: false,
             loading: None,
+            triggers: BTreeMap::new(),
+            rollback: Rollback::None,
             loads_begun: LoadId::default(),
             needs_load: BTreeMap::new(),
             staged: None,
@@ -84,6 +98,9 @@ impl World {
         let actions = self.plan.on(event, self.now);
         self.act(actions);
         assert_eq!(self.in_force, self.plan.generation());
+        let is_rolled_back = self.plan.rolled_back;
+        assert_eq!(self.rollback == Rollback::InForce, is_rolled_back);
+        assert_ne!(self.rollback, Rollback::Replaced, "its end was not told");
         self.check();
     }
 
@@ -99,7 +116,12 @@ impl World {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Load { load, .. } => {
+            Action::Load { load, trigger, .. } => {
+                assert!(
+                    self.rollback == Rollback::None || trigger.is_asked(),
+                    "{trigger} during a rollback"
+                );
+                self.triggers.insert(load, trigger);
                 assert_eq!(self.loading.replace(load), None, "two loads at a time");
                 assert_eq!(self.staged, None, "a load while another is being staged");
                 self.loads_begun = load;
@@ -117,6 +139,15 @@ impl World {
                 let load = self.staged.take().expect("something is staged");
                 self.in_force += 1;
                 self.brought.insert(load, self.in_force);
+                self.rollback = match (self.triggers[&load], self.rollback) {
+                    (Trigger::Rollback, _) => Rollback::InForce,
+                    (_, Rollback::None) => Rollback::None,
+                    _ => Rollback::Replaced,
+                };
+            }
+            Action::EndRollback => {
+                let was = std::mem::replace(&mut self.rollback, Rollback::None);
+                assert_ne!(was, Rollback::None, "no rollback is in force");
             }
             Action::Discard => assert!(self.staged.take().is_some()),
             Action::Withdraw(worker) => self.send(worker, Sent::Withdraw),
@@ -179,7 +210,7 @@ impl World {
         if let Some(since) = self.needs_load.remove(&slot) {
             let disk_is_stuck = self.loading.is_some() && self.plan.loads.deadline().is_none();
             assert!(
-                self.loads_begun > since || disk_is_stuck,
+                self.loads_begun > since || disk_is_stuck || self.rollback == Rollback::InForce,
                 "started without a fresh load"
             );
         }
@@ -243,7 +274,9 @@ impl World {
             Move::LoseSockets => self.losing = true,
             Move::Die(choice, end) => self.die(*choice, *end),
             Move::Hang(choice) => self.hung.extend(self.pick(*choice)),
-            Move::EndLoad(new) => self.end_load(*new),
+            Move::EndLoad(true) => self.end_load(Loaded::New { pieces: 1 }),
+            Move::EndLoad(false) => self.end_load(Loaded::Same),
+            Move::KeepLoad => self.end_load(Loaded::Kept),
             Move::Ask(whole) => {
                 self.asks += 1;
                 self.asked.insert(AskId(self.asks), self.loads_begun);
@@ -257,6 +290,20 @@ impl World {
                     },
                 });
             }
+            Move::RollBack => {
+                self.asks += 1;
+                self.asked.insert(AskId(self.asks), self.loads_begun);
+                self.tell(Event::Reload {
+                    ask: Some(AskId(self.asks)),
+                    trigger: Trigger::Rollback,
+                    partial: Partial::Refuse,
+                });
+            }
+            Move::Change => self.tell(Event::Reload {
+                ask: None,
+                trigger: Trigger::Watch,
+                partial: Partial::Allow,
+            }),
             Move::Signal => self.tell(Event::Reload {
                 ask: None,
                 trigger: Trigger::Sighup,
@@ -335,12 +382,12 @@ impl World {
         self.tell(Event::Exited { worker, end });
     }
 
-    fn end_load(&mut self, new: bool) {
+    fn end_load(&mut self, loaded: Loaded) {
         if let Some(load) = self.loading.take() {
-            let loaded = if new {
-                Loaded::New { pieces: 1 }
-            } else {
-                Loaded::Same
+            let is_rollback = self.triggers[&load] == Trigger::Rollback;
+            let loaded = match loaded {
+                Loaded::Same | Loaded::Kept if is_rollback => Loaded::Impossible,
+                loaded => loaded,
             };
             self.brought.insert(load, self.in_force);
             self.tell(Event::Loaded { load, loaded });
@@ -357,7 +404,7 @@ impl World {
     pub(super) fn settle(&mut self) {
         self.losing = false;
         for _ in 0..60 {
-            self.end_load(false);
+            self.end_load(Loaded::Same);
             let hung = std::mem::take(&mut self.hung);
             let ending = hung.union(&self.killed).copied();
             for worker in ending.collect::<Vec<_>>() {
