@@ -8,8 +8,8 @@ use super::{
         piece::{Piece, Read},
         read::{Content, FileFault},
     },
-    identity::{self, Fault, Proved, Role, pair::PairFiles},
-    lists,
+    identity::{self, Fault, KeyFault, Proved, Role, pair::PairFiles},
+    lists, neighbours,
 };
 use crate::{
     facts::Problem,
@@ -138,9 +138,22 @@ impl<'p> Judge<'p> {
     fn fault(&self, files: PairFiles<'_>, fault: &Fault) -> Problem {
         match fault {
             Fault::Certificate(fault) => self.problem(0, fault),
-            Fault::Key(fault) => self.problem(files.key_place(), fault),
+            Fault::Key(fault) => self.of_key(files.key_place(), fault),
             Fault::Passphrase(fault) => self.problem(files.passphrase_place(), fault),
         }
+    }
+
+    /// Says of a key that does not match which certificate beside it does.
+    fn of_key(&self, place: usize, fault: &KeyFault) -> Problem {
+        let mut problem = self.problem(place, fault);
+        if let (KeyFault::Mismatch { public_half, .. }, Some(path)) =
+            (fault, self.piece.paths.get(place))
+            && let Some(other) = neighbours::certificate_of(public_half, path)
+        {
+            let other = format!("; it matches the certificate in {}", other.display());
+            problem.reason.push_str(&other);
+        }
+        problem
     }
 
     fn odd_pair(&self, files: PairFiles<'_>, proved: &Proved) -> Vec<Problem> {

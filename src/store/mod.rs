@@ -20,6 +20,7 @@ mod lints;
 mod lists;
 mod loader;
 mod mounted;
+mod neighbours;
 mod overlaps;
 mod report;
 

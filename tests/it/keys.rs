@@ -443,3 +443,26 @@ fn a_file_that_is_no_usable_key_or_certificate_is_told_for_what_it_is() {
         shows(&daemon, &ca, &leaf);
     }
 }
+
+#[test]
+fn a_key_of_another_certificate_is_told_with_that_certificate() {
+    let ca = Ca::new("authority");
+    let (leaf, other) = (ca.leaf(NAME), ca.leaf("other.example"));
+    let daemon = front("cert = \"c.pem\"\nkey = \"k.pem\"\n")
+        .file("c.pem", &leaf.cert)
+        .file("k.pem", &other.key)
+        .file("other.crt", &other.cert)
+        .prepare();
+    let outcome = daemon.run(&["--check-config"]);
+    assert_eq!(outcome.code(), 1, "{outcome:#?}");
+    let words = format!(
+        "k.pem: the private key (ecdsa-p256) does not match the certificate (ecdsa-p256); it \
+         matches the certificate in {}",
+        daemon.path("other.crt").display()
+    );
+    assert!(outcome.stderr.contains(&words), "{outcome:#?}");
+    overwrite(&daemon.path("other.crt"), "");
+    let outcome = daemon.run(&["--check-config"]);
+    assert!(outcome.stderr.contains("does not match"), "{outcome:#?}");
+    assert!(!outcome.stderr.contains("it matches"), "{outcome:#?}");
+}

@@ -45,8 +45,12 @@ pub(super) fn mismatch(keys: &[Part], certificates: &[X509Certificate<'_>]) -> F
     if leaf.is_some_and(|it| certificate::has_written_curve(it.public_key())) {
         return CertificateFault::WrittenCurve.into();
     }
-    let key = keys.first().and_then(|it| der::key_kind(&it.der));
+    let first = keys.first();
+    let key = first.and_then(|it| der::key_kind(&it.der));
     KeyFault::Mismatch {
+        public_half: first
+            .and_then(|it| super::public_half(it).ok())
+            .unwrap_or_default(),
         key: key.map_or_else(|| "unknown".to_owned(), named),
         certificate: leaf
             .map(|it| certificate::key_type(it.public_key()))

@@ -128,7 +128,12 @@ pub(crate) enum KeyFault {
     )]
     OpenSsh { what: String },
     #[error("the private key ({key}) does not match the certificate ({certificate})")]
-    Mismatch { key: String, certificate: String },
+    Mismatch {
+        key: String,
+        certificate: String,
+        /// What the key's certificate would hold, by which it can be looked for.
+        public_half: Vec<u8>,
+    },
 }
 
 impl Fault {
