@@ -51,6 +51,7 @@ pub(crate) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, Bu
     }
     for block in &blocks {
         warnings.extend(check_root(block, now)?);
+        warnings.extend(odd_curve(block));
     }
     let value = blocks.iter().map(der).collect();
     Ok(Checked { value, warnings })
@@ -112,6 +113,19 @@ fn check_root(block: &Block, now: Timestamp) -> Result<Option<String>, BundleFau
             root.subject()
         )
     }))
+}
+
+/// What no client believes, no more do we: RFC 5480 §2.1.1.
+fn odd_curve(block: &Block) -> Option<String> {
+    let root = certificate::parse(&block.der).ok()?;
+    certificate::has_written_curve(root.public_key()).then(|| {
+        format!(
+            "the curve of the authority {} of line {} is written out as parameters instead of \
+             named; nothing that it has signed is believed",
+            root.subject(),
+            block.line
+        )
+    })
 }
 
 /// Returns when a revocation list begins to hold, and when it is to be replaced if it says so.

@@ -258,3 +258,55 @@ fn line_ends_blanks_and_notes_do_not_matter() {
     assert!(reason.contains("it is UTF-16LE text"), "{reason}");
     assert!(reason.contains("`iconv -f UTF-16LE -t UTF-8"), "{reason}");
 }
+
+#[test]
+fn authorities_and_lists_are_told_by_what_they_are_too() {
+    use crate::{config::Doubt, store::bundle, tls::testing::der_of};
+    let (ca, leaf) = sample();
+    let list = ca.list(&[&leaf], 1, 2090);
+    let now = Timestamp::now();
+    let roots = |text: &[u8]| bundle::roots(text, now).unwrap_err().to_string();
+    let lists = |text: &[u8]| {
+        let checked = bundle::crls(text, &[ca.der()], Doubt::Accept, now);
+        checked.unwrap_err().to_string()
+    };
+    let wide: Vec<u8> = list.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let table = [
+        (
+            roots(ca.der().as_bytes()),
+            "it is a certificate in DER, not PEM; convert it with `openssl x509 -inform DER",
+        ),
+        (
+            lists(der_of(&list).as_bytes()),
+            "it is a revocation list in DER, not PEM; convert it with `openssl crl -inform DER",
+        ),
+        (lists(&wide), "it is UTF-16BE text"),
+        (
+            roots(list.as_bytes()),
+            "it holds no certificate, only: X509 CRL; that is a revocation list",
+        ),
+        (
+            lists(ca.pem.as_bytes()),
+            "it holds no revocation list (X509 CRL), only: CERTIFICATE",
+        ),
+    ];
+    for (reason, expected) in table {
+        assert!(reason.contains(expected), "{expected}: {reason}");
+    }
+}
+
+/// The warning is true: what such an authority has signed is not believed.
+#[test]
+fn an_authority_whose_curve_is_written_out_is_warned_of() {
+    let Some(desk) = Desk::new() else { return };
+    desk.openssl("ecparam -name prime256v1 -genkey -noout -param_enc explicit -out cak");
+    desk.openssl("req -x509 -key cak -subj /CN=ca -days 9 -out ca");
+    let checked = crate::store::bundle::roots(&desk.bytes("ca"), Timestamp::now()).unwrap();
+    let told = checked.warnings.join("; ");
+    assert!(told.contains("written out as parameters"), "{told}");
+    desk.openssl("req -new -key k -subj /CN=db -addext subjectAltName=DNS:db -out r");
+    desk.openssl("x509 -req -in r -CA ca -CAkey cak -CAcreateserial -copy_extensions copy -out c");
+    let chain = desk.text("c") + &desk.text("ca");
+    let odd = judge(&chain, &desk.text("k")).unwrap().cert_warnings;
+    assert!(odd.join("; ").contains("do not lead"), "{odd:?}");
+}
