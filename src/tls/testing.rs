@@ -4,9 +4,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationList,
-    CertificateRevocationListParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyIdMethod, KeyPair as Key, KeyUsagePurpose, RevokedCertParams, SerialNumber,
-    SigningKey,
+    CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair as Key,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber, SigningKey,
 };
 use zeroize::Zeroizing;
 
@@ -129,14 +129,26 @@ impl Ca {
 
     /// Returns a revocation list with this number, in PEM.
     pub(crate) fn list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
-        self.signed_list(revoked, number, next_update)
+        self.signed_list(revoked, number, next_update, None)
             .pem()
             .unwrap()
     }
 
+    /// Returns a list that is only for certificates that name this distribution point, in PEM.
+    pub(crate) fn list_at(&self, point: &str, revoked: &[&Leaf], next_update: i32) -> String {
+        let point = CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint {
+                uris: vec![point.to_owned()],
+            },
+            scope: None,
+        };
+        let list = self.signed_list(revoked, 1, next_update, Some(point));
+        list.pem().unwrap()
+    }
+
     /// Returns such a list without an authority key identifier.
     pub(crate) fn nameless_list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
-        let named = self.signed_list(revoked, number, next_update);
+        let named = self.signed_list(revoked, number, next_update, None);
         let (_, named) = x509_parser::parse_x509_crl(named.der()).unwrap();
         let mut said = named.tbs_cert_list.as_ref().to_vec();
         // The identifier's object identifier becomes one that nobody knows (2.5.29.127).
@@ -156,6 +168,7 @@ impl Ca {
         revoked: &[&Leaf],
         number: u64,
         next_update: i32,
+        point: Option<CrlIssuingDistributionPoint>,
     ) -> CertificateRevocationList {
         let start = rcgen::date_time_ymd(2020, 1, 1);
         let revoked = revoked.iter().map(|leaf| {
@@ -171,7 +184,7 @@ impl Ca {
             this_update: start,
             next_update: rcgen::date_time_ymd(next_update, 1, 1),
             crl_number: SerialNumber::from(number),
-            issuing_distribution_point: None,
+            issuing_distribution_point: point,
             revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         }

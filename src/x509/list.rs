@@ -302,7 +302,6 @@ impl<'a> Fields<'a> {
     /// Takes a time, if the next field is one.
     fn time(&mut self) -> Result<Option<Timestamp>, ListFault> {
         let before = self.0;
-        let is_time = |any: &Any<'_>| matches!(any.tag(), Tag::UtcTime | Tag::GeneralizedTime);
         if self.next(is_time).is_none() {
             return Ok(None);
         }
@@ -317,6 +316,10 @@ impl<'a> Fields<'a> {
             Err(damaged(&format!("{what} holds what does not belong there")))
         }
     }
+}
+
+fn is_time(any: &Any<'_>) -> bool {
+    any.class() == Class::Universal && matches!(any.tag(), Tag::UtcTime | Tag::GeneralizedTime)
 }
 
 fn algorithm(any: &Any<'_>) -> Result<Algorithm, ListFault> {
@@ -376,9 +379,9 @@ fn read_entries(content: &[u8], issuer: &str) -> Result<Serials, ListFault> {
     while !entries.0.is_empty() {
         let mut entry = Fields(entries.sequence("entry")?.data);
         serials.push(entry.take(Tag::Integer, "entry's serial number")?.data);
-        entry
-            .time()?
-            .ok_or_else(|| damaged("an entry has no date"))?;
+        // When it was revoked changes nothing.
+        let date = entry.next(is_time);
+        date.ok_or_else(|| damaged("an entry has no date"))?;
         let extensions = entry.optional(Tag::Sequence);
         entry.end("an entry")?;
         if let Some(extensions) = extensions {

@@ -8,9 +8,9 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -101,7 +101,7 @@ pub(crate) enum Refusal {
 
 /// Revocation lists by the name of their issuer.
 pub(crate) struct Lists {
-    by_issuer: HashMap<Vec<u8>, Vec<Held>>,
+    by_issuer: HashMap<Vec<u8>, Vec<Arc<Held>>>,
     policy: Policy,
 }
 
@@ -125,9 +125,9 @@ impl Lists {
     pub(crate) fn new(ders: &[Der], policy: Policy) -> Result<Option<Self>, ListFault> {
         let mut by_issuer: HashMap<_, Vec<_>> = HashMap::new();
         for der in ders {
-            let list = RevocationList::parse(der.as_bytes())?;
-            let namesakes = by_issuer.entry(list.issuer().to_vec()).or_default();
-            namesakes.push(Held::new(list));
+            let held = Held::shared(der)?;
+            let namesakes = by_issuer.entry(held.list.issuer().to_vec()).or_default();
+            namesakes.push(held);
         }
         Ok((!by_issuer.is_empty()).then_some(Self { by_issuer, policy }))
     }
@@ -258,9 +258,24 @@ fn covering<'l>(lists: &[&'l RevocationList], certificate: &Cert<'_>) -> Vec<&'l
 }
 
 impl Held {
-    fn new(list: RevocationList) -> Self {
-        let keys = Mutex::default();
-        Self { list, keys }
+    /// Returns a list as it was read before, if a listener or a generation still has it.
+    ///
+    /// One of a hundred thousand entries takes long enough to read for that to matter, and what is
+    /// known of who signed it stays known.
+    fn shared(der: &Der) -> Result<Arc<Self>, ListFault> {
+        static READ: Mutex<BTreeMap<[u8; 32], Weak<Held>>> = Mutex::new(BTreeMap::new());
+        let digest = certificate::digest(der.as_bytes());
+        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = read.get(&digest).and_then(Weak::upgrade) {
+            return Ok(held);
+        }
+        let held = Arc::new(Self {
+            list: RevocationList::parse(der.as_bytes())?,
+            keys: Mutex::default(),
+        });
+        read.retain(|_, held| held.strong_count() > 0);
+        read.insert(digest, Arc::downgrade(&held));
+        Ok(held)
     }
 
     /// Returns whether a key signed it, which is found out once.
@@ -306,5 +321,60 @@ impl StatusUnknown {
             CertificateError::Other(OtherError(other)) => other.downcast_ref(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing::{Ca, der_of};
+
+    #[test]
+    fn a_list_is_read_once_while_it_is_in_use() {
+        let ca = Ca::new("root");
+        let [one, other] = [1, 2].map(|number| der_of(&ca.list(&[], number, 2090)));
+        let held = Held::shared(&one).unwrap();
+        assert!(Arc::ptr_eq(&held, &Held::shared(&one).unwrap()));
+        assert!(!Arc::ptr_eq(&held, &Held::shared(&other).unwrap()));
+        let last = Arc::downgrade(&held);
+        drop(held);
+        assert!(last.upgrade().is_none());
+    }
+
+    #[test]
+    fn who_signed_a_list_is_found_out_once_for_each_key() {
+        let (ca, namesake) = (Ca::new("root"), Ca::new("root"));
+        let held = Held::shared(&der_of(&ca.list(&[], 1, 2090))).unwrap();
+        let key = |ca: &Ca| {
+            let der = ca.der();
+            let parsed = certificate::parse(der.as_bytes()).unwrap();
+            PublicKey::of_der(parsed.public_key().raw).unwrap()
+        };
+        for _ in 0..2 {
+            assert!(held.is_signed_by(&key(&ca)) && !held.is_signed_by(&key(&namesake)));
+            assert_eq!(held.keys.lock().unwrap().len(), 2);
+        }
+        for _ in 0..MAX_KEYS {
+            assert!(!held.is_signed_by(&key(&Ca::new("root"))));
+        }
+        assert!(held.is_signed_by(&key(&ca)));
+        assert_eq!(held.keys.lock().unwrap().len(), MAX_KEYS);
+    }
+
+    #[test]
+    fn the_first_end_counts_where_ends_count() {
+        let ca = Ca::new("root");
+        let lists = [2090, 2050].map(|year| der_of(&ca.list(&[], 1, year)));
+        let end = |expired| {
+            let policy = Policy {
+                expired,
+                ..Policy::ACCEPT
+            };
+            Lists::new(&lists, policy).unwrap().unwrap().end()
+        };
+        let first: Timestamp = "2050-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(end(OnUnknown::Refuse), Some(crate::tls::unix_time(first)));
+        assert_eq!(end(OnUnknown::Accept), None);
+        assert!(Lists::new(&[], Policy::ACCEPT).unwrap().is_none());
     }
 }

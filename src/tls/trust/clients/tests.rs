@@ -162,6 +162,45 @@ fn of_lists_whose_key_is_not_known_the_newest_that_fits_counts() {
 }
 
 #[test]
+fn a_list_for_other_certificates_counts_for_those_that_it_names_and_by_its_age() {
+    let ca = Ca::new("root");
+    let (good, revoked) = (ca.server(&["good"]), ca.server(&["revoked"]));
+    let elsewhere = |year| ca.list_at("http://ca.example/moved", &[&revoked], year);
+    let [lax, strict, ageing] = [
+        auth(|_| {}),
+        auth(|it| it.unscoped_crl = OnUnknown::Refuse),
+        auth(|it| it.expired_crl = OnUnknown::Refuse),
+    ];
+    for (lists, expected) in [
+        (vec![elsewhere(2090)], [None, Some("Unscoped"), None]),
+        (
+            vec![elsewhere(2021)],
+            [None, Some("Unscoped"), Some("Expired")],
+        ),
+        (vec![elsewhere(2021), ca.list(&[], 1, 2090)], [None; 3]),
+        (
+            vec![elsewhere(2090), ca.list(&[], 1, 2021)],
+            [None, None, Some("Expired")],
+        ),
+    ] {
+        let lists: Vec<_> = lists.iter().map(String::as_str).collect();
+        let bundle = bundle(&[&ca], &lists);
+        for (auth, expected) in [&lax, &strict, &ageing].into_iter().zip(expected) {
+            let error = verdict(auth, &bundle, &good).err().and_then(unknown);
+            let error = error.map(|it| format!("{it:?}"));
+            let fits = match (&error, expected) {
+                (None, None) => true,
+                (Some(error), Some(expected)) => error.starts_with(expected),
+                _ => false,
+            };
+            assert!(fits, "{error:?} for {expected:?}");
+            let error = verdict(auth, &bundle, &revoked);
+            assert_eq!(error, refusal(CertificateError::Revoked));
+        }
+    }
+}
+
+#[test]
 fn a_list_that_a_stranger_signed_lets_nobody_in() {
     let (ca, stranger) = (Ca::new("root"), Ca::new("root"));
     let leaf = ca.server(&["good"]);
