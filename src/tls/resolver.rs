@@ -230,8 +230,9 @@ impl Resolver {
             .min_by_key(|it| cost(it))
             // None fits: the handshake fails all the same, but for the reason that is true.
             .or_else(|| {
+                let first = holders().next()?;
                 note(|notes| notes.unfit = true);
-                holders().next()
+                Some(first)
             })
             .cloned()
     }

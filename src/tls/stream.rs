@@ -229,8 +229,10 @@ impl TlsStream {
             }
             Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName)
             | Error::InvalidMessage(InvalidMessage::InvalidServerName) => {
-                let name = raw_server_name(bytes).unwrap_or_default();
-                TlsError::BadName(printable(&String::from_utf8_lossy(&name)))
+                bad_name(&raw_server_name(bytes).unwrap_or_default())
+            }
+            Error::InvalidMessage(_) if raw_server_name(bytes).is_some_and(|it| it.is_empty()) => {
+                bad_name(&[])
             }
             source => source.into(),
         }
@@ -292,6 +294,10 @@ impl TlsStream {
             Side::Server(connection) => close(&mut **connection, &mut self.held, out),
         }
     }
+}
+
+fn bad_name(name: &[u8]) -> TlsError {
+    TlsError::BadName(printable(&String::from_utf8_lossy(name)))
 }
 
 /// What the two kinds of rustls connection have in common but do not share a trait for.

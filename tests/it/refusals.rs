@@ -312,6 +312,104 @@ fn a_client_of_tls_1_2_without_an_extension_is_not_called_old() {
 }
 
 #[test]
+fn who_shares_nothing_with_a_listener_is_told_so() {
+    if !is_there() {
+        return;
+    }
+    let servers = Ca::new("servers");
+    let request = servers.request(&["localhost"]);
+    let leaf = request.algorithm(&rcgen::PKCS_ECDSA_P384_SHA384).issue();
+    let daemon = TestDaemon::builder().identity("default", &leaf);
+    let listener = Listener::tcp("main", &daemon.backend().address());
+    let daemon = daemon.listener(listener).start();
+    let cases = [
+        "-tls1_2 -sigalgs ECDSA+SHA256",
+        "-tls1_3 -sigalgs ECDSA+SHA256",
+        "-tls1_2 -sigalgs RSA+SHA256",
+        "-tls1_3 -sigalgs RSA-PSS+SHA256",
+        "-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256",
+        "-tls1_2 -groups X448",
+        "-tls1_3 -groups X448",
+    ];
+    for (before, case) in cases.into_iter().enumerate() {
+        let arguments: Vec<_> = case.split(' ').collect();
+        let outcome = s_client(daemon.address(), &arguments);
+        let told = outcome.stderr.contains("SSL alert number 40");
+        assert!(told, "{case}: {outcome:#?}");
+        let counted = u64::try_from(before).unwrap() + 1;
+        daemon.await_status(case, |status| {
+            let connections = &status["listeners"][0]["connections"];
+            connections["failed_by_reason"]["nothing_shared"] == counted
+        });
+    }
+    let log = daemon.log();
+    for words in [
+        "the client accepts no signature that the key of this listener's certificate makes",
+        "no cipher suite that fits the certificate's key in common",
+        "no group for the key exchange in common",
+    ] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    assert!(!log.contains("incompatible"), "{log}");
+}
+
+#[test]
+fn a_server_name_that_is_no_host_name_is_quoted_in_the_log() {
+    if !is_there() {
+        return;
+    }
+    let servers = Ca::new("servers");
+    let daemon = TestDaemon::builder().identity("default", &servers.leaf("localhost"));
+    let listener = Listener::tcp("main", &daemon.backend().address());
+    let daemon = daemon.listener(listener).start();
+    let long = "a".repeat(64);
+    for name in ["db.example.com:3306", "[::1]", "a b", "-", &long] {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let outcome = s_client(daemon.address(), &["-servername", name, version]);
+            let told = outcome.stderr.contains("SSL alert number 47");
+            assert!(told, "{name}, {version}: {outcome:#?}");
+        }
+        until("the log says which", || {
+            let said = format!("the client asks for the server name \"{name}\"");
+            daemon.log().matches(&said).count() == 2
+        });
+    }
+    // What clients send though they should not, and what says well enough what they want.
+    for name in ["127.0.0.1", "localhost.", "a_b.example"] {
+        let outcome = s_client(daemon.address(), &["-servername", name]);
+        assert!(outcome.is_success(), "{name}: {outcome:#?}");
+    }
+    assert!(!daemon.log().contains("ServerNameMustContain"));
+}
+
+#[test]
+fn a_server_name_that_openssl_would_not_send_is_told_as_well() {
+    let front = Front::new("");
+    let u16_of = |length: usize| u16::try_from(length).unwrap().to_be_bytes();
+    let mut counted = 0;
+    for (name, alert) in [("", 50), (&*"a".repeat(300), 47)] {
+        let name = [&[0], &u16_of(name.len())[..], name.as_bytes()].concat();
+        let list = [&u16_of(name.len())[..], &name].concat();
+        let extension = [&[0, 0], &u16_of(list.len())[..], &list].concat();
+        let extensions = [&u16_of(extension.len())[..], &extension].concat();
+        let suites = [0, 0, 2, 0xc0, 0x2b, 1, 0];
+        let hello = [&[3, 3][..], &[7; 32], &suites, &extensions].concat();
+        let message = [&[1, 0], &u16_of(hello.len())[..], &hello].concat();
+        let record = [&[22, 3, 1], &u16_of(message.len())[..], &message].concat();
+        let answer = exchange(front.daemon.address(), &record).unwrap();
+        assert_eq!(answer, [21, 3, 3, 0, 2, 2, alert]);
+        counted += 1;
+        until("it is counted", || front.count("protocol") == counted);
+    }
+    until("both are logged", || {
+        let log = front.daemon.log();
+        log.contains("the server name \"\", which is no host name")
+            && log.contains("aaaa...\", which is no host name")
+    });
+    front.adds_up();
+}
+
+#[test]
 fn a_health_check_that_says_nothing_is_no_failure() {
     let front = Front::new("");
     drop(connect(front.daemon.address()).unwrap());
