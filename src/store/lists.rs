@@ -145,8 +145,9 @@ fn odd_signer(list: &RevocationList, roots: &[Der]) -> Option<String> {
 fn odd_scope(list: &RevocationList) -> Option<String> {
     let limits = list.scope().limits()?;
     Some(format!(
-        "the list of {} is only for {limits}; of all others it still refuses those that it names, \
-         but whether they are revoked is not known (client_auth.unscoped_crl)",
+        "the list of {} is only for {limits}; it refuses every certificate that it names all the \
+         same, but says of no other that it is good (client_auth.unscoped_crl says what becomes of \
+         such clients)",
         list.issuer_name()
     ))
 }

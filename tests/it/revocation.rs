@@ -128,6 +128,8 @@ fn a_serial_in_a_list_of_its_own_issuer_is_refused_whatever_the_list_is_for() {
         ),
     ] {
         let warned = front.load(&clients.list(list));
+        let is_first = clients.text().contains("Version 1 ");
+        assert_eq!(is_first, list.is_empty(), "{list}");
         let told = warned.contains("the list of CN=clients is only for");
         assert_eq!(told, warning.is_some(), "{list}: {warned}");
         assert!(warned.contains(warning.unwrap_or_default()), "{warned}");

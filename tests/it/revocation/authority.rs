@@ -177,6 +177,14 @@ impl Authority {
         self.read("list.crl")
     }
 
+    /// Returns what openssl says of the last list.
+    pub(crate) fn text(&self) -> String {
+        let mut command = Command::new("openssl");
+        command.current_dir(self.folder.path());
+        command.args(["crl", "-noout", "-text", "-in", "list.crl"]);
+        run(command, PATIENCE).answer()
+    }
+
     /// Asks openssl about the certificate of this name and the last list.
     pub(crate) fn verify(&self, name: &str) -> Outcome {
         let mut command = Command::new("openssl");
