@@ -9,7 +9,7 @@ use super::{
     files::named::{backend_pair_piece, clients_piece, trust_piece, wants_system_roots},
 };
 use crate::{
-    config::{Config, Doubt, IdentityFiles, Listener},
+    config::{Config, IdentityFiles, Listener, OnUnknown},
     facts::{IdentityOutcome, Problem},
     tls::{
         material::{BackendTrust, Bundle, Identity, KeyPair, ListenerMaterial, Material},
@@ -152,7 +152,7 @@ fn ended(config: &Config, material: &Material, now: Timestamp) -> Vec<Problem> {
         let reason = pair.and_then(|pair| not_valid(pair, now));
         let about = |part: &str| format!("listener \"{}\" {part}", listener.name);
         problems.extend(reason.map(|it| problem(about("backend_tls"), it)));
-        if listener.client_auth.expired_crl == Doubt::Refuse {
+        if listener.client_auth.expired_crl == OnUnknown::Refuse {
             let reason = found.clients.as_ref().and_then(|it| old_list(it, now));
             problems.extend(reason.map(|it| problem(about("client_auth"), it)));
         }

@@ -100,14 +100,20 @@ impl<'m> Presented<'m> {
     /// Tells of clients that ask for a name and are shut out by its holder, although one with a star
     /// would do.
     fn exact_before_star(&self) -> Option<String> {
+        // Once for each star, which may stand above thousands of names.
+        let stars = self.table.wildcard.iter();
+        let served_by_star: HashMap<&str, Served> = stars
+            .map(|(parent, holders)| (parent.as_str(), Served::by(&self.identities, holders)))
+            .collect();
         let mut shut: Vec<_> = self
             .table
             .exact
             .iter()
             .filter_map(|(name, holders)| {
-                let stars = self.table.wildcard.get(name.split_once('.')?.1)?;
+                let (_, parent) = name.split_once('.')?;
+                let stars = self.table.wildcard.get(parent)?;
                 let holding = Served::by(&self.identities, holders);
-                let clients = Served::by(&self.identities, stars).but_not(holding)?;
+                let clients = served_by_star.get(parent)?.but_not(holding)?;
                 Some((name, holders.first()?, stars.first()?, clients))
             })
             .collect();
@@ -344,6 +350,34 @@ mod tests {
                 \"a\" comes before it and holds that name with the same kind of key (rsa)"
             ]
         );
+    }
+
+    /// With time for each pair of them, this would not end.
+    #[test]
+    fn ten_thousand_that_all_overlap_are_told_in_a_few_lines() {
+        let ca = Ca::new("root");
+        let leaf = ca.server(&["x"]);
+        let identities = (0..10_000).map(|n| {
+            let mut made = identity(&format!("live/{n}"), &leaf);
+            made.facts.sha256 = n.to_string();
+            let kind = if n % 2 == 0 { "ecdsa-p256" } else { "rsa-2048" };
+            kind.clone_into(&mut made.facts.key_type);
+            made.host_names = vec![format!("a{n}.x"), "same.x".to_owned(), "*.x".to_owned()];
+            Arc::new(made)
+        });
+        let material = Material {
+            identities: identities.collect(),
+            listeners: vec![],
+            system_roots: vec![],
+        };
+        let told = ByReference::new(&material).overlaps(&listener(&["live"]));
+        assert_eq!(told.len(), 3);
+        assert!(
+            told[1].contains("a0.x (and 4999 other names)"),
+            "{}",
+            told[1]
+        );
+        assert!(told[2].contains("(and 9997 other identities)"), "{told:?}");
     }
 
     #[test]

@@ -261,13 +261,17 @@ fn line_ends_blanks_and_notes_do_not_matter() {
 
 #[test]
 fn authorities_and_lists_are_told_by_what_they_are_too() {
-    use crate::{config::Doubt, store::bundle, tls::testing::der_of};
+    use crate::{
+        config::OnUnknown,
+        store::{bundle, lists},
+        tls::testing::der_of,
+    };
     let (ca, leaf) = sample();
     let list = ca.list(&[&leaf], 1, 2090);
     let now = Timestamp::now();
     let roots = |text: &[u8]| bundle::roots(text, now).unwrap_err().to_string();
     let lists = |text: &[u8]| {
-        let checked = bundle::crls(text, &[ca.der()], Doubt::Accept, now);
+        let checked = lists::crls(text, &[ca.der()], OnUnknown::Accept, now);
         checked.unwrap_err().to_string()
     };
     let wide: Vec<u8> = list.encode_utf16().flat_map(u16::to_be_bytes).collect();
