@@ -126,9 +126,27 @@ pub fn host_name() -> String {
         .unwrap_or_else(|| "localhost".to_owned())
 }
 
-/// Fails if some of the files are in `dir` and some are not, which [`ensure`] would refuse.
-pub fn check(dir: &Path) -> Result<(), CreateError> {
-    already_there(dir).map(drop)
+/// Returns what [`ensure`] would do with the folder `dir`; makes nothing.
+///
+/// Fails if some of the files are there and some are not, or something else is in their place. Whether
+/// files can be made beside `dir` is not looked at.
+pub fn check(dir: &Path) -> Result<Creation, CreateError> {
+    let target = fs::canonicalize(dir);
+    if already_there(target.as_deref().unwrap_or(dir))? {
+        return Ok(Creation::Used);
+    }
+    match target {
+        Ok(folder) => {
+            let mut entries = fs::read_dir(&folder).map_err(failed(&folder, "look into it"))?;
+            match entries.next() {
+                Some(_) => Err(CreateError::Occupied(folder)),
+                None => Ok(Creation::Created),
+            }
+        }
+        // A folder cannot take the place of a link that leads nowhere.
+        Err(_) if fs::symlink_metadata(dir).is_ok() => Err(CreateError::Occupied(dir.to_owned())),
+        Err(_) => Ok(Creation::Created),
+    }
 }
 
 fn already_there(dir: &Path) -> Result<bool, CreateError> {

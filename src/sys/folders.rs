@@ -1,14 +1,17 @@
 //! Makes the daemon's folders, and checks whether that would succeed.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, Permissions},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
 };
 
 use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::{
+    fs::{Access, AtFlags, CWD, accessat, statvfs},
+    io::Errno,
+};
 
 /// The mode of the folders above one that is made.
 const PARENT_MODE: u32 = 0o755;
@@ -17,9 +20,8 @@ const PARENT_MODE: u32 = 0o755;
 /// (statfs(2)).
 const OF_THE_KERNEL: [FsType; 2] = [PROC_SUPER_MAGIC, SYSFS_MAGIC];
 
-/// Makes a folder with `mode`, and the missing ones above it with 0755; does nothing if it is there.
-///
-/// The umask applies to all of them.
+/// Makes a folder with `mode`, as far as the umask lets it, and the missing ones above it with 0755,
+/// whatever the umask: they are for others too. Does nothing if it is there.
 pub fn make(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -28,16 +30,27 @@ pub fn make(path: &Path, mode: u32) -> io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
     {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(PARENT_MODE)
-            .create(parent)?;
+        make_open(parent)?;
     }
     match DirBuilder::new().mode(mode).create(path) {
         // Another process may have made the folder just now.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         result => result,
     }
+}
+
+/// Makes the missing folders of `path` with [`PARENT_MODE`].
+fn make_open(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|it| !it.is_dir()).collect();
+    for folder in missing.into_iter().rev() {
+        match DirBuilder::new().create(folder) {
+            Ok(()) => fs::set_permissions(folder, Permissions::from_mode(PARENT_MODE))?,
+            // Another process may have made the folder just now.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Fails if there is no folder at `path` and [`make`] could not make one; makes nothing.
@@ -58,16 +71,38 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
             format!("nothing can be made in {}: {error}", there.display()),
         )
     };
-    accessat(
-        CWD,
-        there,
-        Access::WRITE_OK | Access::EXEC_OK,
-        AtFlags::EACCESS,
-    )
-    .map_err(|error| said(error.into()))?;
+    may(there, Access::WRITE_OK | Access::EXEC_OK).map_err(said)?;
     let about = statfs(there).map_err(|error| said(error.into()))?;
     if OF_THE_KERNEL.contains(&about.filesystem_type()) {
         return Err(said(io::Error::other("it belongs to the kernel")));
+    }
+    Ok(())
+}
+
+/// Fails if this process may not use the file at `path` like this.
+///
+/// Says nothing where the kernel cannot tell.
+pub fn may(path: &Path, access: Access) -> io::Result<()> {
+    match accessat(CWD, path, access, AtFlags::EACCESS) {
+        Err(Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Fails if nothing more fits on the file system that the folder `path` is on, or would be made on.
+pub fn check_room(path: &Path) -> io::Result<()> {
+    let there = nearest(path)?;
+    let about = statvfs(there)?;
+    // The last blocks are kept back for root.
+    let blocks = if nix::unistd::geteuid().is_root() {
+        about.f_bfree
+    } else {
+        about.f_bavail
+    };
+    // Some file systems count no blocks, or no files.
+    let full = (about.f_blocks > 0 && blocks == 0) || (about.f_files > 0 && about.f_favail == 0);
+    if full {
+        return Err(Errno::NOSPC.into());
     }
     Ok(())
 }
@@ -115,9 +150,8 @@ mod tests {
         assert!(!place.path().join("var").exists());
         make(&path, 0o700).unwrap();
         let mode = |name: &str| fs::metadata(place.path().join(name)).unwrap().mode() & 0o777;
-        assert_eq!(mode("var") & 0o700, 0o700);
-        assert_ne!(mode("var") & 0o055, 0, "the umask of these tests is 077");
-        assert_eq!(mode("var/lib"), mode("var"));
+        assert_eq!(mode("var"), 0o755);
+        assert_eq!(mode("var/lib"), 0o755);
         assert_eq!(mode("var/lib/state"), 0o700);
         make(&path, 0o700).unwrap();
         check(&path).unwrap();
@@ -139,5 +173,11 @@ mod tests {
             assert!(told.contains(named), "{told}");
             assert!(make(&path, 0o700).is_err(), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn a_disk_with_room_is_not_full() {
+        check_room(Path::new("/proc/self")).unwrap();
+        check_room(&tempfile::tempdir().unwrap().path().join("below")).unwrap();
     }
 }

@@ -19,12 +19,44 @@ pub struct Account {
     pub gid: u32,
 }
 
+/// A right of a process that root has all of (`capabilities(7)`); the number is that of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// To give a file to anybody.
+    Chown = 0,
+    /// To become a member of any group.
+    SetGroup = 6,
+    /// To become any user.
+    SetUser = 7,
+}
+
+impl Capability {
+    /// Whether this process has it; `true` where the kernel does not say.
+    #[must_use]
+    pub fn is_held(self) -> bool {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        held(&status).is_none_or(|held| held & (1 << self as u32) != 0)
+    }
+}
+
+/// Returns the rights in force, as bits, from the text of `/proc/PID/status`.
+fn held(status: &str) -> Option<u64> {
+    let bits = status.lines().find_map(|it| it.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(bits.trim(), 16).ok()
+}
+
 /// Why no user could be chosen.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// A user was named, but only root may run workers as another user.
     #[error("`user` = \"{0}\" needs proxyd to be started as root; leave it out, or start as root")]
     NotRoot(String),
+    /// Workers are to be another user, but this process may not make them that.
+    #[error(
+        "workers cannot run as {0}: proxyd is root but lacks CAP_SETUID or CAP_SETGID; start it with \
+         these capabilities, or as the user itself"
+    )]
+    NoCapability(String),
     /// There is no such user.
     #[error("`user` = \"{0}\": there is no such user; create it, or name another")]
     Unknown(String),
@@ -58,6 +90,21 @@ const DEFAULT_USERS: [&str; 2] = ["proxyd", "nobody"];
 /// If the supervisor runs as root, that is `wanted`, a name or a numeric id. Without it, that is `proxyd`
 /// if there is such a user, and otherwise `nobody`. Under any other user it is always `None`.
 pub fn worker_account(wanted: Option<&str>) -> Result<Option<Account>, AccountError> {
+    let account = choose(wanted)?;
+    let may = || [Capability::SetUser, Capability::SetGroup].map(Capability::is_held) == [true; 2];
+    match &account {
+        Some(Account { name, uid, gid }) if (*uid, *gid) != own_ids() && !may() => {
+            Err(AccountError::NoCapability(name.clone()))
+        }
+        _ => Ok(account),
+    }
+}
+
+fn own_ids() -> (u32, u32) {
+    (Uid::effective().as_raw(), Gid::effective().as_raw())
+}
+
+fn choose(wanted: Option<&str>) -> Result<Option<Account>, AccountError> {
     match wanted {
         Some(name) if Uid::effective().is_root() => find(name)?
             .map(Some)
@@ -149,6 +196,11 @@ impl Account {
         closed.map(Path::to_owned)
     }
 
+    /// Whether the user may run the program at `path`, once it is found; judged by modes alone.
+    pub fn may_run(&self, path: &Path) -> bool {
+        self.may(path, 0o1)
+    }
+
     /// Whether the user has a right, given as the lowest octal digit of a mode, to the file at `path`.
     fn may(&self, path: &Path, right: u32) -> bool {
         let Ok(metadata) = fs::metadata(path) else {
@@ -161,6 +213,16 @@ impl Account {
         };
         self.uid == 0 || metadata.mode() & (right << shift) != 0
     }
+}
+
+/// Whether this process may give its files to a group.
+#[must_use]
+pub fn may_give_to(group: u32) -> bool {
+    let member = || {
+        let groups = rustix::process::getgroups().unwrap_or_default();
+        groups.iter().any(|it| it.as_raw() == group)
+    };
+    Gid::effective().as_raw() == group || member() || Capability::Chown.is_held()
 }
 
 /// Finds a group's id by its name; `None` if there is no such group.
@@ -190,6 +252,13 @@ mod tests {
         for name in ["4294967295", "4294967296", "-1", "+1", "1x", ""] {
             assert_eq!(find(name).unwrap(), None, "{name}");
         }
+    }
+
+    #[test]
+    fn capabilities_are_read_from_the_status() {
+        let bits = held("Name:\tx\nCapEff:\t00000000a80425fb\n").unwrap();
+        assert_ne!(bits & (1 << Capability::SetUser as u32), 0);
+        assert_eq!(held("Name:\tx\n"), None);
     }
 
     #[test]
