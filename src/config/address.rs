@@ -87,7 +87,8 @@ pub(super) enum Overlap {
 
 /// Returns whether two IP addresses cannot be listened at with the same port by two sockets: they are one
 /// address, `0.0.0.0` and an IPv4 address, or `[::]`, which takes clients of IPv4 too, and any address.
-fn covers(one: IpAddr, two: IpAddr) -> bool {
+#[must_use]
+pub fn covers(one: IpAddr, two: IpAddr) -> bool {
     let all_of = |any: IpAddr, other: IpAddr| match any {
         IpAddr::V4(v4) => v4.is_unspecified() && other.to_canonical().is_ipv4(),
         IpAddr::V6(v6) => v6.is_unspecified(),

@@ -33,7 +33,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    address::{Address, AddressError, UNIX_PATH_MAX},
+    address::{Address, AddressError, UNIX_PATH_MAX, covers},
     allow::{AllowError, AllowRule, Claims, Sha256},
     backends::Backends,
     changes::needs_restart,

@@ -31,4 +31,6 @@ pub struct VerifyReport {
     pub problems: Vec<Problem>,
     /// What is odd on disk but would load.
     pub warnings: Vec<Problem>,
+    /// The steps of a cold start that could not be tried while the daemon runs, and why.
+    pub not_tried: Vec<String>,
 }

@@ -157,6 +157,9 @@ pub struct TlsStatus {
     pub disk: DiskStatus,
     /// Whether a cold start with what is on disk now would come up and serve everything.
     pub restart_safe: bool,
+    /// The steps of a cold start that could not be tried while this daemon runs, and why; a restart is
+    /// called safe as far as the others tell.
+    pub not_tried: Vec<String>,
     /// What the last load found wrong; `None` after one that found nothing, and while that may
     /// still be mended by whoever writes the files.
     pub last_error: Option<LoadError>,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     CtlError, Output, ask,
-    render::{Cell, Paint, Table, Tone, count, moment, short},
+    render::{Cell, Paint, Table, Tone, clean, count, moment, short},
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
@@ -157,6 +157,9 @@ fn verify_text(report: &VerifyReport, paint: Paint) -> String {
         ),
     };
     text.push_str(&verified_list(&report.identities, Timestamp::now(), paint));
+    for untried in &report.not_tried {
+        let _ = writeln!(text, "Not tried: {}", clean(untried));
+    }
     text
 }
 
@@ -321,6 +324,7 @@ Generation 4 is served by 2 workers.
             identities: vec![verified("one", None)],
             problems: vec![],
             warnings: vec![],
+            not_tried: vec!["port \x1b1".into()],
         };
         let first = |report: &VerifyReport| {
             let text = verify_text(report, Paint::new(false));
@@ -339,6 +343,8 @@ Generation 4 is served by 2 workers.
             first(&report),
             "What is on disk has 1 problem; generation 3 is served."
         );
+        let text = verify_text(&report, Paint::new(false));
+        assert!(text.ends_with("Not tried: port \\u{1b}1\n"), "{text}");
     }
 
     #[test]

@@ -151,6 +151,9 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
         None => String::new(),
     };
     let _ = writeln!(text, "  restart safe: {}{unseen}", paint.paint(word, tone));
+    for untried in &tls.not_tried {
+        let _ = writeln!(text, "  not tried: {}", clean(untried));
+    }
     for identity in &tls.identities {
         if let Some(since) = identity.kept_since {
             let (name, kept) = (clean(&identity.name), paint.paint("kept", Tone::Bad));
@@ -364,7 +367,7 @@ pub(super) mod tests {
             "tls": {"generation": 3, "loaded_at": "2026-01-01T10:02:00Z", "trigger": "reload-tls",
                     "disk": {"state": "same", "reason": null, "unseen": null,
                              "since": "2026-01-01T10:00:00Z", "settling": false},
-                    "restart_safe": true, "last_error": null,
+                    "restart_safe": true, "not_tried": [], "last_error": null,
                     "watch": {"state": "events", "reason": null, "interval_s": 5.0,
                               "grace_s": 10.0},
                     "identities": [{"name": "default", "cert": "/c", "key": "/k",
@@ -464,6 +467,7 @@ On exit failure  No command is set
             status.tls.disk.reason = Some("/c: is \x1b[31mempty".into());
             status.listeners[0].resumption = Resumption::Tickets;
             status.tls.disk.settling = true;
+            status.tls.not_tried = vec!["a port".into()];
             status.tls.watch.state = WatchState::Interval;
             status.tls.watch.reason = Some("nothing is left".into());
             status.tls.identities[0].kept_since = Some(at("2026-01-01T11:00:00Z"));
@@ -484,6 +488,7 @@ On exit failure  No command is set
             "kept in its last good state since 2026-01-01T11:00:00Z: default",
             "rolled back since 2026-01-01T10:30:00Z: to what generation 1 served, in the place of gen",
             "restart safe: no",
+            "not tried: a port",
             "-    waiting",
             "backend 127.0.0.1:3306 of orders is down since 2026-01-01T10:00:02Z: refused",
             "orders resumes TLS sessions by tickets",

@@ -11,11 +11,8 @@ use std::{
 use tokio::{sync::mpsc, task::AbortHandle};
 use tracing::{error, warn};
 
-use super::{preflight, refusal::Refusal};
-use crate::{
-    config::Config,
-    control::server::{self, Access, BindError, Call},
-};
+use super::refusal::Refusal;
+use crate::control::server::{self, Access, BindError, Call};
 
 /// How many calls may wait for the loop.
 const CALL_QUEUE: usize = 256;
@@ -29,6 +26,24 @@ pub(super) struct ControlSocket {
     open: Rc<RefCell<Open>>,
 }
 
+/// The control socket of a daemon that does not serve it yet.
+#[derive(Debug)]
+pub(super) struct Bound {
+    path: PathBuf,
+    group: Option<u32>,
+    listener: UnixListener,
+}
+
+/// Binds the socket for members of `group`; whoever connects waits until it is served.
+pub(super) fn bind(path: &Path, group: Option<u32>) -> Result<Bound, Refusal> {
+    let listener = server::bind(path, group).map_err(|error| format!("control socket: {error}"))?;
+    Ok(Bound {
+        path: path.to_owned(),
+        group,
+        listener,
+    })
+}
+
 /// A socket that is bound and served.
 #[derive(Debug)]
 struct Open {
@@ -38,11 +53,13 @@ struct Open {
 }
 
 impl ControlSocket {
-    /// Binds the socket and serves it, inside a [`tokio::task::LocalSet`]; returns it and its calls.
-    pub(super) fn open(config: &Config) -> Result<(Self, mpsc::Receiver<Call>), Refusal> {
-        let path = config.control_socket.clone();
-        let group = preflight::control_group(config)?;
-        let listener = server::bind(&path, group).map_err(|error| error.to_string())?;
+    /// Serves the socket, inside a [`tokio::task::LocalSet`]; returns it and its calls.
+    pub(super) fn open(bound: Bound) -> (Self, mpsc::Receiver<Call>) {
+        let Bound {
+            path,
+            group,
+            listener,
+        } = bound;
         let (calls, inbox) = mpsc::channel(CALL_QUEUE);
         let open = Open {
             file: file(&path),
@@ -55,7 +72,7 @@ impl ControlSocket {
             calls,
             open,
         };
-        Ok((socket, inbox))
+        (socket, inbox)
     }
 
     /// Binds the socket again if its file was removed, on another thread, and logs that.
@@ -75,7 +92,18 @@ impl ControlSocket {
         });
     }
 
-    fn take(&self, (listener, file): Bound) {
+    /// Returns a job that removes the socket's file, unless another has its name. It blocks.
+    pub(super) fn removal(&self) -> impl FnOnce() + Send + use<> {
+        let (path, own) = (self.path.clone(), self.open.borrow().file);
+        move || {
+            if own.is_some() && file(&path) == own {
+                // The next start takes over a socket file that is left.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    fn take(&self, (listener, file): BoundAgain) {
         let serving = serve(listener, self.group, self.calls.clone());
         let before = self.open.replace(Open { file, serving });
         before.serving.abort();
@@ -87,14 +115,14 @@ impl ControlSocket {
 }
 
 /// A listener, and the device and inode of its file.
-type Bound = (UnixListener, Option<(u64, u64)>);
+type BoundAgain = (UnixListener, Option<(u64, u64)>);
 
 /// Binds the socket again, unless its file is still the one that this daemon made. Blocks.
 fn bind_again(
     path: &Path,
     group: Option<u32>,
     before: Option<(u64, u64)>,
-) -> Result<Option<Bound>, BindError> {
+) -> Result<Option<BoundAgain>, BindError> {
     if before.is_some() && file(path) == before {
         return Ok(None);
     }

@@ -8,7 +8,6 @@
 mod carry_out;
 mod clock;
 mod control_socket;
-mod grounds;
 mod inputs;
 mod life;
 mod loads;
@@ -21,6 +20,7 @@ mod queries;
 mod refusal;
 mod requests;
 pub mod start;
+mod steps;
 mod workers;
 
 use std::{process::ExitCode, time::Instant};

@@ -34,16 +34,11 @@ impl PidFile {
         options.read(true).write(true).create(true).mode(0o644);
         let mut file =
             files::open(path, &mut options, O_NOFOLLOW).map_err(|error| about(&error))?;
-        let mut before = String::new();
         // The number in the file is only shown; the lock decides.
-        let _ = (&mut file).take(SHOWN).read_to_string(&mut before);
-        let before = before.trim();
+        let before = written(&mut file);
         if let Err(error) = file.try_lock() {
             return Err(match error {
-                fs::TryLockError::WouldBlock => format!(
-                    "already running (pid {before}); {} is locked",
-                    path.display()
-                ),
+                fs::TryLockError::WouldBlock => already_running(&before, path),
                 fs::TryLockError::Error(error) => about(&error),
             });
         }
@@ -66,10 +61,33 @@ impl PidFile {
 
     /// Removes the file while it is still locked, so that no other daemon locks a removed file.
     pub(super) fn remove(self) {
-        // The next start takes over a file that is left.
-        let _ = fs::remove_file(&self.path);
+        // What has taken its name meanwhile is somebody else's. The next start takes over a file that is left.
+        if has_name(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
         drop(self.file);
     }
+}
+
+/// Returns the refusal of a start because another daemon, whose number is `written` in its pid file, has
+/// locked the file.
+pub(super) fn already_running(written: &str, path: &Path) -> Refusal {
+    format!(
+        "already running (pid {written}); {} is locked",
+        path.display()
+    )
+}
+
+/// Returns the number in a pid file as text; an empty one if there is none.
+pub(super) fn number(path: &Path) -> String {
+    let file = files::open(path, OpenOptions::new().read(true), O_NOFOLLOW);
+    file.map_or_else(|_| String::new(), |mut file| written(&mut file))
+}
+
+fn written(file: &mut File) -> String {
+    let mut text = String::new();
+    let _ = file.take(SHOWN).read_to_string(&mut text);
+    text.trim().to_owned()
 }
 
 /// Whether `path` is still the name of `file`.

@@ -86,6 +86,8 @@ mod mounts;
 mod session_log;
 // Processes that are short of descriptors.
 mod shortage;
+// What keeps a daemon from starting, told before it does.
+mod start_steps;
 // Disks that do not answer.
 mod stuck_disk;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.

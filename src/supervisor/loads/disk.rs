@@ -15,7 +15,7 @@ use crate::{
     link::Generation,
     store::{self, Depth, Loaded, Look, Memo, Programs},
     supervisor::{
-        preflight,
+        steps::{self, Findings, Ground, Origin, Who},
         workers::{Acquired, Acquirer},
     },
 };
@@ -41,6 +41,8 @@ pub(in crate::supervisor) struct Reading {
 pub(in crate::supervisor) struct Reader {
     /// Where the configuration comes from.
     pub source: Arc<Source>,
+    /// How the daemon was started.
+    pub origin: Arc<Origin>,
     /// What earlier reads found.
     pub memo: Arc<Memo>,
     /// The fingerprint of the files when all of them were refused.
@@ -186,7 +188,7 @@ pub(in crate::supervisor) struct View {
     generation: u64,
     fingerprint: [u8; 32],
     config: Result<Config, String>,
-    obstacles: Vec<String>,
+    tried: Findings,
     made: Instant,
 }
 
@@ -207,32 +209,39 @@ impl Reader {
         let config = self.source.load().map_err(|error| error.lines().join("; "));
         let wanted = config.as_ref().unwrap_or(&self.current.config);
         let fingerprint = store::fingerprint(wanted, &self.memo);
-        let obstacles = preflight::obstacles(wanted);
+        let tried = self.attempt_start(wanted);
         match last {
             Some(view)
                 if view.generation == self.current.number
                     && view.fingerprint == fingerprint
                     && view.config == config
-                    && view.obstacles == obstacles
+                    && view.tried == tried
                     && view.made.elapsed() < HOLDS =>
             {
                 view
             }
             _ => View {
-                verdict: self.judge(&config, &obstacles),
+                verdict: self.judge(&config, &tried),
                 generation: self.current.number,
                 fingerprint,
                 config,
-                obstacles,
+                tried,
                 made: Instant::now(),
             },
         }
     }
 
+    /// Tries the steps of a start with `config`, without effect. Blocks.
+    pub(in crate::supervisor) fn attempt_start(&self, config: &Config) -> Findings {
+        let who = Who::Daemon(&self.current.config);
+        steps::attempt(&Ground::new(config, who, &self.origin))
+    }
+
     /// Compares the disk with the generation in force.
     ///
     /// A status request never runs passphrase programs from a configuration that is not in force.
-    fn judge(&self, config: &Result<Config, String>, obstacles: &[String]) -> Verdict {
+    fn judge(&self, config: &Result<Config, String>, tried: &Findings) -> Verdict {
+        let obstacles = &tried.obstacles[..];
         let wanted = config.as_ref().unwrap_or(&self.current.config);
         let look = Look {
             programs: Programs::Of(&self.current.config),
@@ -260,6 +269,7 @@ impl Reader {
                 .all(|it| it.is_empty())
                 && loaded.material.is_some(),
             reason: Some([&wrong[..], obstacles].concat().join("; ")).filter(|why| !why.is_empty()),
+            not_tried: tried.not_tried.clone(),
             unseen: Some(unseen.join("; ")).filter(|what| !what.is_empty()),
         }
     }

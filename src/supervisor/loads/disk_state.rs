@@ -84,6 +84,7 @@ mod tests {
             state,
             reason: None,
             unseen: None,
+            not_tried: vec![],
             restart_safe: true,
             by_files,
         }

@@ -36,6 +36,7 @@ use self::{
 use super::{
     notices::Events,
     plan::{AskId, LoadId, Loaded, NoResult, Outcome},
+    steps::Origin,
     workers::{Acquired, Acquirer},
 };
 use crate::{
@@ -62,6 +63,7 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Loads {
     source: Arc<Source>,
+    origin: Arc<Origin>,
     memo: Arc<Memo>,
     current: Current,
     history: History,
@@ -101,7 +103,7 @@ struct Found {
 impl Loads {
     /// Starts with the first generation, and watches its files if the configuration says so.
     pub(super) fn new(
-        source: Source,
+        (source, origin): (Source, Origin),
         memo: Arc<Memo>,
         files: Files,
         first: Generation,
@@ -118,6 +120,7 @@ impl Loads {
         let changes_at = next_change(&memo, &current.borrow().config);
         Self {
             source: Arc::new(source),
+            origin: Arc::new(origin),
             memo,
             current,
             history: History::default(),
@@ -147,6 +150,7 @@ impl Loads {
     pub(super) fn reader(&self) -> Reader {
         Reader {
             source: Arc::clone(&self.source),
+            origin: Arc::clone(&self.origin),
             memo: Arc::clone(&self.memo),
             held: self.files.held,
             current: self.current(),

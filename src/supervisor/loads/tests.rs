@@ -60,7 +60,13 @@ fn with_loads(test: impl FnOnce(Loads, Events)) {
         };
         let inbox = mpsc::unbounded_channel().0;
         let memo = Arc::new(Memo::default());
-        let loads = Loads::new(source, memo, Files::default(), first, inbox);
+        let loads = Loads::new(
+            (source, Origin::of_process(false)),
+            memo,
+            Files::default(),
+            first,
+            inbox,
+        );
         test(loads, Events::default());
     });
 }

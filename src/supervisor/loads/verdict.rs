@@ -11,6 +11,8 @@ pub(in crate::supervisor) struct Verdict {
     pub reason: Option<String>,
     /// What was not checked, and why.
     pub unseen: Option<String>,
+    /// The steps of a start that were not tried, and why.
+    pub not_tried: Vec<String>,
     /// Whether a cold start with what is on disk would come up and serve everything.
     pub restart_safe: bool,
     /// Whether TLS files alone decide the state: the configuration on disk is the one in force, and
@@ -25,6 +27,7 @@ impl Verdict {
             state: DiskState::Invalid,
             reason: Some("the disk does not answer".to_owned()),
             unseen: None,
+            not_tried: Vec::new(),
             restart_safe: false,
             by_files: false,
         }

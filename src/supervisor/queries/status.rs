@@ -158,6 +158,7 @@ impl Sources<'_> {
             trigger: generation.trigger,
             disk: self.loads.disk_status(verdict, self.now),
             restart_safe: verdict.restart_safe,
+            not_tried: verdict.not_tried.clone(),
             last_error: self.loads.last_error().cloned(),
             watch: self.loads.watch_status(),
             identities: generation

@@ -9,10 +9,7 @@ use crate::{
     config::{Config, ConfigError},
     control::VerifyReport,
     store::{KeptOut, Loaded, Shown},
-    supervisor::{
-        loads::{Reader, about_config, wrong_config},
-        preflight,
-    },
+    supervisor::loads::{Reader, about_config, wrong_config},
 };
 
 /// How long a verification waits for probes of backends; longer than a worker takes for them.
@@ -59,17 +56,19 @@ impl Verification {
         let wrong = self.config.as_ref().err();
         let mut problems: Vec<_> = wrong.into_iter().flat_map(wrong_config).collect();
         problems.extend(self.loaded.problems.iter().cloned());
-        let obstacles = preflight::obstacles(config);
-        problems.extend(obstacles.iter().map(|it| about_config(it)));
+        let tried = self.reader.attempt_start(config);
+        problems.extend(tried.obstacles.iter().map(|it| about_config(it)));
         let KeptOut { certainly, perhaps } = self.loaded.kept_out(config, shown);
         problems.extend(certainly);
         let odd = self.loaded.oddities(config, served);
-        let warnings = [self.loaded.warnings.clone(), perhaps, odd].concat();
+        let doubts = tried.doubts.iter().map(|it| about_config(it)).collect();
+        let warnings = [self.loaded.warnings.clone(), perhaps, odd, doubts].concat();
         VerifyReport {
             generation: current.number,
             identities: self.loaded.verified(served),
             problems,
             warnings,
+            not_tried: tried.not_tried,
         }
     }
 }

@@ -29,6 +29,7 @@ pub(super) use self::{
     launcher::Launcher,
     process::Process,
     resources::{Acquired, Acquirer},
+    sockets::{explain, probe},
     tickets::Tickets,
 };
 use super::plan::{End, WorkerId};

@@ -228,7 +228,7 @@ impl Bound {
 }
 
 /// Says what an error of binding `address` means, and what to do.
-fn explain(error: &io::Error, address: &Address) -> String {
+pub(in crate::supervisor) fn explain(error: &io::Error, address: &Address) -> String {
     if let Address::Unix(path) = address {
         return explain_unix(error, path);
     }
@@ -325,7 +325,7 @@ fn bind_slots(address: SocketAddr, freebind: bool, slots: usize) -> io::Result<B
 /// Sharing is for the slots of one daemon; two daemons on one port would take clients from each other.
 ///
 /// The socket never listens, and is closed at once: a daemon that binds there at the same moment succeeds.
-fn probe(address: SocketAddr, freebind: bool) -> io::Result<()> {
+pub(in crate::supervisor) fn probe(address: SocketAddr, freebind: bool) -> io::Result<()> {
     let socket = new_socket(address, freebind)?;
     socket.bind(&address.into())
 }

@@ -36,12 +36,21 @@ impl HookFile {
     /// Returns the command in the file; logs a warning and returns `None` if the file cannot be used.
     pub(super) fn load(&self) -> Option<ExitHook> {
         self.read().unwrap_or_else(|error| {
-            warn!(
-                "{}: {error}; going on without the exit-failure command that was set at run time",
-                self.0.display()
-            );
+            warn!("{}", self.unusable(&error));
             None
         })
+    }
+
+    /// Returns why the file cannot be used, if there is one.
+    pub(super) fn doubt(&self) -> Option<String> {
+        Some(self.unusable(&self.read().err()?))
+    }
+
+    fn unusable(&self, error: &io::Error) -> String {
+        format!(
+            "{}: {error}; a start goes on without the exit-failure command that was set at run time",
+            self.0.display()
+        )
     }
 
     fn read(&self) -> io::Result<Option<ExitHook>> {

@@ -75,6 +75,11 @@ impl Hook {
         })
     }
 
+    /// Returns why the command that is kept in `state_dir` cannot be used, if there is one. Blocks.
+    pub(in crate::supervisor) fn doubt(state_dir: &Path) -> Option<String> {
+        HookFile::new(state_dir).doubt()
+    }
+
     /// Takes the command of a new configuration.
     pub(in crate::supervisor) fn configure(&mut self, configured: Option<ExitHook>) {
         self.configured = configured;

@@ -1,0 +1,72 @@
+//! The number of descriptors that the daemon needs at once.
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::{Findings, Ground};
+use crate::{
+    config::{Address, Config},
+    supervisor::refusal::Refusal,
+};
+
+/// The descriptors of a daemon without listeners and workers: standard ones, log, pid file, control
+/// socket, page, timers, a few files at a time, and those kept back for starting workers.
+const BASE: u64 = 40;
+
+/// The descriptors for a worker: its link, its standard error, and its process.
+const OF_WORKER: u64 = 3;
+
+pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
+    // A start raises its own limit to this one.
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = check(ground.config, hard)
+    {
+        findings.obstacle(error);
+    }
+}
+
+/// Fails if a daemon with this configuration needs more than `limit` descriptors.
+pub(super) fn check(config: &Config, limit: u64) -> Result<(), Refusal> {
+    let needed = needed(config);
+    if limit >= needed {
+        return Ok(());
+    }
+    Err(format!(
+        "{limit} descriptors are the most that this process may open, and its {} workers and {} \
+         listeners need {needed}; raise the limit (`ulimit -Hn`, or LimitNOFILE= of the unit)",
+        config.workers,
+        config.listeners.len()
+    ))
+}
+
+/// Returns how many descriptors the supervisor needs at least.
+fn needed(config: &Config) -> u64 {
+    let workers = config.workers as u64;
+    let of_listener = |bind: &Address| {
+        let sockets = match bind {
+            Address::Tcp { .. } => workers,
+            Address::Unix(_) => 1,
+        };
+        // And a semaphore for all, and one for each slot.
+        sockets + 1 + workers
+    };
+    let listeners = config.listeners.iter();
+    let listeners: u64 = listeners.map(|it| of_listener(&it.bind)).sum();
+    BASE + workers * OF_WORKER + listeners
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing;
+
+    #[test]
+    fn what_listeners_and_workers_need_is_counted() {
+        let mut config = testing::config(vec![testing::listener(&["a"]); 2]);
+        config.workers = 4;
+        let needed = needed(&config);
+        assert_eq!(needed, BASE + 4 * OF_WORKER + 2 * (4 + 1 + 4));
+        check(&config, needed).unwrap();
+        let told = check(&config, needed - 1).unwrap_err();
+        assert!(told.contains("4 workers and 2 listeners need"), "{told}");
+    }
+}

@@ -1,0 +1,55 @@
+//! The program file, which a cold start runs again, and which workers run too.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::Access;
+
+use super::{Findings, Ground, accounts};
+use crate::sys::folders;
+
+/// The file that runs now.
+const RUNNING: &str = "/proc/self/exe";
+
+/// The path by which this program was started; `None` if it cannot be told.
+#[derive(Debug)]
+pub(super) struct Program(Option<PathBuf>);
+
+impl Program {
+    /// Returns the path that this process was started by, which may be a link that an upgrade turns.
+    pub(super) fn of_process() -> Self {
+        let running = env::current_exe().ok();
+        let typed = env::args_os().next().map(PathBuf::from);
+        let is_it = |path: &PathBuf| path.is_absolute() && fs::canonicalize(path).ok() == running;
+        Self(typed.filter(is_it).or(running))
+    }
+}
+
+pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
+    // What runs now is what this start or check is made with; a daemon's next start takes the file.
+    let path = match (ground.in_force(), &ground.origin.program.0) {
+        (Some(_), Some(path)) => path,
+        _ => Path::new(RUNNING),
+    };
+    if let Err(error) = check(path) {
+        return findings.obstacle(format!("program {}: {error}", path.display()));
+    }
+    if let Ok(Some(account)) = accounts::account(ground.config)
+        && !account.may_run(path)
+    {
+        findings.obstacle(format!(
+            "program {}: workers run as {}, which may not execute it; give it that right (`chmod a+x`)",
+            path.display(),
+            account.name
+        ));
+    }
+}
+
+fn check(path: &Path) -> io::Result<()> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    folders::may(path, Access::EXEC_OK)
+}

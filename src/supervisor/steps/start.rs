@@ -1,0 +1,262 @@
+//! A start that takes the steps.
+
+use std::{
+    net::TcpListener,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2},
+    flag,
+};
+use signal_hook_tokio::Signals;
+use tokio::runtime::Runtime;
+
+use super::{accounts, files, limits, ports};
+use crate::{
+    config::Config,
+    store::Memo,
+    supervisor::{
+        control_socket,
+        loads::Files,
+        page,
+        pid_file::PidFile,
+        preflight,
+        refusal::{Refusal, make_folder},
+        workers::{Acquired, Acquirer, Tickets, explain},
+    },
+    sys::{
+        files::{Standard, standard},
+        privileges::Account,
+        sandbox,
+    },
+    telemetry::log::{self, Flush, Form, Place, Sink},
+    tls::Material,
+};
+
+/// How long to try ports that the workers of a killed daemon still use.
+const PORT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A start that takes the steps one after the other.
+pub(in crate::supervisor) struct Start {
+    config: Config,
+    /// Whether the daemon is in the background, so that standard error leads nowhere. The configuration
+    /// does not say so, because it must stay equal to what a reload finds on disk.
+    detached: bool,
+    /// What would keep the daemon from working, told as soon as there is a log.
+    doubts: Vec<String>,
+    memo: Arc<Memo>,
+    pid_file: Option<PidFile>,
+    runtime: Option<Runtime>,
+    signals: Option<Signals>,
+    starting: Arc<AtomicBool>,
+    descriptors: u64,
+    account: Option<Account>,
+    files: Files,
+    material: Option<Material>,
+    acquired: Option<(Acquired, Tickets)>,
+    page: Option<TcpListener>,
+    control: Option<control_socket::Bound>,
+    sink: Option<Sink>,
+    /// Dropped last, so that all lines logged up to the end are still written.
+    flush: Option<Flush>,
+}
+
+/// What the steps of a start have brought.
+pub(in crate::supervisor) struct Taken {
+    pub(in crate::supervisor) config: Config,
+    pub(in crate::supervisor) memo: Arc<Memo>,
+    pub(in crate::supervisor) pid_file: PidFile,
+    pub(in crate::supervisor) runtime: Runtime,
+    pub(in crate::supervisor) signals: Signals,
+    /// Whether TERM and INT end the process at once.
+    pub(in crate::supervisor) starting: Arc<AtomicBool>,
+    /// How many descriptors the process may have.
+    pub(in crate::supervisor) descriptors: u64,
+    pub(in crate::supervisor) account: Option<Account>,
+    pub(in crate::supervisor) files: Files,
+    pub(in crate::supervisor) material: Material,
+    pub(in crate::supervisor) acquired: Acquired,
+    pub(in crate::supervisor) tickets: Tickets,
+    pub(in crate::supervisor) page: Option<TcpListener>,
+    pub(in crate::supervisor) control: control_socket::Bound,
+    pub(in crate::supervisor) sink: Sink,
+    pub(in crate::supervisor) flush: Flush,
+}
+
+impl Start {
+    /// Begins a start that has taken no step.
+    pub(in crate::supervisor) fn new(config: Config, detached: bool, doubts: Vec<String>) -> Self {
+        Self {
+            config,
+            detached,
+            doubts,
+            memo: Arc::new(Memo::default()),
+            pid_file: None,
+            runtime: None,
+            signals: None,
+            starting: Arc::new(AtomicBool::new(true)),
+            descriptors: 0,
+            account: None,
+            files: Files::default(),
+            material: None,
+            acquired: None,
+            page: None,
+            control: None,
+            sink: None,
+            flush: None,
+        }
+    }
+
+    /// Returns what the steps have brought; `None` if one was not taken.
+    pub(in crate::supervisor) fn taken(self) -> Option<Taken> {
+        let (acquired, tickets) = self.acquired?;
+        Some(Taken {
+            config: self.config,
+            memo: self.memo,
+            pid_file: self.pid_file?,
+            runtime: self.runtime?,
+            signals: self.signals?,
+            starting: self.starting,
+            descriptors: self.descriptors,
+            account: self.account,
+            files: self.files,
+            material: self.material?,
+            acquired,
+            tickets,
+            page: self.page,
+            control: self.control?,
+            sink: self.sink?,
+            flush: self.flush?,
+        })
+    }
+
+    pub(super) fn make_state_dir(&mut self) -> Result<(), Refusal> {
+        make_folder(&self.config.state_dir, 0o700)
+            .map_err(|error| format!("state directory: {error}"))
+    }
+
+    pub(super) fn open_log(&mut self) -> Result<(), Refusal> {
+        let path = files::log_file(&self.config, self.detached);
+        let (place, descriptor) = match &path {
+            None => (Place::standard(Standard::Error), Some(Standard::Error)),
+            Some(path) => (Place::open(path), standard(path)),
+        };
+        let form = Form::of(self.config.log.format, descriptor);
+        let sink = place.and_then(|place| Sink::new(place, form));
+        let sink = sink.map_err(|error| match &path {
+            Some(path) => format!("log file {}: {error}", path.display()),
+            None => format!("log: {error}"),
+        })?;
+        log::start(sink.clone(), self.config.log.level, form);
+        self.flush = Some(sink.flush_at_end());
+        self.sink = Some(sink);
+        for doubt in self.doubts.drain(..) {
+            tracing::warn!("{doubt}");
+        }
+        Ok(())
+    }
+
+    /// Makes the runtime, and listens to signals before there is a pid file, which operators use to send
+    /// some: by default these signals end a process.
+    pub(super) fn begin_runtime(&mut self) -> Result<(), Refusal> {
+        let runtime = runtime()?;
+        self.signals = Some(first_signals(&runtime)?);
+        self.runtime = Some(runtime);
+        end_while_starting(&self.starting)?;
+        sandbox::forbid_core_files().map_err(|error| error.to_string())
+    }
+
+    pub(super) fn raise_limit(&mut self) -> Result<(), Refusal> {
+        self.descriptors = sandbox::raise_descriptor_limit().map_err(|error| error.to_string())?;
+        limits::check(&self.config, self.descriptors)
+    }
+
+    pub(super) fn lock_pid_file(&mut self) -> Result<(), Refusal> {
+        self.pid_file = Some(PidFile::lock(&self.config.pid_file)?);
+        Ok(())
+    }
+
+    pub(super) fn choose_account(&mut self) -> Result<(), Refusal> {
+        accounts::check_groups(&self.config)?;
+        self.account = accounts::account(&self.config)?;
+        Ok(())
+    }
+
+    pub(super) fn load_material(&mut self) -> Result<(), Refusal> {
+        let files = &mut self.files;
+        let material = preflight::first_material(&self.config, &self.memo, |warnings| {
+            for warning in files.news(warnings) {
+                tracing::warn!("{warning}");
+            }
+        })?;
+        self.material = Some(material);
+        Ok(())
+    }
+
+    pub(super) fn bind_listeners(&mut self) -> Result<(), Refusal> {
+        let died = self.pid_file.as_ref().is_some_and(|it| it.predecessor_died);
+        let patience = if died { PORT_PATIENCE } else { Duration::ZERO };
+        let acquired = Acquirer::new(self.config.workers)
+            .acquire(&self.config.listeners, patience)
+            .map_err(|error| error.to_string())?;
+        let tickets = Tickets::new(Instant::now()).map_err(|error| error.to_string())?;
+        self.acquired = Some((acquired, tickets));
+        Ok(())
+    }
+
+    pub(super) fn bind_page(&mut self) -> Result<(), Refusal> {
+        let Some(address) = self.config.metrics else {
+            return Ok(());
+        };
+        let bound = page::bind(address).map_err(|error| {
+            let address = ports::written(address);
+            let reason = explain(&error, &address);
+            format!("metrics: cannot listen on {address}: {reason}")
+        });
+        self.page = Some(bound?);
+        Ok(())
+    }
+
+    pub(super) fn bind_control(&mut self) -> Result<(), Refusal> {
+        let group = accounts::control_group(&self.config)?;
+        self.control = Some(control_socket::bind(&self.config.control_socket, group)?);
+        Ok(())
+    }
+}
+
+/// Returns the runtime, with a thread for reading the disk that never ends.
+///
+/// If tokio has no such thread and the system grants no new one, tokio panics. If it has one, the work
+/// waits for it.
+fn runtime() -> Result<Runtime, Refusal> {
+    const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(FOR_EVER)
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))?;
+    runtime.spawn_blocking(|| {});
+    Ok(runtime)
+}
+
+/// Listens to the signals that a daemon may get before it serves.
+fn first_signals(runtime: &Runtime) -> Result<Signals, Refusal> {
+    let _context = runtime.enter();
+    Signals::new([SIGHUP, SIGUSR1, SIGUSR2]).map_err(|error| format!("no signals: {error}"))
+}
+
+/// Lets TERM and INT end a daemon that is process 1 as long as `starting` is true.
+///
+/// Their default action ends every other process, but the kernel drops them for this one
+/// (`pid_namespaces(7)`), and a start may wait for passphrases, ports and disks.
+fn end_while_starting(starting: &Arc<AtomicBool>) -> Result<(), Refusal> {
+    if std::process::id() == 1 {
+        for signal in [SIGINT, SIGTERM] {
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(starting))
+                .map_err(|error| format!("no signals: {error}"))?;
+        }
+    }
+    Ok(())
+}
