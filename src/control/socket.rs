@@ -1,16 +1,18 @@
 //! Binds the control socket so that nobody connects before its owner and mode are right.
 
 use std::{
-    fs::{self, DirBuilder, Permissions},
+    fs::{self, Permissions},
     io,
     os::unix::{
-        fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _, chown},
+        fs::{FileTypeExt as _, PermissionsExt as _, chown},
         net::UnixListener,
     },
     path::{Path, PathBuf},
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::sys::folders;
 
 const BACKLOG: i32 = 128;
 
@@ -101,11 +103,7 @@ fn create_parent(path: &Path) -> Result<(), BindError> {
     if parent.as_os_str().is_empty() || parent.exists() {
         return Ok(());
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(parent)
-        .named("create the control socket's folder", parent)?;
+    folders::make(parent, 0o755).named("create the control socket's folder", parent)?;
     // Whatever the umask, or members of the group could not reach the socket.
     fs::set_permissions(parent, Permissions::from_mode(0o755))
         .named("set the mode of the control socket's folder", parent)

@@ -1,4 +1,6 @@
 //! Finds out which sockets listen, and whose they are, without connecting to them.
+//!
+//! The lists are those below `/proc/self`: systemd's `ProcSubset=pid` hides `/proc/net`.
 
 use std::{
     collections::BTreeSet,
@@ -8,10 +10,10 @@ use std::{
     path::Path,
 };
 
-/// The flag of a socket that accepts connections in `/proc/net/unix` (`__SO_ACCEPTCON`).
+/// The flag of a socket that accepts connections in `/proc/self/net/unix` (`__SO_ACCEPTCON`).
 const ACCEPTS: &str = "00010000";
 
-/// The state of a listening socket in `/proc/net/tcp` (`TCP_LISTEN`).
+/// The state of a listening socket in `/proc/self/net/tcp` (`TCP_LISTEN`).
 const LISTENS: &str = "0A";
 
 /// Whether a process in this network namespace listens at a Unix socket that was bound to `path`.
@@ -27,7 +29,7 @@ pub fn is_listened_at(path: &Path) -> bool {
 ///
 /// Fails where the kernel's list cannot be read.
 pub fn at_path(path: &Path) -> io::Result<BTreeSet<u64>> {
-    let sockets = fs::read("/proc/net/unix")?;
+    let sockets = fs::read("/proc/self/net/unix")?;
     let sockets = String::from_utf8_lossy(&sockets);
     let wanted = folder(path);
     let bound = sockets.lines().filter_map(listening);
@@ -61,7 +63,7 @@ fn listening(line: &str) -> Option<(&str, u64)> {
 /// Fails where the kernel's list cannot be read.
 pub fn at_port(port: u16) -> io::Result<Vec<(IpAddr, u64)>> {
     let mut all = Vec::new();
-    for list in ["/proc/net/tcp", "/proc/net/tcp6"] {
+    for list in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
         match fs::read_to_string(list) {
             Ok(sockets) => all.extend(sockets.lines().filter_map(|line| listens(line, port))),
             // A kernel without IPv6 has no second list.

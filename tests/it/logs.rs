@@ -94,10 +94,13 @@ fn a_daemon_whose_log_is_not_read_ends_when_told_to() {
 
 #[test]
 fn what_is_logged_before_a_refused_start_is_written() {
-    let scene = Scene::prepare(|builder| builder.set("metrics", "{ bind = \"192.0.2.1:1\" }"));
+    let hook = "{ command = [\"/nonexistent\"] }";
+    let scene = Scene::prepare(|builder| builder.set("on_exit_failure", hook));
+    std::fs::write(scene.daemon.files("default").cert, "nonsense").unwrap();
     let outcome = scene.daemon.run(&[]);
     assert_eq!(outcome.code(), 1);
-    assert!(scene.daemon.log().contains("proxyd starts"), "{outcome:#?}");
+    let log = scene.daemon.log();
+    assert!(log.contains("/nonexistent cannot be run"), "{outcome:#?}");
 }
 
 #[test]

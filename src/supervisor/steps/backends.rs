@@ -1,17 +1,23 @@
 //! Backends: a start does not need them, but sessions do.
 
-use super::{Findings, Ground, Who, accounts, names};
+use std::time::{Duration, Instant};
+
+use super::{Findings, Ground, Who, accounts};
 use crate::config::{Address, Listener};
+
+/// How long `--check-config` looks up names of backends, all together.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
     let backends = ground.config.listeners.iter().flat_map(|listener| {
         let backends = listener.backends.iter();
         backends.map(move |backend| (listener, backend))
     });
+    let until = Instant::now() + PATIENCE;
     for (listener, backend) in backends {
         match backend {
             Address::Unix(_) => closed_to_workers(ground, listener, backend, findings),
-            Address::Tcp { host, .. } => unknown_name(ground, listener, host, findings),
+            Address::Tcp { host, .. } => unknown_name(ground, listener, host, until, findings),
         }
     }
 }
@@ -40,11 +46,25 @@ fn closed_to_workers(
 
 /// Notes a name that cannot be looked up; workers look it up for each session, so that a start and a
 /// running daemon need not wait for that.
-fn unknown_name(ground: &Ground<'_>, listener: &Listener, host: &str, findings: &mut Findings) {
-    if let (Who::Check, Err(error)) = (ground.who, names::resolve(host)) {
-        findings.doubt(format!(
-            "listener \"{}\": backend: {error}; its sessions fail until it can be",
-            listener.name
-        ));
+fn unknown_name(
+    ground: &Ground<'_>,
+    listener: &Listener,
+    host: &str,
+    until: Instant,
+    findings: &mut Findings,
+) {
+    if !matches!(ground.who, Who::Check) {
+        return;
+    }
+    let patience = until.saturating_duration_since(Instant::now());
+    let name = &listener.name;
+    match ground.origin.names.resolve_within(host, patience) {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => findings.doubt(format!(
+            "listener \"{name}\": backend: {error}; its sessions fail until it can be"
+        )),
+        None => findings.not_tried(format!(
+            "listener \"{name}\": backend: the name {host} was not looked up in time"
+        )),
     }
 }

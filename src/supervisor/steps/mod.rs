@@ -164,3 +164,45 @@ pub(super) fn take(start: &mut Start) -> Result<(), Refusal> {
 fn nothing(_: &mut Start) -> Result<(), Refusal> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing;
+
+    #[test]
+    fn what_is_not_tried_is_named_for_a_check_and_each_step_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len());
+        let (config, origin) = (testing::config(vec![]), Origin::of_process(false));
+        let not_tried = |who| attempt(&Ground::new(&config, who, &origin)).not_tried;
+        let told = not_tried(Who::Check).join("\n");
+        for step in STEPS.iter().filter(|step| step.attempt.is_none()) {
+            assert!(
+                told.contains(&format!("{}: only a start", step.name)),
+                "{told}"
+            );
+        }
+        assert!(!not_tried(Who::Start).join("\n").contains("only a start"));
+    }
+
+    #[test]
+    fn a_name_that_is_late_is_not_tried_while_a_daemon_runs() {
+        let mut listener = testing::listener(&["a"]);
+        listener.bind = "db.example:1".parse().unwrap();
+        let config = testing::config(vec![listener]);
+        let origin = Origin::of_process(false);
+        let (_answer, never) = std::sync::mpsc::channel();
+        origin.names.is_asking("db.example", never);
+        let ground = Ground::new(&config, Who::Daemon(&config), &origin);
+        let mut findings = Findings::default();
+        ports::attempt_listeners(&ground, &mut findings);
+        assert_eq!(findings.obstacles, [""; 0]);
+        assert_eq!(
+            findings.not_tried,
+            ["listener \"orders\": db.example:1: the name was not looked up in time"]
+        );
+    }
+}

@@ -66,6 +66,14 @@ impl Names {
         }
     }
 
+    /// Notes a lookup that goes on.
+    #[cfg(test)]
+    pub(super) fn is_asking(&self, host: &str, asking: mpsc::Receiver<Answer>) {
+        let asking = Some(asking);
+        let entry = Entry { last: None, asking };
+        self.lock().insert(host.to_owned(), entry);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,11 +112,7 @@ mod tests {
     fn a_late_answer_is_for_the_next_call() {
         let names = Names::default();
         let (answer, asking) = mpsc::channel();
-        let entry = Entry {
-            last: None,
-            asking: Some(asking),
-        };
-        names.lock().insert("db".to_owned(), entry);
+        names.is_asking("db", asking);
         assert_eq!(names.resolve_within("db", Duration::ZERO), None);
         answer.send(Ok(vec![])).unwrap();
         assert_eq!(names.resolve_within("db", Duration::ZERO), Some(Ok(vec![])));
