@@ -96,7 +96,7 @@ fn a_daemon_whose_log_is_not_read_ends_when_told_to() {
 fn what_is_logged_before_a_refused_start_is_written() {
     let hook = "{ command = [\"/nonexistent\"] }";
     let scene = Scene::prepare(|builder| builder.set("on_exit_failure", hook));
-    std::fs::write(scene.daemon.files("default").cert, "nonsense").unwrap();
+    fs::write(scene.daemon.files("default").cert, "nonsense").unwrap();
     let outcome = scene.daemon.run(&[]);
     assert_eq!(outcome.code(), 1);
     let log = scene.daemon.log();
