@@ -6,6 +6,8 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
     path::Path,
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
 };
 
 use nix::sys::signal::Signal;
@@ -383,7 +385,10 @@ fn a_program_that_is_gone_is_told() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.path().join("proxyd");
-    fs::copy(env!("CARGO_BIN_EXE_proxyd"), &copy).unwrap();
+    // Not by this process: a child of another test would hold the copy open for writing for a moment.
+    let mut copying = Command::new("cp");
+    copying.arg(env!("CARGO_BIN_EXE_proxyd")).arg(&copy);
+    assert!(copying.status().unwrap().success());
     let run = format!("exec {} \"$@\"", copy.display());
     let mut scene = Scene::prepare(|builder| builder.wrapped(&["sh", "-c", &run]));
     scene.daemon.start();
@@ -429,6 +434,33 @@ fn too_few_descriptors_are_told_with_the_number_that_is_needed() {
         );
     }
     assert!(!daemon.path("pid").exists());
+}
+
+#[test]
+fn a_trial_does_not_disturb_a_daemon_that_starts() {
+    let mut daemon = TestDaemon::builder().prepare();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    daemon.reconfigure(|it| it.listeners[0].bind = address);
+    let mut check = daemon.command();
+    check.arg("--check-config");
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..1000 {
+                if enough.load(Ordering::Relaxed) {
+                    break;
+                }
+                check.output().unwrap();
+            }
+        });
+        for _ in 0..5 {
+            daemon.start();
+            stop(&mut daemon);
+        }
+        enough.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

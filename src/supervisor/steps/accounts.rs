@@ -8,11 +8,13 @@ use crate::{
 };
 
 pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
-    if let Err(error) = account(ground.config) {
-        findings.obstacle(error);
-    }
-    if let Err(error) = check_groups(ground.config) {
-        findings.obstacle(error);
+    match ground.account() {
+        Err(error) => findings.obstacle(error),
+        Ok(account) => {
+            if let Err(error) = check_groups(ground.config, account.as_ref()) {
+                findings.obstacle(error);
+            }
+        }
     }
 }
 
@@ -23,9 +25,8 @@ pub(super) fn account(config: &Config) -> Result<Option<Account>, Refusal> {
 
 /// Fails if the configuration makes workers members of the group that may use the control socket: an
 /// attacker who controls a worker could then have commands run as root.
-pub(super) fn check_groups(config: &Config) -> Result<(), Refusal> {
+pub(super) fn check_groups(config: &Config, account: Option<&Account>) -> Result<(), Refusal> {
     let group = control_group(config)?;
-    let account = account(config)?;
     match (group, account) {
         (Some(group), Some(account)) if config.user.is_some() && account.gid == group => {
             Err(format!(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Findings, Ground, Who, accounts};
+use super::{Findings, Ground, Who};
 use crate::config::{Address, Listener};
 
 /// How long `--check-config` looks up names of backends, all together.
@@ -29,8 +29,7 @@ fn closed_to_workers(
     backend: &Address,
     findings: &mut Findings,
 ) {
-    let (Ok(Some(account)), Address::Unix(socket)) = (accounts::account(ground.config), backend)
-    else {
+    let (Ok(Some(account)), Address::Unix(socket)) = (ground.account(), backend) else {
         return;
     };
     if let Some(closed) = account.is_kept_from(socket) {

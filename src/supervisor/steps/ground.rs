@@ -8,10 +8,11 @@ use std::{
     path::Path,
 };
 
-use super::{names::Names, program::Program};
+use super::{accounts, names::Names, program::Program};
 use crate::{
     config::Config,
-    sys::{listening, locks},
+    supervisor::refusal::Refusal,
+    sys::{listening, locks, privileges::Account},
 };
 
 /// How the daemon was started, and what its trials remember.
@@ -67,6 +68,7 @@ pub(in crate::supervisor) struct Ground<'a> {
     /// The addresses that earlier steps have bound by now, and for what.
     pub(super) bound: RefCell<Vec<(SocketAddr, String)>>,
     own: OnceCell<io::Result<BTreeSet<u64>>>,
+    account: OnceCell<Result<Option<Account>, Refusal>>,
 }
 
 impl<'a> Ground<'a> {
@@ -77,7 +79,14 @@ impl<'a> Ground<'a> {
             origin,
             bound: RefCell::default(),
             own: OnceCell::new(),
+            account: OnceCell::new(),
         }
+    }
+
+    /// Returns the user that workers run as, who is looked up once; `None` is the supervisor's.
+    pub(super) fn account(&self) -> &Result<Option<Account>, Refusal> {
+        let account = &self.account;
+        account.get_or_init(|| accounts::account(self.config))
     }
 
     /// Returns whose `sockets` are.

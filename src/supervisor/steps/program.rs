@@ -7,7 +7,7 @@ use std::{
 
 use rustix::fs::Access;
 
-use super::{Findings, Ground, accounts};
+use super::{Findings, Ground};
 use crate::sys::folders;
 
 /// The file that runs now.
@@ -36,7 +36,7 @@ pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
     if let Err(error) = check(path) {
         return findings.obstacle(format!("program {}: {error}", path.display()));
     }
-    if let Ok(Some(account)) = accounts::account(ground.config)
+    if let Ok(Some(account)) = ground.account()
         && !account.may_run(path)
     {
         findings.obstacle(format!(

@@ -179,9 +179,8 @@ impl Start {
     }
 
     pub(super) fn choose_account(&mut self) -> Result<(), Refusal> {
-        accounts::check_groups(&self.config)?;
         self.account = accounts::account(&self.config)?;
-        Ok(())
+        accounts::check_groups(&self.config, self.account.as_ref())
     }
 
     pub(super) fn load_material(&mut self) -> Result<(), Refusal> {
