@@ -13,7 +13,7 @@ use rustix::net::{
 };
 
 /// The most descriptors that can be sent at once.
-pub const MAX_FDS: usize = 2;
+pub const MAX_FDS: usize = 8;
 
 /// Sends the front of `bytes`, and `fds` along with its first byte; returns how many bytes went.
 pub fn send_with(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
@@ -39,7 +39,7 @@ pub fn receive_with(
     space: &mut [u8],
     fds: &mut VecDeque<OwnedFd>,
 ) -> io::Result<usize> {
-    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut room);
     let received = rustix::net::recvmsg(
         socket,

@@ -13,6 +13,7 @@ pub mod privileges;
 pub mod processes;
 pub mod reserve;
 pub mod sandbox;
+pub mod sealed;
 pub mod semaphore;
 pub mod signals;
 pub mod wall_timer;

@@ -32,10 +32,15 @@ impl Reserve {
         self.fill();
         let mut outcome = attempt();
         if outcome.as_ref().is_err_and(is_shortage) {
-            self.held.clear();
+            self.release();
             outcome = attempt();
         }
         outcome
+    }
+
+    /// Releases those kept back.
+    pub fn release(&mut self) {
+        self.held.clear();
     }
 
     /// Keeps back what is missing, as far as there is any; returns whether nothing is missing now.

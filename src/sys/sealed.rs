@@ -1,0 +1,160 @@
+//! Memory that processes share by a descriptor and none of them can change (`memfd_create(2)`, and
+//! `F_ADD_SEALS` in fcntl(2)).
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create},
+    io::{Errno, pread, write},
+};
+use zeroize::Zeroizing;
+
+/// A file in memory that is being written, and that no other process knows yet.
+#[derive(Debug)]
+pub struct Unsealed {
+    file: OwnedFd,
+    length: u64,
+}
+
+/// A file in memory that nobody can change, not even who holds its descriptor.
+#[derive(Debug)]
+pub struct Sealed {
+    file: Arc<OwnedFd>,
+    length: u64,
+}
+
+impl Unsealed {
+    /// Makes an empty file; takes a descriptor.
+    pub fn new() -> io::Result<Self> {
+        const NAME: &str = "proxyd-identities";
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        // Kernels before 6.3 do not know the flag; later ones may be told to insist on it (sysctl
+        // vm.memfd_noexec).
+        let file = match memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {
+            Err(Errno::INVAL) => memfd_create(NAME, flags),
+            made => made,
+        }?;
+        Ok(Self { file, length: 0 })
+    }
+
+    /// Returns how many bytes were written.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Writes bytes at the end.
+    pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = write(&self.file, bytes)?;
+            bytes = bytes.get(written..).unwrap_or_default();
+            self.length += written as u64;
+        }
+        Ok(())
+    }
+
+    /// Lets nobody change it from now on.
+    pub fn seal(self) -> io::Result<Sealed> {
+        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        fcntl_add_seals(&self.file, seals)?;
+        Ok(Sealed {
+            file: Arc::new(self.file),
+            length: self.length,
+        })
+    }
+}
+
+impl Sealed {
+    /// Takes one that another process has made.
+    pub fn from_descriptor(file: OwnedFd) -> io::Result<Self> {
+        let length = u64::try_from(fstat(&file)?.st_size).unwrap_or_default();
+        Ok(Self {
+            file: Arc::new(file),
+            length,
+        })
+    }
+
+    /// Returns the descriptor by which another process can read it.
+    pub fn descriptor(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.file)
+    }
+
+    /// Returns how many bytes it holds.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Reads `length` bytes from `offset` on; fails if it does not hold them all.
+    pub fn read(&self, offset: u64, length: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+        if !self.holds(offset, length) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = Zeroizing::new(vec![0; length]);
+        let mut filled = 0;
+        while filled < length {
+            let read = pread(
+                self.file.as_fd(),
+                &mut bytes[filled..],
+                offset + filled as u64,
+            )?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            filled += read;
+        }
+        Ok(bytes)
+    }
+
+    /// Returns whether it holds `length` bytes from `offset` on.
+    pub fn holds(&self, offset: u64, length: usize) -> bool {
+        let end = offset.checked_add(length as u64);
+        end.is_some_and(|end| end <= self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::OpenOptions, io::Write as _, os::fd::AsRawFd as _};
+
+    use super::*;
+
+    fn sealed(bytes: &[u8]) -> Sealed {
+        let mut file = Unsealed::new().unwrap();
+        file.append(bytes).unwrap();
+        file.seal().unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_read_from_any_place() {
+        let file = sealed(b"onetwothree");
+        assert_eq!(*file.read(3, 3).unwrap(), b"two");
+        assert_eq!(*file.read(0, 11).unwrap(), b"onetwothree");
+        assert_eq!(*file.read(11, 0).unwrap(), b"");
+    }
+
+    #[test]
+    fn what_lies_outside_is_not_read() {
+        let file = sealed(b"one");
+        for (offset, length) in [(0, 4), (3, 1), (4, 0), (u64::MAX, 1)] {
+            assert!(file.read(offset, length).is_err(), "{offset} {length}");
+        }
+    }
+
+    #[test]
+    fn who_holds_the_descriptor_cannot_change_it() {
+        let file = sealed(b"one");
+        let copy = file.descriptor().try_clone().unwrap();
+        assert_eq!(rustix::io::pwrite(&copy, b"x", 0), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&copy, 0), Err(Errno::PERM));
+        assert!(fcntl_add_seals(&copy, SealFlags::empty()).is_err());
+        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        if let Ok(mut opened) = OpenOptions::new().write(true).open(path) {
+            opened.write_all(b"x").unwrap_err();
+        }
+        let other = Sealed::from_descriptor(copy).unwrap();
+        assert_eq!(*other.read(0, 3).unwrap(), b"one");
+    }
+}
