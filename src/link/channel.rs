@@ -16,10 +16,13 @@ use zeroize::Zeroizing;
 
 use crate::{
     control::wire,
-    sys::fds::{receive_with, send_with},
+    sys::{
+        fds::{receive_with, send_with},
+        reserve::Reserve,
+    },
 };
 
-/// The longest body for a worker, which is a generation with all its certificates.
+/// The longest body for a worker, which is a generation with the names of all its certificates.
 ///
 /// The supervisor is trusted; the limit only turns a fault into an error.
 pub const TO_WORKER: u64 = 256 << 20;
@@ -56,6 +59,9 @@ pub struct Receiver {
     stream: Arc<UnixStream>,
     limit: u64,
     fds: VecDeque<OwnedFd>,
+    reserve: Reserve,
+    /// Whether the reserve is for what comes next.
+    makes_room: bool,
 }
 
 impl Receiver {
@@ -65,7 +71,24 @@ impl Receiver {
             stream,
             limit,
             fds: VecDeque::new(),
+            reserve: Reserve::new(0),
+            makes_room: false,
         }
+    }
+
+    /// Keeps back so many descriptors for those that a message brings after [`Self::make_room`].
+    #[must_use]
+    pub fn keep_back(self, descriptors: usize) -> Self {
+        Self {
+            reserve: Reserve::new(descriptors),
+            ..self
+        }
+    }
+
+    /// Releases the descriptors kept back when the next message comes, and not before, so that nothing
+    /// else takes them.
+    pub fn make_room(&mut self) {
+        self.makes_room = true;
     }
 
     /// Receives the next message; `None` when the other end is gone.
@@ -84,6 +107,7 @@ impl Receiver {
         if !self.fill(&mut body).await? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.reserve.fill();
         wire::decode(&body, self.limit)
             .map(Some)
             .map_err(io::Error::other)
@@ -98,12 +122,26 @@ impl Receiver {
     async fn fill(&mut self, space: &mut [u8]) -> io::Result<bool> {
         let mut filled = 0;
         while filled < space.len() {
-            let Self { stream, fds, .. } = self;
+            let Self {
+                stream,
+                fds,
+                reserve,
+                makes_room,
+                ..
+            } = self;
             let received = stream
                 .async_io(Interest::READABLE, || {
-                    receive_with(&**stream, &mut space[filled..], fds)
+                    if *makes_room {
+                        reserve.release();
+                    }
+                    let received = receive_with(&**stream, &mut space[filled..], fds);
+                    if received.is_err() {
+                        reserve.fill();
+                    }
+                    received
                 })
                 .await;
+            *makes_room = false;
             match received {
                 Ok(0) if filled == 0 => return Ok(false),
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

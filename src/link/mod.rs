@@ -2,19 +2,24 @@
 //! reach.
 //!
 //! The worker is the same program file, so there is no version to agree on. Private keys cross
-//! this link: frames are wiped after use.
+//! this link, in frames that are wiped after use, or lie in sealed memory whose descriptor crosses it:
+//! see [`Packs`].
 
 pub mod channel;
 #[cfg(test)]
 mod golden;
 mod handover;
+mod packs;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::handover::{Handover, NeverGiven};
+pub use self::{
+    handover::{Given, Handover, Unusable},
+    packs::{Card, MAX_PACKS, Packs},
+};
 use crate::{
     config::{Address, Config, Listener},
     facts::{ListenerCounts, Trigger},
@@ -38,6 +43,8 @@ pub struct Generation {
     pub config: Arc<Config>,
     /// The certificates, keys and authorities.
     pub material: Material,
+    /// Where workers read the chains and keys of its identities.
+    pub packs: Packs,
 }
 
 /// Identifies a listening socket across reloads, by its address.
@@ -96,7 +103,10 @@ pub enum ToWorker {
     /// Makes tickets for resumption with these secrets, before its first generation and whenever
     /// they change.
     Tickets(TicketSecrets),
-    /// Makes a generation ready without serving it, and answers this offer.
+    /// Frees descriptors for the packs that come along with the next message.
+    MakeRoom,
+    /// Makes a generation ready without serving it, and answers this offer. The packs that the worker
+    /// does not have come along.
     Stage {
         /// Comes back in the answer; 0 if the generation is in force, and [`ToWorker::Serve`] follows.
         offer: u64,

@@ -10,7 +10,7 @@ use crate::{
     config::{Listener, UnknownName},
     tls::{
         material::{Identity, Material},
-        resolver::NameTable,
+        names::NameTable,
     },
 };
 
@@ -79,7 +79,7 @@ impl<'m> Presented<'m> {
     /// Tells of clients that the fallback shuts out although another identity would do.
     fn fallback(&self, names_may_be_unknown: bool) -> Option<String> {
         let first = self.identities.first()?;
-        let fallback = Served::by(&self.identities, &self.table.fallback);
+        let fallback = Served::by(&self.identities, self.table.fallback());
         let (clients, other) = self.identities.iter().find_map(|it| {
             let clients = Served::of(it).but_not(fallback)?;
             Some((clients, it))
@@ -100,20 +100,22 @@ impl<'m> Presented<'m> {
     /// Tells of clients that ask for a name and are shut out by its holder, although one with a star
     /// would do.
     fn exact_before_star(&self) -> Option<String> {
-        // Once for each star, which may stand above thousands of names.
-        let stars = self.table.wildcard.iter();
-        let served_by_star: HashMap<&str, Served> = stars
-            .map(|(parent, holders)| (parent.as_str(), Served::by(&self.identities, holders)))
-            .collect();
-        let mut shut: Vec<_> = self
+        let stars: HashMap<&str, (&[usize], Served)> = self
             .table
-            .exact
-            .iter()
+            .names()
+            .filter_map(|(name, holders)| {
+                let parent = name.strip_prefix("*.")?;
+                // Once for each star, which may stand above thousands of names.
+                Some((parent, (holders, Served::by(&self.identities, holders))))
+            })
+            .collect();
+        let exact = self.table.names().filter(|(name, _)| !is_star(name));
+        let mut shut: Vec<_> = exact
             .filter_map(|(name, holders)| {
                 let (_, parent) = name.split_once('.')?;
-                let stars = self.table.wildcard.get(parent)?;
+                let (stars, served) = stars.get(parent)?;
                 let holding = Served::by(&self.identities, holders);
-                let clients = served_by_star.get(parent)?.but_not(holding)?;
+                let clients = served.but_not(holding)?;
                 Some((name, holders.first()?, stars.first()?, clients))
             })
             .collect();
@@ -134,13 +136,11 @@ impl<'m> Presented<'m> {
     /// Tells of identities that are not shown for a name because an earlier one holds it with the same
     /// kind of key.
     fn never_shown(&self) -> Option<String> {
-        let stars = self.table.wildcard.iter().map(|it| ("*.", it));
-        let named = self.table.exact.iter().map(|it| ("", it)).chain(stars);
-        let shared = named.filter(|(_, (_, holders))| holders.len() > 1);
+        let shared = self.table.names().filter(|(_, holders)| holders.len() > 1);
         let mut hidden: Vec<_> = shared
-            .flat_map(|(star, (name, holders))| {
+            .flat_map(|(name, holders)| {
                 let hidden = self.hidden_among(holders).into_iter();
-                hidden.map(move |(later, first)| (later, format!("{star}{name}"), first))
+                hidden.map(move |(later, first)| (later, name, first))
             })
             .collect();
         hidden.sort();
@@ -172,6 +172,10 @@ impl Presented<'_> {
         };
         holders.iter().filter_map(of_holder).collect()
     }
+}
+
+fn is_star(name: &str) -> bool {
+    name.starts_with("*.")
 }
 
 /// Says how many there are beside the example.

@@ -38,7 +38,7 @@ use crate::{
     cli::proxyd::Args,
     config::{Config, Environment, Source},
     facts::Trigger,
-    link::Generation,
+    link::{Generation, Packs},
     store::Memo,
     sys::{fds, privileges},
     telemetry::log::Sink,
@@ -160,6 +160,7 @@ fn serve(
             sink: taken.sink,
             ready: ready.clone(),
         };
+        // Boxed, because it is large.
         Box::pin(parts.run()).await
     }));
     // A thread that reads a disk that does not answer must not keep the daemon from ending.
@@ -234,12 +235,16 @@ impl Parts {
             config.on_exit_failure.clone(),
             to_notices,
         );
+        let packs = Packs::default().next(&self.material).map_err(|error| {
+            format!("certificates and keys cannot be put into memory that workers share: {error}")
+        })?;
         let generation = Generation {
             number: 1,
             loaded_at: Timestamp::now(),
             trigger: Trigger::Start,
             config: Arc::clone(&config),
             material: self.material,
+            packs,
         };
         let manager = ServiceManager::new(|name| std::env::var_os(name));
         let supervisor = Supervisor {

@@ -15,6 +15,7 @@ mod told;
 
 mod failure;
 mod hello;
+pub(crate) mod names;
 pub(crate) mod notes;
 mod outgoing;
 pub(crate) mod prove;

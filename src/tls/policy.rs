@@ -87,7 +87,7 @@ pub enum PolicyError {
 ///
 /// A generation that they refuse would leave nobody to serve at all.
 pub(crate) fn prove(listeners: &[Listener], material: &Material) -> Result<(), PolicyError> {
-    let mut keyring = Keyring::new(material, &Keyring::default());
+    let mut keyring = Keyring::new(&material.identities, &Keyring::default());
     for listener in listeners {
         let resolver = resolver(listener, &mut keyring)?;
         server_config(listener, material, &resolver, &TicketSecrets::default())?;
@@ -142,9 +142,9 @@ impl BackendPolicy {
 ///
 /// A client that offers application protocols must offer `postgresql` where that is spoken; one
 /// that offers none is served like any other.
-pub fn server_config(
+pub fn server_config<I>(
     listener: &Listener,
-    material: &Material,
+    material: &Material<I>,
     resolver: &Arc<Resolver>,
     secrets: &TicketSecrets,
 ) -> Result<ClientPolicy, PolicyError> {
@@ -182,9 +182,9 @@ pub fn server_config(
 }
 
 /// Builds what a listener's backends meet; `None` without TLS there.
-pub fn client_config(
+pub fn client_config<I>(
     listener: &Listener,
-    material: &Material,
+    material: &Material<I>,
 ) -> Result<Option<BackendPolicy>, PolicyError> {
     let at = At(listener);
     let Some(check) = check(listener.backend_tls.mode) else {
@@ -269,13 +269,16 @@ impl At<'_> {
         }
     }
 
-    fn material<'m>(&self, material: &'m Material) -> Result<&'m ListenerMaterial, PolicyError> {
+    fn material<'m, I>(
+        &self,
+        material: &'m Material<I>,
+    ) -> Result<&'m ListenerMaterial, PolicyError> {
         material
             .listener(&self.0.name)
             .ok_or_else(|| self.missing("entry for it"))
     }
 
-    fn clients<'m>(&self, material: &'m Material) -> Result<Option<&'m Bundle>, PolicyError> {
+    fn clients<'m, I>(&self, material: &'m Material<I>) -> Result<Option<&'m Bundle>, PolicyError> {
         if self.0.client_auth.mode == ClientAuthMode::Off {
             return Ok(None);
         }
@@ -285,9 +288,9 @@ impl At<'_> {
             .map(Some)
     }
 
-    fn client_verifier(
+    fn client_verifier<I>(
         &self,
-        material: &Material,
+        material: &Material<I>,
     ) -> Result<Option<Arc<ClientVerifier>>, PolicyError> {
         let Some(bundle) = self.clients(material)? else {
             return Ok(None);
@@ -304,7 +307,11 @@ impl At<'_> {
     /// Returns a digest of all that a session of this listener is believed for.
     ///
     /// What the configuration says is taken as a whole, so that no later key is forgotten here.
-    fn context(&self, material: &Material, resolver: &Resolver) -> Result<[u8; 32], PolicyError> {
+    fn context<I>(
+        &self,
+        material: &Material<I>,
+        resolver: &Resolver,
+    ) -> Result<[u8; 32], PolicyError> {
         let Listener {
             tls, client_auth, ..
         } = self.0;
@@ -312,8 +319,8 @@ impl At<'_> {
         hash.text("listener", &self.0.name);
         hash.text("policy", &format!("{tls:?} {client_auth:?}"));
         for identity in resolver.identities() {
-            hash.text("identity", &identity.name);
-            hash.field("pair", &identity.digest);
+            hash.text("identity", identity.name());
+            hash.field("pair", &identity.digest());
         }
         if let Some(bundle) = self.clients(material)? {
             hash.list("client root", &bundle.roots);
@@ -323,11 +330,11 @@ impl At<'_> {
     }
 
     /// Returns the authorities that a backend is checked with, and their revocation lists.
-    fn trusted<'m>(
+    fn trusted<'m, I>(
         &self,
         check: Check,
         own: &'m ListenerMaterial,
-        material: &Material,
+        material: &Material<I>,
     ) -> Result<(Vec<CertificateDer<'static>>, &'m [Der]), PolicyError> {
         match &own.backend {
             _ if check == Check::Nothing => Ok((Vec::new(), &[])),

@@ -12,90 +12,74 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{
-    material::{Identity, Material},
-    notes::note,
-};
+use super::{material::Identity, names::NameTable, notes::note};
 use crate::{
     config::{Listener, UnknownName},
-    x509::{certificate, name::normal_name},
+    x509::certificate,
 };
 
-/// Which of a listener's identities a server name stands for, by position.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct NameTable {
-    /// By name.
-    pub(crate) exact: HashMap<String, Vec<usize>>,
-    /// By what stands behind `*.`; the star is one label, RFC 6125 §6.4.3.
-    pub(crate) wildcard: HashMap<String, Vec<usize>>,
-    /// For no name and for unknown ones: the first, and those with exactly the same names.
-    pub(crate) fallback: Vec<usize>,
+/// An identity as a resolver needs it, wherever its chain and key are.
+pub trait Presented: Send + Sync {
+    /// Returns the name that listeners refer to; of one in a folder, `FOLDER/NAME`.
+    fn name(&self) -> &str;
+
+    /// Returns the host names that a client may ask for to get it.
+    fn host_names(&self) -> &[String];
+
+    /// Returns SHA-256 over chain and key.
+    fn digest(&self) -> [u8; 32];
+
+    /// Returns what signs; `None` if chain and key are out of reach or do not fit, which is logged.
+    fn certified(&self) -> Option<CertifiedKey>;
 }
 
-impl NameTable {
-    /// Takes the host names of each identity, in the listener's order.
-    pub(crate) fn new(names: &[&[String]]) -> Self {
-        let names: Vec<_> = names.iter().map(|it| normal(it)).collect();
-        let mut table = Self::default();
-        for (index, names) in names.iter().enumerate() {
-            for name in names {
-                table.add(name, index);
-            }
-        }
-        // The same names with another kind of key are the same server to a client; without any name
-        // nothing says so.
-        let first = names.first().filter(|it| !it.is_empty());
-        table.fallback = (0..names.len())
-            .filter(|it| *it == 0 || (first.is_some() && names.get(*it) == first))
-            .collect();
-        table
+impl Presented for Identity {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    fn add(&mut self, name: &str, index: usize) {
-        let holders = match name.strip_prefix("*.") {
-            Some(parent) => self.wildcard.entry(parent.to_owned()),
-            None => self.exact.entry(name.to_owned()),
-        };
-        holders.or_default().push(index);
+    fn host_names(&self) -> &[String] {
+        &self.host_names
     }
 
-    /// Returns the identities that hold a name.
-    fn holders(&self, name: &str) -> Option<&[usize]> {
-        let name = normal_name(name);
-        let (_, parent) = name.split_once('.').unwrap_or_default();
-        let holders = self.exact.get(&name).or_else(|| self.wildcard.get(parent));
-        holders.map(Vec::as_slice)
+    fn digest(&self) -> [u8; 32] {
+        self.digest
     }
-}
 
-fn normal(names: &[String]) -> Vec<String> {
-    let mut names: Vec<_> = names.iter().map(|it| normal_name(it)).collect();
-    names.sort();
-    names.dedup();
-    names
+    /// Never `None`, because it was proved that it can be built.
+    fn certified(&self) -> Option<CertifiedKey> {
+        self.pair.certified().ok()
+    }
 }
 
 /// An identity, and what signs for it once somebody has asked for it.
 ///
 /// Most of thousands of identities are never asked for between two reloads.
 struct Entry {
-    identity: Arc<Identity>,
-    certified: OnceLock<Option<Arc<CertifiedKey>>>,
+    identity: Arc<dyn Presented>,
+    certified: OnceLock<Arc<CertifiedKey>>,
 }
 
 impl Entry {
-    fn new(identity: Arc<Identity>) -> Self {
-        let certified = OnceLock::new();
-        Self {
-            identity,
-            certified,
+    /// Takes an identity; what `last` has built is kept if it is of the same chain and key.
+    fn new(identity: Arc<dyn Presented>, last: Option<&Arc<Self>>) -> Arc<Self> {
+        let last = last.filter(|last| last.identity.digest() == identity.digest());
+        match last {
+            Some(last) if Arc::ptr_eq(&last.identity, &identity) => Arc::clone(last),
+            _ => Arc::new(Self {
+                identity,
+                certified: last.map(|last| last.certified.clone()).unwrap_or_default(),
+            }),
         }
     }
 
-    /// Returns what signs; `None` never, because the supervisor has proved that it can be built.
+    /// Returns what signs; what failed once is tried again for the next client.
     fn certified(&self) -> Option<&Arc<CertifiedKey>> {
-        let build = || self.identity.pair.certified().map(Arc::new).ok();
-        self.certified.get_or_init(build).as_ref()
+        if self.certified.get().is_none() {
+            let built = self.identity.certified().map(Arc::new)?;
+            return Some(self.certified.get_or_init(|| built));
+        }
+        self.certified.get()
     }
 }
 
@@ -103,6 +87,8 @@ impl Entry {
 #[derive(Default)]
 pub struct Keyring {
     entries: Vec<Arc<Entry>>,
+    /// The positions of the entries in the order of their names.
+    by_name: Box<[usize]>,
     tables: HashMap<Vec<String>, Arc<Chosen>>,
 }
 
@@ -123,20 +109,67 @@ impl fmt::Debug for Keyring {
 impl Keyring {
     /// Takes the identities of a generation; what `last` has built for those that stay is kept.
     #[must_use]
-    pub fn new(material: &Material, last: &Self) -> Self {
-        let last: HashMap<&str, &Arc<Entry>> = last
-            .entries
-            .iter()
-            .map(|entry| (entry.identity.name.as_str(), entry))
-            .collect();
-        let entry = |identity: &Arc<Identity>| match last.get(identity.name.as_str()) {
-            Some(entry) if Arc::ptr_eq(&entry.identity, identity) => Arc::clone(entry),
-            _ => Arc::new(Entry::new(Arc::clone(identity))),
+    pub fn new<I: Presented + 'static>(identities: &[Arc<I>], last: &Self) -> Self {
+        // Most stay, in their order.
+        let mut expected = 0;
+        let entry = |identity: &Arc<I>| {
+            let position = last.position(identity.name(), expected);
+            expected = position.map_or(expected, |it| it + 1);
+            let last = position.and_then(|it| last.entries.get(it));
+            Entry::new(Arc::<I>::clone(identity), last)
         };
+        let entries: Vec<_> = identities.iter().map(entry).collect();
+        let mut by_name: Box<[usize]> = (0..entries.len()).collect();
+        by_name.sort_by(|one, other| {
+            entries[*one]
+                .identity
+                .name()
+                .cmp(entries[*other].identity.name())
+        });
         Self {
-            entries: material.identities.iter().map(entry).collect(),
+            entries,
+            by_name,
             tables: HashMap::new(),
         }
+    }
+
+    /// Returns the position of the entry of that name, perhaps the `expected` one.
+    fn position(&self, name: &str, expected: usize) -> Option<usize> {
+        let entry = self.entries.get(expected);
+        if entry.is_some_and(|entry| entry.identity.name() == name) {
+            return Some(expected);
+        }
+        self.named(name).next()
+    }
+
+    /// Returns the positions of the entries of that name.
+    fn named(&self, name: &str) -> impl Iterator<Item = usize> {
+        self.from(name)
+            .take_while(move |place| self.name(*place) == name)
+    }
+
+    /// Returns the positions of the entries whose names begin so.
+    fn beginning(&self, with: &str) -> impl Iterator<Item = usize> {
+        self.from(with)
+            .take_while(move |place| self.name(*place).starts_with(with))
+    }
+
+    /// Returns the positions of the entries from a name on, in the order of their names.
+    fn from(&self, name: &str) -> impl Iterator<Item = usize> {
+        let before = self
+            .by_name
+            .partition_point(|place| self.name(*place) < name);
+        self.by_name
+            .get(before..)
+            .unwrap_or_default()
+            .iter()
+            .copied()
+    }
+
+    fn name(&self, place: usize) -> &str {
+        self.entries
+            .get(place)
+            .map_or("", |entry| entry.identity.name())
     }
 
     /// Returns what chooses among a listener's identities; the name of what it names in vain
@@ -157,16 +190,20 @@ impl Keyring {
     fn choose(&self, references: &[String]) -> Result<Chosen, String> {
         let mut entries = Vec::new();
         for reference in references {
-            let before = entries.len();
-            let meant = |entry: &&Arc<Entry>| entry.identity.is_meant(reference);
-            entries.extend(self.entries.iter().filter(meant).cloned());
-            if entries.len() == before {
+            let folder = format!("{reference}/");
+            let mut meant: Vec<_> = self
+                .named(reference)
+                .chain(self.beginning(&folder))
+                .collect();
+            if meant.is_empty() {
                 return Err(reference.clone());
             }
+            meant.sort_unstable();
+            entries.extend(meant.iter().filter_map(|it| self.entries.get(*it)).cloned());
         }
         let names: Vec<&[String]> = entries
             .iter()
-            .map(|entry| entry.identity.host_names.as_slice())
+            .map(|entry| entry.identity.host_names())
             .collect();
         Ok(Chosen {
             table: NameTable::new(&names),
@@ -192,7 +229,7 @@ impl fmt::Debug for Resolver {
 
 impl Resolver {
     /// Returns the identities that it chooses among.
-    pub(super) fn identities(&self) -> impl Iterator<Item = &Identity> {
+    pub(super) fn identities(&self) -> impl Iterator<Item = &dyn Presented> {
         self.chosen.entries.iter().map(|entry| &*entry.identity)
     }
 
@@ -214,9 +251,9 @@ impl Resolver {
             Some(name) => match table.holders(name) {
                 Some(holders) => holders,
                 None if self.is_strict() => &[],
-                None => &table.fallback,
+                None => table.fallback(),
             },
-            None => &table.fallback,
+            None => table.fallback(),
         }
     }
 
@@ -259,54 +296,14 @@ impl ResolvesServerCert for Resolver {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::tls::testing::{Ca, identity, listener, params};
 
-    /// Finds holders by looking at every name of every identity.
-    fn naive(names: &[Vec<String>], asked: &str) -> Vec<usize> {
-        let holds = |fits: &dyn Fn(&str) -> bool| -> Vec<usize> {
-            let all = names.iter().enumerate();
-            all.filter(|(_, it)| it.iter().any(|name| fits(&name.to_lowercase())))
-                .map(|(index, _)| index)
-                .collect()
-        };
-        let asked = asked.to_lowercase();
-        let exact = holds(&|name| !name.starts_with("*.") && name == asked);
-        if !exact.is_empty() {
-            return exact;
-        }
-        holds(&|name| {
-            let labels = asked.split('.').count();
-            name.starts_with("*.")
-                && labels == name.split('.').count()
-                && asked.ends_with(&name[1..])
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn names_are_found_as_the_naive_model_finds_them(
-            names in prop::collection::vec(
-                prop::collection::vec("(\\*\\.)?[aAb](\\.[ab]){0,2}", 1..4), 1..4),
-            asked in "[aAb](\\.[abB]){0,3}",
-        ) {
-            let slices: Vec<&[String]> = names.iter().map(Vec::as_slice).collect();
-            let table = NameTable::new(&slices);
-            let expected = naive(&names, &asked);
-            prop_assert_eq!(table.holders(&asked).unwrap_or_default(), expected);
-            prop_assert_eq!(table.fallback[0], 0);
-        }
-    }
-
     fn keyring(identities: Vec<Identity>) -> Keyring {
-        let material = Material {
-            identities: identities.into_iter().map(Arc::new).collect(),
-            listeners: vec![],
-            system_roots: vec![],
-        };
-        Keyring::new(&material, &Keyring::default())
+        let identities: Vec<_> = identities.into_iter().map(Arc::new).collect();
+        Keyring::new(&identities, &Keyring::default())
     }
 
     #[test]
@@ -341,15 +338,6 @@ mod tests {
         assert_eq!(chosen(Some("unknown"), &[p256]), Some(1));
         assert_eq!(chosen(None, &[ed]), Some(0));
         assert_eq!(chosen(None, &[SignatureScheme::RSA_PSS_SHA256]), Some(0));
-    }
-
-    #[test]
-    fn identities_without_names_do_not_stand_in_for_each_other() {
-        let none = Vec::new();
-        let table = NameTable::new(&[&none, &none]);
-        assert_eq!(table.fallback, [0]);
-        let name = vec!["a".to_owned()];
-        assert_eq!(NameTable::new(&[&name, &none, &name]).fallback, [0, 2]);
     }
 
     #[test]
@@ -389,21 +377,63 @@ mod tests {
     #[test]
     fn what_was_built_for_an_identity_that_stays_is_kept() {
         let ca = Ca::new("root");
-        let leaf = ca.server(&["db.example.com"]);
-        let (stays, goes) = (identity("stays", &leaf), identity("goes", &leaf));
-        let first = keyring(vec![stays, goes]);
-        let mut material = Material {
-            identities: first
-                .entries
-                .iter()
-                .map(|it| Arc::clone(&it.identity))
-                .collect(),
-            listeners: vec![],
-            system_roots: vec![],
-        };
-        material.identities[1] = Arc::new(identity("goes", &leaf));
-        let next = Keyring::new(&material, &first);
-        assert!(Arc::ptr_eq(&next.entries[0], &first.entries[0]));
+        let (leaf, new) = (
+            ca.server(&["db.example.com"]),
+            ca.server(&["db.example.com"]),
+        );
+        let before = ["stays", "moves", "changes"].map(|name| Arc::new(identity(name, &leaf)));
+        let first = Keyring::new(&before, &Keyring::default());
+        let after = [
+            Arc::new(identity("changes", &new)),
+            Arc::new(identity("moves", &leaf)),
+            Arc::clone(&before[0]),
+        ];
+        let built = |entry: &Arc<Entry>| entry.certified().map(Arc::clone).unwrap();
+        let were: Vec<_> = first.entries.iter().map(built).collect();
+        let next = Keyring::new(&after, &first);
+        assert!(Arc::ptr_eq(&next.entries[2], &first.entries[0]));
         assert!(!Arc::ptr_eq(&next.entries[1], &first.entries[1]));
+        assert!(Arc::ptr_eq(&built(&next.entries[1]), &were[1]));
+        assert!(!Arc::ptr_eq(&built(&next.entries[0]), &were[2]));
+    }
+
+    /// An identity whose chain and key can be read from some time on.
+    struct Late {
+        identity: Identity,
+        readable: AtomicBool,
+    }
+
+    impl Presented for Late {
+        fn name(&self) -> &str {
+            &self.identity.name
+        }
+
+        fn host_names(&self) -> &[String] {
+            &self.identity.host_names
+        }
+
+        fn digest(&self) -> [u8; 32] {
+            self.identity.digest
+        }
+
+        fn certified(&self) -> Option<CertifiedKey> {
+            let readable = self.readable.load(Ordering::Relaxed);
+            readable.then(|| self.identity.certified())?
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_read_for_the_next_client() {
+        let late = Late {
+            identity: identity("late", &Ca::new("root").server(&["db.example.com"])),
+            readable: AtomicBool::new(false),
+        };
+        let late = Arc::new(late);
+        let mut keyring = Keyring::new(&[Arc::clone(&late)], &Keyring::default());
+        let resolver = keyring.resolver(&listener(&["late"])).unwrap();
+        let schemes = [SignatureScheme::ECDSA_NISTP256_SHA256];
+        assert!(resolver.choose(None, &schemes).is_none());
+        late.readable.store(true, Ordering::Relaxed);
+        assert!(resolver.choose(None, &schemes).is_some());
     }
 }

@@ -42,7 +42,8 @@ use self::{
 use crate::{
     cli::worker::Args,
     link::{
-        FromWorker, Generation, Handover, ListenerKey, NeverGiven, ToWorker, beat_interval, channel,
+        FromWorker, Given, Handover, ListenerKey, MAX_PACKS, ToWorker, Unusable, beat_interval,
+        channel,
     },
     sys::{
         oom,
@@ -140,13 +141,13 @@ struct Worker {
     slot: usize,
     services: Arc<Services>,
     /// A generation that was made ready and is not served yet.
-    staged: Option<(Generation, Built)>,
+    staged: Option<(Given, Built)>,
     /// Why the generation that was handed over last is not.
     refusal: Option<String>,
     /// The slots that the supervisor was last told of as accepted from.
     accepts: Vec<usize>,
     /// The generation to which the supervisor hands over the next one as a difference.
-    given: Option<Generation>,
+    given: Option<Given>,
     listeners: Listeners,
     sessions: TaskTracker,
     outbox: mpsc::UnboundedSender<FromWorker>,
@@ -158,7 +159,7 @@ struct Worker {
 #[derive(Debug, thiserror::Error)]
 enum SwapError {
     #[error(transparent)]
-    NeverGiven(#[from] NeverGiven),
+    Unusable(#[from] Unusable),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("not all listening sockets of its slot have arrived; it may be short of descriptors")]
@@ -222,11 +223,15 @@ async fn send(link: Arc<UnixStream>, mut messages: mpsc::UnboundedReceiver<FromW
 }
 
 async fn receive(link: Arc<UnixStream>, orders: mpsc::UnboundedSender<Order>) {
-    let mut receiver = channel::Receiver::new(link, channel::TO_WORKER);
+    // A worker whose sessions have taken all descriptors must still get new certificates.
+    let mut receiver = channel::Receiver::new(link, channel::TO_WORKER).keep_back(MAX_PACKS);
     loop {
         match receiver.receive::<ToWorker>().await {
             Ok(Some(message)) => {
                 let fds = receiver.descriptors();
+                if let ToWorker::MakeRoom = message {
+                    receiver.make_room();
+                }
                 if orders.send((message, fds)).is_err() {
                     return;
                 }
@@ -288,7 +293,9 @@ impl Worker {
             }
             ToWorker::Release { slot } => self.listeners.release(slot),
             ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
-            ToWorker::Stage { offer, handover } => self.stage(offer, handover),
+            // The receiver has done so.
+            ToWorker::MakeRoom => {}
+            ToWorker::Stage { offer, handover } => self.stage(offer, handover, fds.collect()),
             ToWorker::Serve { generation } => self.serve_staged(generation),
             ToWorker::Withdraw => {
                 self.staged = None;
@@ -303,8 +310,10 @@ impl Worker {
     }
 
     /// Makes ready the generation that was handed over, and reports that, or why it cannot.
-    fn stage(&mut self, offer: u64, handover: Handover) {
-        let made = self.make_ready(handover).map_err(|error| error.to_string());
+    fn stage(&mut self, offer: u64, handover: Handover, packs: Vec<OwnedFd>) {
+        let made = self
+            .make_ready(handover, packs)
+            .map_err(|error| error.to_string());
         (self.staged, self.refusal) = match made {
             Ok(staged) => (Some(staged), None),
             Err(reason) => (None, Some(reason)),
@@ -318,8 +327,12 @@ impl Worker {
         }
     }
 
-    fn make_ready(&self, handover: Handover) -> Result<(Generation, Built), SwapError> {
-        let generation = handover.complete(self.given.as_ref())?;
+    fn make_ready(
+        &self,
+        handover: Handover,
+        packs: Vec<OwnedFd>,
+    ) -> Result<(Given, Built), SwapError> {
+        let generation = handover.complete(self.given.as_ref(), packs)?;
         let keys = generation.config.listeners.iter().map(ListenerKey::of);
         let keys: Vec<_> = keys.collect();
         if !self.listeners.has_all(self.slot, keys.iter()) {

@@ -12,7 +12,7 @@ use super::{counters::Counters, health::Health, places::Places};
 use crate::{
     config::Listener,
     facts::{EndReason, ListenerCounts},
-    link::{Generation, ListenerKey},
+    link::{Given, ListenerKey},
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},
         resolver::{Keyring, Resolver},
@@ -94,9 +94,9 @@ pub struct Built {
 
 impl Services {
     /// Builds the services of a generation, without changing those in force.
-    pub fn build(&self, generation: &Generation) -> Result<Built, ServeError> {
+    pub fn build(&self, generation: &Given) -> Result<Built, ServeError> {
         let mut next = HashMap::new();
-        let mut keyring = Keyring::new(&generation.material, &lock(&self.keyring));
+        let mut keyring = Keyring::new(&generation.material.identities, &lock(&self.keyring));
         let secrets = lock(&self.secrets).clone();
         for listener in &generation.config.listeners {
             let resolver = policy::resolver(listener, &mut keyring)?;

@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
+use nix::sys::signal::Signal;
 use rustls::AlertDescription;
 use serde_json::{Value, json};
 
@@ -9,10 +10,12 @@ use crate::support::{
     client::{Client, alert, connect},
     configuration::Listener,
     daemon::TestDaemon,
+    is_root,
     openssl::s_client,
     pki::{Ca, Leaf, replace},
+    process,
     program::Outcome,
-    until,
+    skip, until,
 };
 
 /// A daemon whose identities lie in a folder called `live`, and their authority.
@@ -267,11 +270,7 @@ fn a_crashed_worker_s_successor_serves_what_came_into_the_folder_meanwhile() {
     let fleet = Fleet::new(&["a.example"]);
     let b = fleet.put("b.example");
     let pid = i32::try_from(fleet.daemon.workers()[0]).unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(pid),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     fleet.daemon.await_status("the successor serves", |status| {
         status["tls"]["generation"] == 2 && status["workers"][0]["state"] == "serving"
     });
@@ -461,6 +460,48 @@ fn thousands_of_identities_are_served_and_told_of() {
 }
 
 #[test]
+fn after_the_death_of_all_workers_each_of_thousands_of_names_gets_its_certificate() {
+    const COUNT: usize = 2000;
+    let mut leaves = Vec::new();
+    let fleet = Fleet::with(&[], |fleet| {
+        leaves = (0..COUNT)
+            .map(|n| fleet.put(&format!("db{n}.example")))
+            .collect();
+        fleet.daemon.start();
+    });
+    // A renewal lies apart from the rest.
+    leaves[7] = fleet.put("db7.example");
+    assert!(fleet.reload(&[]).0.is_success());
+    for worker in fleet.daemon.workers() {
+        process::send(worker, Signal::SIGKILL);
+    }
+    for n in [1999, 7, 0, 1000, 8] {
+        assert_eq!(fleet.shown(&format!("db{n}.example")), leaves[n].sha256);
+    }
+}
+
+#[test]
+fn renewals_one_by_one_leave_workers_a_few_descriptors() {
+    if !is_root() {
+        return skip("only root may look at a worker that protects its memory");
+    }
+    let fleet = Fleet::new(&["a.example", "b.example", "c.example", "d.example"]);
+    let old = fleet.daemon.workers();
+    let mut open = Vec::new();
+    for round in 0..24 {
+        let name = ["a.example", "b.example", "c.example", "d.example"][round % 4];
+        let leaf = fleet.put(name);
+        assert!(fleet.reload(&[]).0.is_success());
+        assert_eq!(fleet.shown(name), leaf.sha256);
+        let all = process::descriptors(old[0]);
+        let is_memory = |path: &PathBuf| path.starts_with("/memfd:proxyd-identities (deleted)");
+        open.push(all.iter().filter(|(_, path)| is_memory(path)).count());
+    }
+    assert!(open.iter().all(|count| (1..=8).contains(count)), "{open:?}");
+    assert_eq!(fleet.daemon.workers(), old);
+}
+
+#[test]
 fn what_was_turned_back_is_not_taken_in_parts_by_the_daemon_itself() {
     let fleet = Fleet::with(&["a.example", "b.example"], |fleet| {
         fleet.daemon.start();
@@ -470,9 +511,7 @@ fn what_was_turned_back_is_not_taken_in_parts_by_the_daemon_itself() {
     fleet.put_text("b.example", "rubbish");
     let (outcome, _) = fleet.reload(&["--all-or-nothing"]);
     assert_eq!(outcome.code(), 1);
-    let pid = i32::try_from(fleet.daemon.workers()[0]).unwrap();
-    let pid = nix::unistd::Pid::from_raw(pid);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    process::send(fleet.daemon.workers()[0], Signal::SIGKILL);
     fleet.daemon.await_status("the successor serves", |status| {
         status["restarts"]["total"] == 1 && status["workers"][0]["state"] == "serving"
     });

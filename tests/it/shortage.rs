@@ -65,6 +65,28 @@ fn a_supervisor_without_descriptors_still_replaces_workers() {
     }
 }
 
+#[test]
+fn a_worker_whose_descriptors_are_all_taken_still_gets_new_certificates() {
+    let scene = Scene::new();
+    let worker = scene.daemon.workers()[0];
+    if !is_root() {
+        return skip("only root may limit a worker that protects its memory");
+    }
+    for generation in 2..=4 {
+        let leaf = scene.ca.leaf(NAME);
+        scene.daemon.files("default").put(&leaf);
+        if !leave(worker, 0) {
+            return;
+        }
+        let report = scene.reload_tls();
+        assert_eq!(report["generation"], generation);
+        assert_eq!(report["workers"], 1);
+        assert!(limit_descriptors(worker, ENOUGH));
+        scene.shows(&leaf);
+    }
+    assert_eq!(scene.daemon.workers(), [worker]);
+}
+
 /// Limits a process to so many descriptors beyond those that it has; returns whether that succeeded.
 fn leave(pid: u32, more: usize) -> bool {
     limit_descriptors(pid, process::descriptors(pid).len() + more)

@@ -12,7 +12,7 @@ use crate::{
     config::{Config, ConfigError, Source, needs_restart},
     control::DiskState,
     facts::{Partial, Problem, Trigger},
-    link::Generation,
+    link::{Generation, Packs},
     store::{self, Depth, Loaded, Look, Memo, Programs},
     supervisor::{
         steps::{self, Findings, Ground, Origin, Who},
@@ -32,6 +32,8 @@ pub(in crate::supervisor) struct Reading {
     pub refused: Vec<Problem>,
     /// The TLS material.
     pub loaded: Loaded,
+    /// Where workers read the chains and keys of its identities.
+    pub packs: Packs,
     /// The fingerprint of the files, if all of them were refused because a part is broken.
     pub held: Option<[u8; 32]>,
 }
@@ -91,12 +93,25 @@ impl Reader {
         if held.is_some() {
             loaded.hold();
         }
+        let packs = pack_or_hold(&mut loaded, |it| self.pack(it));
         Reading {
             config: None,
             refused,
             loaded,
+            packs,
             held,
         }
+    }
+
+    /// Puts the chains and keys that are new where workers can read them.
+    fn pack(&self, loaded: &Loaded) -> Result<Packs, Problem> {
+        let Some(material) = &loaded.material else {
+            return Ok(Packs::default());
+        };
+        self.current
+            .packs
+            .next(material)
+            .map_err(|error| cannot_pack(&error))
     }
 
     /// Returns the fingerprint of the files if none of them may be taken while a part is broken: because
@@ -132,6 +147,7 @@ impl Reader {
         if loaded.material.is_none() || (partial == Partial::Refuse && !whole) {
             return Err(loaded.problems);
         }
+        let packs = self.pack(&loaded).map_err(|problem| vec![problem])?;
         let resources = acquirer
             .acquire(&config.listeners, PORT_PATIENCE)
             .map_err(|error| vec![about_config(&error)])?;
@@ -139,6 +155,7 @@ impl Reader {
             config: Some((config, resources)),
             refused: Vec::new(),
             loaded,
+            packs,
             held: None,
         }))
     }
@@ -169,6 +186,30 @@ pub(in crate::supervisor) fn wrong_config(error: &ConfigError) -> Vec<Problem> {
         .iter()
         .map(|line| about_config(line))
         .collect()
+}
+
+/// Packs what was loaded; if that fails, holds all of it back and adds the problem.
+pub(super) fn pack_or_hold(
+    loaded: &mut Loaded,
+    pack: impl FnOnce(&Loaded) -> Result<Packs, Problem>,
+) -> Packs {
+    pack(loaded).unwrap_or_else(|problem| {
+        loaded.hold();
+        loaded.problems.push(problem);
+        Packs::default()
+    })
+}
+
+/// Says that workers cannot be handed certificates and keys.
+pub(super) fn cannot_pack(error: &std::io::Error) -> Problem {
+    Problem {
+        subject: String::new(),
+        file: None,
+        reason: format!(
+            "certificates and keys cannot be put into memory that workers share: {error}; \
+             `proxyctl reload-tls` tries again"
+        ),
+    }
 }
 
 /// Returns an error of the configuration as a problem.

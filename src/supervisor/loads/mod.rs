@@ -31,7 +31,7 @@ pub(super) use self::{
 use self::{
     moments::next_change,
     report::{Report, problems_of, still_served, updated},
-    rollback::History,
+    rollback::{History, Prepared},
 };
 use super::{
     notices::Events,
@@ -43,8 +43,8 @@ use crate::{
     config::{Config, Source},
     control::{DiskState, DiskStatus, EventKind, LoadError, Response, WatchStatus, server::Reply},
     facts::{Partial, Trigger},
-    link::Generation,
-    store::{Loaded as FromStore, Memo, Shown},
+    link::{Generation, Packs},
+    store::{Memo, Shown},
     tls::Material,
 };
 
@@ -56,7 +56,7 @@ pub(super) enum Message {
     /// A load of the disk is over.
     Loaded(LoadId, Box<Reading>),
     /// What was served before is ready to be served again, or cannot be.
-    Prepared(LoadId, Box<Result<FromStore, String>>),
+    Prepared(LoadId, Box<Result<Prepared, String>>),
 }
 
 /// The loads, what they brought, and the requests that wait for them.
@@ -97,6 +97,7 @@ struct Found {
     trigger: Trigger,
     config: Arc<Config>,
     material: Material,
+    packs: Packs,
     acquired: Acquired,
 }
 
@@ -323,6 +324,7 @@ impl Loads {
             trigger: found.trigger,
             config: found.config,
             material: found.material,
+            packs: found.packs,
         };
         self.staged = Some((load, Arc::new(generation)));
         found.acquired
@@ -480,6 +482,7 @@ fn found(before: &Generation, reading: Reading, trigger: Trigger) -> Option<Foun
         trigger,
         config,
         material,
+        packs: reading.packs,
         acquired,
     })
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::info;
 
-use super::{Found, Loads, Message, Verdict, report::Report};
+use super::{Found, Loads, Message, Verdict, disk::cannot_pack, report::Report};
 use crate::{
     control::{DiskState, EventKind, RollbackStatus},
     facts::Trigger,
-    link::Generation,
+    link::{Generation, Packs},
     store,
     supervisor::{
         notices::Events,
@@ -32,6 +32,13 @@ pub(super) struct History {
 pub(super) struct Step {
     earlier: Arc<Generation>,
     current: Arc<Generation>,
+}
+
+/// What was served before, ready to be staged.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Prepared {
+    loaded: store::Loaded,
+    packs: Packs,
 }
 
 impl History {
@@ -152,7 +159,7 @@ impl Loads {
     pub(in crate::supervisor) fn take_earlier(
         &mut self,
         load: LoadId,
-        prepared: Result<store::Loaded, String>,
+        prepared: Result<Prepared, String>,
     ) -> Loaded {
         let before = self.current();
         let Some(unsettled) = self.unsettled.get_mut(&load) else {
@@ -160,7 +167,7 @@ impl Loads {
         };
         let identities = prepared
             .as_ref()
-            .map(|it| it.changes(Some(&before.material)));
+            .map(|it| it.loaded.changes(Some(&before.material)));
         unsettled.report = Some(Report {
             generation: before.number,
             changed: false,
@@ -168,10 +175,11 @@ impl Loads {
             problems: Vec::new(),
         });
         self.found = match prepared {
-            Ok(loaded) => loaded.material.map(|material| Found {
+            Ok(Prepared { loaded, packs }) => loaded.material.map(|material| Found {
                 trigger: unsettled.trigger,
                 config: Arc::clone(&before.config),
                 material,
+                packs,
                 acquired: Acquired::default(),
             }),
             Err(reason) => {
@@ -210,7 +218,7 @@ impl Loads {
 impl Step {
     /// Returns the earlier material for the configuration in force, or why it cannot be served. Takes as
     /// long as proving that workers can serve it.
-    pub(super) fn prepare(&self) -> Result<store::Loaded, String> {
+    pub(super) fn prepare(&self) -> Result<Prepared, String> {
         let (earlier, current) = (&self.earlier, &self.current);
         let served = &current.material;
         let loaded =
@@ -224,14 +232,19 @@ impl Step {
                 current.number
             )
         })?;
-        let is_same = |it: &Material| it.digest() == served.digest();
-        if loaded.material.as_ref().is_some_and(is_same) {
+        let Some(material) = &loaded.material else {
+            let packs = Packs::default();
+            return Ok(Prepared { loaded, packs });
+        };
+        if material.digest() == served.digest() {
             return Err(format!(
                 "generation {} served the same as generation {}, which is in force, as far as the \
                  configuration still names it",
                 earlier.number, current.number
             ));
         }
-        Ok(loaded)
+        let packs = current.packs.next(material);
+        let packs = packs.map_err(|error| cannot_pack(&error).to_string())?;
+        Ok(Prepared { loaded, packs })
     }
 }

@@ -34,6 +34,7 @@ fn reading(number: usize, problems: Vec<Problem>) -> Reading {
             unseen: vec![],
             outcomes: vec![],
         },
+        packs: Packs::default().next(&material(number)).unwrap(),
         held: None,
     }
 }
@@ -57,6 +58,7 @@ fn with_loads(test: impl FnOnce(Loads, Events)) {
             trigger: Trigger::Start,
             config: Arc::new(testing::config(vec![])),
             material: material(0),
+            packs: Packs::default(),
         };
         let inbox = mpsc::unbounded_channel().0;
         let memo = Arc::new(Memo::default());
@@ -115,6 +117,26 @@ fn what_a_worker_refuses_is_told_and_leaves_the_old_in_force() {
         let error = &loads.last_error().unwrap().message;
         assert!(error.contains("it has no descriptors"), "{error}");
         assert!(loads.commit(&mut events).is_none());
+    });
+}
+
+#[test]
+fn what_cannot_be_packed_for_workers_is_told_and_leaves_the_old_in_force() {
+    with_loads(|mut loads, mut events| {
+        let load = LoadId(1);
+        begin(&mut loads, load);
+        let mut reading = reading(1, vec![]);
+        let full = std::io::Error::other("no memory");
+        let cannot = |_: &OnDisk| Err(disk::cannot_pack(&full));
+        reading.packs = disk::pack_or_hold(&mut reading.loaded, cannot);
+        let taken = loads.take(load, reading, &[], NOW, &mut events);
+        assert_eq!(taken, Loaded::Same);
+        let error = &loads.last_error().unwrap().message;
+        assert!(
+            error.contains("no memory; `proxyctl reload-tls` tries"),
+            "{error}"
+        );
+        assert!(error.contains("still served, as generation 1"), "{error}");
     });
 }
 

@@ -36,7 +36,7 @@ use super::plan::{End, WorkerId};
 use crate::{
     config::Listener,
     facts::ListenerCounts,
-    link::{FromWorker, Generation, Handover, ListenerKey, ToWorker},
+    link::{FromWorker, Generation, ListenerKey, ToWorker},
     telemetry::log::Sink,
 };
 
@@ -203,9 +203,8 @@ impl Workers {
             self.send_sockets(id, *slot, sockets);
         }
         if let Some(process) = self.processes.get_mut(&id) {
-            let handover = Handover::new(process.given.base(), staged);
+            process.hand_over(staged, offer);
             process.given.staged = Some(Arc::clone(staged));
-            process.send(ToWorker::Stage { offer, handover });
         }
     }
 
@@ -229,8 +228,7 @@ impl Workers {
         };
         let staged = process.given.staged.take();
         if !staged.is_some_and(|staged| Arc::ptr_eq(&staged, current)) {
-            let handover = Handover::new(process.given.base(), current);
-            process.send(ToWorker::Stage { offer: 0, handover });
+            process.hand_over(current, 0);
         }
         let generation = current.number;
         process.given.unconfirmed = Some(Arc::clone(current));

@@ -25,7 +25,7 @@ use tracing::warn;
 use super::{Message, launcher::Launched};
 use crate::{
     facts::ListenerCounts,
-    link::{FromWorker, Generation, ToWorker, channel},
+    link::{FromWorker, Generation, Handover, ToWorker, channel},
     supervisor::plan::{End, WorkerId},
     sys::child::{Handle, Started},
     telemetry::log::Sink,
@@ -165,6 +165,15 @@ impl Process {
         }
     }
 
+    /// Hands over a generation, as a difference to what the worker has, to answer this `offer`.
+    pub(super) fn hand_over(&self, generation: &Generation, offer: u64) {
+        let (handover, packs) = Handover::new(self.given.base(), generation);
+        if !packs.is_empty() {
+            self.send(ToWorker::MakeRoom);
+        }
+        self.send_with(ToWorker::Stage { offer, handover }, packs);
+    }
+
     /// Kills the worker, now or as soon as it was started.
     pub(super) fn kill(&mut self) {
         match &mut self.life {
@@ -258,6 +267,7 @@ mod tests {
     use crate::{
         config::Config,
         facts::Trigger,
+        link::Packs,
         telemetry::log::{Form, Place},
         tls::{material::Material, testing},
     };
@@ -274,6 +284,7 @@ mod tests {
                 listeners: vec![],
                 system_roots: vec![],
             },
+            packs: Packs::default(),
         })
     }
 

@@ -21,7 +21,10 @@ fn policy(
     material: &Material,
     secrets: &TicketSecrets,
 ) -> Result<ClientPolicy, PolicyError> {
-    let resolver = resolver(listener, &mut Keyring::new(material, &Keyring::default()))?;
+    let resolver = resolver(
+        listener,
+        &mut Keyring::new(&material.identities, &Keyring::default()),
+    )?;
     super::server_config(listener, material, &resolver, secrets)
 }
 
