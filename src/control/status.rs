@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Resumption,
-    facts::{BackendStatus, ConnectionCounts, Trigger},
+    facts::{BackendStatus, ConnectionCounts, Moment, Trigger},
     protocol::Protocol,
 };
 
@@ -273,9 +273,9 @@ pub struct IdentityStatus {
     /// SHA-256 of the leaf's DER, lower-case hexadecimal.
     pub sha256: String,
     /// The first moment at which it is valid.
-    pub not_before: Timestamp,
+    pub not_before: Moment,
     /// The last moment at which it is valid.
-    pub not_after: Timestamp,
+    pub not_after: Moment,
     /// Whole days until then, negative once it has passed.
     pub days_left: i64,
     /// Names and addresses of the subject alternative name extension.

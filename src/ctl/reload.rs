@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     CtlError, Output, ask,
-    render::{Cell, Paint, Table, Tone, clean, count, moment, short},
+    render::{Cell, Paint, Table, Tone, clean, count, short},
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
@@ -137,7 +137,7 @@ fn change_row(change: &IdentityChange) -> [Cell; 5] {
         Cell::new(word, tone),
         Cell::plain(fingerprint),
         Cell::plain(fact(|facts| facts.subject.clone())),
-        Cell::plain(fact(|facts| moment(facts.not_after))),
+        Cell::plain(fact(|facts| facts.not_after.to_string())),
     ]
 }
 
@@ -241,11 +241,7 @@ fn names(all: &[String]) -> String {
 
 /// Returns the whole days until a certificate expires; negative once it has.
 fn days_left(facts: &CertificateFacts, now: Timestamp) -> i64 {
-    facts
-        .not_after
-        .duration_since(now)
-        .as_secs()
-        .div_euclid(86_400)
+    facts.not_after.days_since(now)
 }
 
 #[cfg(test)]

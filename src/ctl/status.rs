@@ -204,7 +204,7 @@ fn identities(identities: &[IdentityStatus]) -> Table {
         table.row([
             Cell::plain(&identity.name),
             Cell::plain(&identity.subject),
-            Cell::plain(moment(identity.not_after)),
+            Cell::plain(identity.not_after),
             Cell::new(left, tone),
             Cell::plain(&identity.key_type),
             Cell::plain(short(&identity.sha256)),

@@ -157,8 +157,8 @@ mod tests {
             issuer: String::new(),
             serial: String::new(),
             sha256: sha256.to_owned(),
-            not_before: at(0),
-            not_after: at(9),
+            not_before: at(0).into(),
+            not_after: at(9).into(),
             dns_names: vec![],
             key_type: String::new(),
         }

@@ -1,7 +1,8 @@
 //! What people are told about a certificate.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::Moment;
 
 /// Facts about a certificate, as a person wants to read them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,9 +16,9 @@ pub struct CertificateFacts {
     /// SHA-256 of the leaf's DER, lower-case hexadecimal.
     pub sha256: String,
     /// The first moment at which it is valid.
-    pub not_before: Timestamp,
+    pub not_before: Moment,
     /// The last moment at which it is valid.
-    pub not_after: Timestamp,
+    pub not_after: Moment,
     /// Names and addresses of the subject alternative name extension.
     pub dns_names: Vec<String>,
     /// For example `ecdsa-p256`, `rsa-2048`, `ed25519`.

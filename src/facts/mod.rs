@@ -11,6 +11,7 @@ mod ending;
 mod failure;
 mod identity;
 mod load;
+mod moment;
 mod problem;
 mod tally;
 
@@ -22,6 +23,7 @@ pub use self::{
     failure::{FailureCounts, FailureReason},
     identity::{IdentityChange, IdentityOutcome, VerifiedIdentity},
     load::{Partial, Trigger},
+    moment::{Moment, NoMoment},
     problem::Problem,
     tally::{Reason, Tally},
 };

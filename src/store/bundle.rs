@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rustls::RootCertStore;
 
 use crate::{
+    facts::Moment,
     sys::files,
     tls::material::Der,
     x509::{
@@ -107,7 +108,7 @@ fn check_root(block: &Block, now: Timestamp) -> Result<Option<String>, BundleFau
         .add(der(block).to_certificate())
         .map_err(|why| BundleFault::Anchor { line, why })?;
     let until = certificate::not_after(&root);
-    Ok((until < now).then(|| {
+    Ok((until < now.into()).then(|| {
         format!(
             "the authority {} of line {line} expired at {until}",
             root.subject()
@@ -129,7 +130,7 @@ fn odd_curve(block: &Block) -> Option<String> {
 }
 
 /// Returns when a revocation list begins to hold, and when it is to be replaced if it says so.
-pub(crate) fn period(list: &Der) -> Option<(Timestamp, Option<Timestamp>)> {
+pub(crate) fn period(list: &Der) -> Option<(Moment, Option<Moment>)> {
     let list = RevocationList::parse(list.as_bytes()).ok()?;
     Some((list.age().0, list.next_update()))
 }

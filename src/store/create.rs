@@ -345,7 +345,7 @@ mod tests {
         assert!(usage.key_cert_sign() && usage.crl_sign());
         let leaf = prove(&dir).facts;
         assert!(leaf.not_after <= certificate::not_after(&ca));
-        assert!(leaf.not_before < now());
+        assert!(leaf.not_before < now().into());
         assert_eq!(leaf.issuer, ca.subject().to_string());
     }
 

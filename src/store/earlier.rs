@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Config, IdentityFiles, Listener, OnUnknown},
-    facts::{IdentityOutcome, Problem},
+    facts::{IdentityOutcome, Moment, Problem},
     tls::{
         material::{BackendTrust, Bundle, Identity, KeyPair, ListenerMaterial, Material},
         policy,
@@ -167,7 +167,7 @@ fn not_valid(pair: &KeyPair, now: Timestamp) -> Option<String> {
         certificate::not_before(&leaf),
         certificate::not_after(&leaf),
     );
-    let now = certificate::timestamp(now.as_second());
+    let now = Moment::from(now);
     if now < from {
         return Some(format!(
             "its earlier certificate is not valid before {from}"
@@ -178,7 +178,7 @@ fn not_valid(pair: &KeyPair, now: Timestamp) -> Option<String> {
 
 fn old_list(bundle: &Bundle, now: Timestamp) -> Option<String> {
     let ends = bundle.crls.iter().filter_map(|it| bundle::period(it)?.1);
-    let end = ends.filter(|end| *end < now).min()?;
+    let end = ends.filter(|end| *end < now.into()).min()?;
     Some(format!(
         "a revocation list of then ended at {end}, and expired_crl = \"refuse\" would refuse clients"
     ))

@@ -85,7 +85,7 @@ impl Authority {
             ));
         }
         Ok(Self {
-            until: certificate::not_after(&cert),
+            until: certificate::not_after(&cert).to_timestamp(),
             subject: cert.subject().as_raw().to_vec(),
             issuer: Issuer::new(issuer_params(&cert), key),
         })

@@ -12,7 +12,7 @@ use super::{
     lists, neighbours,
 };
 use crate::{
-    facts::Problem,
+    facts::{Moment, Problem},
     tls::material::{Bundle, Der},
     x509::{
         certificate,
@@ -119,7 +119,10 @@ impl<'p> Judge<'p> {
                 Verdict::good(proved, warnings)
             }
             Err(faults) => Verdict {
-                until: faults.iter().find_map(Fault::until),
+                until: faults
+                    .iter()
+                    .find_map(Fault::until)
+                    .map(Moment::to_timestamp),
                 ..Verdict::bad(faults.iter().map(|it| self.fault(files, it)).collect())
             },
         }

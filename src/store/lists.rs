@@ -9,6 +9,7 @@ use x509_parser::der_parser::num_bigint::BigUint;
 use super::bundle::{self, BundleFault, Checked};
 use crate::{
     config::OnUnknown,
+    facts::Moment,
     tls::{material::Der, provider},
     x509::{
         certificate,
@@ -35,7 +36,7 @@ enum Key {
 }
 
 /// How new a list is.
-type Age = (Timestamp, Option<BigUint>);
+type Age = (Moment, Option<BigUint>);
 
 /// Reads revocation lists, at least one.
 pub(crate) fn crls(
@@ -153,7 +154,7 @@ fn odd_scope(list: &RevocationList) -> Option<String> {
 }
 
 fn odd_end(list: &RevocationList, expired: OnUnknown, now: Timestamp) -> Option<String> {
-    let next = list.next_update().filter(|next| *next < now)?;
+    let next = list.next_update().filter(|next| *next < now.into())?;
     let meaning = match expired {
         OnUnknown::Accept => "what was revoked since is not known",
         OnUnknown::Refuse => "until it is, clients of that authority are refused",

@@ -385,7 +385,8 @@ fn what_did_not_change_is_not_judged_again() {
 fn what_expires_is_judged_again_although_its_files_stay() {
     let site = folder_site(&["a"]);
     let first = site.good();
-    let after = first.identities[0].facts.not_after + std::time::Duration::from_secs(1);
+    let after =
+        first.identities[0].facts.not_after.to_timestamp() + std::time::Duration::from_secs(1);
     let look = Look {
         memo: &site.memo,
         depth: Depth::Stamps,

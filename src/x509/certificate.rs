@@ -6,7 +6,6 @@ use std::{
 };
 
 use aws_lc_rs::digest::{self, SHA256};
-use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
 use x509_parser::{
     asn1_rs::Tag,
@@ -17,7 +16,7 @@ use x509_parser::{
     x509::{SubjectPublicKeyInfo, X509Version},
 };
 
-use crate::facts::CertificateFacts;
+use crate::facts::{CertificateFacts, Moment};
 
 /// Parses a certificate, which must be all there is.
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
@@ -62,22 +61,13 @@ pub(crate) fn end(der: &[u8]) -> Option<UnixTime> {
 }
 
 /// Returns the first moment at which a certificate is valid.
-pub(crate) fn not_before(certificate: &X509Certificate<'_>) -> Timestamp {
-    timestamp(certificate.validity().not_before.timestamp())
+pub(crate) fn not_before(certificate: &X509Certificate<'_>) -> Moment {
+    Moment::from_second(certificate.validity().not_before.timestamp())
 }
 
 /// Returns the last moment at which a certificate is valid.
-pub(crate) fn not_after(certificate: &X509Certificate<'_>) -> Timestamp {
-    timestamp(certificate.validity().not_after.timestamp())
-}
-
-/// Converts seconds since 1970; the year 9999 of RFC 5280 §4.1.2.5 is past what is told apart.
-pub(crate) fn timestamp(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).unwrap_or(if seconds < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    })
+pub(crate) fn not_after(certificate: &X509Certificate<'_>) -> Moment {
+    Moment::from_second(certificate.validity().not_after.timestamp())
 }
 
 /// Returns whether a certificate is in the form that carries extensions.

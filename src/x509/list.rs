@@ -7,7 +7,6 @@
 mod scope;
 mod serials;
 
-use jiff::Timestamp;
 use rustls::pki_types::SignatureVerificationAlgorithm;
 use x509_parser::{
     asn1_rs::{Any, Class, Tag},
@@ -20,7 +19,7 @@ use x509_parser::{
 
 pub(crate) use self::scope::Scope;
 use self::serials::Serials;
-use super::certificate;
+use crate::facts::Moment;
 
 /// `id-ce-issuerAltName` (RFC 5280 §5.2.2).
 const ISSUER_ALTERNATIVE_NAME: Oid<'static> = oid!(2.5.29.18);
@@ -82,8 +81,8 @@ pub(crate) enum ListFault {
 pub(crate) struct RevocationList {
     issuer: Vec<u8>,
     issuer_name: String,
-    this_update: Timestamp,
-    next_update: Option<Timestamp>,
+    this_update: Moment,
+    next_update: Option<Moment>,
     extensions: Extensions,
     serials: Serials,
     message: Vec<u8>,
@@ -201,12 +200,12 @@ impl RevocationList {
     }
 
     /// Returns when it should be replaced by the next one, if it says so.
-    pub(crate) fn next_update(&self) -> Option<Timestamp> {
+    pub(crate) fn next_update(&self) -> Option<Moment> {
         self.next_update
     }
 
     /// Returns what tells an older list from a newer one of the same authority.
-    pub(crate) fn age(&self) -> (Timestamp, Option<&BigUint>) {
+    pub(crate) fn age(&self) -> (Moment, Option<&BigUint>) {
         (self.this_update, self.extensions.number.as_ref())
     }
 
@@ -300,13 +299,13 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a time, if the next field is one.
-    fn time(&mut self) -> Result<Option<Timestamp>, ListFault> {
+    fn time(&mut self) -> Result<Option<Moment>, ListFault> {
         let before = self.0;
         if self.next(is_time).is_none() {
             return Ok(None);
         }
         let (_, time) = ASN1Time::from_der(before).map_err(|_| damaged("a time cannot be read"))?;
-        Ok(Some(certificate::timestamp(time.timestamp())))
+        Ok(Some(Moment::from_second(time.timestamp())))
     }
 
     fn end(&self, what: &str) -> Result<(), ListFault> {

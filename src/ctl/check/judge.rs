@@ -11,6 +11,7 @@ use crate::{
         WorkerStatus,
     },
     ctl::render::{count, duration, moment},
+    facts::Moment,
 };
 
 /// From how many failures in a row on a worker counts as failing again and again.
@@ -179,7 +180,7 @@ fn certificate(
     now: Timestamp,
 ) -> Option<Finding> {
     let name = &identity.name;
-    if now < identity.not_before {
+    if Moment::from(now) < identity.not_before {
         return Some(critical(format!("{name} is not valid yet")));
     }
     let Ok(left) = Duration::try_from(identity.not_after.duration_since(now)) else {

@@ -62,7 +62,7 @@ mod tests {
                     let mut identity = one.clone();
                     identity.name = format!("of-{number}");
                     let hours = jiff::SignedDuration::from_hours(24 * (9 - number));
-                    identity.not_after = at("2026-01-02T00:00:00Z") + hours;
+                    identity.not_after = (at("2026-01-02T00:00:00Z") + hours).into();
                     identity
                 })
                 .collect();

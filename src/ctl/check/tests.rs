@@ -141,16 +141,16 @@ fn an_identity_that_stays_at_its_last_good_state_is_named() {
 fn a_line_stays_a_line_when_thousands_expire() {
     let status = status(|status| {
         let mut one = status.tls.identities[0].clone();
-        one.not_before = at("2025-11-01T00:00:00Z");
+        one.not_before = at("2025-11-01T00:00:00Z").into();
         status.tls.identities = (0..10_000)
             .map(|number| {
                 let mut identity = one.clone();
                 identity.name = format!("of-{number}");
-                identity.not_after = at("2026-01-03T00:00:00Z");
+                identity.not_after = at("2026-01-03T00:00:00Z").into();
                 identity
             })
             .collect();
-        status.tls.identities[7000].not_after = at("2026-01-01T00:00:00Z");
+        status.tls.identities[7000].not_after = at("2026-01-01T00:00:00Z").into();
         status.tls.last_error = Some(LoadError {
             at: at(NOW),
             trigger: Trigger::Watch,

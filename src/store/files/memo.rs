@@ -19,6 +19,7 @@ use super::{
     read::Stamp,
 };
 use crate::{
+    facts::Moment,
     store::{bundle, judge::Verdict},
     tls::material::{Bundle, Der, Identity, KeyPair},
     x509::certificate,
@@ -160,18 +161,14 @@ impl Perishable for Bundle {
     }
 }
 
-/// The next second: the second in which something ends belongs to it (RFC 5280 §4.1.2.5).
-const SECOND: Duration = Duration::from_secs(1);
-
 /// Returns the first moment after `now` at which one of these periods begins or is over.
-fn next(
-    periods: impl Iterator<Item = (Timestamp, Option<Timestamp>)>,
-    now: Timestamp,
-) -> Timestamp {
-    let over = |end: Timestamp| end.saturating_add(SECOND).unwrap_or(Timestamp::MAX);
+fn next(periods: impl Iterator<Item = (Moment, Option<Moment>)>, now: Timestamp) -> Timestamp {
+    // The second in which something ends belongs to it (RFC 5280 §4.1.2.5).
+    let over = |end: Moment| Moment::from_second(end.as_second() + 1);
     periods
         .flat_map(|(from, end)| [Some(from), end.map(over)])
         .flatten()
+        .map(Moment::to_timestamp)
         .filter(|moment| *moment > now)
         .min()
         .unwrap_or(Timestamp::MAX)

@@ -1,9 +1,7 @@
 //! Why a certificate and its key cannot be served, by the file that has to change.
 
-use jiff::Timestamp;
-
 use super::passphrase::{CommandFault, LineFault};
-use crate::x509::pem::PemFault;
+use crate::{facts::Moment, x509::pem::PemFault};
 
 /// What is wrong, by the file that has to change.
 #[derive(Debug)]
@@ -43,9 +41,9 @@ pub(crate) enum CertificateFault {
     )]
     OldVersion,
     #[error("the certificate is not valid before {from}; is this machine's clock right?")]
-    NotYet { from: Timestamp },
+    NotYet { from: Moment },
     #[error("the certificate expired at {until}; is this machine's clock right?")]
-    Expired { until: Timestamp },
+    Expired { until: Moment },
     #[error("the certificate is not meant for {purpose}: its extended key usage lacks {usage}")]
     Purpose {
         purpose: &'static str,
@@ -138,7 +136,7 @@ pub(crate) enum KeyFault {
 
 impl Fault {
     /// Returns when it is over by itself, if it is: when the certificate becomes valid.
-    pub(crate) fn until(&self) -> Option<Timestamp> {
+    pub(crate) fn until(&self) -> Option<Moment> {
         match self {
             Self::Certificate(CertificateFault::NotYet { from }) => Some(*from),
             _ => None,

@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     config::PairEncoding,
-    facts::CertificateFacts,
+    facts::{CertificateFacts, Moment},
     tls::{
         self,
         material::{Der, KeyPair, PrivateKey},
@@ -203,7 +203,7 @@ fn parse_leaf(pair: &KeyPair) -> Result<X509Certificate<'_>, CertificateFault> {
 fn check_dates(leaf: &X509Certificate<'_>, now: Timestamp) -> Result<(), CertificateFault> {
     let (from, until) = (certificate::not_before(leaf), certificate::not_after(leaf));
     // A fraction of a second would only hide the date in a message.
-    let now = certificate::timestamp(now.as_second());
+    let now = Moment::from(now);
     if now < from {
         return Err(CertificateFault::NotYet { from });
     }

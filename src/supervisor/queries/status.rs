@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 
 use crate::{
     control::{
@@ -208,17 +208,9 @@ fn identity_status(identity: &Identity, now: Timestamp) -> IdentityStatus {
         sha256: facts.sha256,
         not_before: facts.not_before,
         not_after: facts.not_after,
-        days_left: days_between(now, facts.not_after),
+        days_left: facts.not_after.days_since(now),
         dns_names: facts.dns_names,
         key_type: facts.key_type,
         kept_since: None,
     }
-}
-
-/// Returns the whole days from `now` to `then`; negative if it has passed.
-fn days_between(now: Timestamp, then: Timestamp) -> i64 {
-    let hours = then
-        .since((Unit::Hour, now))
-        .map_or(0, |span| i64::from(span.get_hours()));
-    hours.div_euclid(24)
 }

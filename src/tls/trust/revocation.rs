@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use rustls::{
     CertificateError, Error, OtherError, RootCertStore,
     pki_types::{CertificateDer, UnixTime},
@@ -23,6 +22,7 @@ use webpki::{Cert, EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::{
     config::OnUnknown,
+    facts::Moment,
     tls::{material::Der, provider},
     x509::{
         certificate,
@@ -74,7 +74,7 @@ pub(crate) enum StatusUnknown {
         "whether its certificate is revoked is not known: the revocation list of its issuer should \
          have been replaced by {0}, and expired_crl refuses that"
     )]
-    Expired(Timestamp),
+    Expired(Moment),
     /// Only lists of another key with the same name are loaded.
     #[error(
         "whether its certificate is revoked is not known: the revocation lists that bear its \
@@ -230,7 +230,7 @@ impl Lists {
 
     /// Refuses lists that should all have been replaced.
     fn check_age(&self, lists: &[&RevocationList], now: UnixTime) -> Result<(), Objection> {
-        let now = certificate::timestamp(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        let now = Moment::from_second(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         let ends = lists.iter().map(|it| it.next_update());
         // One that does not say until when it holds goes on holding.
         let last = ends
@@ -372,7 +372,7 @@ mod tests {
             };
             Lists::new(&lists, policy).unwrap().unwrap().end()
         };
-        let first: Timestamp = "2050-01-01T00:00:00Z".parse().unwrap();
+        let first: Moment = "2050-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(end(OnUnknown::Refuse), Some(crate::tls::unix_time(first)));
         assert_eq!(end(OnUnknown::Accept), None);
         assert!(Lists::new(&[], Policy::ACCEPT).unwrap().is_none());

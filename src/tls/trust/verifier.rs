@@ -18,6 +18,7 @@ use x509_parser::certificate::X509Certificate;
 
 use super::revocation::{Lists, Policy, Refusal};
 use crate::{
+    facts::Moment,
     tls::{material::Der, notes, provider},
     x509::{certificate, list::ListFault},
 };
@@ -121,7 +122,7 @@ impl BackendVerifier {
 
 fn check_validity(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let parsed = certificate::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
-    let now = certificate::timestamp(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    let now = Moment::from_second(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     if now < certificate::not_before(&parsed) {
         return Err(CertificateError::NotValidYet.into());
     }
