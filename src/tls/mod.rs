@@ -23,16 +23,9 @@ pub(crate) mod prove;
 pub(crate) mod testing;
 pub(crate) mod trust;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
-use jiff::Timestamp;
-use rustls::{
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::UnixTime,
-};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use self::{material::Material, notes::RefusedCertificate, told::ShownCertificate};
 
@@ -45,8 +38,9 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())))
 }
 
-pub(crate) fn unix_time(now: Timestamp) -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(
+#[cfg(test)]
+pub(crate) fn unix_time(now: jiff::Timestamp) -> rustls::pki_types::UnixTime {
+    rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(
         u64::try_from(now.as_second()).unwrap_or(0),
     ))
 }

@@ -142,7 +142,8 @@ fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
         .collect()
 }
 
-fn shown_name(name: &GeneralName<'_>) -> Option<String> {
+/// Returns how people write a name; `None` if it is of a kind that no server is known by.
+pub(super) fn shown_name(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
         GeneralName::IPAddress(bytes) => shown_address(bytes),

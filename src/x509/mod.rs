@@ -5,4 +5,5 @@ pub(crate) mod der;
 pub(crate) mod foreign;
 pub(crate) mod list;
 pub(crate) mod name;
+pub(crate) mod path;
 pub(crate) mod pem;

@@ -6,12 +6,11 @@ use x509_parser::certificate::X509Certificate;
 use super::Role;
 use crate::{
     store::files::read::Content,
-    tls::{
-        material::{Der, KeyPair},
-        trust::verifier::{BackendVerifier, Check},
-        unix_time,
+    tls::{self, material::KeyPair},
+    x509::{
+        certificate,
+        path::{self, Purpose},
     },
-    x509::certificate,
 };
 
 /// Returns what is odd about a chain in the role it is for.
@@ -21,23 +20,17 @@ pub(super) fn odd_chain(pair: &KeyPair, role: Role, now: Timestamp) -> Vec<Strin
         .iter()
         .filter_map(|it| certificate::parse(it.as_bytes()).ok())
         .collect();
-    let mut odd: Vec<_> = chain.iter().filter_map(odd_signature).collect();
+    let purpose = match role {
+        Role::Server => Purpose::Server,
+        Role::Client => Purpose::Client,
+    };
+    let algorithms = tls::provider().signature_verification_algorithms;
+    let found = path::judge(&chain, purpose, now, &algorithms);
+    let mut odd: Vec<_> = found.iter().map(ToString::to_string).collect();
     if let (Role::Server, Some(leaf)) = (role, chain.first()) {
         odd.extend(odd_server(leaf).map(str::to_owned));
-        odd.extend(odd_issuer(pair, leaf, now));
     }
     odd
-}
-
-/// A signature that nobody should trust any more; what signed itself is not trusted by that.
-fn odd_signature(certificate: &X509Certificate<'_>) -> Option<String> {
-    let digest = certificate::broken_digest(certificate)?;
-    (certificate.issuer().as_raw() != certificate.subject().as_raw()).then(|| {
-        format!(
-            "the certificate of {} is signed with {digest}, which clients refuse",
-            certificate.subject()
-        )
-    })
 }
 
 fn odd_server(leaf: &X509Certificate<'_>) -> impl Iterator<Item = &'static str> {
@@ -52,25 +45,6 @@ fn odd_server(leaf: &X509Certificate<'_>) -> impl Iterator<Item = &'static str> 
         ),
     ];
     odd.into_iter().flatten()
-}
-
-fn odd_issuer(pair: &KeyPair, leaf: &X509Certificate<'_>, now: Timestamp) -> Option<String> {
-    let certificates: Vec<_> = pair.chain.iter().map(Der::to_certificate).collect();
-    if let [first, middle @ .., last] = certificates.as_slice() {
-        let verifier = BackendVerifier::new(Check::Issuer, vec![last.clone()]).ok()?;
-        let error = verifier.check_issuer(first, middle, unix_time(now)).err()?;
-        return Some(format!(
-            "the certificates after the first do not lead from it to its issuer: {error}"
-        ));
-    }
-    let foreign = leaf.issuer() != leaf.subject();
-    (foreign && certificate::names_issuer_address(leaf)).then(|| {
-        format!(
-            "the chain ends with the leaf; if {} is an intermediate, clients need its \
-             certificate here too",
-            leaf.issuer()
-        )
-    })
 }
 
 /// Returns who else may read or change a file that holds a secret.
