@@ -119,6 +119,8 @@ pub struct Event {
 pub enum EventKind {
     /// The daemon began to serve.
     Started,
+    /// Something in service, a certificate or a revocation list, ended.
+    Expired,
     /// A load put a new generation in service.
     Reloaded,
     /// A load found nothing new.

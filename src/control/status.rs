@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Resumption,
-    facts::{BackendStatus, ConnectionCounts, Moment, Trigger},
+    facts::{BackendStatus, ConnectionCounts, Expiry, Moment, Trigger},
     protocol::Protocol,
 };
 
@@ -169,6 +169,8 @@ pub struct TlsStatus {
     pub identities: Vec<IdentityStatus>,
     /// The rollback in force; `None` if there is none.
     pub rollback: Option<RollbackStatus>,
+    /// What ends when, of all that is served and trusted, what ends first in front.
+    pub expiries: Vec<Expiry>,
 }
 
 /// A rollback in force: what is on disk is not loaded until an operator asks for a reload.
@@ -276,7 +278,9 @@ pub struct IdentityStatus {
     pub not_before: Moment,
     /// The last moment at which it is valid.
     pub not_after: Moment,
-    /// Whole days until then, negative once it has passed.
+    /// The earliest end of it and of the intermediates that are sent with it.
+    pub path_not_after: Moment,
+    /// Whole days until that earliest end, negative once it has passed.
     pub days_left: i64,
     /// Names and addresses of the subject alternative name extension.
     pub dns_names: Vec<String>,

@@ -54,6 +54,7 @@ fn kind(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Started => "started",
         EventKind::Reloaded => "reloaded",
+        EventKind::Expired => "expired",
         EventKind::Unchanged => "unchanged",
         EventKind::ReloadFailed => "reload-failed",
         EventKind::WorkerFailed => "worker-failed",

@@ -14,10 +14,12 @@ use crate::{
         Response, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus,
         WorkerState, WorkerStatus, client::ClientError,
     },
-    facts::Reason as _,
+    facts::{Expiry, ExpiryKind, Reason as _},
 };
 
 const REDRAW: Duration = Duration::from_secs(1);
+/// How many of the next ends are shown; `--json` has all of them.
+const SHOWN_ENDS: usize = 3;
 const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 
 /// Asks the daemon for its status.
@@ -154,6 +156,7 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
     for untried in &tls.not_tried {
         let _ = writeln!(text, "  not tried: {}", clean(untried));
     }
+    text.push_str(&ends(&tls.expiries, paint));
     for identity in &tls.identities {
         if let Some(since) = identity.kept_since {
             let (name, kept) = (clean(&identity.name), paint.paint("kept", Tone::Bad));
@@ -168,6 +171,26 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
         let failed = paint.paint("the last load failed", Tone::Bad);
         let (at, by) = (moment(error.at), error.trigger);
         let _ = writeln!(text, "  {failed} ({at}, {by}): {}", clean(&error.message));
+    }
+    text
+}
+
+/// Lists what ends next but leaves, which the identities' table shows.
+fn ends(expiries: &[Expiry], paint: Paint) -> String {
+    let others = expiries.iter().filter(|it| it.kind != ExpiryKind::Identity);
+    let mut text = String::new();
+    for it in others.take(SHOWN_ENDS) {
+        let (word, tone) = match it.days_left {
+            days if days < 0 => ("ended".to_owned(), Tone::Bad),
+            days => (format!("ends in {days}d"), Tone::Plain),
+        };
+        let what = clean(&it.to_string());
+        let _ = writeln!(
+            text,
+            "  {} ({}): {what}",
+            paint.paint(&word, tone),
+            it.ends_at
+        );
     }
     text
 }
@@ -204,7 +227,7 @@ fn identities(identities: &[IdentityStatus]) -> Table {
         table.row([
             Cell::plain(&identity.name),
             Cell::plain(&identity.subject),
-            Cell::plain(identity.not_after),
+            Cell::plain(identity.path_not_after),
             Cell::new(left, tone),
             Cell::plain(&identity.key_type),
             Cell::plain(short(&identity.sha256)),
@@ -373,9 +396,10 @@ pub(super) mod tests {
                     "identities": [{"name": "default", "cert": "/c", "key": "/k",
                         "subject": "CN=db", "issuer": "CN=ca", "serial": "0a",
                         "sha256": "ab".repeat(32), "not_before": "2026-01-01T00:00:00Z",
-                        "not_after": "2026-04-01T00:00:00Z", "days_left": 89,
+                        "not_after": "2026-04-01T00:00:00Z",
+                        "path_not_after": "2026-04-01T00:00:00Z", "days_left": 89,
                         "dns_names": ["db"], "key_type": "ecdsa-p256", "kept_since": null}],
-                    "rollback": null},
+                    "rollback": null, "expiries": []},
             "on_exit_failure": {"command": null, "timeout_s": null, "source": "unset",
                                 "last_run": null},
             "listeners": [{"name": "orders", "bind": "0.0.0.0:3307", "protocol": "mysql",

@@ -8,6 +8,7 @@ mod backend;
 mod certificate;
 mod counts;
 mod ending;
+mod expiry;
 mod failure;
 mod identity;
 mod load;
@@ -20,6 +21,7 @@ pub use self::{
     certificate::CertificateFacts,
     counts::{ConnectionCounts, ListenerCounts},
     ending::{END_REASONS, EndCounts, EndReason},
+    expiry::{Expiry, ExpiryEffect, ExpiryKind},
     failure::{FailureCounts, FailureReason},
     identity::{IdentityChange, IdentityOutcome, VerifiedIdentity},
     load::{Partial, Trigger},

@@ -7,6 +7,7 @@
 //! name is no reason to guess: pieces are matched by name only.
 
 pub mod create;
+pub mod expiries;
 pub mod fuzzing;
 
 mod binding;

@@ -97,6 +97,9 @@ impl Supervisor {
                 () = until(due) => self.tick(),
                 moment = inputs.clock.next(changes_at) => self.take_moment(moment),
                 () = until(self.life.manager.due()) => {}
+                () = until(self.loads.next_end()) => {
+                    self.loads.tell_ends(&mut self.notices.events);
+                }
                 () = until(Some(self.workers.tickets_due())) => self.workers.rotate_tickets(),
             }
         }

@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use crate::{
     control::{DiskState, IdentityStatus, Status, WatchState, WorkerState},
-    facts::Reason as _,
+    facts::{ExpiryKind, Reason as _},
 };
 
 /// The labels of a time series.
@@ -23,12 +23,16 @@ type Labels = Vec<(&'static str, String)>;
 /// A gauge with a fraction.
 type Fraction = Gauge<f64, AtomicU64>;
 
+/// Series of what ends, at most.
+const MOST_EXPIRIES: usize = 1000;
+
 /// Returns the metrics page.
 pub fn render(status: &Status) -> String {
     let mut registry = Registry::with_prefix("proxyd");
     daemon(status, &mut registry);
     tls(status, &mut registry);
     identities(status, &mut registry);
+    expiries(status, &mut registry);
     listeners(status, &mut registry);
     backends(status, &mut registry);
     let mut text = String::new();
@@ -198,20 +202,45 @@ fn identities(status: &Status, registry: &mut Registry) {
             ("sha256", identity.sha256.clone()),
         ];
         ends.get_or_create(&labels)
-            .set(identity.not_after.as_second());
+            .set(identity.path_not_after.as_second());
         begins
             .get_or_create(&labels)
             .set(identity.not_before.as_second());
     }
     registry.register(
         "tls_not_after_timestamp_seconds",
-        "When the certificate served expires",
+        "When the first certificate of the path served expires",
         ends,
     );
     registry.register(
         "tls_not_before_timestamp_seconds",
         "When the certificate served became valid",
         begins,
+    );
+}
+
+/// Tells of what ends, but for leaves, which have series of their own. What ends last is left out where
+/// there are very many.
+fn expiries(status: &Status, registry: &mut Registry) {
+    let ends: Family<Labels, Gauge> = Family::default();
+    let all = status.tls.expiries.iter();
+    let others = all.filter(|it| it.kind != ExpiryKind::Identity);
+    for it in others.take(MOST_EXPIRIES) {
+        let labels = vec![
+            ("kind", it.kind.name().to_owned()),
+            ("owner", it.owner.clone()),
+            ("name", it.name.clone()),
+        ];
+        let gauge = ends.get_or_create(&labels);
+        // Of two with one name, the first end counts.
+        if gauge.get() == 0 {
+            gauge.set(it.ends_at.as_second());
+        }
+    }
+    registry.register(
+        "expiry_timestamp_seconds",
+        "When something in service ends",
+        ends,
     );
 }
 

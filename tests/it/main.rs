@@ -57,6 +57,8 @@ mod tcp;
 mod identities;
 // Which certificate clients are shown.
 mod tls;
+// Chains as clients see them.
+mod path;
 // Keys in every form in which people have them.
 mod keys;
 // Certificates that clients show.

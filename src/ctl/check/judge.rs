@@ -11,11 +11,15 @@ use crate::{
         WorkerStatus,
     },
     ctl::render::{count, duration, moment},
-    facts::Moment,
+    facts::{Expiry, ExpiryEffect, ExpiryKind, Moment},
 };
 
 /// From how many failures in a row on a worker counts as failing again and again.
 const KEEPS_FAILING: u32 = 3;
+
+/// The lifetime that percentages of what is no leaf are of, at most: authorities last for decades, and
+/// a third of that is no time to be warned for.
+const LONGEST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// Returns all findings, the worst first, because some monitoring systems cut the line.
 pub(super) fn findings(status: &Status, thresholds: Thresholds, now: Timestamp) -> Vec<Finding> {
@@ -24,6 +28,9 @@ pub(super) fn findings(status: &Status, thresholds: Thresholds, now: Timestamp) 
     findings.extend(kept(&status.tls, now));
     let soonest = soonest(status);
     findings.extend(soonest.filter_map(|identity| certificate(identity, thresholds, now)));
+    let others = status.tls.expiries.iter();
+    let others = others.filter(|it| it.kind != ExpiryKind::Identity);
+    findings.extend(others.filter_map(|it| expiry(it, thresholds, now)));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     findings
 }
@@ -31,7 +38,7 @@ pub(super) fn findings(status: &Status, thresholds: Thresholds, now: Timestamp) 
 /// Returns the identities in the order in which they expire.
 pub(super) fn soonest(status: &Status) -> impl Iterator<Item = &IdentityStatus> {
     let mut identities: Vec<_> = status.tls.identities.iter().collect();
-    identities.sort_by_key(|identity| identity.not_after);
+    identities.sort_by_key(|identity| identity.path_not_after);
     identities.into_iter()
 }
 
@@ -186,9 +193,32 @@ fn certificate(
     let Ok(left) = Duration::try_from(identity.not_after.duration_since(now)) else {
         return Some(critical(format!("{name} has expired")));
     };
-    let reached = |threshold| left <= super::least(threshold, identity);
+    let lifetime = super::lifetime(identity.not_before, identity.not_after);
+    let reached = |threshold| left <= super::least(threshold, lifetime);
     let message = format!("{name} expires in {}", duration(left));
     if reached(thresholds.critical) {
+        Some(critical(message))
+    } else {
+        reached(thresholds.warn).then(|| warning(message))
+    }
+}
+
+/// Returns a finding about anything else that ends, such as an intermediate or a revocation list.
+fn expiry(it: &Expiry, thresholds: Thresholds, now: Timestamp) -> Option<Finding> {
+    let effect = it.effect.sentence();
+    let harmless = it.effect == ExpiryEffect::AcceptedAnyway;
+    let Ok(left) = Duration::try_from(it.ends_at.duration_since(now)) else {
+        let message = format!("{it} ended at {}: {effect}", it.ends_at);
+        return Some(if harmless {
+            warning(message)
+        } else {
+            critical(message)
+        });
+    };
+    let lifetime = super::lifetime(it.starts_at, it.ends_at).min(LONGEST);
+    let reached = |threshold| left <= super::least(threshold, lifetime);
+    let message = format!("{it} ends in {}; then {effect}", duration(left));
+    if reached(thresholds.critical) && !harmless {
         Some(critical(message))
     } else {
         reached(thresholds.warn).then(|| warning(message))

@@ -19,7 +19,8 @@ use crate::{
         check,
         proxyctl::{Check, Proxyctl, Threshold},
     },
-    control::{IdentityStatus, Status},
+    control::Status,
+    facts::Moment,
 };
 
 /// How many findings are on the line; `--json` has all of them.
@@ -139,14 +140,16 @@ fn verdict(status: &Status, thresholds: Thresholds, now: Timestamp) -> Verdict {
     }
 }
 
-/// Returns how little time a threshold means for a certificate.
-fn least(threshold: Threshold, identity: &IdentityStatus) -> Duration {
+/// Returns how long something is valid.
+fn lifetime(from: Moment, until: Moment) -> Duration {
+    Duration::try_from(until.duration_since(from)).unwrap_or_default()
+}
+
+/// Returns how little time a threshold means for something of this lifetime.
+fn least(threshold: Threshold, lifetime: Duration) -> Duration {
     match threshold {
         Threshold::Time(time) => time,
-        Threshold::Percent(percent) => {
-            let lifetime = identity.not_after.duration_since(identity.not_before);
-            Duration::try_from(lifetime).unwrap_or_default() / 100 * u32::from(percent)
-        }
+        Threshold::Percent(percent) => lifetime / 100 * u32::from(percent),
     }
 }
 
@@ -179,7 +182,8 @@ fn summary(status: &Status, now: Timestamp) -> String {
     let workers = count(serving(status) as u64, "worker");
     let mut text = format!("generation {} on {workers}", status.tls.generation);
     if let Some(identity) = soonest(status).next() {
-        let left = Duration::try_from(identity.not_after.duration_since(now)).unwrap_or_default();
+        let left =
+            Duration::try_from(identity.path_not_after.duration_since(now)).unwrap_or_default();
         let _ = write!(
             text,
             ", first expiry: {} in {}",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Thresholds, judge::soonest, least};
+use super::{Thresholds, judge::soonest, least, lifetime};
 use crate::{control::Status, ctl::render::clean};
 
 /// For how many identities numbers are printed: those that expire first, which a graph is for.
@@ -18,8 +18,9 @@ const DAY: f64 = 86_400.0;
 /// Returns the days left of the identities that expire first.
 pub(super) fn numbers(status: &Status, thresholds: Thresholds, now: Timestamp) -> String {
     let numbers = soonest(status).take(TOLD).map(|identity| {
-        let left = identity.not_after.duration_since(now).as_secs_f64();
-        let days = |threshold| days(least(threshold, identity));
+        let left = identity.path_not_after.duration_since(now).as_secs_f64();
+        let lifetime = lifetime(identity.not_before, identity.not_after);
+        let days = |threshold| days(least(threshold, lifetime));
         format!(
             "'{}'={}d;{}:;{}:",
             label(&identity.name),
@@ -63,6 +64,7 @@ mod tests {
                     identity.name = format!("of-{number}");
                     let hours = jiff::SignedDuration::from_hours(24 * (9 - number));
                     identity.not_after = (at("2026-01-02T00:00:00Z") + hours).into();
+                    identity.path_not_after = identity.not_after;
                     identity
                 })
                 .collect();

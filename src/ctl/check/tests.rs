@@ -147,10 +147,13 @@ fn a_line_stays_a_line_when_thousands_expire() {
                 let mut identity = one.clone();
                 identity.name = format!("of-{number}");
                 identity.not_after = at("2026-01-03T00:00:00Z").into();
+                identity.path_not_after = identity.not_after;
                 identity
             })
             .collect();
-        status.tls.identities[7000].not_after = at("2026-01-01T00:00:00Z").into();
+        let ended = &mut status.tls.identities[7000];
+        ended.not_after = at("2026-01-01T00:00:00Z").into();
+        ended.path_not_after = ended.not_after;
         status.tls.last_error = Some(LoadError {
             at: at(NOW),
             trigger: Trigger::Watch,

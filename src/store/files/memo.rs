@@ -369,10 +369,10 @@ mod tests {
     fn a_period_changes_when_it_begins_and_when_its_last_second_is_over() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let (from, end) = (at("2026-01-02T00:00:00Z"), at("2026-01-09T00:00:00Z"));
-        let next = |now| next([(from, Some(end))].into_iter(), at(now));
+        let next = |now| next([(from.into(), Some(end.into()))].into_iter(), at(now));
         assert_eq!(next("2026-01-01T00:00:00Z"), from);
-        assert_eq!(next("2026-01-02T00:00:00Z"), end + SECOND);
-        assert_eq!(next("2026-01-09T00:00:00.5Z"), end + SECOND);
+        assert_eq!(next("2026-01-02T00:00:00Z"), end + Duration::from_secs(1));
+        assert_eq!(next("2026-01-09T00:00:00.5Z"), end + Duration::from_secs(1));
         assert_eq!(next("2026-01-09T00:00:01Z"), Timestamp::MAX);
     }
 

@@ -3,6 +3,7 @@
 mod debounce;
 mod disk;
 mod disk_state;
+mod expiry;
 mod files;
 mod moments;
 mod report;
@@ -15,7 +16,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -29,6 +30,7 @@ pub(super) use self::{
     watch::Current,
 };
 use self::{
+    expiry::Ends,
     moments::next_change,
     report::{Report, problems_of, still_served, updated},
     rollback::{History, Prepared},
@@ -42,9 +44,9 @@ use super::{
 use crate::{
     config::{Config, Source},
     control::{DiskState, DiskStatus, EventKind, LoadError, Response, WatchStatus, server::Reply},
-    facts::{Partial, Trigger},
+    facts::{Moment, Partial, Trigger},
     link::{Generation, Packs},
-    store::{Memo, Shown},
+    store::{Memo, Shown, expiries::Expiries},
     tls::Material,
 };
 
@@ -78,6 +80,7 @@ pub(super) struct Loads {
     last_error: Option<LoadError>,
     /// When the files are to be judged again because of time alone.
     changes_at: Option<Timestamp>,
+    ends: Ends,
     inbox: mpsc::UnboundedSender<Message>,
 }
 
@@ -133,6 +136,7 @@ impl Loads {
             staged: None,
             last_error: None,
             changes_at,
+            ends: Ends::new(),
             inbox,
         }
     }
@@ -156,6 +160,22 @@ impl Loads {
             held: self.files.held,
             current: self.current(),
         }
+    }
+
+    /// Returns what ends when, of the generation in force.
+    pub(super) fn ends(&self) -> Rc<Expiries> {
+        self.ends.of(&self.current())
+    }
+
+    /// Returns when the next thing in force will have ended.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.ends.due(&self.current())
+    }
+
+    /// Tells of what has ended.
+    pub(super) fn tell_ends(&mut self, events: &mut Events) {
+        let current = self.current();
+        self.ends.tell(&current, Moment::now(), events);
     }
 
     /// Takes a request that waits for the result of a load.

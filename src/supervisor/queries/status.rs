@@ -9,7 +9,9 @@ use crate::{
         IdentityStatus, ListenerStatus, LogStatus, RestartStatus, Status, SupervisorState,
         SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
     },
+    facts::{Expiry, Moment},
     link::Generation,
+    store::expiries::{self, Expiries},
     supervisor::{
         life::{Life, State, Summary},
         loads::{Loads, Verdict},
@@ -152,6 +154,7 @@ impl Sources<'_> {
 
     fn tls(&self, verdict: &Verdict, now: Timestamp) -> TlsStatus {
         let generation = self.loads.current();
+        let ends = self.loads.ends();
         TlsStatus {
             generation: generation.number,
             loaded_at: generation.loaded_at,
@@ -167,11 +170,32 @@ impl Sources<'_> {
                 .iter()
                 .map(|identity| IdentityStatus {
                     kept_since: self.loads.kept_since(&identity.name),
-                    ..identity_status(identity, now)
+                    ..identity_status(identity, ends.paths.get(&identity.name).copied(), now)
                 })
                 .collect(),
             rollback: self.loads.rollback().cloned(),
+            expiries: self.expiries(&generation, &ends, now.into()),
         }
+    }
+}
+
+impl Sources<'_> {
+    /// Returns what ends when: that of the generation, and what backends have shown.
+    fn expiries(&self, generation: &Generation, ends: &Expiries, now: Moment) -> Vec<Expiry> {
+        let counts = self.workers.counts();
+        let mut shown = Vec::new();
+        for listener in &generation.config.listeners {
+            let known = counts.get(&listener.name);
+            let backends = listener.backends.iter();
+            let backends = backends.filter_map(|it| Some(known?.backend(it.to_string())));
+            shown.extend(backends.filter_map(|it| expiries::shown(listener, &it)));
+        }
+        let mut all = [ends.list.clone(), shown].concat();
+        for it in &mut all {
+            it.days_left = it.ends_at.days_since(now);
+        }
+        all.sort_by_key(|it| it.ends_at);
+        all
     }
 }
 
@@ -196,8 +220,9 @@ pub(super) fn listeners(workers: &Workers, generation: &Generation) -> Vec<Liste
         .collect()
 }
 
-fn identity_status(identity: &Identity, now: Timestamp) -> IdentityStatus {
+fn identity_status(identity: &Identity, path: Option<Moment>, now: Timestamp) -> IdentityStatus {
     let facts = identity.facts.clone();
+    let path_not_after = path.unwrap_or(facts.not_after);
     IdentityStatus {
         name: identity.name.clone(),
         cert: identity.cert.clone(),
@@ -208,7 +233,8 @@ fn identity_status(identity: &Identity, now: Timestamp) -> IdentityStatus {
         sha256: facts.sha256,
         not_before: facts.not_before,
         not_after: facts.not_after,
-        days_left: facts.not_after.days_since(now),
+        path_not_after,
+        days_left: path_not_after.days_since(now),
         dns_names: facts.dns_names,
         key_type: facts.key_type,
         kept_since: None,

@@ -1,9 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::tls::{
-    provider,
-    testing::{Ca, der_of},
+use crate::{
+    tls::{
+        provider,
+        testing::{Ca, der_of},
+    },
+    x509::certificate,
 };
 
 /// `ecdsa-with-SHA256` (RFC 5758 §3.2), and `sha1WithRSAEncryption` (RFC 3279 §2.2.1).

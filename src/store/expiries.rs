@@ -1,0 +1,232 @@
+//! What ends when, of all that a generation serves and trusts.
+//!
+//! The authorities of the operating system are left out: whoever renews that renews them.
+
+use std::{collections::HashMap, path::Path};
+
+use crate::{
+    config::{BackendTlsMode, Config, Listener, OnUnknown},
+    facts::{BackendStatus, Expiry, ExpiryEffect, ExpiryKind, Moment},
+    tls::material::{BackendTrust, Bundle, Der, Identity, KeyPair, ListenerMaterial, Material},
+    x509::{certificate, list::RevocationList, path},
+};
+
+/// What ends when.
+#[derive(Debug, Default)]
+pub struct Expiries {
+    /// All of it, what ends first in front; `days_left` is not filled in.
+    pub list: Vec<Expiry>,
+    /// The earliest end of what is sent, of each identity by its name.
+    pub paths: HashMap<String, Moment>,
+}
+
+impl Expiries {
+    /// Lists what ends of this material.
+    ///
+    /// A certificate that many identities send after their leaves is read and listed once, so that
+    /// ten thousand identities of one authority cost little.
+    #[must_use]
+    pub fn of(config: &Config, material: &Material) -> Self {
+        let mut list = Vec::new();
+        let mut paths = HashMap::new();
+        let mut sent: HashMap<(&str, Vec<&[u8]>), Sent> = HashMap::new();
+        for it in &material.identities {
+            // The leaf's issuer decides which of the rest are followed.
+            let rest = it.pair.chain.iter().skip(1).map(Der::as_bytes);
+            let sent = sent.entry((&it.facts.issuer, rest.collect()));
+            let sent = sent.or_insert_with(|| Sent::behind(it));
+            sent.owners += 1;
+            list.push(leaf(it));
+            let end = sent.end.unwrap_or(Moment::MAX).min(it.facts.not_after);
+            paths.insert(it.name.clone(), end);
+        }
+        list.extend(sent.into_values().flat_map(Sent::told));
+        for it in &config.listeners {
+            if let Some(material) = material.listener(&it.name) {
+                list.extend(of_listener(it, material));
+            }
+        }
+        list.sort_by_key(|it| it.ends_at);
+        Self { list, paths }
+    }
+}
+
+/// The certificates that follow the leaves of one or more identities.
+struct Sent {
+    list: Vec<Expiry>,
+    end: Option<Moment>,
+    owners: usize,
+}
+
+impl Sent {
+    /// Returns what follows the leaf of this identity, the first of its owners.
+    fn behind(identity: &Identity) -> Self {
+        let owner = format!("identity \"{}\"", identity.name);
+        let mut list = chain(&identity.pair.chain, |it| Expiry {
+            owner: owner.clone(),
+            file: Some(identity.cert.clone()),
+            ..expiry(it, ExpiryKind::Intermediate, ExpiryEffect::ClientsRefuse)
+        });
+        if !list.is_empty() {
+            list.remove(0);
+        }
+        Self {
+            end: list.iter().map(|it| it.ends_at).min(),
+            list,
+            owners: 0,
+        }
+    }
+
+    fn told(mut self) -> Vec<Expiry> {
+        if let Some(more @ 1..) = self.owners.checked_sub(1) {
+            for it in &mut self.list {
+                it.owner = format!("{} and {more} more", it.owner);
+            }
+        }
+        self.list
+    }
+}
+
+type Certificate<'a> = x509_parser::certificate::X509Certificate<'a>;
+
+/// Returns something for each certificate that is followed, the leaf first.
+fn chain(chain: &[Der], make: impl Fn(&Certificate<'_>) -> Expiry) -> Vec<Expiry> {
+    let parsed: Vec<_> = chain
+        .iter()
+        .filter_map(|it| certificate::parse(it.as_bytes()).ok())
+        .collect();
+    path::followed(&parsed).iter().map(make).collect()
+}
+
+fn expiry(it: &Certificate<'_>, kind: ExpiryKind, effect: ExpiryEffect) -> Expiry {
+    Expiry {
+        kind,
+        owner: String::new(),
+        name: it.subject().to_string(),
+        file: None,
+        starts_at: certificate::not_before(it),
+        ends_at: certificate::not_after(it),
+        days_left: 0,
+        effect,
+    }
+}
+
+fn leaf(identity: &Identity) -> Expiry {
+    Expiry {
+        kind: ExpiryKind::Identity,
+        owner: format!("identity \"{}\"", identity.name),
+        name: identity.facts.subject.clone(),
+        file: Some(identity.cert.clone()),
+        starts_at: identity.facts.not_before,
+        ends_at: identity.facts.not_after,
+        days_left: 0,
+        effect: ExpiryEffect::ClientsRefuse,
+    }
+}
+
+fn of_listener(listener: &Listener, material: &ListenerMaterial) -> Vec<Expiry> {
+    let (auth, backend) = (&listener.client_auth, &listener.backend_tls);
+    let mut all = Vec::new();
+    if let Some(bundle) = &material.clients {
+        let owner = format!("listener \"{}\" client_auth", listener.name);
+        let lists = match auth.expired_crl {
+            OnUnknown::Refuse => ExpiryEffect::RefusesClients,
+            OnUnknown::Accept => ExpiryEffect::AcceptedAnyway,
+        };
+        all.extend(authorities(
+            bundle,
+            ExpiryKind::ClientAuthority,
+            &owner,
+            auth.ca.as_deref(),
+        ));
+        all.extend(lists_of(bundle, lists, &owner, &auth.crl));
+    }
+    let owner = format!("listener \"{}\" backend_tls", listener.name);
+    if let Some(BackendTrust::Roots(bundle)) = &material.backend {
+        all.extend(authorities(
+            bundle,
+            ExpiryKind::BackendAuthority,
+            &owner,
+            backend.ca.as_deref(),
+        ));
+        let accepted = ExpiryEffect::AcceptedAnyway;
+        all.extend(lists_of(bundle, accepted, &owner, &backend.crl));
+    }
+    if let Some(pair) = &material.backend_identity {
+        all.extend(towards_backend(pair, &owner, backend.cert.as_deref()));
+    }
+    all
+}
+
+/// Trust in an authority does not end with its certificate (RFC 5280 §6.1 takes a name and a key).
+fn authorities(bundle: &Bundle, kind: ExpiryKind, owner: &str, file: Option<&Path>) -> Vec<Expiry> {
+    let roots = bundle.roots.iter();
+    roots
+        .filter_map(|der| {
+            let root = certificate::parse(der.as_bytes()).ok()?;
+            Some(Expiry {
+                owner: owner.to_owned(),
+                file: file.map(|it| it.display().to_string()),
+                ..expiry(&root, kind, ExpiryEffect::AcceptedAnyway)
+            })
+        })
+        .collect()
+}
+
+/// Lists without a next update never end.
+fn lists_of(
+    bundle: &Bundle,
+    effect: ExpiryEffect,
+    owner: &str,
+    files: &[impl AsRef<Path>],
+) -> Vec<Expiry> {
+    let file = match files {
+        [file] => Some(file.as_ref().display().to_string()),
+        _ => None,
+    };
+    let lists = bundle.crls.iter();
+    lists
+        .filter_map(|der| {
+            let list = RevocationList::parse(der.as_bytes()).ok()?;
+            Some(Expiry {
+                kind: ExpiryKind::RevocationList,
+                owner: owner.to_owned(),
+                name: list.issuer_name().to_owned(),
+                file: file.clone(),
+                starts_at: list.age().0,
+                ends_at: list.next_update()?,
+                days_left: 0,
+                effect,
+            })
+        })
+        .collect()
+}
+
+fn towards_backend(pair: &KeyPair, owner: &str, file: Option<&Path>) -> Vec<Expiry> {
+    let kind = ExpiryKind::BackendClientCertificate;
+    chain(&pair.chain, |it| Expiry {
+        owner: owner.to_owned(),
+        file: file.map(|it| it.display().to_string()),
+        ..expiry(it, kind, ExpiryEffect::BackendsRefuse)
+    })
+}
+
+/// Returns when the certificate ends that a backend of this listener showed last.
+#[must_use]
+pub fn shown(listener: &Listener, backend: &BackendStatus) -> Option<Expiry> {
+    let facts = backend.certificate.as_ref()?;
+    let effect = match listener.backend_tls.mode {
+        BackendTlsMode::VerifyCa | BackendTlsMode::VerifyFull => ExpiryEffect::RefusesBackend,
+        _ => ExpiryEffect::AcceptedAnyway,
+    };
+    Some(Expiry {
+        kind: ExpiryKind::BackendCertificate,
+        owner: format!("listener \"{}\" backend {}", listener.name, backend.address),
+        name: facts.subject.clone(),
+        file: None,
+        starts_at: facts.not_before,
+        ends_at: facts.not_after,
+        days_left: 0,
+        effect,
+    })
+}

@@ -1,0 +1,271 @@
+//! Chains as clients see them: what `verify`, `openssl verify` and a client say about the same one.
+
+use std::{fs, path::Path, process::Command};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::support::{
+    PATIENCE,
+    configuration::Listener,
+    daemon::TestDaemon,
+    openssl::{is_there, openssl, s_client},
+    pki::{Ca, replace},
+    program::{Outcome, run},
+    until,
+};
+
+const CNF: &str = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nnew_certs_dir=.\npolicy=p\n\
+                   unique_subject=no\ndefault_md=sha256\n[p]\ncommonName=supplied\n";
+const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+const AUTHORITY: &str =
+    "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n";
+const LEAF: &str = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost\n";
+
+/// A folder in which OpenSSL issues certificates.
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    /// Returns one with a root; `None` skips the test.
+    fn new() -> Option<Self> {
+        let desk = is_there().then(|| Self(tempfile::tempdir().unwrap()))?;
+        fs::write(desk.0.path().join("ca.cnf"), CNF).unwrap();
+        fs::write(desk.0.path().join("index.txt"), "").unwrap();
+        let root =
+            format!("req -x509 {KEY} -subj /CN=root -days 99 -keyout root.key -out root.pem");
+        openssl(desk.0.path(), &root);
+        Some(desk)
+    }
+
+    /// Makes NAME.key and NAME.pem, valid between these days from now.
+    fn issue(&self, name: &str, subject: &str, by: &str, extensions: &str, days: (i64, i64)) {
+        let folder = self.0.path();
+        let request =
+            format!("req -new {KEY} -subj /CN={subject} -keyout {name}.key -out {name}.csr");
+        openssl(folder, &request);
+        fs::write(folder.join("ext"), extensions).unwrap();
+        let at = |days: i64| {
+            let at = Timestamp::now() + SignedDuration::from_hours(24 * days);
+            at.strftime("%Y%m%d%H%M%SZ").to_string()
+        };
+        let (from, to) = (at(days.0), at(days.1));
+        openssl(
+            folder,
+            &format!(
+                "ca -batch -config ca.cnf -cert {by}.pem -keyfile {by}.key -in {name}.csr -notext \
+                 -rand_serial -extfile ext -startdate {from} -enddate {to} -out {name}.pem"
+            ),
+        );
+    }
+
+    fn read(&self, names: &[&str]) -> String {
+        let read = |name: &&str| fs::read_to_string(self.0.path().join(format!("{name}.pem")));
+        names.iter().map(|it| read(it).unwrap()).collect()
+    }
+
+    /// Serves a leaf with these certificates behind it.
+    fn serve(&self, rest: &[&str]) -> TestDaemon {
+        let key = fs::read_to_string(self.0.path().join("leaf.key")).unwrap();
+        let chain = self.read(&[&["leaf"], rest].concat());
+        TestDaemon::builder()
+            .table("[[identity]]\nname = \"default\"\ncert = \"chain.pem\"\nkey = \"key.pem\"")
+            .file("chain.pem", chain)
+            .file("key.pem", key)
+            .start()
+    }
+
+    /// Returns what `openssl verify` says of the same chain.
+    fn verified(&self, rest: &[&str]) -> Outcome {
+        fs::write(self.0.path().join("rest"), self.read(rest)).unwrap();
+        let mut command = Command::new("openssl");
+        command
+            .args(["verify", "-CAfile", "root.pem"])
+            .args(["-untrusted", "rest", "leaf.pem"])
+            .current_dir(self.0.path());
+        run(command, PATIENCE)
+    }
+
+    /// Asserts that `verify` and OpenSSL find the same fault and that a client refuses the chain.
+    #[track_caller]
+    fn refused(&self, rest: &[&str], told: &str, by_openssl: &str) -> TestDaemon {
+        let outcome = self.verified(rest);
+        assert!(!outcome.is_success(), "{outcome:#?}");
+        let text = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(text.contains(by_openssl), "{text}");
+        let daemon = self.serve(rest);
+        let warnings = daemon.json(&["verify"])["warnings"].to_string();
+        assert!(warnings.contains(told), "{warnings}");
+        assert!(daemon.log().contains(told), "{}", daemon.log());
+        assert!(!connects(&daemon, &self.0.path().join("root.pem")));
+        daemon
+    }
+}
+
+/// Whether a client gets through that trusts these authorities alone.
+fn connects(daemon: &TestDaemon, roots: &Path) -> bool {
+    let roots = roots.to_str().unwrap();
+    let arguments = ["-verify_return_error", "-CAfile", roots, "-no-CApath"];
+    s_client(daemon.address(), &arguments).is_success()
+}
+
+fn check(daemon: &TestDaemon) -> (i32, String) {
+    let outcome = daemon.ctl(&["check"]);
+    (outcome.code(), outcome.stdout)
+}
+
+#[test]
+fn a_good_chain_is_taken_without_a_word() {
+    let Some(desk) = Desk::new() else { return };
+    desk.issue("int", "int", "root", AUTHORITY, (-9, 60));
+    desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+    let daemon = desk.serve(&["int"]);
+    assert_eq!(daemon.json(&["verify"])["warnings"].to_string(), "[]");
+    assert!(connects(&daemon, &desk.0.path().join("root.pem")));
+    assert!(desk.verified(&["int"]).is_success());
+}
+
+#[test]
+fn dates_of_intermediates_count() {
+    let Some(desk) = Desk::new() else { return };
+    desk.issue("int", "int", "root", AUTHORITY, (-9, -1));
+    desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+    let told = "certificate 2 of 2 that are sent, of CN=int, expired at";
+    let daemon = desk.refused(&["int"], told, "certificate has expired");
+    let (code, line) = check(&daemon);
+    assert_eq!(code, 2, "{line}");
+    assert!(line.contains("its intermediate CN=int ended at"), "{line}");
+
+    desk.issue("int", "int", "root", AUTHORITY, (2, 60));
+    desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+    let told = "of CN=int, is not valid before";
+    desk.refused(&["int"], told, "certificate is not yet valid");
+}
+
+#[test]
+fn an_intermediate_that_ends_first_is_the_end_that_counts() {
+    let Some(desk) = Desk::new() else { return };
+    desk.issue("int", "int", "root", AUTHORITY, (-9, 3));
+    desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+    let daemon = desk.serve(&["int"]);
+    let warnings = daemon.json(&["verify"])["warnings"].to_string();
+    assert!(warnings.contains("of CN=int, ends at"), "{warnings}");
+    assert!(connects(&daemon, &desk.0.path().join("root.pem")));
+    let (code, line) = check(&daemon);
+    assert_eq!(code, 2, "{line}");
+    let told = "identity \"default\": its intermediate CN=int ends in 2d 23h";
+    assert!(line.contains(told), "{line}");
+    let status = daemon.status();
+    let identity = &status["tls"]["identities"][0];
+    assert_eq!(identity["days_left"], 2);
+    assert!(identity["path_not_after"].as_str() < identity["not_after"].as_str());
+    let first = &status["tls"]["expiries"][0];
+    assert_eq!(first["kind"], "intermediate");
+    assert_eq!(first["ends_at"], identity["path_not_after"]);
+    assert_eq!(first["effect"], "clients-refuse");
+    assert!(daemon.ctl(&["status"]).stdout.contains("ends in 2d"));
+}
+
+#[test]
+fn the_way_to_the_authority_is_judged() {
+    let Some(desk) = Desk::new() else { return };
+    desk.issue("first", "first", "root", AUTHORITY, (-9, 60));
+    desk.issue("second", "second", "first", AUTHORITY, (-9, 60));
+    desk.issue("leaf", "db", "second", LEAF, (-9, 40));
+    let missing = "unable to get local issuer certificate";
+    let told = "not by that of its issuer CN=second";
+    desk.refused(&["first"], told, missing);
+
+    // A namesake of the issuer, by another key.
+    desk.issue("namesake", "second", "first", AUTHORITY, (-9, 60));
+    let told = "is not signed by the key of certificate 2";
+    desk.refused(&["namesake", "first"], told, "error");
+}
+
+#[test]
+fn what_an_issuer_may_do_is_judged() {
+    let Some(desk) = Desk::new() else { return };
+    for (extensions, told, by_openssl) in [
+        (
+            "basicConstraints=CA:FALSE\n",
+            "is marked as no authority",
+            "invalid CA certificate",
+        ),
+        (
+            "basicConstraints=CA:TRUE\nkeyUsage=cRLSign\n",
+            "must not sign certificates by its key usage",
+            "invalid CA certificate",
+        ),
+        (
+            "basicConstraints=CA:TRUE\nnameConstraints=permitted;DNS:example.com\n",
+            "must not vouch for localhost by its name constraints",
+            "permitted subtree violation",
+        ),
+    ] {
+        desk.issue("int", "int", "root", extensions, (-9, 60));
+        desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+        desk.refused(&["int"], told, by_openssl);
+    }
+}
+
+#[test]
+fn a_certificate_that_never_ends_is_shown_as_it_is() {
+    let Some(desk) = Desk::new() else { return };
+    desk.issue("leaf", "db", "root", LEAF, (-9, 40));
+    openssl(
+        desk.0.path(),
+        "ca -batch -config ca.cnf -cert root.pem -keyfile root.key -in leaf.csr -notext \
+         -rand_serial -extfile ext -enddate 99991231235959Z -out leaf.pem",
+    );
+    let daemon = desk.serve(&[]);
+    let end = &daemon.status()["tls"]["identities"][0]["not_after"];
+    assert_eq!(end, "9999-12-31T23:59:59Z");
+}
+
+#[test]
+fn an_end_is_told_when_it_comes() {
+    let ca = Ca::new("servers");
+    let leaf = ca.request(&["localhost"]).expiring_in(3).issue();
+    let daemon = TestDaemon::builder().identity("default", &leaf).start();
+    until("the event comes", || {
+        daemon.events().iter().any(|it| it["kind"] == "expired")
+    });
+    assert!(daemon.log().contains("clients refuse the connection"));
+}
+
+#[test]
+fn a_list_whose_end_refuses_clients_is_critical_before_and_after() {
+    let Some(desk) = Desk::new() else { return };
+    let folder = desk.0.path();
+    let list = |minutes: i64| {
+        let at = |minutes| {
+            let at = Timestamp::now() + SignedDuration::from_mins(minutes);
+            at.strftime("%Y%m%d%H%M%SZ").to_string()
+        };
+        let (from, to) = (at(-9000), at(minutes));
+        let dates = format!("-crl_lastupdate {from} -crl_nextupdate {to}");
+        let sign = "ca -gencrl -config ca.cnf -cert root.pem -keyfile root.key -out list.pem";
+        openssl(folder, &format!("{sign} {dates}"));
+        desk.read(&["list"])
+    };
+    let servers = Ca::new("servers");
+    for (policy, minutes, expected, told) in [
+        ("refuse", 40, 2, "ends in 39m"),
+        ("refuse", -40, 2, "ended at"),
+        ("accept", -40, 1, "ended at"),
+    ] {
+        let builder = TestDaemon::builder().identity("default", &servers.leaf("localhost"));
+        replace(&builder.folder().join("clients.crt"), desk.read(&["root"]));
+        replace(&builder.folder().join("clients.crl"), list(minutes));
+        let backend = builder.backend().address();
+        let line = format!(
+            "client_auth = {{ mode = \"required\", ca = \"clients.crt\", crl = \"clients.crl\", \
+             expired_crl = \"{policy}\" }}"
+        );
+        let daemon = builder
+            .listener(Listener::tcp("main", &backend).line(&line))
+            .start();
+        let (code, line) = check(&daemon);
+        assert_eq!(code, expected, "{line}");
+        let told = format!("listener \"main\" client_auth: its revocation list of CN=root {told}");
+        assert!(line.contains(&told), "{line}");
+    }
+}
