@@ -230,3 +230,33 @@ pub fn shown(listener: &Listener, backend: &BackendStatus) -> Option<Expiry> {
         effect,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tls::testing::{Ca, config, identity};
+
+    #[test]
+    fn an_intermediate_of_many_is_listed_once() {
+        let between = Ca::new("root").intermediate("between");
+        let identities = ["a", "b"].map(|name| {
+            let mut it = identity(name, &between.server(&["db.example.com"]));
+            it.pair.chain.push(between.der());
+            Arc::new(it)
+        });
+        let material = Material {
+            identities: identities.to_vec(),
+            listeners: vec![],
+            system_roots: vec![],
+        };
+        let found = Expiries::of(&config(vec![]), &material);
+        assert_eq!(found.paths.len(), 2);
+        assert_eq!(found.list.len(), 3);
+        let mut between = found.list.iter();
+        let between = between.find(|it| it.kind == ExpiryKind::Intermediate);
+        let told = "identity \"a\" and 1 more: its intermediate CN=between";
+        assert_eq!(between.unwrap().to_string(), told);
+    }
+}

@@ -50,9 +50,9 @@ pub(crate) fn judge(
         if place >= path && !is_alternative(it, &chain[..path]) {
             add(place, Fault::Stray);
         }
-        dates(place, it, &chain[0], now.into())
-            .into_iter()
-            .for_each(|fault| add(place, fault));
+        if let Some(fault) = dates(place, it, &chain[0], now.into()) {
+            add(place, fault);
+        }
         if !is_self_issued(it)
             && let Some(digest) = certificate::broken_digest(it)
         {
@@ -60,9 +60,9 @@ pub(crate) fn judge(
         }
     }
     for place in 1..path {
-        authority(chain, place, purpose)
-            .into_iter()
-            .for_each(|fault| add(place, fault));
+        for fault in authority(chain, place, purpose) {
+            add(place, fault);
+        }
         if !is_signed(&chain[place - 1], &chain[place], algorithms) {
             add(place - 1, Fault::Signature { by: place + 1 });
         }
