@@ -49,7 +49,8 @@ pub(super) fn mismatch(keys: &[Part], certificates: &[X509Certificate<'_>]) -> F
     let key = first.and_then(|it| der::key_kind(&it.der));
     KeyFault::Mismatch {
         public_half: first
-            .and_then(|it| super::public_half(it).ok())
+            .and_then(|it| super::signing_key(it).ok())
+            .map(|(_, half)| half)
             .unwrap_or_default(),
         key: key.map_or_else(|| "unknown".to_owned(), named),
         certificate: leaf

@@ -10,7 +10,10 @@ pub(crate) mod passphrase;
 pub(crate) mod pbes2;
 pub(crate) mod pkcs12;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use rustls::sign::SigningKey;
 use x509_parser::certificate::X509Certificate;
 
 pub(super) use self::{
@@ -66,8 +69,7 @@ pub(super) fn prove(
     let (certificates, duplicates) = chain::without_duplicates(parts.certificates);
     parts.certificates = certificates;
     let joined = join(&parts).map_err(|fault| vec![fault])?;
-    check(&joined.pair, role, now).map_err(|fault| vec![fault.into()])?;
-    let (facts, host_names) = facts_of(&joined.pair).map_err(|fault| vec![fault.into()])?;
+    let (facts, host_names) = check(&joined, role, now).map_err(|fault| vec![fault.into()])?;
     let mut proved = Proved {
         facts,
         host_names,
@@ -109,6 +111,8 @@ fn spare_keys(count: usize) -> Option<String> {
 /// A chain in order with its key.
 struct Joined {
     pair: KeyPair,
+    /// What signs with the key.
+    key: Arc<dyn SigningKey>,
     /// Whether the order is another than that of the file.
     is_moved: bool,
 }
@@ -120,7 +124,7 @@ fn join(parts: &Parts) -> Result<Joined, Fault> {
         .iter()
         .map(Part::parse)
         .collect::<Result<_, _>>()?;
-    let (key, leaf) = choose(&parts.keys, &certificates)?;
+    let Chosen { place, key, leaf } = choose(&parts.keys, &certificates)?;
     if !certificate::is_v3(&certificates[leaf]) {
         return Err(CertificateFault::OldVersion.into());
     }
@@ -129,48 +133,59 @@ fn join(parts: &Parts) -> Result<Joined, Fault> {
     Ok(Joined {
         pair: KeyPair {
             chain: chain.map(|it| Der::from(it.to_vec())).collect(),
-            key: PrivateKey::new(parts.keys[key].der.clone()),
+            key: PrivateKey::new(parts.keys[place].der.clone()),
         },
+        key,
         is_moved: !order.is_sorted(),
     })
 }
 
-/// Returns the places of the key and of the leaf that it belongs to.
-fn choose(keys: &[Part], certificates: &[X509Certificate<'_>]) -> Result<(usize, usize), Fault> {
-    let halves: Vec<_> = keys.iter().map(public_half).collect();
-    let leaf_of = |half: &Vec<u8>| {
-        certificates
-            .iter()
-            .position(|it| it.public_key().raw == half.as_slice())
-    };
-    let mut pairs: Vec<(usize, usize)> = halves
-        .iter()
-        .enumerate()
-        .filter_map(|(key, half)| Some((key, leaf_of(half.as_ref().ok()?)?)))
-        .collect();
-    // A key may be there twice.
-    pairs.sort_by_key(|(_, leaf)| *leaf);
-    pairs.dedup_by_key(|(_, leaf)| *leaf);
-    match (pairs.as_slice(), halves.into_iter().find_map(Result::err)) {
-        ([pair], _) => Ok(*pair),
-        ([], Some(fault)) => Err(short_key(certificates).map_or(fault.into(), Fault::from)),
-        ([], None) => Err(cause::mismatch(keys, certificates)),
-        (several, _) => Err(KeyFault::SeveralKeys {
-            count: several.len(),
+/// A key and the leaf that it belongs to.
+struct Chosen {
+    /// The place of the key among those that were found.
+    place: usize,
+    key: Arc<dyn SigningKey>,
+    /// The place of the leaf among the certificates.
+    leaf: usize,
+}
+
+/// Finds the key that belongs to a certificate: the public halves of the two are the same.
+fn choose(keys: &[Part], certificates: &[X509Certificate<'_>]) -> Result<Chosen, Fault> {
+    let mut chosen: Vec<Chosen> = Vec::new();
+    let mut unusable = None;
+    for (place, part) in keys.iter().enumerate() {
+        match signing_key(part) {
+            Ok((key, half)) => {
+                let mut leaves = certificates.iter().map(|it| it.public_key().raw);
+                let leaf = leaves.position(|it| it == half.as_slice());
+                chosen.extend(leaf.map(|leaf| Chosen { place, key, leaf }));
+            }
+            Err(fault) => unusable = unusable.or(Some(fault)),
         }
-        .into()),
+    }
+    // A key may be there twice.
+    chosen.sort_by_key(|it| it.leaf);
+    chosen.dedup_by_key(|it| it.leaf);
+    match (chosen.len(), chosen.pop(), unusable) {
+        (1, Some(chosen), _) => Ok(chosen),
+        (_, None, Some(fault)) => Err(short_key(certificates).map_or(fault.into(), Fault::from)),
+        (_, None, None) => Err(cause::mismatch(keys, certificates)),
+        (count, Some(_), _) => Err(KeyFault::SeveralKeys { count }.into()),
     }
 }
 
-/// Returns the public half of a key, by which it is known.
-fn public_half(key: &Part) -> Result<Vec<u8>, KeyFault> {
+/// Reads a key; returns what signs with it, and its public half, by which it is known.
+fn signing_key(key: &Part) -> Result<(Arc<dyn SigningKey>, Vec<u8>), KeyFault> {
     let provider = tls::provider();
     // What rustls cannot name the public half of cannot be proved to belong to anything.
     PrivateKey::new(key.der.clone())
         .to_rustls()
         .and_then(|der| provider.key_provider.load_private_key(der))
         .ok()
-        .and_then(|signing| Some(signing.public_key()?.to_vec()))
+        .and_then(|signing| {
+            let half = signing.public_key()?.to_vec();
+            Some((signing, half))
+        })
         .ok_or_else(|| cause::unusable(key))
 }
 
@@ -183,14 +198,19 @@ fn short_key(certificates: &[X509Certificate<'_>]) -> Option<CertificateFault> {
     (bits < 2048).then_some(CertificateFault::ShortKey { bits })
 }
 
-/// Checks that the pair serves.
-fn check(pair: &KeyPair, role: Role, now: Timestamp) -> Result<(), CertificateFault> {
-    let leaf = parse_leaf(pair)?;
+/// Checks that the pair serves; returns what a person wants to know of it, and its host names.
+fn check(
+    joined: &Joined,
+    role: Role,
+    now: Timestamp,
+) -> Result<(CertificateFacts, Vec<String>), CertificateFault> {
+    let leaf = parse_leaf(&joined.pair)?;
     check_dates(&leaf, now)?;
     check_purpose(&leaf, role)?;
-    pair.certified()
-        .and_then(prove::handshake_with)
-        .map_err(CertificateFault::Handshake)
+    let public = &leaf.public_key().subject_public_key.data;
+    prove::serves(&joined.pair, Arc::clone(&joined.key), public)
+        .map_err(CertificateFault::Handshake)?;
+    Ok((certificate::facts(&leaf), certificate::host_names(&leaf)))
 }
 
 fn parse_leaf(pair: &KeyPair) -> Result<X509Certificate<'_>, CertificateFault> {
@@ -230,10 +250,6 @@ fn check_purpose(leaf: &X509Certificate<'_>, role: Role) -> Result<(), Certifica
         purpose,
         usage: name,
     })
-}
-
-fn facts_of(pair: &KeyPair) -> Result<(CertificateFacts, Vec<String>), CertificateFault> {
-    parse_leaf(pair).map(|leaf| (certificate::facts(&leaf), certificate::host_names(&leaf)))
 }
 
 #[cfg(test)]

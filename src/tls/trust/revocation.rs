@@ -373,7 +373,10 @@ mod tests {
             Lists::new(&lists, policy).unwrap().unwrap().end()
         };
         let first: Moment = "2050-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(end(OnUnknown::Refuse), Some(crate::tls::unix_time(first.to_timestamp())));
+        assert_eq!(
+            end(OnUnknown::Refuse),
+            Some(crate::tls::unix_time(first.to_timestamp()))
+        );
         assert_eq!(end(OnUnknown::Accept), None);
         assert!(Lists::new(&[], Policy::ACCEPT).unwrap().is_none());
     }

@@ -168,6 +168,63 @@ fn broken_files_are_refused_with_their_reason() {
     }
 }
 
+/// Returns a key in PEM with other bytes at a place of its DER.
+fn forged(key: &str, place: usize, bytes: &[u8]) -> String {
+    let mut der = rcgen::KeyPair::from_pem(key).unwrap().serialize_der();
+    der[place..place + bytes.len()].copy_from_slice(bytes);
+    pem_of("PRIVATE KEY", &der)
+}
+
+fn pem_of(label: &str, der: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for bytes in der.chunks(3) {
+        let all = bytes
+            .iter()
+            .fold(0_usize, |all, it| all << 8 | usize::from(*it))
+            << (8 * (3 - bytes.len()));
+        let digits = (0..4).map(|place| char::from(DIGITS[all >> (18 - 6 * place) & 63]));
+        text.extend(digits.take(bytes.len() + 1));
+    }
+    text.extend(std::iter::repeat_n('=', (3 - der.len() % 3) % 3));
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
+#[test]
+fn a_key_whose_halves_do_not_belong_together_is_refused() {
+    let (_, leaf) = sample();
+    // In PKCS#8 of P-256, the private number stands at byte 36.
+    let key = forged(&leaf.key, 40, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    let reason = reasons(&leaf.cert, &key);
+    assert!(reason.contains("damaged or of a kind"), "{reason}");
+}
+
+#[test]
+fn a_chain_that_fits_into_no_handshake_message_is_refused() {
+    let (ca, leaf) = sample();
+    let fits = |others: usize| {
+        let others: Vec<String> = (0..others)
+            .map(|number| {
+                let names: Vec<String> = (0..900)
+                    .map(|it| format!("{it}.{number}.example"))
+                    .collect();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                ca.server(&names).cert
+            })
+            .collect();
+        judge(&(leaf.cert.clone() + &others.concat()), &leaf.key)
+    };
+    fits(2).unwrap();
+    let faults = fits(5).unwrap_err();
+    assert!(
+        matches!(
+            &faults[..],
+            [Fault::Certificate(CertificateFault::Handshake(_))]
+        ),
+        "{faults:?}"
+    );
+}
+
 #[test]
 fn a_certificate_outside_its_dates_is_refused() {
     let ca = Ca::new("root");

@@ -220,6 +220,22 @@ fn what_cannot_be_served_is_refused() {
 }
 
 #[test]
+fn an_rsa_key_whose_numbers_do_not_belong_together_is_refused() {
+    let Some(desk) = Desk::empty() else { return };
+    desk.openssl("req -x509 -newkey rsa:2048 -nodes -subj /CN=db -days 9 -keyout k -out c");
+    desk.openssl("rsa -in k -traditional -outform DER -out der");
+    let der = desk.bytes("der");
+    // RFC 8017, A.1.2: the private exponent begins behind 270 bytes, the first prime behind 532.
+    for place in [300, 560] {
+        let mut der = der.clone();
+        der[place] ^= 1;
+        let key = super::pem_of("RSA PRIVATE KEY", &der);
+        let reason = reasons(&desk.text("c"), &key);
+        assert!(reason.contains("damaged or of a kind"), "{place}: {reason}");
+    }
+}
+
+#[test]
 fn a_signature_by_a_broken_digest_is_told() {
     let Some(desk) = Desk::new() else { return };
     desk.openssl("req -x509 -newkey rsa:2048 -nodes -subj /CN=ca -days 9 -keyout cak -out ca");
