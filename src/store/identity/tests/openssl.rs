@@ -229,7 +229,7 @@ fn an_rsa_key_whose_numbers_do_not_belong_together_is_refused() {
     for place in [300, 560] {
         let mut der = der.clone();
         der[place] ^= 1;
-        let key = super::pem_of("RSA PRIVATE KEY", &der);
+        let key = pem_of("RSA PRIVATE KEY", &der);
         let reason = reasons(&desk.text("c"), &key);
         assert!(reason.contains("damaged or of a kind"), "{place}: {reason}");
     }
