@@ -46,6 +46,7 @@ Register-ArgumentCompleter -Native -CommandName 'proxyctl' -ScriptBlock {
         'proxyctl;reload-tls' {
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long to wait for the daemon [default: 10s]')
             [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'The daemon''s control socket [env: PROXYD_SOCKET]')
+            [CompletionResult]::new('--read-all', '--read-all', [CompletionResultType]::ParameterName, 'Read every file, whatever its times say')
             [CompletionResult]::new('--all-or-nothing', '--all-or-nothing', [CompletionResultType]::ParameterName, 'Take nothing if anything on disk is broken')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON document instead of text')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')

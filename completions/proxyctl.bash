@@ -455,7 +455,7 @@ _proxyctl() {
             return 0
             ;;
         proxyctl__subcmd__reload__subcmd__tls)
-            opts="-h --all-or-nothing --timeout --socket --json --help"
+            opts="-h --read-all --all-or-nothing --timeout --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -42,6 +42,7 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
         &'proxyctl;reload-tls'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
             cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
+            cand --read-all 'Read every file, whatever its times say'
             cand --all-or-nothing 'Take nothing if anything on disk is broken'
             cand --json 'Print one JSON document instead of text'
             cand -h 'Print help (see more with ''--help'')'

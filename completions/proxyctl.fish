@@ -44,6 +44,7 @@ complete -c proxyctl -n "__fish_proxyctl_needs_command" -f -a "completions" -d '
 complete -c proxyctl -n "__fish_proxyctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l timeout -d 'How long to wait for the daemon [default: 10s]' -r
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l socket -d 'The daemon\'s control socket [env: PROXYD_SOCKET]' -r -F
+complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l read-all -d 'Read every file, whatever its times say'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l all-or-nothing -d 'Take nothing if anything on disk is broken'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -l json -d 'Print one JSON document instead of text'
 complete -c proxyctl -n "__fish_proxyctl_using_subcommand reload-tls" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -16,7 +16,7 @@ use nix::{
 };
 use proxyd::{
     control::{ReloadReport, Request, Response, Status, WorkerState, client::Client},
-    facts::Partial,
+    facts::{Partial, Reads},
 };
 use tempfile::TempDir;
 
@@ -42,8 +42,9 @@ impl Daemon {
         let folder = tempfile::tempdir()?;
         present(folder.path(), leaf)?;
         let at = folder.path().display();
-        let identity =
-            format!("[[identity]]\ncert = \"{at}/server.pem\"\nkey = \"{at}/server.key\"");
+        let identity = format!(
+            "watch = false\n[[identity]]\ncert = \"{at}/server.pem\"\nkey = \"{at}/server.key\""
+        );
         Self::run(folder, workers, &identity, backend)
     }
 
@@ -54,7 +55,18 @@ impl Daemon {
         backend: SocketAddr,
     ) -> Result<Self, Failure> {
         let path = identities.display();
-        let identities = format!("[[identity_dir]]\npath = \"{path}\"");
+        let identities = format!("watch = false\n[[identity_dir]]\npath = \"{path}\"");
+        Self::run(tempfile::tempdir()?, workers, &identities, backend)
+    }
+
+    /// Does the same and watches the folder.
+    pub(crate) fn start_with_watched_folder(
+        workers: usize,
+        identities: &Path,
+        backend: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let path = identities.display();
+        let identities = format!("watch = true\n[[identity_dir]]\npath = \"{path}\"");
         Self::run(tempfile::tempdir()?, workers, &identities, backend)
     }
 
@@ -122,13 +134,30 @@ impl Daemon {
 
     /// Has the TLS files read again, whether there is anything new or not.
     pub(crate) fn reload(&self) -> Result<ReloadReport, Failure> {
-        match self.ask(&Request::ReloadTls(Partial::Allow))? {
+        self.reload_reading(Reads::Changed)
+    }
+
+    /// Does the same, and has every file read.
+    pub(crate) fn reload_all(&self) -> Result<ReloadReport, Failure> {
+        self.reload_reading(Reads::All)
+    }
+
+    fn reload_reading(&self, reads: Reads) -> Result<ReloadReport, Failure> {
+        match self.ask(&Request::ReloadTls(Partial::Allow, reads))? {
             Response::Reloaded(report) => Ok(report),
             other => Err(format!("that is no result of a reload: {other:?}").into()),
         }
     }
 
-    fn status(&self) -> Result<Status, Failure> {
+    /// Has what is on disk judged.
+    pub(crate) fn verify(&self) -> Result<(), Failure> {
+        match self.ask(&Request::Verify)? {
+            Response::Verified(_) => Ok(()),
+            other => Err(format!("that is no verdict: {other:?}").into()),
+        }
+    }
+
+    pub(crate) fn status(&self) -> Result<Status, Failure> {
         match self.ask(&Request::Status)? {
             Response::Status(status) => Ok(*status),
             other => Err(format!("that is no status: {other:?}").into()),
@@ -213,7 +242,6 @@ fn configuration(folder: &Path, workers: usize, identities: &str, backend: Socke
 state_dir = "{at}/state"
 control_socket = "{socket}"
 pid_file = "{at}/proxyd.pid"
-watch = false
 log = {{ level = "warn" }}
 
 {identities}

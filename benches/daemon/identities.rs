@@ -1,4 +1,7 @@
 //! What thousands of identities cost beside ten: the start, reloads, a crash, a handshake.
+//!
+//! Half of them have P-256 keys, half RSA-2048 keys, of which there are few, because making one takes
+//! longer than everything that is measured.
 
 use std::{
     fs,
@@ -9,13 +12,14 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use tempfile::TempDir;
 
 use crate::{
     Failure, backend,
     client::Clients,
-    daemon::Daemon,
-    pki::{self, Authority},
+    daemon::{Daemon, pause},
+    pki::{self, Authority, Leaf},
     process,
     table::Table,
     turns,
@@ -24,15 +28,24 @@ use crate::{
 const MANY: u32 = 10_000;
 const FEW: u32 = 10;
 
+/// RSA keys that certificates share.
+const RSA_KEYS: usize = 16;
+
+/// After which a daemon that nothing happens to rests.
+const SETTLED: Duration = Duration::from_secs(3);
+
 /// Reloads of which the median counts.
 const TIMES: usize = 9;
+
+/// Reloads of which the sum counts.
+const CYCLES: u32 = 20;
 
 /// Handshakes of a round, and rounds of which the least counts.
 const VISITS: u32 = 200;
 const ROUNDS: usize = 15;
 
 pub(crate) fn measure(table: &mut Table) -> Result<(), Failure> {
-    let authority = Authority::new()?;
+    let authority = Issuer::new()?;
     let many = Fleet::start(&authority, MANY)?;
     let few = Fleet::start(&authority, FEW)?;
     table.single(&format!("start with {MANY} identities, s"), many.start)?;
@@ -45,7 +58,14 @@ pub(crate) fn measure(table: &mut Table) -> Result<(), Failure> {
         "  reload of nothing new, ms (baseline: ten)",
         &Fleet::reload_nothing,
     )?;
+    compare("  CPU of the supervisor for that, ms", &Fleet::reload_cpu)?;
+    compare(
+        "  reload of nothing new that reads all, ms",
+        &Fleet::read_all,
+    )?;
     compare("  reload of one, ms", &|it| it.reload_one(&authority))?;
+    compare("  verify, ms", &Fleet::verify)?;
+    compare("  status, ms", &Fleet::status)?;
     compare("  CPU of a handshake that asks for a name, µs", &|it| {
         it.handshake(&authority)
     })?;
@@ -61,7 +81,67 @@ pub(crate) fn measure(table: &mut Table) -> Result<(), Failure> {
     )?;
     let all = many.reload_all(&authority)?;
     table.single("  reload of all of them, s", all)?;
+    let (wall, cpu) = watched(&authority)?;
+    table.single(
+        &format!("one of {MANY} renamed: until it is served, ms"),
+        wall,
+    )?;
+    table.single("  CPU of the supervisor for that, ms", cpu)?;
     Ok(())
+}
+
+/// Renames one of many certificates into its place where the files are watched; returns how long it
+/// takes until it is served, and what that costs the supervisor, in milliseconds.
+fn watched(authority: &Issuer) -> Result<(f64, f64), Failure> {
+    let folder = tempfile::tempdir()?;
+    fill(&folder, authority, MANY)?;
+    let daemon = Daemon::start_with_watched_folder(1, folder.path(), backend::start()?)?;
+    let clients = Clients::new(authority.authority.der())?;
+    let mut costs = Vec::with_capacity(TIMES);
+    let wall = median(|| {
+        // The looks that follow a start or a load are not part of it.
+        pause(SETTLED);
+        let before = process::cpu(daemon.supervisor())?;
+        let leaf = put(&folder, authority, 0)?;
+        let begun = Instant::now();
+        loop {
+            let session = clients.connect(daemon.address)?;
+            let shown = session.conn.peer_certificates();
+            if shown.and_then(<[_]>::first) == Some(&leaf.der) {
+                break;
+            }
+            pause(Duration::from_millis(1));
+        }
+        let took = begun.elapsed();
+        let spent = process::cpu(daemon.supervisor())?.saturating_sub(before);
+        costs.push(spent.as_secs_f64() * 1e3);
+        Ok(took)
+    })?;
+    Ok((wall, turns::percentile(&turns::sorted(costs), 50)))
+}
+
+/// An authority, and the keys that half of its certificates are for.
+struct Issuer {
+    authority: Authority,
+    rsa: Vec<KeyPair>,
+}
+
+impl Issuer {
+    fn new() -> Result<Self, Failure> {
+        let make = || KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
+        let rsa = (0..RSA_KEYS).map(|_| make()).collect::<Result<_, _>>()?;
+        Ok(Self {
+            authority: Authority::new()?,
+            rsa,
+        })
+    }
+
+    fn issue(&self, number: usize, name: &str) -> Result<Leaf, Failure> {
+        match self.rsa.get(number / 2 % RSA_KEYS) {
+            Some(key) if number % 2 == 1 => self.authority.certify(name, key),
+            _ => self.authority.issue_for(name),
+        }
+    }
 }
 
 /// A daemon with one worker and a folder of identities.
@@ -73,7 +153,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn start(authority: &Authority, count: u32) -> Result<Self, Failure> {
+    fn start(authority: &Issuer, count: u32) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         fill(&folder, authority, count)?;
         let begun = Instant::now();
@@ -94,7 +174,28 @@ impl Fleet {
         })
     }
 
-    fn reload_one(&self, authority: &Authority) -> Result<f64, Failure> {
+    fn reload_cpu(&self) -> Result<f64, Failure> {
+        let before = process::cpu(self.daemon.supervisor())?;
+        for _ in 0..CYCLES {
+            self.daemon.reload()?;
+        }
+        let spent = process::cpu(self.daemon.supervisor())?.saturating_sub(before);
+        Ok(spent.as_secs_f64() * 1e3 / f64::from(CYCLES))
+    }
+
+    fn read_all(&self) -> Result<f64, Failure> {
+        timed(|| self.daemon.reload_all().map(drop))
+    }
+
+    fn verify(&self) -> Result<f64, Failure> {
+        timed(|| self.daemon.verify())
+    }
+
+    fn status(&self) -> Result<f64, Failure> {
+        timed(|| self.daemon.status().map(drop))
+    }
+
+    fn reload_one(&self, authority: &Issuer) -> Result<f64, Failure> {
         median(|| {
             put(&self.folder, authority, self.count / 2)?;
             let begun = Instant::now();
@@ -103,15 +204,15 @@ impl Fleet {
         })
     }
 
-    fn reload_all(&self, authority: &Authority) -> Result<f64, Failure> {
+    fn reload_all(&self, authority: &Issuer) -> Result<f64, Failure> {
         fill(&self.folder, authority, self.count)?;
         let begun = Instant::now();
         self.daemon.reload_tls()?;
         Ok(begun.elapsed().as_secs_f64())
     }
 
-    fn handshake(&self, authority: &Authority) -> Result<f64, Failure> {
-        let clients = Clients::new(authority.der())?;
+    fn handshake(&self, authority: &Issuer) -> Result<f64, Failure> {
+        let clients = Clients::new(authority.authority.der())?;
         let worker = self.daemon.worker()?;
         let mut least = f64::INFINITY;
         for _ in 0..ROUNDS {
@@ -139,6 +240,14 @@ impl Fleet {
     }
 }
 
+fn timed(act: impl Fn() -> Result<(), Failure>) -> Result<f64, Failure> {
+    median(|| {
+        let begun = Instant::now();
+        act()?;
+        Ok(begun.elapsed())
+    })
+}
+
 fn median(mut act: impl FnMut() -> Result<Duration, Failure>) -> Result<f64, Failure> {
     let mut values = Vec::with_capacity(TIMES);
     for _ in 0..TIMES {
@@ -148,18 +257,18 @@ fn median(mut act: impl FnMut() -> Result<Duration, Failure>) -> Result<f64, Fai
 }
 
 /// Puts so many new identities there; the first has the name that clients ask for.
-fn fill(folder: &TempDir, authority: &Authority, count: u32) -> Result<(), Failure> {
-    (0..count).try_for_each(|number| put(folder, authority, number))
+fn fill(folder: &TempDir, authority: &Issuer, count: u32) -> Result<(), Failure> {
+    (0..count).try_for_each(|number| put(folder, authority, number).map(drop))
 }
 
-fn put(folder: &TempDir, authority: &Authority, number: u32) -> Result<(), Failure> {
+fn put(folder: &TempDir, authority: &Issuer, number: u32) -> Result<Leaf, Failure> {
     let name = match number {
         0 => pki::SERVER_NAME.to_owned(),
         _ => format!("db{number:05}.example"),
     };
-    let leaf = authority.issue_for(&name)?;
+    let leaf = authority.issue(number, &name)?;
     let aside = folder.path().join("aside");
     fs::write(&aside, format!("{}{}", leaf.cert, leaf.key))?;
     fs::rename(&aside, folder.path().join(format!("{number:05}.pem")))?;
-    Ok(())
+    Ok(leaf)
 }

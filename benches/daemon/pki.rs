@@ -43,9 +43,13 @@ impl Authority {
 
     /// Does the same for another name.
     pub(crate) fn issue_for(&self, name: &str) -> Result<Leaf, Failure> {
-        let key = KeyPair::generate()?;
+        self.certify(name, &KeyPair::generate()?)
+    }
+
+    /// Issues a server certificate for a key that there is already.
+    pub(crate) fn certify(&self, name: &str, key: &KeyPair) -> Result<Leaf, Failure> {
         let params = CertificateParams::new([name.to_owned()])?;
-        let cert = params.signed_by(&key, &self.0)?;
+        let cert = params.signed_by(key, &self.0)?;
         Ok(Leaf {
             cert: cert.pem(),
             key: key.serialize_pem(),

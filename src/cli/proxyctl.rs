@@ -11,7 +11,10 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 
-use crate::{config::Environment, facts::Partial};
+use crate::{
+    config::Environment,
+    facts::{Partial, Reads},
+};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -71,7 +74,10 @@ pub enum Command {
     ///
     /// Returns when every serving worker has confirmed: from then on no new handshake sees the old
     /// certificate. What is broken on disk is reported, and its last good state is still served.
-    ReloadTls(Reload),
+    ///
+    /// A file whose times say that it is as it was is not read again where its file system keeps them
+    /// reliably: ext4, XFS, Btrfs, tmpfs and overlayfs.
+    ReloadTls(ReloadTls),
 
     /// Read the configuration file and the TLS files again
     Reload(Reload),
@@ -162,7 +168,38 @@ pub struct Timeout {
     timeout: Option<Duration>,
 }
 
-/// Arguments of `reload-tls` and `reload`.
+/// Arguments of `reload-tls`.
+#[derive(Debug, Args)]
+pub struct ReloadTls {
+    /// Read every file, whatever its times say
+    ///
+    /// Finds what was written through a shared memory mapping, which does not always change the times.
+    #[arg(long)]
+    read_all: bool,
+
+    #[command(flatten)]
+    how: Reload,
+}
+
+impl ReloadTls {
+    /// Returns whether a part of what changed may come into service.
+    #[must_use]
+    pub fn partial(&self) -> Partial {
+        self.how.partial()
+    }
+
+    /// Returns which files are read.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        if self.read_all {
+            Reads::All
+        } else {
+            Reads::Changed
+        }
+    }
+}
+
+/// Arguments of `reload`, and of `reload-tls` too.
 #[derive(Debug, Args)]
 pub struct Reload {
     /// Take nothing if anything on disk is broken
@@ -278,7 +315,8 @@ impl Proxyctl {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         let own = match &self.command {
-            Command::ReloadTls(reload) | Command::Reload(reload) => reload.timeout.timeout,
+            Command::ReloadTls(reload) => reload.how.timeout.timeout,
+            Command::Reload(reload) => reload.timeout.timeout,
             Command::TlsRollback(own)
             | Command::Verify(own)
             | Command::Drain(own)

@@ -31,13 +31,13 @@ pub use self::{
         WorkerStatus,
     },
 };
-use crate::facts::Partial;
+use crate::facts::{Partial, Reads};
 
 /// What `proxyctl` asks of the daemon, one a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Reads the TLS files again and swaps.
-    ReloadTls(Partial),
+    ReloadTls(Partial, Reads),
     /// The same, and the configuration file too.
     Reload(Partial),
     /// Asks what runs and what it serves.

@@ -232,7 +232,7 @@ fn log(request: &Request, peer: Peer) {
             return debug!(%peer, ?request, "control request");
         }
         Request::Verify => "verify",
-        Request::ReloadTls(_) => "reload-tls",
+        Request::ReloadTls(..) => "reload-tls",
         Request::Reload(_) => "reload",
         Request::SetOnExitFailure { .. } => "set-on-exit-failure",
         Request::ClearOnExitFailure => "set-on-exit-failure --clear",
@@ -310,7 +310,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         control::client::{Client, ClientError},
-        facts::Partial,
+        facts::{Partial, Reads},
     };
 
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -369,9 +369,9 @@ pub(crate) mod tests {
     #[test]
     fn a_request_reaches_the_handler_and_its_answer_the_client() {
         let answer = with_server(refuse_all, |path| {
-            ask(&path, &Request::ReloadTls(Partial::Allow))
+            ask(&path, &Request::ReloadTls(Partial::Allow, Reads::Changed))
         });
-        assert_eq!(refused(answer), "ReloadTls(Allow)");
+        assert_eq!(refused(answer), "ReloadTls(Allow, Changed)");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
     control::{Request, Response, Status, WorkerState},
-    facts::Partial,
+    facts::{Partial, Reads},
     tls::probe::Session,
 };
 
@@ -113,7 +113,9 @@ fn reload(
     old: &mut Session,
 ) -> Result<(), DemoError> {
     stage.issue()?;
-    let Response::Reloaded(report) = stage.ask(&Request::ReloadTls(Partial::Allow))? else {
+    let Response::Reloaded(report) =
+        stage.ask(&Request::ReloadTls(Partial::Allow, Reads::Changed))?
+    else {
         return Err(DemoError::Wrong(
             "the reload was answered with something else",
         ));
@@ -227,7 +229,7 @@ fn on_disk(stage: &Stage) -> Result<String, DemoError> {
         .identities
         .into_iter()
         .find_map(|identity| identity.disk);
-    disk.map(|facts| facts.sha256)
+    disk.map(|facts| facts.sha256.clone())
         .ok_or(DemoError::Wrong("the certificate on disk would not load"))
 }
 

@@ -98,9 +98,11 @@ fn client_exit_code(error: &ClientError) -> u8 {
 
 fn run(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
     match &arguments.command {
-        Command::ReloadTls(how) => {
-            reload::reload(arguments, &Request::ReloadTls(how.partial()), output)
-        }
+        Command::ReloadTls(how) => reload::reload(
+            arguments,
+            &Request::ReloadTls(how.partial(), how.reads()),
+            output,
+        ),
         Command::Reload(how) => reload::reload(arguments, &Request::Reload(how.partial()), output),
         Command::TlsRollback(_) => reload::roll_back(arguments, output),
         Command::Verify(_) => reload::verify(arguments, output),
@@ -213,7 +215,7 @@ mod tests {
             Event, EventKind, ReloadReport,
             server::{Call, tests::with_server},
         },
-        facts::{Partial, Problem},
+        facts::{Partial, Problem, Reads},
     };
 
     /// Bytes that can be read after they went into a box.
@@ -262,7 +264,8 @@ mod tests {
     #[test]
     fn a_reload_that_found_problems_fails_and_still_answers() {
         let handle = |call: Call| {
-            assert_eq!(call.request, Request::ReloadTls(Partial::Allow));
+            let expected = Request::ReloadTls(Partial::Allow, Reads::Changed);
+            assert_eq!(call.request, expected);
             let problem = Problem {
                 subject: "identity \"default\"".into(),
                 file: Some("/c".into()),

@@ -1,5 +1,7 @@
 //! `reload-tls`, `reload`, `tls-rollback` and `verify`.
 
+use std::sync::Arc;
+
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -118,7 +120,7 @@ fn change_row(change: &IdentityChange) -> [Cell; 5] {
         IdentityOutcome::Unchanged => ("unchanged", Tone::Plain),
         IdentityOutcome::Updated => ("updated", Tone::Good),
     };
-    let sha256 = |facts: &Option<CertificateFacts>| match facts {
+    let sha256 = |facts: &Option<Arc<CertificateFacts>>| match facts {
         Some(facts) => short(&facts.sha256).to_owned(),
         None => "(none)".to_owned(),
     };
@@ -130,7 +132,7 @@ fn change_row(change: &IdentityChange) -> [Cell; 5] {
     };
     let fact = |get: fn(&CertificateFacts) -> String| {
         let facts = change.new.as_ref().or(change.old.as_ref());
-        facts.map_or_else(|| "-".to_owned(), get)
+        facts.map_or_else(|| "-".to_owned(), |facts| get(facts))
     };
     [
         Cell::plain(&change.name),
@@ -207,8 +209,10 @@ fn standing(identity: &VerifiedIdentity) -> (&'static str, Tone) {
 fn verified_row(identity: &VerifiedIdentity, now: Timestamp) -> [Cell; 8] {
     let (word, tone) = standing(identity);
     let disk = identity.disk.as_ref();
-    let fact = |get: &dyn Fn(&CertificateFacts) -> String| disk.map_or_else(|| "-".to_owned(), get);
-    let sha256 = |facts: &Option<CertificateFacts>| {
+    let fact = |get: &dyn Fn(&CertificateFacts) -> String| {
+        disk.map_or_else(|| "-".to_owned(), |facts| get(facts))
+    };
+    let sha256 = |facts: &Option<Arc<CertificateFacts>>| {
         facts.as_ref().map(|facts| short(&facts.sha256).to_owned())
     };
     let fingerprint = match (sha256(&identity.served), sha256(&identity.disk)) {
@@ -248,8 +252,8 @@ fn days_left(facts: &CertificateFacts, now: Timestamp) -> i64 {
 mod tests {
     use super::*;
 
-    fn facts(letter: &str) -> CertificateFacts {
-        CertificateFacts {
+    fn facts(letter: &str) -> Arc<CertificateFacts> {
+        Arc::new(CertificateFacts {
             subject: "CN=db".into(),
             issuer: "CN=ca".into(),
             serial: "01".into(),
@@ -258,7 +262,7 @@ mod tests {
             not_after: "2026-04-01T00:00:00Z".parse().unwrap(),
             dns_names: vec!["db".into()],
             key_type: "ecdsa-p256".into(),
-        }
+        })
     }
 
     #[test]
@@ -283,7 +287,7 @@ Generation 4 is served by 2 workers.
         assert_eq!(reload_text(&report, Paint::new(false)), expected);
     }
 
-    fn verified(name: &str, disk: Option<CertificateFacts>) -> VerifiedIdentity {
+    fn verified(name: &str, disk: Option<Arc<CertificateFacts>>) -> VerifiedIdentity {
         VerifiedIdentity {
             name: name.into(),
             cert: "/c".into(),
@@ -296,7 +300,7 @@ Generation 4 is served by 2 workers.
     #[test]
     fn a_dry_run_tells_broken_from_changed() {
         let mut many = facts("a");
-        many.dns_names = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+        Arc::make_mut(&mut many).dns_names = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
         let identities = [
             verified("one", None),
             verified("two", Some(facts("b"))),

@@ -1,5 +1,7 @@
 //! What became of an identity in a load.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::CertificateFacts;
@@ -30,9 +32,9 @@ pub struct IdentityChange {
     /// What happened to it.
     pub outcome: IdentityOutcome,
     /// What was served before; `None` for an identity that is new.
-    pub old: Option<CertificateFacts>,
+    pub old: Option<Arc<CertificateFacts>>,
     /// What is served now; `None` if it no longer is, or is not yet.
-    pub new: Option<CertificateFacts>,
+    pub new: Option<Arc<CertificateFacts>>,
 }
 
 /// An identity on disk against the one served.
@@ -45,7 +47,7 @@ pub struct VerifiedIdentity {
     /// Its key file.
     pub key: String,
     /// What is on disk; `None` if it would not load.
-    pub disk: Option<CertificateFacts>,
+    pub disk: Option<Arc<CertificateFacts>>,
     /// What is served; `None` if it is new in the configuration file.
-    pub served: Option<CertificateFacts>,
+    pub served: Option<Arc<CertificateFacts>>,
 }

@@ -59,6 +59,15 @@ impl fmt::Display for Trigger {
     }
 }
 
+/// Which files a reload reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reads {
+    /// Those that could have changed since they were read last, by what their file systems promise.
+    Changed,
+    /// Every one.
+    All,
+}
+
 /// Whether a load may bring a part of what changed into service while the rest is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Partial {

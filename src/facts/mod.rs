@@ -24,7 +24,7 @@ pub use self::{
     expiry::{Expiry, ExpiryEffect, ExpiryKind},
     failure::{FailureCounts, FailureReason},
     identity::{IdentityChange, IdentityOutcome, VerifiedIdentity},
-    load::{Partial, Trigger},
+    load::{Partial, Reads, Trigger},
     moment::{Moment, NoMoment},
     problem::Problem,
     tally::{Reason, Tally},

@@ -82,8 +82,15 @@ impl<'p> Judge<'p> {
     }
 
     /// Says that the files changed at every look.
-    pub(crate) fn restless(&self) -> Problem {
+    pub(crate) fn unstable(&self) -> Problem {
         let reason = "it and the files it belongs with were being written at every look; try again";
+        self.problem(0, &reason)
+    }
+
+    /// Says that the files were told apart wrongly, which nobody but this program can be blamed for.
+    fn confused(&self) -> Problem {
+        let reason = "proxyd mixed up this file and those it belongs with, which is a defect of \
+            proxyd and not of the files; please report it";
         self.problem(0, &reason)
     }
 
@@ -104,14 +111,14 @@ impl<'p> Judge<'p> {
     /// Judges a certificate and its key.
     pub(crate) fn pair(&self, reads: &[Read], role: Role) -> Verdict<Proved> {
         let Some(files) = PairFiles::of_piece(self.piece) else {
-            return Verdict::bad(vec![self.restless()]);
+            return Verdict::bad(vec![self.confused()]);
         };
         let contents = match self.contents(reads) {
             Ok(contents) => contents,
             Err(problems) => return Verdict::bad(problems),
         };
         let Some(contents) = files.contents(&contents) else {
-            return Verdict::bad(vec![self.restless()]);
+            return Verdict::bad(vec![self.confused()]);
         };
         match identity::prove(&contents, role, self.now) {
             Ok(proved) => {
@@ -185,7 +192,7 @@ impl<'p> Judge<'p> {
     /// Judges a file of authorities and files of revocation lists, if there are any.
     pub(crate) fn bundle(&self, reads: &[Read]) -> Verdict<Bundle> {
         let [ca, lists @ ..] = reads else {
-            return Verdict::bad(vec![self.restless()]);
+            return Verdict::bad(vec![self.confused()]);
         };
         let roots = self.trust(std::slice::from_ref(ca));
         let mut crls = Lists::default();

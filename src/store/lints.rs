@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     Loaded, Outcome,
     binding::{Against, Shown},
+    lookup::Lookup,
     overlaps::ByReference,
 };
 use crate::{
@@ -28,9 +29,9 @@ impl Loaded {
     /// Returns what is odd about what is on disk for `config`, where `served` is in service.
     #[must_use]
     pub fn oddities(&self, config: &Config, served: Option<&Material>) -> Vec<Problem> {
-        let index = served.map(Material::index).unwrap_or_default();
+        let mut index = Lookup::of(served);
         let changes = self.outcomes.iter().flat_map(|it| {
-            let served = index.get(it.files.name.as_str());
+            let served = index.find(&it.files.name);
             let odd = match (&it.disk, served) {
                 (Some(disk), Some(served)) if disk.digest != served.digest => {
                     odd_change(served, disk)
@@ -114,7 +115,8 @@ impl Loaded {
 
     /// Tells of the names that clients of a listener use and that none of its identities holds.
     fn uncovered(&self, listener: &Listener) -> Vec<Problem> {
-        let Some(material) = &self.material else {
+        let names = &listener.server_names;
+        let Some(material) = self.material.as_ref().filter(|_| !names.is_empty()) else {
             return Vec::new();
         };
         let held: Vec<&str> = material
@@ -122,8 +124,8 @@ impl Loaded {
             .flat_map(|identity| identity.host_names.iter().map(String::as_str))
             .collect();
         let is_held = |name: &String| held.iter().any(|it| stands_for(it, name));
-        let names = listener.server_names.iter();
         names
+            .iter()
             .filter(|name| !is_held(name))
             .map(|name| {
                 let reason = format!("none of its identities holds its name {name}");

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::{
-    Look, Outcome, Programs, bundle,
+    Look, Outcome, Owner, Programs, bundle,
     files::{
         discover::discover,
         memo::{Perishable, Shelf},
@@ -15,6 +15,7 @@ use super::{
     },
     identity::{Proved, Role},
     judge::{Judge, Verdict},
+    lookup::Lookup,
 };
 use crate::{
     config::{Config, IdentityDir, IdentityFiles, Listener},
@@ -26,6 +27,7 @@ use crate::{
 pub(super) struct Loader<'m> {
     settler: Settler<'m>,
     programs: Programs<'m>,
+    owner: Owner,
     pieces: Vec<Piece>,
     said: Said,
 }
@@ -36,6 +38,15 @@ pub(super) struct Said {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     pub(super) unseen: Vec<Problem>,
+}
+
+/// Where an identity comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The configuration names its files.
+    Configured,
+    /// It is an entry of a folder.
+    Entry,
 }
 
 /// A piece of a listener: not configured, configured and broken, or what it is.
@@ -53,8 +64,10 @@ impl<'m> Loader<'m> {
             depth,
             now,
             programs,
+            owner,
         } = look;
         Self {
+            owner,
             settler: Settler { memo, depth, now },
             programs,
             pieces: Vec::new(),
@@ -64,7 +77,7 @@ impl<'m> Loader<'m> {
 
     /// Forgets what is not part of this configuration; returns what was said.
     pub(super) fn end(self) -> Said {
-        self.settler.memo.keep(self.pieces.iter());
+        self.settler.memo.keep(self.owner, self.pieces.iter());
         self.said
     }
 
@@ -124,20 +137,23 @@ impl<'m> Loader<'m> {
         config: &Config,
         last: Option<&Material>,
     ) -> (Option<Vec<Arc<Identity>>>, Vec<Outcome>) {
-        let last_of = last.map(Material::index).unwrap_or_default();
+        let mut last_of = Lookup::of(last);
         let found = discover(config);
         self.said.problems.extend(found.problems);
         self.said.warnings.extend(found.warnings);
-        let declared = config.identities.len();
-        let files = [&config.identities[..], &found.identities].concat();
+        let configured = config.identities.iter().map(|it| (Origin::Configured, it));
+        let entries = found.identities.iter().map(|it| (Origin::Entry, it));
+        let (origins, files): (Vec<Origin>, Vec<IdentityFiles>) = configured
+            .chain(entries)
+            .map(|(origin, files)| (origin, files.clone()))
+            .unzip();
         let disk = self.settle(
             files.iter().map(identity_piece).collect(),
             &self.settler.memo.identities,
             |index, at, reads| {
-                let proved = if index < declared {
-                    at.pair(reads, Role::Server).map(Some)
-                } else {
-                    at.entry(reads)
+                let proved = match origins[index] {
+                    Origin::Configured => at.pair(reads, Role::Server).map(Some),
+                    Origin::Entry => at.entry(reads),
                 };
                 proved.map(|it| it.map(|it| Arc::new(identity_of(&files[index], it))))
             },
@@ -145,23 +161,23 @@ impl<'m> Loader<'m> {
         let mut gathered = Gathered::default();
         let mut nothing = found.hollow;
         let mut strays = Vec::new();
-        for (index, (files, disk)) in files.into_iter().zip(disk).enumerate() {
+        for ((origin, files), disk) in origins.into_iter().zip(files).zip(disk) {
             if let Some(None) = disk {
                 strays.push(files.name.clone());
                 nothing.push((files.name.clone(), only_authorities(&files)));
                 continue;
             }
             let disk = disk.flatten();
-            let last = last_of.get(files.name.as_str()).copied();
+            let last = last_of.find(&files.name);
             let outcome = match outcome(disk.as_ref(), last) {
                 // Somebody may be about to put it there, and the others do not wait for that.
-                None if index >= declared => Some(IdentityOutcome::LeftOut),
+                None if origin == Origin::Entry => Some(IdentityOutcome::LeftOut),
                 outcome => outcome,
             };
             gathered.add(files, outcome, disk, last);
         }
         for (name, problem) in nothing {
-            if let Some(last) = last_of.get(name.as_str()) {
+            if let Some(last) = last_of.find(&name) {
                 self.said.problems.push(problem);
                 gathered.keep(last);
             } else {
@@ -312,7 +328,7 @@ fn identity_of(files: &IdentityFiles, proved: Proved) -> Identity {
         key: files.key.display().to_string(),
         digest: proved.pair.digest(),
         pair: proved.pair,
-        facts: proved.facts,
+        facts: Arc::new(proved.facts),
         host_names: proved.host_names,
     }
 }
@@ -388,10 +404,13 @@ impl Gathered {
         let places: HashMap<&str, usize> = identities.chain(dirs).zip(0..).collect();
         let place = |name: &str| {
             let holder = name.split_once('/').map_or(name, |(dir, _)| dir);
-            (places.get(holder).copied(), name.to_owned())
+            places.get(holder).copied()
         };
-        self.served.sort_by_cached_key(|it| place(&it.name));
-        self.outcomes.sort_by_cached_key(|it| place(&it.files.name));
+        let compare = |one: &str, other: &str| (place(one), one).cmp(&(place(other), other));
+        self.served
+            .sort_by(|one, other| compare(&one.name, &other.name));
+        self.outcomes
+            .sort_by(|one, other| compare(&one.files.name, &other.files.name));
         (self.is_whole.then_some(self.served), self.outcomes)
     }
 }

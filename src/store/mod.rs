@@ -20,6 +20,7 @@ mod judge;
 mod lints;
 mod lists;
 mod loader;
+mod lookup;
 mod mounted;
 mod neighbours;
 mod overlaps;
@@ -32,13 +33,14 @@ use jiff::Timestamp;
 pub use self::{
     binding::Shown,
     earlier::{load_earlier, select},
-    files::memo::{Depth, Memo},
+    files::memo::{Depth, Memo, Owner},
     lints::KeptOut,
 };
 use self::{
     files::{
-        discover::{Discovered, discover, searched},
+        discover::{Discovered, discover},
         named::{backend_pair_piece, clients_piece, identity_piece, trust_piece},
+        parallel,
         piece::Piece,
     },
     loader::Loader,
@@ -90,6 +92,8 @@ pub struct Look<'a> {
     pub now: Timestamp,
     /// What may be run for passphrases.
     pub programs: Programs<'a>,
+    /// Whose configuration it is.
+    pub owner: Owner,
 }
 
 /// Which programs may be run for passphrases.
@@ -144,7 +148,7 @@ pub fn load(config: &Config, last: Option<&Material>, look: Look<'_>) -> Loaded 
 
 /// Returns why workers could not serve what is not served already.
 fn refusal(config: &Config, material: &Material, last: Option<&Material>) -> Option<Problem> {
-    if last.is_some_and(|last| last.digest() == material.digest()) {
+    if last.is_some_and(|last| last.is_same(material)) {
         return None;
     }
     let error = policy::prove(&config.listeners, material).err()?;
@@ -156,41 +160,73 @@ fn refusal(config: &Config, material: &Material, last: Option<&Material>) -> Opt
 }
 
 /// Returns SHA-256 over what the files of a configuration hold now, without judging any of it.
-///
-/// Much cheaper than [`load`]: while it stays the same, only the passing of time can change what
-/// `load` would say. The operating system's authorities are not in it.
 #[must_use]
 pub fn fingerprint(config: &Config, memo: &Memo) -> [u8; 32] {
-    let mut hash = ContentHash::new();
-    let found = discover(config);
-    for problem in &found.problems {
-        hash.text("problem", &problem.to_string());
-    }
-    for piece in pieces(config, &found) {
-        hash.text("piece", &piece.subject);
-        hash.field("files", &memo.digest(&piece));
-    }
-    hash.finish()
+    Survey::of(config).fingerprint(memo)
 }
 
-/// Returns the paths whose content a load depends on; a folder stands for all that is in it.
-#[must_use]
-pub fn watched_paths(config: &Config) -> Vec<PathBuf> {
-    let found = discover(config);
-    let files = pieces(config, &found).flat_map(|piece| piece.paths);
-    searched(config).chain(files).collect()
+/// The files that there are for a configuration, without what they hold.
+#[derive(Debug)]
+pub struct Survey<'c> {
+    config: &'c Config,
+    found: Discovered,
+}
+
+impl<'c> Survey<'c> {
+    /// Looks into the folders of a configuration.
+    #[must_use]
+    pub fn of(config: &'c Config) -> Self {
+        let found = discover(config);
+        Self { config, found }
+    }
+
+    /// Returns SHA-256 over what the files hold now, without judging any of it.
+    ///
+    /// Much cheaper than [`load`]: while it stays the same, only the passing of time can change what
+    /// `load` would say. The operating system's authorities are not in it.
+    #[must_use]
+    pub fn fingerprint(&self, memo: &Memo) -> [u8; 32] {
+        let mut hash = ContentHash::new();
+        for problem in &self.found.problems {
+            hash.text("problem", &problem.to_string());
+        }
+        let pieces: Vec<Piece> = pieces(self.config, &self.found).collect();
+        let digests = parallel::map(&pieces, |_, piece| memo.digest(piece));
+        for (piece, digest) in pieces.iter().zip(digests) {
+            hash.text("piece", &piece.subject);
+            hash.field("files", &digest);
+        }
+        hash.finish()
+    }
+
+    /// Returns the paths whose content a load depends on; a folder stands for all that is in it, so
+    /// that of its entries only those are named that lead elsewhere.
+    #[must_use]
+    pub fn watched_paths(&self) -> Vec<PathBuf> {
+        let folders = self.found.folders.iter().chain(&self.found.links).cloned();
+        let files = named(self.config, &self.config.identities);
+        folders.chain(files.flat_map(|piece| piece.paths)).collect()
+    }
 }
 
 /// Returns every piece of a configuration.
 fn pieces<'a>(config: &'a Config, found: &'a Discovered) -> impl Iterator<Item = Piece> + use<'a> {
     let identities = config.identities.iter().chain(&found.identities);
+    named(config, identities)
+}
+
+/// Returns the pieces of these identities and of all listeners.
+fn named<'a>(
+    config: &'a Config,
+    identities: impl IntoIterator<Item = &'a IdentityFiles>,
+) -> impl Iterator<Item = Piece> {
     let listeners = config.listeners.iter().flat_map(|listener| {
         let clients = clients_piece(listener);
         let trust = trust_piece(listener);
         let pair = backend_pair_piece(listener);
         [clients, trust, pair].into_iter().flatten()
     });
-    identities.map(identity_piece).chain(listeners)
+    identities.into_iter().map(identity_piece).chain(listeners)
 }
 
 fn assemble(

@@ -1,37 +1,35 @@
 //! What a load did, as those who asked for it are told.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
-use super::{Loaded, Outcome};
+use super::{Loaded, Outcome, lookup::Lookup};
 use crate::{
     facts::{CertificateFacts, IdentityChange, IdentityOutcome, VerifiedIdentity},
     tls::material::{Identity, Material},
 };
 
-/// Identities by name.
-type Index<'m> = HashMap<&'m str, &'m Arc<Identity>>;
-
 impl Loaded {
     /// Tells what the load did to each identity, against what was served before.
     #[must_use]
     pub fn changes(&self, last: Option<&Material>) -> Vec<IdentityChange> {
-        let served = index(self.material.as_ref().or(last));
-        let last = index(last);
+        let mut served = Lookup::of(self.material.as_ref().or(last));
+        let mut before = Lookup::of(last);
+        let mut stay = 0;
         let change = |it: &Outcome| {
             let name = it.files.name.as_str();
+            let old = before.find(name).map(facts);
+            stay += usize::from(old.is_some());
             Some(IdentityChange {
                 name: name.to_owned(),
                 outcome: it.outcome?,
-                old: facts(&last, name),
-                new: facts(&served, name),
+                old,
+                new: served.find(name).map(facts),
             })
         };
         let mut changes: Vec<_> = self.outcomes.iter().filter_map(change).collect();
-        if self.material.is_some() {
-            changes.extend(self.removed(&last));
+        let all = last.map_or(&[][..], |it| &it.identities);
+        if self.material.is_some() && stay < all.len() {
+            changes.extend(self.removed(all));
         }
         changes
     }
@@ -47,19 +45,19 @@ impl Loaded {
     }
 
     /// Tells of the identities that were served and are no longer anywhere.
-    fn removed(&self, last: &Index<'_>) -> Vec<IdentityChange> {
+    fn removed(&self, last: &[Arc<Identity>]) -> Vec<IdentityChange> {
         let known: HashSet<&str> = self
             .outcomes
             .iter()
             .map(|it| it.files.name.as_str())
             .collect();
-        let gone = last.keys().filter(|name| !known.contains(**name));
-        let mut gone: Vec<&str> = gone.copied().collect();
-        gone.sort_unstable();
-        let removed = |name: &str| IdentityChange {
-            name: name.to_owned(),
+        let gone = last.iter().filter(|it| !known.contains(it.name.as_str()));
+        let mut gone: Vec<_> = gone.collect();
+        gone.sort_unstable_by_key(|it| &it.name);
+        let removed = |it: &Arc<Identity>| IdentityChange {
+            name: it.name.clone(),
             outcome: IdentityOutcome::Removed,
-            old: facts(last, name),
+            old: Some(facts(it)),
             new: None,
         };
         gone.into_iter().map(removed).collect()
@@ -68,22 +66,18 @@ impl Loaded {
     /// Sets every identity on disk against what is served.
     #[must_use]
     pub fn verified(&self, served: Option<&Material>) -> Vec<VerifiedIdentity> {
-        let served = index(served);
+        let mut served = Lookup::of(served);
         let verified = |it: &Outcome| VerifiedIdentity {
             name: it.files.name.clone(),
             cert: it.files.cert.display().to_string(),
             key: it.files.key.display().to_string(),
-            disk: it.disk.as_ref().map(|it| it.facts.clone()),
-            served: facts(&served, &it.files.name),
+            disk: it.disk.as_ref().map(facts),
+            served: served.find(&it.files.name).map(facts),
         };
         self.outcomes.iter().map(verified).collect()
     }
 }
 
-fn index(material: Option<&Material>) -> Index<'_> {
-    material.map(Material::index).unwrap_or_default()
-}
-
-fn facts(of: &Index<'_>, name: &str) -> Option<CertificateFacts> {
-    Some(of.get(name)?.facts.clone())
+fn facts(of: &Arc<Identity>) -> Arc<CertificateFacts> {
+    Arc::clone(&of.facts)
 }

@@ -74,6 +74,7 @@ impl Site {
             depth: Depth::Stamps,
             now: Timestamp::now(),
             programs: Programs::All,
+            owner: Owner::InForce,
         };
         load(&self.config, last, look)
     }
@@ -382,6 +383,23 @@ fn what_did_not_change_is_not_judged_again() {
 }
 
 #[test]
+fn what_another_configuration_needs_costs_the_one_in_force_nothing() {
+    let (site, mut other) = (folder_site(&["a"]), folder_site(&["b"]));
+    let first = site.good();
+    other.config.identity_dirs[0].name = "other".to_owned();
+    let look = Look {
+        memo: &site.memo,
+        depth: Depth::Promised,
+        now: Timestamp::now(),
+        programs: Programs::All,
+        owner: Owner::Other,
+    };
+    let _ = load(&other.config, None, look);
+    let next = site.load_now(&first).material.unwrap();
+    assert!(Arc::ptr_eq(&first.identities[0], &next.identities[0]));
+}
+
+#[test]
 fn what_expires_is_judged_again_although_its_files_stay() {
     let site = folder_site(&["a"]);
     let first = site.good();
@@ -392,6 +410,7 @@ fn what_expires_is_judged_again_although_its_files_stay() {
         depth: Depth::Stamps,
         now: after,
         programs: Programs::All,
+        owner: Owner::InForce,
     };
     let loaded = load(&site.config, Some(&first), look);
     assert!(

@@ -12,7 +12,7 @@ use crate::{
     config::{Config, DEFAULT_NAME},
     facts::Problem,
     store::{
-        self, Depth, Loaded, Look, Memo, Programs,
+        self, Depth, Loaded, Look, Memo, Owner, Programs,
         create::{self, Creation},
     },
     tls::Material,
@@ -94,6 +94,7 @@ fn load_cold(config: &Config, memo: &Memo) -> Loaded {
         depth: Depth::Contents,
         now: Timestamp::now(),
         programs: Programs::All,
+        owner: Owner::InForce,
     };
     store::load(config, None, look)
 }

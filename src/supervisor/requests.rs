@@ -11,7 +11,7 @@ use crate::{
         EventKind, Request, Response,
         server::{Call, Reply},
     },
-    facts::{Partial, Trigger},
+    facts::{Partial, Reads, Trigger},
     link::PARTING,
 };
 
@@ -24,7 +24,12 @@ impl Supervisor {
             reply,
         } = call;
         match request {
-            Request::ReloadTls(partial) => self.reload(Trigger::ReloadTls, partial, reply),
+            Request::ReloadTls(partial, reads) => {
+                if reads == Reads::All {
+                    self.loads.demand_contents();
+                }
+                self.reload(Trigger::ReloadTls, partial, reply);
+            }
             Request::Reload(partial) => self.reload(Trigger::Reload, partial, reply),
             Request::TlsRollback => self.reload(Trigger::Rollback, Partial::Refuse, reply),
             Request::Status => self.ask_status(StatusRequester::Control(reply)),

@@ -40,7 +40,7 @@ pub struct Identity {
     /// The chain and key themselves.
     pub pair: KeyPair,
     /// What a person wants to know about the leaf.
-    pub facts: CertificateFacts,
+    pub facts: Arc<CertificateFacts>,
     /// The host names that a client may ask for to get it.
     pub host_names: Vec<String>,
     /// SHA-256 over chain and key.
@@ -106,11 +106,30 @@ impl Material {
             hash.text("key", &identity.key);
             hash.field("pair", &identity.digest);
         }
+        self.feed_trust(&mut hash);
+        hash.finish()
+    }
+
+    fn feed_trust(&self, hash: &mut ContentHash) {
         for listener in &self.listeners {
-            listener.feed(&mut hash);
+            listener.feed(hash);
         }
         hash.list("system root", &self.system_roots);
-        hash.finish()
+    }
+
+    /// Returns whether both have the same [`Self::digest`], without a look at identities that they
+    /// share, which may be thousands.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let trust = |of: &Self| {
+            let mut hash = ContentHash::new();
+            of.feed_trust(&mut hash);
+            hash.finish()
+        };
+        let mut pairs = self.identities.iter().zip(&other.identities);
+        self.identities.len() == other.identities.len()
+            && pairs.all(|(one, other)| Arc::ptr_eq(one, other) || one.is_same(other))
+            && trust(self) == trust(other)
     }
 
     /// Returns the identities by name.
@@ -144,6 +163,13 @@ impl<I> Material<I> {
 impl Identity {
     fn name_of(this: &Arc<Self>) -> &str {
         &this.name
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest
+            && self.name == other.name
+            && self.cert == other.cert
+            && self.key == other.key
     }
 
     /// Returns whether `reference`, as listeners write it, means this identity: its own name, or

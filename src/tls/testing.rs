@@ -225,7 +225,7 @@ pub(crate) fn identity(name: &str, leaf: &Leaf) -> Identity {
         cert: String::new(),
         key: String::new(),
         digest: pair.digest(),
-        facts: certificate::facts(&parsed),
+        facts: certificate::facts(&parsed).into(),
         host_names: certificate::host_names(&parsed),
         pair: leaf.pair(),
     }

@@ -1,6 +1,13 @@
 //! Many identities: folders of them, reloads of some of them, all or nothing.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use nix::sys::signal::Signal;
 use rustls::AlertDescription;
@@ -12,7 +19,7 @@ use crate::support::{
     daemon::TestDaemon,
     is_root,
     openssl::s_client,
-    pki::{Ca, Leaf, replace},
+    pki::{Ca, Leaf, overwrite, replace},
     process,
     program::Outcome,
     skip, until,
@@ -178,6 +185,75 @@ fn what_is_broken_is_kept_or_left_out_and_the_rest_moves_on() {
     let (outcome, _) = fleet.reload(&[]);
     assert!(outcome.is_success(), "{outcome:#?}");
     assert_eq!(fleet.shown("b.example"), repaired.sha256);
+}
+
+/// Waits until a file has rested for longer than the coarsest clock of a file system ticks.
+fn rest(path: &Path) {
+    until("the file has rested", || {
+        let changed = fs::metadata(path).unwrap().ctime();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        now.as_secs().cast_signed() > changed + 3
+    });
+}
+
+/// Returns the text of a new identity, as long as all others.
+fn padded(leaf: &Leaf) -> String {
+    format!("{:\n<4096}", leaf.key.clone() + &leaf.cert)
+}
+
+#[test]
+fn a_reload_sees_a_change_that_neither_size_nor_time_of_modification_tells() {
+    let fleet = Fleet::with(&["b.example"], |fleet| {
+        fleet.put_text("a.example", &padded(&fleet.ca.leaf("a.example")));
+        fleet.daemon.start();
+    });
+    let path = fleet.path("a.example.pem");
+    rest(&path);
+    let unchanged = became(&[("a.example", "unchanged"), ("b.example", "unchanged")]);
+    assert_eq!(fleet.reload(&[]).1, unchanged);
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    let leaf = fleet.ca.leaf("a.example");
+    overwrite(&path, padded(&leaf));
+    file.set_modified(modified).unwrap();
+    assert!(fleet.reload(&[]).0.is_success());
+    assert_eq!(fleet.shown("a.example"), leaf.sha256);
+}
+
+/// A write through a shared mapping that was read before leaves a file of tmpfs with all its times.
+const MAP: &str = "import mmap, sys; \
+    f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 0); m[0]; m[:] = sys.stdin.buffer.read()";
+
+#[test]
+fn what_no_time_tells_is_found_by_a_reload_that_reads_all_files() {
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+        return skip("there is no /dev/shm");
+    };
+    let mapped = memory.path().join("mapped.pem");
+    let fleet = Fleet::with(&["b.example"], |fleet| {
+        overwrite(&mapped, padded(&fleet.ca.leaf("a.example")));
+        symlink(&mapped, fleet.path("a.example.pem")).unwrap();
+        fleet.daemon.start();
+    });
+    rest(&mapped);
+    let unchanged = became(&[("a.example", "unchanged"), ("b.example", "unchanged")]);
+    assert_eq!(fleet.reload(&[]).1, unchanged);
+    let leaf = fleet.ca.leaf("a.example");
+    let python = Command::new("python3")
+        .args(["-c", MAP])
+        .arg(&mapped)
+        .stdin(Stdio::piped())
+        .spawn();
+    let Ok(mut python) = python else {
+        return skip("there is no python3");
+    };
+    let mut input = python.stdin.take().unwrap();
+    input.write_all(padded(&leaf).as_bytes()).unwrap();
+    drop(input);
+    assert!(python.wait().unwrap().success());
+    assert_eq!(fleet.reload(&[]).1, unchanged);
+    assert!(fleet.reload(&["--read-all"]).0.is_success());
+    assert_eq!(fleet.shown("a.example"), leaf.sha256);
 }
 
 #[test]

@@ -11,7 +11,8 @@
 //! What begins with a dot is passed over: Kubernetes keeps the files behind its links there.
 
 use std::{
-    fs::{self, DirEntry},
+    ffi::OsStr,
+    fs::{self, DirEntry, FileType},
     io,
     path::{Path, PathBuf},
 };
@@ -33,6 +34,11 @@ const PAIRS: [(&str, &str); 2] = [("fullchain.pem", "privkey.pem"), ("tls.crt", 
 pub(crate) struct Discovered {
     /// The identities by name, each name once.
     pub(crate) identities: Vec<IdentityFiles>,
+    /// The folders in which identities may turn up: those of the configuration and, as a folder's
+    /// entry may be there before its files are, each folder in them.
+    pub(crate) folders: Vec<PathBuf>,
+    /// The files of identities that are missing or lead elsewhere.
+    pub(crate) links: Vec<PathBuf>,
     /// Entries that are folders without a certificate or key, by the names of the identities that
     /// they would be.
     pub(crate) hollow: Vec<(String, Problem)>,
@@ -69,6 +75,7 @@ enum DirFault {
 pub(crate) fn discover(config: &Config) -> Discovered {
     let mut all = Discovered::default();
     for dir in &config.identity_dirs {
+        all.folders.push(dir.path.clone());
         match look_into(dir, &mut all) {
             Ok(found) => all.add(dir, found),
             Err(fault) => {
@@ -78,17 +85,6 @@ pub(crate) fn discover(config: &Config) -> Discovered {
         }
     }
     all
-}
-
-/// Returns the folders in which identities may turn up: a folder's entry may be there before its
-/// files are.
-pub(crate) fn searched(config: &Config) -> impl Iterator<Item = PathBuf> {
-    config.identity_dirs.iter().flat_map(|dir| {
-        let entries = fs::read_dir(&dir.path).into_iter().flatten().flatten();
-        let paths = entries.filter_map(|entry| visible(&entry));
-        let folders = paths.take(MOST_ENTRIES).filter(|path| path.is_dir());
-        std::iter::once(dir.path.clone()).chain(folders)
-    })
 }
 
 impl Discovered {
@@ -110,26 +106,26 @@ impl Discovered {
 }
 
 fn look_into(dir: &IdentityDir, all: &mut Discovered) -> Result<Vec<IdentityFiles>, DirFault> {
-    let mut paths = Vec::new();
+    let mut seen = Vec::new();
     for entry in fs::read_dir(&dir.path)? {
-        paths.extend(visible(&entry?));
-        if paths.len() > MOST_ENTRIES {
+        seen.extend(Seen::of(&entry?));
+        if seen.len() > MOST_ENTRIES {
             return Err(DirFault::TooMany);
         }
     }
     if is_lineage(&dir.path) {
         return Err(DirFault::Lineage);
     }
-    paths.sort();
-    let entries = parallel::map(&paths, |_, path| Entry::of(path));
-    let mut found: Vec<IdentityFiles> = pair_in(&dir.path)
-        .map(|(cert, key)| files(dir, "tls", cert, key))
-        .filter(|files| files.cert.ends_with(PAIRS[1].0))
-        .into_iter()
-        .collect();
-    for (path, entry) in paths.iter().zip(entries) {
+    seen.sort_by(|one, other| one.path.as_os_str().cmp(other.path.as_os_str()));
+    let entries = parallel::map(&seen, |_, it| Entry::of(it));
+    let folders = entries.iter().filter_map(|(folder, _)| folder.clone());
+    all.folders.extend(folders);
+    let mut found = Vec::new();
+    let own = pair_in(&dir.path).filter(|pair| pair.cert.ends_with(PAIRS[1].0));
+    found.extend(own.map(|pair| files(dir, "tls", pair, &mut all.links)));
+    for (Seen { path, .. }, (_, entry)) in seen.iter().zip(entries) {
         match entry {
-            Entry::Identity { name, cert, key } => found.push(files(dir, &name, cert, key)),
+            Entry::Identity { name, pair } => found.push(files(dir, &name, pair, &mut all.links)),
             Entry::NoName => {
                 let reason = "its name is not plain UTF-8 text; it is passed over";
                 all.warnings.push(about(dir, path, &reason));
@@ -150,18 +146,36 @@ fn look_into(dir: &IdentityDir, all: &mut Discovered) -> Result<Vec<IdentityFile
     Ok(found)
 }
 
-/// Returns the path of an entry that is not hidden.
-fn visible(entry: &DirEntry) -> Option<PathBuf> {
-    let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-    (!hidden).then(|| entry.path())
+/// An entry that is not hidden.
+struct Seen {
+    path: PathBuf,
+    /// What it is, as its folder says, without a look at the entry itself.
+    kind: Option<FileType>,
+}
+
+impl Seen {
+    fn of(entry: &DirEntry) -> Option<Self> {
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        (!hidden).then(|| Self {
+            path: entry.path(),
+            kind: entry.file_type().ok(),
+        })
+    }
+
+    /// Returns whether it is a folder or a symbolic link to one.
+    fn is_dir(&self) -> bool {
+        match self.kind {
+            Some(kind) if !kind.is_symlink() => kind.is_dir(),
+            _ => self.path.is_dir(),
+        }
+    }
 }
 
 /// What an entry of an identity folder is.
 enum Entry {
     Identity {
         name: String,
-        cert: PathBuf,
-        key: PathBuf,
+        pair: Pair,
     },
     /// It would be one, but its name cannot be told to anybody.
     NoName,
@@ -171,48 +185,66 @@ enum Entry {
 }
 
 impl Entry {
-    fn of(path: &Path) -> Self {
-        if path.is_dir() {
-            match pair_in(path) {
-                Some((cert, key)) => Self::identity(path.file_name(), cert, key),
+    /// Tells what an entry is, and the path of the folder that it is, if so.
+    fn of(seen: &Seen) -> (Option<PathBuf>, Self) {
+        let path = seen.path.as_path();
+        if seen.is_dir() {
+            let entry = match pair_in(path) {
+                Some(pair) => Self::identity(path.file_name(), pair),
                 None => Self::EmptyFolder,
-            }
+            };
+            (Some(path.to_owned()), entry)
         } else if path.extension().is_some_and(|it| it == "pem") {
-            Self::identity(path.file_stem(), path.to_owned(), path.to_owned())
+            let pair = Pair {
+                cert: path.to_owned(),
+                key: path.to_owned(),
+                is_plain: seen.kind.is_some_and(|it| it.is_file()),
+            };
+            (None, Self::identity(path.file_stem(), pair))
         } else {
-            Self::Other
+            (None, Self::Other)
         }
     }
 
-    fn identity(name: Option<&std::ffi::OsStr>, cert: PathBuf, key: PathBuf) -> Self {
+    fn identity(name: Option<&OsStr>, pair: Pair) -> Self {
         // A line break in a name would forge lines of the log.
         let plain = |name: &&str| !name.chars().any(char::is_control);
         match name.and_then(|name| name.to_str()).filter(plain) {
             Some(name) => Self::Identity {
                 name: name.to_owned(),
-                cert,
-                key,
+                pair,
             },
             None => Self::NoName,
         }
     }
 }
 
-/// Returns the paths of a pair of which at least one file is there; a link that leads nowhere is
-/// there, too.
-fn pair_in(folder: &Path) -> Option<(PathBuf, PathBuf)> {
-    let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
-    let pairs = PAIRS.map(|(cert, key)| (folder.join(cert), folder.join(key)));
-    let whole = pairs
-        .iter()
-        .find(|(cert, key)| is_there(cert) && is_there(key));
-    whole
-        .or_else(|| {
-            pairs
-                .iter()
-                .find(|(cert, key)| is_there(cert) || is_there(key))
-        })
-        .cloned()
+/// The files of an identity.
+struct Pair {
+    cert: PathBuf,
+    key: PathBuf,
+    /// Whether both lie in their folder, and not behind links.
+    is_plain: bool,
+}
+
+/// Returns a pair of which at least one file is there; a link that leads nowhere is there, too.
+fn pair_in(folder: &Path) -> Option<Pair> {
+    let mut half = None;
+    for (cert, key) in PAIRS {
+        let (cert, key) = (folder.join(cert), folder.join(key));
+        let kinds = [&cert, &key].map(|it| it.symlink_metadata().map(|it| it.file_type()).ok());
+        let pair = Pair {
+            cert,
+            key,
+            is_plain: kinds.iter().flatten().all(FileType::is_file),
+        };
+        match kinds {
+            [Some(_), Some(_)] => return Some(pair),
+            [None, None] => {}
+            _ => half = half.or(Some(pair)),
+        }
+    }
+    half
 }
 
 /// Returns whether a folder is what certbot keeps for one certificate.
@@ -221,7 +253,15 @@ fn is_lineage(folder: &Path) -> bool {
     folder.join(cert).exists() && folder.join(key).exists()
 }
 
-fn files(dir: &IdentityDir, name: &str, cert: PathBuf, key: PathBuf) -> IdentityFiles {
+fn files(dir: &IdentityDir, name: &str, pair: Pair, links: &mut Vec<PathBuf>) -> IdentityFiles {
+    let Pair {
+        cert,
+        key,
+        is_plain,
+    } = pair;
+    if !is_plain {
+        links.extend([cert.clone(), key.clone()]);
+    }
     IdentityFiles::pem(format!("{}/{name}", dir.name), cert, key)
 }
 

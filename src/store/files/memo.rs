@@ -1,13 +1,17 @@
 //! What earlier reads of the disk found, so that only what has changed is parsed again.
 //!
 //! Content decides. What the file system says of a file spares reading it within limits: not while
-//! its last write is so recent that another could hide in the same tick of the clock, and not for
-//! longer than [`BELIEVED`], so that whatever a file system keeps to itself is found all the same.
+//! its last write is so recent that another could hide in the same tick of the clock. Where the file
+//! system does not promise that each write shows (see [`super::promise`]), a reload that an operator
+//! asks for reads the file all the same, and the daemon's own loads believe what it says for no longer
+//! than [`BELIEVED`].
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsString,
     fmt,
-    path::{Path, PathBuf},
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -25,8 +29,7 @@ use crate::{
     x509::certificate,
 };
 
-/// How long a file is believed to be what it was because nothing says otherwise, and what was bad
-/// to be bad.
+/// How long a file that may change unseen is believed to be what it was, and what was bad to be bad.
 const BELIEVED: Duration = Duration::from_secs(60);
 
 /// A write is told from the one before by its time only if they are further apart than the coarsest
@@ -38,14 +41,31 @@ const TICK: Duration = Duration::from_secs(2);
 pub enum Depth {
     /// Not at all: every file is read.
     Contents,
-    /// A file whose stamp is as it was is not read again, within the limits of this module.
+    /// A file whose stamp is as it was is not read again where the file system promises that each
+    /// write changes the stamp.
+    Promised,
+    /// Elsewhere neither, for up to a minute.
     Stamps,
+}
+
+/// Whose pieces a load reads, so that a look at one configuration forgets nothing of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The configuration in force.
+    InForce,
+    /// Any other: one that is verified, or judged for a status.
+    Other,
 }
 
 /// What earlier reads of the disk found. Shared by all who read it.
 #[derive(Debug, Default)]
 pub struct Memo {
-    files: Mutex<HashMap<PathBuf, Seen>>,
+    /// By path, as it is written.
+    files: Mutex<HashMap<OsString, Seen>>,
+    /// Files that were read before are to be read again.
+    demanded: Mutex<Option<Instant>>,
+    /// The pieces of the last load for each owner.
+    owned: Mutex<[HashSet<u64>; 2]>,
     pub(crate) identities: Shelf<Option<Arc<Identity>>>,
     pub(crate) backend_pairs: Shelf<KeyPair>,
     pub(crate) bundles: Shelf<Bundle>,
@@ -56,49 +76,73 @@ pub struct Memo {
 struct Seen {
     stamp: Stamp,
     digest: [u8; 32],
+    /// When the reading began.
     read: Instant,
+    /// Whether the file system promises that each write changes the stamp.
+    keeps_times: bool,
+}
+
+/// When a reading began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun {
+    wall: SystemTime,
+    steady: Instant,
+}
+
+impl Begun {
+    /// Returns the time now.
+    pub(crate) fn now() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            steady: Instant::now(),
+        }
+    }
 }
 
 impl Memo {
+    /// Has every file read again that was read before now, whatever its stamp says.
+    pub fn demand_contents(&self) {
+        *lock(&self.demanded) = Some(Instant::now());
+    }
+
     /// Remembers what was read of a piece's files.
-    pub(crate) fn remember(&self, piece: &Piece, reads: &[Read]) {
-        let (now, read) = (SystemTime::now(), Instant::now());
-        let mut files = lock(&self.files);
+    pub(crate) fn remember(&self, piece: &Piece, reads: &[Read], begun: Begun) {
         for (path, found) in piece.paths.iter().zip(reads) {
-            match found {
-                Ok(content) if content.stamp.is_older(TICK, now) => {
-                    let seen = Seen {
-                        stamp: content.stamp,
-                        digest: digest_of(found),
-                        read,
-                    };
-                    files.insert(path.clone(), seen);
-                }
-                _ => _ = files.remove(path),
+            let seen = Seen::of(found, begun);
+            let mut files = lock(&self.files);
+            match seen {
+                Some(seen) => _ = files.insert(path.clone().into_os_string(), seen),
+                None => _ = files.remove(path.as_os_str()),
             }
         }
     }
 
     /// Returns the digest of a piece whose files all look as they did when they were read.
-    pub(crate) fn glance(&self, piece: &Piece) -> Option<[u8; 32]> {
-        let digests: Option<Vec<_>> = piece.paths.iter().map(|it| self.known(it)).collect();
+    pub(crate) fn glance(&self, piece: &Piece, depth: Depth) -> Option<[u8; 32]> {
+        let digests: Option<Vec<_>> = piece.paths.iter().map(|it| self.known(it, depth)).collect();
         digests.map(|it| piece.join(it.into_iter()))
     }
 
     /// Returns the digest of a piece's files, read where it must be.
     pub(crate) fn digest(&self, piece: &Piece) -> [u8; 32] {
-        self.glance(piece).unwrap_or_else(|| {
+        self.glance(piece, Depth::Stamps).unwrap_or_else(|| {
+            let begun = Begun::now();
             let reads = piece.read();
-            self.remember(piece, &reads);
+            self.remember(piece, &reads, begun);
             piece.digest(&reads)
         })
     }
 
-    fn known(&self, path: &Path) -> Option<[u8; 32]> {
-        let seen = *lock(&self.files).get(path)?;
-        let fresh = seen.read.elapsed() < BELIEVED;
+    fn known(&self, path: &Path, depth: Depth) -> Option<[u8; 32]> {
+        let seen = *lock(&self.files).get(path.as_os_str())?;
+        let is_new = || lock(&self.demanded).is_none_or(|since| since <= seen.read);
+        let is_believed = match depth {
+            Depth::Contents => false,
+            Depth::Promised => seen.keeps_times,
+            Depth::Stamps => seen.keeps_times || seen.read.elapsed() < BELIEVED,
+        };
         let same = || Stamp::of(path).is_ok_and(|now| now == seen.stamp);
-        (fresh && same()).then_some(seen.digest)
+        (is_believed && is_new() && same()).then_some(seen.digest)
     }
 
     /// Returns the first moment at which something is to be judged again because of time alone: what was
@@ -112,15 +156,53 @@ impl Memo {
         of_kinds.into_iter().flatten().min()
     }
 
-    /// Forgets everything but these pieces.
-    pub(crate) fn keep<'p>(&self, pieces: impl Iterator<Item = &'p Piece>) {
-        let pieces: HashSet<&Piece> = pieces.collect();
-        let paths: HashSet<&PathBuf> = pieces.iter().flat_map(|it| &it.paths).collect();
-        lock(&self.files).retain(|path, _| paths.contains(path));
-        self.identities.keep(&pieces);
-        self.backend_pairs.keep(&pieces);
-        self.bundles.keep(&pieces);
+    /// Forgets everything but these pieces and those of the other owner.
+    pub(crate) fn keep<'p>(&self, owner: Owner, pieces: impl Iterator<Item = &'p Piece>) {
+        let pieces: HashSet<u64> = pieces.flat_map(hashes).collect();
+        let mut owned = lock(&self.owned);
+        let most: usize = owned.iter().map(HashSet::len).sum();
+        let own = &mut owned[owner as usize];
+        if *own == pieces && lock(&self.files).len() <= most {
+            return;
+        }
+        *own = pieces;
+        let [one, other] = &*owned;
+        let is_owned = |hash: u64| one.contains(&hash) || other.contains(&hash);
+        lock(&self.files).retain(|path, _| is_owned(hash_of(&path.as_os_str())));
+        self.identities.keep(is_owned);
+        self.backend_pairs.keep(is_owned);
+        self.bundles.keep(is_owned);
     }
+}
+
+impl Seen {
+    /// Returns what is remembered of a file; `None` if nothing may be.
+    fn of(found: &Read, begun: Begun) -> Option<Self> {
+        let content = found.as_ref().ok()?;
+        content.stamp.is_older(TICK, begun.wall).then(|| Self {
+            stamp: content.stamp,
+            digest: digest_of(found),
+            read: begun.steady,
+            keeps_times: content.keeps_times,
+        })
+    }
+}
+
+/// Returns by what a piece and its files are known to [`Memo::keep`]. Two that share a hash would
+/// only be kept for longer.
+fn hashes(piece: &Piece) -> impl Iterator<Item = u64> {
+    std::iter::once(piece_hash(piece)).chain(piece.paths.iter().map(|it| hash_of(&it.as_os_str())))
+}
+
+fn piece_hash(piece: &Piece) -> u64 {
+    let paths: Vec<_> = piece.paths.iter().map(|it| it.as_os_str()).collect();
+    hash_of(&(&piece.subject, paths))
+}
+
+fn hash_of(it: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    it.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Something whose verdict may change by the passing of time alone.
@@ -252,8 +334,8 @@ impl<T> Shelf<T> {
         lock(&self.0).values().filter_map(|it| it.changes).min()
     }
 
-    fn keep(&self, pieces: &HashSet<&Piece>) {
-        lock(&self.0).retain(|piece, _| pieces.contains(piece));
+    fn keep(&self, is_owned: impl Fn(u64) -> bool) {
+        lock(&self.0).retain(|piece, _| is_owned(piece_hash(piece)));
     }
 }
 
@@ -280,9 +362,20 @@ mod tests {
         let (_dir, piece) = piece();
         let memo = Memo::default();
         let first = memo.digest(&piece);
-        assert_eq!(memo.glance(&piece), None);
+        assert_eq!(memo.glance(&piece, Depth::Stamps), None);
         fs::write(&piece.paths[0], "two").unwrap();
         assert_ne!(memo.digest(&piece), first);
+    }
+
+    /// Remembers a piece's file as one that was read at `read`, long after it was written.
+    fn rested(memo: &Memo, piece: &Piece, keeps_times: bool, read: Instant) {
+        let seen = Seen {
+            stamp: Stamp::of(&piece.paths[0]).unwrap(),
+            digest: digest_of(&piece.read()[0]),
+            read,
+            keeps_times,
+        };
+        lock(&memo.files).insert(piece.paths[0].clone().into(), seen);
     }
 
     #[test]
@@ -290,32 +383,78 @@ mod tests {
         let (_dir, piece) = piece();
         let memo = Memo::default();
         let first = piece.digest(&piece.read());
-        let seen = Seen {
-            stamp: Stamp::of(&piece.paths[0]).unwrap(),
-            digest: digest_of(&piece.read()[0]),
-            read: Instant::now(),
-        };
-        lock(&memo.files).insert(piece.paths[0].clone(), seen);
-        assert_eq!(memo.glance(&piece), Some(first));
+        rested(&memo, &piece, true, Instant::now());
+        assert_eq!(memo.glance(&piece, Depth::Contents), None);
+        for depth in [Depth::Promised, Depth::Stamps] {
+            assert_eq!(memo.glance(&piece, depth), Some(first));
+        }
         fs::write(&piece.paths[0], "longer").unwrap();
-        assert_eq!(memo.glance(&piece), None);
+        assert_eq!(memo.glance(&piece, Depth::Stamps), None);
         assert_ne!(memo.digest(&piece), first);
     }
 
     #[test]
-    fn a_file_is_believed_for_a_minute() {
+    fn a_write_shows_although_size_and_time_of_modification_are_as_before() {
         let (_dir, piece) = piece();
         let memo = Memo::default();
+        rested(&memo, &piece, true, Instant::now());
+        let file = fs::File::options()
+            .write(true)
+            .open(&piece.paths[0])
+            .unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        let before = Stamp::of(&piece.paths[0]).unwrap();
+        // Another tick of the kernel's clock.
+        while Stamp::of(&piece.paths[0]).unwrap() == before {
+            fs::write(&piece.paths[0], "two").unwrap();
+            file.set_modified(modified).unwrap();
+        }
+        assert_eq!(file.metadata().unwrap().modified().unwrap(), modified);
+        assert_eq!(memo.glance(&piece, Depth::Promised), None);
+    }
+
+    #[test]
+    fn a_file_that_may_change_unseen_is_believed_for_a_minute_and_by_no_operator() {
+        let (_dir, piece) = piece();
+        let memo = Memo::default();
+        rested(&memo, &piece, false, Instant::now());
+        assert_eq!(memo.glance(&piece, Depth::Promised), None);
+        assert!(memo.glance(&piece, Depth::Stamps).is_some());
         let Some(read) = Instant::now().checked_sub(BELIEVED) else {
             return;
         };
-        let seen = Seen {
-            stamp: Stamp::of(&piece.paths[0]).unwrap(),
-            digest: [0; 32],
-            read,
-        };
-        lock(&memo.files).insert(piece.paths[0].clone(), seen);
-        assert_eq!(memo.glance(&piece), None);
+        rested(&memo, &piece, false, read);
+        assert_eq!(memo.glance(&piece, Depth::Stamps), None);
+        rested(&memo, &piece, true, read);
+        assert!(memo.glance(&piece, Depth::Stamps).is_some());
+    }
+
+    #[test]
+    fn what_was_read_before_all_files_were_demanded_is_read_again() {
+        let (_dir, piece) = piece();
+        let memo = Memo::default();
+        rested(&memo, &piece, true, Instant::now());
+        memo.demand_contents();
+        assert_eq!(memo.glance(&piece, Depth::Stamps), None);
+        rested(&memo, &piece, true, Instant::now());
+        assert!(memo.glance(&piece, Depth::Promised).is_some());
+    }
+
+    #[test]
+    fn what_another_owner_needs_is_not_forgotten() {
+        let ((_one, ours), (_other, theirs)) = (piece(), piece());
+        let memo = Memo::default();
+        let remember = |piece: &Piece| rested(&memo, piece, true, Instant::now());
+        remember(&ours);
+        remember(&theirs);
+        memo.keep(Owner::InForce, [&ours].into_iter());
+        assert_eq!(memo.glance(&theirs, Depth::Stamps), None);
+        remember(&theirs);
+        memo.keep(Owner::Other, [&theirs].into_iter());
+        assert!(memo.glance(&ours, Depth::Stamps).is_some());
+        memo.keep(Owner::Other, [].into_iter());
+        assert!(memo.glance(&ours, Depth::Stamps).is_some());
+        assert_eq!(memo.glance(&theirs, Depth::Stamps), None);
     }
 
     #[test]

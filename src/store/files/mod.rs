@@ -5,5 +5,6 @@ pub(super) mod memo;
 pub(super) mod named;
 pub(super) mod parallel;
 pub(super) mod piece;
+pub(super) mod promise;
 pub(super) mod read;
 pub(super) mod settle;

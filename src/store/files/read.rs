@@ -12,6 +12,7 @@ use std::{
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use zeroize::Zeroizing;
 
+use super::promise;
 use crate::sys::files::unfit;
 
 /// The largest certificate or key file that is read.
@@ -31,6 +32,8 @@ pub(crate) struct Content {
     pub(crate) group: u32,
     /// What the file system said of the file before it was read.
     pub(crate) stamp: Stamp,
+    /// Whether the stamp changes with each write: see [`promise`].
+    pub(crate) keeps_times: bool,
 }
 
 /// What the file system says of a file's content without reading it.
@@ -91,6 +94,7 @@ impl Content {
                 modified: (0, 0),
                 changed: (0, 0),
             },
+            keeps_times: true,
         }
     }
 }
@@ -140,8 +144,10 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
     if about.len() > limit {
         return Err(FileFault::TooLarge { limit });
     }
+    let keeps_times = promise::holds_for(&file);
     Ok(Content {
         bytes: read_at_most(file, about.len(), limit)?,
+        keeps_times,
         mode: about.mode() & 0o7777,
         owner: about.uid(),
         group: about.gid(),

@@ -1,8 +1,9 @@
 //! Reading files that somebody may be writing at this moment.
 //!
 //! A certificate and its key are two files, and tools write one after the other. So what was
-//! judged good counts only if the files still hold the same when read again, and what was judged
-//! bad is read again until it stands still. All pieces are read side by side and wait together, so
+//! judged good counts only if the files still hold the same when looked at again, and what was judged
+//! bad is looked at again until it stands still. To look again is to read, but where the file system
+//! promises that a write would show (see [`super::promise`]). All pieces are read side by side and wait together, so
 //! that a thousand broken ones take no longer than one.
 
 use std::{thread, time::Duration};
@@ -10,7 +11,7 @@ use std::{thread, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    memo::{Depth, Memo, Perishable, Shelf},
+    memo::{Begun, Depth, Memo, Perishable, Shelf},
     parallel,
     piece::{Piece, Read},
 };
@@ -63,8 +64,9 @@ impl Settler<'_> {
             digest: pieces[index].digest(reads),
         };
         let read = |piece: &Piece| {
+            let begun = Begun::now();
             let reads = read(piece);
-            self.memo.remember(piece, &reads);
+            self.memo.remember(piece, &reads, begun);
             reads
         };
         let first = parallel::map(pieces, |index, piece| {
@@ -80,24 +82,29 @@ impl Settler<'_> {
             if open.iter().any(|it| it.verdict.result.is_err()) {
                 pause();
             }
-            let again = parallel::map(&open, |_, it| read(&pieces[it.index]));
-            let looked_at = std::mem::take(&mut open);
-            for (it, reads) in looked_at.into_iter().zip(again) {
+            let changed = parallel::map(&open, |_, it| {
                 let piece = &pieces[it.index];
-                if it.digest == piece.digest(&reads) {
-                    kind.put(piece, it.digest, &it.verdict, self.now);
-                    done[it.index] = Some(it.verdict);
-                } else {
+                if self.memo.glance(piece, Depth::Promised) == Some(it.digest) {
+                    return None;
+                }
+                Some(read(piece)).filter(|reads| piece.digest(reads) != it.digest)
+            });
+            let looked_at = std::mem::take(&mut open);
+            for (it, changed) in looked_at.into_iter().zip(changed) {
+                if let Some(reads) = changed {
                     open.push(judge(it.index, &reads));
+                } else {
+                    kind.put(&pieces[it.index], it.digest, &it.verdict, self.now);
+                    done[it.index] = Some(it.verdict);
                 }
             }
             if open.is_empty() {
                 break;
             }
         }
-        let restless = |piece| Verdict::bad(vec![Judge::new(piece, self.now).restless()]);
+        let unstable = |piece| Verdict::bad(vec![Judge::new(piece, self.now).unstable()]);
         let ends = done.into_iter().zip(pieces);
-        ends.map(|(verdict, piece)| verdict.unwrap_or_else(|| restless(piece)))
+        ends.map(|(verdict, piece)| verdict.unwrap_or_else(|| unstable(piece)))
             .collect()
     }
 
@@ -107,13 +114,8 @@ impl Settler<'_> {
         piece: &Piece,
         kind: &Shelf<T>,
     ) -> Option<Verdict<T>> {
-        match self.depth {
-            Depth::Contents => None,
-            Depth::Stamps => {
-                let digest = self.memo.glance(piece)?;
-                kind.find(piece, digest, (self.depth, self.now))
-            }
-        }
+        let digest = self.memo.glance(piece, self.depth)?;
+        kind.find(piece, digest, (self.depth, self.now))
     }
 }
 

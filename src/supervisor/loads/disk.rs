@@ -13,7 +13,7 @@ use crate::{
     control::DiskState,
     facts::{Partial, Problem, Trigger},
     link::{Generation, Packs},
-    store::{self, Depth, Loaded, Look, Memo, Programs},
+    store::{self, Depth, Loaded, Look, Memo, Owner, Programs},
     supervisor::{
         steps::{self, Findings, Ground, Origin, Who},
         workers::{Acquired, Acquirer},
@@ -55,15 +55,14 @@ pub(in crate::supervisor) struct Reader {
 
 /// Returns whether a load reads every file, or trusts the metadata of files that look unchanged.
 ///
-/// An operator's reload reads every file. The daemon's own loads are frequent, and a slot stays empty
-/// until one is over.
+/// An operator's reload reads every file that could have changed without its metadata telling, as far
+/// as file systems promise. The daemon's own loads are frequent, and a slot stays empty until one is
+/// over.
 fn depth(trigger: Trigger) -> Depth {
     match trigger {
-        Trigger::Start
-        | Trigger::ReloadTls
-        | Trigger::Reload
-        | Trigger::Sighup
-        | Trigger::Rollback => Depth::Contents,
+        // A rollback reads nothing.
+        Trigger::Start | Trigger::Rollback => Depth::Contents,
+        Trigger::ReloadTls | Trigger::Reload | Trigger::Sighup => Depth::Promised,
         Trigger::Watch | Trigger::Crash => Depth::Stamps,
     }
 }
@@ -142,7 +141,7 @@ impl Reader {
                 fixed.join(", ")
             ))]);
         }
-        let loaded = self.load(&config, Depth::Contents);
+        let loaded = self.load(&config, depth(Trigger::Reload));
         let whole = loaded.problems.is_empty();
         if loaded.material.is_none() || (partial == Partial::Refuse && !whole) {
             return Err(loaded.problems);
@@ -161,20 +160,27 @@ impl Reader {
     }
 
     fn load(&self, config: &Config, depth: Depth) -> Loaded {
-        store::load(config, Some(&self.current.material), self.look_at(depth))
+        let look = self.look_at(config, depth);
+        store::load(config, Some(&self.current.material), look)
     }
 
-    /// Reads a configuration's files as a cold start would, with every file read.
+    /// Reads a configuration's files as a cold start would.
     pub(in crate::supervisor) fn load_cold(&self, config: &Config) -> Loaded {
-        store::load(config, None, self.look_at(Depth::Contents))
+        store::load(config, None, self.look_at(config, Depth::Promised))
     }
 
-    fn look_at(&self, depth: Depth) -> Look<'_> {
+    fn look_at(&self, config: &Config, depth: Depth) -> Look<'_> {
+        let is_in_force = *config == *self.current.config;
         Look {
             memo: &self.memo,
             depth,
             now: Timestamp::now(),
             programs: Programs::All,
+            owner: if is_in_force {
+                Owner::InForce
+            } else {
+                Owner::Other
+            },
         }
     }
 }
@@ -286,7 +292,7 @@ impl Reader {
         let wanted = config.as_ref().unwrap_or(&self.current.config);
         let look = Look {
             programs: Programs::Of(&self.current.config),
-            ..self.look_at(Depth::Stamps)
+            ..self.look_at(wanted, Depth::Stamps)
         };
         let loaded = store::load(wanted, None, look);
         let lines = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect();
@@ -296,7 +302,7 @@ impl Reader {
         let same = loaded
             .material
             .as_ref()
-            .is_some_and(|material| material.digest() == self.current.material.digest());
+            .is_some_and(|material| material.is_same(&self.current.material));
         Verdict {
             state: match (wrong.is_empty(), same && *wanted == *self.current.config) {
                 (false, _) => DiskState::Invalid,

@@ -22,13 +22,13 @@ pub(super) struct Report {
 
 impl Report {
     /// Returns the answer to a request; `workers` is how many have confirmed the generation.
-    pub(super) fn answer(&self, workers: usize) -> ReloadReport {
+    pub(super) fn answer(self, workers: usize) -> ReloadReport {
         ReloadReport {
             generation: self.generation,
             changed: self.changed,
             workers,
-            identities: self.identities.clone(),
-            problems: self.problems.clone(),
+            identities: self.identities,
+            problems: self.problems,
         }
     }
 }

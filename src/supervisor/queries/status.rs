@@ -9,7 +9,7 @@ use crate::{
         IdentityStatus, ListenerStatus, LogStatus, RestartStatus, Status, SupervisorState,
         SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
     },
-    facts::{Expiry, Moment},
+    facts::{CertificateFacts, Expiry, Moment},
     link::Generation,
     store::expiries::{self, Expiries},
     supervisor::{
@@ -221,7 +221,7 @@ pub(super) fn listeners(workers: &Workers, generation: &Generation) -> Vec<Liste
 }
 
 fn identity_status(identity: &Identity, path: Option<Moment>, now: Timestamp) -> IdentityStatus {
-    let facts = identity.facts.clone();
+    let facts = CertificateFacts::clone(&identity.facts);
     let path_not_after = path.unwrap_or(facts.not_after);
     IdentityStatus {
         name: identity.name.clone(),

@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     control::{WatchState, WatchStatus},
     link::Generation,
-    store::{Memo, fingerprint, watched_paths},
+    store::{Memo, Survey},
 };
 
 /// The generation in force, as the loop changes it.
@@ -168,9 +168,15 @@ impl Look {
     /// Watches the paths by which the files are reached now, and then reads what they hold.
     fn run(self) -> (Aimed, Print) {
         let config = &self.generation.config;
+        let mut surveys = 0;
+        let mut survey = None;
         let aimed = hint::aim(self.instance, self.watches, || {
-            hops::folders(&watched_paths(config))
+            surveys += 1;
+            hops::folders(&survey.insert(Survey::of(config)).watched_paths())
         });
-        (aimed, fingerprint(config, &self.memo))
+        // Where one survey found everything watched already, nothing can have come since unnoticed.
+        let survey = survey.filter(|_| surveys == 1);
+        let survey = survey.unwrap_or_else(|| Survey::of(config));
+        (aimed, survey.fingerprint(&self.memo))
     }
 }
