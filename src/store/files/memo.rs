@@ -159,14 +159,14 @@ impl Memo {
     /// Forgets everything but these pieces and those of the other owner.
     pub(crate) fn keep<'p>(&self, owner: Owner, pieces: impl Iterator<Item = &'p Piece>) {
         let pieces: HashSet<u64> = pieces.flat_map(hashes).collect();
-        let mut owned = lock(&self.owned);
-        let most: usize = owned.iter().map(HashSet::len).sum();
-        let own = &mut owned[owner as usize];
+        let mut sets = lock(&self.owned);
+        let most: usize = sets.iter().map(HashSet::len).sum();
+        let own = &mut sets[owner as usize];
         if *own == pieces && lock(&self.files).len() <= most {
             return;
         }
         *own = pieces;
-        let [one, other] = &*owned;
+        let [one, other] = &*sets;
         let is_owned = |hash: u64| one.contains(&hash) || other.contains(&hash);
         lock(&self.files).retain(|path, _| is_owned(hash_of(&path.as_os_str())));
         self.identities.keep(is_owned);

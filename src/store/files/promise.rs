@@ -33,7 +33,7 @@ const LISTED: [u32; 5] = [
 
 /// Returns whether an open file lies on a file system that keeps this promise.
 pub(crate) fn holds_for(file: &impl AsFd) -> bool {
-    fstatfs(file).is_ok_and(|about| is_listed(i64::from(about.filesystem_type().0)))
+    fstatfs(file).is_ok_and(|about| is_listed(about.filesystem_type().0))
 }
 
 fn is_listed(number: i64) -> bool {
