@@ -5,8 +5,9 @@
 //!
 //! - the key is the leaf's: their public halves are the same bytes, and clients can read the leaf;
 //! - the private half fits the public half: for RSA, aws-lc has checked that when it read the key
-//!   (n = pq, de ≡ 1 modulo p - 1 and q - 1, and the parameters for the Chinese remainder theorem);
-//!   keys of other kinds, which sign fast, sign something that the leaf then has to verify;
+//!   (n = pq, de ≡ 1 modulo p - 1 and q - 1, and the parameters for the Chinese remainder theorem),
+//!   and for ECDSA too (`EC_KEY_check_key`: it signs and verifies);
+//!   keys of other kinds sign something that the leaf then has to verify;
 //! - the key signs by a scheme that clients offer;
 //! - the chain fits into one handshake message: a long one is proved by a whole handshake.
 
@@ -54,7 +55,10 @@ fn signs_for(key: &dyn SigningKey, public: &[u8]) -> Result<(), Error> {
     let signer = key
         .choose_scheme(&algorithms.supported_schemes())
         .ok_or(PeerIncompatible::NoSignatureSchemesInCommon)?;
-    if key.algorithm() == SignatureAlgorithm::RSA {
+    if matches!(
+        key.algorithm(),
+        SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA
+    ) {
         return Ok(());
     }
     let signature = signer.sign(SAMPLE)?;
