@@ -6,7 +6,7 @@
 //! - the key is the leaf's: their public halves are the same bytes, and clients can read the leaf;
 //! - the private half fits the public half: for RSA, aws-lc has checked that when it read the key
 //!   (n = pq, de ≡ 1 modulo p - 1 and q - 1, and the parameters for the Chinese remainder theorem),
-//!   and for ECDSA too (`EC_KEY_check_key`: it signs and verifies);
+//!   and for ECDSA too (`EC_KEY_check_key`: the public point is the generator times the private number);
 //!   keys of other kinds sign something that the leaf then has to verify;
 //! - the key signs by a scheme that clients offer;
 //! - the chain fits into one handshake message: a long one is proved by a whole handshake.
