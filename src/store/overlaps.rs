@@ -241,7 +241,7 @@ mod tests {
         let ca = Ca::new("root");
         let identities = identities.iter().map(|(name, hosts, key_type)| {
             let mut made = identity(name, &ca.server(hosts));
-            made.facts.key_type = (*key_type).to_owned();
+            Arc::make_mut(&mut made.facts).key_type = (*key_type).to_owned();
             made.host_names = hosts.iter().map(|it| (*it).to_owned()).collect();
             Arc::new(made)
         });
@@ -363,9 +363,9 @@ mod tests {
         let leaf = ca.server(&["x"]);
         let identities = (0..10_000).map(|n| {
             let mut made = identity(&format!("live/{n}"), &leaf);
-            made.facts.sha256 = n.to_string();
+            Arc::make_mut(&mut made.facts).sha256 = n.to_string();
             let kind = if n % 2 == 0 { "ecdsa-p256" } else { "rsa-2048" };
-            kind.clone_into(&mut made.facts.key_type);
+            kind.clone_into(&mut Arc::make_mut(&mut made.facts).key_type);
             made.host_names = vec![format!("a{n}.x"), "same.x".to_owned(), "*.x".to_owned()];
             Arc::new(made)
         });
@@ -394,7 +394,7 @@ mod tests {
             } else {
                 "rsa-2048"
             };
-            kind.clone_into(&mut made.facts.key_type);
+            kind.clone_into(&mut Arc::make_mut(&mut made.facts).key_type);
             Arc::new(made)
         });
         let material = Material {
