@@ -136,8 +136,8 @@ impl Issuer {
         })
     }
 
-    fn issue(&self, number: usize, name: &str) -> Result<Leaf, Failure> {
-        match self.rsa.get(number / 2 % RSA_KEYS) {
+    fn issue(&self, number: u32, name: &str) -> Result<Leaf, Failure> {
+        match self.rsa.get(number as usize / 2 % RSA_KEYS) {
             Some(key) if number % 2 == 1 => self.authority.certify(name, key),
             _ => self.authority.issue_for(name),
         }
@@ -226,8 +226,8 @@ impl Fleet {
 
     /// From the death of the only worker to a handshake with its successor. The next death would be
     /// followed by a back-off, so there is one.
-    fn crash(&self, authority: &Authority) -> Result<f64, Failure> {
-        let clients = Clients::new(authority.der())?;
+    fn crash(&self, authority: &Issuer) -> Result<f64, Failure> {
+        let clients = Clients::new(authority.authority.der())?;
         let worker = self.daemon.worker()?;
         let begun = Instant::now();
         kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL)?;

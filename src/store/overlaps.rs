@@ -143,7 +143,7 @@ impl<'m> Presented<'m> {
                 hidden.map(move |(later, first)| (later, name, first))
             })
             .collect();
-        hidden.sort();
+        hidden.sort_unstable();
         hidden.dedup_by_key(|(later, ..)| *later);
         let (later, name, first) = hidden.first()?;
         let (later, first) = (self.identities.get(*later)?, self.identities.get(*first)?);

@@ -130,7 +130,7 @@ fn what_cannot_be_packed_for_workers_is_told_and_leaves_the_old_in_force() {
         let cannot = |_: &OnDisk| Err(disk::cannot_pack(&full));
         reading.packs = disk::pack_or_hold(&mut reading.loaded, cannot);
         let taken = loads.take(load, reading, &[], NOW, &mut events);
-        assert_eq!(taken, Loaded::Same);
+        assert_eq!(taken, Loaded::Kept);
         let error = &loads.last_error().unwrap().message;
         assert!(
             error.contains("no memory; `proxyctl reload-tls` tries"),
