@@ -14,8 +14,11 @@ pub struct ReloadReport {
     pub changed: bool,
     /// Serving workers that confirmed.
     pub workers: usize,
-    /// What became of each identity.
+    /// What became of each identity; of those that stay as they were only if there are at most 100
+    /// identities.
     pub identities: Vec<IdentityChange>,
+    /// How many identities stay as they were.
+    pub unchanged: usize,
     /// What was wrong on disk; empty when everything there is served.
     pub problems: Vec<Problem>,
 }

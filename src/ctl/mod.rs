@@ -276,6 +276,7 @@ mod tests {
                 changed: false,
                 workers: 1,
                 identities: Vec::new(),
+                unchanged: 0,
                 problems: vec![problem],
             }));
         };

@@ -86,12 +86,13 @@ fn reload_text(report: &ReloadReport, paint: Paint) -> String {
             report.generation
         )
     };
-    text.push_str(&changes_text(&report.identities, paint));
+    text.push_str(&changes_text(report, paint));
     text
 }
 
 /// Lists identities; those that stayed as they were only while the list is short enough to read.
-fn changes_text(changes: &[IdentityChange], paint: Paint) -> String {
+fn changes_text(report: &ReloadReport, paint: Paint) -> String {
+    let changes = &report.identities;
     let is_news = |change: &&IdentityChange| change.outcome != IdentityOutcome::Unchanged;
     let all = changes.len() <= SHORT_LIST;
     let shown: Vec<_> = changes.iter().filter(|it| all || is_news(it)).collect();
@@ -103,7 +104,8 @@ fn changes_text(changes: &[IdentityChange], paint: Paint) -> String {
     if !shown.is_empty() {
         text.push_str(&table.text(paint));
     }
-    match changes.len() - shown.len() {
+    let told = shown.iter().filter(|it| !is_news(it)).count();
+    match report.unchanged.saturating_sub(told) {
         0 => {}
         1 => text.push_str("1 more identity is unchanged.\n"),
         more => _ = writeln!(text, "{more} more identities are unchanged."),
@@ -277,6 +279,7 @@ mod tests {
                 old: Some(facts("a")),
                 new: Some(facts("b")),
             }],
+            unchanged: 0,
             problems: Vec::new(),
         };
         let expected = "\

@@ -35,6 +35,7 @@ pub use self::{
     earlier::{load_earlier, select},
     files::memo::{Depth, Memo, Owner},
     lints::KeptOut,
+    report::Changes,
 };
 use self::{
     files::{

@@ -8,30 +8,58 @@ use crate::{
     tls::material::{Identity, Material},
 };
 
+/// The most identities of which those are listed that stay as they were.
+const FEW: usize = 100;
+
+/// What a load did to identities.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// What became of each identity; of those that stay as they were only if there are few identities.
+    pub identities: Vec<IdentityChange>,
+    /// How many stay as they were.
+    pub unchanged: usize,
+}
+
 impl Loaded {
     /// Tells what the load did to each identity, against what was served before.
     #[must_use]
-    pub fn changes(&self, last: Option<&Material>) -> Vec<IdentityChange> {
+    pub fn changes(&self, last: Option<&Material>) -> Changes {
         let mut served = Lookup::of(self.material.as_ref().or(last));
         let mut before = Lookup::of(last);
-        let mut stay = 0;
+        let (mut stay, mut unchanged) = (0, 0);
+        let few = self.outcomes.len() <= FEW;
         let change = |it: &Outcome| {
             let name = it.files.name.as_str();
-            let old = before.find(name).map(facts);
+            let (old, new) = (before.find(name), served.find(name));
             stay += usize::from(old.is_some());
-            Some(IdentityChange {
+            let outcome = it.outcome?;
+            let stays = outcome == IdentityOutcome::Unchanged;
+            unchanged += usize::from(stays);
+            (few || !stays).then(|| IdentityChange {
                 name: name.to_owned(),
-                outcome: it.outcome?,
-                old,
-                new: served.find(name).map(facts),
+                outcome,
+                old: old.map(facts),
+                new: new.map(facts),
             })
         };
-        let mut changes: Vec<_> = self.outcomes.iter().filter_map(change).collect();
+        let mut identities: Vec<_> = self.outcomes.iter().filter_map(change).collect();
         let all = last.map_or(&[][..], |it| &it.identities);
         if self.material.is_some() && stay < all.len() {
-            changes.extend(self.removed(all));
+            identities.extend(self.removed(all));
         }
-        changes
+        Changes {
+            identities,
+            unchanged,
+        }
+    }
+
+    /// Returns whether this is what is served, with nothing broken and nothing left out.
+    #[must_use]
+    pub fn is_served(&self, served: &Material) -> bool {
+        let unchanged = Some(IdentityOutcome::Unchanged);
+        self.material.as_ref().is_some_and(|it| it.is_same(served))
+            && self.problems.is_empty()
+            && self.outcomes.iter().all(|it| it.outcome == unchanged)
     }
 
     /// Gives up what is new, so that all stays as it is.

@@ -100,7 +100,7 @@ fn the_same_files_give_the_same_digest() {
     site.renew();
     let renewed = site.load(Some(&first));
     assert_eq!(outcome_of(&renewed), Some(IdentityOutcome::Updated));
-    let changes = renewed.changes(Some(&first));
+    let changes = renewed.changes(Some(&first)).identities;
     assert_eq!(changes[0].old.as_ref(), Some(&first.identities[0].facts));
     assert_ne!(changes[0].new.as_ref(), Some(&first.identities[0].facts));
     assert_ne!(renewed.material.unwrap().digest(), first.digest());
@@ -188,7 +188,7 @@ fn a_pair_that_stays_half_written_keeps_the_old_one() {
     site.put("cert", &site.ca.server(&["db.example.com"]).cert);
     let loaded = site.load(Some(&first));
     assert_eq!(outcome_of(&loaded), Some(IdentityOutcome::Kept));
-    let changes = loaded.changes(Some(&first));
+    let changes = loaded.changes(Some(&first)).identities;
     assert_eq!(changes[0].new.as_ref(), Some(&first.identities[0].facts));
     let verified = loaded.verified(Some(&first));
     assert_eq!(verified[0].disk, None);
@@ -281,7 +281,7 @@ impl Site {
 }
 
 fn outcomes(loaded: &Loaded, last: &Material) -> Vec<(String, IdentityOutcome)> {
-    let changes = loaded.changes(Some(last)).into_iter();
+    let changes = loaded.changes(Some(last)).identities.into_iter();
     changes.map(|it| (it.name, it.outcome)).collect()
 }
 
@@ -368,7 +368,7 @@ fn what_is_held_back_is_told_and_nothing_changes() {
             outcome("b", IdentityOutcome::Kept),
         ]
     );
-    let held = &loaded.changes(Some(&first))[0];
+    let held = &loaded.changes(Some(&first)).identities[0];
     assert_eq!(held.new, held.old);
 }
 

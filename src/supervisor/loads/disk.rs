@@ -13,7 +13,7 @@ use crate::{
     control::DiskState,
     facts::{Partial, Problem, Trigger},
     link::{Generation, Packs},
-    store::{self, Depth, Loaded, Look, Memo, Owner, Programs},
+    store::{self, Changes, Depth, Loaded, Look, Memo, Owner, Programs},
     supervisor::{
         steps::{self, Findings, Ground, Origin, Who},
         workers::{Acquired, Acquirer},
@@ -30,8 +30,14 @@ pub(in crate::supervisor) struct Reading {
     pub config: Option<(Config, Acquired)>,
     /// Why the configuration on disk was not taken.
     pub refused: Vec<Problem>,
-    /// The TLS material.
+    /// The TLS material, but what became of each identity.
     pub loaded: Loaded,
+    /// What became of each identity.
+    pub changes: Changes,
+    /// What is odd beside what each file says of itself, see [`Loaded::oddities`].
+    pub odd: Arc<Vec<Problem>>,
+    /// Whether all of it is what is served.
+    pub is_served: bool,
     /// Where workers read the chains and keys of its identities.
     pub packs: Packs,
     /// The fingerprint of the files, if all of them were refused because a part is broken.
@@ -51,6 +57,15 @@ pub(in crate::supervisor) struct Reader {
     pub held: Option<[u8; 32]>,
     /// The generation in force.
     pub current: Arc<Generation>,
+    /// What is odd about that, if it is known.
+    pub odd: Option<Arc<Vec<Problem>>>,
+}
+
+/// What a reading tells of what it loaded, made where it takes no time of the supervisor's loop.
+struct Told {
+    changes: Changes,
+    odd: Arc<Vec<Problem>>,
+    is_served: bool,
 }
 
 /// Returns whether a load reads every file, or trusts the metadata of files that look unchanged.
@@ -93,13 +108,31 @@ impl Reader {
             loaded.hold();
         }
         let packs = pack_or_hold(&mut loaded, |it| self.pack(it));
+        let told = self.tell(&self.current.config, &mut loaded);
         Reading {
             config: None,
             refused,
             loaded,
+            changes: told.changes,
+            odd: told.odd,
+            is_served: told.is_served,
             packs,
             held,
         }
+    }
+
+    /// Tells what became of each identity and what is odd; gives up the rest of what is known of each.
+    fn tell(&self, config: &Config, loaded: &mut Loaded) -> Told {
+        let served = &self.current.material;
+        let is_served = loaded.is_served(served) && *config == *self.current.config;
+        let known = self.odd.clone().filter(|_| is_served);
+        let told = Told {
+            changes: loaded.changes(Some(served)),
+            odd: known.unwrap_or_else(|| Arc::new(loaded.oddities(config, Some(served)))),
+            is_served,
+        };
+        loaded.outcomes = Vec::new();
+        told
     }
 
     /// Puts the chains and keys that are new where workers can read them.
@@ -141,7 +174,7 @@ impl Reader {
                 fixed.join(", ")
             ))]);
         }
-        let loaded = self.load(&config, depth(Trigger::Reload));
+        let mut loaded = self.load(&config, depth(Trigger::Reload));
         let whole = loaded.problems.is_empty();
         if loaded.material.is_none() || (partial == Partial::Refuse && !whole) {
             return Err(loaded.problems);
@@ -150,10 +183,14 @@ impl Reader {
         let resources = acquirer
             .acquire(&config.listeners, PORT_PATIENCE)
             .map_err(|error| vec![about_config(&error)])?;
+        let told = self.tell(&config, &mut loaded);
         Ok(Some(Reading {
             config: Some((config, resources)),
             refused: Vec::new(),
             loaded,
+            changes: told.changes,
+            odd: told.odd,
+            is_served: told.is_served,
             packs,
             held: None,
         }))

@@ -65,8 +65,11 @@ impl Files {
     }
 
     /// Returns the warnings of a load that the load before did not have.
-    pub(in crate::supervisor) fn news(&mut self, warnings: &[Problem]) -> Vec<String> {
-        let now: BTreeSet<String> = warnings.iter().map(ToString::to_string).collect();
+    pub(in crate::supervisor) fn news<'p>(
+        &mut self,
+        warnings: impl IntoIterator<Item = &'p Problem>,
+    ) -> Vec<String> {
+        let now: BTreeSet<String> = warnings.into_iter().map(ToString::to_string).collect();
         let news = now.difference(&self.warned).cloned().collect();
         self.warned = now;
         news

@@ -44,9 +44,9 @@ use super::{
 use crate::{
     config::{Config, Source},
     control::{DiskState, DiskStatus, EventKind, LoadError, Response, WatchStatus, server::Reply},
-    facts::{Moment, Partial, Trigger},
+    facts::{Moment, Partial, Problem, Trigger},
     link::{Generation, Packs},
-    store::{Memo, Shown, expiries::Expiries},
+    store::{KeptOut, Memo, Shown, expiries::Expiries},
     tls::Material,
 };
 
@@ -76,6 +76,8 @@ pub(super) struct Loads {
     unsettled: BTreeMap<LoadId, Unsettled>,
     /// What the last load brought, until it is staged.
     found: Option<Found>,
+    /// What is odd about the generation in force, as the last load that found just that told.
+    odd: Option<Arc<Vec<Problem>>>,
     staged: Option<(LoadId, Arc<Generation>)>,
     last_error: Option<LoadError>,
     /// When the files are to be judged again because of time alone.
@@ -133,6 +135,7 @@ impl Loads {
             asks: HashMap::new(),
             unsettled: BTreeMap::new(),
             found: None,
+            odd: None,
             staged: None,
             last_error: None,
             changes_at,
@@ -158,6 +161,7 @@ impl Loads {
             origin: Arc::clone(&self.origin),
             memo: Arc::clone(&self.memo),
             held: self.files.held,
+            odd: self.odd.clone(),
             current: self.current(),
         }
     }
@@ -245,7 +249,7 @@ impl Loads {
     pub(super) fn take(
         &mut self,
         load: LoadId,
-        reading: Reading,
+        mut reading: Reading,
         shown: &[Shown],
         now: Duration,
         events: &mut Events,
@@ -257,13 +261,14 @@ impl Loads {
         let report = Report {
             generation: before.number,
             changed: false,
-            identities: reading.loaded.changes(Some(&before.material)),
+            changes: std::mem::take(&mut reading.changes),
             problems: problems_of(&reading),
         };
         if trigger.reads_config() {
             self.files.config_refused = !reading.refused.is_empty();
         }
         self.warn_of_news(&reading, &before, shown);
+        self.odd = reading.is_served.then(|| Arc::clone(&reading.odd));
         self.files.held = reading.held;
         self.changes_at = next_change(&self.memo, &before.config);
         self.found = found(&before, reading, trigger);
@@ -284,11 +289,10 @@ impl Loads {
     fn warn_of_news(&mut self, reading: &Reading, before: &Generation, shown: &[Shown]) {
         let config = reading.config.as_ref().map(|(config, _)| config);
         let config = config.unwrap_or(&before.config);
-        let served = Some(&before.material);
-        for warning in self
-            .files
-            .news(&reading.loaded.all_odd(config, served, shown))
-        {
+        let KeptOut { certainly, perhaps } = reading.loaded.kept_out(config, shown);
+        let warnings = reading.loaded.warnings.iter().chain(&certainly);
+        let odd = warnings.chain(&perhaps).chain(reading.odd.iter());
+        for warning in self.files.news(odd) {
             warn!("{warning}");
         }
     }
@@ -312,7 +316,7 @@ impl Loads {
             );
         }
         let config = Arc::clone(&self.current().config);
-        let (identities, problems) = (&report.identities, &report.problems);
+        let (identities, problems) = (&report.changes.identities, &report.problems);
         let due = self
             .files
             .loaded(&config, trigger, identities, problems, now);
@@ -367,7 +371,7 @@ impl Loads {
         let before = self.current.replace(Arc::clone(&generation));
         report.generation = generation.number;
         report.changed = true;
-        let (number, updated) = (generation.number, updated(&report.identities));
+        let (number, updated) = (generation.number, updated(&report.changes.identities));
         if let Some(message) = self.history.replaced(&before, &generation, &updated) {
             warn!(generation = number, "{message}");
             events.add(EventKind::RolledBack, message);

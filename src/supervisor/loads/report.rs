@@ -4,6 +4,7 @@ use super::disk::Reading;
 use crate::{
     control::ReloadReport,
     facts::{IdentityChange, IdentityOutcome, Problem},
+    store::Changes,
 };
 
 /// The most problems or identities that a log line or an event names; an answer has them all.
@@ -16,7 +17,7 @@ pub(super) struct Report {
     pub(super) generation: u64,
     /// Whether the load brought that generation.
     pub(super) changed: bool,
-    pub(super) identities: Vec<IdentityChange>,
+    pub(super) changes: Changes,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -27,7 +28,8 @@ impl Report {
             generation: self.generation,
             changed: self.changed,
             workers,
-            identities: self.identities,
+            identities: self.changes.identities,
+            unchanged: self.changes.unchanged,
             problems: self.problems,
         }
     }

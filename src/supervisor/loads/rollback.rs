@@ -165,13 +165,13 @@ impl Loads {
         let Some(unsettled) = self.unsettled.get_mut(&load) else {
             return Loaded::Impossible;
         };
-        let identities = prepared
+        let changes = prepared
             .as_ref()
             .map(|it| it.loaded.changes(Some(&before.material)));
         unsettled.report = Some(Report {
             generation: before.number,
             changed: false,
-            identities: identities.unwrap_or_default(),
+            changes: changes.unwrap_or_default(),
             problems: Vec::new(),
         });
         self.found = match prepared {

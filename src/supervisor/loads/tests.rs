@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     config::{Environment, Given},
     facts::Problem,
+    store::Changes,
     store::Loaded as OnDisk,
     tls::{material::Identity, testing},
 };
@@ -34,6 +35,9 @@ fn reading(number: usize, problems: Vec<Problem>) -> Reading {
             unseen: vec![],
             outcomes: vec![],
         },
+        changes: Changes::default(),
+        odd: Arc::default(),
+        is_served: false,
         packs: Packs::default().next(&material(number)).unwrap(),
         held: None,
     }

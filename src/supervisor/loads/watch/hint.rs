@@ -154,6 +154,19 @@ impl Hint {
         aimed.trouble
     }
 
+    /// Returns whether the kernel has been asked for events.
+    pub(super) fn is_listening(&self) -> bool {
+        self.ear.is_some()
+    }
+
+    /// Returns what has been reported since the last call of this or of [`Self::listen`].
+    pub(super) fn heard(&mut self) -> Vec<Heard> {
+        let Some(ear) = &self.ear else {
+            return Vec::new();
+        };
+        read(ear.get_ref(), &mut self.watches).0
+    }
+
     /// Waits until something is heard; for ever if that cannot be.
     pub(super) async fn listen(&mut self) -> Vec<Heard> {
         let Some(ear) = &self.ear else {

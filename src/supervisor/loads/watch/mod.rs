@@ -86,10 +86,11 @@ impl Watching {
         }
     }
 
-    fn measure(&self, config: &Config) -> Measure {
+    fn measure(&self, config: &Config, hint: &Hint) -> Measure {
         Measure {
             interval: config.watch_interval,
             settling: self.settling.get(),
+            hears_all: hint.is_listening() && self.trouble.borrow().is_none(),
         }
     }
 }
@@ -111,13 +112,14 @@ pub(super) async fn watch(
             watching.note(None, &generation.config);
             watching.wake.notified().await;
         } else if is_due(&watching, &generation.config, &mut hint, &mut pace).await {
+            let measure = watching.measure(&generation.config, &hint);
             let look = Look::new(Arc::clone(&generation), Arc::clone(&memo), &mut hint);
             let Ok((aimed, print)) = tokio::task::spawn_blocking(|| look.run()).await else {
                 continue;
             };
             watching.note(hint.take(aimed), &generation.config);
-            let measure = watching.measure(&generation.config);
-            if pace.looked(print, Instant::now(), measure) && !changed() {
+            let heard = hint.heard();
+            if pace.looked(print, heard, Instant::now(), measure) && !changed() {
                 return;
             }
         }
@@ -127,7 +129,7 @@ pub(super) async fn watch(
 /// Waits until a look is due and returns `true`, or until something changes when it is due and returns
 /// `false`.
 async fn is_due(watching: &Watching, config: &Config, hint: &mut Hint, pace: &mut Pace) -> bool {
-    let due = pace.due(watching.measure(config));
+    let due = pace.due(watching.measure(config, hint));
     tokio::select! {
         // First, so that events of a busy folder cannot hold up the look.
         biased;

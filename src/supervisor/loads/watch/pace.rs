@@ -1,8 +1,9 @@
 //! When to look at the files, and when to load what a look saw. Pure; times are handed in.
 //!
 //! After an event, a look comes when there were no events for a moment and no writer holds a file
-//! open. Without events, a look comes once an interval. A load is due when two looks saw the same and
-//! it differs from what the last load began with. Files that change without end are loaded too: the
+//! open. Without events, a look comes once an interval. A load is due when it differs from what the
+//! last load began with and stands still: two looks saw the same, or the kernel reports every change
+//! and reported none for as long as two looks take, up to the end of the only one. Files that change without end are loaded too: the
 //! load itself recognizes files that do not stand still.
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 
 use super::hint::{Entry, Heard};
 
-/// How long there must have been no events.
+/// How long there must have been no events before a look; twice that before one that stands alone.
 pub(super) const QUIET: Duration = Duration::from_millis(150);
 
 /// How long events or one file held open for writing may delay a look.
@@ -55,6 +56,8 @@ pub(super) struct Measure {
     pub(super) interval: Duration,
     /// Whether broken files may still be being written.
     pub(super) settling: bool,
+    /// Whether the kernel reports every change.
+    pub(super) hears_all: bool,
 }
 
 impl Pace {
@@ -77,7 +80,8 @@ impl Pace {
     /// Returns when to look; `None` means at once.
     pub(super) fn due(&self, measure: Measure) -> Option<Instant> {
         if let Some(stir) = self.stir {
-            let quiet = (stir.last + QUIET).min(stir.first + MAX_WAIT);
+            let pause = if measure.hears_all { 2 * QUIET } else { QUIET };
+            let quiet = (stir.last + pause).min(stir.first + MAX_WAIT);
             let closed = self.writing.values().map(|since| *since + MAX_WAIT).max();
             let due = closed.map_or(quiet, |closed| closed.max(quiet));
             return Some(due.min(stir.first + MAX_WAIT_ALL));
@@ -90,13 +94,25 @@ impl Pace {
         self.seen.map(|(_, at)| at + interval)
     }
 
-    /// Notes what a look saw at `now`; returns whether to load.
-    pub(super) fn looked(&mut self, print: Print, now: Instant, measure: Measure) -> bool {
-        let stood_still = self.seen.is_some_and(|(seen, _)| seen == print);
+    /// Notes what a look saw at `now`; returns whether to load. `heard` are the events that came while
+    /// it looked.
+    pub(super) fn looked(
+        &mut self,
+        print: Print,
+        heard: Vec<Heard>,
+        now: Instant,
+        measure: Measure,
+    ) -> bool {
+        let is_complete = measure.hears_all && self.stir.is_some();
+        let is_quiet = is_complete && heard.is_empty() && self.writing.is_empty();
+        let stood_still = is_quiet || self.seen.is_some_and(|(seen, _)| seen == print);
         self.seen = Some((print, now));
         // A writer that is not done causes further events.
         self.writing.clear();
         let since = self.stir.take().map_or(now, |stir| stir.first);
+        for heard in heard {
+            self.hear(heard, now);
+        }
         let known = self
             .told
             .is_some_and(|(told, at)| told == print && !measure.settling && now < at + RELOAD);
@@ -122,6 +138,7 @@ mod tests {
     const EVERY: Measure = Measure {
         interval: Duration::from_secs(5),
         settling: false,
+        hears_all: false,
     };
     const SETTLES: Measure = Measure {
         settling: true,
@@ -142,10 +159,10 @@ mod tests {
     fn told() -> (Pace, Instant) {
         let (mut pace, first) = (Pace::default(), Instant::now());
         assert_eq!(pace.due(EVERY), None);
-        assert!(!pace.looked(OLD, first, EVERY));
+        assert!(!pace.looked(OLD, vec![], first, EVERY));
         let now = first + QUIET;
         assert_eq!(pace.due(EVERY), Some(now));
-        assert!(pace.looked(OLD, now, EVERY));
+        assert!(pace.looked(OLD, vec![], now, EVERY));
         (pace, now)
     }
 
@@ -154,7 +171,7 @@ mod tests {
         let (mut pace, now) = told();
         assert_eq!(pace.due(EVERY), Some(now + EVERY.interval));
         let later = now + EVERY.interval;
-        assert!(!pace.looked(OLD, later, EVERY));
+        assert!(!pace.looked(OLD, vec![], later, EVERY));
         assert_eq!(pace.due(EVERY), Some(later + EVERY.interval));
     }
 
@@ -162,18 +179,39 @@ mod tests {
     fn what_a_comparison_finds_is_loaded_when_it_stands_still() {
         let (mut pace, now) = told();
         let later = now + EVERY.interval;
-        assert!(!pace.looked(NEW, later, EVERY));
+        assert!(!pace.looked(NEW, vec![], later, EVERY));
         assert_eq!(pace.due(EVERY), Some(later + QUIET));
-        assert!(pace.looked(NEW, later + QUIET, EVERY));
+        assert!(pace.looked(NEW, vec![], later + QUIET, EVERY));
         assert_eq!(pace.due(EVERY), Some(later + QUIET + EVERY.interval));
-        assert!(!pace.looked(NEW, later + QUIET + EVERY.interval, EVERY));
+        assert!(!pace.looked(NEW, vec![], later + QUIET + EVERY.interval, EVERY));
+    }
+
+    #[test]
+    fn where_all_is_heard_one_look_is_enough_unless_something_comes_meanwhile() {
+        let hears = Measure {
+            hears_all: true,
+            ..EVERY
+        };
+        let (mut pace, now) = told();
+        let due = now + 2 * QUIET;
+        pace.hear(Heard::Done(cert()), now);
+        assert_eq!(pace.due(hears), Some(due));
+        assert!(pace.looked(NEW, vec![], due, hears));
+        // What no event has told of must be seen twice.
+        assert!(!pace.looked(OLD, vec![], due + ms(5000), hears));
+        let (mut pace, now) = told();
+        let due = now + 2 * QUIET;
+        pace.hear(Heard::Done(cert()), now);
+        assert!(!pace.looked(NEW, vec![Heard::Stir], due, hears));
+        assert_eq!(pace.due(hears), Some(due + 2 * QUIET));
+        assert!(pace.looked(NEW, vec![], due + 2 * QUIET, hears));
     }
 
     #[test]
     fn what_was_and_is_again_is_no_news() {
         let (mut pace, now) = told();
-        assert!(!pace.looked(NEW, now + ms(500), EVERY));
-        assert!(!pace.looked(OLD, now + ms(650), EVERY));
+        assert!(!pace.looked(NEW, vec![], now + ms(500), EVERY));
+        assert!(!pace.looked(OLD, vec![], now + ms(650), EVERY));
         assert_eq!(pace.due(EVERY), Some(now + ms(650) + EVERY.interval));
     }
 
@@ -219,7 +257,7 @@ mod tests {
         let mut at = now;
         for round in 0_u8.. {
             at += QUIET;
-            if pace.looked([round + 10; 32], at, EVERY) {
+            if pace.looked([round + 10; 32], vec![], at, EVERY) {
                 break;
             }
         }
@@ -230,7 +268,7 @@ mod tests {
     fn while_something_settles_it_is_loaded_again_and_again() {
         let (mut pace, now) = told();
         assert_eq!(pace.due(SETTLES), Some(now + SETTLING));
-        assert!(pace.looked(OLD, now + SETTLING, SETTLES));
+        assert!(pace.looked(OLD, vec![], now + SETTLING, SETTLES));
         let short = Measure {
             interval: ms(100),
             ..SETTLES
@@ -241,8 +279,8 @@ mod tests {
     #[test]
     fn time_alone_is_a_reason_in_the_end() {
         let (mut pace, now) = told();
-        assert!(!pace.looked(OLD, now + RELOAD.saturating_sub(ms(1)), EVERY));
-        assert!(pace.looked(OLD, now + RELOAD, EVERY));
-        assert!(!pace.looked(OLD, now + RELOAD + ms(1), EVERY));
+        assert!(!pace.looked(OLD, vec![], now + RELOAD.saturating_sub(ms(1)), EVERY));
+        assert!(pace.looked(OLD, vec![], now + RELOAD, EVERY));
+        assert!(!pace.looked(OLD, vec![], now + RELOAD + ms(1), EVERY));
     }
 }
