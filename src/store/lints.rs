@@ -83,7 +83,7 @@ impl Loaded {
 
     /// Tells of identities that present the same certificate.
     fn doubles(&self) -> Vec<Problem> {
-        let mut holders: HashMap<&str, &str> = HashMap::new();
+        let mut holders: HashMap<&str, &str> = HashMap::with_capacity(self.outcomes.len());
         let mut doubles = Vec::new();
         for it in &self.outcomes {
             let Some(disk) = &it.disk else { continue };
@@ -102,7 +102,7 @@ impl Loaded {
         let Some(material) = &self.material else {
             return Vec::new();
         };
-        let by_reference = ByReference::new(material);
+        let by_reference = ByReference::new(material, &config.listeners);
         let mut seen = HashSet::new();
         let listeners = config.listeners.iter();
         let new = listeners.filter(|it| seen.insert((&it.identities, it.tls.unknown_name)));

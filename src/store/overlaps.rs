@@ -29,13 +29,18 @@ const CLIENTS: [(&str, &[&str]); 2] = [
 pub(super) struct ByReference<'m>(HashMap<&'m str, Vec<&'m Identity>>);
 
 impl<'m> ByReference<'m> {
-    pub(super) fn new(material: &'m Material) -> Self {
-        let mut all: HashMap<&str, Vec<&Identity>> = HashMap::new();
+    /// Sorts the identities by what these listeners call them.
+    pub(super) fn new(material: &'m Material, listeners: &'m [Listener]) -> Self {
+        let references = listeners.iter().flat_map(|it| &it.identities);
+        let mut all: HashMap<&str, Vec<&Identity>> =
+            references.map(|it| (it.as_str(), Vec::new())).collect();
         for identity in &material.identities {
             let name = identity.name.as_str();
             let folders = name.match_indices('/').map(|(at, _)| &name[..at]);
             for reference in folders.chain([name]) {
-                all.entry(reference).or_default().push(identity);
+                if let Some(meant) = all.get_mut(reference) {
+                    meant.push(identity);
+                }
             }
         }
         Self(all)
@@ -255,7 +260,7 @@ mod tests {
         if strict {
             listener.tls.unknown_name = UnknownName::Refuse;
         }
-        ByReference::new(&material).overlaps(&listener)
+        ByReference::new(&material, std::slice::from_ref(&listener)).overlaps(&listener)
     }
 
     #[test]
@@ -374,7 +379,8 @@ mod tests {
             listeners: vec![],
             system_roots: vec![],
         };
-        let told = ByReference::new(&material).overlaps(&listener(&["live"]));
+        let listener = listener(&["live"]);
+        let told = ByReference::new(&material, std::slice::from_ref(&listener)).overlaps(&listener);
         assert_eq!(told.len(), 3);
         assert!(
             told[1].contains("a0.x (and 4999 other names)"),
@@ -402,9 +408,10 @@ mod tests {
             listeners: vec![],
             system_roots: vec![],
         };
-        let by = ByReference::new(&material);
-        assert!(by.overlaps(&listener(&["live", "lively"])).is_empty());
-        let told = by.overlaps(&listener(&["lively", "live"])).join("");
+        let listeners = [listener(&["live", "lively"]), listener(&["lively", "live"])];
+        let by = ByReference::new(&material, &listeners);
+        assert!(by.overlaps(&listeners[0]).is_empty());
+        let told = by.overlaps(&listeners[1]).join("");
         assert!(told.contains("\"lively\" (ecdsa-p256)"), "{told}");
         assert!(told.contains("identity \"live/a\" (rsa-2048)"), "{told}");
     }

@@ -7,6 +7,7 @@
 //! fail.
 
 mod card;
+mod digest;
 mod tidy;
 
 use std::{
@@ -19,8 +20,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use self::card::Card;
-use self::tidy::Fill;
 pub use self::tidy::MAX_PACKS;
+use self::{
+    digest::{ByDigest, Digest},
+    tidy::Fill,
+};
 use crate::{
     control::wire,
     sys::sealed::{Sealed, Unsealed},
@@ -29,8 +33,6 @@ use crate::{
 
 /// The longest chain and key, in bytes: more than a file of certificates may have.
 const MAX_PAIR: u64 = 16 << 20;
-
-type Digest = [u8; 32];
 
 /// Where a chain and key lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,8 +86,8 @@ impl Packs {
     }
 
     /// Returns the packs that stay, and what lies where in them.
-    fn kept(&self, material: &Material) -> (Vec<Arc<Sealed>>, HashMap<Digest, Place>) {
-        let mut known: HashMap<Digest, Place> =
+    fn kept(&self, material: &Material) -> (Vec<Arc<Sealed>>, HashMap<Digest, Place, ByDigest>) {
+        let mut known: HashMap<Digest, Place, ByDigest> =
             self.places.iter().map(|it| (it.digest, *it)).collect();
         let stays = self.worth_keeping(&known, material);
         let mut position = 0;
@@ -107,14 +109,19 @@ impl Packs {
     }
 
     /// Returns for each pack whether it stays.
-    fn worth_keeping(&self, known: &HashMap<Digest, Place>, material: &Material) -> Vec<bool> {
+    fn worth_keeping(
+        &self,
+        known: &HashMap<Digest, Place, ByDigest>,
+        material: &Material,
+    ) -> Vec<bool> {
         let mut fills: Vec<_> = self
             .files
             .iter()
             .map(|file| Fill::empty(file.length()))
             .collect();
         let identities = material.identities.iter();
-        let wanted: HashMap<Digest, &Identity> = identities.map(|it| (it.digest, &**it)).collect();
+        let wanted: HashMap<Digest, &Identity, ByDigest> =
+            identities.map(|it| (it.digest, &**it)).collect();
         let mut new = 0;
         for (digest, identity) in wanted {
             match known.get(&digest) {
