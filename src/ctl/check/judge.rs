@@ -203,6 +203,11 @@ fn certificate(
     }
 }
 
+/// Returns the lifetime that percentages are of, for what is no leaf.
+pub(super) fn lifetime(it: &Expiry) -> Duration {
+    super::lifetime(it.starts_at, it.ends_at).min(LONGEST)
+}
+
 /// Returns a finding about anything else that ends, such as an intermediate or a revocation list.
 fn expiry(it: &Expiry, thresholds: Thresholds, now: Timestamp) -> Option<Finding> {
     let effect = it.effect.sentence();
@@ -215,8 +220,7 @@ fn expiry(it: &Expiry, thresholds: Thresholds, now: Timestamp) -> Option<Finding
             critical(message)
         });
     };
-    let lifetime = super::lifetime(it.starts_at, it.ends_at).min(LONGEST);
-    let reached = |threshold| left <= super::least(threshold, lifetime);
+    let reached = |threshold| left <= super::least(threshold, lifetime(it));
     let message = format!("{it} ends in {}; then {effect}", duration(left));
     if reached(thresholds.critical) && !harmless {
         Some(critical(message))

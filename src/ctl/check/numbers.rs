@@ -7,8 +7,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Thresholds, judge::soonest, least, lifetime};
-use crate::{control::Status, ctl::render::clean};
+use super::{
+    Thresholds,
+    judge::{self, soonest},
+    least, lifetime,
+};
+use crate::{
+    cli::proxyctl::Threshold,
+    control::{IdentityStatus, Status},
+    ctl::render::clean,
+    facts::{Expiry, ExpiryKind},
+};
 
 /// For how many identities numbers are printed: those that expire first, which a graph is for.
 const TOLD: usize = 5;
@@ -19,8 +28,7 @@ const DAY: f64 = 86_400.0;
 pub(super) fn numbers(status: &Status, thresholds: Thresholds, now: Timestamp) -> String {
     let numbers = soonest(status).take(TOLD).map(|identity| {
         let left = identity.path_not_after.duration_since(now).as_secs_f64();
-        let lifetime = lifetime(identity.not_before, identity.not_after);
-        let days = |threshold| days(least(threshold, lifetime));
+        let days = |threshold| days(bound(identity, &status.tls.expiries, threshold));
         format!(
             "'{}'={}d;{}:;{}:",
             label(&identity.name),
@@ -30,6 +38,22 @@ pub(super) fn numbers(status: &Status, thresholds: Thresholds, now: Timestamp) -
         )
     });
     numbers.collect::<Vec<_>>().join(" ")
+}
+
+/// Returns how much time is left until the end of what an identity sends when the first finding about
+/// it comes: about its leaf, or about an intermediate that ends before that.
+fn bound(identity: &IdentityStatus, expiries: &[Expiry], threshold: Threshold) -> Duration {
+    let end = identity.path_not_after;
+    // The leaf may end later, so that less is left by then of the path that its finding is about.
+    let later = lifetime(end, identity.not_after);
+    let leaf = least(threshold, lifetime(identity.not_before, identity.not_after));
+    // Which identities share an intermediate is not told; its end tells it well enough.
+    let first = expiries
+        .iter()
+        .filter(|it| it.kind == ExpiryKind::Intermediate && it.ends_at == end);
+    first
+        .map(|it| least(threshold, judge::lifetime(it)))
+        .fold(leaf.saturating_sub(later), Duration::max)
 }
 
 fn days(time: Duration) -> String {
@@ -51,8 +75,14 @@ fn label(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::DEFAULTS, *};
-    use crate::ctl::status::tests::{at, status};
+    use super::{
+        super::{DEFAULTS, Level},
+        *,
+    };
+    use crate::{
+        ctl::status::tests::{at, status},
+        facts::ExpiryEffect,
+    };
 
     #[test]
     fn the_soonest_come_first_with_their_thresholds() {
@@ -75,6 +105,56 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.split(' ').count(), TOLD);
+    }
+
+    #[test]
+    fn an_intermediate_that_ends_first_sets_the_thresholds() {
+        let numbers = |ends: &str, now: &str| {
+            let status = status(|status| {
+                // The leaf is good from 2026-01-01 until 2026-04-01.
+                let identity = &mut status.tls.identities[0];
+                identity.path_not_after = ends.parse().unwrap();
+                status.tls.expiries = vec![Expiry {
+                    kind: ExpiryKind::Intermediate,
+                    owner: "identity \"default\" and 1 more".into(),
+                    name: "CN=between".into(),
+                    file: None,
+                    starts_at: "2025-12-01T00:00:00Z".parse().unwrap(),
+                    ends_at: identity.path_not_after,
+                    days_left: 0,
+                    effect: ExpiryEffect::ClientsRefuse,
+                }];
+            });
+            let text = numbers(&status, DEFAULTS, at(now));
+            let verdict = super::super::verdict(&status, DEFAULTS, at(now));
+            (text, verdict.state)
+        };
+        let day = |ends, day| numbers(ends, &format!("{day}T00:00:00Z"));
+        let ends = "2026-01-31T00:00:00Z";
+        let (text, state) = day(ends, "2026-01-10");
+        assert_eq!((&*text, state), ("'default'=21d;20.1:;6.1:", Level::Ok));
+        let (text, state) = day(ends, "2026-01-11");
+        assert_eq!(
+            (&*text, state),
+            ("'default'=20d;20.1:;6.1:", Level::Warning)
+        );
+        let (text, state) = day(ends, "2026-01-26");
+        assert_eq!(
+            (&*text, state),
+            ("'default'=5d;20.1:;6.1:", Level::Critical)
+        );
+    }
+
+    #[test]
+    fn a_leaf_that_ends_later_may_be_the_first_that_is_warned_of() {
+        let status = status(|status| {
+            let identity = &mut status.tls.identities[0];
+            identity.not_before = "2023-04-01T00:00:00Z".parse().unwrap();
+            identity.path_not_after = "2026-03-22T00:00:00Z".parse().unwrap();
+        });
+        // A third of three years, and ten days less of the path that ends before it.
+        let text = numbers(&status, DEFAULTS, at("2026-01-01T00:00:00Z"));
+        assert_eq!(text, "'default'=80d;351.7:;99.6:");
     }
 
     #[test]
