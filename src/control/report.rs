@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{IdentityChange, Problem, VerifiedIdentity};
+use crate::facts::{Expiry, IdentityChange, Problem, VerifiedIdentity};
 
 /// The result of a reload: which generation every serving worker now serves, and what became of
 /// each identity.
@@ -36,4 +36,7 @@ pub struct VerifyReport {
     pub warnings: Vec<Problem>,
     /// The steps of a cold start that could not be tried while the daemon runs, and why.
     pub not_tried: Vec<String>,
+    /// What ends when of what is on disk, what ends first in front. Where a problem keeps that from
+    /// loading, of the identities alone that are good.
+    pub expiries: Vec<Expiry>,
 }

@@ -9,15 +9,19 @@ use jiff::Timestamp;
 use super::{
     CtlError, Output, ask,
     render::{Cell, Paint, Table, Tone, clean, count, short},
+    status::end,
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
     control::{ReloadReport, Request, Response, VerifyReport, client::ClientError},
-    facts::{CertificateFacts, IdentityChange, IdentityOutcome, Problem, VerifiedIdentity},
+    facts::{CertificateFacts, Expiry, IdentityChange, IdentityOutcome, Problem, VerifiedIdentity},
 };
 
 /// The most identities that are listed although nothing happened to them.
 const SHORT_LIST: usize = 50;
+
+/// How many of the next ends are shown; `--json` has all of them.
+const SHOWN_ENDS: usize = 5;
 
 /// What holds after a rollback.
 const AFTER_ROLLBACK: &str = "\
@@ -161,8 +165,22 @@ fn verify_text(report: &VerifyReport, paint: Paint) -> String {
         ),
     };
     text.push_str(&verified_list(&report.identities, Timestamp::now(), paint));
+    text.push_str(&ends_text(&report.expiries, paint));
     for untried in &report.not_tried {
         let _ = writeln!(text, "Not tried: {}", clean(untried));
+    }
+    text
+}
+
+/// Lists what ends next of what is on disk.
+fn ends_text(expiries: &[Expiry], paint: Paint) -> String {
+    let shown = expiries.iter().take(SHOWN_ENDS);
+    let mut text: String = shown.map(|it| end(it, paint)).collect();
+    if let Some(more @ 1..) = expiries.len().checked_sub(SHOWN_ENDS) {
+        let _ = writeln!(text, "  {more} more later; `--json` lists them all.");
+    }
+    if !text.is_empty() {
+        text.insert_str(0, "What ends next:\n");
     }
     text
 }
@@ -253,6 +271,7 @@ fn days_left(facts: &CertificateFacts, now: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::{ExpiryEffect, ExpiryKind};
 
     fn facts(letter: &str) -> Arc<CertificateFacts> {
         Arc::new(CertificateFacts {
@@ -328,6 +347,7 @@ Generation 4 is served by 2 workers.
             problems: vec![],
             warnings: vec![],
             not_tried: vec!["port \x1b1".into()],
+            expiries: vec![],
         };
         let first = |report: &VerifyReport| {
             let text = verify_text(report, Paint::new(false));
@@ -348,6 +368,43 @@ Generation 4 is served by 2 workers.
         );
         let text = verify_text(&report, Paint::new(false));
         assert!(text.ends_with("Not tried: port \\u{1b}1\n"), "{text}");
+    }
+
+    #[test]
+    fn a_dry_run_of_thousands_stays_short() {
+        let name = |number: i64| format!("n{number}");
+        let expiries = (0..10_000).map(|number| Expiry {
+            kind: ExpiryKind::Identity,
+            owner: format!("identity \"{}\"", name(number)),
+            name: "CN=db".into(),
+            file: None,
+            starts_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            ends_at: "2026-04-01T00:00:00Z".parse().unwrap(),
+            days_left: number - 1,
+            effect: ExpiryEffect::ClientsRefuse,
+        });
+        let report = VerifyReport {
+            generation: 3,
+            identities: (0..10_000)
+                .map(|number| verified(&name(number), Some(facts("a"))))
+                .collect(),
+            problems: vec![],
+            warnings: vec![],
+            not_tried: vec![],
+            expiries: expiries.collect(),
+        };
+        let expected = "\
+What is on disk would load; generation 3 is served.
+10000 more identities are served as they are on disk.
+What ends next:
+  ended (2026-04-01T00:00:00Z): identity \"n0\": its certificate CN=db
+  ends in 0d (2026-04-01T00:00:00Z): identity \"n1\": its certificate CN=db
+  ends in 1d (2026-04-01T00:00:00Z): identity \"n2\": its certificate CN=db
+  ends in 2d (2026-04-01T00:00:00Z): identity \"n3\": its certificate CN=db
+  ends in 3d (2026-04-01T00:00:00Z): identity \"n4\": its certificate CN=db
+  9995 more later; `--json` lists them all.
+";
+        assert_eq!(verify_text(&report, Paint::new(false)), expected);
     }
 
     #[test]

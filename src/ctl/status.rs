@@ -18,7 +18,8 @@ use crate::{
 };
 
 const REDRAW: Duration = Duration::from_secs(1);
-/// How many of the next ends are shown; `--json` has all of them.
+/// How many of the next ends are shown but leaves, which the identities' table shows; `--json` has all
+/// of them.
 const SHOWN_ENDS: usize = 3;
 const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 
@@ -156,7 +157,13 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
     for untried in &tls.not_tried {
         let _ = writeln!(text, "  not tried: {}", clean(untried));
     }
-    text.push_str(&ends(&tls.expiries, paint));
+    let others = tls
+        .expiries
+        .iter()
+        .filter(|it| it.kind != ExpiryKind::Identity);
+    for it in others.take(SHOWN_ENDS) {
+        text.push_str(&end(it, paint));
+    }
     for identity in &tls.identities {
         if let Some(since) = identity.kept_since {
             let (name, kept) = (clean(&identity.name), paint.paint("kept", Tone::Bad));
@@ -175,24 +182,14 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
     text
 }
 
-/// Lists what ends next but leaves, which the identities' table shows.
-fn ends(expiries: &[Expiry], paint: Paint) -> String {
-    let others = expiries.iter().filter(|it| it.kind != ExpiryKind::Identity);
-    let mut text = String::new();
-    for it in others.take(SHOWN_ENDS) {
-        let (word, tone) = match it.days_left {
-            days if days < 0 => ("ended".to_owned(), Tone::Bad),
-            days => (format!("ends in {days}d"), Tone::Plain),
-        };
-        let what = clean(&it.to_string());
-        let _ = writeln!(
-            text,
-            "  {} ({}): {what}",
-            paint.paint(&word, tone),
-            it.ends_at
-        );
-    }
-    text
+/// Says in a line when something ends.
+pub(super) fn end(it: &Expiry, paint: Paint) -> String {
+    let (word, tone) = match it.days_left {
+        days if days < 0 => ("ended".to_owned(), Tone::Bad),
+        days => (format!("ends in {days}d"), Tone::Plain),
+    };
+    let what = clean(&it.to_string());
+    format!("  {} ({}): {what}\n", paint.paint(&word, tone), it.ends_at)
 }
 
 fn since(disk: &DiskStatus) -> String {

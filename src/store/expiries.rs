@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, path::Path};
 
+use super::Loaded;
 use crate::{
     config::{BackendTlsMode, Config, Listener, OnUnknown},
     facts::{BackendStatus, Expiry, ExpiryEffect, ExpiryKind, Moment},
@@ -48,6 +49,32 @@ impl Expiries {
         }
         list.sort_by_key(|it| it.ends_at);
         Self { list, paths }
+    }
+
+    /// Lists what ends of what a load found, what ends first in front, with the days left from `now` on.
+    ///
+    /// Where something is broken that has no last good state, these are the identities alone that are
+    /// good.
+    #[must_use]
+    pub fn on_disk(config: &Config, loaded: &Loaded, now: Moment) -> Vec<Expiry> {
+        let good = || Material {
+            identities: loaded
+                .outcomes
+                .iter()
+                .filter_map(|it| it.disk.clone())
+                .collect(),
+            listeners: Vec::new(),
+            system_roots: Vec::new(),
+        };
+        let found = match &loaded.material {
+            Some(material) => Self::of(config, material),
+            None => Self::of(config, &good()),
+        };
+        let mut list = found.list;
+        for it in &mut list {
+            it.days_left = it.ends_at.days_since(now);
+        }
+        list
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::{sync::oneshot::Receiver, time::timeout};
 
 use super::COUNT_PATIENCE;
 use crate::{
     config::{Config, ConfigError},
     control::VerifyReport,
-    store::{KeptOut, Loaded, Shown},
+    store::{KeptOut, Loaded, Shown, expiries::Expiries},
     supervisor::loads::{Reader, about_config, wrong_config},
 };
 
@@ -69,6 +70,7 @@ impl Verification {
             problems,
             warnings,
             not_tried: tried.not_tried,
+            expiries: Expiries::on_disk(config, &self.loaded, Timestamp::now().into()),
         }
     }
 }
