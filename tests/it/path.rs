@@ -2,71 +2,21 @@
 
 use std::{fs, path::Path, process::Command};
 
-use jiff::{SignedDuration, Timestamp};
-
 use crate::support::{
     PATIENCE,
     configuration::Listener,
     daemon::TestDaemon,
-    openssl::{is_there, openssl, s_client},
+    desk::{AUTHORITY, Desk, LEAF},
+    openssl::s_client,
     pki::{Ca, replace},
     program::{Outcome, run},
     until,
 };
 
-const CNF: &str = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nnew_certs_dir=.\npolicy=p\n\
-                   unique_subject=no\ndefault_md=sha256\nrand_serial=yes\n\
-                   crlnumber=crlnumber\n[p]\ncommonName=supplied\n";
-const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-const AUTHORITY: &str =
-    "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n";
-const LEAF: &str = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost\n";
-
-/// A folder in which OpenSSL issues certificates.
-struct Desk(tempfile::TempDir);
-
 impl Desk {
-    /// Returns one with a root; `None` skips the test.
-    fn new() -> Option<Self> {
-        let desk = is_there().then(|| Self(tempfile::tempdir().unwrap()))?;
-        fs::write(desk.0.path().join("ca.cnf"), CNF).unwrap();
-        fs::write(desk.0.path().join("index.txt"), "").unwrap();
-        fs::write(desk.0.path().join("crlnumber"), "01\n").unwrap();
-        let root =
-            format!("req -x509 {KEY} -subj /CN=root -days 99 -keyout root.key -out root.pem");
-        openssl(desk.0.path(), &root);
-        Some(desk)
-    }
-
-    /// Makes NAME.key and NAME.pem, valid between these days from now.
-    fn issue(&self, name: &str, subject: &str, by: &str, extensions: &str, days: (i64, i64)) {
-        let folder = self.0.path();
-        let request =
-            format!("req -new {KEY} -subj /CN={subject} -keyout {name}.key -out {name}.csr");
-        openssl(folder, &request);
-        fs::write(folder.join("ext"), extensions).unwrap();
-        let at = |days: i64| {
-            let at = Timestamp::now() + SignedDuration::from_hours(24 * days);
-            at.strftime("%Y%m%d%H%M%SZ").to_string()
-        };
-        let (from, to) = (at(days.0), at(days.1));
-        openssl(
-            folder,
-            &format!(
-                "ca -batch -config ca.cnf -cert {by}.pem -keyfile {by}.key -in {name}.csr -notext \
-                 -extfile ext -startdate {from} -enddate {to} -out {name}.pem"
-            ),
-        );
-    }
-
-    fn read(&self, names: &[&str]) -> String {
-        let read = |name: &&str| fs::read_to_string(self.0.path().join(format!("{name}.pem")));
-        names.iter().map(|it| read(it).unwrap()).collect()
-    }
-
     /// Serves a leaf with these certificates behind it.
     fn serve(&self, rest: &[&str]) -> TestDaemon {
-        let key = fs::read_to_string(self.0.path().join("leaf.key")).unwrap();
+        let key = self.key("leaf");
         let chain = self.read(&[&["leaf"], rest].concat());
         TestDaemon::builder()
             .table("[[identity]]\nname = \"default\"\ncert = \"chain.pem\"\nkey = \"key.pem\"")
@@ -77,12 +27,12 @@ impl Desk {
 
     /// Returns what `openssl verify` says of the same chain.
     fn verified(&self, rest: &[&str]) -> Outcome {
-        fs::write(self.0.path().join("rest"), self.read(rest)).unwrap();
+        fs::write(self.path("rest"), self.read(rest)).unwrap();
         let mut command = Command::new("openssl");
         command
             .args(["verify", "-CAfile", "root.pem"])
             .args(["-untrusted", "rest", "leaf.pem"])
-            .current_dir(self.0.path());
+            .current_dir(self.folder());
         run(command, PATIENCE)
     }
 
@@ -97,7 +47,7 @@ impl Desk {
         let warnings = daemon.json(&["verify"])["warnings"].to_string();
         assert!(warnings.contains(told), "{warnings}");
         assert!(daemon.log().contains(told), "{}", daemon.log());
-        assert!(!connects(&daemon, &self.0.path().join("root.pem")));
+        assert!(!connects(&daemon, &self.path("root.pem")));
         daemon
     }
 }
@@ -121,7 +71,7 @@ fn a_good_chain_is_taken_without_a_word() {
     desk.issue("leaf", "db", "int", LEAF, (-9, 40));
     let daemon = desk.serve(&["int"]);
     assert_eq!(daemon.json(&["verify"])["warnings"].to_string(), "[]");
-    assert!(connects(&daemon, &desk.0.path().join("root.pem")));
+    assert!(connects(&daemon, &desk.path("root.pem")));
     assert!(desk.verified(&["int"]).is_success());
 }
 
@@ -150,7 +100,7 @@ fn an_intermediate_that_ends_first_is_the_end_that_counts() {
     let daemon = desk.serve(&["int"]);
     let warnings = daemon.json(&["verify"])["warnings"].to_string();
     assert!(warnings.contains("of CN=int, ends at"), "{warnings}");
-    assert!(connects(&daemon, &desk.0.path().join("root.pem")));
+    assert!(connects(&daemon, &desk.path("root.pem")));
     // Percentages are of its own lifetime, so that a third is left.
     let (code, line) = check(&daemon);
     assert_eq!(code, 1, "{line}");
@@ -215,8 +165,7 @@ fn what_an_issuer_may_do_is_judged() {
 fn a_certificate_that_never_ends_is_shown_as_it_is() {
     let Some(desk) = Desk::new() else { return };
     desk.issue("leaf", "db", "root", LEAF, (-9, 40));
-    openssl(
-        desk.0.path(),
+    desk.openssl(
         "ca -batch -config ca.cnf -cert root.pem -keyfile root.key -in leaf.csr -notext \
          -extfile ext -enddate 99991231235959Z -out leaf.pem",
     );
@@ -239,27 +188,18 @@ fn an_end_is_told_when_it_comes() {
 #[test]
 fn a_list_whose_end_refuses_clients_is_critical_before_and_after() {
     let Some(desk) = Desk::new() else { return };
-    let folder = desk.0.path();
-    let list = |minutes: i64| {
-        let at = |minutes| {
-            let at = Timestamp::now() + SignedDuration::from_mins(minutes);
-            at.strftime("%Y%m%d%H%M%SZ").to_string()
-        };
-        let (from, to) = (at(-9000), at(minutes));
-        let dates = format!("-crl_lastupdate {from} -crl_nextupdate {to}");
-        let sign = "ca -gencrl -config ca.cnf -cert root.pem -keyfile root.key -out list.pem";
-        openssl(folder, &format!("{sign} {dates}"));
-        desk.read(&["list"])
-    };
     let servers = Ca::new("servers");
-    for (policy, minutes, expected, told) in [
-        ("refuse", 40, 2, "ends in "),
-        ("refuse", -40, 2, "ended at"),
-        ("accept", -40, 1, "ended at"),
+    for (policy, hours, expected, told) in [
+        ("refuse", 1, 2, "ends in "),
+        ("refuse", -1, 2, "ended at"),
+        ("accept", -1, 1, "ended at"),
     ] {
         let builder = TestDaemon::builder().identity("default", &servers.leaf("localhost"));
         replace(&builder.folder().join("clients.crt"), desk.read(&["root"]));
-        replace(&builder.folder().join("clients.crl"), list(minutes));
+        replace(
+            &builder.folder().join("clients.crl"),
+            desk.list("root", hours),
+        );
         let backend = builder.backend().address();
         let line = format!(
             "client_auth = {{ mode = \"required\", ca = \"clients.crt\", crl = \"clients.crl\", \

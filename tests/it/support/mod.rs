@@ -6,6 +6,7 @@ pub(crate) mod builder;
 pub(crate) mod client;
 pub(crate) mod configuration;
 pub(crate) mod daemon;
+pub(crate) mod desk;
 pub(crate) mod fake;
 pub(crate) mod front;
 pub(crate) mod inside;
