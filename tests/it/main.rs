@@ -59,6 +59,8 @@ mod identities;
 mod tls;
 // Chains as clients see them.
 mod path;
+// The list of what ends when.
+mod expiries;
 // Keys in every form in which people have them.
 mod keys;
 // Certificates that clients show.

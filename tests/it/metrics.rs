@@ -36,20 +36,12 @@ impl Front {
 
     /// Asks for a page; returns the status and the whole answer.
     fn ask(&self, method: &str, path: &str) -> (u16, String) {
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let answer = exchange(self.page, request.as_bytes()).unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer)
+        ask(self.page, method, path)
     }
 
     /// Returns what is measured, by name and labels.
     fn metrics(&self) -> BTreeMap<String, f64> {
-        let (status, answer) = self.ask("GET", "/metrics");
-        assert_eq!(status, 200);
-        let (_, text) = answer.split_once("\r\n\r\n").unwrap();
-        parse(text)
+        read(self.page)
     }
 
     #[track_caller]
@@ -58,6 +50,29 @@ impl Front {
             self.metrics().get(name) == Some(&value)
         });
     }
+}
+
+fn ask(page: SocketAddr, method: &str, path: &str) -> (u16, String) {
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let answer = exchange(page, request.as_bytes()).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer)
+}
+
+#[track_caller]
+fn read(page: SocketAddr) -> BTreeMap<String, f64> {
+    let (status, answer) = ask(page, "GET", "/metrics");
+    assert_eq!(status, 200);
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    parse(text)
+}
+
+/// Returns what a daemon measures, by name and labels.
+#[track_caller]
+pub(crate) fn scrape(daemon: &TestDaemon) -> BTreeMap<String, f64> {
+    read(page(daemon))
 }
 
 /// Returns where the page is: the only port of the supervisor at which no listener is.
@@ -287,6 +302,20 @@ fn files_that_may_be_being_written_are_no_failure_yet() {
     front.await_metric("proxyd_tls_disk_settling", 1.0);
     front.await_metric("proxyd_tls_identities_kept", 1.0);
     front.await_metric("proxyd_tls_last_load_failed", 0.0);
+}
+
+#[test]
+fn a_rollback_shows_while_it_is_in_force() {
+    let front = Front::new(|it| it);
+    front.await_metric("proxyd_tls_rollback", 0.0);
+    let new = Ca::new("authority").leaf("localhost");
+    front.daemon.files("default").put(&new);
+    front.daemon.ctl(&["reload-tls"]).answer();
+    front.await_metric("proxyd_tls_rollback", 0.0);
+    front.daemon.ctl(&["tls-rollback"]).answer();
+    front.await_metric("proxyd_tls_rollback", 1.0);
+    front.daemon.ctl(&["reload-tls"]).answer();
+    front.await_metric("proxyd_tls_rollback", 0.0);
 }
 
 #[test]

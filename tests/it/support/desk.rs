@@ -95,7 +95,8 @@ impl Desk {
         } else {
             format!("-cert {by}.pem -keyfile {by}.key")
         };
-        let (from, to) = (date(24 * days.0), date(24 * days.1));
+        // An hour before, so that what is left of the last day does not depend on the second.
+        let (from, to) = (date(24 * days.0), date(24 * days.1 - 1));
         self.openssl(&format!(
             "ca -batch -config ca.cnf {issuer} -in {name}.csr -notext -md {digest} -extfile ext \
              -startdate {from} -enddate {to} -out {name}.pem"
