@@ -4,9 +4,11 @@ use std::{fs, path::Path, process::Command};
 
 use crate::support::{
     PATIENCE,
+    client::Client,
     configuration::Listener,
     daemon::TestDaemon,
-    desk::{AUTHORITY, Desk, LEAF},
+    desk::{AUTHORITY, Desk, LEAF, P256},
+    fake::TlsFake,
     openssl::s_client,
     pki::{Ca, replace},
     program::{Outcome, run},
@@ -25,20 +27,29 @@ impl Desk {
             .start()
     }
 
-    /// Returns what `openssl verify` says of the same chain.
+    /// Returns what `openssl verify` says of the same chain, as strict as clients of Debian are.
     fn verified(&self, rest: &[&str]) -> Outcome {
         fs::write(self.path("rest"), self.read(rest)).unwrap();
         let mut command = Command::new("openssl");
         command
-            .args(["verify", "-CAfile", "root.pem"])
+            .args(["verify", "-purpose", "sslserver", "-auth_level", "2"])
+            .args(["-CAfile", "root.pem"])
             .args(["-untrusted", "rest", "leaf.pem"])
             .current_dir(self.folder());
         run(command, PATIENCE)
     }
 
-    /// Asserts that `verify` and OpenSSL find the same fault and that a client refuses the chain.
+    /// Asserts that `verify` and OpenSSL find the same fault and that clients refuse the chain.
     #[track_caller]
     fn refused(&self, rest: &[&str], told: &str, by_openssl: &str) -> TestDaemon {
+        let daemon = self.faulty(rest, told, by_openssl);
+        assert!(!rustls_connects(&daemon, &self.path("root.pem")));
+        daemon
+    }
+
+    /// Asserts the same, but of OpenSSL's clients alone.
+    #[track_caller]
+    fn faulty(&self, rest: &[&str], told: &str, by_openssl: &str) -> TestDaemon {
         let outcome = self.verified(rest);
         assert!(!outcome.is_success(), "{outcome:#?}");
         let text = format!("{}{}", outcome.stdout, outcome.stderr);
@@ -47,16 +58,33 @@ impl Desk {
         let warnings = daemon.json(&["verify"])["warnings"].to_string();
         assert!(warnings.contains(told), "{warnings}");
         assert!(daemon.log().contains(told), "{}", daemon.log());
-        assert!(!connects(&daemon, &self.path("root.pem")));
+        assert!(!openssl_connects(&daemon, &self.path("root.pem")));
         daemon
     }
 }
 
-/// Whether a client gets through that trusts these authorities alone.
+/// Whether clients get through that trust these authorities alone: OpenSSL's and one of rustls, which
+/// are of one mind.
+#[track_caller]
 fn connects(daemon: &TestDaemon, roots: &Path) -> bool {
+    let (one, other) = (
+        openssl_connects(daemon, roots),
+        rustls_connects(daemon, roots),
+    );
+    assert_eq!(one, other, "OpenSSL and rustls");
+    one
+}
+
+fn openssl_connects(daemon: &TestDaemon, roots: &Path) -> bool {
     let roots = roots.to_str().unwrap();
-    let arguments = ["-verify_return_error", "-CAfile", roots, "-no-CApath"];
+    let mut arguments = vec!["-verify_return_error", "-CAfile", roots, "-no-CApath"];
+    arguments.extend(["-cipher", "DEFAULT:@SECLEVEL=2"]);
     s_client(daemon.address(), &arguments).is_success()
+}
+
+fn rustls_connects(daemon: &TestDaemon, roots: &Path) -> bool {
+    let client = Client::trusting(&fs::read_to_string(roots).unwrap());
+    client.connect(daemon.address()).is_ok()
 }
 
 fn check(daemon: &TestDaemon) -> (i32, String) {
@@ -138,26 +166,182 @@ fn the_way_to_the_authority_is_judged() {
 #[test]
 fn what_an_issuer_may_do_is_judged() {
     let Some(desk) = Desk::new() else { return };
-    for (extensions, told, by_openssl) in [
+    for (extensions, told, by_openssl, is_forgiven) in [
         (
             "basicConstraints=CA:FALSE\n",
             "is marked as no authority",
             "invalid CA certificate",
+            false,
         ),
         (
             "basicConstraints=CA:TRUE\nkeyUsage=cRLSign\n",
             "must not sign certificates by its key usage",
             "invalid CA certificate",
+            true,
         ),
         (
             "basicConstraints=CA:TRUE\nnameConstraints=permitted;DNS:example.com\n",
             "must not vouch for localhost by its name constraints",
             "permitted subtree violation",
+            false,
         ),
     ] {
         desk.issue("int", "int", "root", extensions, (-9, 60));
         desk.issue("leaf", "db", "int", LEAF, (-9, 40));
-        desk.refused(&["int"], told, by_openssl);
+        let daemon = desk.faulty(&["int"], told, by_openssl);
+        // rustls does not look at the key usage.
+        assert_eq!(
+            rustls_connects(&daemon, &desk.path("root.pem")),
+            is_forgiven
+        );
+    }
+}
+
+#[test]
+fn a_chain_that_is_longer_than_an_issuer_lets_it_be_is_told() {
+    let Some(desk) = Desk::new() else { return };
+    let short = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=keyCertSign\n";
+    desk.issue("first", "first", "root", short, (-9, 60));
+    desk.issue("second", "second", "first", AUTHORITY, (-9, 60));
+    desk.issue("leaf", "db", "second", LEAF, (-9, 40));
+    let told = "of CN=first, has more authorities below it than it may have (pathlen)";
+    desk.refused(
+        &["second", "first"],
+        told,
+        "path length constraint exceeded",
+    );
+}
+
+#[test]
+fn an_intermediate_for_another_use_is_told() {
+    let Some(desk) = Desk::new() else { return };
+    let mail = format!("{AUTHORITY}extendedKeyUsage=emailProtection\n");
+    desk.issue("int", "int", "root", &mail, (-9, 60));
+    desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+    let told = "its extended key usage lacks serverAuth";
+    desk.refused(&["int"], told, "unsuitable certificate purpose");
+}
+
+#[test]
+fn an_issuer_that_is_easily_forged_is_told() {
+    let Some(desk) = Desk::new() else { return };
+    desk.request("int", "int", "rsa:1024");
+    desk.sign("int", "root", AUTHORITY, (-9, 60), "sha256");
+    desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+    let told = "of CN=int, has an RSA key of 1024 bits";
+    desk.refused(&["int"], told, "CA certificate key too weak");
+
+    desk.request("int", "int", P256);
+    desk.sign("int", "root", AUTHORITY, (-9, 60), "sha1");
+    desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+    let told = "of CN=int, is signed with SHA-1";
+    desk.refused(&["int"], told, "CA signature digest algorithm too weak");
+}
+
+#[test]
+fn an_order_that_clients_forgive_is_told() {
+    let Some(desk) = Desk::new() else { return };
+    desk.issue("first", "first", "root", AUTHORITY, (-9, 60));
+    desk.issue("second", "second", "first", AUTHORITY, (-9, 60));
+    desk.issue("leaf", "db", "second", LEAF, (-9, 40));
+    desk.issue("stray", "stray", "root", AUTHORITY, (-9, 60));
+    for (rest, told) in [
+        (
+            &["first", "second"][..],
+            "its certificates are not in order",
+        ),
+        (
+            &["stray", "second", "first"],
+            "of CN=stray, issued none of those before it",
+        ),
+        (
+            &["second", "first", "stray"],
+            "of CN=stray, issued none of those before it",
+        ),
+    ] {
+        assert!(desk.verified(rest).is_success());
+        let daemon = desk.serve(rest);
+        let warnings = daemon.json(&["verify"])["warnings"].to_string();
+        assert!(warnings.contains(told), "{warnings}");
+        assert!(connects(&daemon, &desk.path("root.pem")), "{rest:?}");
+        let (code, line) = check(&daemon);
+        assert_eq!(code, 0, "{line}");
+    }
+}
+
+#[test]
+fn the_check_of_a_configuration_judges_the_path() {
+    let Some(desk) = Desk::new() else { return };
+    desk.issue("int", "int", "root", AUTHORITY, (-9, -1));
+    desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+    let daemon = TestDaemon::builder()
+        .table("[[identity]]\nname = \"default\"\ncert = \"chain.pem\"\nkey = \"key.pem\"")
+        .file("chain.pem", desk.read(&["leaf", "int"]))
+        .file("key.pem", desk.key("leaf"))
+        .prepare();
+    let outcome = daemon.run(&["--check-config"]);
+    assert!(outcome.is_success(), "{outcome:#?}");
+    let told = "certificate 2 of 2 that are sent, of CN=int, expired at";
+    assert!(outcome.stdout.contains(told), "{outcome:#?}");
+}
+
+#[test]
+fn chains_of_a_folder_are_judged() {
+    let Some(desk) = Desk::new() else { return };
+    desk.issue("int", "int", "root", AUTHORITY, (-9, -1));
+    desk.issue("leaf", "db", "int", LEAF, (-9, 40));
+    let daemon = TestDaemon::builder()
+        .identity_dir("live")
+        .file(
+            "live/one.pem",
+            desk.read(&["leaf", "int"]) + &desk.key("leaf"),
+        )
+        .start();
+    let warnings = &daemon.json(&["verify"])["warnings"];
+    let told = "of CN=int, expired at";
+    assert!(warnings.to_string().contains(told), "{warnings}");
+    assert!(
+        warnings[0]["file"]
+            .as_str()
+            .unwrap()
+            .ends_with("live/one.pem")
+    );
+    assert!(daemon.log().contains(told), "{}", daemon.log());
+    let (code, line) = check(&daemon);
+    assert_eq!(code, 2, "{line}");
+    assert!(!connects(&daemon, &desk.path("root.pem")));
+}
+
+#[test]
+fn the_chain_towards_a_database_is_judged_as_databases_do() {
+    let Some(desk) = Desk::new() else { return };
+    let databases = Ca::new("databases");
+    let backend = TlsFake::new(&databases.leaf("localhost"), None);
+    let servers = format!("{AUTHORITY}extendedKeyUsage=serverAuth\n");
+    for (extensions, until, told) in [
+        (&*servers, 60, "its extended key usage lacks clientAuth"),
+        (AUTHORITY, -1, "of CN=int, expired at"),
+    ] {
+        desk.issue("int", "int", "root", extensions, (-9, until));
+        desk.issue("leaf", "proxy", "int", LEAF, (-9, 40));
+        fs::write(desk.path("rest"), desk.read(&["int"])).unwrap();
+        let mut openssl = Command::new("openssl");
+        openssl
+            .args(["verify", "-purpose", "sslclient", "-CAfile", "root.pem"])
+            .args(["-untrusted", "rest", "leaf.pem"])
+            .current_dir(desk.folder());
+        assert!(!run(openssl, PATIENCE).is_success());
+        let tls = "backend_tls = { mode = \"require\", cert = \"own.crt\", key = \"own.key\" }";
+        let daemon = TestDaemon::builder()
+            .identity("default", &databases.leaf("localhost"))
+            .file("own.crt", desk.read(&["leaf", "int"]))
+            .file("own.key", desk.key("leaf"))
+            .listener(Listener::tcp("main", &backend.address()).line(tls))
+            .start();
+        let warnings = daemon.json(&["verify"])["warnings"].to_string();
+        assert!(warnings.contains(told), "{warnings}");
+        assert!(warnings.contains("listener \\\"main\\\""), "{warnings}");
+        assert!(daemon.log().contains(told), "{}", daemon.log());
     }
 }
 
