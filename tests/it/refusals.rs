@@ -139,6 +139,35 @@ fn a_client_with_a_certificate_for_servers_is_told_that_it_is_unsupported() {
 }
 
 #[test]
+fn a_client_with_another_key_than_its_certificate_s_is_told_that_its_signature_fails() {
+    let front = Front::new("");
+    let mut leaf = front.clients.leaf("client");
+    leaf.key_der = front.clients.leaf("other").key_der;
+    let alert = AlertDescription::DecryptError;
+    front.refuses(Some(&leaf), alert, "bad_certificate");
+}
+
+#[test]
+fn a_client_of_another_protocol_is_told_so() {
+    if !is_there() {
+        return;
+    }
+    let servers = Ca::new("servers");
+    let builder = TestDaemon::builder().identity("default", &servers.leaf("localhost"));
+    let listener = Listener::tcp("main", &builder.backend().address()).protocol("postgres");
+    let daemon = builder.listener(listener).start();
+    for (version, counted) in [("-tls1_2", 1), ("-tls1_3", 2)] {
+        let outcome = s_client(daemon.address(), &["-alpn", "http/1.1", version]);
+        let told = outcome.stderr.contains("SSL alert number 120");
+        assert!(told, "{outcome:#?}");
+        daemon.await_status("it is counted", |status| {
+            let connections = &status["listeners"][0]["connections"];
+            connections["failed_by_reason"]["wrong_protocol"] == counted
+        });
+    }
+}
+
+#[test]
 fn who_is_not_let_in_is_told_that_access_is_denied() {
     let front =
         Front::new(", allow = [\"dns:*.app.example\", \"uri:spiffe://prod/db/*\", \"cn:backup\"]");

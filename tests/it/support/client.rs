@@ -10,7 +10,9 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    crypto::aws_lc_rs::sign,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 use x509_parser::parse_x509_certificate;
@@ -141,7 +143,9 @@ impl Client {
             Some(leaf) => {
                 let chain = vec![CertificateDer::from(leaf.der.clone())];
                 let key = PrivateKeyDer::try_from(leaf.key_der.clone()).unwrap();
-                builder.with_client_auth_cert(chain, key).unwrap()
+                // It is shown whether or not the key is its own.
+                let shown = CertifiedKey::new(chain, sign::any_supported_type(&key).unwrap());
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
             }
         };
         config.max_fragment_size = self.record;
