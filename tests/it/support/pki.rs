@@ -152,7 +152,8 @@ impl Request<'_> {
     /// Makes it good from so many days from now until so many.
     pub(crate) fn valid(mut self, from: i64, until: i64) -> Self {
         self.params.not_before = at!(from);
-        self.params.not_after = at!(until);
+        // An hour before, so that what is left of the last day does not depend on the second.
+        self.params.not_after = at!(until) - Duration::from_secs(60 * 60);
         self
     }
 
