@@ -84,7 +84,7 @@ pub(super) fn prove(
     }
     if joined.is_moved && contents.encoding == PairEncoding::Pem {
         let odd = "its certificates are not in order, the leaf first and then each one's issuer; \
-            they are sent so";
+            they are sent in that order";
         proved.cert_warnings.push(odd.to_owned());
     }
     let odd = lints::odd_chain(&proved.pair, role, now);
