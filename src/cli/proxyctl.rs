@@ -103,6 +103,8 @@ pub enum Command {
 
     /// Tell whether what is on disk would load and work, without loading it
     ///
+    /// What is odd about it is warned of, and what ends next of it is shown.
+    ///
     /// Where clients may be kept out by a database's certificate, which is PostgreSQL's channel binding,
     /// the database is probed for it.
     Verify(Timeout),
@@ -144,15 +146,15 @@ Examples:
   proxyctl set-on-exit-failure --show";
 
 const CHECK_HELP: &str = "\
-Critical: no worker serves, a certificate is at its critical threshold or not valid, the last
-reload failed, an identity is served in its last good state, or a cold start with what is on disk
-would fail.
-Warning: a certificate is at its warning threshold, what is on disk is not what is served, a rollback
-is in force, a slot has no serving worker, a worker keeps failing, or the daemon is starting or
-draining.
+Critical: no worker serves, a certificate, or a revocation list whose end refuses clients, is at its
+critical threshold or not valid, the last reload failed, an identity is served in its last good
+state, or a cold start with what is on disk would fail.
+Warning: one of these, or an authority, is at its warning threshold, what is on disk is not what is
+served, a rollback is in force, a slot has no serving worker, a worker keeps failing, or the daemon
+is starting or draining.
 Files that may be being written are nothing of that until their grace time is over.
 
-The worst comes first, and what follows the bar are the days left of those that expire first.
+The worst comes first, and what follows the bar are the days left of the identities that end first.
 
 Exit status:
   0  Ok
@@ -253,7 +255,7 @@ pub struct Events {
 pub struct Check {
     /// Warn when a certificate has this left: 30d, 12h, or 33% of its lifetime
     ///
-    /// The default is a third of its lifetime.
+    /// The default is a third of its lifetime. Revocation lists and authorities have the same.
     #[arg(long, value_name = "LEFT")]
     pub warn: Option<Threshold>,
 

@@ -367,6 +367,11 @@ fn an_end_is_told_when_it_comes() {
         daemon.events().iter().any(|it| it["kind"] == "expired")
     });
     assert!(daemon.log().contains("clients refuse the connection"));
+    let status = daemon.await_status("a start would fail", |status| {
+        status["tls"]["restart_safe"] == false
+    });
+    assert_eq!(status["tls"]["identities"][0]["sha256"], leaf.sha256);
+    assert_eq!(check(&daemon).0, 2);
 }
 
 #[test]
