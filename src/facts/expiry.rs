@@ -92,6 +92,18 @@ impl ExpiryKind {
 }
 
 impl ExpiryEffect {
+    /// Returns its name, as in documents and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RefusesClients => "refuses-clients",
+            Self::RefusesBackend => "refuses-backend",
+            Self::BackendsRefuse => "backends-refuse",
+            Self::ClientsRefuse => "clients-refuse",
+            Self::AcceptedAnyway => "accepted-anyway",
+        }
+    }
+
     /// Says what happens from then on.
     #[must_use]
     pub fn sentence(self) -> &'static str {

@@ -230,6 +230,7 @@ fn expiries(status: &Status, registry: &mut Registry) {
             ("kind", it.kind.name().to_owned()),
             ("owner", it.owner.clone()),
             ("name", it.name.clone()),
+            ("effect", it.effect.name().to_owned()),
         ];
         let gauge = ends.get_or_create(&labels);
         // Of two with one name, the first end counts.

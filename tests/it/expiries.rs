@@ -102,8 +102,8 @@ fn listed(daemon: &TestDaemon, expected: Expected) {
     let ends: jiff::Timestamp = entry["ends_at"].as_str().unwrap().parse().unwrap();
     let owner = expected.owner.replace('"', "\\\"");
     let series = format!(
-        "proxyd_expiry_timestamp_seconds{{kind=\"{}\",owner=\"{owner}\",name=\"{}\"}}",
-        expected.kind, expected.name
+        "proxyd_expiry_timestamp_seconds{{kind=\"{}\",owner=\"{owner}\",name=\"{}\",effect=\"{}\"}}",
+        expected.kind, expected.name, expected.effect
     );
     let metrics = scrape(daemon);
     assert_eq!(metrics[&series].to_string(), ends.as_second().to_string());
