@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Purpose;
 use crate::facts::Moment;
 
 /// What clients dislike about a certificate that is sent.
@@ -13,6 +14,8 @@ pub(crate) struct Finding {
     pub(crate) all: usize,
     /// Whose it is.
     pub(crate) subject: String,
+    /// What the chain is shown for.
+    pub(crate) purpose: Purpose,
     pub(crate) fault: Fault,
 }
 
@@ -55,8 +58,13 @@ impl fmt::Display for Finding {
             place,
             all,
             subject,
+            purpose,
             ..
         } = self;
+        let peers = match purpose {
+            Purpose::Server => "clients",
+            Purpose::Client => "databases",
+        };
         write!(
             f,
             "certificate {place} of {all} that are sent, of {subject}, "
@@ -64,63 +72,67 @@ impl fmt::Display for Finding {
         match &self.fault {
             Fault::Expired { until } => write!(
                 f,
-                "expired at {until}; clients refuse it, unless they know another certificate of \
+                "expired at {until}; {peers} refuse it, unless they know another certificate of \
                  this authority; send that, or leave this one out"
             ),
             Fault::NotYet { from } => write!(
                 f,
-                "is not valid before {from}; until then clients refuse it, unless they know \
+                "is not valid before {from}; until then {peers} refuse it, unless they know \
                  another certificate of this authority"
             ),
             Fault::EndsBeforeLeaf { until, leaf } => write!(
                 f,
-                "ends at {until}, before the leaf does at {leaf}; clients refuse the leaf from \
+                "ends at {until}, before the leaf does at {leaf}; {peers} refuse the leaf from \
                  then on, unless they know another certificate of this authority"
             ),
-            Fault::Stray => f.write_str(
-                "issued none of those before it; clients ignore it at best. The certificates \
-                 after the first do not lead from it to its issuer",
+            Fault::Stray => write!(
+                f,
+                "issued none of those before it; {peers} ignore it at best. The certificates \
+                 after the first do not lead from it to its issuer"
             ),
             Fault::Missing { issuer } => write!(
                 f,
-                "is followed by others, but not by that of its issuer {issuer}; clients that do \
+                "is followed by others, but not by that of its issuer {issuer}; {peers} that do \
                  not know {issuer} refuse it"
             ),
             Fault::Alone { issuer } => write!(
                 f,
-                "is alone: the chain ends with the leaf; if {issuer} is an intermediate, clients \
+                "is alone: the chain ends with the leaf; if {issuer} is an intermediate, {peers} \
                  need its certificate here too"
             ),
             Fault::Signature { by } => write!(
                 f,
                 "is not signed by the key of certificate {by}, which only has the name of its \
-                 issuer; clients refuse it. The certificates after the first do not lead from it \
+                 issuer; {peers} refuse it. The certificates after the first do not lead from it \
                  to its issuer"
             ),
             Fault::WeakDigest(digest) => {
-                write!(f, "is signed with {digest}, which clients refuse")
+                write!(f, "is signed with {digest}, which {peers} refuse")
             }
             Fault::Name { name } => write!(
                 f,
-                "must not vouch for {name} by its name constraints; clients refuse the leaf"
+                "must not vouch for {name} by its name constraints; {peers} refuse the leaf"
             ),
-            Fault::NoAuthority => f.write_str(
-                "is marked as no authority (basicConstraints); clients refuse what it issued",
+            Fault::NoAuthority => write!(
+                f,
+                "is marked as no authority (basicConstraints); {peers} refuse what it issued"
             ),
-            Fault::TooFar => f.write_str(
-                "has more authorities below it than it may have (pathlen); clients refuse them",
+            Fault::TooFar => write!(
+                f,
+                "has more authorities below it than it may have (pathlen); {peers} refuse them"
             ),
-            Fault::NoCertSign => f.write_str(
-                "must not sign certificates by its key usage; clients refuse what it issued",
+            Fault::NoCertSign => write!(
+                f,
+                "must not sign certificates by its key usage; {peers} refuse what it issued"
             ),
             Fault::Purpose { lacks } => write!(
                 f,
-                "must not vouch for this use: its extended key usage lacks {lacks}; clients \
+                "must not vouch for this use: its extended key usage lacks {lacks}; {peers} \
                  refuse the leaf"
             ),
             Fault::ShortKey { bits } => write!(
                 f,
-                "has an RSA key of {bits} bits; clients refuse keys of fewer than 2048"
+                "has an RSA key of {bits} bits; {peers} refuse keys of fewer than 2048"
             ),
         }
     }

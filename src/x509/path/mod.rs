@@ -43,6 +43,7 @@ pub(crate) fn judge(
             place: place + 1,
             all: chain.len(),
             subject: chain[place].subject().to_string(),
+            purpose,
             fault,
         });
     };
