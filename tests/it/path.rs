@@ -239,6 +239,29 @@ fn an_issuer_that_is_easily_forged_is_told() {
 }
 
 #[test]
+fn a_leaf_that_some_clients_refuse_is_told() {
+    let Some(desk) = Desk::new() else { return };
+    for (extensions, told) in [
+        (
+            "basicConstraints=CA:FALSE\n",
+            "has no subject alternative name",
+        ),
+        (
+            "basicConstraints=CA:TRUE\nsubjectAltName=DNS:localhost\n",
+            "is marked as an authority's",
+        ),
+    ] {
+        desk.issue("leaf", "localhost", "root", extensions, (-9, 40));
+        assert!(desk.verified(&["root"]).is_success());
+        let daemon = desk.serve(&[]);
+        let warnings = daemon.json(&["verify"])["warnings"].to_string();
+        assert!(warnings.contains(told), "{warnings}");
+        let root = desk.path("root.pem");
+        assert!(openssl_connects(&daemon, &root) && !rustls_connects(&daemon, &root));
+    }
+}
+
+#[test]
 fn an_order_that_clients_forgive_is_told() {
     let Some(desk) = Desk::new() else { return };
     desk.issue("first", "first", "root", AUTHORITY, (-9, 60));
@@ -321,6 +344,7 @@ fn the_chain_towards_a_database_is_judged_as_databases_do() {
     for (extensions, until, told) in [
         (&*servers, 60, "its extended key usage lacks clientAuth"),
         (AUTHORITY, -1, "of CN=int, expired at"),
+        (AUTHORITY, -1, "databases refuse it"),
     ] {
         desk.issue("int", "int", "root", extensions, (-9, until));
         desk.issue("leaf", "proxy", "int", LEAF, (-9, 40));
