@@ -1,14 +1,17 @@
 //! What was read of one piece to a verdict that names the files.
 
+use std::path::{Path, PathBuf};
+
 use jiff::Timestamp;
 
 use super::{
     bundle::{self, BundleFault},
     files::{
+        parts::Parts,
         piece::{Piece, Read},
-        read::{Content, FileFault},
+        read::Content,
     },
-    identity::{self, Fault, KeyFault, Proved, Role, pair::PairFiles},
+    identity::{self, Fault, KeyFault, PairContents, Proved, Role},
     lists, neighbours,
 };
 use crate::{
@@ -69,14 +72,10 @@ impl<'p> Judge<'p> {
         Self { piece, now }
     }
 
-    pub(crate) fn problem(&self, index: usize, reason: &impl ToString) -> Problem {
+    pub(crate) fn problem(&self, file: &Path, reason: &impl ToString) -> Problem {
         Problem {
             subject: self.piece.subject.clone(),
-            file: self
-                .piece
-                .paths
-                .get(index)
-                .map(|it| it.display().to_string()),
+            file: Some(file.display().to_string()),
             reason: reason.to_string(),
         }
     }
@@ -84,45 +83,30 @@ impl<'p> Judge<'p> {
     /// Says that the files changed at every look.
     pub(crate) fn unstable(&self) -> Problem {
         let reason = "it and the files it belongs with were being written at every look; try again";
-        self.problem(0, &reason)
-    }
-
-    /// Says that the files were told apart wrongly, which nobody but this program can be blamed for.
-    fn confused(&self) -> Problem {
-        let reason = "proxyd mixed up this file and those it belongs with, which is a defect of \
-            proxyd and not of the files; please report it";
-        self.problem(0, &reason)
+        self.problem(&self.piece.paths.certs, &reason)
     }
 
     /// Returns the contents, or what is wrong with every file that could not be read.
-    fn contents<'r>(&self, reads: &'r [Read]) -> Result<Vec<&'r Content>, Vec<Problem>> {
-        let faults = reads.iter().enumerate().filter_map(|(index, read)| {
-            let fault: &FileFault = read.as_ref().err()?;
-            Some(self.problem(index, fault))
-        });
-        let faults: Vec<_> = faults.collect();
-        if faults.is_empty() {
-            Ok(reads.iter().flatten().collect())
-        } else {
-            Err(faults)
-        }
+    fn contents<'r>(&self, reads: &'r Parts<Read>) -> Result<Parts<&'r Content>, Vec<Problem>> {
+        let fault = |(path, read): (&PathBuf, &Read)| {
+            let fault = read.as_ref().err()?;
+            Some(self.problem(path, fault))
+        };
+        let files = self.piece.paths.iter().zip(reads.iter());
+        reads
+            .all_good()
+            .ok_or_else(|| files.filter_map(fault).collect())
     }
 
     /// Judges a certificate and its key.
-    pub(crate) fn pair(&self, reads: &[Read], role: Role) -> Verdict<Proved> {
-        let Some(files) = PairFiles::of_piece(self.piece) else {
-            return Verdict::bad(vec![self.confused()]);
-        };
+    pub(crate) fn pair(&self, reads: &Parts<Read>, role: Role) -> Verdict<Proved> {
         let contents = match self.contents(reads) {
-            Ok(contents) => contents,
+            Ok(contents) => PairContents::of(self.piece, &contents),
             Err(problems) => return Verdict::bad(problems),
-        };
-        let Some(contents) = files.contents(&contents) else {
-            return Verdict::bad(vec![self.confused()]);
         };
         match identity::prove(&contents, role, self.now) {
             Ok(proved) => {
-                let warnings = self.odd_pair(files, &proved);
+                let warnings = self.odd_pair(&proved);
                 Verdict::good(proved, warnings)
             }
             Err(faults) => Verdict {
@@ -130,14 +114,14 @@ impl<'p> Judge<'p> {
                     .iter()
                     .find_map(Fault::until)
                     .map(Moment::to_timestamp),
-                ..Verdict::bad(faults.iter().map(|it| self.fault(files, it)).collect())
+                ..Verdict::bad(faults.iter().map(|it| self.fault(it)).collect())
             },
         }
     }
 
     /// Judges an entry of a folder of identities; `None` if it holds authorities alone, which
     /// present nothing and are there for others to read.
-    pub(crate) fn entry(&self, reads: &[Read]) -> Verdict<Option<Proved>> {
+    pub(crate) fn entry(&self, reads: &Parts<Read>) -> Verdict<Option<Proved>> {
         let verdict = self.pair(reads, Role::Server);
         if verdict.result.is_err() && holds_only_authorities(reads) {
             return Verdict::good(None, Vec::new());
@@ -145,20 +129,20 @@ impl<'p> Judge<'p> {
         verdict.map(Some)
     }
 
-    fn fault(&self, files: PairFiles<'_>, fault: &Fault) -> Problem {
+    fn fault(&self, fault: &Fault) -> Problem {
         match fault {
-            Fault::Certificate(fault) => self.problem(0, fault),
-            Fault::Key(fault) => self.of_key(files.key_place(), fault),
-            Fault::Passphrase(fault) => self.problem(files.passphrase_place(), fault),
+            Fault::Certificate(fault) => self.problem(&self.piece.paths.certs, fault),
+            Fault::Key(fault) => self.of_key(fault),
+            Fault::Passphrase(fault) => self.problem(self.piece.paths.with_passphrase(), fault),
         }
     }
 
     /// Says of a key that does not match which certificate beside it does.
-    fn of_key(&self, place: usize, fault: &KeyFault) -> Problem {
-        let mut problem = self.problem(place, fault);
-        if let (KeyFault::Mismatch { public_half, .. }, Some(path)) =
-            (fault, self.piece.paths.get(place))
-            && let Some(other) = neighbours::certificate_of(public_half, path)
+    fn of_key(&self, fault: &KeyFault) -> Problem {
+        let file = self.piece.paths.with_key();
+        let mut problem = self.problem(file, fault);
+        if let KeyFault::Mismatch { public_half, .. } = fault
+            && let Some(other) = neighbours::certificate_of(public_half, file)
         {
             let other = format!("; it matches the certificate in {}", other.display());
             problem.reason.push_str(&other);
@@ -166,46 +150,43 @@ impl<'p> Judge<'p> {
         problem
     }
 
-    fn odd_pair(&self, files: PairFiles<'_>, proved: &Proved) -> Vec<Problem> {
-        let about = |place: usize, odd: &[String]| {
-            let problems = odd.iter().map(|it| self.problem(place, it));
+    fn odd_pair(&self, proved: &Proved) -> Vec<Problem> {
+        let about = |file: &Path, odd: &[String]| {
+            let problems = odd.iter().map(|it| self.problem(file, it));
             problems.collect::<Vec<_>>()
         };
+        let files = &self.piece.paths;
         [
-            about(0, &proved.cert_warnings),
-            about(files.key_place(), &proved.key_warnings),
-            about(files.passphrase_place(), &proved.passphrase_warnings),
+            about(&files.certs, &proved.cert_warnings),
+            about(files.with_key(), &proved.key_warnings),
+            about(files.with_passphrase(), &proved.passphrase_warnings),
         ]
         .concat()
     }
 
     /// Judges a file of authorities.
-    fn trust(&self, reads: &[Read]) -> Verdict<Vec<Der>> {
-        let contents = match self.contents(reads) {
-            Ok(contents) => contents,
-            Err(problems) => return Verdict::bad(problems),
-        };
-        let text = contents.first().map_or(&[][..], |it| &it.bytes);
-        self.checked(0, bundle::roots(text, self.now))
+    fn trust(&self, read: &Read) -> Verdict<Vec<Der>> {
+        let file = &self.piece.paths.certs;
+        match read {
+            Ok(content) => self.checked(file, bundle::roots(&content.bytes, self.now)),
+            Err(fault) => Verdict::bad(vec![self.problem(file, fault)]),
+        }
     }
 
     /// Judges a file of authorities and files of revocation lists, if there are any.
-    pub(crate) fn bundle(&self, reads: &[Read]) -> Verdict<Bundle> {
-        let [ca, lists @ ..] = reads else {
-            return Verdict::bad(vec![self.confused()]);
-        };
-        let roots = self.trust(std::slice::from_ref(ca));
+    pub(crate) fn bundle(&self, reads: &Parts<Read>) -> Verdict<Bundle> {
+        let roots = self.trust(&reads.certs);
         let mut crls = Lists::default();
-        for (index, read) in (1..).zip(lists) {
+        for (file, read) in self.piece.paths.lists.iter().zip(&reads.lists) {
             let verdict = match (&roots.result, read) {
-                (_, Err(fault)) => Verdict::bad(vec![self.problem(index, fault)]),
-                (Ok(roots), Ok(file)) => {
+                (_, Err(fault)) => Verdict::bad(vec![self.problem(file, fault)]),
+                (Ok(roots), Ok(content)) => {
                     let expired = self.piece.expired;
-                    self.checked(index, lists::crls(&file.bytes, roots, expired, self.now))
+                    self.checked(file, lists::crls(&content.bytes, roots, expired, self.now))
                 }
                 (Err(_), Ok(_)) => Verdict::bad(Vec::new()),
             };
-            crls.add(index, verdict);
+            crls.add(file, verdict);
         }
         let known = roots.result.as_deref().unwrap_or_default();
         let crls = self.newest(crls, known);
@@ -213,7 +194,7 @@ impl<'p> Judge<'p> {
     }
 
     /// Leaves out lists that others replace.
-    fn newest(&self, mut lists: Lists, roots: &[Der]) -> Verdict<Vec<Der>> {
+    fn newest(&self, mut lists: Lists<'_>, roots: &[Der]) -> Verdict<Vec<Der>> {
         if let Some(problems) = lists.problems {
             return Verdict {
                 warnings: lists.warnings,
@@ -232,22 +213,22 @@ impl<'p> Judge<'p> {
 
     fn checked<T>(
         &self,
-        index: usize,
+        file: &Path,
         checked: Result<bundle::Checked<T>, BundleFault>,
     ) -> Verdict<T> {
         match checked {
             Ok(checked) => {
                 let warnings = checked.warnings.iter();
-                let warnings = warnings.map(|it| self.problem(index, it)).collect();
+                let warnings = warnings.map(|it| self.problem(file, it)).collect();
                 Verdict::good(checked.value, warnings)
             }
-            Err(fault) => Verdict::bad(vec![self.problem(index, &fault)]),
+            Err(fault) => Verdict::bad(vec![self.problem(file, &fault)]),
         }
     }
 }
 
-fn holds_only_authorities(reads: &[Read]) -> bool {
-    let [Ok(file)] = reads else {
+fn holds_only_authorities(reads: &Parts<Read>) -> bool {
+    let (Ok(file), None, None) = (&reads.certs, &reads.key, &reads.passphrase) else {
         return false;
     };
     let is_authority = |block: &Block| {
@@ -259,17 +240,17 @@ fn holds_only_authorities(reads: &[Read]) -> bool {
 
 /// The revocation lists of several files, and what is wrong with them.
 #[derive(Default)]
-struct Lists {
+struct Lists<'p> {
     ders: Vec<Der>,
     /// The file that each list came from.
-    files: Vec<usize>,
+    files: Vec<&'p Path>,
     /// What is wrong, perhaps only with the authorities that they are judged by.
     problems: Option<Vec<Problem>>,
     warnings: Vec<Problem>,
 }
 
-impl Lists {
-    fn add(&mut self, file: usize, verdict: Verdict<Vec<Der>>) {
+impl<'p> Lists<'p> {
+    fn add(&mut self, file: &'p Path, verdict: Verdict<Vec<Der>>) {
         self.warnings.extend(verdict.warnings);
         match verdict.result {
             Ok(ders) => {

@@ -10,6 +10,7 @@ use super::{
         named::{
             backend_pair_piece, clients_piece, identity_piece, trust_piece, wants_system_roots,
         },
+        parts::Parts,
         piece::{Piece, Read},
         settle::Settler,
     },
@@ -87,7 +88,7 @@ impl<'m> Loader<'m> {
         &mut self,
         pieces: Vec<Piece>,
         kind: &Shelf<T>,
-        judge: impl Fn(usize, &Judge<'_>, &[Read]) -> Verdict<T> + Sync,
+        judge: impl Fn(usize, &Judge<'_>, &Parts<Read>) -> Verdict<T> + Sync,
     ) -> Vec<Option<T>> {
         let pieces = pieces.into_iter().enumerate();
         let (open, closed): (Vec<_>, Vec<_>) =
@@ -205,7 +206,7 @@ impl<'m> Loader<'m> {
     ) -> Option<Vec<ListenerMaterial>> {
         let memo = self.settler.memo;
         let listeners = &config.listeners;
-        let judge = |at: &Judge<'_>, reads: &[Read]| at.bundle(reads);
+        let judge = |at: &Judge<'_>, reads: &Parts<Read>| at.bundle(reads);
         let clients = self.of_listeners(listeners, clients_piece, &memo.bundles, judge);
         let trust = self.of_listeners(listeners, trust_piece, &memo.bundles, judge);
         let pairs = &memo.backend_pairs;
@@ -236,7 +237,7 @@ impl<'m> Loader<'m> {
         listeners: &[Listener],
         piece: impl Fn(&Listener) -> Option<Piece>,
         kind: &Shelf<T>,
-        judge: impl Fn(&Judge<'_>, &[Read]) -> Verdict<T> + Sync,
+        judge: impl Fn(&Judge<'_>, &Parts<Read>) -> Verdict<T> + Sync,
     ) -> Vec<Found<T>> {
         let pieces: Vec<Option<Piece>> = listeners.iter().map(piece).collect();
         let configured: Vec<bool> = pieces.iter().map(Option::is_some).collect();

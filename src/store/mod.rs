@@ -206,7 +206,9 @@ impl<'c> Survey<'c> {
     pub fn watched_paths(&self) -> Vec<PathBuf> {
         let folders = self.found.folders.iter().chain(&self.found.links).cloned();
         let files = named(self.config, &self.config.identities);
-        folders.chain(files.flat_map(|piece| piece.paths)).collect()
+        folders
+            .chain(files.flat_map(|piece| piece.paths.into_all()))
+            .collect()
     }
 }
 

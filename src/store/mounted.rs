@@ -34,7 +34,7 @@ impl Mounted {
     fn among(pieces: impl Iterator<Item = Piece>) -> Self {
         let mut found = Self::default();
         for piece in pieces {
-            for path in &piece.paths {
+            for path in piece.paths.iter() {
                 // What cannot be asked cannot be read either, which is told as that.
                 match mounts::footing(path) {
                     Ok(Footing::InFolder) | Err(_) => {}

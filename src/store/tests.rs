@@ -227,7 +227,7 @@ fn a_fingerprint_follows_content_and_not_times() {
     site.put("crl", &format!("{text}\n"));
     assert_ne!(fingerprint(&site.config, &site.memo), first);
     let found = discover(&site.config);
-    let paths = pieces(&site.config, &found).flat_map(|it| it.paths);
+    let paths = pieces(&site.config, &found).flat_map(|it| it.paths.into_all());
     assert_eq!(paths.count(), 7);
 }
 

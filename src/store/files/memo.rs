@@ -19,6 +19,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    parts::Parts,
     piece::{Piece, Read, digest_of},
     read::Stamp,
 };
@@ -106,8 +107,8 @@ impl Memo {
     }
 
     /// Remembers what was read of a piece's files.
-    pub(crate) fn remember(&self, piece: &Piece, reads: &[Read], begun: Begun) {
-        for (path, found) in piece.paths.iter().zip(reads) {
+    pub(crate) fn remember(&self, piece: &Piece, reads: &Parts<Read>, begun: Begun) {
+        for (path, found) in piece.paths.iter().zip(reads.iter()) {
             let seen = Seen::of(found, begun);
             let mut files = lock(&self.files);
             match seen {
@@ -354,7 +355,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "one").unwrap();
-        (dir, Piece::new("thing".to_owned(), vec![path], 64))
+        (
+            dir,
+            Piece::new("thing".to_owned(), Parts::bundle(path, vec![]), 64),
+        )
     }
 
     #[test]
@@ -363,19 +367,19 @@ mod tests {
         let memo = Memo::default();
         let first = memo.digest(&piece);
         assert_eq!(memo.glance(&piece, Depth::Stamps), None);
-        fs::write(&piece.paths[0], "two").unwrap();
+        fs::write(&piece.paths.certs, "two").unwrap();
         assert_ne!(memo.digest(&piece), first);
     }
 
     /// Remembers a piece's file as one that was read at `read`, long after it was written.
     fn rested(memo: &Memo, piece: &Piece, keeps_times: bool, read: Instant) {
         let seen = Seen {
-            stamp: Stamp::of(&piece.paths[0]).unwrap(),
-            digest: digest_of(&piece.read()[0]),
+            stamp: Stamp::of(&piece.paths.certs).unwrap(),
+            digest: digest_of(&piece.read().certs),
             read,
             keeps_times,
         };
-        lock(&memo.files).insert(piece.paths[0].clone().into(), seen);
+        lock(&memo.files).insert(piece.paths.certs.clone().into(), seen);
     }
 
     #[test]
@@ -388,7 +392,7 @@ mod tests {
         for depth in [Depth::Promised, Depth::Stamps] {
             assert_eq!(memo.glance(&piece, depth), Some(first));
         }
-        fs::write(&piece.paths[0], "longer").unwrap();
+        fs::write(&piece.paths.certs, "longer").unwrap();
         assert_eq!(memo.glance(&piece, Depth::Stamps), None);
         assert_ne!(memo.digest(&piece), first);
     }
@@ -400,13 +404,13 @@ mod tests {
         rested(&memo, &piece, true, Instant::now());
         let file = fs::File::options()
             .write(true)
-            .open(&piece.paths[0])
+            .open(&piece.paths.certs)
             .unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
-        let before = Stamp::of(&piece.paths[0]).unwrap();
+        let before = Stamp::of(&piece.paths.certs).unwrap();
         // Another tick of the kernel's clock.
-        while Stamp::of(&piece.paths[0]).unwrap() == before {
-            fs::write(&piece.paths[0], "two").unwrap();
+        while Stamp::of(&piece.paths.certs).unwrap() == before {
+            fs::write(&piece.paths.certs, "two").unwrap();
             file.set_modified(modified).unwrap();
         }
         assert_eq!(file.metadata().unwrap().modified().unwrap(), modified);

@@ -4,6 +4,7 @@ pub(super) mod discover;
 pub(super) mod memo;
 pub(super) mod named;
 pub(super) mod parallel;
+pub(super) mod parts;
 pub(super) mod piece;
 pub(super) mod promise;
 pub(super) mod read;

@@ -1,6 +1,7 @@
 //! Which files a configuration names, and which of them mean something only together.
 
 use super::{
+    parts::Parts,
     piece::Piece,
     read::{BUNDLE_LIMIT, IDENTITY_LIMIT},
 };
@@ -11,17 +12,8 @@ use crate::{
 
 /// An identity: certificate, key, passphrase.
 pub(crate) fn identity_piece(files: &IdentityFiles) -> Piece {
-    pair_piece(
-        format!("identity \"{}\"", files.name),
-        PairFiles::from(files),
-    )
-}
-
-fn pair_piece(subject: String, files: PairFiles<'_>) -> Piece {
-    Piece {
-        form: files.form().clone(),
-        ..Piece::new(subject, files.paths(), IDENTITY_LIMIT)
-    }
+    let subject = format!("identity \"{}\"", files.name);
+    PairFiles::from(files).piece(subject, IDENTITY_LIMIT)
 }
 
 /// A client bundle: authorities, then revocation lists if there are.
@@ -31,7 +23,7 @@ pub(crate) fn clients_piece(listener: &Listener) -> Option<Piece> {
         return None;
     }
     let ca = auth.ca.clone()?;
-    let paths = std::iter::once(ca).chain(auth.crl.clone()).collect();
+    let paths = Parts::bundle(ca, auth.crl.clone());
     let subject = format!("listener \"{}\" client_auth", listener.name);
     Some(Piece {
         expired: auth.expired_crl,
@@ -50,14 +42,14 @@ fn checks_issuer(tls: &BackendTls) -> bool {
 pub(crate) fn trust_piece(listener: &Listener) -> Option<Piece> {
     let tls = &listener.backend_tls;
     let ca = tls.ca.clone().filter(|_| checks_issuer(tls))?;
-    let paths = std::iter::once(ca).chain(tls.crl.clone()).collect();
+    let paths = Parts::bundle(ca, tls.crl.clone());
     Some(Piece::new(backend_subject(listener), paths, BUNDLE_LIMIT))
 }
 
 /// What is shown to a backend: certificate, key, passphrase.
 pub(crate) fn backend_pair_piece(listener: &Listener) -> Option<Piece> {
     let files = PairFiles::of_backend(&listener.backend_tls)?;
-    Some(pair_piece(backend_subject(listener), files))
+    Some(files.piece(backend_subject(listener), IDENTITY_LIMIT))
 }
 
 fn backend_subject(listener: &Listener) -> String {

@@ -5,7 +5,10 @@ use std::{
     path::PathBuf,
 };
 
-use super::read::{self, Content, FileFault};
+use super::{
+    parts::Parts,
+    read::{self, Content, FileFault},
+};
 use crate::{
     config::{OnUnknown, PairForm},
     tls::material::ContentHash,
@@ -16,8 +19,8 @@ use crate::{
 pub(crate) struct Piece {
     /// What they are, as people are told: `identity "default"`.
     pub(crate) subject: String,
-    /// The files, in an order that whoever judges them knows.
-    pub(crate) paths: Vec<PathBuf>,
+    /// The files.
+    pub(crate) paths: Parts<PathBuf>,
     /// The most bytes of each.
     pub(crate) limit: u64,
     /// What a pair's files look like, and what opens its key.
@@ -39,9 +42,8 @@ impl PartialEq for Piece {
             form,
             expired,
         } = self;
-        let others = other.paths.iter().map(|it| it.as_os_str());
         *subject == other.subject
-            && paths.iter().map(|it| it.as_os_str()).eq(others)
+            && paths.is_written_as(&other.paths)
             && *limit == other.limit
             && *form == other.form
             && *expired == other.expired
@@ -56,7 +58,7 @@ impl Hash for Piece {
 }
 
 impl Piece {
-    pub(crate) fn new(subject: String, paths: Vec<PathBuf>, limit: u64) -> Self {
+    pub(crate) fn new(subject: String, paths: Parts<PathBuf>, limit: u64) -> Self {
         Self {
             subject,
             paths,
@@ -67,13 +69,12 @@ impl Piece {
     }
 
     /// Reads all files.
-    pub(crate) fn read(&self) -> Vec<Read> {
-        let read = |it: &PathBuf| read::read(it, self.limit);
-        self.paths.iter().map(read).collect()
+    pub(crate) fn read(&self) -> Parts<Read> {
+        self.paths.map(|it| read::read(it, self.limit))
     }
 
     /// Returns SHA-256 over what was read, or why it was not.
-    pub(crate) fn digest(&self, reads: &[Read]) -> [u8; 32] {
+    pub(crate) fn digest(&self, reads: &Parts<Read>) -> [u8; 32] {
         self.join(reads.iter().map(digest_of))
     }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::{
     memo::{Begun, Depth, Memo, Perishable, Shelf},
     parallel,
+    parts::Parts,
     piece::{Piece, Read},
 };
 use crate::store::judge::{Judge, Verdict};
@@ -46,7 +47,7 @@ impl Settler<'_> {
         &self,
         pieces: &[Piece],
         kind: &Shelf<T>,
-        judge: impl Fn(usize, &Judge<'_>, &[Read]) -> Verdict<T> + Sync,
+        judge: impl Fn(usize, &Judge<'_>, &Parts<Read>) -> Verdict<T> + Sync,
     ) -> Vec<Verdict<T>> {
         self.settle_reading(pieces, kind, Piece::read, judge)
     }
@@ -55,10 +56,10 @@ impl Settler<'_> {
         &self,
         pieces: &[Piece],
         kind: &Shelf<T>,
-        read: impl Fn(&Piece) -> Vec<Read> + Sync,
-        judge: impl Fn(usize, &Judge<'_>, &[Read]) -> Verdict<T> + Sync,
+        read: impl Fn(&Piece) -> Parts<Read> + Sync,
+        judge: impl Fn(usize, &Judge<'_>, &Parts<Read>) -> Verdict<T> + Sync,
     ) -> Vec<Verdict<T>> {
-        let judge = |index: usize, reads: &[Read]| Open {
+        let judge = |index: usize, reads: &Parts<Read>| Open {
             index,
             verdict: judge(index, &Judge::new(&pieces[index], self.now), reads),
             digest: pieces[index].digest(reads),
@@ -143,7 +144,7 @@ fn pause() {
 #[cfg(test)]
 mod tests {
     use std::{
-        path::PathBuf,
+        path::{Path, PathBuf},
         sync::atomic::{AtomicUsize, Ordering},
     };
 
@@ -157,14 +158,15 @@ mod tests {
     }
 
     fn piece() -> Piece {
-        Piece::new("thing".to_owned(), vec![PathBuf::from("/file")], 1)
+        let file = Parts::bundle(PathBuf::from("/file"), vec![]);
+        Piece::new("thing".to_owned(), file, 1)
     }
 
-    fn judge(_: usize, at: &Judge<'_>, reads: &[Read]) -> Verdict<String> {
-        let bytes = reads[0].as_ref().unwrap().bytes.to_vec();
+    fn judge(_: usize, at: &Judge<'_>, reads: &Parts<Read>) -> Verdict<String> {
+        let bytes = reads.certs.as_ref().unwrap().bytes.to_vec();
         let text = String::from_utf8(bytes).unwrap();
         if text == "torn" {
-            return Verdict::bad(vec![at.problem(0, &text)]);
+            return Verdict::bad(vec![at.problem(Path::new("/file"), &text)]);
         }
         Verdict::good(text, Vec::new())
     }
@@ -174,7 +176,7 @@ mod tests {
         let at = AtomicUsize::new(0);
         let read = |_: &Piece| {
             let text = contents[at.fetch_add(1, Ordering::Relaxed) % contents.len()];
-            vec![Ok(Content::of(text.as_bytes()))]
+            Parts::bundle(Ok(Content::of(text.as_bytes())), vec![])
         };
         let settler = Settler {
             memo,
