@@ -5,18 +5,18 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use super::{
     Look, Outcome, Owner, Programs, bundle,
     files::{
-        discover::discover,
-        memo::{Perishable, Shelf},
+        memo::{Memo, Perishable, Shelf},
         named::{
             backend_pair_piece, clients_piece, identity_piece, trust_piece, wants_system_roots,
         },
         parts::Parts,
         piece::{Piece, Read},
-        settle::Settler,
     },
     identity::{Proved, Role},
     judge::{Judge, Verdict},
     lookup::Lookup,
+    settle::Settler,
+    source::{Item, Origin, Source},
 };
 use crate::{
     config::{Config, IdentityDir, IdentityFiles, Listener},
@@ -25,8 +25,9 @@ use crate::{
 };
 
 /// Reads pieces and collects what is said about them.
-pub(super) struct Loader<'m> {
-    settler: Settler<'m>,
+pub(super) struct Loader<'m, S> {
+    settler: Settler<S>,
+    memo: &'m Memo,
     programs: Programs<'m>,
     owner: Owner,
     pieces: Vec<Piece>,
@@ -41,15 +42,6 @@ pub(super) struct Said {
     pub(super) unseen: Vec<Problem>,
 }
 
-/// Where an identity comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// The configuration names its files.
-    Configured,
-    /// It is an entry of a folder.
-    Entry,
-}
-
 /// A piece of a listener: not configured, configured and broken, or what it is.
 #[derive(Debug, Clone)]
 enum Found<T> {
@@ -58,8 +50,8 @@ enum Found<T> {
     Good(T),
 }
 
-impl<'m> Loader<'m> {
-    pub(super) fn new(look: Look<'m>) -> Self {
+impl<'m, S: Source> Loader<'m, S> {
+    pub(super) fn new(source: S, look: Look<'m>) -> Self {
         let Look {
             memo,
             depth,
@@ -69,7 +61,8 @@ impl<'m> Loader<'m> {
         } = look;
         Self {
             owner,
-            settler: Settler { memo, depth, now },
+            settler: Settler { source, depth, now },
+            memo,
             programs,
             pieces: Vec::new(),
             said: Said::default(),
@@ -78,7 +71,7 @@ impl<'m> Loader<'m> {
 
     /// Forgets what is not part of this configuration; returns what was said.
     pub(super) fn end(self) -> Said {
-        self.settler.memo.keep(self.owner, self.pieces.iter());
+        self.memo.keep(self.owner, self.pieces.iter());
         self.said
     }
 
@@ -139,30 +132,26 @@ impl<'m> Loader<'m> {
         last: Option<&Material>,
     ) -> (Option<Vec<Arc<Identity>>>, Vec<Outcome>) {
         let mut last_of = Lookup::of(last);
-        let found = discover(config);
+        let found = self.settler.source.stock(config);
         self.said.problems.extend(found.problems);
         self.said.warnings.extend(found.warnings);
-        let configured = config.identities.iter().map(|it| (Origin::Configured, it));
-        let entries = found.identities.iter().map(|it| (Origin::Entry, it));
-        let (origins, files): (Vec<Origin>, Vec<IdentityFiles>) = configured
-            .chain(entries)
-            .map(|(origin, files)| (origin, files.clone()))
-            .unzip();
+        let items = found.items;
         let disk = self.settle(
-            files.iter().map(identity_piece).collect(),
-            &self.settler.memo.identities,
+            items.iter().map(|it| identity_piece(&it.files)).collect(),
+            &self.memo.identities,
             |index, at, reads| {
-                let proved = match origins[index] {
+                let Item { origin, files } = &items[index];
+                let proved = match origin {
                     Origin::Configured => at.pair(reads, Role::Server).map(Some),
                     Origin::Entry => at.entry(reads),
                 };
-                proved.map(|it| it.map(|it| Arc::new(identity_of(&files[index], it))))
+                proved.map(|it| it.map(|it| Arc::new(identity_of(files, it))))
             },
         );
         let mut gathered = Gathered::default();
         let mut nothing = found.hollow;
         let mut strays = Vec::new();
-        for ((origin, files), disk) in origins.into_iter().zip(files).zip(disk) {
+        for (Item { origin, files }, disk) in items.into_iter().zip(disk) {
             if let Some(None) = disk {
                 strays.push(files.name.clone());
                 nothing.push((files.name.clone(), only_authorities(&files)));
@@ -204,7 +193,7 @@ impl<'m> Loader<'m> {
         config: &Config,
         last: Option<&Material>,
     ) -> Option<Vec<ListenerMaterial>> {
-        let memo = self.settler.memo;
+        let memo = self.memo;
         let listeners = &config.listeners;
         let judge = |at: &Judge<'_>, reads: &Parts<Read>| at.bundle(reads);
         let clients = self.of_listeners(listeners, clients_piece, &memo.bundles, judge);

@@ -5,6 +5,9 @@
 //! the first. Without a last good state of every broken piece there is no material at all, but for
 //! an identity that turned up in a folder: that one is left out. An unknown listener or identity
 //! name is no reason to guess: pieces are matched by name only.
+//!
+//! `source` is the seam to where pieces lie, and `files` the only source. `settle` has what a source
+//! holds judged once it stands still, `judge` does that, and `loader` puts the verdicts together.
 
 pub mod create;
 pub mod expiries;
@@ -25,6 +28,8 @@ mod mounted;
 mod neighbours;
 mod overlaps;
 mod report;
+mod settle;
+mod source;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -43,6 +48,7 @@ use self::{
         named::{backend_pair_piece, clients_piece, identity_piece, trust_piece},
         parallel,
         piece::Piece,
+        source::Files,
     },
     loader::Loader,
     mounted::Mounted,
@@ -124,7 +130,8 @@ impl Programs<'_> {
 /// Blocks, for up to half a second longer than reading takes when files are being written.
 #[must_use]
 pub fn load(config: &Config, last: Option<&Material>, look: Look<'_>) -> Loaded {
-    let mut loader = Loader::new(look);
+    let Look { memo, depth, .. } = look;
+    let mut loader = Loader::new(Files { memo, depth }, look);
     let (identities, outcomes) = loader.identities(config, last);
     let listeners = loader.listeners(config, last);
     let system_roots = loader.system_roots(config, last);

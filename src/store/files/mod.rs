@@ -1,4 +1,4 @@
-//! The files of a configuration: which there are, what they hold, and whether they stand still.
+//! Files as the source of pieces: which there are, what they hold, and whether they have changed.
 
 pub(super) mod discover;
 pub(super) mod memo;
@@ -8,4 +8,4 @@ pub(super) mod parts;
 pub(super) mod piece;
 pub(super) mod promise;
 pub(super) mod read;
-pub(super) mod settle;
+pub(super) mod source;

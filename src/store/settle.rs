@@ -1,9 +1,8 @@
-//! Reading files that somebody may be writing at this moment.
+//! Judging pieces that somebody may be writing at this moment.
 //!
 //! A certificate and its key are two files, and tools write one after the other. So what was
-//! judged good counts only if the files still hold the same when looked at again, and what was judged
-//! bad is looked at again until it stands still. To look again is to read, but where the file system
-//! promises that a write would show (see [`super::promise`]). All pieces are read side by side and wait together, so
+//! judged good counts only if the source says afterwards that nothing has changed, and what was judged
+//! bad is looked at again until it stands still. All pieces are read side by side and wait together, so
 //! that a thousand broken ones take no longer than one.
 
 use std::{thread, time::Duration};
@@ -11,91 +10,77 @@ use std::{thread, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    memo::{Begun, Depth, Memo, Perishable, Shelf},
-    parallel,
-    parts::Parts,
-    piece::{Piece, Read},
+    files::{
+        memo::{Depth, Perishable, Shelf},
+        parallel,
+        parts::Parts,
+        piece::{Piece, Read},
+    },
+    judge::{Judge, Verdict},
+    source::{Snapshot, Source, Version},
 };
-use crate::store::judge::{Judge, Verdict};
 
-/// Between two reads of what is broken.
+/// Between two looks at what is broken.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Reads before files that keep changing are given up on, for this time.
-const READS: usize = 10;
+/// Looks before what keeps changing is given up on, for this time.
+const LOOKS: usize = 10;
 
-/// How pieces are read and judged.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settler<'m> {
-    /// What earlier reads found.
-    pub(crate) memo: &'m Memo,
-    /// How far it is believed.
+/// How pieces are judged.
+pub(crate) struct Settler<S> {
+    /// Where they come from.
+    pub(crate) source: S,
+    /// How far earlier verdicts are believed.
     pub(crate) depth: Depth,
     /// The time by which certificates are judged.
     pub(crate) now: Timestamp,
 }
 
-/// A verdict that holds if the files are the same when read again.
+/// A verdict that holds if the source says that nothing has changed.
 struct Open<T> {
     index: usize,
     verdict: Verdict<T>,
-    digest: [u8; 32],
+    version: Version,
 }
 
-impl Settler<'_> {
-    /// Judges pieces of a kind once their files stand still; the verdicts come in the same order.
+impl<S: Source> Settler<S> {
+    /// Judges pieces of a kind once they stand still; the verdicts come in the same order.
     pub(crate) fn settle<T: Perishable>(
         &self,
         pieces: &[Piece],
         kind: &Shelf<T>,
         judge: impl Fn(usize, &Judge<'_>, &Parts<Read>) -> Verdict<T> + Sync,
     ) -> Vec<Verdict<T>> {
-        self.settle_reading(pieces, kind, Piece::read, judge)
-    }
-
-    fn settle_reading<T: Perishable>(
-        &self,
-        pieces: &[Piece],
-        kind: &Shelf<T>,
-        read: impl Fn(&Piece) -> Parts<Read> + Sync,
-        judge: impl Fn(usize, &Judge<'_>, &Parts<Read>) -> Verdict<T> + Sync,
-    ) -> Vec<Verdict<T>> {
-        let judge = |index: usize, reads: &Parts<Read>| Open {
+        let judge = |index: usize, snapshot: &Snapshot| Open {
             index,
-            verdict: judge(index, &Judge::new(&pieces[index], self.now), reads),
-            digest: pieces[index].digest(reads),
-        };
-        let read = |piece: &Piece| {
-            let begun = Begun::now();
-            let reads = read(piece);
-            self.memo.remember(piece, &reads, begun);
-            reads
+            verdict: judge(
+                index,
+                &Judge::new(&pieces[index], self.now),
+                &snapshot.parts,
+            ),
+            version: snapshot.version,
         };
         let first = parallel::map(pieces, |index, piece| {
             if let Some(verdict) = self.recall(piece, kind) {
                 return Ok(verdict);
             }
-            let reads = read(piece);
-            let known = kind.find(piece, piece.digest(&reads), (self.depth, self.now));
-            known.ok_or_else(|| judge(index, &reads))
+            let snapshot = self.source.snapshot(piece);
+            let known = kind.find(piece, snapshot.version, (self.depth, self.now));
+            known.ok_or_else(|| judge(index, &snapshot))
         });
         let (mut done, mut open) = sort(first);
-        for _ in 0..READS {
+        for _ in 0..LOOKS {
             if open.iter().any(|it| it.verdict.result.is_err()) {
                 pause();
             }
             let changed = parallel::map(&open, |_, it| {
-                let piece = &pieces[it.index];
-                if self.memo.glance(piece, Depth::Promised) == Some(it.digest) {
-                    return None;
-                }
-                Some(read(piece)).filter(|reads| piece.digest(reads) != it.digest)
+                self.source.changed(&pieces[it.index], it.version)
             });
             let looked_at = std::mem::take(&mut open);
             for (it, changed) in looked_at.into_iter().zip(changed) {
-                if let Some(reads) = changed {
-                    open.push(judge(it.index, &reads));
+                if let Some(snapshot) = changed {
+                    open.push(judge(it.index, &snapshot));
                 } else {
-                    kind.put(&pieces[it.index], it.digest, &it.verdict, self.now);
+                    kind.put(&pieces[it.index], it.version, &it.verdict, self.now);
                     done[it.index] = Some(it.verdict);
                 }
             }
@@ -109,14 +94,14 @@ impl Settler<'_> {
             .collect()
     }
 
-    /// Returns the verdict on files that look untouched since they were judged.
+    /// Returns the verdict on what the source says is untouched since it was judged.
     pub(crate) fn recall<T: Perishable>(
         &self,
         piece: &Piece,
         kind: &Shelf<T>,
     ) -> Option<Verdict<T>> {
-        let digest = self.memo.glance(piece, self.depth)?;
-        kind.find(piece, digest, (self.depth, self.now))
+        let version = self.source.version(piece)?;
+        kind.find(piece, version, (self.depth, self.now))
     }
 }
 
@@ -149,7 +134,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::store::files::read::Content;
+    use crate::{
+        config::Config,
+        store::{files::read::Content, source::Stock},
+    };
 
     impl Perishable for String {
         fn next_change(&self, _now: Timestamp) -> Timestamp {
@@ -171,19 +159,46 @@ mod tests {
         Verdict::good(text, Vec::new())
     }
 
-    /// Settles a file that holds these contents, one after the other and over again.
-    fn settled(memo: &Memo, kind: &Shelf<String>, contents: &[&str]) -> Result<String, String> {
-        let at = AtomicUsize::new(0);
-        let read = |_: &Piece| {
-            let text = contents[at.fetch_add(1, Ordering::Relaxed) % contents.len()];
-            Parts::bundle(Ok(Content::of(text.as_bytes())), vec![])
-        };
+    /// A source of one piece that holds these contents, one after the other and over again.
+    struct Flicker<'c> {
+        contents: &'c [&'c str],
+        looks: AtomicUsize,
+    }
+
+    impl Source for Flicker<'_> {
+        fn stock(&self, _config: &Config) -> Stock {
+            unreachable!("it is not asked")
+        }
+
+        fn version(&self, _piece: &Piece) -> Option<Version> {
+            None
+        }
+
+        fn snapshot(&self, piece: &Piece) -> Snapshot {
+            let look = self.looks.fetch_add(1, Ordering::Relaxed);
+            let text = self.contents[look % self.contents.len()];
+            let parts = Parts::bundle(Ok(Content::of(text.as_bytes())), vec![]);
+            Snapshot {
+                version: piece.digest(&parts),
+                parts,
+            }
+        }
+
+        fn changed(&self, piece: &Piece, since: Version) -> Option<Snapshot> {
+            Some(self.snapshot(piece)).filter(|it| it.version != since)
+        }
+    }
+
+    fn settled(kind: &Shelf<String>, contents: &[&str]) -> Result<String, String> {
         let settler = Settler {
-            memo,
+            source: Flicker {
+                contents,
+                looks: AtomicUsize::new(0),
+            },
             depth: Depth::Contents,
             now: Timestamp::now(),
         };
-        let mut verdicts = settler.settle_reading(&[piece()], kind, read, judge);
+        let mut verdicts = settler.settle(&[piece()], kind, judge);
         verdicts
             .remove(0)
             .result
@@ -191,11 +206,11 @@ mod tests {
     }
 
     fn verdict(contents: &[&str]) -> Result<String, String> {
-        settled(&Memo::default(), &Shelf::default(), contents)
+        settled(&Shelf::default(), contents)
     }
 
     #[test]
-    fn a_verdict_needs_two_reads_that_agree() {
+    fn a_verdict_needs_two_looks_that_agree() {
         let good = Ok("good".to_owned());
         assert_eq!(verdict(&["good"]), good);
         assert_eq!(verdict(&["torn", "good", "good"]), good);
@@ -204,18 +219,15 @@ mod tests {
     }
 
     #[test]
-    fn files_that_never_stand_still_get_no_verdict() {
+    fn what_never_stands_still_gets_no_verdict() {
         let reason = verdict(&["good", "torn"]).unwrap_err();
         assert!(reason.contains("being written"), "{reason}");
     }
 
     #[test]
     fn what_was_found_good_before_is_believed_at_once() {
-        let (memo, kind) = (Memo::default(), Shelf::default());
-        settled(&memo, &kind, &["good"]).unwrap();
-        assert_eq!(
-            settled(&memo, &kind, &["good", "torn"]),
-            Ok("good".to_owned())
-        );
+        let kind = Shelf::default();
+        settled(&kind, &["good"]).unwrap();
+        assert_eq!(settled(&kind, &["good", "torn"]), Ok("good".to_owned()));
     }
 }
