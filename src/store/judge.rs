@@ -12,7 +12,8 @@ use super::{
         read::Content,
     },
     identity::{self, Fault, KeyFault, PairContents, Proved, Role},
-    lists, neighbours,
+    lists,
+    source::Source,
 };
 use crate::{
     facts::{Moment, Problem},
@@ -63,13 +64,14 @@ impl<T> Verdict<T> {
 
 /// Judges the files of one piece.
 pub(crate) struct Judge<'p> {
+    source: &'p dyn Source,
     piece: &'p Piece,
     now: Timestamp,
 }
 
 impl<'p> Judge<'p> {
-    pub(crate) fn new(piece: &'p Piece, now: Timestamp) -> Self {
-        Self { piece, now }
+    pub(crate) fn new(source: &'p dyn Source, piece: &'p Piece, now: Timestamp) -> Self {
+        Self { source, piece, now }
     }
 
     pub(crate) fn problem(&self, file: &Path, reason: &impl ToString) -> Problem {
@@ -139,12 +141,11 @@ impl<'p> Judge<'p> {
 
     /// Says of a key that does not match which certificate beside it does.
     fn of_key(&self, fault: &KeyFault) -> Problem {
-        let file = self.piece.paths.with_key();
-        let mut problem = self.problem(file, fault);
+        let mut problem = self.problem(self.piece.paths.with_key(), fault);
         if let KeyFault::Mismatch { public_half, .. } = fault
-            && let Some(other) = neighbours::certificate_of(public_half, file)
+            && let Some(other) = self.source.beside_key(self.piece, public_half)
         {
-            let other = format!("; it matches the certificate in {}", other.display());
+            let other = format!("; it matches the certificate in {other}");
             problem.reason.push_str(&other);
         }
         problem

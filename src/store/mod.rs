@@ -25,7 +25,6 @@ mod lists;
 mod loader;
 mod lookup;
 mod mounted;
-mod neighbours;
 mod overlaps;
 mod report;
 mod settle;

@@ -50,13 +50,10 @@ impl<S: Source> Settler<S> {
         kind: &Shelf<T>,
         judge: impl Fn(usize, &Judge<'_>, &Parts<Read>) -> Verdict<T> + Sync,
     ) -> Vec<Verdict<T>> {
+        let at = |piece| Judge::new(&self.source, piece, self.now);
         let judge = |index: usize, snapshot: &Snapshot| Open {
             index,
-            verdict: judge(
-                index,
-                &Judge::new(&pieces[index], self.now),
-                &snapshot.parts,
-            ),
+            verdict: judge(index, &at(&pieces[index]), &snapshot.parts),
             version: snapshot.version,
         };
         let first = parallel::map(pieces, |index, piece| {
@@ -88,7 +85,7 @@ impl<S: Source> Settler<S> {
                 break;
             }
         }
-        let unstable = |piece| Verdict::bad(vec![Judge::new(piece, self.now).unstable()]);
+        let unstable = |piece| Verdict::bad(vec![at(piece).unstable()]);
         let ends = done.into_iter().zip(pieces);
         ends.map(|(verdict, piece)| verdict.unwrap_or_else(|| unstable(piece)))
             .collect()
@@ -186,6 +183,10 @@ mod tests {
 
         fn changed(&self, piece: &Piece, since: Version) -> Option<Snapshot> {
             Some(self.snapshot(piece)).filter(|it| it.version != since)
+        }
+
+        fn beside_key(&self, _piece: &Piece, _public_half: &[u8]) -> Option<String> {
+            None
         }
     }
 

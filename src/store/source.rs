@@ -31,6 +31,13 @@ pub(crate) trait Source: Sync {
     /// written one after the other, and a snapshot taken in between holds parts that never belonged
     /// together.
     fn changed(&self, piece: &Piece, since: Version) -> Option<Snapshot>;
+
+    /// Returns where a certificate with this public half lies beside the key of a piece, as people are
+    /// told; `None` if the source knows of none.
+    ///
+    /// It is for keys that do not belong to their certificate: parts are mixed up more often than they
+    /// are damaged. It is a hint and no promise.
+    fn beside_key(&self, piece: &Piece, public_half: &[u8]) -> Option<String>;
 }
 
 /// SHA-256 over all parts of a piece, over who may read them and over why some cannot be read: the same
@@ -75,4 +82,154 @@ pub(crate) enum Origin {
     Configured,
     /// It turned up as an entry of a folder that the configuration names.
     Entry,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        path::{Path, PathBuf},
+        sync::Arc,
+    };
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        config::IdentityDir,
+        facts::IdentityOutcome,
+        store::{
+            Depth, Look, Memo, Owner, Programs,
+            files::read::{Content, FileFault},
+            loader::Loader,
+        },
+        tls::{
+            material::{Identity, Material},
+            testing::{self, Ca},
+        },
+    };
+
+    /// A source that has no files: texts by the names of parts.
+    #[derive(Default)]
+    struct Vault {
+        texts: HashMap<PathBuf, String>,
+        entries: Vec<&'static str>,
+    }
+
+    fn files(name: &str) -> IdentityFiles {
+        let part = |part| PathBuf::from(format!("vault:{name}/{part}"));
+        IdentityFiles::pem(name, part("cert"), part("key"))
+    }
+
+    impl Vault {
+        fn put(&mut self, name: &str, (cert, key): (&str, &str)) {
+            let files = files(name);
+            self.texts.insert(files.cert, cert.to_owned());
+            self.texts.insert(files.key, key.to_owned());
+        }
+    }
+
+    impl Source for &Vault {
+        fn stock(&self, config: &Config) -> Stock {
+            let entries = self.entries.iter().map(|name| Item {
+                origin: Origin::Entry,
+                files: files(name),
+            });
+            let configured = config.identities.iter().map(|files| Item {
+                origin: Origin::Configured,
+                files: files.clone(),
+            });
+            Stock {
+                items: configured.chain(entries).collect(),
+                hollow: Vec::new(),
+                lost: Vec::new(),
+                problems: Vec::new(),
+                warnings: Vec::new(),
+            }
+        }
+
+        fn version(&self, _piece: &Piece) -> Option<Version> {
+            None
+        }
+
+        fn snapshot(&self, piece: &Piece) -> Snapshot {
+            let parts = piece.paths.map(|it| {
+                let text = self.texts.get(it).ok_or(FileFault::Missing)?;
+                Ok(Content::of(text.as_bytes()))
+            });
+            Snapshot {
+                version: piece.digest(&parts),
+                parts,
+            }
+        }
+
+        fn changed(&self, piece: &Piece, since: Version) -> Option<Snapshot> {
+            Some(self.snapshot(piece)).filter(|it| it.version != since)
+        }
+
+        fn beside_key(&self, _piece: &Piece, _public_half: &[u8]) -> Option<String> {
+            Some("vault:attic".to_owned())
+        }
+    }
+
+    type Identities = Option<Vec<Arc<Identity>>>;
+
+    /// Loads the identities; returns also what became of each and all problems.
+    fn load(
+        config: &Config,
+        vault: &Vault,
+        last: Option<&Material>,
+    ) -> (Identities, Vec<Option<IdentityOutcome>>, Vec<String>) {
+        let look = Look {
+            memo: &Memo::default(),
+            depth: Depth::Contents,
+            now: Timestamp::now(),
+            programs: Programs::All,
+            owner: Owner::InForce,
+        };
+        let mut loader = Loader::new(vault, look);
+        let (identities, outcomes) = loader.identities(config, last);
+        let outcomes = outcomes.iter().map(|it| it.outcome).collect();
+        let problems = loader.end().problems;
+        let problems = problems.iter().map(ToString::to_string).collect();
+        (identities, outcomes, problems)
+    }
+
+    #[test]
+    fn what_is_loaded_need_not_be_files() {
+        let mut config = testing::config(vec![]);
+        config.identities.push(files("own"));
+        config.identity_dirs.push(IdentityDir {
+            name: "all".to_owned(),
+            path: Path::new("vault:all").to_owned(),
+        });
+        let ca = Ca::new("root");
+        let (one, other) = (ca.server(&["one"]), ca.server(&["other"]));
+        let mut vault = Vault::default();
+        vault.put("own", (&one.cert, &one.key));
+        vault.put("all/a", (&other.cert, &other.key));
+        vault.entries = vec!["all/a", "all/b"];
+        let (identities, outcomes, problems) = load(&config, &vault, None);
+        let identities = identities.unwrap();
+        let names: Vec<_> = identities.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["own", "all/a"]);
+        let updated = Some(IdentityOutcome::Updated);
+        let left_out = Some(IdentityOutcome::LeftOut);
+        assert_eq!(outcomes, [updated, updated, left_out]);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("vault:all/b/cert"), "{problems:?}");
+
+        vault.entries.pop();
+        vault.put("own", (&one.cert, &other.key));
+        let last = Material {
+            identities,
+            listeners: vec![],
+            system_roots: vec![],
+        };
+        let (identities, outcomes, problems) = load(&config, &vault, Some(&last));
+        assert!(Arc::ptr_eq(&identities.unwrap()[0], &last.identities[0]));
+        let kept = Some(IdentityOutcome::Kept);
+        assert_eq!(outcomes, [kept, Some(IdentityOutcome::Unchanged)]);
+        assert!(problems[0].contains("vault:attic"), "{problems:?}");
+    }
 }

@@ -3,6 +3,7 @@
 pub(super) mod discover;
 pub(super) mod memo;
 pub(super) mod named;
+pub(super) mod neighbours;
 pub(super) mod parallel;
 pub(super) mod parts;
 pub(super) mod piece;

@@ -3,6 +3,7 @@
 use super::{
     discover::discover,
     memo::{Begun, Depth, Memo},
+    neighbours,
     piece::Piece,
 };
 use crate::{
@@ -56,6 +57,11 @@ impl Source for Files<'_> {
             return None;
         }
         Some(self.snapshot(piece)).filter(|it| it.version != since)
+    }
+
+    fn beside_key(&self, piece: &Piece, public_half: &[u8]) -> Option<String> {
+        let found = neighbours::certificate_of(public_half, piece.paths.with_key())?;
+        Some(found.display().to_string())
     }
 }
 

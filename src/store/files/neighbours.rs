@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::files::read;
+use super::read;
 use crate::x509::{
     certificate,
     pem::{self, Block},
@@ -24,7 +24,7 @@ const ENDINGS: [&str; 5] = ["pem", "crt", "cer", "cert", "chain"];
 /// Returns a file beside the key whose first certificate has this public half, if there is one.
 ///
 /// Only a few files are looked at: it is a hint and no promise.
-pub(super) fn certificate_of(public_half: &[u8], key: &Path) -> Option<PathBuf> {
+pub(crate) fn certificate_of(public_half: &[u8], key: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(key.parent()?).ok()?.flatten();
     let may_be = |path: &PathBuf| {
         let ending = path.extension().and_then(|it| it.to_str());
