@@ -3,6 +3,7 @@ use std::fs;
 use super::*;
 use crate::{
     config::{BackendTlsMode, ClientAuthMode, IdentityDir},
+    store::files::{discover::discover, survey::pieces},
     tls::{
         material::BackendTrust,
         testing::{self, Ca, Leaf, listener},

@@ -2,6 +2,7 @@
 
 pub(super) mod discover;
 pub(super) mod memo;
+pub(super) mod mounted;
 pub(super) mod named;
 pub(super) mod neighbours;
 pub(super) mod parallel;
@@ -10,3 +11,4 @@ pub(super) mod piece;
 pub(super) mod promise;
 pub(super) mod read;
 pub(super) mod source;
+pub(super) mod survey;

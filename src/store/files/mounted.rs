@@ -3,10 +3,7 @@
 
 use std::path::Path;
 
-use super::{
-    files::{discover::discover, piece::Piece},
-    pieces,
-};
+use super::{discover::discover, piece::Piece, survey::pieces};
 use crate::{
     config::Config,
     facts::Problem,
@@ -15,16 +12,16 @@ use crate::{
 
 /// What is said of files that are mounts of their own.
 #[derive(Debug, Default)]
-pub(super) struct Mounted {
+pub(crate) struct Mounted {
     /// Those that have not been replaced yet.
-    pub(super) warnings: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
     /// Those that have been, so that what is there outside cannot be seen.
-    pub(super) gone: Vec<Problem>,
+    pub(crate) gone: Vec<Problem>,
 }
 
 impl Mounted {
     /// Asks about all files of a configuration, if there can be any such.
-    pub(super) fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         if !mounts::may_be_files() {
             return Self::default();
         }
