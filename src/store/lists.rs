@@ -13,7 +13,7 @@ use crate::{
     tls::{material::Der, provider},
     x509::{
         certificate,
-        list::{ListFault, PublicKey, RevocationList},
+        list::{ListFault, Name, PublicKey, RevocationList},
         pem::{self, Block},
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 /// What a list is about: of several with the same purpose the newest counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Purpose {
-    issuer: Vec<u8>,
+    issuer: Name,
     scope: Vec<u8>,
     key: Key,
 }
@@ -105,7 +105,7 @@ fn purpose(list: &RevocationList, roots: &[Der]) -> Option<Purpose> {
     let named = || list.authority_key().map(|it| Key::Named(it.to_vec()));
     let signer = signer(list, roots).map(Key::Verified);
     Some(Purpose {
-        issuer: list.issuer().to_vec(),
+        issuer: list.issuer().clone(),
         scope: list.scope().as_der().to_vec(),
         key: signer.or_else(named)?,
     })
@@ -192,6 +192,18 @@ mod tests {
             assert_eq!(replaced(&again, roots), [1, 2]);
             assert!(replaced(&[], roots).is_empty());
         }
+    }
+
+    #[test]
+    fn a_list_counts_whatever_string_type_its_issuer_is_written_in() {
+        let ca = Ca::new("root");
+        let printable = der_of(&ca.printable_list(&[], 2, 2090));
+        assert_eq!(
+            replaced(&[list(&ca, 1, 2090), printable.clone()], &[ca.der()]),
+            [0]
+        );
+        let parsed = RevocationList::parse(printable.as_bytes()).unwrap();
+        assert_eq!(odd_signer(&parsed, &[ca.der()]), None);
     }
 
     #[test]

@@ -148,12 +148,39 @@ impl Ca {
 
     /// Returns such a list without an authority key identifier.
     pub(crate) fn nameless_list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
+        // The identifier's object identifier becomes one that nobody knows (2.5.29.127).
+        let known = [6, 3, 0x55, 0x1d, 35];
+        self.altered_list(revoked, number, next_update, &known, |it| it[4] = 127)
+    }
+
+    /// Returns such a list in which the issuer's common name is a `PrintableString` instead of a
+    /// `UTF8String`.
+    pub(crate) fn printable_list(
+        &self,
+        revoked: &[&Leaf],
+        number: u64,
+        next_update: i32,
+    ) -> String {
+        let common_name = [6, 3, 0x55, 4, 3, 12];
+        self.altered_list(revoked, number, next_update, &common_name, |it| {
+            it[5] = 0x13;
+        })
+    }
+
+    /// Returns a list in which the first of these bytes were altered before it was signed, in PEM.
+    fn altered_list(
+        &self,
+        revoked: &[&Leaf],
+        number: u64,
+        next_update: i32,
+        bytes: &[u8],
+        alter: impl Fn(&mut [u8]),
+    ) -> String {
         let named = self.signed_list(revoked, number, next_update, None);
         let (_, named) = x509_parser::parse_x509_crl(named.der()).unwrap();
         let mut said = named.tbs_cert_list.as_ref().to_vec();
-        // The identifier's object identifier becomes one that nobody knows (2.5.29.127).
-        let at = said.windows(5).position(|it| it == [6, 3, 0x55, 0x1d, 35]);
-        said[at.unwrap() + 4] = 127;
+        let at = said.windows(bytes.len()).position(|it| it == bytes);
+        alter(&mut said[at.unwrap()..]);
         let signature = self.issuer.key().sign(&said).unwrap();
         let length = u8::try_from(signature.len() + 1).unwrap();
         let signature = [&[3, length, 0], &*signature].concat();

@@ -4,6 +4,7 @@
 //! something together with others, and those that say something that is not understood but must
 //! be, are refused by what they are.
 
+mod name;
 mod scope;
 mod serials;
 
@@ -17,8 +18,8 @@ use x509_parser::{
     x509::X509Name,
 };
 
-pub(crate) use self::scope::Scope;
 use self::serials::Serials;
+pub(crate) use self::{name::Name, scope::Scope};
 use crate::facts::Moment;
 
 /// `id-ce-issuerAltName` (RFC 5280 §5.2.2).
@@ -79,7 +80,7 @@ pub(crate) enum ListFault {
 /// A complete revocation list of one authority.
 #[derive(Debug)]
 pub(crate) struct RevocationList {
-    issuer: Vec<u8>,
+    issuer: Name,
     issuer_name: String,
     this_update: Moment,
     next_update: Option<Moment>,
@@ -160,7 +161,7 @@ impl RevocationList {
         }
         fields.sequence("signature")?;
         let name = fields.0;
-        let issuer = fields.sequence("issuer")?.data.to_vec();
+        let issuer = Name::of_content(fields.sequence("issuer")?.data);
         let issuer_name = name_of(name)?;
         let this_update = fields.time()?.ok_or_else(|| damaged("thisUpdate"))?;
         let next_update = fields.time()?;
@@ -184,14 +185,14 @@ impl RevocationList {
         })
     }
 
-    /// Returns the content of its issuer's distinguished name, in DER.
-    pub(crate) fn issuer(&self) -> &[u8] {
+    /// Returns its issuer's distinguished name, to compare.
+    pub(crate) fn issuer(&self) -> &Name {
         &self.issuer
     }
 
     /// Returns whether this is its issuer's name.
     pub(crate) fn is_issued_by(&self, name: &X509Name<'_>) -> bool {
-        Any::from_der(name.as_raw()).is_ok_and(|(_, name)| name.data == self.issuer)
+        Name::of_der(name.as_raw()) == self.issuer
     }
 
     /// Returns its issuer's distinguished name for people.

@@ -235,6 +235,29 @@ fn a_list_of_another_key_refuses_all_and_is_warned_of() {
 }
 
 #[test]
+fn a_list_whose_issuer_is_written_in_another_string_type_counts() {
+    if !is_there() {
+        return;
+    }
+    let clients = Authority::new("clients");
+    let (good, bad) = (clients.leaf("good"), clients.leaf("bad"));
+    clients.revoke("bad");
+    let list = clients.list_of(&clients.printable("clients"), PLAIN);
+    for (name, expected) in [("bad", "certificate revoked"), ("good", "OK")] {
+        let theirs = clients.verify(name);
+        let theirs = theirs.stdout + &theirs.stderr;
+        assert!(theirs.contains(expected), "{theirs}");
+    }
+    let strict = ", unknown_revocation = \"refuse\"";
+    let front = Front::new(&clients, &list, strict);
+    let revoked = Some(AlertDescription::CertificateRevoked);
+    assert_eq!(front.verdict(&bad), revoked);
+    assert_eq!(front.verdict(&good), None);
+    let warned = front.daemon.ctl(&["verify"]).stderr;
+    assert!(!warned.contains("CN=clients"), "{warned}");
+}
+
+#[test]
 fn a_revoked_intermediate_refuses_whom_it_issued() {
     if !is_there() {
         return;

@@ -26,7 +26,7 @@ use crate::{
     tls::{material::Der, provider},
     x509::{
         certificate,
-        list::{ListFault, PublicKey, RevocationList},
+        list::{ListFault, Name, PublicKey, RevocationList},
     },
 };
 
@@ -101,7 +101,7 @@ pub(crate) enum Refusal {
 
 /// Revocation lists by the name of their issuer.
 pub(crate) struct Lists {
-    by_issuer: HashMap<Vec<u8>, Vec<Arc<Held>>>,
+    by_issuer: HashMap<Name, Vec<Arc<Held>>>,
     policy: Policy,
 }
 
@@ -126,7 +126,7 @@ impl Lists {
         let mut by_issuer: HashMap<_, Vec<_>> = HashMap::new();
         for der in ders {
             let held = Held::shared(der)?;
-            let namesakes = by_issuer.entry(held.list.issuer().to_vec()).or_default();
+            let namesakes = by_issuer.entry(held.list.issuer().clone()).or_default();
             namesakes.push(held);
         }
         Ok((!by_issuer.is_empty()).then_some(Self { by_issuer, policy }))
@@ -208,7 +208,7 @@ impl Lists {
         issuer: Option<&PublicKey>,
         now: UnixTime,
     ) -> Result<(), Objection> {
-        let Some(namesakes) = self.by_issuer.get(certificate.issuer()) else {
+        let Some(namesakes) = self.by_issuer.get(&Name::of_content(certificate.issuer())) else {
             return self.policy.unlisted.or(StatusUnknown::NoList);
         };
         let own = namesakes.iter();

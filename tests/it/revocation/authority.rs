@@ -50,6 +50,19 @@ impl Authority {
         it
     }
 
+    /// Makes another certificate of this name and key, in which the name is no `UTF8String`; returns
+    /// its file.
+    pub(crate) fn printable(&self, name: &str) -> PathBuf {
+        let config = self.read("ca.cnf");
+        let config = config.replace("[req]\n", "[req]\nstring_mask = nombstr\n");
+        fs::write(self.path("printable.cnf"), config).unwrap();
+        self.openssl(&format!(
+            "req -x509 -key ca.key -subj /CN={name} -days 30 -config printable.cnf \
+             -extensions issuer -out printable.crt"
+        ));
+        self.path("printable.crt")
+    }
+
     /// Makes an authority of this name that this one vouches for.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
         let it = Self::without_certificate();
@@ -152,6 +165,12 @@ impl Authority {
         self.list_for("-crldays 9", extensions)
     }
 
+    /// Returns such a list that bears the name of this certificate.
+    pub(crate) fn list_of(&self, certificate: &Path, extensions: &str) -> String {
+        let time = format!("-crldays 9 -cert {}", certificate.display());
+        self.list_for(&time, extensions)
+    }
+
     /// Returns such a list that has ended.
     pub(crate) fn late_list(&self, extensions: &str) -> String {
         self.list_for(
@@ -194,16 +213,16 @@ impl Authority {
 
     /// Asks openssl about the certificate of this name and the last list.
     pub(crate) fn verify(&self, name: &str) -> Outcome {
+        let cert = self.path(&format!("{name}.crt"));
+        self.verify_file("-crl_check", &self.path("ca.crt"), &cert)
+    }
+
+    /// Asks openssl about a certificate by these authorities and the last list.
+    pub(crate) fn verify_file(&self, how: &str, authorities: &Path, cert: &Path) -> Outcome {
         let mut command = Command::new("openssl");
-        command.current_dir(self.folder.path()).args([
-            "verify",
-            "-crl_check",
-            "-CAfile",
-            "ca.crt",
-            "-CRLfile",
-            "list.crl",
-            &format!("{name}.crt"),
-        ]);
+        let command_line = ["verify", how, "-CRLfile", "list.crl", "-CAfile"];
+        command.current_dir(self.folder.path()).args(command_line);
+        command.args([authorities, cert]);
         run(command, PATIENCE)
     }
 }

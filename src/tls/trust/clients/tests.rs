@@ -67,6 +67,17 @@ fn a_revoked_client_is_refused_and_lists_of_others_shut_nobody_out() {
 }
 
 #[test]
+fn a_list_whose_issuer_is_written_in_another_string_type_is_asked() {
+    let ca = Ca::new("root");
+    let (good, revoked) = (ca.server(&["good"]), ca.server(&["revoked"]));
+    let strict = auth(|it| it.unknown_revocation = OnUnknown::Refuse);
+    let bundle = bundle(&[&ca], &[&ca.printable_list(&[&revoked], 1, 2090)]);
+    assert_eq!(verdict(&strict, &bundle, &good), Ok(()));
+    let verdict = verdict(&strict, &bundle, &revoked);
+    assert_eq!(verdict, refusal(CertificateError::Revoked));
+}
+
+#[test]
 fn doubts_count_against_a_client_where_that_is_wanted() {
     let (ca, second) = (Ca::new("root"), Ca::new("second"));
     let (good, listless) = (ca.server(&["good"]), second.server(&["listless"]));
