@@ -4,13 +4,17 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use x509_parser::der_parser::num_bigint::BigUint;
+use x509_parser::{certificate::X509Certificate, der_parser::num_bigint::BigUint};
 
 use super::bundle::{self, BundleFault, Checked};
 use crate::{
     config::OnUnknown,
     facts::Moment,
-    tls::{material::Der, provider},
+    tls::{
+        material::Der,
+        provider,
+        trust::revocation::{Lists, Policy},
+    },
     x509::{
         certificate,
         list::{ListFault, Name, PublicKey, RevocationList},
@@ -137,8 +141,35 @@ fn odd_signer(list: &RevocationList, roots: &[Der]) -> Option<String> {
     }
     signer(list, roots).is_none().then(|| {
         format!(
-            "the list of {issuer} is signed by none of the keys that the bundle has for that name; \
-             certificates from these keys are refused unless another list is theirs"
+            "the list of {issuer} is signed by none of the keys that the bundle has for that name: \
+             it is damaged or another key's, and revokes nothing that these keys signed; get it \
+             anew from that authority"
+        )
+    })
+}
+
+/// Says which authorities the lists that count leave out, though there are lists of their name.
+pub(crate) fn odd_authorities(lists: &[Der], roots: &[Der]) -> Vec<String> {
+    let Ok(Some(lists)) = Lists::new(lists, Policy::ACCEPT) else {
+        return Vec::new();
+    };
+    let odd = roots.iter().filter_map(|root| {
+        let root = certificate::parse(root.as_bytes()).ok()?;
+        odd_authority(&lists, &root)
+    });
+    odd.collect()
+}
+
+fn odd_authority(lists: &Lists, root: &X509Certificate<'_>) -> Option<String> {
+    let key = PublicKey::of_der(root.public_key().raw)?;
+    let name = Name::of_der(root.subject().as_raw());
+    lists.pass_over(&name, &key).then(|| {
+        format!(
+            "the authority {} with the serial number {} has no revocation list: the lists of that \
+             name are signed by another key; what it issued counts as without a list \
+             (client_auth.unknown_revocation says what becomes of such clients)",
+            root.subject(),
+            certificate::serial(root.raw_serial())
         )
     })
 }
@@ -204,6 +235,21 @@ mod tests {
         );
         let parsed = RevocationList::parse(printable.as_bytes()).unwrap();
         assert_eq!(odd_signer(&parsed, &[ca.der()]), None);
+    }
+
+    #[test]
+    fn an_authority_without_a_list_of_its_own_key_is_told_of() {
+        let (old, new, other) = (Ca::new("root"), Ca::new("root"), Ca::new("other"));
+        let roots = [old.der(), new.der(), other.der()];
+        let of_old = list(&old, 1, 2090);
+        let odd = odd_authorities(std::slice::from_ref(&of_old), &roots);
+        let parsed = new.der();
+        let parsed = certificate::parse(parsed.as_bytes()).unwrap();
+        let serial = certificate::serial(parsed.raw_serial());
+        let [told] = &*odd else { panic!("{odd:?}") };
+        assert!(told.contains(&format!("CN=root with the serial number {serial} ")));
+        assert!(odd_authorities(&[of_old, list(&new, 1, 2090)], &roots).is_empty());
+        assert!(odd_authorities(&[], &roots).is_empty());
     }
 
     #[test]

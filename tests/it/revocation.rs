@@ -217,21 +217,57 @@ fn a_list_that_is_none_by_itself_is_refused_by_name_and_the_last_stays() {
 }
 
 #[test]
-fn a_list_of_another_key_refuses_all_and_is_warned_of() {
+fn a_list_of_another_key_counts_as_none_and_is_warned_of() {
     if !is_there() {
         return;
     }
     let (clients, namesake) = (Authority::new("clients"), Authority::new("clients"));
     let leaf = clients.leaf("good");
-    let front = Front::new(&clients, &clients.list(PLAIN), "");
-    assert_eq!(front.verdict(&leaf), None);
-    let warned = front.load(&namesake.list(PLAIN));
-    assert!(warned.contains("is signed by none of the keys"), "{warned}");
+    for (more, expected) in [
+        ("", None),
+        (
+            ", unknown_revocation = \"refuse\"",
+            Some(AlertDescription::CertificateUnknown),
+        ),
+    ] {
+        let front = Front::new(&clients, &clients.list(PLAIN), more);
+        assert_eq!(front.verdict(&leaf), None);
+        let warned = front.load(&namesake.list(PLAIN));
+        assert!(warned.contains("is signed by none of the keys"), "{warned}");
+        assert_eq!(front.verdict(&leaf), expected);
+        let both = [namesake.list(PLAIN), clients.list(PLAIN)].concat();
+        front.load(&both);
+        assert_eq!(front.verdict(&leaf), None);
+    }
+}
+
+#[test]
+fn a_new_key_of_an_authority_without_a_list_counts_as_without_and_is_warned_of() {
+    if !is_there() {
+        return;
+    }
+    let (old, new) = (Authority::new("clients"), Authority::new("clients"));
+    let (bad, leaf) = (old.leaf("bad"), new.leaf("good"));
+    old.revoke("bad");
+    let list = old.list(PLAIN);
+    let roots = old.path("roots.crt");
+    replace(&roots, old.pem() + &new.pem());
+    let theirs = old.verify_file("-crl_check", &roots, &new.path("good.crt"));
+    assert!(theirs.stderr.contains("verification failed"), "{theirs:#?}");
     let unknown = Some(AlertDescription::CertificateUnknown);
-    assert_eq!(front.verdict(&leaf), unknown);
-    let both = [namesake.list(PLAIN), clients.list(PLAIN)].concat();
-    front.load(&both);
-    assert_eq!(front.verdict(&leaf), None);
+    for (more, expected) in [("", None), (", unknown_revocation = \"refuse\"", unknown)] {
+        let front = Front::new(&old, &list, more);
+        replace(&front.daemon.path("clients.crt"), old.pem() + &new.pem());
+        let warned = front.load(&list);
+        let told = "the authority CN=clients with the serial number";
+        assert!(warned.contains(told), "{warned}");
+        let revoked = Some(AlertDescription::CertificateRevoked);
+        assert_eq!(front.verdict(&bad), revoked, "{more}");
+        assert_eq!(front.verdict(&leaf), expected, "{more}");
+        let warned = front.load(&(list.clone() + &new.list(PLAIN)));
+        assert!(!warned.contains(told), "{warned}");
+        assert_eq!(front.verdict(&leaf), None, "{more}");
+    }
 }
 
 #[test]

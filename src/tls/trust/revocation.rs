@@ -37,7 +37,7 @@ const MAX_KEYS: usize = 16;
 /// What becomes of a certificate that no list names and about which something is not known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
-    /// Its issuer has no list.
+    /// Its issuer has no list, though others of the same name may have.
     pub(crate) unlisted: OnUnknown,
     /// Its issuer has lists, but none of them is for it.
     pub(crate) unscoped: OnUnknown,
@@ -78,7 +78,7 @@ pub(crate) enum StatusUnknown {
     /// Only lists of another key with the same name are loaded.
     #[error(
         "whether its certificate is revoked is not known: the revocation lists that bear its \
-         issuer's name are signed by another key"
+         issuer's name are signed by another key, and unknown_revocation refuses that"
     )]
     OtherKey,
 }
@@ -103,6 +103,15 @@ pub(crate) enum Refusal {
 pub(crate) struct Lists {
     by_issuer: HashMap<Name, Vec<Arc<Held>>>,
     policy: Policy,
+}
+
+/// The lists of an issuer.
+enum Found<'l> {
+    /// Those that its key has signed.
+    Own(Vec<&'l RevocationList>),
+    /// None, but other keys of its name have some.
+    OfNamesakes,
+    Nothing,
 }
 
 /// A list, and which keys have signed it.
@@ -202,21 +211,34 @@ impl Lists {
         }
     }
 
+    /// Returns whether there are lists of an authority's name, none of which its key has signed.
+    pub(crate) fn pass_over(&self, name: &Name, key: &PublicKey) -> bool {
+        matches!(self.of_issuer(name, Some(key)), Found::OfNamesakes)
+    }
+
+    fn of_issuer(&self, name: &Name, key: Option<&PublicKey>) -> Found<'_> {
+        let Some(namesakes) = self.by_issuer.get(name) else {
+            return Found::Nothing;
+        };
+        let is_own = |it: &&Arc<Held>| key.is_some_and(|key| it.is_signed_by(key));
+        let own: Vec<_> = namesakes.iter().filter(is_own).collect();
+        if own.is_empty() {
+            return Found::OfNamesakes;
+        }
+        Found::Own(own.into_iter().map(|it| &it.list).collect())
+    }
+
     fn status(
         &self,
         certificate: &Cert<'_>,
         issuer: Option<&PublicKey>,
         now: UnixTime,
     ) -> Result<(), Objection> {
-        let Some(namesakes) = self.by_issuer.get(&Name::of_content(certificate.issuer())) else {
-            return self.policy.unlisted.or(StatusUnknown::NoList);
+        let own = match self.of_issuer(&Name::of_content(certificate.issuer()), issuer) {
+            Found::Own(own) => own,
+            Found::OfNamesakes => return self.policy.unlisted.or(StatusUnknown::OtherKey),
+            Found::Nothing => return self.policy.unlisted.or(StatusUnknown::NoList),
         };
-        let own = namesakes.iter();
-        let own = own.filter(|it| issuer.is_some_and(|key| it.is_signed_by(key)));
-        let own: Vec<_> = own.map(|it| &it.list).collect();
-        if own.is_empty() {
-            return Err(Objection::Unknown(StatusUnknown::OtherKey));
-        }
         if own.iter().any(|it| it.names(certificate.serial())) {
             return Err(Objection::Revoked);
         }

@@ -160,6 +160,16 @@ fn a_refusal_says_what_to_do() {
 }
 
 #[test]
+fn a_backend_of_a_new_key_needs_no_list_of_it() {
+    let (old, new) = (Ca::new("root"), Ca::new("root"));
+    let trusted = [&old, &new].map(|it| it.der().to_certificate());
+    let verifier = BackendVerifier::new(Check::Issuer, trusted.to_vec()).unwrap();
+    let verifier = verifier.with_lists(&[der_of(&old.list(&[], 1, 2090))]);
+    let leaf = new.server(&["db"]).pair().certificates().remove(0);
+    assert_eq!(verdict(&verifier.unwrap(), &leaf), Ok(()));
+}
+
+#[test]
 fn a_revoked_backend_is_refused_whatever_its_name() {
     let ca = Ca::new("root");
     let (good, bad) = (ca.server(&["db"]), ca.server(&["db"]));
