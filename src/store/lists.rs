@@ -13,7 +13,10 @@ use crate::{
     tls::{
         material::Der,
         provider,
-        trust::revocation::{Lists, Policy},
+        trust::{
+            authorities::Standing,
+            revocation::{Lists, Policy},
+        },
     },
     x509::{
         certificate,
@@ -148,9 +151,11 @@ fn odd_signer(list: &RevocationList, roots: &[Der]) -> Option<String> {
     })
 }
 
-/// Says which authorities the lists that count leave out, though there are lists of their name.
+/// Says which authorities the lists that count revoke, and which they leave out though there are
+/// lists of their name.
 pub(crate) fn odd_authorities(lists: &[Der], roots: &[Der]) -> Vec<String> {
-    let Ok(Some(lists)) = Lists::new(lists, Policy::ACCEPT) else {
+    let authorities = roots.iter().map(Der::as_bytes);
+    let Ok(Some(lists)) = Lists::new(lists, authorities, Policy::ACCEPT) else {
         return Vec::new();
     };
     let odd = roots.iter().filter_map(|root| {
@@ -163,15 +168,27 @@ pub(crate) fn odd_authorities(lists: &[Der], roots: &[Der]) -> Vec<String> {
 fn odd_authority(lists: &Lists, root: &X509Certificate<'_>) -> Option<String> {
     let key = PublicKey::of_der(root.public_key().raw)?;
     let name = Name::of_der(root.subject().as_raw());
-    lists.pass_over(&name, &key).then(|| {
-        format!(
-            "the authority {} with the serial number {} has no revocation list: the lists of that \
-             name are signed by another key; what it issued counts as without a list \
-             (client_auth.unknown_revocation says what becomes of such clients)",
-            root.subject(),
-            certificate::serial(root.raw_serial())
-        )
-    })
+    let what = match lists.revoked().standing(root.as_raw()) {
+        Standing::Revoked => {
+            "is revoked by these lists: it is refused, and so is every certificate that it issued; \
+             take it out of this file"
+        }
+        Standing::Superseded => {
+            "is revoked by these lists: what it issued is let in only because this file holds \
+             another certificate of the same name and key; take the revoked one out"
+        }
+        Standing::Good if lists.pass_over(&name, &key) => {
+            "has no revocation list: the lists of that name are signed by another key; what it \
+             issued counts as without a list (client_auth.unknown_revocation says what becomes of \
+             such clients)"
+        }
+        Standing::Good => return None,
+    };
+    let serial = certificate::serial(root.raw_serial());
+    let subject = root.subject();
+    Some(format!(
+        "the authority {subject} with the serial number {serial} {what}"
+    ))
 }
 
 fn odd_scope(list: &RevocationList) -> Option<String> {
@@ -250,6 +267,20 @@ mod tests {
         assert!(told.contains(&format!("CN=root with the serial number {serial} ")));
         assert!(odd_authorities(&[of_old, list(&new, 1, 2090)], &roots).is_empty());
         assert!(odd_authorities(&[], &roots).is_empty());
+    }
+
+    #[test]
+    fn a_revoked_authority_is_told_of() {
+        let (root, other) = (Ca::new("root"), Ca::new("other"));
+        let issuer = root.intermediate("issuer");
+        let lists = [der_of(&root.list(&[&issuer.as_leaf()], 1, 2090))];
+        let mut roots = vec![root.der(), other.der(), issuer.der()];
+        for words in ["every certificate that it issued", "another certificate"] {
+            let odd = odd_authorities(&lists, &roots);
+            let [told] = &*odd else { panic!("{odd:?}") };
+            assert!(told.contains("CN=issuer") && told.contains(words), "{told}");
+            roots.push(der_of(&other.sign(&issuer)));
+        }
     }
 
     #[test]

@@ -105,6 +105,16 @@ impl Ca {
             .pem()
     }
 
+    /// Returns its certificate as one that a list can name.
+    pub(crate) fn as_leaf(&self) -> Leaf {
+        Leaf {
+            cert: self.pem.clone(),
+            key: self.issuer.key().serialize_pem(),
+            chain: vec![self.der()],
+            key_der: self.issuer.key().serialize_der(),
+        }
+    }
+
     pub(crate) fn der(&self) -> Der {
         Der::from(self.der.clone())
     }

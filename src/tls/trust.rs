@@ -1,5 +1,6 @@
 //! Whom we believe: authorities, what they revoked, and what is checked of whom by them.
 
+pub(crate) mod authorities;
 pub(crate) mod clients;
 pub(crate) mod revocation;
 pub(crate) mod verifier;

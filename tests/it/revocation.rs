@@ -331,6 +331,42 @@ fn a_revoked_intermediate_refuses_whom_it_issued() {
 }
 
 #[test]
+fn a_revoked_intermediate_that_is_trusted_itself_lets_nobody_in() {
+    if !is_there() {
+        return;
+    }
+    let root = Authority::new("root");
+    let issuer = root.intermediate("issuer");
+    let leaf = issuer.leaf("client");
+    let lists = |name: &str| {
+        let text = root.list(PLAIN) + &issuer.list(PLAIN);
+        replace(&root.path(name), &text);
+        text
+    };
+    let front = Front::new(&root, &lists("before.crl"), "");
+    let roots = root.path("roots.crt");
+    replace(&roots, root.pem() + &issuer.pem());
+    replace(
+        &front.daemon.path("clients.crt"),
+        root.pem() + &issuer.pem(),
+    );
+    let warned = front.load(&lists("before.crl"));
+    assert!(!warned.contains("CN=issuer"), "{warned}");
+    assert_eq!(front.verdict(&leaf), None);
+    root.revoke_file(&issuer.path("ca.crt"));
+    let warned = front.load(&lists("list.crl"));
+    let theirs = root.verify_file("-crl_check_all", &roots, &issuer.path("client.crt"));
+    let theirs = theirs.stdout + &theirs.stderr;
+    assert!(theirs.contains("at 1 depth"), "{theirs}");
+    assert!(theirs.contains("certificate revoked"), "{theirs}");
+    let told = "the authority CN=issuer with the serial number";
+    assert!(warned.contains(told), "{warned}");
+    let revoked = Some(AlertDescription::CertificateRevoked);
+    assert_eq!(front.verdict(&leaf), revoked);
+    until("both are counted", || front.count("revoked") == 2);
+}
+
+#[test]
 fn a_backend_whose_authority_has_moved_its_list_is_refused_if_the_list_names_it() {
     if !is_there() {
         return;

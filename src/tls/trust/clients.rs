@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     config::{AllowRule, Claims, ClientAuth, ClientAuthMode},
-    tls::{material::Bundle, notes, provider},
+    tls::{
+        material::{Bundle, Der},
+        notes, provider,
+    },
     x509::certificate,
 };
 
@@ -54,10 +57,11 @@ impl ClientVerifier {
             unscoped: auth.unscoped_crl,
             expired: auth.expired_crl,
         };
+        let authorities = bundle.roots.iter().map(Der::as_bytes);
         Ok(Self {
             issuers: builder.build()?,
             anchors,
-            lists: Lists::new(&bundle.crls, policy)?,
+            lists: Lists::new(&bundle.crls, authorities, policy)?,
             allow: auth.allow.clone(),
         })
     }

@@ -20,6 +20,7 @@ use rustls::{
 };
 use webpki::{Cert, EndEntityCert, KeyUsage, VerifiedPath};
 
+use super::authorities::Revoked;
 use crate::{
     config::OnUnknown,
     facts::Moment,
@@ -103,6 +104,7 @@ pub(crate) enum Refusal {
 pub(crate) struct Lists {
     by_issuer: HashMap<Name, Vec<Arc<Held>>>,
     policy: Policy,
+    revoked: Revoked,
 }
 
 /// The lists of an issuer.
@@ -130,15 +132,37 @@ impl fmt::Debug for Lists {
 }
 
 impl Lists {
-    /// Reads lists; `None` if there are none.
-    pub(crate) fn new(ders: &[Der], policy: Policy) -> Result<Option<Self>, ListFault> {
+    /// Reads lists, and asks them about the authorities in DER that they are for; `None` if there
+    /// are no lists.
+    pub(crate) fn new<'a>(
+        ders: &[Der],
+        authorities: impl IntoIterator<Item = &'a [u8]>,
+        policy: Policy,
+    ) -> Result<Option<Self>, ListFault> {
         let mut by_issuer: HashMap<_, Vec<_>> = HashMap::new();
         for der in ders {
             let held = Held::shared(der)?;
             let namesakes = by_issuer.entry(held.list.issuer().clone()).or_default();
             namesakes.push(held);
         }
-        Ok((!by_issuer.is_empty()).then_some(Self { by_issuer, policy }))
+        if by_issuer.is_empty() {
+            return Ok(None);
+        }
+        let mut lists = Self {
+            by_issuer,
+            policy,
+            revoked: Revoked::default(),
+        };
+        lists.revoked = Revoked::among(authorities, |name, key, serial| {
+            matches!(lists.of_issuer(name, Some(key)), Found::Own(own)
+                if own.iter().any(|it| it.names(serial)))
+        });
+        Ok(Some(lists))
+    }
+
+    /// Returns which of the authorities are revoked.
+    pub(crate) fn revoked(&self) -> &Revoked {
+        &self.revoked
     }
 
     /// Looks for a path to one of `anchors` on which no certificate is refused.
@@ -188,9 +212,12 @@ impl Lists {
         Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
     }
 
-    /// Judges every certificate of a path but the authority at its end. That one is revoked counts
-    /// for more than that something is not known.
+    /// Judges every certificate of a path; of the authority at its end is known already whether it is
+    /// revoked. That one is revoked counts for more than that something is not known.
     fn judge(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), Objection> {
+        if self.revoked.holds(path.anchor()) {
+            return Err(Objection::Revoked);
+        }
         let mut issuers = path.intermediate_certificates();
         let mut certificate: &Cert<'_> = path.end_entity();
         let mut doubt = Ok(());
@@ -392,7 +419,7 @@ mod tests {
                 expired,
                 ..Policy::ACCEPT
             };
-            Lists::new(&lists, policy).unwrap().unwrap().end()
+            Lists::new(&lists, [], policy).unwrap().unwrap().end()
         };
         let first: Moment = "2050-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(
@@ -400,6 +427,6 @@ mod tests {
             Some(crate::tls::unix_time(first.to_timestamp()))
         );
         assert_eq!(end(OnUnknown::Accept), None);
-        assert!(Lists::new(&[], Policy::ACCEPT).unwrap().is_none());
+        assert!(Lists::new(&[], [], Policy::ACCEPT).unwrap().is_none());
     }
 }

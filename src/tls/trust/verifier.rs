@@ -63,7 +63,8 @@ impl BackendVerifier {
 
     /// Lets it refuse what these lists name.
     pub(crate) fn with_lists(mut self, lists: &[Der]) -> Result<Self, ListFault> {
-        self.lists = Lists::new(lists, Policy::ACCEPT)?;
+        let authorities = self.trusted.iter().map(AsRef::as_ref);
+        self.lists = Lists::new(lists, authorities, Policy::ACCEPT)?;
         Ok(self)
     }
 

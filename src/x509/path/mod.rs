@@ -188,7 +188,7 @@ fn missing(chain: &[X509Certificate<'_>], path: usize) -> Option<Fault> {
 
 /// Returns whether the key of `issuer` made the signature of `of`, as far as that can be told: what
 /// is signed in a way that is not known here is left to other findings.
-fn is_signed(
+pub(crate) fn is_signed(
     of: &X509Certificate<'_>,
     issuer: &X509Certificate<'_>,
     algorithms: &WebPkiSupportedAlgorithms,

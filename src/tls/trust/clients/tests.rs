@@ -212,6 +212,43 @@ fn a_list_for_other_certificates_counts_for_those_that_it_names_and_by_its_age()
 }
 
 #[test]
+fn a_revoked_authority_of_the_bundle_lets_nobody_in() {
+    let root = Ca::new("root");
+    let issuer = root.intermediate("issuer");
+    let leaf = issuer.server(&["good"]);
+    let (own, of_root) = (issuer.list(&[], 1, 2090), root.list(&[], 1, 2090));
+    let revoking = root.list(&[&issuer.as_leaf()], 2, 2090);
+    for policy in [
+        auth(|_| {}),
+        auth(|it| it.unknown_revocation = OnUnknown::Refuse),
+    ] {
+        for roots in [[&root, &issuer], [&issuer, &root]] {
+            let verdict = |list: &str| verdict(&policy, &bundle(&roots, &[&own, list]), &leaf);
+            assert_eq!(verdict(&of_root), Ok(()));
+            assert_eq!(verdict(&revoking), refusal(CertificateError::Revoked));
+        }
+    }
+    // Without the root nobody can tell whether the list is its own.
+    let alone = bundle(&[&issuer], &[&own, &revoking]);
+    assert_eq!(verdict(&auth(|_| {}), &alone, &leaf), Ok(()));
+}
+
+#[test]
+fn whom_another_authority_still_vouches_for_is_let_in_past_a_revoked_one() {
+    let (root, other) = (Ca::new("root"), Ca::new("other"));
+    let issuer = root.intermediate("issuer");
+    let leaf = issuer.server(&["good"]).pair().certificates();
+    let revoking = root.list(&[&issuer.as_leaf()], 2, 2090);
+    let bundle = bundle(&[&root, &other, &issuer], &[&revoking]);
+    let verifier = ClientVerifier::new(&auth(|_| {}), &bundle).unwrap();
+    let link = der_of(&other.sign(&issuer)).to_certificate();
+    let now = unix_time(Timestamp::now());
+    let revoked = refusal(CertificateError::Revoked);
+    assert_eq!(verifier.check(&leaf[0], &[], now), revoked);
+    assert_eq!(verifier.check(&leaf[0], &[link], now), Ok(()));
+}
+
+#[test]
 fn a_list_of_another_key_of_the_same_name_counts_as_none() {
     let (old, new) = (Ca::new("root"), Ca::new("root"));
     let leaf = new.server(&["good"]);
