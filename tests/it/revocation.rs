@@ -392,6 +392,63 @@ fn a_backend_whose_authority_has_moved_its_list_is_refused_if_the_list_names_it(
 }
 
 #[test]
+fn a_revoked_backend_is_refused_though_it_is_trusted_itself() {
+    if !is_there() {
+        return;
+    }
+    let databases = Authority::new("databases");
+    let leaf = databases.leaf("db");
+    let fake = TlsFake::new(&leaf, None);
+    let servers = Ca::new("servers");
+    let dump = std::fs::read_to_string(databases.path("db.crt")).unwrap() + &databases.pem();
+    let builder = TestDaemon::builder()
+        .identity("default", &servers.leaf("localhost"))
+        .file("db.crt", &dump)
+        .file("db.crl", databases.list(PLAIN));
+    let listener = Listener::tcp("main", &format!("localhost:{}", fake.port()))
+        .line("backend_tls = { mode = \"verify-full\", ca = \"db.crt\", crl = \"db.crl\" }");
+    let daemon = builder.listener(listener).start();
+    let connect = || Client::new(&servers).connect(daemon.address()).unwrap();
+    connect().echo("hello").unwrap();
+    databases.revoke("db");
+    replace(&daemon.path("db.crl"), databases.list(PLAIN));
+    let theirs = databases.verify_file(
+        "-crl_check",
+        &daemon.path("db.crt"),
+        &databases.path("db.crt"),
+    );
+    let theirs = theirs.stdout + &theirs.stderr;
+    assert!(theirs.contains("certificate revoked"), "{theirs}");
+    daemon.ctl(&["reload-tls"]).answer();
+    assert_eq!(connect().rest().unwrap(), b"");
+    until("the log says why", || daemon.log().contains("Revoked"));
+    let warned = daemon.ctl(&["verify"]).stderr;
+    assert!(
+        warned.contains("the authority CN=db with the serial number"),
+        "{warned}"
+    );
+}
+
+#[test]
+fn a_backend_whose_authority_has_a_new_key_needs_no_list_of_it() {
+    if !is_there() {
+        return;
+    }
+    let (old, new) = (Authority::new("databases"), Authority::new("databases"));
+    let fake = TlsFake::new(&new.leaf("db"), None);
+    let servers = Ca::new("servers");
+    let builder = TestDaemon::builder()
+        .identity("default", &servers.leaf("localhost"))
+        .file("db.crt", old.pem() + &new.pem())
+        .file("db.crl", old.list(PLAIN));
+    let listener = Listener::tcp("main", &format!("localhost:{}", fake.port()))
+        .line("backend_tls = { mode = \"verify-full\", ca = \"db.crt\", crl = \"db.crl\" }");
+    let daemon = builder.listener(listener).start();
+    let mut client = Client::new(&servers).connect(daemon.address()).unwrap();
+    client.echo("hello").unwrap();
+}
+
+#[test]
 fn openssl_sees_the_alert_that_fits() {
     if !is_there() {
         return;

@@ -16,7 +16,10 @@ use rustls::{
 use webpki::KeyUsage;
 use x509_parser::certificate::X509Certificate;
 
-use super::revocation::{Lists, Policy, Refusal};
+use super::{
+    authorities::Standing,
+    revocation::{Lists, Policy, Refusal},
+};
 use crate::{
     facts::Moment,
     tls::{material::Der, notes, provider},
@@ -68,8 +71,8 @@ impl BackendVerifier {
         Ok(self)
     }
 
-    /// Checks that a trusted authority issued it and has not revoked it, or that it is trusted
-    /// itself.
+    /// Checks that a trusted authority issued it or that it is trusted itself, and in both cases that
+    /// no list names it.
     pub(crate) fn check_issuer(
         &self,
         leaf: &CertificateDer<'_>,
@@ -79,7 +82,8 @@ impl BackendVerifier {
         // A server that made its own certificate often marked it as an authority, which path
         // building refuses as a leaf. Trust in exactly this certificate needs no path.
         if self.trusted.contains(leaf) {
-            return check_validity(leaf, now);
+            check_validity(leaf, now)?;
+            return self.check_trusted(leaf, intermediates, now);
         }
         check_version(leaf)?;
         let parsed = ParsedCertificate::try_from(leaf)?;
@@ -100,6 +104,27 @@ impl BackendVerifier {
             Refusal::Status(error) => error,
             Refusal::NoPath => CertificateError::UnknownIssuer.into(),
         })
+    }
+
+    /// Refuses a certificate that is trusted itself if a list of an issuer names it: one that is
+    /// trusted too, or to which authorities that the backend sends lead.
+    fn check_trusted(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let Some(lists) = &self.lists else {
+            return Ok(());
+        };
+        if lists.revoked().standing(leaf) != Standing::Good {
+            return Err(CertificateError::Revoked.into());
+        }
+        let usage = KeyUsage::server_auth();
+        match lists.check(&self.roots, leaf, intermediates, usage, now) {
+            Err(Refusal::Status(error)) => Err(error),
+            Ok(()) | Err(Refusal::NoPath) => Ok(()),
+        }
     }
 
     fn verify(

@@ -160,6 +160,32 @@ fn a_refusal_says_what_to_do() {
 }
 
 #[test]
+fn a_revoked_backend_is_refused_though_it_is_trusted_itself() {
+    let root = Ca::new("root");
+    let issuer = root.intermediate("issuer");
+    let (good, bad) = (issuer.server(&["db"]), issuer.server(&["db"]));
+    let [good, bad] = [good, bad].map(|it| (it.pair().certificates().remove(0), it));
+    let link = issuer.der().to_certificate();
+    let lists = [der_of(&issuer.revoke(&bad.1, 2090))];
+    let leaves = [good.0.clone(), bad.0.clone()];
+    for (authority, sent) in [
+        (link.clone(), vec![]),
+        (root.der().to_certificate(), vec![link]),
+    ] {
+        let trusted = [&leaves[..], &[authority]].concat();
+        let verifier = BackendVerifier::new(Check::IssuerAndName, trusted).unwrap();
+        let verifier = verifier.with_lists(&lists).unwrap();
+        let verdict = |leaf| verifier.check_issuer(leaf, &sent, UnixTime::now());
+        assert_eq!(verdict(&good.0), Ok(()));
+        assert_eq!(verdict(&bad.0), Err(CertificateError::Revoked.into()));
+    }
+    // Nobody can tell whether a list is its issuer's where there is no issuer.
+    let verifier = BackendVerifier::new(Check::Issuer, leaves.to_vec()).unwrap();
+    let verifier = verifier.with_lists(&lists).unwrap();
+    assert_eq!(verdict(&verifier, &bad.0), Ok(()));
+}
+
+#[test]
 fn a_backend_of_a_new_key_needs_no_list_of_it() {
     let (old, new) = (Ca::new("root"), Ca::new("root"));
     let trusted = [&old, &new].map(|it| it.der().to_certificate());
