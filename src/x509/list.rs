@@ -39,6 +39,14 @@ const CERTIFICATE_ISSUER: Oid<'static> = oid!(2.5.29.29);
 /// `id-ce-authorityKeyIdentifier` (RFC 5280 §5.2.1).
 const AUTHORITY_KEY: Oid<'static> = oid!(2.5.29.35);
 
+/// `id-RSASSA-PSS`, the tags of its parameters, and the salt in bytes if they do not say it (RFC 4055
+/// §3.1).
+const RSA_PSS: Oid<'static> = oid!(1.2.840.113549.1.1.10);
+const PSS_HASH: u32 = 0;
+const PSS_MASK: u32 = 1;
+const PSS_SALT: u32 = 2;
+const PSS_USUAL_SALT: u32 = 20;
+
 /// The tag of a list's extensions (RFC 5280 §5.1).
 const EXTENSIONS: u32 = 0;
 
@@ -75,6 +83,13 @@ pub(crate) enum ListFault {
          that is signed with SHA-256 or better"
     )]
     Algorithm(String),
+    /// The same, by parameters of RSA-PSS (RFC 4055 §3.1); the salt's length in bytes is given.
+    #[error(
+        "is signed by RSA-PSS with a salt of {0} bytes, and proxyd trusts RSA-PSS only with SHA-256, \
+         SHA-384 or SHA-512, the same for MGF1, and a salt as long as that digest; ask its authority \
+         for a list that is signed so (openssl: `-sigopt rsa_pss_saltlen:digest`)"
+    )]
+    Pss(u32),
 }
 
 /// A complete revocation list of one authority.
@@ -105,6 +120,29 @@ struct Algorithm {
     /// Its content, in DER.
     content: Vec<u8>,
     name: String,
+}
+
+impl Algorithm {
+    /// Returns why it is not trusted.
+    fn fault(&self) -> ListFault {
+        let salt = pss_salt(&self.content);
+        salt.map_or_else(|| ListFault::Algorithm(self.name.clone()), ListFault::Pss)
+    }
+}
+
+/// Returns the length in bytes of the salt that RSA-PSS is used with (RFC 4055 §3.1), if it is.
+fn pss_salt(algorithm: &[u8]) -> Option<u32> {
+    let (parameters, id) = Oid::from_der(algorithm).ok()?;
+    if id != RSA_PSS {
+        return None;
+    }
+    let mut parameters = Fields(whole(parameters, "RSASSA-PSS-params").ok()?.data);
+    parameters.optional_tagged(PSS_HASH);
+    parameters.optional_tagged(PSS_MASK);
+    let Some(salt) = parameters.optional_tagged(PSS_SALT) else {
+        return Some(PSS_USUAL_SALT);
+    };
+    Any::from_der(salt.data).ok()?.1.u32().ok()
 }
 
 /// A public key that may have signed a list.
@@ -234,7 +272,7 @@ impl RevocationList {
         if algorithms.iter().any(is_its) {
             Ok(())
         } else {
-            Err(ListFault::Algorithm(self.algorithm.name.clone()))
+            Err(self.algorithm.fault())
         }
     }
 

@@ -40,7 +40,7 @@ fn entry(serial: &[u8], extensions: &[u8]) -> Vec<u8> {
 /// A list that nobody has signed.
 struct Draft {
     version: Vec<u8>,
-    algorithm: &'static [u8],
+    algorithm: Vec<u8>,
     next: Vec<u8>,
     entries: Vec<Vec<u8>>,
     extensions: Vec<Vec<u8>>,
@@ -51,7 +51,7 @@ impl Draft {
     fn new() -> Self {
         Self {
             version: vec![2, 1, 1],
-            algorithm: ECDSA_SHA256,
+            algorithm: ECDSA_SHA256.to_vec(),
             next: tlv(0x17, &[b"300101000000Z"]),
             entries: vec![],
             extensions: vec![],
@@ -61,7 +61,7 @@ impl Draft {
     fn der(&self) -> Vec<u8> {
         let attribute = tlv(0x30, &[&[6, 3, 0x55, 4, 3], &tlv(12, &[b"root"])]);
         let name = tlv(0x30, &[&tlv(0x31, &[&attribute])]);
-        let algorithm = tlv(0x30, &[self.algorithm]);
+        let algorithm = tlv(0x30, &[&self.algorithm]);
         let optional = |tags: &[u8], items: &[Vec<u8>]| {
             let content = items.concat();
             if content.is_empty() {
@@ -277,11 +277,36 @@ fn a_list_is_of_the_key_that_signed_it() {
 #[test]
 fn an_algorithm_that_is_not_trusted_is_named() {
     let mut draft = Draft::new();
-    draft.algorithm = RSA_SHA1;
+    draft.algorithm = RSA_SHA1.to_vec();
     let algorithms = provider().signature_verification_algorithms.all;
     let fault = draft.read().unwrap().demand_algorithm(algorithms);
     let name = "1.2.840.113549.1.1.5".to_owned();
     assert_eq!(fault, Err(ListFault::Algorithm(name)));
+}
+
+/// `id-RSASSA-PSS` and `id-mgf1` (RFC 4055 §2.2, §3.1), `id-sha256` (RFC 4055 §2.1).
+const RSA_PSS: &[u8] = &[6, 9, 42, 134, 72, 134, 247, 13, 1, 1, 10];
+const MGF1: &[u8] = &[6, 9, 42, 134, 72, 134, 247, 13, 1, 1, 8];
+const SHA256: &[u8] = &[0x30, 13, 6, 9, 96, 134, 72, 1, 101, 3, 4, 2, 1, 5, 0];
+
+#[test]
+fn a_salt_that_is_not_trusted_is_named() {
+    let algorithms = provider().signature_verification_algorithms.all;
+    let mask = tlv(0xa1, &[&tlv(0x30, &[MGF1, SHA256])]);
+    for (salt, expected) in [
+        (tlv(0xa2, &[&[2, 1, 32]]), Ok(())),
+        // OpenSSL's own choice for a key of 2048 bits.
+        (tlv(0xa2, &[&[2, 2, 0, 222]]), Err(ListFault::Pss(222))),
+        (vec![], Err(ListFault::Pss(20))),
+    ] {
+        let parameters = tlv(0x30, &[&tlv(0xa0, &[SHA256]), &mask, &salt]);
+        let mut draft = Draft::new();
+        draft.algorithm = [RSA_PSS, &parameters].concat();
+        let list = draft.read().unwrap();
+        assert_eq!(list.demand_algorithm(algorithms), expected);
+    }
+    let told = ListFault::Pss(222).to_string();
+    assert!(told.contains("222 bytes") && told.contains("as long as that digest"));
 }
 
 proptest! {
