@@ -9,6 +9,7 @@ use std::{
 
 use crate::support::{
     client::{self, Client},
+    configuration::Configuration,
     daemon::TestDaemon,
     openssl::{self, openssl},
     pki::{Ca, Leaf, overwrite, replace},
@@ -236,4 +237,41 @@ fn a_clock_that_is_set_is_told_of_where_nothing_is_watched() {
     };
     clocked.set(2);
     clocked.await_jump("files are not watched, so the next reload judges them");
+}
+
+/// Returns how often a daemon whose log says so has read its files.
+fn loads(daemon: &TestDaemon) -> usize {
+    daemon
+        .log()
+        .matches("the TLS files are read and judged")
+        .count()
+}
+
+#[test]
+fn the_end_of_what_only_another_configuration_needed_makes_no_loads() {
+    let mut scene = Scene::prepare(|builder| {
+        let builder = builder.watch().set("watch_interval", "\"1h\"");
+        builder.arguments(&["--log-level", "debug"])
+    });
+    let soon = scene.ca.request(&[NAME]).expiring_in(15).issue();
+    scene.daemon.files("default").put(&soon);
+    scene.daemon.start();
+    let other = scene.ca.request(&["other.test"]).expiring_in(8).issue();
+    scene.daemon.files("other").put(&other);
+    let add = |it: &mut Configuration| it.identities.push("other".to_owned());
+    scene.daemon.reconfigure(add);
+    let status = scene.daemon.status();
+    assert_eq!(status["tls"]["disk"]["state"], "changed", "{status:#}");
+    let back = |it: &mut Configuration| _ = it.identities.pop();
+    scene.daemon.reconfigure(back);
+    // The daemon has seen that what it serves ends, and that is after the end of the other.
+    until("the served one ends", || {
+        scene
+            .daemon
+            .events()
+            .iter()
+            .any(|it| it["kind"] == "expired")
+    });
+    let all = loads(&scene.daemon);
+    assert!((1..=5).contains(&all), "it has read its files {all} times");
 }

@@ -146,15 +146,26 @@ impl Memo {
         (is_believed && is_new() && same()).then_some(seen.digest)
     }
 
-    /// Returns the first moment at which something is to be judged again because of time alone: what was
-    /// not valid yet begins to be valid, or what was valid ends. `None` if there is no such moment.
-    pub(crate) fn changes_at(&self) -> Option<Timestamp> {
+    /// Returns the first moment after `judged` at which a piece of this owner is to be judged again because
+    /// of time alone: what was not valid yet begins to be valid, or what was valid ends. `None` if there is
+    /// no such moment.
+    ///
+    /// `judged` is the time by which the owner's last load judged. What changed before that and is
+    /// remembered all the same did not stand still for that load, which another load does not mend.
+    pub(crate) fn changes_at(&self, owner: Owner, judged: Timestamp) -> Option<Timestamp> {
+        let sets = lock(&self.owned);
+        let pieces = &sets[owner as usize];
         let of_kinds = [
-            self.identities.changes_at(),
-            self.backend_pairs.changes_at(),
-            self.bundles.changes_at(),
+            self.identities.changes_at(pieces, judged),
+            self.backend_pairs.changes_at(pieces, judged),
+            self.bundles.changes_at(pieces, judged),
         ];
         of_kinds.into_iter().flatten().min()
+    }
+
+    /// Forgets what this owner alone needed, which may be keys.
+    pub(crate) fn forget(&self, owner: Owner) {
+        self.keep(owner, std::iter::empty());
     }
 
     /// Forgets everything but these pieces and those of the other owner.
@@ -261,6 +272,8 @@ fn next(periods: impl Iterator<Item = (Moment, Option<Moment>)>, now: Timestamp)
 pub(crate) struct Shelf<T>(Mutex<HashMap<Piece, Kept<T>>>);
 
 struct Kept<T> {
+    /// The piece's hash, see [`hashes`].
+    hash: u64,
     digest: [u8; 32],
     verdict: Verdict<T>,
     from: Timestamp,
@@ -320,6 +333,7 @@ impl<T: Perishable> Shelf<T> {
         };
         let until = changes.map_or(believed, |it| it.min(believed));
         let kept = Kept {
+            hash: piece_hash(piece),
             digest,
             verdict: verdict.clone(),
             from: now,
@@ -331,12 +345,16 @@ impl<T: Perishable> Shelf<T> {
 }
 
 impl<T> Shelf<T> {
-    fn changes_at(&self) -> Option<Timestamp> {
-        lock(&self.0).values().filter_map(|it| it.changes).min()
+    /// Returns the first moment after `judged` at which a verdict on one of these pieces changes.
+    fn changes_at(&self, pieces: &HashSet<u64>, judged: Timestamp) -> Option<Timestamp> {
+        let kept = lock(&self.0);
+        let ours = kept.values().filter(|it| pieces.contains(&it.hash));
+        let changes = ours.filter_map(|it| it.changes);
+        changes.filter(|it| *it > judged).min()
     }
 
     fn keep(&self, is_owned: impl Fn(u64) -> bool) {
-        lock(&self.0).retain(|piece, _| is_owned(piece_hash(piece)));
+        lock(&self.0).retain(|_, it| is_owned(it.hash));
     }
 }
 
@@ -484,7 +502,9 @@ mod tests {
         assert!(!finds([2; 32], bought));
         assert!(!finds([1; 32], sour));
         assert!(!finds([1; 32], at("2026-01-01T00:00:00Z")));
-        assert_eq!(shelf.changes_at(), Some(sour));
+        let pieces = HashSet::from([piece_hash(&piece)]);
+        assert_eq!(shelf.changes_at(&pieces, bought), Some(sour));
+        assert_eq!(shelf.changes_at(&pieces, sour), None, "it has passed");
     }
 
     #[test]
@@ -505,7 +525,29 @@ mod tests {
             !finds(now - Duration::from_secs(1)),
             "the clock was set back"
         );
-        assert_eq!(shelf.changes_at(), Some(valid));
+        let pieces = HashSet::from([piece_hash(&piece)]);
+        assert_eq!(shelf.changes_at(&pieces, now), Some(valid));
+    }
+
+    #[test]
+    fn only_what_an_owner_needs_has_it_judged_again() {
+        let ((_one, ours), (_other, theirs)) = (piece(), piece());
+        let memo = Memo::default();
+        let now = Timestamp::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let soon = |until: Timestamp| Verdict {
+            until: Some(until),
+            ..Verdict::bad(vec![])
+        };
+        memo.keep(Owner::Other, [&theirs].into_iter());
+        memo.keep(Owner::InForce, [&ours].into_iter());
+        memo.bundles.put(&ours, [1; 32], &soon(at(9)), now);
+        memo.bundles.put(&theirs, [1; 32], &soon(at(5)), now);
+        assert_eq!(memo.changes_at(Owner::InForce, now), Some(at(9)));
+        assert_eq!(memo.changes_at(Owner::Other, now), Some(at(5)));
+        memo.forget(Owner::Other);
+        assert_eq!(memo.changes_at(Owner::Other, now), None);
+        assert_eq!(lock(&memo.bundles.0).len(), 1, "what nobody needs is gone");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tracing::debug;
 
 use super::verdict::Verdict;
 use crate::{
@@ -42,6 +43,8 @@ pub(in crate::supervisor) struct Reading {
     pub packs: Packs,
     /// The fingerprint of the files, if all of them were refused because a part is broken.
     pub held: Option<[u8; 32]>,
+    /// When a piece of the configuration that was read begins or ends by itself.
+    pub changes_at: Option<Timestamp>,
 }
 
 /// Everything that a reading needs, so that it can be made on another thread.
@@ -101,7 +104,7 @@ impl Reader {
             },
             _ => Vec::new(),
         };
-        let mut loaded = self.load(&self.current.config, depth(trigger));
+        let (mut loaded, changes_at) = self.load(&self.current.config, depth(trigger));
         let broken = !(refused.is_empty() && loaded.problems.is_empty());
         let held = broken.then(|| self.to_hold(trigger, partial)).flatten();
         if held.is_some() {
@@ -118,6 +121,7 @@ impl Reader {
             is_served: told.is_served,
             packs,
             held,
+            changes_at,
         }
     }
 
@@ -174,7 +178,7 @@ impl Reader {
                 fixed.join(", ")
             ))]);
         }
-        let mut loaded = self.load(&config, depth(Trigger::Reload));
+        let (mut loaded, changes_at) = self.load(&config, depth(Trigger::Reload));
         let whole = loaded.problems.is_empty();
         if loaded.material.is_none() || (partial == Partial::Refuse && !whole) {
             return Err(loaded.problems);
@@ -193,17 +197,31 @@ impl Reader {
             is_served: told.is_served,
             packs,
             held: None,
+            changes_at,
         }))
     }
 
-    fn load(&self, config: &Config, depth: Depth) -> Loaded {
+    /// Reads a configuration's files; returns also when one of them begins or ends by itself.
+    fn load(&self, config: &Config, depth: Depth) -> (Loaded, Option<Timestamp>) {
         let look = self.look_at(config, depth);
-        store::load(config, Some(&self.current.material), look)
+        debug!(?depth, "the TLS files are read and judged");
+        let loaded = store::load(config, Some(&self.current.material), look);
+        (loaded, self.memo.changes_at(look.owner, look.now))
     }
 
-    /// Reads a configuration's files as a cold start would.
+    /// Reads the files of the configuration on disk as a cold start would.
     pub(in crate::supervisor) fn load_cold(&self, config: &Config) -> Loaded {
-        store::load(config, None, self.look_at(config, Depth::Promised))
+        store::load(config, None, self.look_at_disk(config, Depth::Promised))
+    }
+
+    /// Returns a look at the configuration on disk. If that is the one in force, what another needed is
+    /// forgotten.
+    fn look_at_disk(&self, config: &Config, depth: Depth) -> Look<'_> {
+        let look = self.look_at(config, depth);
+        if look.owner == Owner::InForce {
+            self.memo.forget(Owner::Other);
+        }
+        look
     }
 
     fn look_at(&self, config: &Config, depth: Depth) -> Look<'_> {
@@ -329,7 +347,7 @@ impl Reader {
         let wanted = config.as_ref().unwrap_or(&self.current.config);
         let look = Look {
             programs: Programs::Of(&self.current.config),
-            ..self.look_at(wanted, Depth::Stamps)
+            ..self.look_at_disk(wanted, Depth::Stamps)
         };
         let loaded = store::load(wanted, None, look);
         let lines = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect();

@@ -46,7 +46,7 @@ use crate::{
     control::{DiskState, DiskStatus, EventKind, LoadError, Response, WatchStatus, server::Reply},
     facts::{Moment, Partial, Problem, Trigger},
     link::{Generation, Packs},
-    store::{KeptOut, Memo, Shown, expiries::Expiries},
+    store::{KeptOut, Memo, Owner, Shown, expiries::Expiries},
     tls::Material,
 };
 
@@ -78,7 +78,7 @@ pub(super) struct Loads {
     found: Option<Found>,
     /// What is odd about the generation in force, as the last load that found just that told.
     odd: Option<Arc<Vec<Problem>>>,
-    staged: Option<(LoadId, Arc<Generation>)>,
+    staged: Option<((LoadId, Arc<Generation>), Next)>,
     last_error: Option<LoadError>,
     /// When the files are to be judged again because of time alone.
     changes_at: Option<Timestamp>,
@@ -104,6 +104,14 @@ struct Found {
     material: Material,
     packs: Packs,
     acquired: Acquired,
+    next: Next,
+}
+
+/// What holds once what was loaded is in force.
+#[derive(Debug)]
+struct Next {
+    /// When one of its pieces begins or ends by itself.
+    changes_at: Option<Timestamp>,
 }
 
 impl Loads {
@@ -123,7 +131,9 @@ impl Loads {
             Arc::clone(&memo),
             move || changed.send(Message::Changed).is_ok(),
         ));
-        let changes_at = next_change(&memo, &current.borrow().config);
+        let now = Timestamp::now();
+        let change = memo.changes_at(Owner::InForce, Timestamp::MIN);
+        let changes_at = next_change(change, &current.borrow().config, now);
         Self {
             source: Arc::new(source),
             origin: Arc::new(origin),
@@ -270,7 +280,10 @@ impl Loads {
         self.warn_of_news(&reading, &before, shown);
         self.odd = reading.is_served.then(|| Arc::clone(&reading.odd));
         self.files.held = reading.held;
-        self.changes_at = next_change(&self.memo, &before.config);
+        if reading.config.is_none() {
+            let change = reading.changes_at;
+            self.changes_at = next_change(change, &before.config, Timestamp::now());
+        }
         self.found = found(&before, reading, trigger);
         let loaded = match &self.found {
             Some(found) => Loaded::New {
@@ -355,18 +368,18 @@ impl Loads {
             material: found.material,
             packs: found.packs,
         };
-        self.staged = Some((load, Arc::new(generation)));
+        self.staged = Some(((load, Arc::new(generation)), found.next));
         found.acquired
     }
 
     /// Returns the staged generation, and the load that brought it.
     pub(super) fn staged(&self) -> Option<&(LoadId, Arc<Generation>)> {
-        self.staged.as_ref()
+        self.staged.as_ref().map(|(staged, _)| staged)
     }
 
     /// Puts the staged generation in force and returns it.
     pub(super) fn commit(&mut self, events: &mut Events) -> Option<Arc<Generation>> {
-        let (load, generation) = self.staged.take()?;
+        let ((load, generation), next) = self.staged.take()?;
         let report = self.unsettled.get_mut(&load)?.report.as_mut()?;
         let before = self.current.replace(Arc::clone(&generation));
         report.generation = generation.number;
@@ -383,7 +396,7 @@ impl Loads {
             );
         }
         self.files.watching.stir();
-        self.changes_at = next_change(&self.memo, &generation.config);
+        self.changes_at = next_change(next.changes_at, &generation.config, Timestamp::now());
         Some(generation)
     }
 
@@ -513,6 +526,9 @@ fn found(before: &Generation, reading: Reading, trigger: Trigger) -> Option<Foun
         material,
         packs: reading.packs,
         acquired,
+        next: Next {
+            changes_at: reading.changes_at,
+        },
     })
 }
 

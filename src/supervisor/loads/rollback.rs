@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::info;
 
-use super::{Found, Loads, Message, Verdict, disk::cannot_pack, report::Report};
+use super::{Found, Loads, Message, Next, Verdict, disk::cannot_pack, report::Report};
 use crate::{
     control::{DiskState, EventKind, RollbackStatus},
     facts::Trigger,
@@ -181,6 +181,10 @@ impl Loads {
                 material,
                 packs,
                 acquired: Acquired::default(),
+                next: Next {
+                    // The disk is as it was.
+                    changes_at: self.changes_at,
+                },
             }),
             Err(reason) => {
                 unsettled.refusal = Some(reason);

@@ -40,6 +40,7 @@ fn reading(number: usize, problems: Vec<Problem>) -> Reading {
         is_served: false,
         packs: Packs::default().next(&material(number)).unwrap(),
         held: None,
+        changes_at: None,
     }
 }
 
