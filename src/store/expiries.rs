@@ -42,9 +42,10 @@ impl Expiries {
             paths.insert(it.name.clone(), end);
         }
         list.extend(sent.into_values().flat_map(Sent::told));
+        let mut lists = Lists::default();
         for it in &config.listeners {
             if let Some(material) = material.listener(&it.name) {
-                list.extend(of_listener(it, material));
+                list.extend(of_listener(it, material, &mut lists));
             }
         }
         list.sort_by_key(|it| it.ends_at);
@@ -151,7 +152,11 @@ fn leaf(identity: &Identity) -> Expiry {
     }
 }
 
-fn of_listener(listener: &Listener, material: &ListenerMaterial) -> Vec<Expiry> {
+fn of_listener<'m>(
+    listener: &Listener,
+    material: &'m ListenerMaterial,
+    known: &mut Lists<'m>,
+) -> Vec<Expiry> {
     let (auth, backend) = (&listener.client_auth, &listener.backend_tls);
     let mut all = Vec::new();
     if let Some(bundle) = &material.clients {
@@ -166,7 +171,7 @@ fn of_listener(listener: &Listener, material: &ListenerMaterial) -> Vec<Expiry> 
             &owner,
             auth.ca.as_deref(),
         ));
-        all.extend(lists_of(bundle, lists, &owner, &auth.crl));
+        all.extend(known.of(bundle, lists, &owner, &auth.crl));
     }
     let owner = format!("listener \"{}\" backend_tls", listener.name);
     if let Some(BackendTrust::Roots(bundle)) = &material.backend {
@@ -177,7 +182,7 @@ fn of_listener(listener: &Listener, material: &ListenerMaterial) -> Vec<Expiry> 
             backend.ca.as_deref(),
         ));
         let accepted = ExpiryEffect::AcceptedAnyway;
-        all.extend(lists_of(bundle, accepted, &owner, &backend.crl));
+        all.extend(known.of(bundle, accepted, &owner, &backend.crl));
     }
     if let Some(pair) = &material.backend_identity {
         all.extend(towards_backend(pair, &owner, backend.cert.as_deref()));
@@ -200,33 +205,62 @@ fn authorities(bundle: &Bundle, kind: ExpiryKind, owner: &str, file: Option<&Pat
         .collect()
 }
 
-/// Lists without a next update never end.
-fn lists_of(
-    bundle: &Bundle,
-    effect: ExpiryEffect,
-    owner: &str,
-    files: &[impl AsRef<Path>],
-) -> Vec<Expiry> {
-    let file = match files {
-        [file] => Some(file.as_ref().display().to_string()),
-        _ => None,
-    };
-    let lists = bundle.crls.iter();
-    lists
-        .filter_map(|der| {
-            let list = RevocationList::parse(der.as_bytes()).ok()?;
-            Some(Expiry {
+/// What is told of revocation lists, by their bytes: one that many listeners share is parsed once.
+#[derive(Default)]
+struct Lists<'m>(HashMap<&'m [u8], Option<Listed>>);
+
+/// A revocation list that ends.
+#[derive(Clone)]
+struct Listed {
+    issuer: String,
+    from: Moment,
+    end: Moment,
+}
+
+impl Listed {
+    /// Lists without a next update never end.
+    fn read(der: &[u8]) -> Option<Self> {
+        let list = RevocationList::parse(der).ok()?;
+        Some(Self {
+            issuer: list.issuer_name().to_owned(),
+            from: list.age().0,
+            end: list.next_update()?,
+        })
+    }
+}
+
+impl<'m> Lists<'m> {
+    fn find(&mut self, der: &'m Der, read: impl Fn(&[u8]) -> Option<Listed>) -> Option<Listed> {
+        let known = self.0.entry(der.as_bytes());
+        known.or_insert_with_key(|der| read(der)).clone()
+    }
+
+    fn of(
+        &mut self,
+        bundle: &'m Bundle,
+        effect: ExpiryEffect,
+        owner: &str,
+        files: &[impl AsRef<Path>],
+    ) -> Vec<Expiry> {
+        let file = match files {
+            [file] => Some(file.as_ref().display().to_string()),
+            _ => None,
+        };
+        let lists = bundle.crls.iter();
+        let lists = lists.filter_map(|der| self.find(der, Listed::read));
+        lists
+            .map(|it| Expiry {
                 kind: ExpiryKind::RevocationList,
                 owner: owner.to_owned(),
-                name: list.issuer_name().to_owned(),
+                name: it.issuer,
                 file: file.clone(),
-                starts_at: list.age().0,
-                ends_at: list.next_update()?,
+                starts_at: it.from,
+                ends_at: it.end,
                 days_left: 0,
                 effect,
             })
-        })
-        .collect()
+            .collect()
+    }
 }
 
 fn towards_backend(pair: &KeyPair, owner: &str, file: Option<&Path>) -> Vec<Expiry> {
@@ -263,7 +297,25 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::tls::testing::{Ca, config, identity};
+    use crate::tls::testing::{Ca, config, der_of, identity};
+
+    #[test]
+    fn a_list_that_many_listeners_share_is_parsed_once() {
+        let ca = Ca::new("authority");
+        let leaf = ca.server(&["db.example.com"]);
+        let lists = [2030, 2031].map(|year| der_of(&ca.revoke(&leaf, year)));
+        let parsed = std::cell::Cell::new(0);
+        let read = |der: &[u8]| {
+            parsed.set(parsed.get() + 1);
+            Listed::read(der)
+        };
+        let mut known = Lists::default();
+        let shared = [&lists[0], &lists[0].clone(), &lists[1]];
+        let ends: Vec<_> = shared.map(|it| known.find(it, read).unwrap().end).into();
+        assert_eq!(parsed.get(), 2);
+        assert_eq!(ends[0], ends[1]);
+        assert!(ends[1] < ends[2]);
+    }
 
     #[test]
     fn an_intermediate_of_many_is_listed_once() {

@@ -39,7 +39,7 @@ use crate::{
     config::{Config, Environment, Source},
     facts::Trigger,
     link::{Generation, Packs},
-    store::Memo,
+    store::{Memo, expiries::Expiries},
     sys::{fds, privileges},
     telemetry::log::Sink,
     tls::Material,
@@ -238,6 +238,7 @@ impl Parts {
         let packs = Packs::default().next(&self.material).map_err(|error| {
             format!("certificates and keys cannot be put into memory that workers share: {error}")
         })?;
+        let expiries = Arc::new(Expiries::of(&config, &self.material));
         let generation = Generation {
             number: 1,
             loaded_at: Timestamp::now(),
@@ -261,7 +262,7 @@ impl Parts {
                 (self.source, self.origin),
                 self.memo,
                 self.files,
-                generation,
+                (generation, expiries),
                 to_loads,
             ),
             queries: Queries::new(to_queries),

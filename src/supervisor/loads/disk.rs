@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tracing::debug;
 
-use super::verdict::Verdict;
+use super::{next::Next, verdict::Verdict};
 use crate::{
     config::{Config, ConfigError, Source, needs_restart},
     control::DiskState,
@@ -45,6 +45,8 @@ pub(in crate::supervisor) struct Reading {
     pub held: Option<[u8; 32]>,
     /// When a piece of the configuration that was read begins or ends by itself.
     pub changes_at: Option<Timestamp>,
+    /// What holds once this is in force; `None` if there is nothing new.
+    pub next: Option<Next>,
 }
 
 /// Everything that a reading needs, so that it can be made on another thread.
@@ -69,6 +71,7 @@ struct Told {
     changes: Changes,
     odd: Arc<Vec<Problem>>,
     is_served: bool,
+    next: Option<Next>,
 }
 
 /// Returns whether a load reads every file, or trusts the metadata of files that look unchanged.
@@ -111,7 +114,7 @@ impl Reader {
             loaded.hold();
         }
         let packs = pack_or_hold(&mut loaded, |it| self.pack(it));
-        let told = self.tell(&self.current.config, &mut loaded);
+        let told = self.tell(&self.current.config, &mut loaded, changes_at);
         Reading {
             config: None,
             refused,
@@ -122,11 +125,13 @@ impl Reader {
             packs,
             held,
             changes_at,
+            next: told.next,
         }
     }
 
-    /// Tells what became of each identity and what is odd; gives up the rest of what is known of each.
-    fn tell(&self, config: &Config, loaded: &mut Loaded) -> Told {
+    /// Tells what became of each identity, what is odd, and what is to come; gives up the rest of what is
+    /// known of each identity.
+    fn tell(&self, config: &Config, loaded: &mut Loaded, changes_at: Option<Timestamp>) -> Told {
         let served = &self.current.material;
         let is_served = loaded.is_served(served) && *config == *self.current.config;
         let known = self.odd.clone().filter(|_| is_served);
@@ -134,6 +139,10 @@ impl Reader {
             changes: loaded.changes(Some(served)),
             odd: known.unwrap_or_else(|| Arc::new(loaded.oddities(config, Some(served)))),
             is_served,
+            next: loaded
+                .material
+                .as_ref()
+                .and_then(|it| Next::of(&self.current, config, it, changes_at)),
         };
         loaded.outcomes = Vec::new();
         told
@@ -187,7 +196,7 @@ impl Reader {
         let resources = acquirer
             .acquire(&config.listeners, PORT_PATIENCE)
             .map_err(|error| vec![about_config(&error)])?;
-        let told = self.tell(&config, &mut loaded);
+        let told = self.tell(&config, &mut loaded, changes_at);
         Ok(Some(Reading {
             config: Some((config, resources)),
             refused: Vec::new(),
@@ -198,6 +207,7 @@ impl Reader {
             packs,
             held: None,
             changes_at,
+            next: told.next,
         }))
     }
 

@@ -1,8 +1,7 @@
 //! What of the generation in force ends when, and the moment to tell of it.
 
 use std::{
-    cell::RefCell,
-    rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +10,6 @@ use tracing::warn;
 use crate::{
     control::EventKind,
     facts::{Expiry, Moment},
-    link::Generation,
     store::expiries::Expiries,
     supervisor::notices::Events,
 };
@@ -19,33 +17,32 @@ use crate::{
 /// The ends of the generation in force.
 #[derive(Debug)]
 pub(super) struct Ends {
-    /// Those of the generation of this number: worked out once, when first asked for.
-    known: RefCell<(u64, Rc<Expiries>)>,
+    all: Arc<Expiries>,
     /// What ended before this has been told of, or was over when the daemon started.
     told: Moment,
 }
 
 impl Ends {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(all: Arc<Expiries>) -> Self {
         Self {
-            known: RefCell::default(),
+            all,
             told: Moment::now(),
         }
     }
 
-    /// Returns the ends of a generation; their numbers begin at 1.
-    pub(super) fn of(&self, generation: &Generation) -> Rc<Expiries> {
-        let mut known = self.known.borrow_mut();
-        if known.0 != generation.number {
-            let found = Expiries::of(&generation.config, &generation.material);
-            *known = (generation.number, Rc::new(found));
-        }
-        Rc::clone(&known.1)
+    /// Returns all of them.
+    pub(super) fn all(&self) -> &Expiries {
+        &self.all
+    }
+
+    /// Takes those of the generation that is in force from now on.
+    pub(super) fn replace(&mut self, all: Arc<Expiries>) {
+        self.all = all;
     }
 
     /// Returns when the next thing will have ended, by the clock as it is now.
-    pub(super) fn due(&self, generation: &Generation) -> Option<Instant> {
-        let next = next(&self.of(generation).list, self.told)?;
+    pub(super) fn due(&self) -> Option<Instant> {
+        let next = next(&self.all.list, self.told)?;
         // The second that it ends in still belongs to it.
         let left = next.as_second() + 1 - Moment::now().as_second();
         let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
@@ -53,9 +50,8 @@ impl Ends {
     }
 
     /// Tells of what has ended since it was last asked.
-    pub(super) fn tell(&mut self, generation: &Generation, now: Moment, events: &mut Events) {
-        let all = self.of(generation);
-        for it in ended(&all.list, self.told, now) {
+    pub(super) fn tell(&mut self, now: Moment, events: &mut Events) {
+        for it in ended(&self.all.list, self.told, now) {
             let message = format!("{it} ended at {}: {}", it.ends_at, it.effect.sentence());
             warn!("{message}");
             events.add(EventKind::Expired, format!("{message}."));

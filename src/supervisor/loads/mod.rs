@@ -6,6 +6,7 @@ mod disk_state;
 mod expiry;
 mod files;
 mod moments;
+mod next;
 mod report;
 mod rollback;
 mod verdict;
@@ -32,6 +33,7 @@ pub(super) use self::{
 use self::{
     expiry::Ends,
     moments::next_change,
+    next::Next,
     report::{Report, problems_of, still_served, updated},
     rollback::{History, Prepared},
 };
@@ -107,20 +109,14 @@ struct Found {
     next: Next,
 }
 
-/// What holds once what was loaded is in force.
-#[derive(Debug)]
-struct Next {
-    /// When one of its pieces begins or ends by itself.
-    changes_at: Option<Timestamp>,
-}
-
 impl Loads {
-    /// Starts with the first generation, and watches its files if the configuration says so.
+    /// Starts with the first generation and what of it ends when, and watches its files if the
+    /// configuration says so.
     pub(super) fn new(
         (source, origin): (Source, Origin),
         memo: Arc<Memo>,
         files: Files,
-        first: Generation,
+        (first, ends): (Generation, Arc<Expiries>),
         inbox: mpsc::UnboundedSender<Message>,
     ) -> Self {
         let current: Current = Rc::new(RefCell::new(Arc::new(first)));
@@ -149,7 +145,7 @@ impl Loads {
             staged: None,
             last_error: None,
             changes_at,
-            ends: Ends::new(),
+            ends: Ends::new(ends),
             inbox,
         }
     }
@@ -177,19 +173,18 @@ impl Loads {
     }
 
     /// Returns what ends when, of the generation in force.
-    pub(super) fn ends(&self) -> Rc<Expiries> {
-        self.ends.of(&self.current())
+    pub(super) fn ends(&self) -> &Expiries {
+        self.ends.all()
     }
 
     /// Returns when the next thing in force will have ended.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        self.ends.due(&self.current())
+        self.ends.due()
     }
 
     /// Tells of what has ended.
     pub(super) fn tell_ends(&mut self, events: &mut Events) {
-        let current = self.current();
-        self.ends.tell(&current, Moment::now(), events);
+        self.ends.tell(Moment::now(), events);
     }
 
     /// Makes the loads that begin from now on read every file once, whatever its metadata says.
@@ -385,7 +380,12 @@ impl Loads {
         report.generation = generation.number;
         report.changed = true;
         let (number, updated) = (generation.number, updated(&report.changes.identities));
-        if let Some(message) = self.history.replaced(&before, &generation, &updated) {
+        let differs = next.differs;
+        self.ends.replace(next.ends);
+        if let Some(message) = self
+            .history
+            .replaced(&before, &generation, differs, &updated)
+        {
             warn!(generation = number, "{message}");
             events.add(EventKind::RolledBack, message);
         } else {
@@ -514,10 +514,9 @@ impl Loads {
 
 /// Returns what a reading brought that differs from the generation in force.
 fn found(before: &Generation, reading: Reading, trigger: Trigger) -> Option<Found> {
-    let material = reading.loaded.material?;
+    let (material, next) = reading.loaded.material.zip(reading.next)?;
     let (config, acquired) = match reading.config {
         Some((config, acquired)) => (Arc::new(config), acquired),
-        None if material.is_same(&before.material) => return None,
         None => (Arc::clone(&before.config), Acquired::default()),
     };
     Some(Found {
@@ -526,9 +525,7 @@ fn found(before: &Generation, reading: Reading, trigger: Trigger) -> Option<Foun
         material,
         packs: reading.packs,
         acquired,
-        next: Next {
-            changes_at: reading.changes_at,
-        },
+        next,
     })
 }
 

@@ -39,6 +39,7 @@ pub(super) struct Step {
 pub(in crate::supervisor) struct Prepared {
     loaded: store::Loaded,
     packs: Packs,
+    next: Option<Next>,
 }
 
 impl History {
@@ -62,11 +63,12 @@ impl History {
     }
 
     /// Notes that a generation takes the place of another; returns that as a sentence if it is a
-    /// rollback. `updated` names the identities that are others now.
+    /// rollback. `differs` is [`Next::differs`], and `updated` names the identities that are others now.
     pub(super) fn replaced(
         &mut self,
         before: &Arc<Generation>,
         now: &Generation,
+        differs: bool,
         updated: &str,
     ) -> Option<String> {
         let rollback = (now.trigger == Trigger::Rollback).then(|| RollbackStatus {
@@ -75,8 +77,7 @@ impl History {
             to_generation: self.earlier.as_ref().map_or(0, |it| it.number),
         });
         // What the configuration no longer names cannot be gone back to.
-        let rest = store::select(&now.config, &before.material);
-        if rest.digest() != now.material.digest() {
+        if differs {
             self.earlier = Some(Arc::clone(before));
         }
         let rollback = rollback?;
@@ -175,7 +176,11 @@ impl Loads {
             problems: Vec::new(),
         });
         self.found = match prepared {
-            Ok(Prepared { loaded, packs }) => loaded.material.map(|material| Found {
+            Ok(Prepared {
+                loaded,
+                packs,
+                next,
+            }) => loaded.material.zip(next).map(|(material, next)| Found {
                 trigger: unsettled.trigger,
                 config: Arc::clone(&before.config),
                 material,
@@ -184,6 +189,7 @@ impl Loads {
                 next: Next {
                     // The disk is as it was.
                     changes_at: self.changes_at,
+                    ..next
                 },
             }),
             Err(reason) => {
@@ -238,9 +244,14 @@ impl Step {
         })?;
         let Some(material) = &loaded.material else {
             let packs = Packs::default();
-            return Ok(Prepared { loaded, packs });
+            return Ok(Prepared {
+                loaded,
+                packs,
+                next: None,
+            });
         };
-        if material.digest() == served.digest() {
+        let next = Next::of(current, &current.config, material, None);
+        if next.is_none() {
             return Err(format!(
                 "generation {} served the same as generation {}, which is in force, as far as the \
                  configuration still names it",
@@ -249,6 +260,10 @@ impl Step {
         }
         let packs = current.packs.next(material);
         let packs = packs.map_err(|error| cannot_pack(&error).to_string())?;
-        Ok(Prepared { loaded, packs })
+        Ok(Prepared {
+            loaded,
+            packs,
+            next,
+        })
     }
 }

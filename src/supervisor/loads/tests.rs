@@ -24,7 +24,9 @@ fn material(number: usize) -> Material {
     }
 }
 
-fn reading(number: usize, problems: Vec<Problem>) -> Reading {
+/// Returns what a reading brings that found the material of this number.
+fn reading(loads: &Loads, number: usize, problems: Vec<Problem>) -> Reading {
+    let current = loads.current();
     Reading {
         config: None,
         refused: vec![],
@@ -41,6 +43,7 @@ fn reading(number: usize, problems: Vec<Problem>) -> Reading {
         packs: Packs::default().next(&material(number)).unwrap(),
         held: None,
         changes_at: None,
+        next: Next::of(&current, &current.config, &material(number), None),
     }
 }
 
@@ -71,7 +74,7 @@ fn with_loads(test: impl FnOnce(Loads, Events)) {
             (source, Origin::of_process(false)),
             memo,
             Files::default(),
-            first,
+            (first, Arc::default()),
             inbox,
         );
         test(loads, Events::default());
@@ -95,7 +98,7 @@ fn what_is_new_is_in_force_only_when_it_is_committed() {
     with_loads(|mut loads, mut events| {
         let load = LoadId(1);
         begin(&mut loads, load);
-        let taken = loads.take(load, reading(1, vec![]), &[], NOW, &mut events);
+        let taken = loads.take(load, reading(&loads, 1, vec![]), &[], NOW, &mut events);
         assert_ne!(taken, Loaded::Same);
         loads.stage(load, 2);
         assert_eq!(loads.current().number, 1);
@@ -109,11 +112,27 @@ fn what_is_new_is_in_force_only_when_it_is_committed() {
 }
 
 #[test]
+fn what_ends_when_is_handed_over_by_the_reading_and_holds_once_it_is_committed() {
+    with_loads(|mut loads, mut events| {
+        let load = LoadId(1);
+        begin(&mut loads, load);
+        let reading = reading(&loads, 1, vec![]);
+        let ends = Arc::clone(&reading.next.as_ref().unwrap().ends);
+        loads.take(load, reading, &[], NOW, &mut events);
+        loads.stage(load, 2);
+        assert!(loads.ends().list.is_empty());
+        loads.commit(&mut events).unwrap();
+        assert!(std::ptr::eq(loads.ends(), &raw const *ends));
+        assert!(!loads.ends().list.is_empty());
+    });
+}
+
+#[test]
 fn what_a_worker_refuses_is_told_and_leaves_the_old_in_force() {
     with_loads(|mut loads, mut events| {
         let load = LoadId(1);
         begin(&mut loads, load);
-        loads.take(load, reading(1, vec![]), &[], NOW, &mut events);
+        loads.take(load, reading(&loads, 1, vec![]), &[], NOW, &mut events);
         loads.stage(load, 2);
         loads.discard();
         let reason = "it has no descriptors".to_owned();
@@ -130,7 +149,7 @@ fn what_cannot_be_packed_for_workers_is_told_and_leaves_the_old_in_force() {
     with_loads(|mut loads, mut events| {
         let load = LoadId(1);
         begin(&mut loads, load);
-        let mut reading = reading(1, vec![]);
+        let mut reading = reading(&loads, 1, vec![]);
         let full = std::io::Error::other("no memory");
         let cannot = |_: &OnDisk| Err(disk::cannot_pack(&full));
         reading.packs = disk::pack_or_hold(&mut reading.loaded, cannot);
@@ -155,7 +174,7 @@ fn what_is_broken_is_told_until_a_load_finds_it_whole() {
         };
         for (load, problems, wrong) in [(1, vec![problem], true), (2, vec![], false)] {
             begin(&mut loads, LoadId(load));
-            let reading = reading(0, problems);
+            let reading = reading(&loads, 0, problems);
             let taken = loads.take(LoadId(load), reading, &[], NOW, &mut events);
             assert_eq!(taken, if wrong { Loaded::Kept } else { Loaded::Same });
             assert_eq!(loads.last_error().is_some(), wrong);
@@ -175,7 +194,7 @@ proptest! {
             let (mut number, mut served) = (1, 0);
             for (load, (found, ready)) in (1..).map(LoadId).zip(steps) {
                 begin(&mut loads, load);
-                let taken = loads.take(load, reading(found, vec![]), &[], NOW, &mut events);
+                let taken = loads.take(load, reading(&loads, found, vec![]), &[], NOW, &mut events);
                 assert_eq!(taken != Loaded::Same, found != served);
                 let outcome = if taken == Loaded::Same {
                     Outcome::Served { workers: 1 }

@@ -174,7 +174,7 @@ impl Sources<'_> {
                 })
                 .collect(),
             rollback: self.loads.rollback().cloned(),
-            expiries: self.expiries(&generation, &ends, now.into()),
+            expiries: self.expiries(&generation, ends, now.into()),
         }
     }
 }
