@@ -21,6 +21,9 @@ pub struct ReloadReport {
     pub unchanged: usize,
     /// What was wrong on disk; empty when everything there is served.
     pub problems: Vec<Problem>,
+    /// The listeners whose authorities and revocation lists for clients a rollback took back too, so that
+    /// clients may be let in that were refused before it; empty after any other load.
+    pub trust_went_back: Vec<String>,
 }
 
 /// What a reload would do.

@@ -182,6 +182,8 @@ pub struct RollbackStatus {
     pub from_generation: u64,
     /// The generation whose TLS material is served again.
     pub to_generation: u64,
+    /// The listeners whose authorities and revocation lists for clients went back too.
+    pub trust_went_back: Vec<String>,
 }
 
 /// How the disk stands to what is served. By content, not by times.

@@ -278,6 +278,7 @@ mod tests {
                 identities: Vec::new(),
                 unchanged: 0,
                 problems: vec![problem],
+                trust_went_back: Vec::new(),
             }));
         };
         let (code, out, err) = against(handle, "reload-tls");

@@ -46,9 +46,7 @@ pub(super) fn roll_back(arguments: &Proxyctl, output: &mut Output) -> Result<u8,
     let Response::Reloaded(report) = ask(arguments, &Request::TlsRollback)? else {
         return Err(ClientError::Unexpected.into());
     };
-    output.answer(&report, |paint| {
-        reload_text(&report, paint) + AFTER_ROLLBACK
-    })?;
+    output.answer(&report, |paint| rollback_text(&report, paint))?;
     Ok(verdict(&report.problems, output))
 }
 
@@ -73,6 +71,27 @@ fn verdict(problems: &[Problem], output: &mut Output) -> u8 {
     } else {
         exit::FAILED
     }
+}
+
+fn rollback_text(report: &ReloadReport, paint: Paint) -> String {
+    let trust = trust_went_back(&report.trust_went_back);
+    let trust = trust.map_or_else(String::new, |it| format!("Note: {it}.\n"));
+    reload_text(report, paint) + &trust + AFTER_ROLLBACK
+}
+
+/// Says for which listeners a rollback took back authorities and revocation lists too; `None` if for none.
+pub(super) fn trust_went_back(listeners: &[String]) -> Option<String> {
+    let names: Vec<_> = listeners
+        .iter()
+        .map(|it| format!("\"{}\"", clean(it)))
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "authorities and revocation lists for clients of listener {} went back too; clients that were \
+             refused before, such as revoked ones, may be let in",
+            names.join(", ")
+        )
+    })
 }
 
 fn reload_text(report: &ReloadReport, paint: Paint) -> String {
@@ -300,6 +319,7 @@ mod tests {
             }],
             unchanged: 0,
             problems: Vec::new(),
+            trust_went_back: Vec::new(),
         };
         let expected = "\
 Generation 4 is served by 2 workers.
@@ -307,6 +327,26 @@ Generation 4 is served by 2 workers.
   default   updated  aaaaaaaaaaaaaaaa -> bbbbbbbbbbbbbbbb  CN=db    2026-04-01T00:00:00Z
 ";
         assert_eq!(reload_text(&report, Paint::new(false)), expected);
+    }
+
+    #[test]
+    fn a_rollback_says_that_revocation_lists_went_back() {
+        let mut report = ReloadReport {
+            generation: 3,
+            changed: true,
+            workers: 1,
+            identities: vec![],
+            unchanged: 1,
+            problems: vec![],
+            trust_went_back: vec![],
+        };
+        let text = |report: &ReloadReport| rollback_text(report, Paint::new(false));
+        assert!(!text(&report).contains("revocation"));
+        report.trust_went_back = vec!["main".into(), "\x1b".into()];
+        let text = text(&report);
+        let words = "lists for clients of listener \"main\", \"\\u{1b}\" went back too; clients";
+        assert!(text.contains(words), "{text}");
+        assert!(text.ends_with(AFTER_ROLLBACK), "{text}");
     }
 
     fn verified(name: &str, disk: Option<Arc<CertificateFacts>>) -> VerifiedIdentity {

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::{
     CtlError, Output, ask, exit_hook, pause,
+    reload::trust_went_back,
     render::{Cell, Paint, Table, Tone, clean, count, moment, seconds, short},
 };
 use crate::{
@@ -140,6 +141,9 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
              `proxyctl reload-tls` serves what is on disk",
             moment(rollback.since)
         );
+        if let Some(trust) = trust_went_back(&rollback.trust_went_back) {
+            let _ = writeln!(text, "  {trust}");
+        }
     }
     let _ = writeln!(text, "  watched: {}", watched(&tls.watch));
     let (word, tone) = if tls.restart_safe {
@@ -497,6 +501,7 @@ On exit failure  No command is set
                 since: at("2026-01-01T10:30:00Z"),
                 from_generation: 2,
                 to_generation: 1,
+                trust_went_back: vec!["main".to_owned()],
             });
             status.log.lost_lines = 3;
             status.workers[0].pid = None;
@@ -508,6 +513,7 @@ On exit failure  No command is set
             "watched: every 5s, because nothing is left",
             "kept in its last good state since 2026-01-01T11:00:00Z: default",
             "rolled back since 2026-01-01T10:30:00Z: to what generation 1 served, in the place of gen",
+            "lists for clients of listener \"main\" went back too",
             "restart safe: no",
             "not tried: a port",
             "-    waiting",

@@ -338,12 +338,25 @@ fn revocation_lists_go_back_too() {
     replace(&list, clients.revoke(&revoked));
     daemon.ctl(&["reload-tls"]).answer();
     assert!(!gets_in());
-    daemon.ctl(&["tls-rollback"]).answer();
+    let answer = daemon.ctl(&["tls-rollback"]).answer();
     assert!(gets_in());
     let words = "authorities and revocation lists for clients of listener \"main\" went back too";
     assert!(daemon.log().contains(words), "{}", daemon.log());
-    daemon.ctl(&["reload-tls"]).answer();
+    assert!(answer.contains(words), "{answer}");
+    let check = daemon.ctl(&["check"]);
+    assert_eq!(check.code(), 1);
+    assert!(check.stdout.contains(words), "{}", check.stdout);
+    let rollback = &daemon.status()["tls"]["rollback"];
+    assert_eq!(rollback["trust_went_back"], json!(["main"]));
+    assert!(daemon.ctl(&["status"]).answer().contains(words));
+    let report = daemon.json(&["reload-tls"]);
+    assert_eq!(report["trust_went_back"], json!([]));
     assert!(!gets_in());
+    assert_eq!(daemon.ctl(&["check"]).code(), 0);
+    replace(&list, clients.revoke(&none));
+    daemon.ctl(&["reload-tls"]).answer();
+    let report = daemon.json(&["tls-rollback"]);
+    assert_eq!(report["trust_went_back"], json!(["main"]));
 }
 
 #[test]

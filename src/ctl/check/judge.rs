@@ -10,7 +10,10 @@ use crate::{
         DiskState, IdentityStatus, Status, SupervisorState, TlsStatus, WatchState, WorkerState,
         WorkerStatus,
     },
-    ctl::render::{count, duration, moment},
+    ctl::{
+        reload::trust_went_back,
+        render::{count, duration, moment},
+    },
     facts::{Expiry, ExpiryEffect, ExpiryKind, Moment},
 };
 
@@ -126,6 +129,7 @@ fn disk(tls: &TlsStatus) -> Vec<Finding> {
             rollback.to_generation,
             moment(rollback.since)
         )));
+        findings.extend(trust_went_back(&rollback.trust_went_back).map(warning));
     }
     if let Some(error) = &tls.last_error {
         findings.push(critical(format!("the last load failed: {}", error.message)));

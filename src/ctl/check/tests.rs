@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    control::{DiskState, LoadError, SupervisorState, WatchState, WorkerState},
+    control::{DiskState, LoadError, RollbackStatus, SupervisorState, WatchState, WorkerState},
     facts::Trigger,
 };
 
@@ -89,6 +89,27 @@ fn the_worst_comes_first_on_one_line() {
     assert_eq!(level, Level::Critical);
     let start = "PROXYD CRITICAL - the last load failed: key / cert differ; what is on disk";
     assert!(line.starts_with(start), "{line}");
+}
+
+#[test]
+fn trust_that_went_back_is_warned_of_beside_the_rollback() {
+    let judged = |listeners: &[&str]| {
+        judge(|status| {
+            status.tls.rollback = Some(RollbackStatus {
+                since: at(NOW),
+                from_generation: 2,
+                to_generation: 1,
+                trust_went_back: listeners.iter().map(|it| (*it).to_owned()).collect(),
+            });
+        })
+    };
+    let words = "lists for clients of listener \"main\" went back too; clients that were refused";
+    let (level, line) = judged(&["main"]);
+    assert_eq!(level, Level::Warning);
+    assert!(line.contains(words), "{line}");
+    let (level, line) = judged(&[]);
+    assert_eq!(level, Level::Warning);
+    assert!(!line.contains("went back"), "{line}");
 }
 
 #[test]

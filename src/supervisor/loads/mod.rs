@@ -268,6 +268,7 @@ impl Loads {
             changed: false,
             changes: std::mem::take(&mut reading.changes),
             problems: problems_of(&reading),
+            trust_went_back: Vec::new(),
         };
         if trigger.reads_config() {
             self.files.config_refused = !reading.refused.is_empty();
@@ -386,6 +387,9 @@ impl Loads {
             .history
             .replaced(&before, &generation, differs, &updated)
         {
+            let rollback = self.history.rollback();
+            report.trust_went_back =
+                rollback.map_or_else(Vec::new, |it| it.trust_went_back.clone());
             warn!(generation = number, "{message}");
             events.add(EventKind::RolledBack, message);
         } else {

@@ -19,6 +19,8 @@ pub(super) struct Report {
     pub(super) changed: bool,
     pub(super) changes: Changes,
     pub(super) problems: Vec<Problem>,
+    /// The listeners whose trust in clients went back by a rollback.
+    pub(super) trust_went_back: Vec<String>,
 }
 
 impl Report {
@@ -31,6 +33,7 @@ impl Report {
             identities: self.changes.identities,
             unchanged: self.changes.unchanged,
             problems: self.problems,
+            trust_went_back: self.trust_went_back,
         }
     }
 }

@@ -75,13 +75,14 @@ impl History {
             since: now.loaded_at,
             from_generation: before.number,
             to_generation: self.earlier.as_ref().map_or(0, |it| it.number),
+            trust_went_back: trusting_others(&before.material, &now.material),
         });
         // What the configuration no longer names cannot be gone back to.
         if differs {
             self.earlier = Some(Arc::clone(before));
         }
         let rollback = rollback?;
-        let sentence = sentence(&rollback, before, now, updated);
+        let sentence = sentence(&rollback, now.number, updated);
         self.rollback = Some(rollback);
         Some(sentence)
     }
@@ -110,13 +111,9 @@ impl History {
     }
 }
 
-fn sentence(
-    rollback: &RollbackStatus,
-    before: &Generation,
-    now: &Generation,
-    updated: &str,
-) -> String {
-    let trusting = trusting_others(&before.material, &now.material);
+fn sentence(rollback: &RollbackStatus, now: u64, updated: &str) -> String {
+    let trusting = rollback.trust_went_back.iter();
+    let trusting: Vec<_> = trusting.map(|it| format!("\"{it}\"")).collect();
     let trusting = if trusting.is_empty() {
         String::new()
     } else {
@@ -126,14 +123,14 @@ fn sentence(
         )
     };
     format!(
-        "Generation {} is in service by a rollback{updated}: it has the TLS material of generation {} in \
+        "Generation {now} is in service by a rollback{updated}: it has the TLS material of generation {} in \
          the place of that of generation {}{trusting}. It holds until a reload that an operator asks for; \
          changes on disk are not taken meanwhile.",
-        now.number, rollback.to_generation, rollback.from_generation
+        rollback.to_generation, rollback.from_generation
     )
 }
 
-/// Returns the listeners whose clients are judged by other authorities or lists, in quotation marks.
+/// Returns the listeners whose clients are judged by other authorities or lists.
 fn trusting_others(before: &Material, now: &Material) -> Vec<String> {
     let differs = |it: &&ListenerMaterial| {
         let was = before.listener(&it.name).and_then(|it| it.clients.as_ref());
@@ -143,7 +140,7 @@ fn trusting_others(before: &Material, now: &Material) -> Vec<String> {
         }
     };
     let differing = now.listeners.iter().filter(differs);
-    differing.map(|it| format!("\"{}\"", it.name)).collect()
+    differing.map(|it| it.name.clone()).collect()
 }
 
 impl Loads {
@@ -174,6 +171,7 @@ impl Loads {
             changed: false,
             changes: changes.unwrap_or_default(),
             problems: Vec::new(),
+            trust_went_back: Vec::new(),
         });
         self.found = match prepared {
             Ok(Prepared {
