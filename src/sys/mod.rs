@@ -1,5 +1,6 @@
 //! What the kernel is asked for.
 
+mod acl;
 pub mod child;
 pub mod fds;
 pub mod files;

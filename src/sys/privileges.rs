@@ -8,6 +8,8 @@ use std::{
 
 use nix::unistd::{Gid, Group, Uid, User};
 
+use super::acl::{self, Acl, Ids};
+
 /// The user a worker runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -15,7 +17,8 @@ pub struct Account {
     pub name: String,
     /// The user's id.
     pub uid: u32,
-    /// The id of the user's primary group.
+    /// The id of the user's primary group. A worker is a member of no other: `std::process::Command` drops
+    /// those of root when it changes the user.
     pub gid: u32,
 }
 
@@ -185,7 +188,7 @@ impl Account {
     /// Returns the first folder on the way to the socket at `path` that this user may not pass, or the
     /// socket itself if the user may not use it; `None` if the user has access or nothing is there yet.
     ///
-    /// This checks modes alone; access control lists may allow more.
+    /// Where there is an access control list that is not understood, the user is taken to have access.
     pub fn is_kept_from(&self, path: &Path) -> Option<PathBuf> {
         let folders: Vec<&Path> = path.ancestors().skip(1).collect();
         let closed = folders
@@ -196,7 +199,8 @@ impl Account {
         closed.map(Path::to_owned)
     }
 
-    /// Whether the user may run the program at `path`, once it is found; judged by modes alone.
+    /// Whether the user may run the program at `path`, once it is found; `true` if its access control list
+    /// is not understood.
     pub fn may_run(&self, path: &Path) -> bool {
         self.may(path, 0o1)
     }
@@ -206,13 +210,30 @@ impl Account {
         let Ok(metadata) = fs::metadata(path) else {
             return true;
         };
-        let shift = match (metadata.uid() == self.uid, metadata.gid() == self.gid) {
-            (true, _) => 6,
-            (false, true) => 3,
-            (false, false) => 0,
+        let owner = Ids {
+            uid: metadata.uid(),
+            gid: metadata.gid(),
         };
-        self.uid == 0 || metadata.mode() & (right << shift) != 0
+        let who = Ids {
+            uid: self.uid,
+            gid: self.gid,
+        };
+        self.uid == 0
+            || match Acl::of(path) {
+                Acl::None => by_mode(metadata.mode(), owner, who, right),
+                Acl::Posix(entries) => acl::allows(&entries, owner, who, right),
+                Acl::Unknown => true,
+            }
     }
+}
+
+fn by_mode(mode: u32, owner: Ids, who: Ids, right: u32) -> bool {
+    let shift = match (owner.uid == who.uid, owner.gid == who.gid) {
+        (true, _) => 6,
+        (false, true) => 3,
+        (false, false) => 0,
+    };
+    mode & (right << shift) != 0
 }
 
 /// Whether this process may give its files to a group.
@@ -290,5 +311,38 @@ mod tests {
         assert_eq!(ask(0o755, 0o755), Some(socket.clone()));
         assert_eq!(ask(0o711, 0o777), None);
         assert_eq!(stranger.is_kept_from(&inner.join("absent")), None);
+    }
+
+    #[test]
+    fn an_access_control_list_counts_before_the_mode() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let account = |id| Account {
+            name: "stranger".to_owned(),
+            uid: id,
+            gid: id,
+        };
+        let (named, other) = (account(4_000_000_123), account(4_000_000_124));
+        // As the kernel writes it: owner, named user, owning group, mask, others.
+        let entry = |(tag, rights, id): (u16, u16, u32)| {
+            let words = [tag.to_le_bytes(), rights.to_le_bytes()].concat();
+            [words, id.to_le_bytes().to_vec()].concat()
+        };
+        let set = |user: u16, others: u16| {
+            let rest = u32::MAX;
+            let list = [(1, 7, rest), (2, user, named.uid), (4, 5, rest)];
+            let list = [&list[..], &[(0x10, 5, rest), (0x20, others, rest)]].concat();
+            let entries: Vec<u8> = list.into_iter().flat_map(entry).collect();
+            let text = [&2_u32.to_le_bytes()[..], &entries].concat();
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(file.path(), "system.posix_acl_access", &text, flags)
+        };
+        if set(5, 0) == Err(rustix::io::Errno::OPNOTSUPP) {
+            return;
+        }
+        assert!(named.may_run(file.path()));
+        assert!(!other.may_run(file.path()));
+        set(0, 5).unwrap();
+        assert!(!named.may_run(file.path()));
+        assert!(other.may_run(file.path()));
     }
 }

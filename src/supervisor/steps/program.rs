@@ -40,7 +40,8 @@ pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
         && !account.may_run(path)
     {
         findings.obstacle(format!(
-            "program {}: workers run as {}, which may not execute it; give it that right (`chmod a+x`)",
+            "program {}: workers run as {}, which may not execute it; give it that right \
+             (`chmod a+x`, or `setfacl` where it has an access control list)",
             path.display(),
             account.name
         ));
