@@ -5,6 +5,7 @@ pub mod child;
 pub mod fds;
 pub mod files;
 pub mod folders;
+pub(crate) mod image;
 pub mod listening;
 pub mod locks;
 pub(crate) mod mounts;

@@ -382,7 +382,7 @@ fn a_file_that_has_the_name_of_the_control_socket_or_the_pid_file_is_left_alone(
 }
 
 #[test]
-fn a_program_that_is_gone_is_told() {
+fn a_program_that_is_gone_or_cannot_be_run_is_told() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.path().join("proxyd");
@@ -405,6 +405,20 @@ fn a_program_that_is_gone_is_told() {
     unsafe_for("proxyd: No such file");
     put_back(&copy);
     is_good(&scene.daemon);
+    // An upgrade that is half done: something else is there by now, with the right to be executed.
+    let half = &fs::read(&copy).unwrap()[..100_000];
+    for (written, words) in [
+        (&b""[..], "it is empty"),
+        (half, "its end is missing"),
+        (b"text\n", "it is no program"),
+    ] {
+        take_away(&copy);
+        fs::write(&copy, written).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+        unsafe_for(words);
+        put_back(&copy);
+        is_good(&scene.daemon);
+    }
     if is_root() {
         let mode = |mode| fs::set_permissions(&copy, fs::Permissions::from_mode(mode)).unwrap();
         mode(0o700);

@@ -8,7 +8,7 @@ use std::{
 use rustix::fs::Access;
 
 use super::{Findings, Ground};
-use crate::sys::folders;
+use crate::sys::{folders, image};
 
 /// The file that runs now.
 const RUNNING: &str = "/proc/self/exe";
@@ -52,5 +52,6 @@ fn check(path: &Path) -> io::Result<()> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
-    folders::may(path, Access::EXEC_OK)
+    folders::may(path, Access::EXEC_OK)?;
+    image::check(path)
 }
