@@ -190,6 +190,34 @@ pub(crate) fn has_written_curve(key: &SubjectPublicKeyInfo<'_>) -> bool {
         && parameters.is_some_and(|it| it.tag() != Tag::Oid)
 }
 
+/// Returns whether a key on a curve is the same as `other`, a public key in DER, but written in another
+/// form: SEC 1 §2.3.3 has an uncompressed and a compressed one, X9.62 §4.3.6 a hybrid one too.
+pub(crate) fn is_other_form_of(key: &SubjectPublicKeyInfo<'_>, other: &[u8]) -> bool {
+    let Ok(([], other)) = SubjectPublicKeyInfo::from_der(other) else {
+        return false;
+    };
+    let curve = key_type(key);
+    if !curve.starts_with("ecdsa-") || curve != key_type(&other) {
+        return false;
+    }
+    let (one, other) = (&key.subject_public_key.data, &other.subject_public_key.data);
+    let pair = point(one).zip(point(other));
+    one.first() != other.first() && pair.is_some_and(|(one, other)| one == other)
+}
+
+/// Returns a point's abscissa and whether its ordinate is odd, which say all of it on a known curve.
+fn point(written: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let (form, numbers) = written.split_first()?;
+    match form {
+        2 | 3 => Some((numbers.to_vec(), *form == 3)),
+        4 | 6 | 7 => {
+            let (x, y) = numbers.split_at(numbers.len() / 2);
+            Some((x.to_vec(), y.last()? & 1 == 1))
+        }
+        _ => None,
+    }
+}
+
 /// Returns the length of an RSA key's modulus; `None` for a key of another kind.
 pub(crate) fn rsa_bits(key: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
     match key.parsed() {
@@ -264,6 +292,21 @@ mod tests {
         assert_eq!(serial(&[0, 0x9a, 1]), "9a01");
         assert_eq!(serial(&[0]), "00");
         assert_eq!(serial(&[0x0a]), "0a");
+    }
+
+    #[test]
+    fn a_point_is_known_in_each_form() {
+        let even = [&[4][..], &[1; 32], &[2; 32]].concat();
+        let odd = [&[4][..], &[1; 32], &[3; 32]].concat();
+        let squeezed = |sign| [&[sign][..], &[1; 32]].concat();
+        assert_eq!(point(&even), point(&squeezed(2)));
+        assert_eq!(point(&odd), point(&squeezed(3)));
+        assert_ne!(point(&even), point(&squeezed(3)));
+        let hybrid = [&[7][..], &odd[1..]].concat();
+        assert_eq!(point(&hybrid), point(&odd));
+        for nothing in [&b""[..], &[0], &[4]] {
+            assert_eq!(point(nothing), None);
+        }
     }
 
     #[test]

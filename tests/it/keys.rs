@@ -419,12 +419,17 @@ fn a_file_that_is_no_usable_key_or_certificate_is_told_for_what_it_is() {
     let written_key = fs::read(desk.path("x")).unwrap();
     // OpenSSL's own word on it: a good key.
     openssl(desk.0.path(), "pkey -in x -check -noout");
+    let squeezed = "ec -in k -conv_form compressed -out x";
+    openssl(desk.0.path(), squeezed);
+    let squeezed = desk.convert(&leaf, issue);
+    let squeezed_key = fs::read(desk.path("x")).unwrap();
     let (cert, key) = (leaf.cert.as_bytes(), leaf.key.as_bytes());
-    let table: [(&[u8], &[u8], &str, &str); 5] = [
+    let table: [(&[u8], &[u8], &str, &str); 6] = [
         (&wide, key, "c.pem", "it is UTF-16 text"),
         (cert, &der, "k.pem", "it is a private key in DER, not PEM"),
         (key, cert, "c.pem", "exchange the two"),
         (&written, &written_key, "c.pem", "-param_enc named_curve"),
+        (&squeezed, &squeezed_key, "c.pem", "-conv_form uncompressed"),
         (cert, &[0; 512], "k.pem", "it holds NUL bytes"),
     ];
     let daemon = front("cert = \"c.pem\"\nkey = \"k.pem\"\n")

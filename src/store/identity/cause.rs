@@ -45,19 +45,27 @@ pub(super) fn mismatch(keys: &[Part], certificates: &[X509Certificate<'_>]) -> F
     if leaf.is_some_and(|it| certificate::has_written_curve(it.public_key())) {
         return CertificateFault::WrittenCurve.into();
     }
-    let first = keys.first();
-    let key = first.and_then(|it| der::key_kind(&it.der));
+    let halves: Vec<_> = keys.iter().map(public_half).collect();
+    let is_half = |it: &X509Certificate<'_>| {
+        let mut halves = halves.iter().flatten();
+        halves.any(|half| certificate::is_other_form_of(it.public_key(), half))
+    };
+    if certificates.iter().any(is_half) {
+        return CertificateFault::CompressedPoint.into();
+    }
+    let key = keys.first().and_then(|it| der::key_kind(&it.der));
     KeyFault::Mismatch {
-        public_half: first
-            .and_then(|it| super::signing_key(it).ok())
-            .map(|(_, half)| half)
-            .unwrap_or_default(),
+        public_half: halves.into_iter().next().flatten().unwrap_or_default(),
         key: key.map_or_else(|| "unknown".to_owned(), named),
         certificate: leaf
             .map(|it| certificate::key_type(it.public_key()))
             .unwrap_or_default(),
     }
     .into()
+}
+
+fn public_half(key: &Part) -> Option<Vec<u8>> {
+    super::signing_key(key).ok().map(|(_, half)| half)
 }
 
 /// Names a kind of key as [`certificate::key_type`] does.

@@ -36,6 +36,13 @@ pub(crate) enum CertificateFault {
     )]
     WrittenCurve,
     #[error(
+        "it belongs to the private key, but holds its public half in the compressed form, which \
+         not every peer reads; write the key anew with \
+         `openssl ec -in OLD -conv_form uncompressed -out NEW`, and have the certificate issued \
+         again for that key"
+    )]
+    CompressedPoint,
+    #[error(
         "the certificate is X.509 version 1; issue it again as version 3 \
          (with any extension, such as subjectAltName)"
     )]

@@ -98,6 +98,29 @@ fn a_curve_that_is_written_out_is_named_as_the_cause() {
     desk.expected();
 }
 
+#[test]
+fn a_certificate_whose_point_is_compressed_is_told_from_one_of_another_key() {
+    let Some(desk) = Desk::empty() else { return };
+    desk.openssl("ecparam -name prime256v1 -genkey -noout -out whole");
+    desk.openssl("ec -in whole -conv_form compressed -out k");
+    desk.certify();
+    let cert = desk.text("c");
+    for key in ["k", "whole"] {
+        let reason = reasons(&cert, &desk.text(key));
+        assert!(reason.starts_with("cert: it belongs to"), "{key}: {reason}");
+    }
+    let reason = reasons(&cert, &desk.text("k"));
+    std::fs::copy(desk.path("k"), desk.path("OLD")).unwrap();
+    desk.mend(&reason, "");
+    std::fs::rename(desk.path("NEW"), desk.path("k")).unwrap();
+    desk.certify();
+    desk.expected();
+    // That of another key is still one of another key.
+    desk.openssl("ecparam -name prime256v1 -genkey -noout -out other");
+    let reason = reasons(&cert, &desk.text("other"));
+    assert!(reason.contains("does not match"), "{reason}");
+}
+
 /// The certificate decides what clients see, and the key signs the same.
 #[test]
 fn a_key_with_a_curve_that_is_written_out_serves_a_certificate_that_names_it() {
