@@ -89,8 +89,7 @@ impl Shown {
     }
 
     /// Whether the listener presents it by this material.
-    #[must_use]
-    pub fn is_presented(&self, listener: &Listener, material: &Material) -> bool {
+    fn is_presented(&self, listener: &Listener, material: &Material) -> bool {
         let mut presented = material.presented(listener);
         presented.any(|it| it.facts.sha256 == self.sha256)
     }

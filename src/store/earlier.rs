@@ -1,6 +1,9 @@
 //! Material that was served before, for the configuration in force.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -109,13 +112,16 @@ fn problem(subject: impl Into<String>, reason: impl Into<String>) -> Problem {
 fn missing(config: &Config, material: &Material) -> Vec<Problem> {
     let mut problems = Vec::new();
     let lacks = "it was not configured then";
-    for name in config.identities.iter().map(|it| &it.name) {
-        if !material.identities.iter().any(|it| it.name == *name) {
+    let names = material.index();
+    for name in config.identities.iter().map(|it| it.name.as_str()) {
+        if !names.contains_key(name) {
             problems.push(problem(format!("identity \"{name}\""), lacks));
         }
     }
+    let identities = material.identities.iter();
+    let meant: HashSet<&str> = identities.flat_map(|it| it.references()).collect();
     for dir in &config.identity_dirs {
-        if !material.identities.iter().any(|it| it.is_meant(&dir.name)) {
+        if !meant.contains(dir.name.as_str()) {
             let subject = format!("identity_dir \"{}\"", dir.name);
             problems.push(problem(subject, "no identity of it was served then"));
         }
@@ -186,9 +192,10 @@ fn old_list(bundle: &Bundle, now: Timestamp) -> Option<String> {
 
 fn outcomes(config: &Config, material: &Material, served: &Material) -> Vec<Outcome> {
     let served = served.index();
+    let files = config.identities.iter().map(|it| (it.name.as_str(), it));
+    let files: HashMap<&str, &IdentityFiles> = files.collect();
     let outcome = |identity: &Arc<Identity>| {
-        let mut files = config.identities.iter();
-        let files = files.find(|it| it.name == identity.name).cloned();
+        let files = files.get(identity.name.as_str()).map(|it| (*it).clone());
         let (cert, key) = (identity.cert.clone().into(), identity.key.clone().into());
         let now = served.get(identity.name.as_str());
         let is_same = now.is_some_and(|it| it.digest == identity.digest);
@@ -203,4 +210,39 @@ fn outcomes(config: &Config, material: &Material, served: &Material) -> Vec<Outc
         }
     };
     material.identities.iter().map(outcome).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing::{self, any_identity};
+
+    #[test]
+    fn each_identity_is_looked_for_and_told_by_its_own_name() {
+        let mut config = testing::config(Vec::new());
+        let pem = |name: &str| IdentityFiles::pem(name, format!("{name}.crt").into(), "k".into());
+        config.identities = vec![pem("a"), pem("ab"), pem("b")];
+        let material = Material {
+            identities: vec![any_identity("ab"), any_identity("a")],
+            listeners: Vec::new(),
+            system_roots: Vec::new(),
+        };
+        let told = missing(&config, &material);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].subject, "identity \"b\"");
+        let mut served = material.clone();
+        served.identities[1] = any_identity("a");
+        let of = |it: Outcome| (it.files.cert, it.outcome);
+        let told: Vec<_> = outcomes(&config, &material, &served)
+            .into_iter()
+            .map(of)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("ab.crt".into(), Some(IdentityOutcome::Unchanged)),
+                ("a.crt".into(), Some(IdentityOutcome::Updated)),
+            ]
+        );
+    }
 }

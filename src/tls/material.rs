@@ -3,7 +3,11 @@
 //! Plain data. What of it crosses from the supervisor to its workers always writes every field, so that
 //! formats without field names can carry it.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use rustls::{
@@ -137,8 +141,9 @@ impl Material {
 
     /// Returns the identities that a listener presents.
     pub fn presented<'a>(&'a self, listener: &'a Listener) -> impl Iterator<Item = &'a Identity> {
+        let meant: HashSet<&str> = listener.identities.iter().map(String::as_str).collect();
         let all = self.identities.iter().map(AsRef::as_ref);
-        all.filter(|identity| listener.identities.iter().any(|it| identity.is_meant(it)))
+        all.filter(move |it| Identity::references(it).any(|it| meant.contains(it)))
     }
 
     /// Returns how many pieces it was read from.
@@ -174,6 +179,15 @@ impl Identity {
     pub fn is_meant(&self, reference: &str) -> bool {
         let rest = self.name.strip_prefix(reference);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl Identity {
+    /// Returns all that means this identity, by [`Self::is_meant`].
+    pub(crate) fn references(&self) -> impl Iterator<Item = &str> {
+        let folders = self.name.match_indices('/');
+        let folders = folders.filter_map(|(end, _)| self.name.get(..end));
+        folders.chain([self.name.as_str()])
     }
 }
 
@@ -347,10 +361,13 @@ mod bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use bincode::Options;
+    use proptest::prelude::*;
 
     use super::*;
-    use crate::tls::testing::{Ca, identity};
+    use crate::tls::testing::{self, Ca, identity};
 
     fn sample() -> Material {
         let ca = Ca::new("root");
@@ -387,6 +404,29 @@ mod tests {
         let back: KeyPair = codec.deserialize(&bytes).unwrap();
         assert_eq!(back.digest(), material.identities[0].digest);
         back.certified().unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn a_listener_presents_what_its_references_mean(
+            names in prop::collection::vec("[ab/]{0,4}", 0..6),
+            references in prop::collection::vec("[ab/]{0,4}", 0..3),
+        ) {
+            static SAMPLE: LazyLock<Material> = LazyLock::new(sample);
+            let mut material = SAMPLE.clone();
+            let one = Arc::clone(&material.identities[0]);
+            let named = |name: &String| Arc::new(Identity { name: name.clone(), ..(*one).clone() });
+            material.identities = names.iter().map(named).collect();
+            let mut listener = testing::listener(&[]);
+            listener.identities.clone_from(&references);
+            let presented: Vec<&str> =
+                material.presented(&listener).map(|it| it.name.as_str()).collect();
+            let is_meant =
+                |it: &&Arc<Identity>| references.iter().any(|reference| it.is_meant(reference));
+            let meant: Vec<&str> =
+                material.identities.iter().filter(is_meant).map(Identity::name_of).collect();
+            prop_assert_eq!(presented, meant);
+        }
     }
 
     #[test]

@@ -15,7 +15,10 @@ use tokio::{
 };
 
 pub(super) use self::status::Sources;
-use self::{backend_certs::Fitted, verify::Verification};
+use self::{
+    backend_certs::{Fitted, Presented},
+    verify::Verification,
+};
 use super::{
     loads::{Reader, Verdict, View},
     plan::WorkerId,
@@ -94,6 +97,7 @@ pub(super) struct Queries {
     /// Verifications that go on.
     verifying: usize,
     fitted: Fitted,
+    presented: Presented,
     view: Option<View>,
     /// The waiters for the look at the disk that is going on, and those for the next look.
     looking: Vec<oneshot::Sender<()>>,
@@ -126,6 +130,7 @@ impl Queries {
             probes: HashMap::new(),
             verifying: 0,
             fitted: Fitted::default(),
+            presented: Presented::default(),
             view: None,
             looking: Vec::new(),
             looking_next: Vec::new(),
