@@ -209,9 +209,9 @@ impl<'p> Judge<'p> {
                 counts instead";
             lists.warnings.push(self.problem(file, &reason));
         }
-        // The authorities are in the first file.
         let odd = lists::odd_authorities(&lists.ders, roots);
-        let odd = odd.iter().map(|it| self.problem(0, it));
+        let file = &self.piece.paths.certs;
+        let odd = odd.iter().map(|it| self.problem(file, it));
         lists.warnings.extend(odd);
         Verdict::good(lists.ders, lists.warnings)
     }
