@@ -72,12 +72,12 @@ impl Acl {
         if !rest.is_empty() {
             return Self::Unknown;
         }
-        Self::Posix(entries.iter().map(Entry::read).collect())
+        Self::Posix(entries.iter().copied().map(Entry::read).collect())
     }
 }
 
 impl Entry {
-    fn read(&[t0, t1, r0, r1, i0, i1, i2, i3]: &[u8; 8]) -> Self {
+    fn read([t0, t1, r0, r1, i0, i1, i2, i3]: [u8; 8]) -> Self {
         Self {
             tag: u16::from_le_bytes([t0, t1]),
             rights: u16::from_le_bytes([r0, r1]).into(),

@@ -23,14 +23,22 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// The last generation in force whose material differs from that of the one in force now.
-    earlier: Option<Arc<Generation>>,
+    earlier: Option<Earlier>,
     rollback: Option<RollbackStatus>,
+}
+
+/// What is kept of an earlier generation: not the descriptors of its packs, because a rollback makes
+/// packs of its own.
+#[derive(Debug, Clone)]
+struct Earlier {
+    number: u64,
+    material: Arc<Material>,
 }
 
 /// What a rollback needs, so that it can be prepared on another thread.
 #[derive(Debug)]
 pub(super) struct Step {
-    earlier: Arc<Generation>,
+    earlier: Earlier,
     current: Arc<Generation>,
 }
 
@@ -79,7 +87,10 @@ impl History {
         });
         // What the configuration no longer names cannot be gone back to.
         if differs {
-            self.earlier = Some(Arc::clone(before));
+            self.earlier = Some(Earlier {
+                number: before.number,
+                material: Arc::new(before.material.clone()),
+            });
         }
         let rollback = rollback?;
         let sentence = sentence(&rollback, now.number, updated);
