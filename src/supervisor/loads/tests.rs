@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    config::{Environment, Given},
+    config::{Environment, Given, IdentityFiles},
     facts::Problem,
     store::Changes,
     store::Loaded as OnDisk,
@@ -124,6 +124,26 @@ fn what_ends_when_is_handed_over_by_the_reading_and_holds_once_it_is_committed()
         loads.commit(&mut events).unwrap();
         assert!(std::ptr::eq(loads.ends(), &raw const *ends));
         assert!(!loads.ends().list.is_empty());
+    });
+}
+
+#[test]
+fn a_disk_that_is_as_in_force_has_forgotten_what_another_configuration_needed() {
+    with_loads(|loads, _| {
+        let dir = tempfile::tempdir().unwrap();
+        let [cert, key] = ["cert", "key"].map(|it| dir.path().join(it));
+        let leaf = testing::Ca::new("root").server(&["db.example.com"]);
+        std::fs::write(&cert, &leaf.cert).unwrap();
+        std::fs::write(&key, &leaf.key).unwrap();
+        let reader = loads.reader();
+        let mut other = Config::clone(&reader.current.config);
+        let files = IdentityFiles::pem("other", cert, key);
+        other.identities.push(files);
+        let end = || reader.memo.changes_at(Owner::Other, Timestamp::MIN);
+        let _ = reader.load_cold(&other);
+        assert!(end().is_some());
+        let _ = reader.load_cold(&reader.current.config);
+        assert_eq!(end(), None);
     });
 }
 
