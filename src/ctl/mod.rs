@@ -12,6 +12,7 @@ mod reload;
 mod render;
 mod stage;
 mod status;
+mod words;
 
 use std::{
     io::{self, IsTerminal as _, Write},

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{
     CtlError, Output, ask,
     render::{Cell, Paint, Table, Tone, clean, count, short},
-    status::end,
+    words::{end, trust_went_back},
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
@@ -77,21 +77,6 @@ fn rollback_text(report: &ReloadReport, paint: Paint) -> String {
     let trust = trust_went_back(&report.trust_went_back);
     let trust = trust.map_or_else(String::new, |it| format!("Note: {it}.\n"));
     reload_text(report, paint) + &trust + AFTER_ROLLBACK
-}
-
-/// Says for which listeners a rollback took back authorities and revocation lists too; `None` if for none.
-pub(super) fn trust_went_back(listeners: &[String]) -> Option<String> {
-    let names: Vec<_> = listeners
-        .iter()
-        .map(|it| format!("\"{}\"", clean(it)))
-        .collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "authorities and revocation lists for clients of listener {} went back too; clients that were \
-             refused before, such as revoked ones, may be let in",
-            names.join(", ")
-        )
-    })
 }
 
 fn reload_text(report: &ReloadReport, paint: Paint) -> String {

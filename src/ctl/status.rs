@@ -4,8 +4,8 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::{
     CtlError, Output, ask, exit_hook, pause,
-    reload::trust_went_back,
     render::{Cell, Paint, Table, Tone, clean, count, moment, seconds, short},
+    words::{end, trust_went_back},
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
@@ -15,7 +15,7 @@ use crate::{
         Response, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus,
         WorkerState, WorkerStatus, client::ClientError,
     },
-    facts::{Expiry, ExpiryKind, Reason as _},
+    facts::{ExpiryKind, Reason as _},
 };
 
 const REDRAW: Duration = Duration::from_secs(1);
@@ -184,16 +184,6 @@ fn tls(tls: &TlsStatus, paint: Paint) -> String {
         let _ = writeln!(text, "  {failed} ({at}, {by}): {}", clean(&error.message));
     }
     text
-}
-
-/// Says in a line when something ends.
-pub(super) fn end(it: &Expiry, paint: Paint) -> String {
-    let (word, tone) = match it.days_left {
-        days if days < 0 => ("ended".to_owned(), Tone::Bad),
-        days => (format!("ends in {days}d"), Tone::Plain),
-    };
-    let what = clean(&it.to_string());
-    format!("  {} ({}): {what}\n", paint.paint(&word, tone), it.ends_at)
 }
 
 fn since(disk: &DiskStatus) -> String {

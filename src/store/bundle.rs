@@ -12,7 +12,8 @@ use crate::{
     x509::{
         certificate,
         list::{ListFault, RevocationList},
-        pem::{self, Block, PemFault},
+        pem::{self, Block},
+        pem_fault::PemFault,
     },
 };
 

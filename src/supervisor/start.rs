@@ -1,5 +1,5 @@
 //! The daemon's start, in this order: arguments, configuration, a trial of all steps, detaching, the
-//! steps (see [`super::steps`]), workers, ready.
+//! steps (see `steps`), workers, ready.
 
 use std::{
     io,

@@ -2,7 +2,7 @@
 
 use super::{
     der::{self, Structure},
-    pem::PemFault,
+    pem_fault::PemFault,
 };
 
 /// How a Java keystore begins, in its two forms.

@@ -7,3 +7,4 @@ pub(crate) mod list;
 pub(crate) mod name;
 pub(crate) mod path;
 pub(crate) mod pem;
+pub(crate) mod pem_fault;

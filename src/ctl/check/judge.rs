@@ -11,8 +11,8 @@ use crate::{
         WorkerStatus,
     },
     ctl::{
-        reload::trust_went_back,
         render::{count, duration, moment},
+        words::trust_went_back,
     },
     facts::{Expiry, ExpiryEffect, ExpiryKind, Moment},
 };

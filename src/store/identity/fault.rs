@@ -1,7 +1,7 @@
 //! Why a certificate and its key cannot be served, by the file that has to change.
 
 use super::passphrase::{CommandFault, LineFault};
-use crate::{facts::Moment, x509::pem::PemFault};
+use crate::{facts::Moment, x509::pem_fault::PemFault};
 
 /// What is wrong, by the file that has to change.
 #[derive(Debug)]

@@ -14,7 +14,8 @@ use crate::{
     store::files::read::Content,
     x509::{
         certificate, foreign,
-        pem::{self, Block, PemFault},
+        pem::{self, Block},
+        pem_fault::PemFault,
     },
 };
 

@@ -8,8 +8,8 @@ use super::*;
 use crate::{
     config::{Environment, Given, IdentityFiles},
     facts::Problem,
-    store::Changes,
-    store::Loaded as OnDisk,
+    store::{Changes, Loaded as OnDisk},
+    supervisor::plan::Loaded,
     tls::{material::Identity, testing},
 };
 
