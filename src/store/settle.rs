@@ -181,10 +181,6 @@ mod tests {
             }
         }
 
-        fn changed(&self, piece: &Piece, since: Version) -> Option<Snapshot> {
-            Some(self.snapshot(piece)).filter(|it| it.version != since)
-        }
-
         fn beside_key(&self, _piece: &Piece, _public_half: &[u8]) -> Option<String> {
             None
         }

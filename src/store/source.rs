@@ -30,7 +30,9 @@ pub(crate) trait Source: Sync {
     /// What was judged counts only if this returns `None` afterwards: the parts of a piece may be
     /// written one after the other, and a snapshot taken in between holds parts that never belonged
     /// together.
-    fn changed(&self, piece: &Piece, since: Version) -> Option<Snapshot>;
+    fn changed(&self, piece: &Piece, since: Version) -> Option<Snapshot> {
+        Some(self.snapshot(piece)).filter(|it| it.version != since)
+    }
 
     /// Returns where a certificate with this public half lies beside the key of a piece, as people are
     /// told; `None` if the source knows of none.
@@ -161,10 +163,6 @@ mod tests {
                 version: piece.digest(&parts),
                 parts,
             }
-        }
-
-        fn changed(&self, piece: &Piece, since: Version) -> Option<Snapshot> {
-            Some(self.snapshot(piece)).filter(|it| it.version != since)
         }
 
         fn beside_key(&self, _piece: &Piece, _public_half: &[u8]) -> Option<String> {
