@@ -7,8 +7,8 @@
 //!
 //! - [`cli`]: what a person can type; [`config`]: text to checked configuration.
 //! - [`supervisor`]: the parent process, which owns sockets, TLS material and workers.
-//! - [`worker`]: the child process, which serves clients.
-//! - [`link`]: what those two say to each other.
+//! - [`children`]: its child processes as it sees them; [`worker`]: the child that serves clients.
+//! - [`link`]: what supervisor and children say to each other.
 //! - [`store`]: files on disk to checked TLS material; [`tls`]: that material to handshakes. Beside
 //!   them `x509`, which reads certificates, names and lists.
 //! - [`protocol`]: the databases' openings, as pure parsers.
@@ -23,6 +23,7 @@
 //! [`store::load()`] reads and checks files into a [`link::Generation`], the supervisor hands it to
 //! every worker, [`worker::service`] swaps it in for the next handshake.
 
+pub mod children;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -46,6 +46,15 @@ impl ListenerCounts {
         }
     }
 
+    /// Replaces what is known of a backend.
+    pub fn set(&mut self, status: BackendStatus) {
+        let mut known = self.backends.iter_mut();
+        match known.find(|it| it.address == status.address) {
+            Some(known) => *known = status,
+            None => self.backends.push(status),
+        }
+    }
+
     /// Returns what is known of the backend at this address.
     pub fn backend(&self, address: String) -> BackendStatus {
         let known = self.backends.iter().find(|it| it.address == address);

@@ -1,12 +1,21 @@
-//! Holds the messages between the supervisor and its workers to [`super::FORMAT`].
+//! Holds the messages between the supervisor and its children to [`super::FORMAT`].
 
-use super::{FORMAT, FromWorker, ToWorker};
+use serde::{Deserialize, Serialize};
+
+use super::{FORMAT, FromWorker, Handover, ToWorker};
 use crate::control::golden::Golden;
+
+/// What is handed over in memory.
+#[derive(Serialize, Deserialize)]
+enum InMemory {
+    Generation(Handover),
+}
 
 #[test]
 fn golden_bytes_of_the_link_belong_to_their_version() {
     Golden::new("link", FORMAT, "link::FORMAT")
         .message::<ToWorker>("ToWorker")
         .message::<FromWorker>("FromWorker")
+        .message::<InMemory>("InMemory")
         .check();
 }

@@ -3,9 +3,11 @@
 //! With thousands of identities of which one changed, only that one crosses the link; and of that one
 //! not the chain and key, which the worker reads when a client asks for them.
 
-use std::{cell::OnceCell, collections::HashMap, os::fd::OwnedFd, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, io, os::fd::OwnedFd, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+use zeroize::Zeroizing;
 
 use super::{
     Generation,
@@ -13,9 +15,13 @@ use super::{
 };
 use crate::{
     config::Config,
-    sys::sealed::Sealed,
+    control::wire,
+    sys::sealed::{Sealed, Unsealed},
     tls::material::{Der, Identity, ListenerMaterial, Material},
 };
+
+/// The most bytes of a handover. The supervisor is trusted; the limit only turns a fault into an error.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// A generation, told as a difference to the one that the worker was handed before.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,7 +82,7 @@ pub struct Given {
 }
 
 /// Why a worker can make nothing of a handover.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// It refers to what was never handed over.
     #[error(
@@ -92,10 +98,13 @@ pub enum Unusable {
     },
     /// The descriptors that should have come along did not.
     #[error(
-        "not all of the shared memory with the certificates and keys of generation {0} has arrived; \
-         the worker may be short of descriptors"
+        "not all of the shared memory with the generation has arrived; the worker may be short of \
+         descriptors"
     )]
-    NoPack(u64),
+    NotArrived,
+    /// What was handed over is no handover.
+    #[error("what was handed over cannot be read: {0}")]
+    Unreadable(io::Error),
     /// An identity lies where nothing is.
     #[error("the chain and key of identity \"{0}\" are not in the shared memory that has arrived")]
     Outside(String),
@@ -118,10 +127,25 @@ impl Handover {
         (handover, along)
     }
 
-    /// Returns the number of the generation.
-    #[must_use]
-    pub fn number(&self) -> u64 {
-        self.number
+    /// Writes it into sealed memory, which any number of workers can read. Takes a descriptor.
+    pub fn write(&self) -> io::Result<Sealed> {
+        let bytes = wire::encode(self, MOST_BYTES).map_err(io::Error::other)?;
+        let mut file = Unsealed::new("proxyd-generation")?;
+        file.append(&Zeroizing::new(bytes))?;
+        file.seal()
+    }
+
+    /// Reads the handover that arrived as the first of these descriptors; returns it with the packs that
+    /// came along.
+    pub fn read(arrived: Vec<OwnedFd>) -> Result<(Self, Vec<OwnedFd>), Unusable> {
+        let mut arrived = arrived.into_iter();
+        let file = arrived.next().ok_or(Unusable::NotArrived)?;
+        let file = Sealed::from_descriptor(file).map_err(Unusable::Unreadable)?;
+        let length = usize::try_from(file.length().min(MOST_BYTES)).unwrap_or(usize::MAX);
+        let bytes = file.read(0, length).map_err(Unusable::Unreadable)?;
+        let handover = wire::decode(&bytes, MOST_BYTES);
+        let handover = handover.map_err(|error| Unusable::Unreadable(io::Error::other(error)))?;
+        Ok((handover, arrived.collect()))
     }
 
     /// Makes the generation whole again, beside the one that was handed over before and with the packs
@@ -213,7 +237,7 @@ fn completed_packs(
         }),
         Pack::New => {
             let file = along.next().and_then(|it| Sealed::from_descriptor(it).ok());
-            file.map(Arc::new).ok_or(Unusable::NoPack(generation))
+            file.map(Arc::new).ok_or(Unusable::NotArrived)
         }
     };
     told.into_iter().map(pack).collect()

@@ -104,7 +104,9 @@ impl Supervisor {
         let current = self.loads.current();
         let circumstances = Circumstances {
             pid: process.and_then(Process::pid).unwrap_or(0),
-            uptime: process.map(|it| it.started.elapsed()).unwrap_or_default(),
+            uptime: process
+                .map(|it| it.child.started.elapsed())
+                .unwrap_or_default(),
             restarts: self.workers.restarts(),
             generation: current.number,
             control_socket: current.config.control_socket.clone(),

@@ -35,11 +35,20 @@ impl Supervisor {
                 let slots = slots.into_iter().collect();
                 self.tell(Event::Accepts { worker, slots });
             }
-            FromWorker::Beat => self.tell(Event::Heard(worker)),
-            FromWorker::Counts { ask, counts } => {
-                self.workers.counted(worker, counts);
+            FromWorker::Beat => {
+                self.workers.tidy();
+                self.tell(Event::Heard(worker));
+            }
+            FromWorker::Counts { listener, counts } => {
+                self.workers.counted(worker, listener, &counts);
+            }
+            FromWorker::Backend { listener, status } => {
+                self.workers.backend(worker, listener, status);
                 self.queries.note_fits(&self.workers, &self.loads.current());
-                self.queries.counted(worker, ask);
+            }
+            FromWorker::Counted { ask } => {
+                self.workers.tidy();
+                self.queries.counted(worker, Some(ask));
             }
             FromWorker::Drained { cut } => self.drained(worker, cut),
             FromWorker::Refused { offer, reason } => {

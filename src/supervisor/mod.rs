@@ -60,7 +60,7 @@ struct Supervisor {
 
 /// The inputs of the loop.
 struct Inputs {
-    workers: mpsc::UnboundedReceiver<workers::Message>,
+    workers: mpsc::Receiver<workers::Message>,
     loads: mpsc::UnboundedReceiver<loads::Message>,
     queries: mpsc::UnboundedReceiver<queries::Message>,
     notices: mpsc::UnboundedReceiver<notices::Message>,

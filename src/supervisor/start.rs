@@ -32,9 +32,10 @@ use super::{
     queries::Queries,
     refusal::{Refusal, refuse},
     steps::{self, Ground, Origin, Start, Who},
-    workers::{Acquired, Launcher, Tickets, Workers},
+    workers::{Acquired, Tickets, Workers},
 };
 use crate::{
+    children::{self, Launcher},
     cli::proxyd::Args,
     config::{Config, Environment, Source},
     facts::Trigger,
@@ -212,7 +213,7 @@ impl Parts {
         page: Option<TcpListener>,
     ) -> Result<(Supervisor, Vec<Action>, Inputs), Refusal> {
         let no_thread = |error: io::Error| format!("no thread: {error}");
-        let (to_workers, workers) = mpsc::unbounded_channel();
+        let (to_workers, workers) = children::inbox();
         let (to_loads, loads) = mpsc::unbounded_channel();
         let (to_queries, queries) = mpsc::unbounded_channel();
         let (to_notices, notices) = mpsc::unbounded_channel();
@@ -229,7 +230,7 @@ impl Parts {
             config.watch,
         );
         let log = (config.log.level, self.sink.form());
-        let launcher = Launcher::new(self.account, log, to_workers.clone()).map_err(no_thread)?;
+        let launcher = Launcher::new(self.account, log).map_err(no_thread)?;
         let hook = Hook::new(
             &config.state_dir,
             config.on_exit_failure.clone(),

@@ -3,10 +3,11 @@
 //! Starting a program waits until the system has found and read its file (execve(2)), which on a
 //! disk that does not answer is for ever.
 
+pub use std::process::ExitStatus;
 use std::{
     io,
     os::fd::OwnedFd,
-    process::{ChildStderr, ChildStdout, Command, ExitStatus},
+    process::{ChildStderr, ChildStdout, Command},
     sync::{Arc, mpsc},
     thread,
 };
@@ -14,7 +15,7 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
-use super::orphans::Awaited;
+use super::{orphans::Awaited, processes};
 
 /// A thread that does one job after the other, so that the caller need not wait for any.
 #[derive(Debug)]
@@ -93,6 +94,17 @@ impl Started {
     pub fn abandon(mut self) {
         self.handle.kill();
         let _ = self.child.wait();
+    }
+
+    /// Waits until the process has ended, and then kills those that it leaves behind in its process
+    /// group, which must be its own; must run in a runtime.
+    pub async fn wait_with_group(self) -> io::Result<ExitStatus> {
+        if let Ok(ended) = watch(&self.handle) {
+            let _ = ended.readable().await?;
+            // Until the process was waited for, its id and that of its group mean no other.
+            processes::kill_group(self.pid);
+        }
+        self.wait().await
     }
 
     /// Waits until the process has ended; must run in a runtime.

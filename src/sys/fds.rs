@@ -1,58 +1,75 @@
-//! Descriptors sent along with bytes over a Unix socket (unix(7), `SCM_RIGHTS`).
+//! Packets with descriptors along over Unix sockets (unix(7), `SCM_RIGHTS`), and inherited descriptors.
 
 use std::{
-    collections::VecDeque,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, socketpair,
 };
 
-/// The most descriptors that can be sent at once.
-pub const MAX_FDS: usize = 8;
+/// The most descriptors that can be sent with a packet.
+pub const MOST_ALONG: usize = 16;
 
-/// Sends the front of `bytes`, and `fds` along with its first byte; returns how many bytes went.
-pub fn send_with(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(fds));
-    }
-    let sent = rustix::net::sendmsg(
-        socket,
-        &[IoSlice::new(bytes)],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )?;
-    Ok(sent)
+/// A packet that was received.
+#[derive(Debug)]
+pub struct Packet {
+    /// How many bytes it has; 0 at the end of the stream.
+    pub length: usize,
+    /// Whether it was longer than the space for it.
+    pub is_cut: bool,
+    /// The descriptors that came along.
+    pub descriptors: Vec<OwnedFd>,
+    /// Whether more descriptors were sent than this process could, or would, take.
+    pub lacks_descriptors: bool,
 }
 
-/// Receives bytes into `space`, and the descriptors that came with them to the end of `fds`.
-///
-/// Returns how many bytes came; 0 at the end of the stream.
-pub fn receive_with(
-    socket: impl AsFd,
-    space: &mut [u8],
-    fds: &mut VecDeque<OwnedFd>,
-) -> io::Result<usize> {
-    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut room);
+/// Makes a pair of sockets that keep packets apart and do not block.
+pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    Ok(pair)
+}
+
+/// Sends a packet, and `along` with it.
+pub fn send_packet(socket: impl AsFd, packet: &[u8], along: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_ALONG))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !along.is_empty() && !control.push(SendAncillaryMessage::ScmRights(along)) {
+        return Err(io::Error::other("too many descriptors for a packet"));
+    }
+    let bytes = [IoSlice::new(packet)];
+    rustix::net::sendmsg(socket, &bytes, &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives a packet into `space`, and at most `most` descriptors along, which is no more than
+/// [`MOST_ALONG`].
+pub fn receive_packet(socket: impl AsFd, space: &mut [u8], most: usize) -> io::Result<Packet> {
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_ALONG))];
+    let room = if most == 0 { &mut [] } else { &mut room[..] };
+    let mut control = RecvAncillaryBuffer::new(room);
     let received = rustix::net::recvmsg(
         socket,
         &mut [IoSliceMut::new(space)],
         &mut control,
         RecvFlags::CMSG_CLOEXEC,
     )?;
+    let mut descriptors = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(passed) = message {
-            fds.extend(passed);
+            descriptors.extend(passed);
         }
     }
-    Ok(received.bytes)
+    Ok(Packet {
+        length: received.bytes,
+        is_cut: received.flags.contains(ReturnFlags::TRUNC),
+        lacks_descriptors: received.flags.contains(ReturnFlags::CTRUNC),
+        descriptors,
+    })
 }
 
 /// Closes every descriptor, beyond the standard three, that the parent process left open.
@@ -73,26 +90,46 @@ pub fn close_inherited() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{Read, Write},
+        io::{Read as _, Write as _},
         os::unix::net::UnixStream,
     };
 
     use super::*;
 
     #[test]
-    fn a_descriptor_arrives_with_its_bytes() {
-        let (here, there) = UnixStream::pair().unwrap();
+    fn a_descriptor_arrives_with_its_packet() {
+        let (here, there) = packet_pair().unwrap();
         let (mut gift, kept) = UnixStream::pair().unwrap();
-        send_with(&here, b"x", &[kept.as_fd()]).unwrap();
+        send_packet(&here, b"x", &[kept.as_fd()]).unwrap();
         drop(kept);
-        let mut fds = VecDeque::new();
-        let mut space = [0; 8];
-        assert_eq!(receive_with(&there, &mut space, &mut fds).unwrap(), 1);
-        let mut passed = UnixStream::from(fds.pop_front().unwrap());
+        let packet = receive_packet(&there, &mut [0; 8], 1).unwrap();
+        assert_eq!((packet.length, packet.descriptors.len()), (1, 1));
+        let mut passed = UnixStream::from(packet.descriptors.into_iter().next().unwrap());
         passed.write_all(b"hello").unwrap();
         drop(passed);
         let mut text = String::new();
         gift.read_to_string(&mut text).unwrap();
         assert_eq!(text, "hello");
+    }
+
+    #[test]
+    fn a_receiver_that_takes_no_descriptors_gets_none() {
+        let (here, there) = packet_pair().unwrap();
+        send_packet(&here, b"x", &[there.as_fd(), here.as_fd()]).unwrap();
+        let packet = receive_packet(&there, &mut [0; 8], 0).unwrap();
+        assert!(packet.lacks_descriptors && packet.descriptors.is_empty());
+    }
+
+    #[test]
+    fn packets_stay_apart_and_a_long_one_is_told() {
+        let (here, there) = packet_pair().unwrap();
+        send_packet(&here, b"one", &[]).unwrap();
+        send_packet(&here, b"a longer one", &[]).unwrap();
+        let mut space = [0; 8];
+        let first = receive_packet(&there, &mut space, 0).unwrap();
+        assert_eq!((&space[..first.length], first.is_cut), (&b"one"[..], false));
+        assert!(receive_packet(&there, &mut space, 0).unwrap().is_cut);
+        drop(here);
+        assert_eq!(receive_packet(&there, &mut space, 0).unwrap().length, 0);
     }
 }

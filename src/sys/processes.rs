@@ -3,7 +3,7 @@
 use std::fs;
 
 use nix::{
-    sys::signal::{Signal, kill as send},
+    sys::signal::{Signal, kill as send, killpg},
     unistd::Pid,
 };
 
@@ -30,5 +30,12 @@ fn children(pid: u32) -> Vec<u32> {
 pub fn kill(pid: u32) {
     if let Ok(pid) = i32::try_from(pid) {
         let _ = send(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+/// Kills all processes of a group, which may be empty.
+pub fn kill_group(leader: u32) {
+    if let Ok(leader) = i32::try_from(leader) {
+        let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
     }
 }

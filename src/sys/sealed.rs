@@ -28,14 +28,14 @@ pub struct Sealed {
 }
 
 impl Unsealed {
-    /// Makes an empty file; takes a descriptor.
-    pub fn new() -> io::Result<Self> {
-        const NAME: &str = "proxyd-identities";
+    /// Makes an empty file; takes a descriptor. The name is for people who look at what processes have
+    /// open.
+    pub fn new(name: &str) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         // Kernels before 6.3 do not know the flag; later ones may be told to insist on it (sysctl
         // vm.memfd_noexec).
-        let file = match memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {
-            Err(Errno::INVAL) => memfd_create(NAME, flags),
+        let file = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+            Err(Errno::INVAL) => memfd_create(name, flags),
             made => made,
         }?;
         Ok(Self { file, length: 0 })
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn sealed(bytes: &[u8]) -> Sealed {
-        let mut file = Unsealed::new().unwrap();
+        let mut file = Unsealed::new("test").unwrap();
         file.append(bytes).unwrap();
         file.seal().unwrap()
     }

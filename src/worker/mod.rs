@@ -18,19 +18,17 @@ pub mod relay;
 pub mod service;
 pub mod session;
 pub mod socket;
+mod told;
 
 use std::{
     io,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::net::UnixStream as StdUnixStream,
-    },
+    os::fd::{AsFd as _, OwnedFd},
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::{net::UnixStream, sync::mpsc, time::interval};
+use tokio::{sync::mpsc, time::interval};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
@@ -38,12 +36,15 @@ use self::{
     listener::Listeners,
     places::Places,
     service::{Built, ServeError, Services},
+    told::Told,
 };
 use crate::{
     cli::worker::Args,
     link::{
-        FromWorker, Given, Handover, ListenerKey, MAX_PACKS, ToWorker, Unusable, beat_interval,
-        channel,
+        Fault, FromWorker, Given, Handover, ListenerKey, Received, ToWorker, Unusable,
+        beat_interval,
+        end::{self, Receiver, Sender},
+        worker::MOST_OF_GENERATION,
     },
     sys::{
         oom,
@@ -59,6 +60,12 @@ pub const BROKEN: i32 = 70;
 
 /// The time between beats until the first generation sets it.
 const FIRST_BEAT: Duration = Duration::from_millis(200);
+
+/// The longest reason for which a generation is refused, in characters.
+const LONGEST_REASON: usize = 1000;
+
+/// Messages of the supervisor that may wait for the worker.
+const ORDERS: usize = 64;
 
 /// How long sessions that are cut may take to tell their peers.
 const GOODBYES: Duration = Duration::from_millis(1500);
@@ -129,10 +136,9 @@ fn confine_files() {
 
 /// Takes the link, which is standard input, under a descriptor of its own, so that no other code uses it
 /// by chance.
-fn take_link() -> io::Result<StdUnixStream> {
-    let link = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    link.peer_addr()?;
-    link.set_nonblocking(true)?;
+fn take_link() -> io::Result<OwnedFd> {
+    let link = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::net::getpeername(&link)?;
     Ok(link)
 }
 
@@ -151,6 +157,7 @@ struct Worker {
     listeners: Listeners,
     sessions: TaskTracker,
     outbox: mpsc::UnboundedSender<FromWorker>,
+    told: Told,
     beat: Duration,
     drain_timeout: Duration,
 }
@@ -172,18 +179,18 @@ enum Then {
     Drain,
 }
 
-async fn run(link: StdUnixStream, slot: usize) -> ExitCode {
-    let link = match UnixStream::from_std(link) {
-        Ok(link) => Arc::new(link),
+async fn run(link: OwnedFd, slot: usize) -> ExitCode {
+    let (receiver, sender) = match end::open(link) {
+        Ok(halves) => halves,
         Err(error) => {
             error!(%error, "the link is unusable");
             return ExitCode::FAILURE;
         }
     };
     let (outbox, messages) = mpsc::unbounded_channel();
-    let sending = tokio::spawn(send(Arc::clone(&link), messages));
-    let (told, orders) = mpsc::unbounded_channel();
-    tokio::spawn(receive(link, told));
+    let sending = tokio::spawn(send(sender, messages));
+    let (told, orders) = mpsc::channel(ORDERS);
+    tokio::spawn(receive(receiver, told));
     let services = Arc::new(Services::default());
     let sessions = TaskTracker::new();
     let mut worker = Worker {
@@ -196,6 +203,7 @@ async fn run(link: StdUnixStream, slot: usize) -> ExitCode {
         given: None,
         sessions,
         outbox,
+        told: Told::default(),
         beat: FIRST_BEAT,
         drain_timeout: Duration::ZERO,
     };
@@ -207,32 +215,29 @@ async fn run(link: StdUnixStream, slot: usize) -> ExitCode {
 }
 
 /// A message that came over the link, with its descriptors.
-type Order = (ToWorker, Vec<OwnedFd>);
+type Order = Received<ToWorker>;
 
-async fn send(link: Arc<UnixStream>, mut messages: mpsc::UnboundedReceiver<FromWorker>) {
+async fn send(link: Sender<FromWorker>, mut messages: mpsc::UnboundedReceiver<FromWorker>) {
     while let Some(message) = messages.recv().await {
-        match channel::send(&link, &message, channel::FROM_WORKER, &[]).await {
+        match link.send(&message, &[]).await {
             Ok(()) => {}
-            // It was too long to begin with, and the link is as it was.
-            Err(error) if error.kind() == io::ErrorKind::Other => {
-                warn!(%error, "a message to the supervisor was left out");
-            }
-            Err(_) => return,
+            Err(Fault::Io(_)) => return,
+            // It was not sent, and the link is as it was.
+            Err(fault) => warn!(%fault, "a message to the supervisor was left out"),
         }
     }
 }
 
-async fn receive(link: Arc<UnixStream>, orders: mpsc::UnboundedSender<Order>) {
+async fn receive(receiver: Receiver<ToWorker>, orders: mpsc::Sender<Order>) {
     // A worker whose sessions have taken all descriptors must still get new certificates.
-    let mut receiver = channel::Receiver::new(link, channel::TO_WORKER).keep_back(MAX_PACKS);
+    let mut receiver = receiver.keep_back(MOST_OF_GENERATION);
     loop {
-        match receiver.receive::<ToWorker>().await {
-            Ok(Some(message)) => {
-                let fds = receiver.descriptors();
-                if let ToWorker::MakeRoom = message {
+        match receiver.receive().await {
+            Ok(Some(order)) => {
+                if let ToWorker::MakeRoom = order.message {
                     receiver.make_room();
                 }
-                if orders.send((message, fds)).is_err() {
+                if orders.send(order).await.is_err() {
                     return;
                 }
             }
@@ -247,7 +252,7 @@ async fn receive(link: Arc<UnixStream>, orders: mpsc::UnboundedSender<Order>) {
 
 impl Worker {
     /// Serves until it is told to drain or the supervisor is gone; then drains.
-    async fn serve(&mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> ExitCode {
+    async fn serve(&mut self, mut orders: mpsc::Receiver<Order>) -> ExitCode {
         let mut beats = interval(self.beat);
         let mut period = self.beat;
         loop {
@@ -273,9 +278,9 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, (message, fds): Order) -> Then {
-        let mut fds = fds.into_iter();
-        match message {
+    fn take(&mut self, order: Order) -> Then {
+        let mut fds = order.descriptors.into_iter();
+        match order.message {
             ToWorker::Accept { key, slot } => {
                 if let Some(socket) = fds.next() {
                     self.listeners.add(key, slot, socket);
@@ -295,7 +300,7 @@ impl Worker {
             ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
             // The receiver has done so.
             ToWorker::MakeRoom => {}
-            ToWorker::Stage { offer, handover } => self.stage(offer, handover, fds.collect()),
+            ToWorker::Stage { offer } => self.stage(offer, fds.collect()),
             ToWorker::Serve { generation } => self.serve_staged(generation),
             ToWorker::Withdraw => {
                 self.staged = None;
@@ -310,10 +315,11 @@ impl Worker {
     }
 
     /// Makes ready the generation that was handed over, and reports that, or why it cannot.
-    fn stage(&mut self, offer: u64, handover: Handover, packs: Vec<OwnedFd>) {
-        let made = self
-            .make_ready(handover, packs)
-            .map_err(|error| error.to_string());
+    fn stage(&mut self, offer: u64, arrived: Vec<OwnedFd>) {
+        let made = self.make_ready(arrived).map_err(|error| {
+            let reason = error.to_string();
+            reason.chars().take(LONGEST_REASON).collect()
+        });
         (self.staged, self.refusal) = match made {
             Ok(staged) => (Some(staged), None),
             Err(reason) => (None, Some(reason)),
@@ -327,11 +333,8 @@ impl Worker {
         }
     }
 
-    fn make_ready(
-        &self,
-        handover: Handover,
-        packs: Vec<OwnedFd>,
-    ) -> Result<(Given, Built), SwapError> {
+    fn make_ready(&self, arrived: Vec<OwnedFd>) -> Result<(Given, Built), SwapError> {
+        let (handover, packs) = Handover::read(arrived)?;
         let generation = handover.complete(self.given.as_ref(), packs)?;
         let keys = generation.config.listeners.iter().map(ListenerKey::of);
         let keys: Vec<_> = keys.collect();
@@ -380,20 +383,16 @@ impl Worker {
     }
 
     fn count(&self, ask: Option<u64>) {
-        self.tell(FromWorker::Counts {
-            ask,
-            counts: self.services.counts(),
-        });
+        self.told.count(&self.services, ask, &self.outbox);
     }
 
     /// Probes backends in a task of its own; then sends the counts and reports the end of the probe.
     fn probe(&self, ask: u64) {
         let (services, tasks) = (Arc::clone(&self.services), self.sessions.clone());
-        let outbox = self.outbox.clone();
+        let (told, outbox) = (self.told.clone(), self.outbox.clone());
         tokio::spawn(async move {
             backend_probe::probe(&services, &tasks).await;
-            let counts = services.counts();
-            let _ = outbox.send(FromWorker::Counts { ask: None, counts });
+            told.count(&services, None, &outbox);
             let _ = outbox.send(FromWorker::Probed { ask });
         });
     }
@@ -437,18 +436,21 @@ impl Worker {
     }
 
     /// Drains, and meanwhile sends the supervisor beats and the counts of the sessions that are left.
-    async fn drain_and_beat(&mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> ExitCode {
+    async fn drain_and_beat(&mut self, mut orders: mpsc::Receiver<Order>) -> ExitCode {
         let (services, outbox) = (Arc::clone(&self.services), self.outbox.clone());
+        let told = self.told.clone();
         let mut beats = interval(self.beat);
         let still_here = async move {
             loop {
                 let ask = tokio::select! {
-                    Some((ToWorker::Count { ask }, _)) = orders.recv() => Some(ask),
+                    Some(order) = orders.recv() => match order.message {
+                        ToWorker::Count { ask } => Some(ask),
+                        _ => continue,
+                    },
                     _ = beats.tick() => None,
                 };
                 let _ = outbox.send(FromWorker::Beat);
-                let counts = services.counts();
-                let _ = outbox.send(FromWorker::Counts { ask, counts });
+                told.count(&services, ask, &outbox);
             }
         };
         tokio::select! {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use self::card::Card;
-pub use self::tidy::MAX_PACKS;
+pub(super) use self::tidy::MAX_PACKS;
 use self::{
     digest::{ByDigest, Digest},
     tidy::Fill,
@@ -72,7 +72,7 @@ impl Packs {
                 Entry::Vacant(unknown) => {
                     let file = match &mut file {
                         Some(file) => file,
-                        none => none.insert(Unsealed::new()?),
+                        none => none.insert(Unsealed::new("proxyd-identities")?),
                     };
                     *unknown.insert(write(file, files.len(), identity)?)
                 }

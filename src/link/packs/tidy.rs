@@ -5,7 +5,7 @@
 //! been in, which grows with the logarithm of all bytes.
 
 /// The most packs of a generation, each of which is a descriptor of every worker.
-pub const MAX_PACKS: usize = 8;
+pub(in crate::link) const MAX_PACKS: usize = 8;
 
 /// How full a pack is.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AskId, Condemned, LoadId, WorkerId};
+use super::{AskId, Condemned, End, LoadId, WorkerId};
 use crate::facts::{Partial, Trigger};
 
 /// An action that the loop has the owners carry out.
@@ -133,19 +133,6 @@ pub struct Failure {
     pub failures: u32,
     /// How long until the next start; `None` if there will be none.
     pub wait: Option<Duration>,
-}
-
-/// How a worker's process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// It exited with this status.
-    Code(i32),
-    /// It could not be started.
-    NotStarted,
-    /// It was ended by this signal.
-    Signal(i32),
-    /// The system did not report how it ended.
-    Unknown,
 }
 
 /// How the daemon ends.

@@ -35,16 +35,17 @@ use std::{
 };
 
 pub use self::{
-    action::{Action, End, Exit, Failure, NoResult, Outcome},
+    action::{Action, Exit, Failure, NoResult, Outcome},
     ending::Phase,
     event::{Event, Loaded},
     loads::{AskId, LoadId},
-    slot::{Condemned, Doing, Slot, SlotState, Worker, WorkerId},
+    slot::{Condemned, Doing, Slot, SlotState, Worker},
 };
 use self::{
     generations::{Confirming, Retry, Staged},
     loads::{Load, Loads, Wish},
 };
+pub use crate::children::{End, Id as WorkerId};
 use crate::facts::{Partial, Trigger};
 
 /// How much longer a load may take where passphrases come from programs: as long as one may run.

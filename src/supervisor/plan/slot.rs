@@ -5,13 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::LoadId;
-
-/// The id of a worker that was requested, whether or not its process could be started.
-///
-/// Ids are never used twice, so that a late event of a dead worker is recognized as such.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId(pub u64);
+use super::{LoadId, WorkerId};
 
 /// How long a worker must have served for its failure to count as the first in a row.
 pub(super) const HEALTHY: Duration = Duration::from_secs(10);

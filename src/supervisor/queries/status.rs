@@ -142,12 +142,12 @@ impl Sources<'_> {
                 Doing::Serving { .. } => WorkerState::Serving,
                 Doing::Draining | Doing::Condemned { .. } => WorkerState::Draining,
             },
-            started_at: process.started_at,
+            started_at: process.child.started_at,
             generation: worker.generation,
             connections: process
                 .counts
-                .iter()
-                .map(|(_, counts)| counts.connections.open)
+                .values()
+                .map(|counts| counts.connections.open)
                 .sum(),
         }
     }

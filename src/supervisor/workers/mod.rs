@@ -3,7 +3,7 @@
 //! Descriptors that are handed over stay open here, so that a handover takes no new descriptor of the
 //! supervisor and cannot fail on its side.
 
-mod launcher;
+mod handovers;
 mod places;
 mod process;
 mod resources;
@@ -17,16 +17,14 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::mpsc;
 use tracing::{debug, error, info};
 
 use self::{
-    launcher::Launched,
+    handovers::Handovers,
     places::{Places, Shared},
     sockets::{SocketFile, Sockets},
 };
 pub(super) use self::{
-    launcher::Launcher,
     process::Process,
     resources::{Acquired, Acquirer},
     sockets::{explain, probe},
@@ -34,22 +32,15 @@ pub(super) use self::{
 };
 use super::plan::{End, WorkerId};
 use crate::{
+    children::{self, Inbox, Launched, Launcher, Role},
     config::Listener,
-    facts::ListenerCounts,
+    facts::{BackendStatus, ConnectionCounts, ListenerCounts},
     link::{FromWorker, Generation, ListenerKey, ToWorker},
     telemetry::log::Sink,
 };
 
 /// What happens to worker processes.
-#[derive(Debug)]
-pub(super) enum Message {
-    /// A worker has ended.
-    Exited(WorkerId, End),
-    /// A worker was started, or could not be.
-    Launched(WorkerId, io::Result<Launched>),
-    /// A worker has sent a message.
-    Said(WorkerId, FromWorker),
-}
+pub(super) type Message = children::Message<FromWorker>;
 
 /// The worker processes and what they are handed.
 #[derive(Debug)]
@@ -60,6 +51,7 @@ pub(super) struct Workers {
     places: Places,
     /// The resources that the staged generation needs beyond those in force.
     staged: Acquired,
+    handovers: Handovers,
     tickets: Tickets,
     launcher: Launcher,
     sink: Sink,
@@ -69,7 +61,7 @@ pub(super) struct Workers {
     restarts: u64,
     /// The tasks that remove the files of closed sockets.
     removing: Vec<tokio::task::JoinHandle<()>>,
-    inbox: mpsc::UnboundedSender<Message>,
+    inbox: Inbox<FromWorker>,
 }
 
 impl Workers {
@@ -80,7 +72,7 @@ impl Workers {
         listeners: &[Listener],
         tickets: Tickets,
         (launcher, sink): (Launcher, Sink),
-        inbox: mpsc::UnboundedSender<Message>,
+        inbox: Inbox<FromWorker>,
     ) -> Self {
         let mut workers = Self {
             slots,
@@ -88,6 +80,7 @@ impl Workers {
             sockets: Sockets::new(slots),
             places: Places::default(),
             staged: acquired,
+            handovers: Handovers::new(),
             tickets,
             launcher,
             sink,
@@ -154,7 +147,8 @@ impl Workers {
     pub(super) fn start(&mut self, slot: usize, id: WorkerId, again: bool) {
         self.restarts += u64::from(again);
         self.processes.insert(id, Process::starting(slot));
-        self.launcher.launch(id, slot);
+        let role = Role::Worker { slot };
+        self.launcher.launch(id, role, self.inbox.clone());
     }
 
     /// Takes a worker that was started, and hands it what it needs for the generation in force. If it
@@ -169,7 +163,7 @@ impl Workers {
             return;
         };
         let slot = process.slot;
-        let run = launched.and_then(|it| process.run(id, it, &self.sink, &self.inbox));
+        let run = launched.and_then(|it| process.child.run(id, it, &self.sink, &self.inbox));
         match run {
             Ok(true) => {
                 self.hand_sockets(id, slot);
@@ -183,8 +177,33 @@ impl Workers {
                 match pid {
                     // Its end is reported when the process has ended.
                     Some(_) => self.kill(id),
-                    None => drop(self.inbox.send(Message::Exited(id, End::NotStarted))),
+                    None => self.report(Message::Exited(id, End::NotStarted)),
                 }
+            }
+        }
+    }
+
+    /// Puts a message into the inbox, beside the loop, which would wait for itself if the inbox is full.
+    fn report(&self, message: Message) {
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_local(async move { inbox.send(message).await });
+    }
+
+    /// Hands over a generation, as a difference to what the worker has, to answer this `offer`; if that
+    /// cannot be done, the worker counts as having refused it.
+    fn hand_over(&mut self, id: WorkerId, generation: &Arc<Generation>, offer: u64) {
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        match self.handovers.get(process.given.base(), generation) {
+            Ok(along) => {
+                process.child.send(ToWorker::MakeRoom);
+                process.child.send_with(ToWorker::Stage { offer }, along);
+            }
+            Err(error) => {
+                let reason = format!("it cannot be put into memory that workers share: {error}");
+                let refused = FromWorker::Refused { offer, reason };
+                self.report(Message::Said(id, refused));
             }
         }
     }
@@ -202,8 +221,8 @@ impl Workers {
             let sockets = self.staged.bindings.of_slot(*slot);
             self.send_sockets(id, *slot, sockets);
         }
+        self.hand_over(id, staged, offer);
         if let Some(process) = self.processes.get_mut(&id) {
-            process.hand_over(staged, offer);
             process.given.staged = Some(Arc::clone(staged));
         }
     }
@@ -215,7 +234,7 @@ impl Workers {
             process
                 .places
                 .retain(|name, room| self.places.has(name, *room));
-            process.send(ToWorker::Withdraw);
+            process.child.send(ToWorker::Withdraw);
         }
     }
 
@@ -228,11 +247,14 @@ impl Workers {
         };
         let staged = process.given.staged.take();
         if !staged.is_some_and(|staged| Arc::ptr_eq(&staged, current)) {
-            process.hand_over(current, 0);
+            self.hand_over(id, current, 0);
         }
+        self.handovers.keep(current);
         let generation = current.number;
-        process.given.unconfirmed = Some(Arc::clone(current));
-        process.send(ToWorker::Serve { generation });
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.given.unconfirmed = Some(Arc::clone(current));
+            process.child.send(ToWorker::Serve { generation });
+        }
     }
 
     /// Notes that a worker serves a generation.
@@ -271,7 +293,9 @@ impl Workers {
         for (listener, Shared { room, free, held }) in all {
             if process.places.get(&listener) != Some(&room) {
                 let listener = listener.clone();
-                process.send_with(ToWorker::Places { listener, room }, vec![free, held]);
+                process
+                    .child
+                    .send_with(ToWorker::Places { listener, room }, vec![free, held]);
             }
             handed.insert(listener, room);
         }
@@ -296,7 +320,9 @@ impl Workers {
     ) {
         if let Some(process) = self.processes.get(&id) {
             for (key, socket) in sockets {
-                process.send_with(ToWorker::Accept { key, slot }, vec![socket]);
+                process
+                    .child
+                    .send_with(ToWorker::Accept { key, slot }, vec![socket]);
             }
         }
     }
@@ -304,23 +330,35 @@ impl Workers {
     /// Sends a message to a worker.
     pub(super) fn tell(&self, id: WorkerId, message: ToWorker) {
         if let Some(process) = self.processes.get(&id) {
-            process.send(message);
+            process.child.send(message);
         }
     }
 
     /// Kills a worker.
     pub(super) fn kill(&mut self, id: WorkerId) {
         if let Some(process) = self.processes.get_mut(&id) {
-            process.kill();
+            process.child.kill();
         }
     }
 
-    /// Notes the counts of a worker.
-    pub(super) fn counted(&mut self, id: WorkerId, counts: Vec<(String, ListenerCounts)>) {
+    /// Does what could not be done before: takes away free places that a limit no longer allows, and
+    /// keeps descriptors back again.
+    pub(super) fn tidy(&mut self) {
         self.places.settle();
         self.launcher.refill();
+    }
+
+    /// Notes a worker's counts of a listener.
+    pub(super) fn counted(&mut self, id: WorkerId, listener: String, counts: &ConnectionCounts) {
         if let Some(process) = self.processes.get_mut(&id) {
-            process.counts = counts;
+            process.counts.entry(listener).or_default().connections = *counts;
+        }
+    }
+
+    /// Notes what a worker knows of a listener's backend.
+    pub(super) fn backend(&mut self, id: WorkerId, listener: String, status: BackendStatus) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.counts.entry(listener).or_default().set(status);
         }
     }
 
@@ -348,8 +386,8 @@ impl Workers {
 
     /// Returns how many sessions are open, by the last counts of the workers.
     pub(super) fn sessions(&self) -> u64 {
-        let counts = self.processes.values().flat_map(|process| &process.counts);
-        counts.map(|(_, counts)| counts.connections.open).sum()
+        let counts = self.processes.values().flat_map(|it| it.counts.values());
+        counts.map(|counts| counts.connections.open).sum()
     }
 
     /// Returns the sum of all counts, including those of workers that have ended.
@@ -379,7 +417,9 @@ impl Workers {
             Ok(()) => {
                 debug!("the secrets of tickets have changed");
                 for process in self.processes.values() {
-                    process.send(ToWorker::Tickets(self.tickets.secrets().clone()));
+                    process
+                        .child
+                        .send(ToWorker::Tickets(self.tickets.secrets().clone()));
                 }
             }
             Err(error) => error!(%error, "the secrets of tickets could not be changed"),

@@ -1,8 +1,8 @@
-//! Starting worker processes, on a thread that may wait for the disk.
+//! Starting child processes, on a thread that may wait for the disk.
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt as _},
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
     process::{Command, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -10,13 +10,10 @@ use std::{
     },
 };
 
-use tokio::sync::mpsc;
-
-use super::Message;
+use super::{Id, Inbox, Message, Role};
 use crate::{
-    cli,
     config::LogLevel,
-    supervisor::plan::WorkerId,
+    link::end,
     sys::{
         child::{Jobs, Started},
         privileges::Account,
@@ -25,21 +22,20 @@ use crate::{
     telemetry::log::Form,
 };
 
-/// Descriptors kept back for starting workers: a start needs fewer than ten for a moment and leaves three open.
+/// Descriptors kept back for starting children: a start needs fewer than ten for a moment and leaves three open.
 const KEPT_BACK: usize = 16;
 
-/// How worker processes are started.
-#[derive(Debug)]
-pub(in crate::supervisor) struct Launcher {
+/// How child processes are started.
+#[derive(Debug, Clone)]
+pub struct Launcher {
     starts: Arc<Starts>,
-    jobs: Jobs,
-    inbox: mpsc::UnboundedSender<Message>,
+    jobs: Arc<Jobs>,
 }
 
-/// What the starts of all workers share.
+/// What the starts of all children share.
 #[derive(Debug)]
 struct Starts {
-    /// The user that workers run as; `None` is the supervisor's user.
+    /// The user that children run as; `None` is the supervisor's user.
     account: Option<Account>,
     /// The severity of their log lines.
     level: LogLevel,
@@ -50,21 +46,16 @@ struct Starts {
     lacks: AtomicBool,
 }
 
-/// A worker process that was started.
+/// A child process that was started.
 #[derive(Debug)]
-pub(in crate::supervisor) struct Launched {
+pub struct Launched {
     pub(super) started: Started,
-    pub(super) link: UnixStream,
+    pub(super) link: OwnedFd,
 }
 
 impl Launcher {
-    /// Makes a launcher that starts workers as `account`, with this level and form of their log lines,
-    /// and sends `inbox` a message for each start.
-    pub(in crate::supervisor) fn new(
-        account: Option<Account>,
-        (level, form): (LogLevel, Form),
-        inbox: mpsc::UnboundedSender<Message>,
-    ) -> io::Result<Self> {
+    /// Makes a launcher that starts children as `account`, with this level and form of their log lines.
+    pub fn new(account: Option<Account>, (level, form): (LogLevel, Form)) -> io::Result<Self> {
         let starts = Starts {
             account,
             level,
@@ -74,22 +65,22 @@ impl Launcher {
         };
         Ok(Self {
             starts: Arc::new(starts),
-            jobs: Jobs::new("worker-starts")?,
-            inbox,
+            jobs: Arc::new(Jobs::new("child-starts")?),
         })
     }
 
-    /// Starts a worker for `slot` on another thread, so that the caller does not wait.
-    pub(super) fn launch(&self, id: WorkerId, slot: usize) {
-        let (starts, inbox) = (Arc::clone(&self.starts), self.inbox.clone());
+    /// Starts a child on another thread, so that the caller does not wait, and sends `inbox` a message
+    /// when that is done.
+    pub fn launch<In: Send + 'static>(&self, id: Id, role: Role, inbox: Inbox<In>) {
+        let starts = Arc::clone(&self.starts);
         self.jobs.add(move || {
-            let launched = starts.launch(slot);
-            let _ = inbox.send(Message::Launched(id, launched));
+            let launched = starts.launch(role);
+            let _ = inbox.blocking_send(Message::Launched(id, launched));
         });
     }
 
     /// Keeps back descriptors again that a start used up, once there are any.
-    pub(super) fn refill(&self) {
+    pub fn refill(&self) {
         if self.starts.lacks.swap(false, Ordering::Relaxed) {
             let starts = Arc::clone(&self.starts);
             self.jobs.add(move || starts.refill());
@@ -98,11 +89,10 @@ impl Launcher {
 }
 
 impl Starts {
-    fn launch(&self, slot: usize) -> io::Result<Launched> {
+    fn launch(&self, role: Role) -> io::Result<Launched> {
         let launched = self.reserve().lend(|| {
-            let (ours, theirs) = UnixStream::pair()?;
-            ours.set_nonblocking(true)?;
-            let started = Started::spawn(&mut self.command(slot, theirs))?;
+            let (ours, theirs) = end::pair()?;
+            let started = Started::spawn(&mut self.command(role, theirs))?;
             Ok(Launched {
                 started,
                 link: ours,
@@ -121,22 +111,23 @@ impl Starts {
         self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the command that starts a worker: a fresh execution of this program with nothing but a
+    /// Returns the command that starts a child: a fresh execution of this program with nothing but a
     /// link.
-    fn command(&self, slot: usize, link: UnixStream) -> Command {
+    fn command(&self, role: Role, link: OwnedFd) -> Command {
         // This path is the program that runs now, even if its file was replaced meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("proxyd")
-            .args([cli::worker::NAME, &slot.to_string()])
+            .arg(role.name())
+            .args(role.arguments())
             .arg(clap_name(&self.level))
             .arg(clap_name(&self.form))
             .env_clear()
             .current_dir("/")
             // In a process group of its own, because an interrupt typed at a terminal is for the
-            // supervisor, which drains.
+            // supervisor, which drains; and because what a child leaves behind is ended with its group.
             .process_group(0)
-            .stdin(Stdio::from(OwnedFd::from(link)))
+            .stdin(Stdio::from(link))
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         if let Some(account) = &self.account {

@@ -1,0 +1,243 @@
+//! A child process: its link, its log lines and its end.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinHandle,
+    time::{sleep_until, timeout},
+};
+use tracing::warn;
+
+use super::{Id, Inbox, Launched, Message, log_copy::copy_log, pace::Pace};
+use crate::{
+    children::End,
+    link::{
+        self, Fault,
+        end::{self, Receiver, Sender},
+    },
+    sys::child::{Handle, Started},
+    telemetry::log::Sink,
+};
+
+/// How long reading a child's last messages may take after its end.
+const LAST_MESSAGES: Duration = Duration::from_millis(500);
+
+/// Messages on their way to a child. One that does not take them is not alive, and is killed.
+const OUTBOX: usize = 4096;
+
+/// The most messages that are taken from a child in a second.
+const MOST_MESSAGES: u64 = 20_000;
+
+/// A child process that is told `Out`, from the request to start it to its end.
+#[derive(Debug)]
+pub struct Process<Out> {
+    /// When it was requested, to show it.
+    pub started_at: Timestamp,
+    /// When it was requested, to compute with it.
+    pub started: Instant,
+    life: Life<Out>,
+}
+
+/// How far the start of a process has come.
+#[derive(Debug)]
+enum Life<Out> {
+    /// It is being started; `killed` if it is to be killed as soon as that is done.
+    Starting { killed: bool },
+    /// It was started.
+    Running {
+        pid: u32,
+        handle: Handle,
+        outbox: mpsc::Sender<Parcel<Out>>,
+    },
+}
+
+/// A message on its way to a child.
+#[derive(Debug)]
+struct Parcel<Out> {
+    message: Out,
+    along: Vec<Arc<OwnedFd>>,
+}
+
+impl<Out: link::Message + 'static> Process<Out> {
+    /// Makes the record of a child that is being started.
+    pub fn starting() -> Self {
+        Self {
+            started_at: Timestamp::now(),
+            started: Instant::now(),
+            life: Life::Starting { killed: false },
+        }
+    }
+
+    /// Takes the process that was started and forwards its messages and its end to `inbox`; returns
+    /// `false` if the child was killed meanwhile. Must be called in a [`tokio::task::LocalSet`].
+    pub fn run<In: link::Message + 'static>(
+        &mut self,
+        id: Id,
+        launched: Launched,
+        sink: &Sink,
+        inbox: &Inbox<In>,
+    ) -> io::Result<bool> {
+        let Launched { mut started, link } = launched;
+        let killed = matches!(self.life, Life::Starting { killed: true });
+        let (pid, handle) = (started.pid, started.handle());
+        let stderr = started.stderr.take();
+        let (outbox, parcels) = mpsc::channel(OUTBOX);
+        self.life = Life::Running {
+            pid,
+            handle: handle.clone(),
+            outbox,
+        };
+        let opened = end::open::<In, Out>(link);
+        let (heard, opened) = match opened {
+            Ok((receiver, sender)) if !killed => {
+                tokio::task::spawn_local(send(sender, parcels));
+                let hearing = receive(receiver, (id, pid, handle), inbox.clone());
+                (Some(tokio::task::spawn_local(hearing)), Ok(()))
+            }
+            opened => (None, opened.map(drop)),
+        };
+        tokio::task::spawn_local(wait(started, heard, id, inbox.clone()));
+        if killed {
+            self.kill();
+            return Ok(false);
+        }
+        if let Some(stderr) = stderr {
+            tokio::task::spawn_local(copy_log(stderr, pid, sink.clone()));
+        }
+        opened.map(|()| true)
+    }
+
+    /// Returns its process id; `None` while it is being started.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.life {
+            Life::Starting { .. } => None,
+            Life::Running { pid, .. } => Some(*pid),
+        }
+    }
+
+    /// Sends a message after those sent before; a child that is being started gets none.
+    pub fn send(&self, message: Out) {
+        self.send_with(message, Vec::new());
+    }
+
+    /// Sends a message with the descriptors that belong to it.
+    pub fn send_with(&self, message: Out, along: Vec<Arc<OwnedFd>>) {
+        let Life::Running {
+            pid,
+            handle,
+            outbox,
+        } = &self.life
+        else {
+            return;
+        };
+        if let Err(TrySendError::Full(_)) = outbox.try_send(Parcel { message, along }) {
+            warn!(
+                pid,
+                "a child process does not take what the supervisor tells it; it is killed"
+            );
+            handle.kill();
+        }
+    }
+
+    /// Kills the child, now or as soon as it was started.
+    pub fn kill(&mut self) {
+        match &mut self.life {
+            Life::Starting { killed } => *killed = true,
+            Life::Running { handle, .. } => handle.kill(),
+        }
+    }
+}
+
+async fn send<Out: link::Message>(sender: Sender<Out>, mut parcels: mpsc::Receiver<Parcel<Out>>) {
+    while let Some(Parcel { message, along }) = parcels.recv().await {
+        let along: Vec<_> = along.iter().map(AsFd::as_fd).collect();
+        match sender.send(&message, &along).await {
+            Ok(()) => {}
+            Err(Fault::Io(_)) => return,
+            // It was not sent, and the link is as it was.
+            Err(fault) => warn!(%fault, "a message to a child process was left out"),
+        }
+    }
+}
+
+/// Forwards what a child says, at a bounded pace, until it has ended. A child that breaks the link is
+/// killed, because no message of it can be believed any more.
+async fn receive<In: link::Message>(
+    mut receiver: Receiver<In>,
+    (id, pid, handle): (Id, u32, Handle),
+    inbox: Inbox<In>,
+) {
+    let mut pace = Pace::new(MOST_MESSAGES, Instant::now());
+    loop {
+        match receiver.receive().await {
+            Ok(Some(said)) => {
+                while let Err(later) = pace.take(1, Instant::now()) {
+                    sleep_until(later.into()).await;
+                }
+                if inbox.send(Message::Said(id, said.message)).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(fault) => {
+                warn!(pid, "a child process broke its link and is killed: {fault}");
+                handle.kill();
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for a child's end, and reports it after the child's last message.
+async fn wait<In>(started: Started, heard: Option<JoinHandle<()>>, id: Id, inbox: Inbox<In>) {
+    let end = End::from(started.wait_with_group().await);
+    if let Some(mut heard) = heard {
+        // With a deadline, because a descendant of the child may hold the link open.
+        if timeout(LAST_MESSAGES, &mut heard).await.is_err() {
+            heard.abort();
+        }
+    }
+    let _ = inbox.send(Message::Exited(id, end)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::{
+        children,
+        link::{FromWorker, ToWorker},
+        telemetry::log::{Form, Place},
+    };
+
+    #[test]
+    fn a_process_that_was_killed_while_it_was_being_started_ends_when_it_is_there() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (inbox, mut messages) = children::inbox::<FromWorker>();
+            let mut process = Process::<ToWorker>::starting();
+            assert_eq!(process.pid(), None);
+            process.kill();
+            let launched = Launched {
+                started: Started::spawn(Command::new("sleep").arg("60")).unwrap(),
+                link: end::pair().unwrap().0,
+            };
+            let sink = Sink::new(Place::open("/dev/null".as_ref()).unwrap(), Form::Text).unwrap();
+            let lives = process.run(Id(7), launched, &sink, &inbox).unwrap();
+            assert!(!lives && process.pid().is_some());
+            let ended = messages.recv().await.unwrap();
+            assert!(matches!(ended, Message::Exited(Id(7), End::Signal(9))));
+        });
+    }
+}

@@ -1,0 +1,172 @@
+//! What the supervisor and a worker say to each other.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ListenerKey, Message, end::MOST_BYTES, packs::MAX_PACKS};
+use crate::{
+    facts::{BackendStatus, ConnectionCounts},
+    tls::tickets::TicketSecrets,
+};
+
+/// Bytes enough for a message of names and numbers.
+const SMALL: usize = 8 * 1024;
+
+/// The most descriptors of a generation: the handover and the packs that a worker may lack.
+pub const MOST_OF_GENERATION: usize = 1 + MAX_PACKS;
+
+/// The supervisor's messages to a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Accepts from the listening socket that comes along, which belongs to a listener and a slot.
+    Accept {
+        /// The listener.
+        key: ListenerKey,
+        /// The slot that the socket belongs to: the worker's own, or one without a worker.
+        slot: usize,
+    },
+    /// Takes places for the sessions of a listener from the first semaphore that comes along, and counts
+    /// the places that the worker holds in the second.
+    Places {
+        /// The listener's name.
+        listener: String,
+        /// The number of these places, by which those of another listener that had the name are told
+        /// from them.
+        room: u64,
+    },
+    /// Stops accepting from the sockets of a slot that has a worker again.
+    Release {
+        /// The slot.
+        slot: usize,
+    },
+    /// Makes tickets for resumption with these secrets, before its first generation and whenever
+    /// they change.
+    Tickets(TicketSecrets),
+    /// Frees descriptors for the packs that come along with the next message.
+    MakeRoom,
+    /// Makes a generation ready without serving it, and answers this offer. The [`Handover`] comes along
+    /// in sealed memory, and after it the packs that the worker does not have.
+    Stage {
+        /// Comes back in the answer; 0 if the generation is in force, and [`ToWorker::Serve`] follows.
+        offer: u64,
+    },
+    /// Serves from now on the generation that was made ready, and confirms it.
+    Serve {
+        /// Its number.
+        generation: u64,
+    },
+    /// Drops the generation that was made ready, and the sockets that came for it.
+    Withdraw,
+    /// Asks for the counts.
+    Count {
+        /// Comes back in the answer.
+        ask: u64,
+    },
+    /// Probes the backends whose certificates decide whether clients are let in, and confirms that.
+    Probe {
+        /// Comes back in the answer.
+        ask: u64,
+    },
+    /// Stops accepting, finishes sessions, and exits.
+    Drain,
+}
+
+/// A worker's messages to the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// Every handshake that begins from now on is made with this generation.
+    Serving {
+        /// Its number.
+        generation: u64,
+    },
+    /// It cannot make ready the generation that it was handed, and still serves the one before.
+    Refused {
+        /// The offer that it answers.
+        offer: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// It has made ready the generation that it was offered.
+    Staged {
+        /// The offer that it answers.
+        offer: u64,
+    },
+    /// The slots for which it accepts, each from all of its sockets; sent with each beat and when they
+    /// change.
+    Accepts {
+        /// The slots' numbers.
+        slots: Vec<usize>,
+    },
+    /// It is alive; sent several times within the heartbeat timeout.
+    Beat,
+    /// Its counts of a listener, sent with a beat if they have changed, and when asked for.
+    Counts {
+        /// The listener's name.
+        listener: String,
+        /// Its sessions.
+        counts: ConnectionCounts,
+    },
+    /// What it knows of a backend, sent like the counts.
+    Backend {
+        /// The name of a listener that has the backend.
+        listener: String,
+        /// The backend.
+        status: BackendStatus,
+    },
+    /// It has sent all counts that changed.
+    Counted {
+        /// The ask that it answers.
+        ask: u64,
+    },
+    /// It has finished its sessions and exits; the counts were sent before.
+    Drained {
+        /// The sessions that were still open when the drain timeout was over, and so were cut.
+        cut: u64,
+    },
+    /// It has probed the backends, and has sent the counts since.
+    Probed {
+        /// The ask that it answers.
+        ask: u64,
+    },
+}
+
+impl Message for ToWorker {
+    const MOST_DESCRIPTORS: usize = MOST_OF_GENERATION;
+
+    fn descriptors(&self) -> RangeInclusive<usize> {
+        match self {
+            Self::Accept { .. } => 1..=1,
+            Self::Places { .. } => 2..=2,
+            Self::Stage { .. } => 1..=MOST_OF_GENERATION,
+            Self::Release { .. }
+            | Self::Tickets(_)
+            | Self::MakeRoom
+            | Self::Serve { .. }
+            | Self::Withdraw
+            | Self::Count { .. }
+            | Self::Probe { .. }
+            | Self::Drain => 0..=0,
+        }
+    }
+
+    fn most_bytes(&self) -> usize {
+        SMALL
+    }
+}
+
+impl Message for FromWorker {
+    const MOST_DESCRIPTORS: usize = 0;
+
+    fn descriptors(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
+
+    fn most_bytes(&self) -> usize {
+        match self {
+            // The certificate of a backend may hold many names.
+            Self::Backend { .. } => MOST_BYTES,
+            _ => SMALL,
+        }
+    }
+}
