@@ -1,18 +1,17 @@
-//! The daemon: a worker if the supervisor says so, else the supervisor.
+//! The daemon: a child process if the supervisor says so, else the supervisor.
 
 use std::{env, process::ExitCode};
 
 use clap::Parser as _;
-use proxyd::{cli, supervisor, sys, worker};
+use proxyd::{cli, resolver, supervisor, sys, worker};
 
 fn main() -> ExitCode {
     sys::signals::reset();
-    if env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == cli::worker::NAME)
-    {
-        worker::main(&cli::worker::Args::parse_from(env::args_os().skip(1)))
-    } else {
-        supervisor::start::main(&cli::proxyd::Args::parse())
+    let role = env::args().nth(1);
+    let arguments = || env::args_os().skip(1);
+    match role.as_deref() {
+        Some(cli::child::WORKER) => worker::main(&cli::child::Worker::parse_from(arguments())),
+        Some(cli::child::RESOLVER) => resolver::main(&cli::child::Helper::parse_from(arguments())),
+        _ => supervisor::start::main(&cli::proxyd::Args::parse()),
     }
 }

@@ -10,7 +10,7 @@ mod log_copy;
 mod pace;
 mod process;
 
-use std::io;
+use std::{fmt, io};
 
 use tokio::sync::mpsc;
 
@@ -18,11 +18,14 @@ pub use self::{
     launcher::{Launched, Launcher},
     process::Process,
 };
-use crate::sys::child::ExitStatus;
+use crate::{cli, sys::child::ExitStatus};
 
 /// Messages of all children of a kind that may wait for the supervisor; a child whose message finds no
 /// room waits.
 const INBOX: usize = 256;
+
+/// The exit status of a helper that asks to be started anew, because what it may read has changed.
+pub const ANEW: i32 = 75;
 
 /// The id of a child that was requested, whether or not its process could be started.
 ///
@@ -42,6 +45,17 @@ pub enum End {
     Signal(i32),
     /// The system did not report how it ended.
     Unknown,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with status {code}"),
+            Self::NotStarted => f.write_str("could not be started"),
+            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Self::Unknown => f.write_str("ended in a way that the system did not report"),
+        }
+    }
 }
 
 impl From<io::Result<ExitStatus>> for End {
@@ -85,6 +99,8 @@ pub enum Role {
         /// The slot.
         slot: usize,
     },
+    /// It turns the names of backends into addresses, and paths into connections, for workers.
+    Resolver,
 }
 
 impl Role {
@@ -92,7 +108,8 @@ impl Role {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Worker { .. } => "worker",
+            Self::Worker { .. } => cli::child::WORKER,
+            Self::Resolver => cli::child::RESOLVER,
         }
     }
 
@@ -100,6 +117,7 @@ impl Role {
     fn arguments(self) -> Vec<String> {
         match self {
             Self::Worker { slot } => vec![slot.to_string()],
+            Self::Resolver => vec![],
         }
     }
 }

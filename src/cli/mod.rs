@@ -1,9 +1,9 @@
 //! What a person can type, and the numbers that come back.
 
+pub mod child;
 pub mod complete;
 pub mod proxyctl;
 pub mod proxyd;
-pub mod worker;
 
 /// The exit status of both programs but for `proxyctl check`.
 pub mod exit {

@@ -143,4 +143,6 @@ pub enum EventKind {
     RolledBack,
     /// A rollback has ended.
     RollbackEnded,
+    /// A helper process of the daemon ended, and another takes its place.
+    HelperFailed,
 }

@@ -65,6 +65,7 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::ClockJumped => "clock-jumped",
         EventKind::RolledBack => "rolled-back",
         EventKind::RollbackEnded => "rollback-ended",
+        EventKind::HelperFailed => "helper-failed",
     }
 }
 

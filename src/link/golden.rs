@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FORMAT, FromWorker, Handover, ToWorker};
+use super::{
+    Answer, Ask, FORMAT, FromPage, FromResolver, FromWorker, Handover, ToPage, ToResolver, ToWorker,
+};
 use crate::control::golden::Golden;
 
 /// What is handed over in memory.
@@ -17,5 +19,11 @@ fn golden_bytes_of_the_link_belong_to_their_version() {
         .message::<ToWorker>("ToWorker")
         .message::<FromWorker>("FromWorker")
         .message::<InMemory>("InMemory")
+        .message::<ToResolver>("ToResolver")
+        .message::<FromResolver>("FromResolver")
+        .message::<Ask>("Ask")
+        .message::<Answer>("Answer")
+        .message::<ToPage>("ToPage")
+        .message::<FromPage>("FromPage")
         .check();
 }

@@ -11,6 +11,8 @@ mod golden;
 mod handover;
 mod message;
 mod packs;
+pub mod page;
+pub mod resolver;
 pub mod worker;
 
 use std::{sync::Arc, time::Duration};
@@ -23,6 +25,8 @@ pub use self::{
     handover::{Given, Handover, Unusable},
     message::Message,
     packs::{Card, Packs},
+    page::{FromPage, ToPage},
+    resolver::{Answer, Ask, FromResolver, ToResolver},
     worker::{FromWorker, ToWorker},
 };
 use crate::{

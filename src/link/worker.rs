@@ -35,6 +35,8 @@ pub enum ToWorker {
         /// from them.
         room: u64,
     },
+    /// Asks the resolver over the link that comes along, instead of the one before.
+    Resolver,
     /// Stops accepting from the sockets of a slot that has a worker again.
     Release {
         /// The slot.
@@ -136,7 +138,7 @@ impl Message for ToWorker {
 
     fn descriptors(&self) -> RangeInclusive<usize> {
         match self {
-            Self::Accept { .. } => 1..=1,
+            Self::Accept { .. } | Self::Resolver => 1..=1,
             Self::Places { .. } => 2..=2,
             Self::Stage { .. } => 1..=MOST_OF_GENERATION,
             Self::Release { .. }

@@ -3,12 +3,16 @@
 use tracing::error;
 
 use super::{
-    Supervisor, loads, notices,
+    Supervisor, helpers, loads, notices,
     plan::{Event, LoadId, WorkerId},
     queries::{self, StatusRequester},
     witnesses, workers,
 };
-use crate::{control::EventKind, link::FromWorker, sys::orphans};
+use crate::{
+    control::EventKind,
+    link::{FromResolver, FromWorker},
+    sys::orphans,
+};
 
 impl Supervisor {
     pub(super) fn take_worker(&mut self, message: workers::Message) {
@@ -22,10 +26,32 @@ impl Supervisor {
             workers::Message::Launched(worker, launched) => {
                 let current = self.loads.current();
                 self.workers.launched(worker, launched, &current);
+                self.helpers.join(&self.workers, Some(worker));
                 // None is waited for while one is being started.
                 reap_orphans();
             }
             workers::Message::Said(worker, said) => self.hear(worker, said),
+        }
+    }
+
+    pub(super) fn take_resolver(&mut self, message: helpers::ResolverMessage) {
+        let now = self.life.now();
+        match message {
+            helpers::ResolverMessage::Launched(id, launched) => {
+                if self.helpers.resolver.launched(id, launched) {
+                    self.helpers.join(&self.workers, None);
+                }
+                reap_orphans();
+            }
+            helpers::ResolverMessage::Said(id, FromResolver::Beat) => {
+                self.helpers.resolver.heard(id, now);
+            }
+            helpers::ResolverMessage::Exited(id, end) => {
+                if let Some(sentence) = self.helpers.resolver.exited(id, end, now) {
+                    self.notices.events.add(EventKind::HelperFailed, sentence);
+                }
+                reap_orphans();
+            }
         }
     }
 

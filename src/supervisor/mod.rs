@@ -8,6 +8,7 @@
 mod carry_out;
 mod clock;
 mod control_socket;
+mod helpers;
 mod inputs;
 mod life;
 mod loads;
@@ -23,7 +24,10 @@ pub mod start;
 mod steps;
 mod workers;
 
-use std::{process::ExitCode, time::Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -33,6 +37,7 @@ use tracing::{info, warn};
 use self::{
     clock::{Clock, Jump, Moment},
     control_socket::ControlSocket,
+    helpers::Helpers,
     life::{EndRequest, Life},
     loads::Loads,
     notices::Notices,
@@ -50,6 +55,7 @@ use crate::{
 struct Supervisor {
     plan: Plan,
     workers: Workers,
+    helpers: Helpers,
     loads: Loads,
     queries: Queries,
     notices: Notices,
@@ -61,6 +67,7 @@ struct Supervisor {
 /// The inputs of the loop.
 struct Inputs {
     workers: mpsc::Receiver<workers::Message>,
+    resolver: mpsc::Receiver<helpers::ResolverMessage>,
     loads: mpsc::UnboundedReceiver<loads::Message>,
     queries: mpsc::UnboundedReceiver<queries::Message>,
     notices: mpsc::UnboundedReceiver<notices::Message>,
@@ -80,11 +87,11 @@ impl Supervisor {
                 self.finish().await;
                 return code;
             }
-            let due = [self.plan.deadline(), self.loads.deadline()];
-            let due = due.into_iter().flatten().min().map(|due| self.life.at(due));
+            let due = self.due().map(|due| self.life.at(due));
             let changes_at = self.loads.changes_at();
             tokio::select! {
                 Some(message) = inputs.workers.recv() => self.take_worker(message),
+                Some(message) = inputs.resolver.recv() => self.take_resolver(message),
                 Some(message) = inputs.loads.recv() => self.take_load(message),
                 Some(message) = inputs.queries.recv() => self.take_query(message),
                 Some(message) = inputs.notices.recv() => self.take_notice(message),
@@ -105,8 +112,10 @@ impl Supervisor {
         }
     }
 
-    /// Waits for a moment until clients have the last events and the files of closed sockets are removed.
+    /// Ends the helpers, and waits for a moment until clients have the last events and the files of closed
+    /// sockets are removed.
     async fn finish(mut self) {
+        self.helpers.kill();
         let events = self.notices.events.finish();
         let both = async { tokio::join!(events, self.workers.finish()) };
         let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, both).await;
@@ -118,8 +127,21 @@ impl Supervisor {
         self.act(actions);
     }
 
+    /// Returns when something is due, as the time since the daemon's start.
+    fn due(&self) -> Option<Duration> {
+        let patience = self.loads.current().config.heartbeat_timeout;
+        let all = [
+            self.plan.deadline(),
+            self.loads.deadline(),
+            self.helpers.due(patience),
+        ];
+        all.into_iter().flatten().min()
+    }
+
     /// Does everything that is due now.
     fn tick(&mut self) {
+        let patience = self.loads.current().config.heartbeat_timeout;
+        self.helpers.tick(self.life.now(), patience);
         if self.loads.is_due(self.life.now()) {
             self.reload_by_watch();
         }

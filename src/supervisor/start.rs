@@ -23,6 +23,7 @@ use super::{
     Inputs, Supervisor,
     clock::Clock,
     control_socket::{self, ControlSocket},
+    helpers::Helpers,
     life::{Life, Ready, ServiceManager, await_daemon},
     loads::{Files, Loads},
     notices::{Hook, Notices},
@@ -214,6 +215,7 @@ impl Parts {
     ) -> Result<(Supervisor, Vec<Action>, Inputs), Refusal> {
         let no_thread = |error: io::Error| format!("no thread: {error}");
         let (to_workers, workers) = children::inbox();
+        let (to_resolver, resolver) = children::inbox();
         let (to_loads, loads) = mpsc::unbounded_channel();
         let (to_queries, queries) = mpsc::unbounded_channel();
         let (to_notices, notices) = mpsc::unbounded_channel();
@@ -249,8 +251,10 @@ impl Parts {
             packs,
         };
         let manager = ServiceManager::new(|name| std::env::var_os(name));
+        let helpers = Helpers::new(&launcher, &self.sink, to_resolver);
         let supervisor = Supervisor {
             plan,
+            helpers,
             workers: Workers::new(
                 config.workers,
                 self.acquired,
@@ -274,6 +278,7 @@ impl Parts {
         };
         let inputs = Inputs {
             workers,
+            resolver,
             loads,
             queries,
             notices,

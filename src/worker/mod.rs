@@ -39,7 +39,7 @@ use self::{
     told::Told,
 };
 use crate::{
-    cli::worker::Args,
+    cli::child::Worker as Args,
     link::{
         Fault, FromWorker, Given, Handover, ListenerKey, Received, ToWorker, Unusable,
         beat_interval,
@@ -79,7 +79,7 @@ pub fn main(args: &Args) -> ExitCode {
     // Otherwise process lists would show the name of the link in /proc from which it was executed.
     let _ = nix::sys::prctl::set_name(c"proxyd-worker");
     never_wait_for_log();
-    log::start(Pipe::stderr(args.form), args.level, args.form);
+    log::start(Pipe::stderr(args.log.form), args.log.level, args.log.form);
     let link = match take_link() {
         Ok(link) => link,
         Err(error) => {
@@ -296,6 +296,7 @@ impl Worker {
                     error!(listener, "places for sessions did not arrive");
                 }
             }
+            ToWorker::Resolver => drop(fds.next()),
             ToWorker::Release { slot } => self.listeners.release(slot),
             ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
             // The receiver has done so.

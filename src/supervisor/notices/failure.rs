@@ -119,10 +119,8 @@ fn how(failure: &Failure) -> String {
             "did not confirm the generation that it was told to serve and was killed".to_owned()
         }
         (Some(Condemned::NeverReady), _) => "did not get ready in time and was killed".to_owned(),
-        (_, End::NotStarted) => "could not be started".to_owned(),
-        (_, End::Signal(signal)) => format!("was ended by signal {signal}{before}"),
-        (_, End::Code(code)) => format!("exited with status {code}{before}"),
-        (_, End::Unknown) => format!("ended in a way that the system did not report{before}"),
+        (_, end @ End::NotStarted) => end.to_string(),
+        (_, end) => format!("{end}{before}"),
     }
 }
 

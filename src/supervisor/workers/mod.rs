@@ -13,6 +13,7 @@ mod tickets;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
+    os::fd::OwnedFd,
     sync::Arc,
     time::Instant,
 };
@@ -312,12 +313,7 @@ impl Workers {
         }
     }
 
-    fn send_sockets(
-        &self,
-        id: WorkerId,
-        slot: usize,
-        sockets: Vec<(ListenerKey, Arc<std::os::fd::OwnedFd>)>,
-    ) {
+    fn send_sockets(&self, id: WorkerId, slot: usize, sockets: Vec<(ListenerKey, Arc<OwnedFd>)>) {
         if let Some(process) = self.processes.get(&id) {
             for (key, socket) in sockets {
                 process
@@ -331,6 +327,19 @@ impl Workers {
     pub(super) fn tell(&self, id: WorkerId, message: ToWorker) {
         if let Some(process) = self.processes.get(&id) {
             process.child.send(message);
+        }
+    }
+
+    /// Returns the workers that were started.
+    pub(super) fn running(&self) -> impl Iterator<Item = WorkerId> {
+        let all = self.processes.iter();
+        all.filter(|(_, it)| it.pid().is_some()).map(|(id, _)| *id)
+    }
+
+    /// Has a worker ask the resolver over this link.
+    pub(super) fn give_resolver(&self, id: WorkerId, link: Arc<OwnedFd>) {
+        if let Some(process) = self.processes.get(&id) {
+            process.child.send_with(ToWorker::Resolver, vec![link]);
         }
     }
 

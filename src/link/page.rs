@@ -1,0 +1,71 @@
+//! What the supervisor and the process of the metrics page say to each other.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use super::Message;
+
+/// Bytes enough for any of these messages.
+const SMALL: usize = 1024;
+
+/// The supervisor's messages to the page's process.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToPage {
+    /// Serves the page at the listening socket that comes along.
+    Listen,
+    /// The status, which comes along in sealed memory.
+    Status {
+        /// The ask that it answers.
+        ask: u64,
+    },
+    /// The supervisor's loop turns.
+    Alive {
+        /// The ask that it answers.
+        ask: u64,
+    },
+}
+
+/// The messages of the page's process to the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromPage {
+    /// It is alive; sent several times within the heartbeat timeout.
+    Beat,
+    /// Asks for the status.
+    Status {
+        /// Comes back in the answer.
+        ask: u64,
+    },
+    /// Asks whether the supervisor's loop turns.
+    Alive {
+        /// Comes back in the answer.
+        ask: u64,
+    },
+}
+
+impl Message for ToPage {
+    const MOST_DESCRIPTORS: usize = 1;
+
+    fn descriptors(&self) -> RangeInclusive<usize> {
+        match self {
+            Self::Listen | Self::Status { .. } => 1..=1,
+            Self::Alive { .. } => 0..=0,
+        }
+    }
+
+    fn most_bytes(&self) -> usize {
+        SMALL
+    }
+}
+
+impl Message for FromPage {
+    const MOST_DESCRIPTORS: usize = 0;
+
+    fn descriptors(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
+
+    fn most_bytes(&self) -> usize {
+        SMALL
+    }
+}

@@ -1,0 +1,186 @@
+//! The helper processes: one that resolves the names of backends for workers, and one that serves the
+//! metrics page. They hold no key and serve no client; the daemon goes on while one is replaced.
+
+mod upkeep;
+
+use std::{io, sync::Arc, time::Duration};
+
+use tracing::{error, info, warn};
+
+use self::upkeep::{Order, Upkeep};
+use super::{plan::WorkerId, workers::Workers};
+use crate::{
+    children::{self, End, Id, Inbox, Launched, Launcher, Process, Role},
+    link::{self, FromResolver, ToResolver, end},
+    sys::reserve::Reserve,
+    telemetry::log::Sink,
+};
+
+/// Descriptors kept back for the links between workers and the resolver.
+const KEPT_BACK: usize = 2;
+
+/// What happens to the resolver.
+pub(super) type ResolverMessage = children::Message<FromResolver>;
+
+/// A helper process that is told `Out` and says `In`.
+#[derive(Debug)]
+pub(super) struct Helper<In, Out> {
+    role: Role,
+    upkeep: Upkeep,
+    process: Option<Process<Out>>,
+    launcher: Launcher,
+    sink: Sink,
+    inbox: Inbox<In>,
+}
+
+impl<In: link::Message + Send + 'static, Out: link::Message + 'static> Helper<In, Out> {
+    /// Keeps a helper of this role, which the first [`Self::tick`] starts.
+    pub(super) fn new(role: Role, launcher: Launcher, sink: Sink, inbox: Inbox<In>) -> Self {
+        Self {
+            role,
+            upkeep: Upkeep::new(),
+            process: None,
+            launcher,
+            sink,
+            inbox,
+        }
+    }
+
+    /// Returns when [`Self::tick`] is due.
+    pub(super) fn due(&self, patience: Duration) -> Option<Duration> {
+        self.upkeep.due(patience)
+    }
+
+    /// Starts the process, or kills it if it was silent for `patience`, as is due now.
+    pub(super) fn tick(&mut self, now: Duration, patience: Duration) {
+        match self.upkeep.tick(now, patience) {
+            Some(Order::Start(id)) => {
+                self.process = Some(Process::starting());
+                self.launcher.launch(id, self.role, self.inbox.clone());
+            }
+            Some(Order::Kill(_)) => {
+                let role = self.role.name();
+                warn!(
+                    "the {role} has sent no sign of life for {} s; it is killed",
+                    patience.as_secs_f64()
+                );
+                self.kill();
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the process that was started; returns whether there is one now.
+    pub(super) fn launched(&mut self, id: Id, launched: io::Result<Launched>) -> bool {
+        let is_known = self.upkeep.id() == Some(id);
+        let Some(process) = self.process.as_mut().filter(|_| is_known) else {
+            return false;
+        };
+        match launched.and_then(|it| process.run(id, it, &self.sink, &self.inbox)) {
+            Ok(runs) => runs,
+            Err(error) => {
+                error!(%error, "the {} could not be started", self.role.name());
+                if process.pid().is_some() {
+                    process.kill();
+                } else {
+                    let inbox = self.inbox.clone();
+                    let exited = children::Message::Exited(id, End::NotStarted);
+                    tokio::task::spawn_local(async move { inbox.send(exited).await });
+                }
+                false
+            }
+        }
+    }
+
+    /// Notes that the process of this id is alive.
+    pub(super) fn heard(&mut self, id: Id, now: Duration) {
+        self.upkeep.heard(id, now);
+    }
+
+    /// Notes the end of the process of this id; returns a sentence about it for the operator, unless the
+    /// process asked for it.
+    pub(super) fn exited(&mut self, id: Id, end: End, now: Duration) -> Option<String> {
+        let asked = end == End::Code(children::ANEW);
+        let wait = self.upkeep.exited(id, asked, now)?;
+        let pid = self.process.take().and_then(|it| it.pid());
+        let role = self.role.name();
+        if asked {
+            info!(pid, "the {role} is started anew");
+            return None;
+        }
+        let message = format!(
+            "The {role} {end}; the next one is started {}.",
+            match wait {
+                Duration::ZERO => "at once".to_owned(),
+                wait => format!("in {} ms", wait.as_millis()),
+            }
+        );
+        error!(pid, "{message}");
+        Some(message)
+    }
+
+    /// Returns its process, once it was started.
+    pub(super) fn process(&self) -> Option<&Process<Out>> {
+        self.process.as_ref().filter(|it| it.pid().is_some())
+    }
+
+    /// Kills the process.
+    pub(super) fn kill(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill();
+        }
+    }
+}
+
+/// The helper processes.
+#[derive(Debug)]
+pub(super) struct Helpers {
+    /// The one that finds backends for workers.
+    pub(super) resolver: Helper<FromResolver, ToResolver>,
+    /// For the links between workers and the resolver, of which the supervisor keeps no end.
+    reserve: Reserve,
+}
+
+impl Helpers {
+    /// Keeps the helpers, which the first [`Self::tick`] starts.
+    pub(super) fn new(launcher: &Launcher, sink: &Sink, resolver: Inbox<FromResolver>) -> Self {
+        let (launcher, sink) = (launcher.clone(), sink.clone());
+        Self {
+            resolver: Helper::new(Role::Resolver, launcher, sink, resolver),
+            reserve: Reserve::new(KEPT_BACK),
+        }
+    }
+
+    /// Returns when [`Self::tick`] is due.
+    pub(super) fn due(&self, patience: Duration) -> Option<Duration> {
+        self.resolver.due(patience)
+    }
+
+    /// Starts and kills what is due now; a helper may be silent for `patience`.
+    pub(super) fn tick(&mut self, now: Duration, patience: Duration) {
+        self.resolver.tick(now, patience);
+        self.reserve.fill();
+    }
+
+    /// Kills all helpers.
+    pub(super) fn kill(&mut self) {
+        self.resolver.kill();
+    }
+
+    /// Links a worker to the resolver, or every worker if none is named.
+    pub(super) fn join(&mut self, workers: &Workers, worker: Option<WorkerId>) {
+        let Some(resolver) = self.resolver.process() else {
+            return;
+        };
+        let all = workers.running();
+        for id in all.filter(|id| worker.is_none_or(|worker| worker == *id)) {
+            match self.reserve.lend(end::pair) {
+                Ok((theirs, other)) => {
+                    resolver.send_with(ToResolver::Worker, vec![Arc::new(other)]);
+                    workers.give_resolver(id, Arc::new(theirs));
+                }
+                Err(error) => error!(%error, "a worker could not be linked to the resolver"),
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! When a helper process is started, and when it is killed: decided from events and time alone.
+
+use std::time::Duration;
+
+use crate::children::Id;
+
+/// How long a helper must have run for its end to count as the first in a row.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// The wait before the third start in a row; the second happens at once.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait before a start.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Keeps one helper process running.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    state: State,
+    last: Id,
+    failures: u32,
+}
+
+/// How a helper fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is started at this time.
+    Waiting { until: Duration },
+    /// It was started at one time and last heard at another.
+    Running { since: Duration, heard: Duration },
+    /// It was killed, and its end was not reported yet.
+    Killed { since: Duration },
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Start a process with this id.
+    Start(Id),
+    /// Kill the process, which has been silent for too long.
+    Kill(Id),
+}
+
+impl Upkeep {
+    /// Begins with a helper that is to be started at once.
+    pub(super) fn new() -> Self {
+        let until = Duration::ZERO;
+        Self {
+            state: State::Waiting { until },
+            last: Id(0),
+            failures: 0,
+        }
+    }
+
+    /// Returns the id of the process, if there is one.
+    pub(super) fn id(&self) -> Option<Id> {
+        match self.state {
+            State::Waiting { .. } => None,
+            State::Running { .. } | State::Killed { .. } => Some(self.last),
+        }
+    }
+
+    /// Returns when the next order is due, unless something happens before. A helper may be silent for
+    /// `patience`.
+    pub(super) fn due(&self, patience: Duration) -> Option<Duration> {
+        match self.state {
+            State::Waiting { until } => Some(until),
+            State::Running { heard, .. } => Some(heard + patience),
+            State::Killed { .. } => None,
+        }
+    }
+
+    /// Returns the order that is due now.
+    pub(super) fn tick(&mut self, now: Duration, patience: Duration) -> Option<Order> {
+        if self.due(patience).is_none_or(|due| now < due) {
+            return None;
+        }
+        match self.state {
+            State::Waiting { .. } => {
+                self.last = Id(self.last.0 + 1);
+                let (since, heard) = (now, now);
+                self.state = State::Running { since, heard };
+                Some(Order::Start(self.last))
+            }
+            State::Running { since, .. } => {
+                self.state = State::Killed { since };
+                Some(Order::Kill(self.last))
+            }
+            State::Killed { .. } => None,
+        }
+    }
+
+    /// Notes that the process of this id is alive.
+    pub(super) fn heard(&mut self, id: Id, now: Duration) {
+        if id != self.last {
+            return;
+        }
+        if let State::Running { heard, .. } = &mut self.state {
+            *heard = now;
+        }
+    }
+
+    /// Notes the end of the process of this id; returns how long until the next start. An end that the
+    /// process `asked` for is no failure.
+    pub(super) fn exited(&mut self, id: Id, asked: bool, now: Duration) -> Option<Duration> {
+        if id != self.last {
+            return None;
+        }
+        let (State::Running { since, .. } | State::Killed { since }) = self.state else {
+            return None;
+        };
+        if asked || now.saturating_sub(since) >= HEALTHY {
+            self.failures = 0;
+        }
+        self.failures += u32::from(!asked);
+        let wait = match self.failures {
+            0 | 1 => Duration::ZERO,
+            more => (FIRST_WAIT * 2_u32.pow((more - 2).min(16))).min(LONGEST_WAIT),
+        };
+        self.state = State::Waiting { until: now + wait };
+        Some(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(3);
+
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_helper_is_started_at_once_and_left_alone_while_it_is_heard() {
+        let mut upkeep = Upkeep::new();
+        assert_eq!(upkeep.tick(at(0), PATIENCE), Some(Order::Start(Id(1))));
+        for second in 1..20 {
+            assert_eq!(upkeep.tick(at(second * 1000), PATIENCE), None);
+            upkeep.heard(Id(1), at(second * 1000));
+        }
+        assert_eq!(upkeep.id(), Some(Id(1)));
+    }
+
+    #[test]
+    fn a_silent_helper_is_killed_once_and_started_again() {
+        let mut upkeep = Upkeep::new();
+        upkeep.tick(at(0), PATIENCE);
+        assert_eq!(upkeep.tick(at(3000), PATIENCE), Some(Order::Kill(Id(1))));
+        assert_eq!(upkeep.tick(at(9000), PATIENCE), None);
+        assert_eq!(upkeep.exited(Id(1), false, at(9001)), Some(at(0)));
+        assert_eq!(upkeep.tick(at(9001), PATIENCE), Some(Order::Start(Id(2))));
+        upkeep.heard(Id(1), at(12_000));
+        assert_eq!(upkeep.tick(at(12_001), PATIENCE), Some(Order::Kill(Id(2))));
+    }
+
+    #[test]
+    fn starts_that_fail_in_a_row_wait_longer_and_longer() {
+        let mut upkeep = Upkeep::new();
+        let mut now = at(0);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let Some(Order::Start(id)) = upkeep.tick(now, PATIENCE) else {
+                panic!("{upkeep:?}");
+            };
+            let wait = upkeep.exited(id, false, now).unwrap();
+            waits.push(wait);
+            now += wait;
+        }
+        assert_eq!(waits[..4], [at(0), at(100), at(200), at(400)]);
+        assert_eq!(waits[11], LONGEST_WAIT);
+        let Some(Order::Start(id)) = upkeep.tick(now, PATIENCE) else {
+            panic!("{upkeep:?}");
+        };
+        assert_eq!(upkeep.exited(id, false, now + HEALTHY), Some(at(0)));
+    }
+
+    #[test]
+    fn an_end_that_the_helper_asked_for_is_no_failure() {
+        let mut upkeep = Upkeep::new();
+        for round in 1..9 {
+            assert_eq!(upkeep.tick(at(0), PATIENCE), Some(Order::Start(Id(round))));
+            assert_eq!(upkeep.exited(Id(round), true, at(0)), Some(at(0)));
+        }
+    }
+}
