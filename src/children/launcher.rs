@@ -16,6 +16,7 @@ use crate::{
     link::end,
     sys::{
         child::{Jobs, Started},
+        own_children::{Listed, OwnChildren},
         privileges::Account,
         reserve::Reserve,
     },
@@ -37,6 +38,8 @@ pub struct Launcher {
 struct Starts {
     /// The user that children run as; `None` is the supervisor's user.
     account: Option<Account>,
+    /// The list that keeps children from the control socket.
+    children: OwnChildren,
     /// The severity of their log lines.
     level: LogLevel,
     /// The form of their log lines.
@@ -51,13 +54,19 @@ struct Starts {
 pub struct Launched {
     pub(super) started: Started,
     pub(super) link: OwnedFd,
+    pub(super) listed: Listed,
 }
 
 impl Launcher {
-    /// Makes a launcher that starts children as `account`, with this level and form of their log lines.
-    pub fn new(account: Option<Account>, (level, form): (LogLevel, Form)) -> io::Result<Self> {
+    /// Makes a launcher that starts children as `account`, with this level and form of their log lines, and
+    /// has them on the list of `children` until they end.
+    pub fn new(
+        (account, children): (Option<Account>, OwnChildren),
+        (level, form): (LogLevel, Form),
+    ) -> io::Result<Self> {
         let starts = Starts {
             account,
+            children,
             level,
             form,
             reserve: Mutex::new(Reserve::new(KEPT_BACK)),
@@ -93,9 +102,11 @@ impl Starts {
         let launched = self.reserve().lend(|| {
             let (ours, theirs) = end::pair()?;
             let started = Started::spawn(&mut self.command(role, theirs))?;
+            let listed = self.children.add(started.pid);
             Ok(Launched {
                 started,
                 link: ours,
+                listed,
             })
         });
         self.refill();

@@ -22,7 +22,10 @@ use crate::{
         self, Fault,
         end::{self, Receiver, Sender},
     },
-    sys::child::{Handle, Started},
+    sys::{
+        child::{Handle, Started},
+        own_children::Listed,
+    },
     telemetry::log::Sink,
 };
 
@@ -84,7 +87,11 @@ impl<Out: link::Message + 'static> Process<Out> {
         sink: &Sink,
         inbox: &Inbox<In>,
     ) -> io::Result<bool> {
-        let Launched { mut started, link } = launched;
+        let Launched {
+            mut started,
+            link,
+            listed,
+        } = launched;
         let killed = matches!(self.life, Life::Starting { killed: true });
         let (pid, handle) = (started.pid, started.handle());
         let stderr = started.stderr.take();
@@ -103,7 +110,7 @@ impl<Out: link::Message + 'static> Process<Out> {
             }
             opened => (None, opened.map(drop)),
         };
-        tokio::task::spawn_local(wait(started, heard, id, inbox.clone()));
+        tokio::task::spawn_local(wait((started, listed), heard, id, inbox.clone()));
         if killed {
             self.kill();
             return Ok(false);
@@ -196,8 +203,14 @@ async fn receive<In: link::Message>(
 }
 
 /// Waits for a child's end, and reports it after the child's last message.
-async fn wait<In>(started: Started, heard: Option<JoinHandle<()>>, id: Id, inbox: Inbox<In>) {
+async fn wait<In>(
+    (started, listed): (Started, Listed),
+    heard: Option<JoinHandle<()>>,
+    id: Id,
+    inbox: Inbox<In>,
+) {
     let end = End::from(started.wait_with_group().await);
+    drop(listed);
     if let Some(mut heard) = heard {
         // With a deadline, because a descendant of the child may hold the link open.
         if timeout(LAST_MESSAGES, &mut heard).await.is_err() {
@@ -215,6 +228,7 @@ mod tests {
     use crate::{
         children,
         link::{FromWorker, ToWorker},
+        sys::own_children::OwnChildren,
         telemetry::log::{Form, Place},
     };
 
@@ -229,8 +243,10 @@ mod tests {
             let mut process = Process::<ToWorker>::starting();
             assert_eq!(process.pid(), None);
             process.kill();
+            let started = Started::spawn(Command::new("sleep").arg("60")).unwrap();
             let launched = Launched {
-                started: Started::spawn(Command::new("sleep").arg("60")).unwrap(),
+                listed: OwnChildren::default().add(started.pid),
+                started,
                 link: end::pair().unwrap().0,
             };
             let sink = Sink::new(Place::open("/dev/null".as_ref()).unwrap(), Form::Text).unwrap();

@@ -28,7 +28,11 @@ mod source;
 mod tests;
 mod value;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +124,14 @@ impl Config {
         }
         config
     }
+}
+
+/// Returns the path of the file with the cookie that clients of a control socket have to show.
+#[must_use]
+pub fn control_cookie(socket: &Path) -> PathBuf {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".cookie");
+    path.into()
 }
 
 /// Where log lines go, and which.

@@ -1,8 +1,9 @@
-//! The asking side: connect, hello, ask, time out.
+//! The asking side: connect, hello, cookie, ask, time out.
 //!
 //! Blocking, because `proxyctl` does one thing at a time. A deadline is over a whole exchange: a
 //! daemon that drips one byte a second does not stretch it.
 
+mod cookie;
 mod fault;
 
 use std::{
@@ -12,31 +13,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::fault::ClientError;
 use self::fault::unreachable;
+pub use self::{cookie::Readers, fault::ClientError};
 use super::{
     Request, Response,
+    verdict::Verdict,
     wire::{self, Hello, MAX_FRAME, MAX_RESPONSE, WireError},
 };
+use crate::control::cookie::path_for_client;
 
-/// A connection to a daemon that has greeted.
+/// A connection to a daemon that has let this client in.
 #[derive(Debug)]
 pub struct Client {
     stream: Timed,
 }
 
 impl Client {
-    /// Connects and exchanges hellos, then leaves what remains of `timeout` for one exchange.
+    /// Connects, exchanges hellos and shows the cookie, then leaves what remains of `timeout` for one
+    /// exchange.
     pub fn connect(path: &Path, timeout: Duration) -> Result<Self, ClientError> {
         let until = Instant::now().checked_add(timeout);
-        let stream = connect(path, timeout).map_err(|error| unreachable(error, path, timeout))?;
-        let mut stream = Timed {
-            stream,
-            until,
-            within: timeout,
-        };
-        greet(&mut stream).map_err(|error| greeting(error, path, timeout))?;
-        Ok(Self { stream })
+        let (mut stream, mut verdict) = approach(path, until, timeout)?;
+        // A daemon that has just started has written another cookie meanwhile.
+        if matches!(verdict, Verdict::WrongCookie(_)) {
+            (stream, verdict) = approach(path, until, timeout)?;
+        }
+        match verdict {
+            Verdict::Admitted => Ok(Self { stream }),
+            Verdict::Refused(reason) => Err(ClientError::Refused { reason }),
+            Verdict::WrongCookie(_) => Err(ClientError::WrongCookie {
+                path: path_for_client(path),
+            }),
+        }
     }
 
     /// Sends a request and returns the first response; a refusal is an error.
@@ -191,12 +199,37 @@ fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     Ok(socket.into())
 }
 
+/// Connects and greets; returns what the daemon says to the cookie.
+fn approach(
+    path: &Path,
+    until: Option<Instant>,
+    within: Duration,
+) -> Result<(Timed, Verdict), ClientError> {
+    let stream = connect(path, within).map_err(|error| unreachable(error, path, within))?;
+    let mut stream = Timed {
+        stream,
+        until,
+        within,
+    };
+    let said = |error| greeting(error, path, within);
+    greet(&mut stream).map_err(said)?;
+    let left = stream.left().map_err(|error| said(error.into()))?;
+    let cookie = cookie::read(path, left)?;
+    let verdict = send_early(&mut stream, cookie.bytes()).and_then(|()| Verdict::read(&mut stream));
+    Ok((stream, verdict.map_err(said)?))
+}
+
 fn greet(stream: &mut Timed) -> Result<(), WireError> {
-    match stream.write_all(&Hello::ours().to_bytes()) {
-        Err(error) if !hung_up(&error) => return Err(error.into()),
-        _ => {}
-    }
+    send_early(stream, &Hello::ours().to_bytes())?;
     wire::read_hello_blocking(stream)?.accept().map(drop)
+}
+
+/// Sends what a daemon that refuses this client does not read; its reason is still there to be read.
+fn send_early(stream: &mut Timed, bytes: &[u8]) -> Result<(), WireError> {
+    match stream.write_all(bytes) {
+        Err(error) if !hung_up(&error) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn hung_up(error: &io::Error) -> bool {
@@ -231,6 +264,10 @@ mod tests {
     use std::{os::unix::net::UnixListener, thread};
 
     use super::*;
+    use crate::control::{
+        cookie::{Cookie, LENGTH},
+        cookie_file,
+    };
 
     const SHORT: Duration = Duration::from_millis(200);
 
@@ -238,6 +275,7 @@ mod tests {
     fn against(serve: impl FnOnce(UnixStream) + Send + 'static) -> Result<Response, ClientError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
+        cookie_file::write(&path, None, &Cookie::random().unwrap()).unwrap();
         let listener = UnixListener::bind(&path).unwrap();
         let server = thread::spawn(move || serve(listener.accept().unwrap().0));
         let answer =
@@ -246,9 +284,18 @@ mod tests {
         answer
     }
 
-    fn greeted(mut stream: &UnixStream) -> &UnixStream {
+    /// Exchanges hellos and reads the cookie.
+    fn met(mut stream: &UnixStream) -> &UnixStream {
         stream.write_all(&Hello::ours().to_bytes()).unwrap();
         wire::read_hello_blocking(&mut stream).unwrap();
+        stream.read_exact(&mut [0; LENGTH]).unwrap();
+        stream
+    }
+
+    /// Lets the client in and reads its request.
+    fn greeted(stream: &UnixStream) -> &UnixStream {
+        let mut stream = met(stream);
+        stream.write_all(&Verdict::Admitted.to_bytes()).unwrap();
         wire::read_frame_blocking(&mut stream, MAX_FRAME).unwrap();
         stream
     }
@@ -269,13 +316,61 @@ mod tests {
 
     #[test]
     fn a_refusal_sent_before_the_request_is_read_is_still_seen() {
-        let answer = against(|mut stream| {
-            stream.write_all(&Hello::ours().to_bytes()).unwrap();
+        let answer = against(|stream| {
+            let mut stream = met(&stream);
+            stream.write_all(&Verdict::Admitted.to_bytes()).unwrap();
             let reason = "no".to_owned();
             let body = wire::encode(&Response::Refused { reason }, MAX_FRAME).unwrap();
             wire::write_frame_blocking(&mut stream, &body, MAX_FRAME).unwrap();
         });
         assert!(matches!(answer, Err(ClientError::Refused { reason }) if reason == "no"));
+    }
+
+    #[test]
+    fn a_refusal_sent_before_the_cookie_is_read_is_still_seen() {
+        let answer = against(|mut stream| {
+            let refused = Verdict::Refused("no".to_owned());
+            let bytes = [Hello::ours().to_bytes(), refused.to_bytes()].concat();
+            stream.write_all(&bytes).unwrap();
+        });
+        assert!(matches!(answer, Err(ClientError::Refused { reason }) if reason == "no"));
+    }
+
+    #[test]
+    fn a_wrong_cookie_is_read_again_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        cookie_file::write(&path, None, &Cookie::random().unwrap()).unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = thread::spawn(move || {
+            for _ in 0..2 {
+                let (stream, _) = listener.accept().unwrap();
+                let wrong = Verdict::WrongCookie(String::new());
+                met(&stream).write_all(&wrong.to_bytes()).unwrap();
+            }
+        });
+        let error = Client::connect(&path, SHORT).unwrap_err();
+        server.join().unwrap();
+        assert!(matches!(error, ClientError::WrongCookie { .. }), "{error}");
+        assert!(error.to_string().contains("s.cookie"), "{error}");
+    }
+
+    #[test]
+    fn another_protocol_is_named_before_any_cookie_is_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"PRXD\x00\x07\x050.1.0").unwrap();
+            linger(&stream);
+        });
+        let error = Client::connect(&path, SHORT).unwrap_err();
+        assert!(
+            matches!(error, ClientError::WrongProtocol { theirs: 7, .. }),
+            "{error}"
+        );
+        server.join().unwrap();
     }
 
     #[test]

@@ -7,6 +7,8 @@
 mod access;
 mod call;
 pub mod client;
+pub mod cookie;
+pub(crate) mod cookie_file;
 pub mod fuzzing;
 #[cfg(test)]
 pub(crate) mod golden;
@@ -15,6 +17,7 @@ pub mod server;
 mod silent;
 mod socket;
 mod status;
+pub mod verdict;
 pub mod wire;
 
 use std::time::Duration;

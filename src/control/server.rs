@@ -18,6 +18,7 @@ use super::{
     Request, Response,
     call::Parcel,
     silent::{SILENCE, Silent},
+    verdict::Verdict,
     wire::{self, Hello, MAX_FRAME, MAX_RESPONSE, WireError},
 };
 pub use super::{
@@ -32,6 +33,8 @@ const MAX_CONNECTIONS: usize = 64;
 const MAX_FOLLOWERS: usize = 16;
 
 const HELLO_DEADLINE: Duration = Duration::from_secs(2);
+/// Longer than that for hello, because the client reads a file meanwhile.
+const COOKIE_DEADLINE: Duration = Duration::from_secs(5);
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -60,8 +63,10 @@ pub async fn serve(
                 tokio::task::spawn_local(Rc::clone(&service).connection(stream, place));
             }
             (_, Err(error)) => {
-                complaints.accept_failed(&error);
-                // A client that says nothing may hold the descriptor that another needs.
+                if let Some(kept_back) = complaints.next() {
+                    warn!(%error, kept_back, "cannot accept a control connection; trying on");
+                }
+                // A client that is not let in yet may hold the descriptor that another needs.
                 service.silent.borrow_mut().send_one_away();
                 sleep(BACK_OFF).await;
             }
@@ -78,32 +83,38 @@ struct Complaints {
 }
 
 impl Complaints {
-    fn accept_failed(&mut self, error: &io::Error) {
+    /// Returns how many were kept back since the last, if it is time for another.
+    fn next(&mut self) -> Option<u64> {
         let now = Instant::now();
         if self.quiet_until.is_some_and(|until| now < until) {
             self.kept_back += 1;
-            return;
+            return None;
         }
-        let kept_back = self.kept_back;
-        warn!(%error, kept_back, "cannot accept a control connection; trying on");
-        *self = Self {
-            quiet_until: Some(now + QUIET),
-            kept_back: 0,
-        };
+        self.quiet_until = Some(now + QUIET);
+        Some(std::mem::take(&mut self.kept_back))
     }
 }
 
 /// Why a connection was given up.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
+    #[error(
+        "child process {0} of this daemon, or one that it has started, tried to use the control socket; it \
+         may have been taken over"
+    )]
+    OwnChild(u32),
     #[error("the peer may not control proxyd")]
     Denied,
+    #[error("the peer did not show the cookie of the control socket")]
+    NoCookie,
+    #[error("the peer showed another cookie than that of the control socket")]
+    WrongCookie,
     #[error("no hello within {:?}", HELLO_DEADLINE)]
     NoHello,
     #[error("no request within {:?}", REQUEST_DEADLINE)]
     NoRequest,
     #[error(
-        "another client needed the place, and nothing came within {:?}",
+        "another client needed the place, and no cookie came within {:?}",
         SILENCE
     )]
     SentAway,
@@ -117,12 +128,27 @@ enum Fault {
     Wire(#[from] WireError),
 }
 
+/// What came of a greeting that broke no rule.
+enum Entry {
+    Admitted,
+    /// The peer left before it said anything, as one does that only looks whether the daemon listens.
+    Left,
+}
+
+impl Fault {
+    /// Whether a process that was taken over can cause it as often as it likes.
+    fn is_hostile(&self) -> bool {
+        matches!(self, Self::OwnChild(_) | Self::NoCookie | Self::WrongCookie)
+    }
+}
+
 /// What connections share.
 struct Service {
     access: Access,
     calls: mpsc::Sender<Call>,
     followers: Arc<Semaphore>,
     silent: RefCell<Silent>,
+    hostile: RefCell<Complaints>,
 }
 
 impl Service {
@@ -132,10 +158,11 @@ impl Service {
             calls,
             followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
             silent: RefCell::default(),
+            hostile: RefCell::default(),
         }
     }
 
-    /// Waits for a place for a connection, which one that says nothing has to make.
+    /// Waits for a place for a connection, which one that has not shown the cookie has to make.
     async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, AcquireError> {
         loop {
             match timeout(SILENCE, Arc::clone(places).acquire_owned()).await {
@@ -154,6 +181,11 @@ impl Service {
             Ok(()) => {}
             // It looked whether somebody listens, or it had seen enough.
             Err(Fault::Wire(WireError::Io(error))) => debug!(%peer, %error, "control client gone"),
+            Err(fault) if fault.is_hostile() => {
+                if let Some(kept_back) = self.hostile.borrow_mut().next() {
+                    warn!(%peer, %fault, kept_back, "control connection refused");
+                }
+            }
             Err(fault) => warn!(%peer, %fault, "control connection dropped"),
         }
     }
@@ -165,19 +197,20 @@ impl Service {
         place: OwnedSemaphorePermit,
     ) -> Result<(), Fault> {
         write_hello(stream).await?;
-        if !self.access.admits(peer).await {
-            return refuse(stream, self.access.refusal(peer), Fault::Denied).await;
+        match self.admit(stream, peer).await {
+            Ok(Entry::Admitted) => write_verdict(stream, &Verdict::Admitted).await?,
+            Ok(Entry::Left) => return Ok(()),
+            Err(fault) => return self.turn_away(stream, peer, fault).await,
         }
-        let request = self.read_request(stream).await;
-        let request = match request {
+        let request = match read_request(stream).await {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
-            Err(fault) => return refuse(stream, fault.to_string(), fault).await,
+            Err(fault) => return refuse(stream, fault).await,
         };
         log(&request, peer);
         let _place = match self.place_for(&request, place) {
             Ok(place) => place,
-            Err(fault) => return refuse(stream, fault.to_string(), fault).await,
+            Err(fault) => return refuse(stream, fault).await,
         };
         let (reply, parcels) = Reply::new();
         let call = Call {
@@ -186,29 +219,59 @@ impl Service {
             reply,
         };
         if self.calls.send(call).await.is_err() {
-            return refuse(stream, Fault::Ending.to_string(), Fault::Ending).await;
+            return refuse(stream, Fault::Ending).await;
         }
         deliver(stream, parcels).await
     }
 
-    /// Reads hello and request; `None` from a peer that left early, as one does that only looks whether
-    /// the daemon listens.
-    async fn read_request(&self, stream: &mut UnixStream) -> Result<Option<Request>, Fault> {
-        let sent_away = self.silent.borrow_mut().enter();
-        let hello = tokio::select! {
-            biased;
-            hello = read_hello(stream) => hello?,
-            _ = sent_away => return Err(Fault::SentAway),
-        };
-        match hello {
-            Err(WireError::Truncated) => return Ok(None),
-            hello => hello?.accept()?,
-        };
-        let body = timeout(REQUEST_DEADLINE, wire::read_frame(stream, MAX_FRAME)).await;
-        match body.map_err(|_| Fault::NoRequest)?? {
-            Some(body) => Ok(Some(wire::decode(&body, MAX_FRAME)?)),
-            None => Ok(None),
+    /// Lets a peer in that may ask.
+    async fn admit(&self, stream: &mut UnixStream, peer: Peer) -> Result<Entry, Fault> {
+        if let Some(child) = self.access.own_child(peer) {
+            return Err(Fault::OwnChild(child));
         }
+        if !self.access.admits(peer).await {
+            return Err(Fault::Denied);
+        }
+        let sent_away = self.silent.borrow_mut().enter();
+        tokio::select! {
+            biased;
+            greeted = self.greet(stream) => greeted,
+            _ = sent_away => Err(Fault::SentAway),
+        }
+    }
+
+    /// Reads hello and cookie.
+    async fn greet(&self, stream: &mut UnixStream) -> Result<Entry, Fault> {
+        match timeout(HELLO_DEADLINE, wire::read_hello(stream)).await {
+            Err(_) => return Err(Fault::NoHello),
+            Ok(Err(WireError::Truncated)) => return Ok(Entry::Left),
+            Ok(hello) => hello?.accept()?,
+        };
+        match timeout(COOKIE_DEADLINE, wire::read_cookie(stream)).await {
+            Err(_) | Ok(Err(WireError::Truncated)) => Err(Fault::NoCookie),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(shown)) if self.access.knows(&shown) => Ok(Entry::Admitted),
+            Ok(Ok(_)) => Err(Fault::WrongCookie),
+        }
+    }
+
+    /// Tells a peer why it is not let in, if it still listens, and returns the fault.
+    async fn turn_away(
+        &self,
+        stream: &mut UnixStream,
+        peer: Peer,
+        fault: Fault,
+    ) -> Result<(), Fault> {
+        let verdict = match &fault {
+            // The hello has said all that it can understand.
+            Fault::Wire(WireError::WrongProtocol { .. }) => return Err(fault),
+            Fault::Denied => Verdict::Refused(self.access.refusal(peer)),
+            Fault::NoCookie => Verdict::Refused(self.access.demand()),
+            Fault::WrongCookie => Verdict::WrongCookie(self.access.wrong_cookie()),
+            fault => Verdict::Refused(fault.to_string()),
+        };
+        let _ = write_verdict(stream, &verdict).await;
+        Err(fault)
     }
 
     /// Moves a follower, which may stay for days, to a place of its own kind.
@@ -244,24 +307,34 @@ fn log(request: &Request, peer: Peer) {
 }
 
 async fn write_hello(stream: &mut UnixStream) -> Result<(), Fault> {
-    let hello = Hello::ours().to_bytes();
-    let written = timeout(HELLO_DEADLINE, stream.write_all(&hello)).await;
+    write(stream, &Hello::ours().to_bytes()).await
+}
+
+async fn write_verdict(stream: &mut UnixStream, verdict: &Verdict) -> Result<(), Fault> {
+    write(stream, &verdict.to_bytes()).await
+}
+
+/// Writes what fits into the empty buffer of a socket.
+async fn write(stream: &mut UnixStream, bytes: &[u8]) -> Result<(), Fault> {
+    let written = timeout(HELLO_DEADLINE, stream.write_all(bytes)).await;
     Ok(written
         .map_err(|_| Fault::SlowReader)?
         .map_err(WireError::from)?)
 }
 
-async fn read_hello(stream: &mut UnixStream) -> Result<Result<Hello, WireError>, Fault> {
-    let hello = timeout(HELLO_DEADLINE, wire::read_hello(stream)).await;
-    hello.map_err(|_| Fault::NoHello)
+/// Reads the request; `None` from a peer that leaves without one.
+async fn read_request(stream: &mut UnixStream) -> Result<Option<Request>, Fault> {
+    let body = timeout(REQUEST_DEADLINE, wire::read_frame(stream, MAX_FRAME)).await;
+    match body.map_err(|_| Fault::NoRequest)?? {
+        Some(body) => Ok(Some(wire::decode(&body, MAX_FRAME)?)),
+        None => Ok(None),
+    }
 }
 
-/// Tells a peer why it gets nothing, if it still listens, and returns the fault.
-async fn refuse(stream: &mut UnixStream, reason: String, fault: Fault) -> Result<(), Fault> {
-    // To one who speaks another protocol the hello has said all that it can understand.
-    if !matches!(fault, Fault::Wire(WireError::WrongProtocol { .. })) {
-        let _ = write_response(stream, &Response::Refused { reason }).await;
-    }
+/// Tells a peer why its request is not answered, if it still listens, and returns the fault.
+async fn refuse(stream: &mut UnixStream, fault: Fault) -> Result<(), Fault> {
+    let reason = fault.to_string();
+    let _ = write_response(stream, &Response::Refused { reason }).await;
     Err(fault)
 }
 
@@ -301,6 +374,7 @@ async fn deliver(
 #[cfg(test)]
 pub(crate) mod tests {
     use std::{
+        fs,
         io::{Read as _, Write as _},
         os::unix::net::UnixStream as Raw,
         path::{Path, PathBuf},
@@ -309,8 +383,12 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        control::client::{Client, ClientError},
+        control::{
+            client::{Client, ClientError},
+            cookie::{self, Cookie},
+        },
         facts::{Partial, Reads},
+        sys::own_children::OwnChildren,
     };
 
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -320,9 +398,20 @@ pub(crate) mod tests {
         handle: impl Fn(Call) + 'static,
         client: impl FnOnce(PathBuf) -> T + Send + 'static,
     ) -> T {
+        with_children(OwnChildren::default(), handle, client)
+    }
+
+    /// The same, against a server of a daemon with these children.
+    fn with_children<T: Send + 'static>(
+        children: OwnChildren,
+        handle: impl Fn(Call) + 'static,
+        client: impl FnOnce(PathBuf) -> T + Send + 'static,
+    ) -> T {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let listener = bind(&path, None).unwrap();
+        let cookie = Cookie::random().unwrap();
+        let listener = bind(&path, None, &cookie).unwrap();
+        let access = Access::new(&path, None, cookie, children);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -330,7 +419,7 @@ pub(crate) mod tests {
         let client = thread::spawn(move || client(path));
         let (sender, mut calls) = mpsc::channel(8);
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            tokio::task::spawn_local(serve(listener, Access::new(None), sender));
+            tokio::task::spawn_local(serve(listener, access, sender));
             while !client.is_finished() {
                 if let Ok(Some(call)) = timeout(BACK_OFF, calls.recv()).await {
                     handle(call);
@@ -356,12 +445,23 @@ pub(crate) mod tests {
         }
     }
 
-    /// Sends raw bytes after the server's hello and returns the refusal that comes back, if any.
-    fn raw(path: &Path, bytes: &[u8]) -> Option<Response> {
+    /// Sends raw bytes after the server's hello, and returns the stream with what the server says to them.
+    fn greet(path: &Path, bytes: &[u8]) -> (Raw, Option<Verdict>) {
         let mut stream = Raw::connect(path).unwrap();
         wire::read_hello_blocking(&mut stream).unwrap();
         stream.write_all(bytes).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let verdict = Verdict::read(&mut stream).ok();
+        (stream, verdict)
+    }
+
+    /// Sends raw bytes after hello and cookie, and returns the refusal that comes back, if any.
+    fn raw(path: &Path, bytes: &[u8]) -> Option<Response> {
+        let cookie = cookie::read(&cookie::path(path)).unwrap();
+        let hello = Hello::ours().to_bytes();
+        let (mut stream, verdict) =
+            greet(path, &[&hello, cookie.bytes().as_slice(), bytes].concat());
+        assert_eq!(verdict, Some(Verdict::Admitted));
         let body = wire::read_frame_blocking(&mut stream, MAX_RESPONSE).unwrap_or(None)?;
         Some(wire::decode(&body, MAX_RESPONSE).unwrap())
     }
@@ -377,14 +477,10 @@ pub(crate) mod tests {
     #[test]
     fn hostile_bytes_are_refused_and_harm_nobody() {
         with_server(refuse_all, |path| {
-            let hello = Hello::ours().to_bytes();
-            let mut oversized = hello.clone();
-            oversized.extend([0xff; 9]);
-            let mut senseless = hello.clone();
-            senseless.extend([0, 0, 0, 1, 0xee]);
-            let mut half = hello.clone();
-            half.extend([0, 0, 0, 9, 1]);
-            for bytes in [&oversized[..], &senseless, &half, b"GET / HTTP/1.1\r\n\r\n"] {
+            let oversized = [0xff; 9];
+            let senseless = [0, 0, 0, 1, 0xee];
+            let half = [0, 0, 0, 9, 1];
+            for bytes in [&oversized[..], &senseless, &half] {
                 let answer = raw(&path, bytes);
                 assert!(
                     matches!(answer, Some(Response::Refused { .. })),
@@ -392,7 +488,50 @@ pub(crate) mod tests {
                 );
             }
             assert!(raw(&path, b"").is_none());
-            assert!(raw(&path, b"PRXD\x00\x63\x011").is_none());
+            let (_, verdict) = greet(&path, b"GET / HTTP/1.1\r\n\r\n");
+            assert!(matches!(verdict, Some(Verdict::Refused(_))), "{verdict:?}");
+            assert_eq!(greet(&path, b"").1, None);
+            assert_eq!(greet(&path, b"PRXD\x00\x63\x011").1, None);
+            assert_eq!(refused(ask(&path, &Request::Stop)), "Stop");
+        });
+    }
+
+    #[test]
+    fn who_shows_no_cookie_or_another_is_told_where_it_is() {
+        with_server(refuse_all, |path| {
+            let hello = Hello::ours().to_bytes();
+            let other = Cookie::random().unwrap();
+            let (_, without) = greet(&path, &hello);
+            let (_, half) = greet(&path, &[&hello, &other.bytes()[1..]].concat());
+            for verdict in [without, half] {
+                let Some(Verdict::Refused(reason)) = verdict else {
+                    panic!("{verdict:?}");
+                };
+                assert!(reason.contains("s.cookie"), "{reason}");
+            }
+            let (_, verdict) = greet(&path, &[&hello, other.bytes().as_slice()].concat());
+            let Some(Verdict::WrongCookie(reason)) = verdict else {
+                panic!("{verdict:?}");
+            };
+            assert!(reason.contains("s.cookie"), "{reason}");
+            fs::remove_file(cookie::path(&path)).unwrap();
+            let error = ask(&path, &Request::Stop).unwrap_err();
+            assert!(
+                matches!(error, ClientError::CookieMissing { .. }),
+                "{error}"
+            );
+        });
+    }
+
+    #[test]
+    fn a_child_of_the_daemon_is_refused_although_it_has_the_cookie() {
+        let children = OwnChildren::default();
+        let listed = children.add(std::process::id());
+        with_children(children, refuse_all, move |path| {
+            let told = refused(ask(&path, &Request::Stop));
+            let own = std::process::id();
+            assert!(told.contains(&format!("child process {own} ")), "{told}");
+            drop(listed);
             assert_eq!(refused(ask(&path, &Request::Stop)), "Stop");
         });
     }

@@ -1,14 +1,14 @@
-//! Clients that connect and say nothing.
+//! Clients that connect and have not shown the cookie.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
-/// How long a connection may say nothing before it has to give way to another client. `proxyctl`
-/// speaks first, before it is accepted.
+/// How long a connection may go without the cookie before it has to give way to another client. `proxyctl`
+/// speaks first, before it is accepted, and then needs as long as it takes to read a small file.
 pub(super) const SILENCE: Duration = Duration::from_millis(100);
 
-/// Connections that have not said anything, the oldest first. Each gives way to another client
+/// Connections that have not shown the cookie, the oldest first. Each gives way to another client
 /// when there is no room, or no descriptor, for that one.
 #[derive(Debug, Default)]
 pub(super) struct Silent(VecDeque<(Instant, oneshot::Sender<()>)>);
@@ -22,7 +22,7 @@ impl Silent {
         sent_away
     }
 
-    /// Sends the oldest connection away, unless it had no time to say anything.
+    /// Sends the oldest connection away, unless it had no time to show the cookie.
     pub(super) fn send_one_away(&mut self) {
         self.0.retain(|(_, connection)| !connection.is_closed());
         if self

@@ -1,4 +1,4 @@
-//! Binds the control socket so that nobody connects before its owner and mode are right.
+//! Binds the control socket so that nobody connects before its owner, its mode and its cookie are right.
 
 use std::{
     fs::{self, Permissions},
@@ -12,6 +12,7 @@ use std::{
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::{cookie::Cookie, cookie_file};
 use crate::sys::folders;
 
 const BACKLOG: i32 = 128;
@@ -30,6 +31,30 @@ pub enum BindError {
         "{} exists and is not a socket; remove it, or set another control_socket", .0.display()
     )]
     NotASocket(PathBuf),
+    /// Something that is no cookie has the place of the socket's cookie.
+    #[error(
+        "{} is a {kind} that is not a cookie of proxyd; remove it, or set another control_socket: proxyd \
+         writes a file of that name beside its socket",
+        path.display()
+    )]
+    NotACookie {
+        /// The place of the cookie.
+        path: PathBuf,
+        /// What is there.
+        kind: &'static str,
+    },
+    /// The cookie could not be written.
+    #[error(
+        "cannot write {}, the cookie by which proxyctl is known: {source}; proxyd must be able to make \
+         files in the folder of its control_socket",
+        path.display()
+    )]
+    NoCookie {
+        /// The cookie's file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A step failed.
     #[error("cannot {step} {}: {source}", path.display())]
     Step {
@@ -42,7 +67,7 @@ pub enum BindError {
     },
 }
 
-trait Named<T> {
+pub(super) trait Named<T> {
     fn named(self, step: &'static str, path: &Path) -> Result<T, BindError>;
 }
 
@@ -56,11 +81,13 @@ impl<T> Named<T> for io::Result<T> {
     }
 }
 
-/// Binds the control socket at `path`, for this user and, if given, the members of `group`.
+/// Binds the control socket at `path`, for this user and, if given, the members of `group`, and writes its
+/// `cookie` beside it.
 ///
 /// A missing parent folder is created, a socket that nobody listens at is replaced, and anything
-/// else in its place is left alone. The listener is non-blocking and closed on exec.
-pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> {
+/// else in its place is left alone; the same holds for the cookie's file. The listener is non-blocking and
+/// closed on exec.
+pub fn bind(path: &Path, group: Option<u32>, cookie: &Cookie) -> Result<UnixListener, BindError> {
     create_parent(path)?;
     make_room(path)?;
     let address = SockAddr::unix(path).named("use the control socket's path", path)?;
@@ -69,13 +96,16 @@ pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> 
         .bind(&address)
         .named("bind the control socket", path)?;
     // Until it listens every connect is refused, so there is no moment with the wrong mode.
-    let opened = restrict(path, group).and_then(|()| {
-        socket
-            .listen(BACKLOG)
-            .named("listen at the control socket", path)
-    });
+    let opened = restrict(path, group)
+        .and_then(|()| cookie_file::write(path, group, cookie))
+        .and_then(|()| {
+            socket
+                .listen(BACKLOG)
+                .named("listen at the control socket", path)
+        });
     if opened.is_err() {
         let _ = fs::remove_file(path);
+        cookie_file::remove(path, cookie);
     }
     opened.map(|()| socket.into())
 }
@@ -141,6 +171,10 @@ mod tests {
 
     use super::*;
 
+    fn bound(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> {
+        bind(path, group, &Cookie::random().unwrap())
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o777
     }
@@ -149,7 +183,7 @@ mod tests {
     fn the_socket_and_a_missing_folder_get_their_modes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/proxyd.sock");
-        let _listener = bind(&path, None).unwrap();
+        let _listener = bound(&path, None).unwrap();
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o755);
     }
@@ -159,7 +193,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let gid = nix::unistd::getegid().as_raw();
-        let _listener = bind(&path, Some(gid)).unwrap();
+        let _listener = bound(&path, Some(gid)).unwrap();
         assert_eq!(mode(&path), 0o660);
         assert_eq!(fs::metadata(&path).unwrap().gid(), gid);
     }
@@ -168,10 +202,30 @@ mod tests {
     fn a_living_daemon_is_left_alone_and_a_dead_ones_socket_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let first = bind(&path, None).unwrap();
-        assert!(matches!(bind(&path, None), Err(BindError::InUse(_))));
+        let first = bound(&path, None).unwrap();
+        assert!(matches!(bound(&path, None), Err(BindError::InUse(_))));
         drop(first);
-        let _second = bind(&path, None).unwrap();
+        let _second = bound(&path, None).unwrap();
+    }
+
+    #[test]
+    fn a_daemon_that_is_refused_leaves_the_cookie_of_the_living_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let own = Cookie::random().unwrap();
+        let _first = bind(&path, None, &own).unwrap();
+        assert!(bound(&path, None).is_err());
+        assert!(cookie_file::holds(&path, &own));
+    }
+
+    #[test]
+    fn a_socket_without_its_cookie_is_not_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        fs::create_dir(dir.path().join("s.cookie")).unwrap();
+        let error = bound(&path, None).unwrap_err();
+        assert!(matches!(error, BindError::NotACookie { .. }), "{error}");
+        assert!(!path.exists());
     }
 
     #[test]
@@ -179,14 +233,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(bind(&path, None), Err(BindError::NotASocket(_))));
+        assert!(matches!(bound(&path, None), Err(BindError::NotASocket(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[test]
     fn a_path_too_long_for_a_socket_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = bind(&dir.path().join("x".repeat(120)), None).unwrap_err();
+        let error = bound(&dir.path().join("x".repeat(120)), None).unwrap_err();
         assert!(error.to_string().contains("xxx"), "{error}");
     }
 }

@@ -1,7 +1,8 @@
 //! Hello, frame, size limit: the only room that knows bincode.
 //!
 //! Each side first sends a [`Hello`], which is decoded by hand so that programs of different
-//! versions can still tell each other so. Everything after it is a frame: a big-endian `u32`
+//! versions can still tell each other so. Right behind it the client shows its [`Cookie`], in 32 bytes, and
+//! the daemon answers with a [`Verdict`](super::verdict::Verdict). Everything after it is a frame: a big-endian `u32`
 //! length and that many bytes of bincode. A length is checked against a limit before anything is
 //! allocated for it, and memory grows with the bytes that arrive, not with the length they claim.
 //!
@@ -13,9 +14,12 @@ use std::io::{self, Read, Write};
 use bincode::Options as _;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use zeroize::Zeroizing;
+
+use super::cookie::{self, Cookie};
 
 /// The version of the messages in [`super`].
-pub const PROTOCOL: u16 = 7;
+pub const PROTOCOL: u16 = 8;
 
 /// The longest frame that the daemon takes, in bytes.
 pub const MAX_FRAME: u64 = 1 << 20;
@@ -155,6 +159,13 @@ pub fn read_hello_blocking<R: Read>(reader: &mut R) -> Result<Hello, WireError> 
     let mut version = vec![0; length];
     reader.read_exact(&mut version)?;
     Hello::from_parts(protocol, version)
+}
+
+/// Reads the cookie that a client shows behind its hello.
+pub async fn read_cookie<R: AsyncRead + Unpin>(reader: &mut R) -> Result<Cookie, WireError> {
+    let mut bytes = Zeroizing::new([0; cookie::LENGTH]);
+    reader.read_exact(bytes.as_mut()).await?;
+    Ok(Cookie::from_bytes(&bytes))
 }
 
 fn codec(limit: u64) -> impl bincode::Options {

@@ -89,7 +89,11 @@ fn client_exit_code(error: &ClientError) -> u8 {
         | ClientError::Silent { .. }
         | ClientError::NotProxyd { .. } => exit::NO_DAEMON,
         ClientError::WrongProtocol { .. } => exit::OTHER_VERSION,
-        ClientError::Refused { .. }
+        ClientError::CookieMissing { .. }
+        | ClientError::CookieForbidden { .. }
+        | ClientError::CookieUnreadable { .. }
+        | ClientError::WrongCookie { .. }
+        | ClientError::Refused { .. }
         | ClientError::NoAnswer { .. }
         | ClientError::Lost
         | ClientError::Broken(_)

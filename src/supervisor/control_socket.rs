@@ -1,4 +1,4 @@
-//! The control socket: bound at the start, and bound again if its file was removed.
+//! The control socket and its cookie: made at the start, and made again if their files were removed.
 
 use std::{
     cell::RefCell,
@@ -12,7 +12,14 @@ use tokio::{sync::mpsc, task::AbortHandle};
 use tracing::{error, warn};
 
 use super::refusal::Refusal;
-use crate::control::server::{self, Access, BindError, Call};
+use crate::{
+    control::{
+        cookie::{self, Cookie},
+        cookie_file,
+        server::{self, Access, BindError, Call},
+    },
+    sys::own_children::OwnChildren,
+};
 
 /// How many calls may wait for the loop.
 const CALL_QUEUE: usize = 256;
@@ -20,8 +27,8 @@ const CALL_QUEUE: usize = 256;
 /// The control socket. Clones share the socket.
 #[derive(Debug, Clone)]
 pub(super) struct ControlSocket {
-    path: PathBuf,
-    group: Option<u32>,
+    place: Place,
+    children: OwnChildren,
     calls: mpsc::Sender<Call>,
     open: Rc<RefCell<Open>>,
 }
@@ -29,115 +36,153 @@ pub(super) struct ControlSocket {
 /// The control socket of a daemon that does not serve it yet.
 #[derive(Debug)]
 pub(super) struct Bound {
+    place: Place,
+    listener: UnixListener,
+}
+
+/// Where the socket is, for whom, and what a client has to show there as long as the daemon lives.
+#[derive(Debug, Clone)]
+struct Place {
     path: PathBuf,
     group: Option<u32>,
-    listener: UnixListener,
+    cookie: Cookie,
+}
+
+impl Place {
+    /// Binds the socket and writes the cookie. Blocks.
+    fn bind(&self) -> Result<UnixListener, BindError> {
+        server::bind(&self.path, self.group, &self.cookie)
+    }
 }
 
 /// Binds the socket for members of `group`; whoever connects waits until it is served.
 pub(super) fn bind(path: &Path, group: Option<u32>) -> Result<Bound, Refusal> {
-    let listener = server::bind(path, group).map_err(|error| format!("control socket: {error}"))?;
-    Ok(Bound {
+    let place = Place {
         path: path.to_owned(),
         group,
-        listener,
-    })
+        cookie: Cookie::random().map_err(|error| format!("control socket: {error}"))?,
+    };
+    let listener = place
+        .bind()
+        .map_err(|error| format!("control socket: {error}"))?;
+    Ok(Bound { place, listener })
 }
 
 /// A socket that is bound and served.
 #[derive(Debug)]
 struct Open {
-    /// The device and inode of its file.
-    file: Option<(u64, u64)>,
+    file: FileId,
     serving: AbortHandle,
 }
 
 impl ControlSocket {
-    /// Serves the socket, inside a [`tokio::task::LocalSet`]; returns it and its calls.
-    pub(super) fn open(bound: Bound) -> (Self, mpsc::Receiver<Call>) {
-        let Bound {
-            path,
-            group,
-            listener,
-        } = bound;
+    /// Serves the socket, inside a [`tokio::task::LocalSet`], to all but the daemon's `children`; returns it
+    /// and its calls.
+    pub(super) fn open(bound: Bound, children: OwnChildren) -> (Self, mpsc::Receiver<Call>) {
+        let Bound { place, listener } = bound;
         let (calls, inbox) = mpsc::channel(CALL_QUEUE);
         let open = Open {
-            file: file(&path),
-            serving: serve(listener, group, calls.clone()),
+            file: file(&place.path),
+            serving: serve(listener, &place, children.clone(), calls.clone()),
         };
         let open = Rc::new(RefCell::new(open));
         let socket = Self {
-            path,
-            group,
+            place,
+            children,
             calls,
             open,
         };
         (socket, inbox)
     }
 
-    /// Binds the socket again if its file was removed, on another thread, and logs that.
+    /// Makes the socket, or its cookie, again if its file was removed, on another thread, and logs that.
     ///
     /// Open connections go on.
     pub(super) fn renew(&self) {
         let socket = self.clone();
         tokio::task::spawn_local(async move {
-            let (path, group) = (socket.path.clone(), socket.group);
+            let place = socket.place.clone();
             let before = socket.open.borrow().file;
-            let bound = tokio::task::spawn_blocking(move || bind_again(&path, group, before));
-            match bound.await {
-                Ok(Ok(Some(bound))) => socket.take(bound),
-                Ok(Ok(None)) | Err(_) => {}
-                Ok(Err(error)) => error!(%error, "the control socket cannot be bound again"),
+            let renewed = tokio::task::spawn_blocking(move || renew(&place, before));
+            match renewed.await {
+                Ok(Ok(Renewed::Socket(listener, file))) => socket.take(listener, file),
+                Ok(Ok(Renewed::Cookie)) => warn!(
+                    path = %cookie::path(&socket.place.path).display(),
+                    "the control socket's cookie was written again because its file had been removed or changed"
+                ),
+                Ok(Ok(Renewed::Nothing)) | Err(_) => {}
+                Ok(Err(error)) => error!(%error, "the control socket cannot be renewed"),
             }
         });
     }
 
-    /// Returns a job that removes the socket's file, unless another has its name. It blocks.
+    /// Returns a job that removes the files of the socket and its cookie, unless others have their names.
+    /// It blocks.
     pub(super) fn removal(&self) -> impl FnOnce() + Send + use<> {
-        let (path, own) = (self.path.clone(), self.open.borrow().file);
+        let (place, own) = (self.place.clone(), self.open.borrow().file);
         move || {
-            if own.is_some() && file(&path) == own {
+            cookie_file::remove(&place.path, &place.cookie);
+            if own.is_some() && file(&place.path) == own {
                 // The next start takes over a socket file that is left.
-                let _ = fs::remove_file(path);
+                let _ = fs::remove_file(place.path);
             }
         }
     }
 
-    fn take(&self, (listener, file): BoundAgain) {
-        let serving = serve(listener, self.group, self.calls.clone());
+    fn take(&self, listener: UnixListener, file: FileId) {
+        let serving = serve(
+            listener,
+            &self.place,
+            self.children.clone(),
+            self.calls.clone(),
+        );
         let before = self.open.replace(Open { file, serving });
         before.serving.abort();
         warn!(
-            path = %self.path.display(),
+            path = %self.place.path.display(),
             "the control socket was bound again because its file had been removed"
         );
     }
 }
 
-/// A listener, and the device and inode of its file.
-type BoundAgain = (UnixListener, Option<(u64, u64)>);
-
-/// Binds the socket again, unless its file is still the one that this daemon made. Blocks.
-fn bind_again(
-    path: &Path,
-    group: Option<u32>,
-    before: Option<(u64, u64)>,
-) -> Result<Option<BoundAgain>, BindError> {
-    if before.is_some() && file(path) == before {
-        return Ok(None);
-    }
-    let listener = server::bind(path, group)?;
-    Ok(Some((listener, file(path))))
+/// What was made again.
+enum Renewed {
+    Nothing,
+    Cookie,
+    /// The socket with its cookie.
+    Socket(UnixListener, FileId),
 }
 
+/// Makes again what is no longer as this daemon made it: the socket, whose file was the one given, or its
+/// cookie. Blocks.
+fn renew(place: &Place, before: FileId) -> Result<Renewed, BindError> {
+    if before.is_none() || file(&place.path) != before {
+        let listener = place.bind()?;
+        return Ok(Renewed::Socket(listener, file(&place.path)));
+    }
+    if cookie_file::holds(&place.path, &place.cookie) {
+        return Ok(Renewed::Nothing);
+    }
+    cookie_file::write(&place.path, place.group, &place.cookie)?;
+    Ok(Renewed::Cookie)
+}
+
+/// The device and inode of a file; `None` if there is none.
+type FileId = Option<(u64, u64)>;
+
 /// Returns the device and inode of the file at `path`.
-fn file(path: &Path) -> Option<(u64, u64)> {
+fn file(path: &Path) -> FileId {
     let about = fs::symlink_metadata(path).ok()?;
     Some((about.dev(), about.ino()))
 }
 
-fn serve(listener: UnixListener, group: Option<u32>, calls: mpsc::Sender<Call>) -> AbortHandle {
-    let access = Access::new(group);
+fn serve(
+    listener: UnixListener,
+    place: &Place,
+    children: OwnChildren,
+    calls: mpsc::Sender<Call>,
+) -> AbortHandle {
+    let access = Access::new(&place.path, place.group, place.cookie.clone(), children);
     let serving = tokio::task::spawn_local(async move {
         if let Err(error) = server::serve(listener, access, calls).await {
             error!(%error, "the control socket cannot be served");

@@ -42,7 +42,7 @@ use crate::{
     facts::Trigger,
     link::{Generation, Packs},
     store::{Memo, expiries::Expiries},
-    sys::{fds, privileges},
+    sys::{fds, own_children::OwnChildren, privileges},
     telemetry::log::Sink,
     tls::Material,
 };
@@ -223,7 +223,8 @@ impl Parts {
         if let Some(page) = page {
             serve_page(page, to_queries.clone());
         }
-        let (control_socket, calls) = ControlSocket::open(self.control);
+        let children = OwnChildren::default();
+        let (control_socket, calls) = ControlSocket::open(self.control, children.clone());
         let config = Arc::new(self.config);
         let (mut plan, first) = Plan::new(config.workers, config.heartbeat_timeout);
         plan.expect(
@@ -232,7 +233,7 @@ impl Parts {
             config.watch,
         );
         let log = (config.log.level, self.sink.form());
-        let launcher = Launcher::new(self.account, log).map_err(no_thread)?;
+        let launcher = Launcher::new((self.account, children), log).map_err(no_thread)?;
         let hook = Hook::new(
             &config.state_dir,
             config.on_exit_failure.clone(),

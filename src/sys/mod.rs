@@ -11,6 +11,7 @@ pub mod locks;
 pub(crate) mod mounts;
 pub mod oom;
 pub mod orphans;
+pub mod own_children;
 pub mod privileges;
 pub mod processes;
 pub mod reserve;

@@ -3,6 +3,10 @@
 use std::path::Path;
 
 use super::{Address, Check, Config, Problem};
+use crate::config::control_cookie;
+
+/// What the file beside the control socket is called in problems.
+const COOKIE: &str = "the control cookie";
 
 impl Check<'_> {
     /// Notes where a file of the daemon has the path of another, or of a folder that the daemon needs.
@@ -16,6 +20,7 @@ impl Check<'_> {
 }
 
 fn clashes(config: &Config) -> Vec<String> {
+    let cookie = control_cookie(&config.control_socket);
     let listeners = config.listeners.iter();
     let sockets = listeners.filter_map(|listener| match &listener.bind {
         Address::Unix(path) => Some((format!("the socket of listener `{}`", listener.name), path)),
@@ -26,6 +31,7 @@ fn clashes(config: &Config) -> Vec<String> {
         .into_iter()
         .chain(log.map(|path| ("the log file".to_owned(), path)))
         .chain([("`control_socket`".to_owned(), &config.control_socket)])
+        .chain([(COOKIE.to_owned(), &cookie)])
         .chain(sockets)
         .map(|(what, path)| (what, path.as_path()))
         .collect();
@@ -41,7 +47,9 @@ fn clashes(config: &Config) -> Vec<String> {
                 ));
             }
         }
-        let all = files.iter().chain([&state]);
+        // What is said of the control socket need not be said of its cookie too.
+        let all = files.iter().filter(|(what, _)| what != COOKIE);
+        let all = all.chain([&state]);
         for (other, path) in all.filter(|(_, path)| path.starts_with(file) && path != file) {
             clashes.push(format!(
                 "{other} is at {}, below {}, which is {what} and no folder; choose another path for one \

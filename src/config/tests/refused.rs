@@ -156,6 +156,10 @@ fn the_daemons_own_files_have_places_of_their_own() {
             "control_socket = \"/run/p/s\"\nlog.file = \"/run/p\"",
             "`control_socket` is at /run/p/s, below /run/p, which is the log file",
         ),
+        (
+            "control_socket = \"/run/s\"\npid_file = \"/run/s.cookie\"",
+            "`pid_file` and the control cookie have the same path, /run/s.cookie;",
+        ),
     ] {
         let told = complaint(&format!("{lines}\n{GOOD}"));
         assert!(told.contains(fragment), "{told}");

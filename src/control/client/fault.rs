@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::cookie::Readers;
 use crate::{control::wire::WireError, sys::listening};
 
 /// Why there is no answer.
@@ -86,6 +87,55 @@ pub enum ClientError {
         ours: u16,
         /// The daemon's program version.
         their_version: String,
+    },
+    /// There is no cookie beside the socket.
+    #[error(
+        "proxyd answers, but {} is not there, the cookie that it writes beside its socket and wants to be \
+         shown; in a container, mount the folder of the socket, not the socket alone; if the file was \
+         removed, send proxyd the signal HUP, and it writes the cookie again (`kill -HUP PID`, with the \
+         number in its pid file)",
+        path.display()
+    )]
+    CookieMissing {
+        /// The cookie's file.
+        path: PathBuf,
+    },
+    /// This user may not read the cookie.
+    #[error(
+        "proxyd answers, but uid {uid} has no permission to read {}, the cookie that proxyd wants to be \
+         shown; run as root, as {readers}",
+        path.display()
+    )]
+    CookieForbidden {
+        /// The cookie's file.
+        path: PathBuf,
+        /// The user of this process.
+        uid: u32,
+        /// Who may.
+        readers: Readers,
+    },
+    /// The cookie could not be read for another reason.
+    #[error(
+        "proxyd answers, but {}, the cookie that it wants to be shown, cannot be read: {source}",
+        path.display()
+    )]
+    CookieUnreadable {
+        /// The cookie's file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The cookie beside the socket is not that of the daemon that answers.
+    #[error(
+        "{} does not hold the cookie of the proxyd that answers; in a container, mount the folder of the \
+         socket, not single files, because proxyd writes another cookie at each start; otherwise send \
+         proxyd the signal HUP, and it writes its cookie again (`kill -HUP PID`, with the number in its \
+         pid file)",
+        path.display()
+    )]
+    WrongCookie {
+        /// The cookie's file.
+        path: PathBuf,
     },
     /// The daemon said no, or failed.
     #[error("{reason}")]

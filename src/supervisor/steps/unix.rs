@@ -6,7 +6,7 @@ use rustix::fs::Access;
 
 use super::{Findings, Ground, Who, accounts, ground::Whose};
 use crate::{
-    control::server::BindError,
+    control::{cookie, cookie_file, server::BindError},
     sys::{files, folders, listening, privileges},
 };
 
@@ -58,7 +58,23 @@ pub(super) fn attempt_control(ground: &Ground<'_>, findings: &mut Findings) {
     }
 }
 
+/// Tries to make the socket and its cookie.
 fn check_control(ground: &Ground<'_>, path: &Path) -> Result<Option<String>, BindError> {
+    let why = check_socket(ground, path)?;
+    let cookie = cookie::path(path);
+    cookie_file::check_place(path)?;
+    // A cookie that is there makes room for the new one.
+    if !cookie.exists() {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        folders::check_room(folder).map_err(|source| BindError::NoCookie {
+            path: cookie,
+            source,
+        })?;
+    }
+    Ok(why)
+}
+
+fn check_socket(ground: &Ground<'_>, path: &Path) -> Result<Option<String>, BindError> {
     let failed = |step| {
         move |source| BindError::Step {
             step,
