@@ -218,6 +218,16 @@ fn it_runs_for_a_worker_that_dies_before_it_serves() {
 }
 
 #[test]
+fn the_command_may_ask_the_daemon_that_runs_it() {
+    let scene = Scene::new();
+    let ctl = env!("CARGO_BIN_EXE_proxyctl");
+    let body = format!("'{ctl}' --socket \"$PROXYD_CONTROL_SOCKET\" status && echo end");
+    set(&scene.daemon, &format!("({body}) > asked 2>&1"), &[]);
+    kill(&scene.daemon);
+    assert!(lines(&scene.daemon, "asked").len() > 1);
+}
+
+#[test]
 fn a_slow_command_does_not_delay_the_restart() {
     let scene = Scene::new();
     set(&scene.daemon, "sleep 60", &["--timeout", "1m"]);

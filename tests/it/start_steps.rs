@@ -367,9 +367,30 @@ fn a_control_socket_in_whose_place_something_is_is_told() {
 }
 
 #[test]
+fn something_in_the_place_of_the_cookie_is_told_and_left_alone() {
+    let path = |daemon: &TestDaemon| daemon.path("control.sock.cookie");
+    Way {
+        words: "control.sock.cookie is a folder that is not a cookie",
+        spoil: &mut |daemon| fs::create_dir(path(daemon)).unwrap(),
+        mend: &mut |daemon| fs::remove_dir(path(daemon)).unwrap(),
+    }
+    .told_before_a_start(TestDaemon::builder().prepare());
+    Way {
+        words: "control.sock.cookie is a file that is not a cookie",
+        spoil: &mut |daemon| fs::write(path(daemon), "precious").unwrap(),
+        mend: &mut |daemon| {
+            assert_eq!(fs::read_to_string(path(daemon)).unwrap(), "precious");
+            fs::remove_file(path(daemon)).unwrap();
+        },
+    }
+    .told_before_a_start(TestDaemon::builder().prepare());
+}
+
+#[test]
 fn a_file_that_has_the_name_of_the_control_socket_or_the_pid_file_is_left_alone() {
     let mut daemon = TestDaemon::builder().start();
-    let files = [daemon.socket(), daemon.path("pid")];
+    let cookie = daemon.path("control.sock.cookie");
+    let files = [daemon.socket(), cookie, daemon.path("pid")];
     for path in &files {
         fs::remove_file(path).unwrap();
         fs::write(path, "precious").unwrap();
@@ -514,7 +535,7 @@ fn a_start_that_is_refused_has_made_nothing() {
     for arguments in [&["--check-config"][..], &[], &["--daemonize"]] {
         let outcome = daemon.run(arguments);
         assert_eq!(outcome.code(), 1);
-        for name in ["state", "pid", "log", "control.sock"] {
+        for name in ["state", "pid", "log", "control.sock", "control.sock.cookie"] {
             assert!(!daemon.path(name).exists(), "{arguments:?} {name}");
         }
     }
