@@ -1,24 +1,35 @@
 //! The entry of the fuzz target, shared with the test that replays the recorded inputs.
 
-use std::io::Cursor;
-
 use super::{
-    Request, Response,
+    Request, Response, cookie,
+    verdict::Verdict,
     wire::{MAX_FRAME, decode, encode, read_frame_blocking, read_hello_blocking},
 };
 
-/// Reads `data` as what a peer sends on the control socket.
+/// Reads `data` as what a peer sends on the control socket: hello, then frames, behind a cookie, a verdict or
+/// neither.
 ///
 /// # Panics
 ///
 /// When what was decoded is not encoded and decoded as itself.
 pub fn control_frame(data: &[u8]) {
-    let mut stream = Cursor::new(data);
+    let mut stream = data;
     let _ = read_hello_blocking(&mut stream);
+    frames(stream);
+    frames(stream.get(cookie::LENGTH..).unwrap_or_default());
+    if let Ok(verdict) = Verdict::read(&mut stream) {
+        let again = Verdict::read(&mut verdict.to_bytes().as_slice()).ok();
+        // A reason that is no UTF-8 grows when it is read, and may then be cut.
+        assert!(again.is_some(), "what was read can be written and read");
+        frames(stream);
+    }
+    message(data);
+}
+
+fn frames(mut stream: &[u8]) {
     while let Ok(Some(body)) = read_frame_blocking(&mut stream, MAX_FRAME) {
         message(&body);
     }
-    message(data);
 }
 
 fn message(body: &[u8]) {
