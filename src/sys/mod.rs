@@ -19,4 +19,5 @@ pub mod sandbox;
 pub mod sealed;
 pub mod semaphore;
 pub mod signals;
+pub mod tcp_info;
 pub mod wall_timer;
