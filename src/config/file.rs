@@ -155,6 +155,7 @@ pub(super) struct Limits {
     pub(super) handshake_timeout: Option<Spanned<Parsed<Time>>>,
     pub(super) connect_timeout: Option<Spanned<Parsed<Time>>>,
     pub(super) idle_timeout: Option<Parsed<Time>>,
+    pub(super) dead_peer_timeout: Option<Spanned<Parsed<Time>>>,
 }
 
 /// A string that was parsed, so that a refusal points at it.

@@ -228,6 +228,8 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// For a session in which no byte moves; zero is for ever.
     pub idle_timeout: Duration,
+    /// For a peer that acknowledges nothing while something waits for that; zero leaves it to the kernel.
+    pub dead_peer_timeout: Duration,
 }
 
 impl Default for TlsPolicy {
@@ -286,6 +288,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::ZERO,
+            dead_peer_timeout: Duration::from_secs(120),
         }
     }
 }

@@ -20,10 +20,15 @@ pub enum EndReason {
     HalfClosed,
     /// The client's connection failed: it was reset, or the network gave up.
     ClientLost,
+    /// The client acknowledged nothing for the dead peer timeout of the listener, while something waited
+    /// for that.
+    ClientDead,
     /// TLS with the client failed after its handshake: a bad record, an alert, keys used up.
     ClientTls,
     /// The backend's connection failed.
     BackendLost,
+    /// The backend acknowledged nothing for that long, in the same way.
+    BackendDead,
     /// TLS with the backend failed after its handshake.
     BackendTls,
     /// The daemon ended, and the session was still open when the drain timeout was over.
@@ -47,7 +52,7 @@ pub enum EndReason {
 }
 
 /// How many reasons there are beside those for which clients are not let in.
-const OWN: usize = 17;
+const OWN: usize = 19;
 
 /// How many reasons there are.
 pub const END_REASONS: usize = OWN + FAILURE_REASONS;
@@ -64,8 +69,10 @@ impl EndReason {
         Self::IdleTimeout,
         Self::HalfClosed,
         Self::ClientLost,
+        Self::ClientDead,
         Self::ClientTls,
         Self::BackendLost,
+        Self::BackendDead,
         Self::BackendTls,
         Self::Drained,
         Self::ChangeUserFailed,
@@ -134,8 +141,10 @@ impl Reason<END_REASONS> for EndReason {
             Self::IdleTimeout => "idle_timeout",
             Self::HalfClosed => "half_closed",
             Self::ClientLost => "client_lost",
+            Self::ClientDead => "client_dead",
             Self::ClientTls => "client_tls",
             Self::BackendLost => "backend_lost",
+            Self::BackendDead => "backend_dead",
             Self::BackendTls => "backend_tls",
             Self::Drained => "drained",
             Self::ChangeUserFailed => "change_user_failed",

@@ -294,6 +294,7 @@ pub(crate) fn listener(identities: &[&str]) -> Listener {
             handshake_timeout: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            dead_peer_timeout: Duration::ZERO,
         },
     }
 }

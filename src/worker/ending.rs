@@ -147,6 +147,14 @@ mod tests {
                 Ended::Backend(TlsError::TooLong.into()),
                 EndReason::BackendTls,
             ),
+            (
+                Ended::Client(LegError::Dead(Duration::from_secs(2))),
+                EndReason::ClientDead,
+            ),
+            (
+                Ended::Backend(LegError::Dead(Duration::from_secs(2))),
+                EndReason::BackendDead,
+            ),
             (Ended::Drained, EndReason::Drained),
         ] {
             let end = SessionEnd::from(&ended);

@@ -10,6 +10,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -102,6 +103,12 @@ pub enum LegError {
     /// The peer sent more than its opening can need.
     #[error("it sent more than {MAX_OPENING} bytes before its opening was over")]
     TooLong,
+    /// The peer acknowledged nothing for so long, while something waited for that.
+    #[error(
+        "it has acknowledged nothing for {:.1} s of what was sent to it (limits.dead_peer_timeout)",
+        .0.as_secs_f64()
+    )]
+    Dead(Duration),
 }
 
 impl LegError {

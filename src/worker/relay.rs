@@ -1,5 +1,6 @@
 //! Bytes both ways between a client and its backend, until both have said all they had to say.
 
+mod dead;
 mod flow;
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use self::flow::{Fault, Observer, poll_flow};
+use self::{
+    dead::{Found, Watch},
+    flow::{Fault, Observer, poll_flow},
+};
 use super::{
     leg::{Leg, LegError, Scratch, with_scratch},
     record::Record,
@@ -79,8 +83,10 @@ impl Ended {
             Self::Idle => EndReason::IdleTimeout,
             Self::HalfClosed => EndReason::HalfClosed,
             Self::Client(LegError::Tls(_)) => EndReason::ClientTls,
+            Self::Client(LegError::Dead(_)) => EndReason::ClientDead,
             Self::Client(_) => EndReason::ClientLost,
             Self::Backend(LegError::Tls(_)) => EndReason::BackendTls,
+            Self::Backend(LegError::Dead(_)) => EndReason::BackendDead,
             Self::Backend(_) => EndReason::BackendLost,
             Self::Drained => EndReason::Drained,
             Self::ChangeUser(_) => EndReason::ChangeUserFailed,
@@ -101,25 +107,33 @@ pub struct Changing {
     pub out_of_turn: bool,
 }
 
-/// How long a session may last in which nothing moves.
+/// How long a session may last in which nothing moves, or a peer acknowledges nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// While both sides are there; `None` is without end.
     idle: Option<Duration>,
     /// After one of them has ended.
     half_closed: Duration,
+    /// While something waits for an acknowledgement; `None` is without end.
+    dead: Option<Duration>,
 }
 
 impl Patience {
     /// Returns a listener's.
     pub fn of(listener: &Listener) -> Self {
+        let limits = &listener.limits;
         Self {
-            idle: Some(listener.limits.idle_timeout).filter(|idle| !idle.is_zero()),
+            idle: Some(limits.idle_timeout).filter(|idle| !idle.is_zero()),
+            dead: Some(limits.dead_peer_timeout).filter(|dead| !dead.is_zero()),
             half_closed: match listener.protocol {
                 Protocol::Mysql | Protocol::Postgres => GONE,
                 Protocol::Tcp => HALF_CLOSED,
             },
         }
+    }
+
+    fn watch(&self) -> Option<Box<Watch>> {
+        self.dead.map(|limit| Box::new(Watch::new(limit)))
     }
 }
 
@@ -136,6 +150,8 @@ struct Relay<'a> {
     idle: Option<Idle>,
     half_closed: Option<Idle>,
     held_up: Option<Idle>,
+    /// Not there while both sides have all that was sent to them.
+    dead: Option<Box<Watch>>,
     patience: Patience,
     watch: Option<CommandWatch>,
 }
@@ -186,6 +202,8 @@ pub async fn relay(
         idle: patience.idle.map(Idle::new),
         half_closed: None,
         held_up: None,
+        // What was sent last before the relay began may still be on its way.
+        dead: patience.watch(),
         patience,
         watch,
     };
@@ -234,6 +252,9 @@ async fn say_goodbye_behind(failed: &Leg, error: &LegError, other: &mut Leg) {
     if failed.tls().is_some() && !error.is_told() {
         other.cut();
     }
+    if matches!(error, LegError::Dead(_)) {
+        failed.socket().give_up();
+    }
     let _ = other.close().await;
 }
 
@@ -249,16 +270,40 @@ impl Future for Relay<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Stop> {
         let this = self.get_mut();
         let mut moved = false;
+        let before = (this.up, this.down);
         let ended = with_scratch(|scratch| this.poll_both(cx, scratch, &mut moved));
-        if ended.is_pending() {
-            this.poll_patience(cx, moved).map(Stop::Ended)
-        } else {
-            ended
+        if ended.is_ready() {
+            return ended;
         }
+        let told = before != (this.up, this.down);
+        if let Poll::Ready(ended) = this.poll_dead(cx, moved || told) {
+            return Poll::Ready(Stop::Ended(ended));
+        }
+        this.poll_patience(cx, moved).map(Stop::Ended)
     }
 }
 
 impl Relay<'_> {
+    /// Ready when one side has acknowledged nothing for too long; `sent` says that something may have been
+    /// sent to one of them.
+    fn poll_dead(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Ended> {
+        if sent && self.dead.is_none() {
+            self.dead = self.patience.watch();
+        }
+        let Some(watch) = &mut self.dead else {
+            return Poll::Pending;
+        };
+        let found = ready!(watch.poll(cx, self.client.socket(), self.backend.socket()));
+        match found {
+            Found::AllAcknowledged => {
+                self.dead = None;
+                Poll::Pending
+            }
+            Found::DeadClient(silence) => Poll::Ready(Ended::Client(LegError::Dead(silence))),
+            Found::DeadBackend(silence) => Poll::Ready(Ended::Backend(LegError::Dead(silence))),
+        }
+    }
+
     /// Ready when nothing has moved for too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<Ended> {
         if let Some(limit) = self.half_closed_limit(cx, moved)

@@ -14,7 +14,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::config::Address;
+use crate::{config::Address, sys::tcp_info::TcpInfo};
 
 /// How long a connection may be silent before the kernel asks whether the peer is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -67,6 +67,23 @@ impl Socket {
             Some(Ok(ready)) if ready.is_error() => Some(SocketEnd::Broken),
             Some(Ok(ready)) if ready.is_read_closed() => Some(SocketEnd::Closed),
             _ => None,
+        }
+    }
+
+    /// Returns what TCP knows of the connection; `None` for other sockets.
+    pub fn tcp_info(&self) -> Option<TcpInfo> {
+        match self {
+            Self::Tcp(stream) => TcpInfo::of(stream).ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Has the connection reset when this is dropped, so that the kernel keeps nothing to send again to a
+    /// peer that does not answer.
+    pub fn give_up(&self) {
+        if let Self::Tcp(stream) = self {
+            // What cannot be set is kept until the kernel gives up by itself.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 }

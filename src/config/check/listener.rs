@@ -15,10 +15,13 @@ use crate::{
         PairForm, ProxyProtocol, TlsPolicy,
         file::{self, Parsed, Several, Table, Word},
         nearest::nearest,
-        value::Text,
+        value::{Text, Time},
     },
     protocol::Protocol,
 };
+
+/// The shortest silence that tells of a dead peer: TCP sends again what was lost at least twice in it.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
 
 impl Check<'_> {
     /// Returns the listeners that could be made out; the rest is among the problems.
@@ -338,7 +341,21 @@ impl Check<'_> {
                 .idle_timeout
                 .as_ref()
                 .map_or(Duration::ZERO, |idle| idle.0.0),
+            dead_peer_timeout: self.dead_peer_timeout(written.dead_peer_timeout.as_ref()),
         }
+    }
+
+    fn dead_peer_timeout(&mut self, written: Option<&Spanned<Parsed<Time>>>) -> Duration {
+        let Some(written) = written else {
+            return Limits::default().dead_peer_timeout;
+        };
+        let limit = written.get_ref().0.0;
+        if !limit.is_zero() && limit < SHORTEST_SILENCE {
+            let message = "this is shorter than 1s, and a packet that is lost is not sent again in time; \
+                write `0s` to leave it to the kernel";
+            self.wrong(written.span(), message);
+        }
+        limit
     }
 
     fn max_connections(&mut self, written: Option<&Spanned<i64>>) -> u32 {

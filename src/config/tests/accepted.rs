@@ -72,6 +72,7 @@ fn defaults_are_those_of_the_manual() {
                     handshake_timeout: Duration::from_secs(10),
                     connect_timeout: Duration::from_secs(5),
                     idle_timeout: Duration::ZERO,
+                    dead_peer_timeout: Duration::from_secs(120),
                 },
             }],
         }
@@ -116,7 +117,7 @@ tls = { mode = "required", min_version = "1.2", resumption = "tickets" }
 client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl", expired_crl = "refuse", unknown_revocation = "refuse", unscoped_crl = "accept", allow = ["dns:*.app.example", "cn:backup"] }
 backend_tls = { mode = "verify-full", ca = "db-ca.pem", cert = "c.pem", key = "c.key", server_name = "db1" }
 proxy_protocol = { accept = true, from = ["10.0.0.0/8", "::1"], send = "off" }
-limits = { max_connections = 10000, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s" }
+limits = { max_connections = 10000, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s", dead_peer_timeout = "1m" }
 "#;
 
 #[test]
@@ -161,6 +162,14 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(rules, ["dns:*.app.example", "cn:backup"]);
     assert_eq!(listener.backend_tls.mode, BackendTlsMode::VerifyFull);
     assert_eq!(listener.backend_tls.server_name.as_deref(), Some("db1"));
+    assert_eq!(listener.limits.dead_peer_timeout, Duration::from_secs(60));
+}
+
+#[test]
+fn a_dead_peer_may_be_left_to_the_kernel() {
+    let off = EVERY_KEY.replace("dead_peer_timeout = \"1m\"", "dead_peer_timeout = \"0s\"");
+    let config = parse(&off).unwrap();
+    assert_eq!(config.listeners[0].limits.dead_peer_timeout, Duration::ZERO);
 }
 
 #[test]

@@ -247,6 +247,10 @@ fn every_mistake_of_a_listener_is_found() {
             "this is shorter than 10ms",
         ),
         ("limits = { idle_timeout = \"x\" }", "`x` is not a duration"),
+        (
+            "limits = { dead_peer_timeout = \"999ms\" }",
+            "this is shorter than 1s",
+        ),
     ] {
         one_problem(&format!("{GOOD}{line}\n"), 4, fragment);
     }
