@@ -29,6 +29,7 @@ missing_packages() {
   has fish || echo fish
   has man || echo man-db
   has unshare || echo util-linux
+  has ip || echo iproute2
   # Only root can boot another Debian.
   ((EUID != 0)) || missing_for_machines
 }

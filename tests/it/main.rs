@@ -19,6 +19,8 @@ mod control;
 mod crash;
 // What `proxyctl` prints and exits with.
 mod ctl;
+// Peers that acknowledge nothing any more, and peers that only do not read.
+mod dead_peers;
 // Going to the background: the shell is told the truth.
 mod daemonize;
 // The exit-failure command: where it is set, when and how it runs, and that nobody waits for it.

@@ -35,7 +35,14 @@ impl Fake {
     pub(crate) fn new(
         serve: impl Fn(&mut Heard) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::over(local(), serve)
+    }
+
+    /// Starts one that takes those who come here.
+    pub(crate) fn over(
+        listener: TcpListener,
+        serve: impl Fn(&mut Heard) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let fake = Self {
             address: listener.local_addr().unwrap(),
             heard: Arc::default(),
@@ -82,6 +89,10 @@ impl Fake {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
+}
+
+fn local() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
 }
 
 /// A connection to such a backend; what is read from it is kept.
@@ -184,6 +195,11 @@ pub(crate) enum TlsEnd {
 impl TlsFake {
     /// Starts one that shows this certificate, and asks peers for one if it knows who issues theirs.
     pub(crate) fn new(leaf: &Leaf, clients: Option<&Ca>) -> Self {
+        Self::over(local(), leaf, clients)
+    }
+
+    /// Starts one that takes those who come here.
+    pub(crate) fn over(listener: TcpListener, leaf: &Leaf, clients: Option<&Ca>) -> Self {
         let config = Arc::new(server_config(leaf, clients));
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let noted = Arc::clone(&seen);
@@ -193,7 +209,7 @@ impl TlsFake {
             let mut ends = ended.lock().unwrap_or_else(PoisonError::into_inner);
             ends.push(end);
         };
-        let fake = Fake::new(move |connection| {
+        let fake = Fake::over(listener, move |connection| {
             let stream = &mut connection.stream;
             stream.set_read_timeout(Some(PATIENCE))?;
             let mut tls = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
