@@ -4,10 +4,10 @@
 //! standard input, reads no file, runs as an unprivileged user, and has one thread.
 
 pub mod backend_probe;
+pub mod connect;
 pub mod counters;
 pub mod ending;
 pub mod farewell;
-pub mod health;
 pub mod leg;
 pub mod listener;
 pub mod opening;

@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{counters::Counters, health::Health, places::Places};
+use super::{connect::Health, counters::Counters, places::Places};
 use crate::{
     config::Listener,
     facts::{EndReason, ListenerCounts},

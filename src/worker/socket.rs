@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -14,7 +13,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{config::Address, sys::tcp_info::TcpInfo};
+use crate::sys::tcp_info::TcpInfo;
 
 /// How long a connection may be silent before the kernel asks whether the peer is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -32,21 +31,6 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Connects to `address`, trying each address its name has in turn.
-    pub async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
-            Address::Tcp { host, port } => {
-                let stream = match host.parse::<IpAddr>() {
-                    Ok(ip) => TcpStream::connect((ip, *port)).await?,
-                    Err(_) => TcpStream::connect((host.as_str(), *port)).await?,
-                };
-                tune(&SockRef::from(&stream))?;
-                Ok(Self::Tcp(stream))
-            }
-        }
-    }
-
     /// Returns the addresses of the peer and of this end, if they are IP addresses.
     pub fn addresses(&self) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
         match self {

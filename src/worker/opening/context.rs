@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::Trial;
 use crate::{
     config::Address,
     link::ListenerKey,
     protocol::proxy_header::Endpoints,
     tls::stream::{TlsError, TlsStream},
     worker::{
+        connect::Trial,
         places::Place,
         record::Record,
         service::{Service, Services},

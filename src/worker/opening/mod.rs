@@ -8,7 +8,6 @@ mod mysql;
 mod patience;
 mod postgres;
 mod proxy;
-mod reach;
 mod tcp;
 
 use std::{net::IpAddr, time::Duration};
@@ -19,9 +18,8 @@ use self::patience::{in_time, late};
 pub use self::{
     context::Context,
     mysql::change_user::{Relogin, change_user},
-    patience::Phase,
+    patience::{Phase, passed},
     postgres::probe,
-    reach::Trial,
 };
 use super::{
     farewell::{farewell, is_silence},

@@ -1,7 +1,7 @@
 //! MySQL and MariaDB: the greeting, TLS, and the login up to the server's verdict.
 
-mod approach;
 pub(super) mod change_user;
+mod connector;
 mod reader;
 mod talk;
 mod visit;
@@ -9,15 +9,14 @@ mod visit;
 use tokio::time::timeout_at;
 
 use self::{
-    approach::Greeted,
+    connector::Greeted,
     reader::{Owned, Reader},
     talk::{Ending, OnRejection, Talk},
     visit::Visit,
 };
 use super::{
     Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, in_time, is_local,
-    patience::passed,
-    reach::{self, reach},
+    passed, proxy,
 };
 use crate::{
     config::{Address, TlsMode},
@@ -29,7 +28,11 @@ use crate::{
         login::{ClientFirst, Login},
         packet,
     },
-    worker::{farewell::farewell, leg::Leg},
+    worker::{
+        connect::{self, connect},
+        farewell::farewell,
+        leg::Leg,
+    },
 };
 
 /// Which part of the handshake timeout is left for leaving the database: servers have the same patience
@@ -40,7 +43,8 @@ const MARGIN: u32 = 10;
 pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
     context.deadline -= context.service.listener.limits.handshake_timeout / MARGIN;
     let mut client = Reader::new(client);
-    let mut visit = match reach(context, &client.leg, &Greeted).await {
+    let header = proxy::header(context, client.leg.tls());
+    let mut visit = match connect(context, &header, &Greeted).await {
         Ok(backend) => Visit::new(context, Reader::new(backend)),
         Err(failure) => {
             turn_away(&mut client.leg, &backend_down()).await;
@@ -150,7 +154,7 @@ async fn client_packet(context: &Context, client: &mut Reader) -> Result<Owned, 
             Ok(Some(packet)) => return Ok(packet),
             Ok(None) => {}
             Err(error) => {
-                let reason = super::proxy::explain(context, &client.bytes, error.to_string());
+                let reason = proxy::explain(context, &client.bytes, error.to_string());
                 return Err(no_login(client, reason));
             }
         }
@@ -261,7 +265,7 @@ async fn begin_tls(
     let begun = timeout_at(deadline, beginning).await;
     let begun = begun.unwrap_or_else(|_| Err(passed(limit, Phase::BackendTls)));
     let outcome = begun.as_ref().map_err(String::as_str);
-    reach::note(context, outcome.map(|()| backend.leg.tls()));
+    connect::note(context, outcome.map(|()| backend.leg.tls()));
     begun.map_err(|reason| backend_failed(context, &reason))
 }
 
@@ -285,7 +289,7 @@ async fn ask_for_tls(
     login.write_ssl_request(1, &mut request);
     let sent = backend.leg.send(&request).await;
     sent.map_err(|error| error.to_string())?;
-    reach::begin_tls(context, &mut backend.leg).await
+    connect::begin_tls(context, &mut backend.leg).await
 }
 
 /// Returns how far a leg hides what it carries.

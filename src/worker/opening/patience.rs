@@ -80,7 +80,7 @@ pub(super) fn late(context: &Context, phase: Phase) -> Failure {
 }
 
 /// Says that the deadline of an opening has passed in a phase.
-pub(super) fn passed(limit: Duration, phase: Phase) -> String {
+pub fn passed(limit: Duration, phase: Phase) -> String {
     Failure::Late(limit, phase).to_string()
 }
 

@@ -1,16 +1,12 @@
 //! PostgreSQL: requests for encryption, then the start of a session or the cancelling of a query.
 
-mod approach;
 mod cancel;
+mod connector;
 mod login;
 
-use self::approach::Startup;
+use self::connector::Startup;
 use super::{
-    Context, Failure, Opened, Phase, accept_tls, in_time,
-    patience::part,
-    proxy,
-    reach::{note, reach, reach_one},
-    read_client,
+    Context, Failure, Opened, Phase, accept_tls, in_time, patience::part, proxy, read_client,
 };
 use crate::{
     config::TlsMode,
@@ -19,7 +15,11 @@ use crate::{
         negotiation::{ACCEPT, DECLINE},
         opening::startup_user,
     },
-    worker::{farewell::farewell, leg::Leg},
+    worker::{
+        connect::{connect, connect_one, note},
+        farewell::farewell,
+        leg::Leg,
+    },
 };
 
 /// What a client came for.
@@ -67,7 +67,7 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
 /// noted like a session's attempt.
 pub async fn probe(mut context: Context) {
     let header = proxy::header(&context, None);
-    if let Ok(mut backend) = reach_one(&mut context, &header, &Startup::Nothing, true).await {
+    if let Ok(mut backend) = connect_one(&mut context, &header, &Startup::Nothing, true).await {
         farewell(&mut backend, &[]).await;
     }
 }
@@ -89,7 +89,8 @@ async fn begin(
         0 => Startup::Whole(startup),
         _ => Startup::Part(startup),
     };
-    let mut backend = reach(context, client, &words).await?;
+    let header = proxy::header(context, client.tls());
+    let mut backend = connect(context, &header, &words).await?;
     let rules = login::rules(context, client, &backend);
     let legs = (client, &mut backend);
     let let_in = login::log_in(context, rules, legs, startup, missing).await;

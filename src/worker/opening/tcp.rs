@@ -1,20 +1,20 @@
 //! Any TCP service: TLS from the first byte.
 
-use super::{
-    Context, Failure, Opened, Phase, accept_tls, in_time,
-    reach::{Approach, begin_tls, reach},
-    read_client,
-};
+use super::{Context, Failure, Opened, Phase, accept_tls, in_time, proxy, read_client};
 use crate::{
     config::TlsMode,
     protocol::TLS_HANDSHAKE,
-    worker::{farewell::farewell, leg::Leg},
+    worker::{
+        connect::{Connector, begin_tls, connect},
+        farewell::farewell,
+        leg::Leg,
+    },
 };
 
 /// TLS if the leg has it; else a connection is all that can be had.
 struct Secured;
 
-impl Approach for Secured {
+impl Connector for Secured {
     async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), String> {
         begin_tls(context, backend).await
     }
@@ -43,7 +43,8 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
             }
         }
     }
-    match reach(context, &client, &Secured).await {
+    let header = proxy::header(context, client.tls());
+    match connect(context, &header, &Secured).await {
         Ok(backend) => Ok(Opened {
             client,
             backend,

@@ -5,13 +5,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::approach::Startup;
+use super::connector::Startup;
 use crate::worker::{
+    connect::{connect_one, is_paused, note, order},
     leg::Leg,
-    opening::{
-        Context, Failure, backend_failed, proxy,
-        reach::{is_paused, note, order, reach_one},
-    },
+    opening::{Context, Failure, backend_failed, proxy},
 };
 
 /// Passes on the request to cancel a query, and waits until those who may run it have taken it;
@@ -53,8 +51,8 @@ pub(super) async fn cancel(context: &Context, client: &Leg, message: Vec<u8>) ->
 
 /// Asks one database, which may take the connect timeout for it.
 async fn ask(mut context: Context, header: Vec<u8>, message: Vec<u8>) -> Result<(), Failure> {
-    let reached = reach_one(&mut context, &header, &Startup::Nothing, true).await;
-    let mut backend = reached.map_err(|reason| backend_failed(&context, &reason))?;
+    let connected = connect_one(&mut context, &header, &Startup::Nothing, true).await;
+    let mut backend = connected.map_err(|reason| backend_failed(&context, &reason))?;
     let sent = backend.send(&message).await;
     sent.map_err(|error| backend_failed(&context, &error))?;
     // The database answers nothing and closes when it has done what was asked.

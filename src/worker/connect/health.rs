@@ -8,22 +8,17 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use jiff::Timestamp;
 
+use super::circuit::{Attempt, Circuit, News};
 use crate::{
     config::{Address, Backends},
     facts::BackendStatus,
     tls::stream::TlsStream,
 };
-
-/// How long a backend is left for last after its first failure.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The longest error that is kept.
 const LONGEST_ERROR: usize = 200;
@@ -49,69 +44,6 @@ impl Known {
     }
 }
 
-/// An attempt to reach a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt {
-    /// Whether it is the one that finds out whether a backend is back.
-    is_trial: bool,
-}
-
-/// What became known by an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
-    /// Nothing.
-    None,
-    /// The backend cannot be reached any more.
-    Down,
-    /// It can be reached again.
-    Up,
-}
-
-/// Failures in a row, and until when the backend is left for last because of them.
-#[derive(Debug, Clone, Copy, Default)]
-struct Circuit {
-    failures: u32,
-    until: Option<Instant>,
-}
-
-impl Circuit {
-    fn is_paused(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
-    }
-
-    fn pause(&mut self, now: Instant) {
-        let doublings = self.failures.saturating_sub(1).min(16);
-        let pause = SHORTEST_PAUSE.saturating_mul(1 << doublings);
-        self.until = Some(now + pause.min(LONGEST_PAUSE));
-    }
-
-    /// Begins an attempt. The first after a pause is the only one until it has failed or another
-    /// pause is over.
-    fn begin(&mut self, now: Instant) -> Attempt {
-        let is_trial = self.failures > 0 && !self.is_paused(now);
-        if is_trial {
-            self.pause(now);
-        }
-        Attempt { is_trial }
-    }
-
-    /// Ends an attempt that failed. Sessions that failed together count once.
-    fn fail(&mut self, attempt: Attempt, now: Instant) -> News {
-        let was_up = self.failures == 0;
-        if was_up || attempt.is_trial {
-            self.failures = self.failures.saturating_add(1);
-            self.pause(now);
-        }
-        if was_up { News::Down } else { News::None }
-    }
-
-    fn succeed(&mut self) -> News {
-        let was_up = self.failures == 0;
-        *self = Self::default();
-        if was_up { News::None } else { News::Up }
-    }
-}
-
 impl Health {
     /// Keeps what is known of these backends, and forgets others.
     pub fn follow(&self, backends: &Backends) {
@@ -134,8 +66,8 @@ impl Health {
     pub fn order(&self, backends: &Backends, now: Instant) -> Vec<usize> {
         let known = self.lock();
         let until = |address: &Address| {
-            let circuit = known.iter().find(|it| it.address == *address)?.circuit;
-            circuit.until.filter(|_| circuit.is_paused(now))
+            let known = known.iter().find(|it| it.address == *address)?;
+            known.circuit.paused_until(now)
         };
         let mut order: Vec<_> = backends.iter().map(until).enumerate().collect();
         order.sort_by_key(|(_, until)| *until);
@@ -151,7 +83,7 @@ impl Health {
     /// Begins an attempt to reach a backend.
     pub fn begin(&self, address: &Address, now: Instant) -> Attempt {
         self.with(address, |it| it.circuit.begin(now))
-            .unwrap_or(Attempt { is_trial: false })
+            .unwrap_or_default()
     }
 
     /// Notes that the backend was reached, and what it showed if its leg has TLS.
@@ -193,9 +125,14 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        super::circuit::{LONGEST_PAUSE, SHORTEST_PAUSE},
+        *,
+    };
 
     fn address(text: &str) -> Address {
         text.parse().unwrap()

@@ -4,23 +4,25 @@
 //! MySQL by its greeting, one of PostgreSQL by its answer to the start-up message, and one of any
 //! service whose leg has TLS by the end of the handshake. What it says is its answer.
 
+mod attempts;
+mod circuit;
+mod health;
+
 use std::{future::Future, time::Instant as Clock};
 
 use tokio::time::{Instant, timeout_at};
 use tracing::{field::display, info, warn};
 
-use super::{Context, Failure, Phase, patience::passed, proxy};
-use crate::{
-    tls::stream::TlsStream,
-    worker::{
-        health::{Attempt, News},
-        leg::Leg,
-        socket::Socket,
-    },
+use self::circuit::{Attempt, News};
+pub use self::health::Health;
+use super::{
+    leg::Leg,
+    opening::{Context, Failure, Phase, passed},
 };
+use crate::tls::stream::TlsStream;
 
 /// How a backend is made ready for what its client says, which each protocol does in its own way.
-pub(super) trait Approach: Sync {
+pub trait Connector: Sync {
     /// Waits until a backend that is connected is ready.
     fn prepare(
         &self,
@@ -38,20 +40,19 @@ pub(super) trait Approach: Sync {
     fn leave(&self, _context: &Context, _backend: Leg) {}
 }
 
-/// Reaches the first backend that can be, and says for whom if the listener is to.
-pub(super) async fn reach(
+/// Connects to the first backend that can be reached; `header` says for whom.
+pub async fn connect(
     context: &mut Context,
-    client: &Leg,
-    approach: &impl Approach,
+    header: &[u8],
+    connector: &impl Connector,
 ) -> Result<Leg, Failure> {
-    let header = proxy::header(context, client.tls());
     let mut reasons = Vec::new();
     let order = order(context);
     for (tried, position) in order.iter().enumerate() {
         context.backend = *position;
         context.record.goes_to(context.backend());
         let others_left = tried + 1 < order.len();
-        match reach_one(context, &header, approach, others_left).await {
+        match connect_one(context, header, connector, others_left).await {
             Ok(backend) => return Ok(backend),
             Err(reason) => reasons.push(format!("{}: {reason}", context.backend())),
         }
@@ -63,7 +64,7 @@ pub(super) async fn reach(
 }
 
 /// Returns the positions of the backends in the order in which to try them now.
-pub(super) fn order(context: &Context) -> Vec<usize> {
+pub fn order(context: &Context) -> Vec<usize> {
     let service = &context.service;
     service
         .health
@@ -71,19 +72,19 @@ pub(super) fn order(context: &Context) -> Vec<usize> {
 }
 
 /// Whether a backend is left for last now.
-pub(super) fn is_paused(context: &Context, position: usize) -> bool {
+pub fn is_paused(context: &Context, position: usize) -> bool {
     let service = &context.service;
     let address = service.listener.backends.at(position);
     service.health.is_paused(address, Clock::now())
 }
 
-/// Reaches the backend that the context names, and notes how that went.
+/// Connects to the backend that the context names, and notes how that went.
 ///
 /// If others are left to be tried, it may not take more than the connect timeout.
-pub(super) async fn reach_one(
+pub async fn connect_one(
     context: &mut Context,
     header: &[u8],
-    approach: &impl Approach,
+    connector: &impl Connector,
     others_left: bool,
 ) -> Result<Leg, String> {
     let attempt = context
@@ -94,9 +95,9 @@ pub(super) async fn reach_one(
         attempt,
         began: Instant::now(),
     });
-    let reached = connect(context, header, approach, others_left).await;
+    let reached = make_ready(context, header, connector, others_left).await;
     match &reached {
-        Ok(backend) if approach.is_proof(context) => note(context, Ok(backend.tls())),
+        Ok(backend) if connector.is_proof(context) => note(context, Ok(backend.tls())),
         Ok(_) => {}
         Err(reason) => note(context, Err(reason)),
     }
@@ -116,7 +117,7 @@ type Outcome<'a> = Result<Option<&'a TlsStream>, &'a str>;
 /// Notes how an attempt ended, if nobody has.
 ///
 /// A backend that had no time, because its client had used it up, has not failed.
-pub(super) fn note(context: &mut Context, outcome: Outcome<'_>) {
+pub fn note(context: &mut Context, outcome: Outcome<'_>) {
     let Some(trial) = context.trial.take() else {
         return;
     };
@@ -141,16 +142,16 @@ pub(super) fn note(context: &mut Context, outcome: Outcome<'_>) {
     }
 }
 
-async fn connect(
+async fn make_ready(
     context: &Context,
     header: &[u8],
-    approach: &impl Approach,
+    connector: &impl Connector,
     others_left: bool,
 ) -> Result<Leg, String> {
     let limits = &context.service.listener.limits;
     let (limit, patience) = (limits.connect_timeout, limits.handshake_timeout);
     let connected_by = context.deadline.min(Instant::now() + limit);
-    let Ok(connected) = timeout_at(connected_by, Socket::connect(context.backend())).await else {
+    let Ok(connected) = timeout_at(connected_by, attempts::open(context.backend())).await else {
         return Err(if connected_by < context.deadline {
             format!("no answer within {} s", limit.as_secs_f64())
         } else {
@@ -168,7 +169,7 @@ async fn connect(
             let sent = backend.send(header).await;
             sent.map_err(|error| error.to_string())?;
         }
-        approach.prepare(context, &mut backend).await
+        connector.prepare(context, &mut backend).await
     };
     if let Ok(prepared) = timeout_at(ready_by, preparing).await {
         return prepared.map(|()| backend);
@@ -177,14 +178,14 @@ async fn connect(
         let limit = limit.as_secs_f64();
         format!("connected, and nothing came within {limit} s")
     } else {
-        passed(patience, approach.awaited(context, &backend))
+        passed(patience, connector.awaited(context, &backend))
     };
-    approach.leave(context, backend);
+    connector.leave(context, backend);
     Err(reason)
 }
 
 /// Waits until a backend says something, which it can be asked for again.
-pub(super) async fn hear(backend: &mut Leg, complaint: &str) -> Result<(), String> {
+pub async fn hear(backend: &mut Leg, complaint: &str) -> Result<(), String> {
     let mut first = Vec::new();
     let heard = backend.receive(&mut first).await;
     heard.map_err(|error| format!("{complaint}: {error}"))?;
@@ -193,7 +194,7 @@ pub(super) async fn hear(backend: &mut Leg, complaint: &str) -> Result<(), Strin
 }
 
 /// Begins TLS with a backend that is ready for it; nothing if its leg has none.
-pub(super) async fn begin_tls(context: &Context, backend: &mut Leg) -> Result<(), String> {
+pub async fn begin_tls(context: &Context, backend: &mut Leg) -> Result<(), String> {
     let Some(tls) = context.connect_tls() else {
         return Ok(());
     };

@@ -3,11 +3,9 @@
 use crate::{
     protocol::postgres::backend::{SslReply, ssl_request},
     worker::{
+        connect::{Connector, begin_tls, hear},
         leg::Leg,
-        opening::{
-            Context, Phase,
-            reach::{Approach, begin_tls, hear},
-        },
+        opening::{Context, Phase},
     },
 };
 
@@ -22,7 +20,7 @@ pub(super) enum Startup<'a> {
     Whole(&'a [u8]),
 }
 
-impl Approach for Startup<'_> {
+impl Connector for Startup<'_> {
     async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), String> {
         if context.has_backend_tls() {
             ask_for_tls(backend).await?;

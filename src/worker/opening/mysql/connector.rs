@@ -2,17 +2,15 @@
 
 use super::{reader::Reader, visit::Visit};
 use crate::worker::{
+    connect::{Connector, hear},
     leg::Leg,
-    opening::{
-        Context, Phase,
-        reach::{Approach, hear},
-    },
+    opening::{Context, Phase},
 };
 
 /// Waits for the greeting.
 pub(super) struct Greeted;
 
-impl Approach for Greeted {
+impl Connector for Greeted {
     async fn prepare(&self, _: &Context, backend: &mut Leg) -> Result<(), String> {
         hear(backend, "no greeting came").await
     }
