@@ -8,7 +8,11 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{connect::Health, counters::Counters, places::Places};
+use super::{
+    connect::{Dialer, Health},
+    counters::Counters,
+    places::Places,
+};
 use crate::{
     config::Listener,
     facts::{EndReason, ListenerCounts},
@@ -32,6 +36,8 @@ pub struct Service {
     pub counters: Arc<Counters>,
     /// The state of its backends as sessions see it, across generations.
     pub health: Arc<Health>,
+    /// What connects this worker to backends, and is shared by all listeners.
+    pub dialer: Arc<Dialer>,
     /// Its places for sessions, shared with the other workers.
     pub places: Arc<Places>,
     clients: ClientPolicy,
@@ -76,6 +82,7 @@ pub struct Services {
     current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
     counters: Mutex<HashMap<String, Arc<Counters>>>,
     health: Mutex<HashMap<String, Arc<Health>>>,
+    dialer: Arc<Dialer>,
     places: Mutex<HashMap<String, Arc<Places>>>,
     keyring: Mutex<Keyring>,
     secrets: Mutex<TicketSecrets>,
@@ -112,6 +119,7 @@ impl Services {
                 backend: policy::client_config(listener, &generation.material)?,
                 counters: self.counters_of(&listener.name),
                 health: self.health_of(&listener.name),
+                dialer: Arc::clone(&self.dialer),
                 places: self.places_of(&listener.name)?,
                 listener: listener.clone(),
             };

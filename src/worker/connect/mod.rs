@@ -4,22 +4,32 @@
 //! MySQL by its greeting, one of PostgreSQL by its answer to the start-up message, and one of any
 //! service whose leg has TLS by the end of the handshake. What it says is its answer.
 
+mod addresses;
 mod attempts;
 mod circuit;
+mod dialer;
 mod health;
+mod names;
+mod schedule;
 
-use std::{future::Future, time::Instant as Clock};
+use std::{
+    future::Future,
+    time::{Duration, Instant as Clock},
+};
 
 use tokio::time::{Instant, timeout_at};
 use tracing::{field::display, info, warn};
 
-use self::circuit::{Attempt, News};
-pub use self::health::Health;
+use self::{
+    circuit::{Attempt, News},
+    dialer::{DialError, Dialed, Way},
+};
+pub use self::{dialer::Dialer, health::Health};
 use super::{
     leg::Leg,
     opening::{Context, Failure, Phase, passed},
 };
-use crate::tls::stream::TlsStream;
+use crate::{config::Limits, tls::stream::TlsStream};
 
 /// How a backend is made ready for what its client says, which each protocol does in its own way.
 pub trait Connector: Sync {
@@ -36,7 +46,7 @@ pub trait Connector: Sync {
     /// Returns what one that is not ready is waited for.
     fn awaited(&self, context: &Context, backend: &Leg) -> Phase;
 
-    /// Leaves one that was not ready in time.
+    /// Leaves one that is not ready, and not waited for any more.
     fn leave(&self, _context: &Context, _backend: Leg) {}
 }
 
@@ -93,6 +103,7 @@ pub async fn connect_one(
         .begin(context.backend(), Clock::now());
     context.trial = Some(Trial {
         attempt,
+        way: None,
         began: Instant::now(),
     });
     let reached = make_ready(context, header, connector, others_left).await;
@@ -108,6 +119,8 @@ pub async fn connect_one(
 #[derive(Debug, Clone, Copy)]
 pub struct Trial {
     attempt: Attempt,
+    /// The address to which it has led, if there were several.
+    way: Option<Way>,
     began: Instant,
 }
 
@@ -123,9 +136,8 @@ pub fn note(context: &mut Context, outcome: Outcome<'_>) {
     };
     let (service, address) = (&context.service, context.backend());
     let limits = &service.listener.limits;
-    let fair = limits.connect_timeout.min(limits.handshake_timeout / 2);
     let is_late = Instant::now() >= context.deadline;
-    if outcome.is_err() && is_late && trial.began.elapsed() < fair {
+    if outcome.is_err() && is_late && trial.began.elapsed() < fair(limits) {
         return;
     }
     let news = match outcome {
@@ -134,6 +146,11 @@ pub fn note(context: &mut Context, outcome: Outcome<'_>) {
             .health
             .fail(address, trial.attempt, Clock::now(), reason),
     };
+    match (trial.way, outcome) {
+        (Some(way), Ok(_)) => service.dialer.succeed(address, way),
+        (Some(way), Err(reason)) => service.dialer.fail(address, way, &reason),
+        (None, _) => {}
+    }
     let (listener, backend) = (&service.listener.name, display(address));
     match (news, outcome) {
         (News::Down, Err(reason)) => warn!(listener, backend, "a backend is down: {reason}"),
@@ -143,27 +160,67 @@ pub fn note(context: &mut Context, outcome: Outcome<'_>) {
 }
 
 async fn make_ready(
-    context: &Context,
+    context: &mut Context,
     header: &[u8],
     connector: &impl Connector,
     others_left: bool,
 ) -> Result<Leg, String> {
-    let limits = &context.service.listener.limits;
-    let (limit, patience) = (limits.connect_timeout, limits.handshake_timeout);
+    let limit = context.service.listener.limits.connect_timeout;
     let connected_by = context.deadline.min(Instant::now() + limit);
-    let Ok(connected) = timeout_at(connected_by, attempts::open(context.backend())).await else {
-        return Err(if connected_by < context.deadline {
-            format!("no answer within {} s", limit.as_secs_f64())
-        } else {
-            passed(patience, Phase::Connect)
-        });
-    };
-    let mut backend = Leg::new(connected.map_err(|error| error.to_string())?);
+    let Dialed { socket, way, spare } = dial(context, connected_by).await?;
+    for socket in spare {
+        // How that one ends says nothing about this attempt.
+        let aside = Context {
+            trial: None,
+            ..context.clone()
+        };
+        connector.leave(&aside, Leg::new(socket));
+    }
+    if let Some(trial) = &mut context.trial {
+        trial.way = way;
+    }
     let ready_by = if others_left {
         connected_by
     } else {
         context.deadline
     };
+    prepare(context, header, connector, Leg::new(socket), ready_by).await
+}
+
+/// Connects to the backend that the context names.
+async fn dial(context: &Context, by: Instant) -> Result<Dialed, String> {
+    let limits = &context.service.listener.limits;
+    let dialer = &context.service.dialer;
+    let dialing = dialer.dial(context.backend(), by.into_std(), fair(limits));
+    let own = Some(limits.connect_timeout.as_secs_f64()).filter(|_| by < context.deadline);
+    let late = |phase| passed(limits.handshake_timeout, phase);
+    dialing.await.map_err(|error| match (error, own) {
+        (DialError::NoAnswer, Some(limit)) => format!("no answer within {limit} s"),
+        (DialError::NoAnswer, None) => late(Phase::Connect),
+        (DialError::LookupLate, Some(limit)) => {
+            format!("its name was not resolved within {limit} s")
+        }
+        (DialError::LookupLate, None) => late(Phase::Lookup),
+        (DialError::All(failures), None) if failures.are_late() => {
+            format!("{failures}; {}", late(Phase::Connect))
+        }
+        (error, _) => error.to_string(),
+    })
+}
+
+/// Returns how long a backend may take at least before it is held against it, whatever the client does.
+fn fair(limits: &Limits) -> Duration {
+    limits.connect_timeout.min(limits.handshake_timeout / 2)
+}
+
+/// Makes a backend ready that is connected.
+async fn prepare(
+    context: &Context,
+    header: &[u8],
+    connector: &impl Connector,
+    mut backend: Leg,
+    ready_by: Instant,
+) -> Result<Leg, String> {
     let preparing = async {
         if !header.is_empty() {
             let sent = backend.send(header).await;
@@ -174,11 +231,15 @@ async fn make_ready(
     if let Ok(prepared) = timeout_at(ready_by, preparing).await {
         return prepared.map(|()| backend);
     }
+    let limits = &context.service.listener.limits;
     let reason = if ready_by < context.deadline {
-        let limit = limit.as_secs_f64();
+        let limit = limits.connect_timeout.as_secs_f64();
         format!("connected, and nothing came within {limit} s")
     } else {
-        passed(patience, connector.awaited(context, &backend))
+        passed(
+            limits.handshake_timeout,
+            connector.awaited(context, &backend),
+        )
     };
     connector.leave(context, backend);
     Err(reason)

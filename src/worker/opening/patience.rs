@@ -23,6 +23,8 @@ pub enum Phase {
     Login,
     /// What client and backend say to each other until the client is let in.
     LetIn,
+    /// The addresses of a backend's name.
+    Lookup,
     /// A connection to a backend.
     Connect,
     /// What the backend says first.
@@ -38,7 +40,7 @@ impl Phase {
     fn is_backend(self) -> bool {
         matches!(
             self,
-            Self::Connect | Self::Greeting | Self::Answer | Self::BackendTls
+            Self::Lookup | Self::Connect | Self::Greeting | Self::Answer | Self::BackendTls
         )
     }
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Phase {
             Self::ClientTls => "the client's TLS handshake",
             Self::Login => "the client's login",
             Self::LetIn => "the login to be decided",
+            Self::Lookup => "the addresses of its name",
             Self::Connect => "a connection",
             Self::Greeting => "its greeting",
             Self::Answer => "its answer to the start-up message",
