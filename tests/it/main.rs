@@ -77,6 +77,8 @@ mod resumption;
 mod backend_tls;
 // Deadlines of the opening, phase by phase.
 mod phases;
+// Several addresses of a backend's name.
+mod addresses;
 // Several backends, tried in order.
 mod backends;
 // Servers and clients that are gone in the middle of a query, or have no room.

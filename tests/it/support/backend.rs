@@ -54,8 +54,12 @@ struct Shared {
 impl Backend {
     /// Starts one that echoes at a port of its own.
     pub(crate) fn tcp() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        Self::serve_tcp(listener)
+        Self::at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Starts one that echoes at this address.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self::serve_tcp(TcpListener::bind(address).unwrap())
     }
 
     fn serve_tcp(listener: TcpListener) -> Self {
