@@ -163,3 +163,56 @@ impl Attempts<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    /// Tries addresses of this machine, all of them at once.
+    async fn race_at_once(addresses: &[SocketAddr]) -> Race {
+        let now = Instant::now();
+        let by = now + Duration::from_secs(30);
+        let schedule = Schedule::new(addresses.len(), Duration::ZERO, now, by);
+        race(addresses, schedule, |_| {}).await
+    }
+
+    fn address_of(listener: &TcpListener) -> SocketAddr {
+        listener.local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_there_together_are_all_returned() {
+        let listeners = [0; 2].map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
+        let addresses = listeners.each_ref().map(address_of);
+        let race = race_at_once(&addresses).await;
+        let mut connected: Vec<_> = race.connected.iter().map(|(address, _)| *address).collect();
+        connected.sort_unstable();
+        let mut all = addresses;
+        all.sort_unstable();
+        assert_eq!(connected, all);
+        assert!(race.lost.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_fails_beside_one_that_connects_has_failed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let open = address_of(&listener);
+        // Nothing can connect to an IPv4 broadcast address.
+        let addresses = ["255.255.255.255:1".parse().unwrap(), open];
+        let race = race_at_once(&addresses).await;
+        assert_eq!(race.connected[0].0, open);
+        let (address, fault) = &race.lost[0];
+        assert_eq!(*address, addresses[0]);
+        assert!(matches!(fault, Fault::Failed(_)), "{fault}");
+    }
+
+    #[test]
+    fn a_short_time_is_told_in_milliseconds() {
+        let words = |ms| Fault::NoAnswer(Duration::from_millis(ms)).to_string();
+        assert_eq!(words(5000), "no answer within 5 s");
+        assert_eq!(words(740), "no answer within 0.7 s");
+        assert_eq!(words(40), "no answer within 40 ms");
+    }
+}

@@ -115,7 +115,7 @@ pub async fn connect_one(
     reached
 }
 
-/// An attempt to reach a backend of which nobody knows yet how it ends.
+/// An attempt to reach a backend that has not ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Trial {
     attempt: Attempt,
@@ -127,7 +127,8 @@ pub struct Trial {
 /// How an attempt to reach a backend ended: with its TLS, if its leg has any, or for a reason.
 type Outcome<'a> = Result<Option<&'a TlsStream>, &'a str>;
 
-/// Notes how an attempt ended, if nobody has.
+/// Notes how an attempt ended, of the backend and of the address that it has led to, if that is not known
+/// yet.
 ///
 /// A backend that had no time, because its client had used it up, has not failed.
 pub fn note(context: &mut Context, outcome: Outcome<'_>) {
@@ -169,12 +170,9 @@ async fn make_ready(
     let connected_by = context.deadline.min(Instant::now() + limit);
     let Dialed { socket, way, spare } = dial(context, connected_by).await?;
     for socket in spare {
-        // How that one ends says nothing about this attempt.
-        let aside = Context {
-            trial: None,
-            ..context.clone()
-        };
-        connector.leave(&aside, Leg::new(socket));
+        let spare = Leg::new(socket);
+        let leaving = leave_spare(context, header, connector, spare);
+        let _ = timeout_at(connected_by, leaving).await;
     }
     if let Some(trial) = &mut context.trial {
         trial.way = way;
@@ -185,6 +183,19 @@ async fn make_ready(
         context.deadline
     };
     prepare(context, header, connector, Leg::new(socket), ready_by).await
+}
+
+/// Leaves a connection that was there beside the one that is used. A server that is told for whom it is
+/// says nothing before that.
+async fn leave_spare(context: &Context, header: &[u8], connector: &impl Connector, mut spare: Leg) {
+    if header.is_empty() || spare.send(header).await.is_ok() {
+        // How it ends says nothing about the attempt.
+        let aside = Context {
+            trial: None,
+            ..context.clone()
+        };
+        connector.leave(&aside, spare);
+    }
 }
 
 /// Connects to the backend that the context names.
