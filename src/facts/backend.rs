@@ -78,8 +78,8 @@ impl BackendStatus {
 
     /// Adds what another worker knows of the same backend: who looked last is right.
     pub fn add(&mut self, other: &Self) {
-        self.connected += other.connected;
-        self.failed += other.failed;
+        self.connected = self.connected.saturating_add(other.connected);
+        self.failed = self.failed.saturating_add(other.failed);
         if other.checked_at > self.checked_at {
             self.checked_at = other.checked_at;
             self.healthy = other.healthy;

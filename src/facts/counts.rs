@@ -67,12 +67,14 @@ impl ListenerCounts {
 impl ConnectionCounts {
     /// Adds another count of the same listener to this.
     pub fn add(&mut self, other: Self) {
-        self.open += other.open;
-        self.total += other.total;
-        self.failed_handshakes += other.failed_handshakes;
+        self.open = self.open.saturating_add(other.open);
+        self.total = self.total.saturating_add(other.total);
+        self.failed_handshakes = self
+            .failed_handshakes
+            .saturating_add(other.failed_handshakes);
         self.failed_by_reason.add(other.failed_by_reason);
-        self.refused += other.refused;
-        self.failed_backends += other.failed_backends;
+        self.refused = self.refused.saturating_add(other.refused);
+        self.failed_backends = self.failed_backends.saturating_add(other.failed_backends);
         self.ended.add(other.ended);
     }
 }

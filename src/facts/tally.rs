@@ -55,7 +55,7 @@ impl<R: Reason<N>, const N: usize> Tally<R, N> {
     /// Adds another count of the same thing to this.
     pub fn add(&mut self, other: Self) {
         for (count, more) in self.0.iter_mut().zip(other.0) {
-            *count += more;
+            *count = count.saturating_add(more);
         }
     }
 }

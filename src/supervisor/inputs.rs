@@ -78,6 +78,7 @@ impl Supervisor {
             }
             FromWorker::Drained { cut } => self.drained(worker, cut),
             FromWorker::Refused { offer, reason } => {
+                let reason = workers::text(reason);
                 error!("a worker cannot serve a generation: {reason}");
                 self.workers.refused(worker);
                 let offer = (offer != 0).then_some(LoadId(offer));
@@ -97,7 +98,9 @@ impl Supervisor {
     }
 
     fn serving(&mut self, worker: WorkerId, generation: u64) {
-        self.workers.confirmed(worker, generation);
+        if !self.workers.confirmed(worker, generation) {
+            return;
+        }
         let mut slots = self.plan.slots().iter();
         if slots.all(|slot| slot.serving() != Some(worker)) {
             let sentence = self.workers.first_served(worker, generation);

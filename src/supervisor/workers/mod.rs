@@ -4,6 +4,7 @@
 //! supervisor and cannot fail on its side.
 
 mod handovers;
+mod heard;
 mod places;
 mod process;
 mod resources;
@@ -18,14 +19,17 @@ use std::{
     time::Instant,
 };
 
+use jiff::Timestamp;
 use tracing::{debug, error, info};
 
 use self::{
     handovers::Handovers,
+    heard::Known,
     places::{Places, Shared},
     sockets::{SocketFile, Sockets},
 };
 pub(super) use self::{
+    heard::text,
     process::Process,
     resources::{Acquired, Acquirer},
     sockets::{explain, probe},
@@ -56,6 +60,8 @@ pub(super) struct Workers {
     tickets: Tickets,
     launcher: Launcher,
     sink: Sink,
+    /// What workers may speak of.
+    known: Known,
     /// The counts of workers that have ended.
     retired: BTreeMap<String, ListenerCounts>,
     /// How many workers were started in the place of one that failed.
@@ -85,6 +91,7 @@ impl Workers {
             tickets,
             launcher,
             sink,
+            known: Known::default(),
             retired: BTreeMap::new(),
             restarts: 0,
             removing: Vec::new(),
@@ -114,6 +121,8 @@ impl Workers {
         let files = self.sockets.commit(bindings, listeners);
         self.remove(files);
         self.places.commit(places, listeners);
+        self.known = Known::new(listeners);
+        self.retired.retain(|name, _| self.known.has(name));
     }
 
     /// Drops the staged resources.
@@ -258,14 +267,27 @@ impl Workers {
         }
     }
 
-    /// Notes that a worker serves a generation.
-    pub(super) fn confirmed(&mut self, id: WorkerId, generation: u64) {
-        if let Some(process) = self.processes.get_mut(&id) {
-            let given = &mut process.given;
-            if let Some(confirmed) = given.unconfirmed.take_if(|it| it.number == generation) {
-                given.confirmed = Some(confirmed);
-            }
+    /// Notes that a worker serves a generation; returns whether it was told to. A worker that was not is
+    /// killed.
+    pub(super) fn confirmed(&mut self, id: WorkerId, generation: u64) -> bool {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return false;
+        };
+        if process.given.newest() < generation {
+            let pid = process.pid();
+            error!(
+                pid,
+                generation,
+                "a worker says that it serves a generation that it was never told to serve; it is killed"
+            );
+            process.child.kill();
+            return false;
         }
+        let given = &mut process.given;
+        if let Some(confirmed) = given.unconfirmed.take_if(|it| it.number == generation) {
+            given.confirmed = Some(confirmed);
+        }
+        true
     }
 
     /// Notes that a worker has refused a generation: what it was handed may not have arrived.
@@ -357,16 +379,24 @@ impl Workers {
         self.launcher.refill();
     }
 
-    /// Notes a worker's counts of a listener.
+    /// Notes a worker's counts of a listener, as far as they are possible.
     pub(super) fn counted(&mut self, id: WorkerId, listener: String, counts: &ConnectionCounts) {
-        if let Some(process) = self.processes.get_mut(&id) {
-            process.counts.entry(listener).or_default().connections = *counts;
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let uptime = process.child.started.elapsed();
+        if let Some(counts) = self.known.counts(&listener, counts, uptime) {
+            process.counts.entry(listener).or_default().connections = counts;
         }
     }
 
-    /// Notes what a worker knows of a listener's backend.
+    /// Notes what a worker knows of a listener's backend, as far as that is possible.
     pub(super) fn backend(&mut self, id: WorkerId, listener: String, status: BackendStatus) {
-        if let Some(process) = self.processes.get_mut(&id) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let times = (Timestamp::now(), process.child.started.elapsed());
+        if let Some(status) = self.known.backend(&listener, status, times) {
             process.counts.entry(listener).or_default().set(status);
         }
     }

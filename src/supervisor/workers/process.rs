@@ -43,6 +43,15 @@ impl Given {
     }
 }
 
+impl Given {
+    /// Returns the number of the newest generation that it was told to serve; 0 before the first.
+    pub(super) fn newest(&self) -> u64 {
+        let told = [&self.unconfirmed, &self.confirmed];
+        let told = told.into_iter().flatten().map(|it| it.number);
+        told.max().unwrap_or(0)
+    }
+}
+
 impl Process {
     /// Makes the record of a worker that is being started for `slot`.
     pub(super) fn starting(slot: usize) -> Self {

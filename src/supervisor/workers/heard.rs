@@ -1,0 +1,218 @@
+//! What workers say of sessions and backends, held to the configuration and to what is possible.
+//!
+//! A worker talks to strangers and may have been taken over. What it says is shown to people and summed
+//! up; it must not make the supervisor's memory grow, make sums senseless, or speak of what is not
+//! configured.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    config::Listener,
+    facts::{BackendStatus, CertificateFacts, ConnectionCounts, EndCounts, FailureCounts},
+};
+
+/// The longest text that is taken from a worker, in characters.
+const LONGEST_TEXT: usize = 1000;
+
+/// The most names of a certificate that are taken.
+const MOST_NAMES: usize = 1000;
+
+/// The most of anything that a worker can count in a second.
+const MOST_PER_SECOND: u64 = 1_000_000;
+
+/// The backends of each listener that workers may speak of.
+#[derive(Debug, Default)]
+pub(super) struct Known(BTreeMap<String, BTreeSet<String>>);
+
+impl Known {
+    /// Lets workers speak of these listeners, which are in force.
+    pub(super) fn new(listeners: &[Listener]) -> Self {
+        let backends = |it: &Listener| it.backends.iter().map(ToString::to_string).collect();
+        let all = listeners.iter().map(|it| (it.name.clone(), backends(it)));
+        Self(all.collect())
+    }
+
+    /// Returns whether there is a listener of this name.
+    pub(super) fn has(&self, listener: &str) -> bool {
+        self.0.contains_key(listener)
+    }
+
+    fn has_backend(&self, listener: &str, address: &str) -> bool {
+        let backends = self.0.get(listener);
+        backends.is_some_and(|it| it.contains(address))
+    }
+
+    /// Returns the counts of a listener as far as they are possible for a worker that has run for so
+    /// long; `None` if there is no such listener.
+    pub(super) fn counts(
+        &self,
+        listener: &str,
+        counts: &ConnectionCounts,
+        uptime: Duration,
+    ) -> Option<ConnectionCounts> {
+        if !self.has(listener) {
+            return None;
+        }
+        let most = most(uptime);
+        Some(ConnectionCounts {
+            open: counts.open.min(most),
+            total: counts.total.min(most),
+            failed_handshakes: counts.failed_handshakes.min(most),
+            failed_by_reason: FailureCounts::new(|it| counts.failed_by_reason.of(it).min(most)),
+            refused: counts.refused.min(most),
+            failed_backends: counts.failed_backends.min(most),
+            ended: EndCounts::new(|it| counts.ended.of(it).min(most)),
+        })
+    }
+
+    /// Returns what is said of a backend as far as it is possible `now` for a worker that has run for so
+    /// long; `None` if the listener has no such backend.
+    pub(super) fn backend(
+        &self,
+        listener: &str,
+        status: BackendStatus,
+        (now, uptime): (Timestamp, Duration),
+    ) -> Option<BackendStatus> {
+        if !self.has_backend(listener, &status.address) {
+            return None;
+        }
+        let most = most(uptime);
+        let past = |at: Option<Timestamp>| at.map(|at| at.min(now));
+        Some(BackendStatus {
+            address: status.address,
+            healthy: status.healthy,
+            since: past(status.since),
+            checked_at: past(status.checked_at),
+            last_error: status.last_error.map(text),
+            last_error_at: past(status.last_error_at),
+            connected: status.connected.min(most),
+            failed: status.failed.min(most),
+            certificate: status.certificate.map(certificate),
+            certificate_seen_at: past(status.certificate_seen_at),
+        })
+    }
+}
+
+/// Returns the most that a worker can have counted of anything.
+fn most(uptime: Duration) -> u64 {
+    MOST_PER_SECOND.saturating_mul(uptime.as_secs().saturating_add(1))
+}
+
+fn certificate(facts: CertificateFacts) -> CertificateFacts {
+    CertificateFacts {
+        subject: text(facts.subject),
+        issuer: text(facts.issuer),
+        serial: text(facts.serial),
+        sha256: text(facts.sha256),
+        not_before: facts.not_before,
+        not_after: facts.not_after,
+        dns_names: facts
+            .dns_names
+            .into_iter()
+            .take(MOST_NAMES)
+            .map(text)
+            .collect(),
+        key_type: text(facts.key_type),
+    }
+}
+
+/// Returns a text of a worker as people may be shown it: of bounded length, on one line, and without what
+/// terminals obey.
+pub(in crate::supervisor) fn text(text: String) -> String {
+    if text.len() <= LONGEST_TEXT && !text.contains(char::is_control) {
+        return text;
+    }
+    let shown = text.chars().take(LONGEST_TEXT);
+    shown
+        .map(|it| if it.is_control() { '\u{fffd}' } else { it })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tls::testing;
+
+    const UPTIME: Duration = Duration::from_secs(9);
+
+    fn known() -> Known {
+        Known::new(&[listener()])
+    }
+
+    fn listener() -> Listener {
+        Listener {
+            name: "main".to_owned(),
+            ..testing::listener(&[])
+        }
+    }
+
+    fn address() -> String {
+        listener().backends.at(0).to_string()
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_000_000).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_configured_is_not_taken() {
+        let counts = ConnectionCounts::default();
+        assert!(known().counts("main", &counts, UPTIME).is_some());
+        assert!(known().counts("other", &counts, UPTIME).is_none());
+        let of = |listener, address: &str| {
+            let status = BackendStatus::unknown(address.to_owned());
+            known().backend(listener, status, (now(), UPTIME))
+        };
+        assert!(of("main", &address()).is_some());
+        assert!(of("other", &address()).is_none());
+        assert!(of("main", "evil:1").is_none());
+        assert!(!Known::new(&[]).has("main"));
+    }
+
+    #[test]
+    fn no_worker_has_counted_more_than_it_had_time_for() {
+        let counts = ConnectionCounts {
+            open: u64::MAX,
+            total: u64::MAX,
+            failed_by_reason: FailureCounts::new(|_| u64::MAX),
+            ended: EndCounts::new(|_| u64::MAX),
+            ..ConnectionCounts::default()
+        };
+        let taken = known().counts("main", &counts, UPTIME).unwrap();
+        assert_eq!(taken.open, 10 * MOST_PER_SECOND);
+        let reasons = taken.ended.iter().map(|(_, count)| count);
+        assert_eq!(reasons.max(), Some(10 * MOST_PER_SECOND));
+        let mut sum = ConnectionCounts {
+            total: u64::MAX,
+            ..taken
+        };
+        sum.add(taken);
+        assert_eq!(sum.total, u64::MAX);
+    }
+
+    #[test]
+    fn a_report_from_the_future_does_not_outlast_those_of_other_workers() {
+        let status = BackendStatus {
+            checked_at: Some(Timestamp::MAX),
+            ..BackendStatus::unknown(address())
+        };
+        let taken = known().backend("main", status, (now(), UPTIME)).unwrap();
+        assert_eq!(taken.checked_at, Some(now()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_short_and_on_one_line(given in ".{0,3000}") {
+            let taken = text(given.clone());
+            prop_assert!(taken.chars().count() <= LONGEST_TEXT.max(given.len().min(LONGEST_TEXT)));
+            prop_assert!(!taken.contains(char::is_control));
+        }
+    }
+}
