@@ -21,6 +21,7 @@ impl Supervisor {
                 self.queries.exited(worker);
                 self.tell(Event::Exited { worker, end });
                 self.workers.exited(worker);
+                self.repair_sockets(true);
                 reap_orphans();
             }
             workers::Message::Launched(worker, launched) => {
@@ -63,6 +64,7 @@ impl Supervisor {
             }
             FromWorker::Beat => {
                 self.workers.tidy();
+                self.repair_sockets(false);
                 self.tell(Event::Heard(worker));
             }
             FromWorker::Counts { listener, counts } => {
@@ -94,6 +96,19 @@ impl Supervisor {
                 self.tell(Event::Staged { worker, load });
             }
             FromWorker::Probed { ask } => self.queries.probed(ask),
+        }
+    }
+
+    /// Mends listening sockets, and hands workers those that were bound anew.
+    fn repair_sockets(&mut self, urgent: bool) {
+        if !self.workers.repair_sockets(urgent) {
+            return;
+        }
+        let workers: Vec<WorkerId> = self.workers.running().collect();
+        for worker in workers {
+            for slot in self.plan.slots_of(worker) {
+                self.workers.hand_sockets(worker, slot);
+            }
         }
     }
 

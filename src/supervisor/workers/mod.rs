@@ -7,6 +7,7 @@ mod handovers;
 mod heard;
 mod places;
 mod process;
+mod repair;
 mod resources;
 mod sockets;
 mod tickets;
@@ -26,6 +27,7 @@ use self::{
     handovers::Handovers,
     heard::Known,
     places::{Places, Shared},
+    repair::Repair,
     sockets::{SocketFile, Sockets},
 };
 pub(super) use self::{
@@ -53,6 +55,7 @@ pub(super) struct Workers {
     slots: usize,
     processes: HashMap<WorkerId, Process>,
     sockets: Sockets,
+    repair: Repair,
     places: Places,
     /// The resources that the staged generation needs beyond those in force.
     staged: Acquired,
@@ -85,6 +88,7 @@ impl Workers {
             slots,
             processes: HashMap::new(),
             sockets: Sockets::new(slots),
+            repair: Repair::default(),
             places: Places::default(),
             staged: acquired,
             handovers: Handovers::new(),
@@ -129,6 +133,12 @@ impl Workers {
     pub(super) fn discard(&mut self) {
         let files = std::mem::take(&mut self.staged).bindings.discard();
         self.remove(files);
+    }
+
+    /// Mends listening sockets that a worker has shut down or set to block; returns whether workers have to
+    /// be handed sockets again. A worker's death makes it urgent.
+    pub(super) fn repair_sockets(&mut self, urgent: bool) -> bool {
+        self.repair.look(&mut self.sockets, urgent, Instant::now())
     }
 
     /// Closes all listening sockets.

@@ -23,6 +23,7 @@ use std::{
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use super::repair;
 use crate::{
     config::{Address, Listener},
     link::ListenerKey,
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// How many clients may wait in a socket's queue; the kernel lowers this to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// The pause between two tries to bind a port that workers of a killed daemon still use.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
@@ -56,7 +57,7 @@ pub(super) struct Sockets {
 
 /// One listener's sockets.
 #[derive(Debug)]
-struct Bound {
+pub(super) struct Bound {
     /// One socket for each slot; a Unix listener has a single one for all slots.
     sockets: Vec<Arc<OwnedFd>>,
     /// The address that clients connect to, with the real port.
@@ -125,6 +126,30 @@ impl Sockets {
         self.bound
             .get(&ListenerKey::of(listener))
             .map_or_else(|| listener.bind.to_string(), |bound| bound.address.clone())
+    }
+
+    /// Has the sockets listen again that a worker has shut down, and lets none block; returns those that
+    /// must be bound anew, which stay as they are.
+    pub(super) fn reopen(&self) -> Vec<(ListenerKey, Stale)> {
+        let mut stale = Vec::new();
+        for (key, bound) in &self.bound {
+            let mended = bound.sockets.iter().map(|it| repair::reopen(it, &key.bind));
+            if mended.filter(|listens| !listens).count() > 0 {
+                stale.push((key.clone(), bound.stale()));
+            }
+        }
+        stale
+    }
+
+    /// Puts sockets that were bound anew in the place of those of the same listener; returns whether there
+    /// still is one.
+    pub(super) fn replace(&mut self, key: &ListenerKey, bound: Bound) -> bool {
+        let Some(before) = self.bound.get_mut(key) else {
+            // The listener was taken away meanwhile; its file is removed with the next that has the name.
+            return false;
+        };
+        *before = bound;
+        true
     }
 
     /// Closes all sockets: clients are refused from now on. Returns the files to remove.
@@ -220,8 +245,45 @@ impl Binder {
     }
 }
 
+/// A listener whose sockets must be bound anew.
+#[derive(Debug)]
+pub(super) enum Stale {
+    /// At a path.
+    Unix(PathBuf),
+    /// At this address, one for each slot.
+    Tcp(SocketAddr, usize),
+    /// At an address that cannot be read.
+    Unknown(String),
+}
+
+impl Stale {
+    /// Binds the sockets anew. Blocks.
+    pub(super) fn bind(&self) -> io::Result<Bound> {
+        match self {
+            Self::Unix(path) => bind_unix(path),
+            Self::Tcp(address, slots) => {
+                let socket = |_| listen(*address, true).map(|it| Arc::new(it.into()));
+                Ok(Bound {
+                    sockets: (0..*slots).map(socket).collect::<io::Result<_>>()?,
+                    address: address.to_string(),
+                    file: None,
+                })
+            }
+            Self::Unknown(address) => Err(io::Error::other(format!("{address} is no address"))),
+        }
+    }
+}
+
 impl Bound {
-    fn of_slot(&self, slot: usize) -> Option<Arc<OwnedFd>> {
+    fn stale(&self) -> Stale {
+        match (&self.file, self.address.parse()) {
+            (Some(file), _) => Stale::Unix(file.path.clone()),
+            (None, Ok(address)) => Stale::Tcp(address, self.sockets.len()),
+            (None, Err(_)) => Stale::Unknown(self.address.clone()),
+        }
+    }
+
+    pub(super) fn of_slot(&self, slot: usize) -> Option<Arc<OwnedFd>> {
         let index = if self.file.is_some() { 0 } else { slot };
         self.sockets.get(index).cloned()
     }
