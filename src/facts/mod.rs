@@ -6,6 +6,7 @@
 
 mod backend;
 mod certificate;
+mod confinement;
 mod counts;
 mod ending;
 mod expiry;
@@ -19,6 +20,7 @@ mod tally;
 pub use self::{
     backend::BackendStatus,
     certificate::CertificateFacts,
+    confinement::{Confinement, Enforcement},
     counts::{ConnectionCounts, ListenerCounts},
     ending::{END_REASONS, EndCounts, EndReason},
     expiry::{Expiry, ExpiryEffect, ExpiryKind},

@@ -40,6 +40,7 @@ use self::{
 };
 use crate::{
     cli::child::Worker as Args,
+    facts::Confinement,
     link::{
         Fault, FromWorker, Given, Handover, ListenerKey, Received, ToWorker, Unusable,
         beat_interval,
@@ -48,7 +49,7 @@ use crate::{
     },
     sys::{
         oom,
-        sandbox::{self, Confinement},
+        sandbox::{self, Profile},
         signals,
     },
     telemetry::log::{self, Pipe},
@@ -94,13 +95,13 @@ pub fn main(args: &Args) -> ExitCode {
     if let Err(error) = oom::give_up_protection() {
         warn!(%error, "the kernel may spare the worker when memory runs short");
     }
-    confine_files();
     warm_up();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
         Ok(runtime) => {
+            confine();
             let code = runtime.block_on(run(link, args.slot));
             // A name look-up that no server answers must not keep the worker from ending.
             runtime.shutdown_background();
@@ -122,16 +123,14 @@ fn never_wait_for_log() {
     );
 }
 
-/// Denies this worker access to the file system, as far as the kernel can.
-fn confine_files() {
-    match sandbox::confine_files() {
-        Ok(Confinement::Full) => {}
-        Ok(level) => info!(
-            ?level,
-            "this kernel cannot fully deny the worker access to files"
-        ),
-        Err(error) => warn!(%error, "the worker could not be denied access to files"),
+/// Takes from this worker what it does not need, and says what this host cannot take.
+fn confine() -> Confinement {
+    // The C library still resolves the names of backends here, in threads.
+    let confinement = sandbox::confine(Profile::Resolver);
+    for missing in &confinement.missing {
+        warn!("this host cannot fully confine workers: {missing}");
     }
+    confinement
 }
 
 /// Takes the link, which is standard input, under a descriptor of its own, so that no other code uses it
