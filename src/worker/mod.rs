@@ -4,6 +4,7 @@
 //! standard input, reads no file, runs as an unprivileged user, and has one thread.
 
 pub mod backend_probe;
+pub mod confinement;
 pub mod connect;
 pub mod counters;
 pub mod ending;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use self::{
+    confinement::{Refusals, confine},
     listener::Listeners,
     places::Places,
     service::{Built, ServeError, Services},
@@ -40,18 +42,13 @@ use self::{
 };
 use crate::{
     cli::child::Worker as Args,
-    facts::Confinement,
     link::{
         Fault, FromWorker, Given, Handover, ListenerKey, Received, ToWorker, Unusable,
         beat_interval,
         end::{self, Receiver, Sender},
         worker::MOST_OF_GENERATION,
     },
-    sys::{
-        oom,
-        sandbox::{self, Profile},
-        signals,
-    },
+    sys::{oom, sandbox, signals},
     telemetry::log::{self, Pipe},
     tls::stream::warm_up,
 };
@@ -101,7 +98,6 @@ pub fn main(args: &Args) -> ExitCode {
         .build();
     match runtime {
         Ok(runtime) => {
-            confine();
             let code = runtime.block_on(run(link, args.slot));
             // A name look-up that no server answers must not keep the worker from ending.
             runtime.shutdown_background();
@@ -121,16 +117,6 @@ fn never_wait_for_log() {
         io::stderr().as_fd(),
         nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
     );
-}
-
-/// Takes from this worker what it does not need, and says what this host cannot take.
-fn confine() -> Confinement {
-    // The C library still resolves the names of backends here, in threads.
-    let confinement = sandbox::confine(Profile::Resolver);
-    for missing in &confinement.missing {
-        warn!("this host cannot fully confine workers: {missing}");
-    }
-    confinement
 }
 
 /// Takes the link, which is standard input, under a descriptor of its own, so that no other code uses it
@@ -159,6 +145,7 @@ struct Worker {
     told: Told,
     beat: Duration,
     drain_timeout: Duration,
+    refusals: Refusals,
 }
 
 /// Why a worker does not serve the generation that it was handed.
@@ -186,6 +173,8 @@ async fn run(link: OwnedFd, slot: usize) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // Whatever opens a file or changes a descriptor has happened.
+    confine();
     let (outbox, messages) = mpsc::unbounded_channel();
     let sending = tokio::spawn(send(sender, messages));
     let (told, orders) = mpsc::channel(ORDERS);
@@ -205,8 +194,10 @@ async fn run(link: OwnedFd, slot: usize) -> ExitCode {
         told: Told::default(),
         beat: FIRST_BEAT,
         drain_timeout: Duration::ZERO,
+        refusals: Refusals::default(),
     };
     let code = worker.serve(orders).await;
+    worker.refusals.tell();
     // The supervisor must get the last messages before the worker ends.
     drop(worker);
     let _ = tokio::time::timeout(LAST_MESSAGES, sending).await;
@@ -374,7 +365,8 @@ impl Worker {
         }
     }
 
-    fn beat(&self) {
+    fn beat(&mut self) {
+        self.refusals.tell();
         self.tell(FromWorker::Beat);
         self.tell(FromWorker::Accepts {
             slots: self.accepts.clone(),
