@@ -12,8 +12,7 @@ use crate::{
 /// To be called when the worker is ready and before it has met a client. It can open no file afterwards,
 /// so what reads one on its first use must have been used.
 pub fn confine() -> Confinement {
-    // The C library still resolves the names of backends here, in threads.
-    let confinement = sandbox::confine(Profile::Resolver);
+    let confinement = sandbox::confine(Profile::Worker);
     for missing in &confinement.missing {
         warn!("this host cannot fully confine a worker: {missing}");
     }

@@ -13,6 +13,8 @@ mod container;
 mod systemd;
 // What time alone changes: certificates that become valid, and a clock that is set.
 mod clock;
+// What the kernel enforces on workers.
+mod confinement;
 // The control socket: who may use it, and what a hostile or broken peer can do there.
 mod control;
 // Every way a worker can die, with every state the disk can be in then.
