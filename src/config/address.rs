@@ -10,6 +10,8 @@ use std::{
 use rustls::pki_types::DnsName;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Wanted;
+
 /// The longest path a Unix socket can have: the kernel keeps 108 bytes, one of them the final zero.
 pub const UNIX_PATH_MAX: usize = 107;
 
@@ -51,6 +53,17 @@ impl Address {
             },
             // Collecting the components drops doubled slashes and `.`.
             Self::Unix(path) => Self::Unix(path.components().collect()),
+        }
+    }
+
+    /// Returns what a worker asks the resolver for to connect to this address; `None` for an IP address,
+    /// which needs no lookup.
+    #[must_use]
+    pub fn wanted(&self) -> Option<Wanted> {
+        match self.canonical() {
+            Self::Unix(path) => Some(Wanted::Path(path)),
+            Self::Tcp { host, .. } if host.parse::<IpAddr>().is_ok() => None,
+            Self::Tcp { host, .. } => Some(Wanted::Host(host)),
         }
     }
 
@@ -259,6 +272,22 @@ mod tests {
             let canonical = |text: &str| text.parse::<Address>().unwrap().canonical();
             assert_eq!(canonical(one), canonical(other));
         }
+    }
+
+    #[test]
+    fn an_ip_address_needs_no_lookup_and_spellings_of_a_name_are_one() {
+        let wanted = |text: &str| text.parse::<Address>().unwrap().wanted();
+        assert_eq!(wanted("127.0.0.1:1"), None);
+        assert_eq!(wanted("[::1]:1"), None);
+        assert_eq!(
+            wanted("DB.example:1"),
+            Some(Wanted::Host("db.example".to_owned()))
+        );
+        assert_eq!(wanted("db.example:2"), wanted("DB.example:1"));
+        assert_eq!(
+            wanted("unix:/run//db"),
+            Some(Wanted::Path("/run/db".into()))
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod expiry;
 mod failure;
 mod identity;
 mod load;
+mod lookup;
 mod moment;
 mod problem;
 mod tally;
@@ -27,6 +28,7 @@ pub use self::{
     failure::{FailureCounts, FailureReason},
     identity::{IdentityChange, IdentityOutcome, VerifiedIdentity},
     load::{Partial, Reads, Trigger},
+    lookup::{Unresolved, Wanted},
     moment::{Moment, NoMoment},
     problem::Problem,
     tally::{Reason, Tally},

@@ -3,6 +3,9 @@
 //!
 //! It holds no key, talks to no client, and may read what the system's name service reads.
 
+pub mod flights;
+pub mod lookup;
+
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
