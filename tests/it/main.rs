@@ -92,6 +92,8 @@ mod limits;
 // The metrics page.
 mod metrics;
 mod mounts;
+// Backends by name, with a name server that does as it is told.
+mod names;
 // The line that each session leaves in the log, and the counts of how they ended.
 mod session_log;
 // Processes that are short of descriptors.

@@ -11,6 +11,7 @@ pub(crate) mod fake;
 pub(crate) mod front;
 pub(crate) mod inside;
 pub(crate) mod machine;
+pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod openssl;
 pub(crate) mod own_server;
