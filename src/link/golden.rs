@@ -13,6 +13,12 @@ enum InMemory {
     Generation(Handover),
 }
 
+/// What a worker asks the resolver, which is of one kind.
+#[derive(Serialize, Deserialize)]
+enum OfResolver {
+    Ask(Ask),
+}
+
 #[test]
 fn golden_bytes_of_the_link_belong_to_their_version() {
     Golden::new("link", FORMAT, "link::FORMAT")
@@ -21,7 +27,7 @@ fn golden_bytes_of_the_link_belong_to_their_version() {
         .message::<InMemory>("InMemory")
         .message::<ToResolver>("ToResolver")
         .message::<FromResolver>("FromResolver")
-        .message::<Ask>("Ask")
+        .message::<OfResolver>("OfResolver")
         .message::<Answer>("Answer")
         .message::<ToPage>("ToPage")
         .message::<FromPage>("FromPage")

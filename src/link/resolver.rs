@@ -1,72 +1,76 @@
-//! What the supervisor and the resolver say to each other, and what workers ask it.
+//! What the supervisor and the resolver say to each other, and what a worker asks the resolver over a pair
+//! of their own.
 
-use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf};
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::Message;
+use super::{Message, end::MOST_BYTES};
+use crate::facts::{Unresolved, Wanted};
 
-/// Bytes enough for a name, a path or a list of addresses.
-const SMALL: usize = 8 * 1024;
+/// The most bytes of a worker's ask: a host name has 253 at most, and a path of a Unix socket fewer.
+const ASK: usize = 512;
+
+/// The most bytes of an answer: several times what 32 addresses or a failure need.
+const ANSWER: usize = 4096;
+
+/// How many names and paths are told in a message.
+pub const BACKENDS_AT_ONCE: usize = 100;
 
 /// The supervisor's messages to the resolver.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToResolver {
-    /// Answers a worker's questions over the [`Ask`] and [`Answer`] link that comes along, besides those
-    /// that it has.
+    /// Answers the worker at the other end of the pair whose end comes along.
     Worker,
-    /// Answers from now on for these backends alone: a list of their hosts and paths comes
-    /// along in sealed memory.
-    Backends,
+    /// These backends are configured, together with those of the messages before it that were not the
+    /// last of their list; when it is the last, no others are.
+    Backends {
+        /// The names and paths.
+        wanted: Vec<Wanted>,
+        /// Whether the list ends with these.
+        is_last: bool,
+    },
 }
 
 /// The resolver's messages to the supervisor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromResolver {
-    /// It is alive; sent several times within the heartbeat timeout.
+    /// It is alive.
     Beat,
 }
 
-/// A worker's questions to the resolver.
+/// What a worker asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ask {
-    /// Asks for the addresses of a backend's host name.
-    Lookup {
-        /// Comes back in the answer.
-        ask: u64,
-        /// The name as configured.
-        host: String,
-    },
-    /// Asks for a connection to a backend's Unix socket.
-    Connect {
-        /// Comes back in the answer.
-        ask: u64,
-        /// The path as configured.
-        path: PathBuf,
-    },
+pub struct Ask {
+    /// Comes back in the answer.
+    pub number: u64,
+    /// What it asks for.
+    pub wanted: Wanted,
+    /// How long it waits for the answer.
+    pub within: Duration,
 }
 
-/// The resolver's answers to a worker.
+/// What the resolver answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// The addresses of a name, in the order of the system's preference; at least one.
+    /// The addresses of a name.
     Addresses {
-        /// The question that it answers.
-        ask: u64,
-        /// The addresses.
+        /// The ask that is answered.
+        number: u64,
+        /// In the order in which to try them.
         addresses: Vec<IpAddr>,
     },
-    /// The connection, which comes along.
-    Connected {
-        /// The question that it answers.
-        ask: u64,
+    /// A connection to a path comes along.
+    Connection {
+        /// The ask that is answered.
+        number: u64,
     },
-    /// There is no answer.
+    /// There is neither.
     Failed {
-        /// The question that it answers.
-        ask: u64,
-        /// Why, for people.
-        reason: String,
+        /// The ask that is answered.
+        number: u64,
+        /// Why not.
+        reason: Unresolved,
     },
 }
 
@@ -74,11 +78,14 @@ impl Message for ToResolver {
     const MOST_DESCRIPTORS: usize = 1;
 
     fn descriptors(&self) -> RangeInclusive<usize> {
-        1..=1
+        match self {
+            Self::Worker => 1..=1,
+            Self::Backends { .. } => 0..=0,
+        }
     }
 
     fn most_bytes(&self) -> usize {
-        SMALL
+        MOST_BYTES
     }
 }
 
@@ -90,7 +97,7 @@ impl Message for FromResolver {
     }
 
     fn most_bytes(&self) -> usize {
-        SMALL
+        ASK
     }
 }
 
@@ -102,7 +109,7 @@ impl Message for Ask {
     }
 
     fn most_bytes(&self) -> usize {
-        SMALL
+        ASK
     }
 }
 
@@ -111,12 +118,12 @@ impl Message for Answer {
 
     fn descriptors(&self) -> RangeInclusive<usize> {
         match self {
-            Self::Connected { .. } => 1..=1,
+            Self::Connection { .. } => 1..=1,
             Self::Addresses { .. } | Self::Failed { .. } => 0..=0,
         }
     }
 
     fn most_bytes(&self) -> usize {
-        SMALL
+        ANSWER
     }
 }

@@ -1,33 +1,44 @@
-//! The child process that finds backends: it turns names into addresses, and paths of Unix sockets into
-//! connections, for workers.
+//! The child process that looks up backends' names and connects to Unix sockets, so that workers need no
+//! files for it, no threads and no sockets but TCP ones.
 //!
-//! It holds no key, talks to no client, and may read what the system's name service reads.
+//! It holds no keys and meets no clients. Workers ask for hosts and paths that the configuration
+//! names; for others they get nothing. Each worker has a pair of its own to the resolver, which the
+//! supervisor makes. Without a supervisor the resolver goes on for the workers that are left.
 
+mod desk;
 pub mod flights;
 pub mod lookup;
+mod pair;
 
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::time::interval;
-use tracing::error;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+use tracing::{error, warn};
 
+use self::desk::Desk;
 use crate::{
     cli::child::Helper as Args,
     link::{
-        FromResolver, ToResolver,
+        Fault, FromResolver, ToResolver,
         end::{self, Receiver, Sender},
     },
-    sys::signals,
+    sys::{oom, sandbox, signals},
     telemetry::log::{self, Pipe},
 };
 
-/// The time between two signs of life.
+/// How often the supervisor hears that the resolver is alive.
 const BEAT: Duration = Duration::from_millis(200);
+
+/// What workers have said and the resolver has not heard yet; a worker whose message finds no room waits.
+const INBOX: usize = 256;
 
 /// Runs the resolver; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
@@ -45,34 +56,87 @@ pub fn main(args: &Args) -> ExitCode {
 }
 
 fn start() -> io::Result<()> {
-    let link: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+    let link = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::net::getpeername(&link)?;
+    sandbox::protect_memory()?;
+    if let Err(error) = oom::give_up_protection() {
+        warn!(%error, "the kernel may spare the resolver when memory runs short");
+    }
+    if let Err(error) = sandbox::confine_files() {
+        warn!(%error, "the resolver could not be denied access to files");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(async {
-        let (receiver, sender) = end::open(link)?;
-        run(receiver, sender).await;
-        Ok(())
-    });
-    // A look-up that no server answers must not keep the process from ending.
-    runtime.shutdown_background();
-    ended
+    runtime.block_on(run(link))
 }
 
-async fn run(mut receiver: Receiver<ToResolver>, sender: Sender<FromResolver>) {
+/// Answers workers until the supervisor and all workers are gone.
+///
+/// `link` leads to the supervisor.
+pub async fn run(link: OwnedFd) -> io::Result<()> {
+    let (mut receiver, sender) = end::open(link)?;
+    let mut link = Some((&mut receiver, beat(sender)));
+    let (to_desk, mut heard) = mpsc::channel(INBOX);
+    let (to_end, mut ended) = mpsc::unbounded_channel();
+    let mut desk = Desk::new(to_desk, to_end);
     let mut beats = interval(BEAT);
-    loop {
+    beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while link.is_some() || desk.has_workers() {
         tokio::select! {
-            told = receiver.receive() => match told {
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(fault) => return error!("the link to the supervisor broke: {fault}"),
+            told = next(&mut link) => match told {
+                Some(told) => desk.told(told),
+                None => link = None,
             },
-            _ = beats.tick() => {
-                // If the supervisor is gone, receiving tells.
-                let _ = sender.send(&FromResolver::Beat, &[]).await;
+            Some(heard) = heard.recv() => desk.heard(heard),
+            Some((wanted, result)) = ended.recv() => desk.ended(wanted, result),
+            () = until(desk.wake_at()) => desk.woken(),
+            _ = beats.tick() => if let Some((_, beat)) = &link {
+                // If one waits to be sent already, that is told as well by it.
+                let _ = beat.try_send(FromResolver::Beat);
+            },
+        }
+    }
+    Ok(())
+}
+
+/// The supervisor's messages, and where beats for it go.
+type Link<'a> = (&'a mut Receiver<ToResolver>, mpsc::Sender<FromResolver>);
+
+/// Sends beats in a task of its own, because the supervisor may not take them at once.
+fn beat(sender: Sender<FromResolver>) -> mpsc::Sender<FromResolver> {
+    let (beat, mut beats) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(beat) = beats.recv().await {
+            if sender.send(&beat, &[]).await.is_err() {
+                return;
             }
         }
+    });
+    beat
+}
+
+/// Returns the supervisor's next message; `None` when the supervisor is gone.
+async fn next(link: &mut Option<Link<'_>>) -> Option<end::Received<ToResolver>> {
+    let Some((receiver, _)) = link else {
+        return std::future::pending().await;
+    };
+    match receiver.receive().await {
+        Ok(told) => told,
+        Err(Fault::Io(error)) => {
+            error!(%error, "the link to the supervisor broke");
+            None
+        }
+        Err(fault) => {
+            error!("the supervisor's message cannot be understood: {fault}");
+            None
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
