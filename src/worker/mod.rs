@@ -11,6 +11,7 @@ pub mod ending;
 pub mod farewell;
 pub mod leg;
 pub mod listener;
+pub mod names;
 pub mod opening;
 pub mod peers;
 pub mod places;
