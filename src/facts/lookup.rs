@@ -48,6 +48,13 @@ pub enum Unresolved {
     NotConfigured,
 }
 
+impl Unresolved {
+    /// Whether only time was missing.
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::NoAnswer(_) | Self::NoThread(_))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,6 +34,7 @@ impl Supervisor {
             Action::Stage { load, generation } => {
                 let acquired = self.loads.stage(load, generation);
                 self.workers.stage(acquired);
+                self.follow_backends();
             }
             Action::Offer(worker) => self.offer(worker),
             Action::Commit => self.commit(),
@@ -41,6 +42,7 @@ impl Supervisor {
             Action::Discard => {
                 self.loads.discard();
                 self.workers.discard();
+                self.follow_backends();
             }
             Action::Withdraw(worker) => self.workers.withdraw(worker),
             Action::Start {
@@ -97,6 +99,14 @@ impl Supervisor {
             config.runs_passphrase_program(),
             config.watch,
         );
+        self.follow_backends();
+    }
+
+    /// Has the resolver answer for the backends of the generation in force and of the staged one.
+    pub(super) fn follow_backends(&mut self) {
+        let current = self.loads.current();
+        let staged = self.loads.staged().map(|(_, staged)| &*staged.config);
+        self.helpers.follow(&current.config, staged);
     }
 
     fn report(&mut self, failure: &Failure) {

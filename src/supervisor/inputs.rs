@@ -39,9 +39,7 @@ impl Supervisor {
         let now = self.life.now();
         match message {
             helpers::ResolverMessage::Launched(id, launched) => {
-                if self.helpers.resolver.launched(id, launched) {
-                    self.helpers.join(&self.workers, None);
-                }
+                self.helpers.resolver_launched(id, launched, &self.workers);
                 reap_orphans();
             }
             helpers::ResolverMessage::Said(id, FromResolver::Beat) => {

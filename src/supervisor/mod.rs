@@ -80,6 +80,7 @@ struct Inputs {
 impl Supervisor {
     /// Runs until the daemon has ended.
     async fn run(mut self, first: Vec<Action>, mut inputs: Inputs) -> ExitCode {
+        self.follow_backends();
         self.act(first);
         loop {
             self.report_to_manager();

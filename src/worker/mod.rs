@@ -66,6 +66,9 @@ const LONGEST_REASON: usize = 1000;
 /// Messages of the supervisor that may wait for the worker.
 const ORDERS: usize = 64;
 
+/// Pairs to resolvers, each newer than the one before, that may wait until they are used.
+const PAIRS: usize = 8;
+
 /// How long sessions that are cut may take to tell their peers.
 const GOODBYES: Duration = Duration::from_millis(1500);
 
@@ -77,7 +80,6 @@ pub fn main(args: &Args) -> ExitCode {
     signals::leave_to_supervisor();
     // Otherwise process lists would show the name of the link in /proc from which it was executed.
     let _ = nix::sys::prctl::set_name(c"proxyd-worker");
-    never_wait_for_log();
     log::start(Pipe::stderr(args.log.form), args.log.level, args.log.form);
     let link = match take_link() {
         Ok(link) => link,
@@ -98,26 +100,12 @@ pub fn main(args: &Args) -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => {
-            let code = runtime.block_on(run(link, args.slot));
-            // A name look-up that no server answers must not keep the worker from ending.
-            runtime.shutdown_background();
-            code
-        }
+        Ok(runtime) => runtime.block_on(run(link, args.slot)),
         Err(error) => {
             error!(%error, "no runtime");
             ExitCode::FAILURE
         }
     }
-}
-
-/// Makes log lines get lost while the supervisor does not read them, because a worker that waited for the
-/// supervisor would make every client wait.
-fn never_wait_for_log() {
-    let _ = nix::fcntl::fcntl(
-        io::stderr().as_fd(),
-        nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
-    );
 }
 
 /// Takes the link, which is standard input, under a descriptor of its own, so that no other code uses it
@@ -147,6 +135,8 @@ struct Worker {
     beat: Duration,
     drain_timeout: Duration,
     refusals: Refusals,
+    /// Where pairs to the resolver go.
+    pairs: mpsc::Sender<OwnedFd>,
 }
 
 /// Why a worker does not serve the generation that it was handed.
@@ -181,6 +171,9 @@ async fn run(link: OwnedFd, slot: usize) -> ExitCode {
     let (told, orders) = mpsc::channel(ORDERS);
     tokio::spawn(receive(receiver, told));
     let services = Arc::new(Services::default());
+    let (pairs, arrived) = mpsc::channel(PAIRS);
+    let names = services.dialer.names();
+    tokio::spawn(async move { names::talk(&names, arrived).await });
     let sessions = TaskTracker::new();
     let mut worker = Worker {
         slot,
@@ -196,6 +189,7 @@ async fn run(link: OwnedFd, slot: usize) -> ExitCode {
         beat: FIRST_BEAT,
         drain_timeout: Duration::ZERO,
         refusals: Refusals::default(),
+        pairs,
     };
     let code = worker.serve(orders).await;
     worker.refusals.tell();
@@ -287,7 +281,7 @@ impl Worker {
                     error!(listener, "places for sessions did not arrive");
                 }
             }
-            ToWorker::Resolver => drop(fds.next()),
+            ToWorker::Resolver => self.ask_over(fds.next()),
             ToWorker::Release { slot } => self.listeners.release(slot),
             ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
             // The receiver has done so.
@@ -304,6 +298,16 @@ impl Worker {
             ToWorker::Drain => return Then::Drain,
         }
         Then::Serve
+    }
+
+    /// Asks the resolver over the pair that has arrived.
+    fn ask_over(&self, pair: Option<OwnedFd>) {
+        let sent = pair.map(|pair| self.pairs.try_send(pair));
+        if !matches!(sent, Some(Ok(()))) {
+            error!(
+                "the pair to the resolver did not arrive; backends are asked for over the one before"
+            );
+        }
     }
 
     /// Makes ready the generation that was handed over, and reports that, or why it cannot.

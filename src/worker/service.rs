@@ -82,7 +82,8 @@ pub struct Services {
     current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
     counters: Mutex<HashMap<String, Arc<Counters>>>,
     health: Mutex<HashMap<String, Arc<Health>>>,
-    dialer: Arc<Dialer>,
+    /// What connects this worker to backends.
+    pub dialer: Arc<Dialer>,
     places: Mutex<HashMap<String, Arc<Places>>>,
     keyring: Mutex<Keyring>,
     secrets: Mutex<TicketSecrets>,

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -31,6 +32,13 @@ pub enum Socket {
 }
 
 impl Socket {
+    /// Takes a connection to a Unix socket.
+    pub fn unix(connection: OwnedFd) -> io::Result<Self> {
+        let connection = StdUnixStream::from(connection);
+        connection.set_nonblocking(true)?;
+        UnixStream::from_std(connection).map(Self::Unix)
+    }
+
     /// Returns the addresses of the peer and of this end, if they are IP addresses.
     pub fn addresses(&self) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
         match self {

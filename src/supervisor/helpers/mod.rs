@@ -1,16 +1,21 @@
 //! The helper processes: one that resolves the names of backends for workers, and one that serves the
 //! metrics page. They hold no key and serve no client; the daemon goes on while one is replaced.
 
+mod backends;
 mod upkeep;
 
 use std::{io, sync::Arc, time::Duration};
 
 use tracing::{error, info, warn};
 
-use self::upkeep::{Order, Upkeep};
+use self::{
+    backends::Backends,
+    upkeep::{Order, Upkeep},
+};
 use super::{plan::WorkerId, workers::Workers};
 use crate::{
     children::{self, End, Id, Inbox, Launched, Launcher, Process, Role},
+    config::Config,
     link::{self, FromResolver, ToResolver, end},
     sys::reserve::Reserve,
     telemetry::log::Sink,
@@ -137,6 +142,7 @@ impl<In: link::Message + Send + 'static, Out: link::Message + 'static> Helper<In
 pub(super) struct Helpers {
     /// The one that finds backends for workers.
     pub(super) resolver: Helper<FromResolver, ToResolver>,
+    backends: Backends,
     /// For the links between workers and the resolver, of which the supervisor keeps no end.
     reserve: Reserve,
 }
@@ -147,7 +153,37 @@ impl Helpers {
         let (launcher, sink) = (launcher.clone(), sink.clone());
         Self {
             resolver: Helper::new(Role::Resolver, launcher, sink, resolver),
+            backends: Backends::default(),
             reserve: Reserve::new(KEPT_BACK),
+        }
+    }
+
+    /// Notes which configuration is in force and which is made ready, so that the resolver answers for
+    /// their backends.
+    pub(super) fn follow(&mut self, current: &Config, staged: Option<&Config>) {
+        if self.backends.follow(current, staged) {
+            self.tell_backends();
+        }
+    }
+
+    fn tell_backends(&self) {
+        if let Some(resolver) = self.resolver.process() {
+            for message in self.backends.messages() {
+                resolver.send(message);
+            }
+        }
+    }
+
+    /// Takes the resolver that was started, and links all workers to it.
+    pub(super) fn resolver_launched(
+        &mut self,
+        id: Id,
+        launched: io::Result<Launched>,
+        workers: &Workers,
+    ) {
+        if self.resolver.launched(id, launched) {
+            self.tell_backends();
+            self.join(workers, None);
         }
     }
 

@@ -1,10 +1,11 @@
-//! Sends a worker's log lines to the supervisor, through a pipe that may be full.
+//! Sends a child process's log lines to the supervisor, through a pipe that may be full.
 
 use std::{
     io::{self, Stderr, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::Form;
@@ -12,7 +13,7 @@ use super::Form;
 /// Why the pipe loses lines.
 const UNREAD: &str = "the supervisor did not read them in time";
 
-/// A worker's log: standard error, which must not block. Clones share it.
+/// A child's log: standard error, which must not block. Clones share it.
 ///
 /// A line that finds no room is lost and counted, and the count is reported before the next line that
 /// finds room. A line that was written in part is completed before another begins.
@@ -20,8 +21,10 @@ const UNREAD: &str = "the supervisor did not read them in time";
 pub struct Pipe(Arc<Mutex<Lines<Stderr>>>);
 
 impl Pipe {
-    /// Writes to standard error.
+    /// Writes to standard error, and makes that lose lines while the supervisor does not read them, because a
+    /// child that waited for the supervisor would make every client wait.
     pub fn stderr(form: Form) -> Self {
+        let _ = fcntl(io::stderr(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
         Self(Arc::new(Mutex::new(Lines::new(io::stderr(), form))))
     }
 }

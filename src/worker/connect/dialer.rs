@@ -2,26 +2,28 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use tokio::{
-    net::UnixStream,
-    time::{error::Elapsed, timeout_at},
-};
+use tokio::time::{error::Elapsed, sleep_until, timeout_at};
 use tracing::{field::display, info};
 
 use super::{
-    super::socket::Socket,
+    super::{
+        names::{Found, Names},
+        socket::Socket,
+    },
     addresses::Memory,
     attempts::{Fault, Race, open, race},
     circuit::{Attempt, News},
-    names::{LookupError, Names},
     schedule::{Schedule, delay},
 };
-use crate::config::Address;
+use crate::{
+    config::Address,
+    facts::{Unresolved, Wanted},
+};
 
 /// The most addresses of a name that are tried for one session. Those that fail are tried last by the
 /// next one, so that others get their turn.
@@ -30,7 +32,7 @@ const MOST_TRIED: usize = 8;
 /// Connects a worker to backends, and remembers which addresses of their names fail.
 #[derive(Debug, Default)]
 pub struct Dialer {
-    names: Names,
+    names: Arc<Names>,
     memory: Mutex<Memory>,
 }
 
@@ -60,9 +62,12 @@ pub(super) enum DialError {
     /// Its only address has not answered in time.
     #[error("no answer")]
     NoAnswer,
-    /// Its name has no addresses.
+    /// The resolver has no addresses for its name.
+    #[error("its name cannot be resolved: {0}")]
+    Lookup(Unresolved),
+    /// The resolver could not connect to its path.
     #[error(transparent)]
-    Lookup(#[from] LookupError),
+    Path(Unresolved),
     /// Its name was not resolved in time.
     #[error("its name was not resolved")]
     LookupLate,
@@ -101,6 +106,11 @@ impl fmt::Display for Failures {
 }
 
 impl Dialer {
+    /// Returns the asks for names and paths.
+    pub fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.names)
+    }
+
     /// Connects to a backend until `by`. Addresses that answer within a fair share of `patience` are not
     /// held to have failed.
     pub(super) async fn dial(
@@ -109,21 +119,43 @@ impl Dialer {
         by: Instant,
         patience: Duration,
     ) -> Result<Dialed, DialError> {
-        let (host, port) = match backend {
-            Address::Unix(path) => {
-                let connecting = async { UnixStream::connect(path).await.map(Socket::Unix) };
-                return only(timeout_at(by.into(), connecting).await);
-            }
-            Address::Tcp { host, port } => (host, *port),
-        };
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            let connecting = open(SocketAddr::new(ip, port));
+        let Some(wanted) = backend.wanted() else {
+            let connecting = open(located(backend)?);
             return only(timeout_at(by.into(), connecting).await);
-        }
-        let found = timeout_at(by.into(), self.names.lookup(host)).await;
-        let found = found.map_err(|_| DialError::LookupLate)??;
+        };
+        let found = match self.find(wanted, by, patience).await? {
+            Found::Connection(connection) => return only(Ok(Socket::unix(connection))),
+            Found::Addresses(found) => found,
+        };
+        let port = backend.port().unwrap_or(0);
         let found: Vec<_> = found.into_iter().map(|ip| (ip, port).into()).collect();
         self.dial_first(backend, &found, by, patience).await
+    }
+
+    /// Asks the resolver for addresses or a connection.
+    async fn find(
+        &self,
+        wanted: Wanted,
+        by: Instant,
+        patience: Duration,
+    ) -> Result<Found, DialError> {
+        let within = by.saturating_duration_since(Instant::now());
+        let is_path = matches!(wanted, Wanted::Path(_));
+        let reason = match self.names.find(wanted, within).await {
+            Ok(found) => return Ok(found),
+            Err(reason) => reason,
+        };
+        // What had less than its fair time has not failed, and only time that is over says so.
+        if reason.is_late() && within < patience {
+            sleep_until(by.into()).await;
+        }
+        let is_over = Instant::now() >= by;
+        Err(match (is_path, is_over) {
+            (true, true) => DialError::NoAnswer,
+            (true, false) => DialError::Path(reason),
+            (false, true) => DialError::LookupLate,
+            (false, false) => DialError::Lookup(reason),
+        })
     }
 
     /// Connects to the first of a name's addresses that answers.
@@ -203,6 +235,11 @@ impl Dialer {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the address of a backend that is written as an IP address.
+fn located(backend: &Address) -> io::Result<SocketAddr> {
+    backend.to_string().parse().map_err(io::Error::other)
 }
 
 /// Ends an attempt at an address that is the only one.
@@ -382,15 +419,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_cannot_be_resolved_fails_as_such() {
-        // No name server is asked for a label that is so long.
-        let nowhere = Address::Tcp {
-            host: "x".repeat(64),
-            port: 1,
-        };
-        let failed = Dialer::default()
-            .dial(&nowhere, Instant::now() + AMPLE, AMPLE)
-            .await;
-        assert!(matches!(failed.unwrap_err(), DialError::Lookup(_)));
+    async fn a_lookup_that_had_less_than_its_fair_time_ends_when_time_is_over() {
+        let by = Instant::now() + Duration::from_millis(100);
+        let failed = Dialer::default().dial(&backend(), by, AMPLE).await;
+        assert!(matches!(failed.unwrap_err(), DialError::LookupLate));
+        assert!(Instant::now() >= by);
+        let path = "unix:/run/db".parse().unwrap();
+        let by = Instant::now() + Duration::from_millis(100);
+        let failed = Dialer::default().dial(&path, by, AMPLE).await;
+        assert!(matches!(failed.unwrap_err(), DialError::NoAnswer));
     }
 }

@@ -9,7 +9,6 @@ mod attempts;
 mod circuit;
 mod dialer;
 mod health;
-mod names;
 mod schedule;
 
 use std::{

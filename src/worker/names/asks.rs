@@ -10,10 +10,6 @@ use tokio::{sync::oneshot, time::Instant};
 use super::Answered;
 use crate::{facts::Wanted, link::Ask};
 
-/// How long before the end of its time the resolver is to answer, so that a session hears the
-/// resolver's reason and not only that time is over.
-const MARGIN: Duration = Duration::from_millis(100);
-
 /// The step in which times are told, so that sessions that began at about the same time share an ask.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -84,7 +80,7 @@ impl Asks {
             return Some(Ask {
                 number,
                 wanted: open.wanted.clone(),
-                within: left.saturating_sub(MARGIN.min(left / 10)),
+                within: left,
             });
         }
         None

@@ -73,7 +73,7 @@ async fn sessions_that_want_the_same_share_one_ask() {
     let mut told = Vec::new();
     for _ in 0..2 {
         let ask = asks.receive().await.unwrap().unwrap().message;
-        assert!(ask.within < PATIENCE && ask.within > PATIENCE / 2);
+        assert!(ask.within <= PATIENCE && ask.within > PATIENCE / 2);
         let (number, addresses) = (ask.number, addresses());
         let answer = Answer::Addresses { number, addresses };
         answers.send(&answer, &[]).await.unwrap();
