@@ -18,6 +18,7 @@ pub mod reserve;
 pub mod sandbox;
 pub mod sealed;
 pub mod semaphore;
+pub mod shared;
 pub mod signals;
 pub mod tcp_info;
 pub mod wall_timer;
