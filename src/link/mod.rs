@@ -5,6 +5,7 @@
 //! front of each message tells them apart. Private keys never cross a link: they lie in sealed memory
 //! whose descriptor crosses it, see [`Packs`] and [`Handover`].
 
+pub mod board;
 pub mod end;
 #[cfg(test)]
 mod golden;

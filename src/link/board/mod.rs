@@ -1,0 +1,244 @@
+//! Boards: how many sessions each worker has of every listener and of every client.
+//!
+//! Each worker has a board of its own, which it alone writes, and reads those of the other workers. So
+//! a limit holds over all workers without the supervisor, and a worker that was taken over can only
+//! claim too many sessions or too few: what another worker claims counts up to the limit, and no
+//! wait depends on it.
+//!
+//! A worker adds a session to its board before it reads the boards of the others. Of two workers
+//! that want the last place at once, at least one therefore sees the other.
+
+mod client;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    hint::spin_loop,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering, fence},
+    },
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::client::{ClientKey, ClientKeys, ClientSecret};
+use crate::sys::shared::{Memory, Seen, Written};
+
+/// How many numbers there are for listeners.
+pub const NUMBERS: usize = 8192;
+
+/// How many clients a board has room for. Each session takes two descriptors, so that a worker that
+/// reaches half of this has more than a quarter of a million open.
+const CLIENTS: usize = 1 << 18;
+
+/// How many entries a client's may be among: those that follow where its key points.
+const WINDOW: usize = 32;
+
+/// How many counters a board has: one for each number of a listener, then the entries of clients.
+const COUNTERS: usize = NUMBERS + CLIENTS;
+
+/// The bits of a client's entry that hold its count; those above hold a part of its key.
+const COUNT_BITS: u32 = 24;
+
+/// The most sessions that a client's entry can count.
+const MOST: u64 = (1 << COUNT_BITS) - 1;
+
+/// How often a worker tries to take a place that another worker wants at the same moment.
+const ATTEMPTS: u32 = 6;
+
+/// The number by which boards name a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ListenerNumber(u16);
+
+/// Whose sessions a board counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Those of a listener.
+    Listener(ListenerNumber),
+    /// Those of a client of a listener.
+    Client(ClientKey),
+}
+
+/// A session on the worker's own board, which is counted until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    boards: Arc<Boards>,
+    index: Option<usize>,
+}
+
+/// A worker's board, as the supervisor keeps it.
+#[derive(Debug)]
+pub struct Board(Memory);
+
+/// A worker's own board, and those of the other workers.
+#[derive(Debug)]
+pub struct Boards {
+    own: Written,
+    others: Mutex<BTreeMap<u64, Seen>>,
+}
+
+impl ListenerNumber {
+    /// Returns the number at a position among all [`NUMBERS`]; `None` beyond them.
+    pub fn at(position: usize) -> Option<Self> {
+        let number = u16::try_from(position).ok()?;
+        Some(Self(number)).filter(|_| position < NUMBERS)
+    }
+
+    /// Returns its position among all [`NUMBERS`].
+    pub fn position(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl Board {
+    /// Makes an empty board; takes a descriptor.
+    pub fn new() -> io::Result<Self> {
+        Memory::new(COUNTERS).map(Self)
+    }
+
+    /// Returns the descriptor for the worker whose board it is, and once it is closed to other writers,
+    /// for these.
+    pub fn descriptor(&self) -> Arc<OwnedFd> {
+        self.0.descriptor()
+    }
+
+    /// Lets no other worker write it than the one that has taken it.
+    pub fn close_to_writers(&self) -> io::Result<()> {
+        self.0.close_to_writers()
+    }
+
+    /// Returns whether it counts sessions of a listener.
+    pub fn counts(&self, number: ListenerNumber) -> bool {
+        load(self.0.counters(), number.position()) > 0
+    }
+
+    /// Empties it, because its worker has ended: the other workers no longer count its sessions.
+    pub fn clear(&self) {
+        let used = self.0.counters().iter();
+        let used = used.filter(|counter| counter.load(Ordering::Relaxed) != 0);
+        used.for_each(|counter| counter.store(0, Ordering::Relaxed));
+    }
+}
+
+impl Boards {
+    /// Takes the worker's own board.
+    pub fn new(own: impl AsFd) -> io::Result<Self> {
+        Ok(Self {
+            own: Written::map(own, COUNTERS)?,
+            others: Mutex::default(),
+        })
+    }
+
+    /// Counts from now on what another worker holds, by its board.
+    pub fn add(&self, worker: u64, board: impl AsFd) -> io::Result<()> {
+        let seen = Seen::map(board, COUNTERS)?;
+        self.lock().insert(worker, seen);
+        Ok(())
+    }
+
+    /// Forgets the board of a worker that has ended.
+    pub fn remove(&self, worker: u64) {
+        self.lock().remove(&worker);
+    }
+
+    /// Counts one more session; `None` if over all workers there are `most`.
+    pub fn take(self: &Arc<Self>, counted: Counted, most: u32) -> Option<Held> {
+        let others = self.lock();
+        let most = u64::from(most);
+        for attempt in 0..ATTEMPTS {
+            // A session that has no place must not show, not even for a moment: another worker might
+            // turn a client away for it.
+            if self.sum(&others, counted, most) >= most {
+                return None;
+            }
+            let held = self.enter(counted);
+            // Orders the session just added before the reading of the other boards, in all workers.
+            fence(Ordering::SeqCst);
+            if held.index.is_none() || self.sum(&others, counted, most) <= most {
+                fence(Ordering::Acquire);
+                return Some(held);
+            }
+            drop(held);
+            (0..1 << attempt).for_each(|_| spin_loop());
+        }
+        None
+    }
+
+    /// Returns how many sessions all workers have, each other worker at most `most`.
+    fn sum(&self, others: &BTreeMap<u64, Seen>, counted: Counted, most: u64) -> u64 {
+        let own = of(counted, |index| load(self.own.counters(), index));
+        let others = others
+            .values()
+            .map(|board| of(counted, |index| board.load(index)).min(most));
+        own + others.sum::<u64>()
+    }
+
+    /// Returns the counter for one more session; `None` if those where a client's may be are all in use
+    /// for other clients, whose sessions then are not counted. Only one who has thousands of addresses can
+    /// bring that about, and no limit for a client binds those.
+    fn find(&self, counted: Counted) -> Option<usize> {
+        let counters = self.own.counters();
+        match counted {
+            Counted::Listener(number) => Some(number.position()),
+            Counted::Client(key) => {
+                let is_its = |index: &usize| key.count(load(counters, *index)) > 0;
+                let is_free = |index: &usize| load(counters, *index) & MOST == 0;
+                let its = key.indexes().find(is_its);
+                its.or_else(|| key.indexes().find(is_free))
+            }
+        }
+    }
+
+    /// Adds a session to the worker's own board.
+    fn enter(self: &Arc<Self>, counted: Counted) -> Held {
+        let index = self.find(counted);
+        if let Some(counter) = index.and_then(|index| self.own.counters().get(index)) {
+            match counted {
+                Counted::Client(key) if counter.load(Ordering::Relaxed) & MOST == 0 => {
+                    counter.store(key.entry(), Ordering::Relaxed);
+                }
+                _ => {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        Held {
+            boards: Arc::clone(self),
+            index,
+        }
+    }
+
+    /// Locks the boards, which only the worker's one thread uses, so this never waits.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Seen>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let counters = self.boards.own.counters();
+        if let Some(counter) = self.index.and_then(|index| counters.get(index)) {
+            counter.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+/// Returns how many sessions a board counts, whose counters `load` reads.
+fn of(counted: Counted, load: impl Fn(usize) -> u64) -> u64 {
+    match counted {
+        Counted::Listener(number) => load(number.position()),
+        Counted::Client(key) => {
+            let mut counts = key.indexes().map(|index| key.count(load(index)));
+            counts.find(|count| *count > 0).unwrap_or(0)
+        }
+    }
+}
+
+fn load(counters: &[AtomicU64], index: usize) -> u64 {
+    let counter = counters.get(index);
+    counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+}
