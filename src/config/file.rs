@@ -152,6 +152,7 @@ pub(super) struct ProxyProtocol {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
     pub(super) max_connections: Option<Spanned<i64>>,
+    pub(super) per_client: Option<Spanned<i64>>,
     pub(super) handshake_timeout: Option<Spanned<Parsed<Time>>>,
     pub(super) connect_timeout: Option<Spanned<Parsed<Time>>>,
     pub(super) idle_timeout: Option<Parsed<Time>>,

@@ -222,6 +222,8 @@ pub enum ProxyHeaderVersion {
 pub struct Limits {
     /// Sessions open at one time, over all workers.
     pub max_connections: u32,
+    /// Sessions of one client address open at one time, over all workers; zero is no bound.
+    pub per_client: u32,
     /// From accept until TLS is up and the protocol's opening is over.
     pub handshake_timeout: Duration,
     /// For the connection to the backend.
@@ -285,6 +287,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            per_client: 0,
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::ZERO,

@@ -57,6 +57,12 @@ pub use self::{
 /// The most worker processes there can be.
 pub const WORKERS_MAX: usize = 256;
 
+/// The most listeners there can be.
+pub const LISTENERS_MAX: usize = 4096;
+
+/// The highest bound for the sessions of one client.
+pub const PER_CLIENT_MAX: u32 = 1_000_000;
+
 /// The name of what was not given one: the identity that is created, the listener of the command
 /// line.
 pub const DEFAULT_NAME: &str = "default";

@@ -6,6 +6,20 @@ impl Listener {
     /// Returns what is odd about its limits.
     #[must_use]
     pub fn odd_limits(&self) -> Option<String> {
+        self.odd_connect_timeout().or_else(|| self.odd_per_client())
+    }
+
+    fn odd_per_client(&self) -> Option<String> {
+        let (client, all) = (self.limits.per_client, self.limits.max_connections);
+        (client > all).then(|| {
+            format!(
+                "`per_client` of {client} is never reached: `max_connections`, which bounds all \
+                 clients together, is {all}"
+            )
+        })
+    }
+
+    fn odd_connect_timeout(&self) -> Option<String> {
         let (connect, handshake) = (self.limits.connect_timeout, self.limits.handshake_timeout);
         let (written, most) = (connect.as_secs_f64(), handshake.as_secs_f64());
         if self.backends.iter().count() > 1 && connect >= handshake {
@@ -28,6 +42,20 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use crate::config::fixture::parse;
+
+    #[test]
+    fn a_bound_for_a_client_above_that_for_all_is_odd() {
+        for (client, odd) in [(0, false), (1, false), (10, false), (11, true)] {
+            let limits = format!("limits = {{ max_connections = 10, per_client = {client} }}");
+            let listener = format!("bind = '[::]:1'\nbackend = 'db:1'\n{limits}");
+            let config = parse(&format!("[[listener]]\n{listener}\n")).unwrap();
+            let told = config.listeners[0].odd_limits();
+            assert_eq!(
+                told.is_some_and(|it| it.starts_with("`per_client` of 11 is never reached")),
+                odd
+            );
+        }
+    }
 
     #[test]
     fn a_wait_for_a_backend_that_outlasts_the_handshake_s_is_odd() {

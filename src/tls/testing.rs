@@ -291,6 +291,7 @@ pub(crate) fn listener(identities: &[&str]) -> Listener {
         proxy_protocol: ProxyProtocol::default(),
         limits: Limits {
             max_connections: 1,
+            per_client: 0,
             handshake_timeout: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

@@ -1,6 +1,10 @@
 //! The checks of one listener.
 
-use std::{collections::HashSet, ops::Range, time::Duration};
+use std::{
+    collections::HashSet,
+    ops::{Range, RangeInclusive},
+    time::Duration,
+};
 
 use toml::Spanned;
 
@@ -11,8 +15,8 @@ use super::{
 };
 use crate::{
     config::{
-        Address, BackendTls, BackendTlsMode, Backends, ChannelBinding, Limits, Listener, Network,
-        PairForm, ProxyProtocol, TlsPolicy,
+        Address, BackendTls, BackendTlsMode, Backends, ChannelBinding, LISTENERS_MAX, Limits,
+        Listener, Network, PER_CLIENT_MAX, PairForm, ProxyProtocol, TlsPolicy,
         file::{self, Parsed, Several, Table, Word},
         nearest::nearest,
         value::{Text, Time},
@@ -33,6 +37,10 @@ impl Check<'_> {
         if written.is_empty() {
             let message = "there is no listener; add a [[listener]] with `bind` and `backend`";
             self.absent(None, message);
+        }
+        if let Some(beyond) = written.get(LISTENERS_MAX) {
+            let message = format!("there are {LISTENERS_MAX} listeners at the most");
+            self.wrong(beyond.span(), message);
         }
         let mut names = HashSet::new();
         let numbered = (1..).zip(written);
@@ -330,7 +338,18 @@ impl Check<'_> {
         let default = Limits::default();
         let (handshake, connect) = (&written.handshake_timeout, &written.connect_timeout);
         Limits {
-            max_connections: self.max_connections(written.max_connections.as_ref()),
+            max_connections: self.count(
+                "max_connections",
+                written.max_connections.as_ref(),
+                1..=u32::MAX,
+                default.max_connections,
+            ),
+            per_client: self.count(
+                "per_client",
+                written.per_client.as_ref(),
+                0..=PER_CLIENT_MAX,
+                default.per_client,
+            ),
             handshake_timeout: self.deadline(
                 handshake.as_ref(),
                 default.handshake_timeout,
@@ -358,16 +377,22 @@ impl Check<'_> {
         limit
     }
 
-    fn max_connections(&mut self, written: Option<&Spanned<i64>>) -> u32 {
-        let default = Limits::default().max_connections;
+    /// Returns a number within `range`; `default` if none is written.
+    fn count(
+        &mut self,
+        key: &str,
+        written: Option<&Spanned<i64>>,
+        range: RangeInclusive<u32>,
+        default: u32,
+    ) -> u32 {
         let Some(written) = written else {
             return default;
         };
-        let number = u32::try_from(*written.get_ref())
-            .ok()
-            .filter(|&number| number > 0);
+        let number = u32::try_from(*written.get_ref());
+        let number = number.ok().filter(|number| range.contains(number));
         if number.is_none() {
-            let message = format!("`max_connections` is a number from 1 to {}", u32::MAX);
+            let (least, most) = range.into_inner();
+            let message = format!("`{key}` is a number from {least} to {most}");
             self.wrong(written.span(), message);
         }
         number.unwrap_or(default)

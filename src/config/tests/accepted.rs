@@ -69,6 +69,7 @@ fn defaults_are_those_of_the_manual() {
                 proxy_protocol: ProxyProtocol::default(),
                 limits: Limits {
                     max_connections: 10_000,
+                    per_client: 0,
                     handshake_timeout: Duration::from_secs(10),
                     connect_timeout: Duration::from_secs(5),
                     idle_timeout: Duration::ZERO,
@@ -117,7 +118,7 @@ tls = { mode = "required", min_version = "1.2", resumption = "tickets" }
 client_auth = { mode = "required", ca = "clients.pem", crl = "./clients.crl", expired_crl = "refuse", unknown_revocation = "refuse", unscoped_crl = "accept", allow = ["dns:*.app.example", "cn:backup"] }
 backend_tls = { mode = "verify-full", ca = "db-ca.pem", cert = "c.pem", key = "c.key", server_name = "db1" }
 proxy_protocol = { accept = true, from = ["10.0.0.0/8", "::1"], send = "off" }
-limits = { max_connections = 10000, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s", dead_peer_timeout = "1m" }
+limits = { max_connections = 10000, per_client = 50, handshake_timeout = "10s", connect_timeout = "5s", idle_timeout = "0s", dead_peer_timeout = "1m" }
 "#;
 
 #[test]
@@ -163,6 +164,7 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(listener.backend_tls.mode, BackendTlsMode::VerifyFull);
     assert_eq!(listener.backend_tls.server_name.as_deref(), Some("db1"));
     assert_eq!(listener.limits.dead_peer_timeout, Duration::from_secs(60));
+    assert_eq!(listener.limits.per_client, 50);
 }
 
 #[test]

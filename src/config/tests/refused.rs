@@ -4,7 +4,7 @@ mod clients;
 mod text;
 
 use super::{GOOD, complaint};
-use crate::config::{ConfigError, fixture::parse};
+use crate::config::{ConfigError, LISTENERS_MAX, fixture::parse};
 
 /// Checks that `text` has exactly one problem, on this `line`, whose message has this `fragment`.
 #[track_caller]
@@ -239,6 +239,14 @@ fn every_mistake_of_a_listener_is_found() {
             "`max_connections` is a number from 1 to",
         ),
         (
+            "limits = { per_client = -1 }",
+            "`per_client` is a number from 0 to 1000000",
+        ),
+        (
+            "limits = { per_client = 1000001 }",
+            "`per_client` is a number from 0 to 1000000",
+        ),
+        (
             "limits = { handshake_timeout = \"0s\" }",
             "this is shorter than 10ms",
         ),
@@ -457,5 +465,19 @@ fn folders_of_identities_have_a_path_and_a_name_of_their_own() {
         &format!("{taken}{GOOD}"),
         5,
         "another identity or folder of identities is named `live`",
+    );
+}
+
+#[test]
+fn listeners_beyond_the_most_there_can_be_are_refused_at_the_first_of_them() {
+    let listeners = |number: usize| -> String {
+        let listener = |port| format!("[[listener]]\nbind = \"[::1]:{port}\"\nbackend = \"b:1\"\n");
+        (1..=number).map(listener).collect()
+    };
+    parse(&listeners(LISTENERS_MAX)).unwrap();
+    one_problem(
+        &listeners(LISTENERS_MAX + 2),
+        LISTENERS_MAX * 3 + 1,
+        "there are 4096 listeners at the most",
     );
 }
