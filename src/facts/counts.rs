@@ -19,8 +19,8 @@ pub struct ConnectionCounts {
     pub refused: u64,
     /// Ended because the backend could not be reached.
     pub failed_backends: u64,
-    /// Ended at all, by reason; those that were refused because the listener was full are here and
-    /// not among those accepted.
+    /// Ended at all, by reason; those that were refused because the listener was full, or the client
+    /// had as many as one may have, are here and not among those accepted.
     pub ended: EndCounts,
 }
 

@@ -45,6 +45,8 @@ pub enum EndReason {
     Silent,
     /// The listener had as many sessions as it may.
     Full,
+    /// The client had as many sessions as the listener lets one have.
+    ClientFull,
     /// No backend could be reached, or the one that was failed before the client was let in.
     BackendFailed,
     /// The client was not let in.
@@ -52,7 +54,7 @@ pub enum EndReason {
 }
 
 /// How many reasons there are beside those for which clients are not let in.
-const OWN: usize = 19;
+const OWN: usize = 20;
 
 /// How many reasons there are.
 pub const END_REASONS: usize = OWN + FAILURE_REASONS;
@@ -81,13 +83,17 @@ impl EndReason {
         Self::LoginLeft,
         Self::Silent,
         Self::Full,
+        Self::ClientFull,
         Self::BackendFailed,
     ];
 
     /// Returns whether the session came to nothing, though its client wanted one.
     #[must_use]
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::Full | Self::BackendFailed | Self::Refused(_))
+        matches!(
+            self,
+            Self::Full | Self::ClientFull | Self::BackendFailed | Self::Refused(_)
+        )
     }
 
     /// Returns whether the client had been let in, so that a client that cannot log in does not cause it.
@@ -153,6 +159,7 @@ impl Reason<END_REASONS> for EndReason {
             Self::LoginLeft => "login_left",
             Self::Silent => "silent",
             Self::Full => "full",
+            Self::ClientFull => "client_full",
             Self::BackendFailed => "backend_failed",
             Self::Refused(reason) => reason.name(),
         }

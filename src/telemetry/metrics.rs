@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use crate::{
     control::{DiskState, IdentityStatus, Status, WatchState, WorkerState},
-    facts::{ExpiryKind, Reason as _},
+    facts::{EndReason, ExpiryKind, Reason as _},
 };
 
 /// The labels of a time series.
@@ -259,6 +259,7 @@ fn listeners(status: &Status, registry: &mut Registry) {
         for (reason, number) in [
             ("handshake", counts.failed_handshakes),
             ("full", counts.refused),
+            ("client_full", counts.ended.of(EndReason::ClientFull)),
             ("backend", counts.failed_backends),
         ] {
             let mut labels = labels.clone();
