@@ -31,6 +31,19 @@ impl ErrorPacket {
         Self::new(1040, *b"08004", "Too many connections")
     }
 
+    /// `ER_CON_COUNT_ERROR`: the listener's `per_client` is reached.
+    ///
+    /// The number for one user's limit, 1203, belongs to a class that clients take for a faulty statement
+    /// (`42000`); this one they take for a connection that may be had later.
+    #[must_use]
+    pub fn too_many_of_client() -> Self {
+        Self::new(
+            1040,
+            *b"08004",
+            "Too many connections from this client's address",
+        )
+    }
+
     /// `ER_NET_READ_INTERRUPTED`: the client has not said in time what it was waited for.
     #[must_use]
     pub fn client_too_slow() -> Self {

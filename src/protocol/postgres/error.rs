@@ -51,6 +51,12 @@ impl ErrorResponse {
         Self::new("53300", "sorry, too many clients already")
     }
 
+    /// `too_many_connections`: the listener's `per_client` is reached.
+    #[must_use]
+    pub fn too_many_of_client() -> Self {
+        Self::new("53300", "too many connections from this client's address")
+    }
+
     /// Makes an error of any class, without a hint.
     #[must_use]
     pub fn new(sqlstate: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
