@@ -4,7 +4,12 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerKey, Message, end::MOST_BYTES, packs::MAX_PACKS};
+use super::{
+    ListenerKey, Message,
+    board::{ClientSecret, ListenerNumber},
+    end::MOST_BYTES,
+    packs::MAX_PACKS,
+};
 use crate::{
     facts::{BackendStatus, ConnectionCounts},
     tls::tickets::TicketSecrets,
@@ -26,14 +31,28 @@ pub enum ToWorker {
         /// The slot that the socket belongs to: the worker's own, or one without a worker.
         slot: usize,
     },
-    /// Takes places for the sessions of a listener from the first semaphore that comes along, and counts
-    /// the places that the worker holds in the second.
-    Places {
+    /// Maps the board that comes along, to count its sessions on it, and confirms that, before anything
+    /// else.
+    Board {
+        /// The secret by which all boards name clients.
+        secret: ClientSecret,
+    },
+    /// Counts from now on what another worker has on the board that comes along.
+    AddBoard {
+        /// The other worker.
+        worker: u64,
+    },
+    /// Forgets the board of a worker that has ended.
+    RemoveBoard {
+        /// That worker.
+        worker: u64,
+    },
+    /// Counts the sessions of a listener under a number.
+    Number {
         /// The listener's name.
         listener: String,
-        /// The number of these places, by which those of another listener that had the name are told
-        /// from them.
-        room: u64,
+        /// The number; another listener that had the name before had another.
+        number: ListenerNumber,
     },
     /// Asks the resolver over the link that comes along, instead of the one before.
     Resolver,
@@ -77,6 +96,8 @@ pub enum ToWorker {
 /// A worker's messages to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
+    /// It has mapped its board, so that no other process need be able to write it any more.
+    HasBoard,
     /// Every handshake that begins from now on is made with this generation.
     Serving {
         /// Its number.
@@ -138,10 +159,13 @@ impl Message for ToWorker {
 
     fn descriptors(&self) -> RangeInclusive<usize> {
         match self {
-            Self::Accept { .. } | Self::Resolver => 1..=1,
-            Self::Places { .. } => 2..=2,
+            Self::Accept { .. } | Self::Board { .. } | Self::AddBoard { .. } | Self::Resolver => {
+                1..=1
+            }
             Self::Stage { .. } => 1..=MOST_OF_GENERATION,
-            Self::Release { .. }
+            Self::RemoveBoard { .. }
+            | Self::Number { .. }
+            | Self::Release { .. }
             | Self::Tickets(_)
             | Self::MakeRoom
             | Self::Serve { .. }

@@ -25,8 +25,7 @@ impl Supervisor {
                 reap_orphans();
             }
             workers::Message::Launched(worker, launched) => {
-                let current = self.loads.current();
-                self.workers.launched(worker, launched, &current);
+                self.workers.launched(worker, launched);
                 self.helpers.join(&self.workers, Some(worker));
                 // None is waited for while one is being started.
                 reap_orphans();
@@ -60,6 +59,7 @@ impl Supervisor {
                 let slots = slots.into_iter().collect();
                 self.tell(Event::Accepts { worker, slots });
             }
+            FromWorker::HasBoard => self.workers.has_board(worker, &self.loads.current()),
             FromWorker::Beat => {
                 self.workers.tidy();
                 self.repair_sockets(false);

@@ -33,7 +33,7 @@ use super::{
     queries::Queries,
     refusal::{Refusal, refuse},
     steps::{self, Ground, Origin, Start, Who},
-    workers::{Acquired, Tickets, Workers},
+    workers::{Acquired, Boards, Tickets, Workers},
 };
 use crate::{
     children::{self, Launcher},
@@ -156,6 +156,7 @@ fn serve(
             files: taken.files,
             acquired: taken.acquired,
             tickets: taken.tickets,
+            boards: taken.boards,
             account: taken.account,
             page: taken.page,
             control: taken.control,
@@ -185,6 +186,7 @@ struct Parts {
     files: Files,
     acquired: Acquired,
     tickets: Tickets,
+    boards: Boards,
     account: Option<privileges::Account>,
     page: Option<TcpListener>,
     control: control_socket::Bound,
@@ -202,7 +204,7 @@ impl Parts {
         let page = self.page.take();
         let (supervisor, first, inputs) = self.put_together(page)?;
         let socket = supervisor.control_socket.clone();
-        let code = supervisor.run(first, inputs).await;
+        let code = Box::pin(supervisor.run(first, inputs)).await;
         let removed = tokio::task::spawn_blocking(socket.removal());
         let _ = tokio::time::timeout(CLEANUP_PATIENCE, removed).await;
         Ok(code)
@@ -260,7 +262,7 @@ impl Parts {
                 config.workers,
                 self.acquired,
                 &config.listeners,
-                self.tickets,
+                (self.tickets, self.boards),
                 (launcher, self.sink.clone()),
                 to_workers,
             ),

@@ -17,7 +17,6 @@ pub mod processes;
 pub mod reserve;
 pub mod sandbox;
 pub mod sealed;
-pub mod semaphore;
 pub mod shared;
 pub mod signals;
 pub mod tcp_info;

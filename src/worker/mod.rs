@@ -37,7 +37,7 @@ use tracing::{error, info, warn};
 use self::{
     confinement::{Refusals, confine},
     listener::Listeners,
-    places::Places,
+    places::{Counting, Places},
     service::{Built, ServeError, Services},
     told::Told,
 };
@@ -46,6 +46,7 @@ use crate::{
     link::{
         Fault, FromWorker, Given, Handover, ListenerKey, Received, ToWorker, Unusable,
         beat_interval,
+        board::{Boards, ClientKeys, ClientSecret},
         end::{self, Receiver, Sender},
         worker::MOST_OF_GENERATION,
     },
@@ -120,6 +121,8 @@ fn take_link() -> io::Result<OwnedFd> {
 struct Worker {
     slot: usize,
     services: Arc<Services>,
+    /// What it counts sessions with.
+    counting: Option<Arc<Counting>>,
     /// A generation that was made ready and is not served yet.
     staged: Option<(Given, Built)>,
     /// Why the generation that was handed over last is not.
@@ -177,6 +180,7 @@ async fn run(link: OwnedFd, slot: usize) -> ExitCode {
     let sessions = TaskTracker::new();
     let mut worker = Worker {
         slot,
+        counting: None,
         staged: None,
         refusal: None,
         accepts: Vec::new(),
@@ -273,12 +277,17 @@ impl Worker {
                     error!(slot, "a listening socket did not arrive");
                 }
             }
-            ToWorker::Places { listener, room } => {
-                if let (Some(free), Some(held)) = (fds.next(), fds.next()) {
-                    let places = Places::new(room, free.into(), held.into());
+            ToWorker::Board { secret } => self.take_board(&secret, fds.next()),
+            ToWorker::AddBoard { worker } => self.add_board(worker, fds.next()),
+            ToWorker::RemoveBoard { worker } => {
+                if let Some(counting) = &self.counting {
+                    counting.boards.remove(worker);
+                }
+            }
+            ToWorker::Number { listener, number } => {
+                if let Some(counting) = &self.counting {
+                    let places = Places::new(number, Arc::clone(counting));
                     self.services.set_places(listener, places);
-                } else {
-                    error!(listener, "places for sessions did not arrive");
                 }
             }
             ToWorker::Resolver => self.ask_over(fds.next()),
@@ -306,6 +315,37 @@ impl Worker {
         if !matches!(sent, Some(Ok(()))) {
             error!(
                 "the pair to the resolver did not arrive; backends are asked for over the one before"
+            );
+        }
+    }
+
+    /// Counts sessions on its board from now on, and says so, or why it cannot serve without.
+    fn take_board(&mut self, secret: &ClientSecret, board: Option<OwnedFd>) {
+        let board = board.ok_or_else(|| io::Error::other("it did not arrive"));
+        match board.and_then(Boards::new) {
+            Ok(boards) => {
+                self.counting = Some(Arc::new(Counting {
+                    boards: Arc::new(boards),
+                    keys: ClientKeys::new(secret),
+                }));
+                self.tell(FromWorker::HasBoard);
+            }
+            Err(error) => self.tell(FromWorker::Refused {
+                offer: 0,
+                reason: format!("the board on which it counts sessions is unusable: {error}"),
+            }),
+        }
+    }
+
+    /// Counts from now on what another worker has on its board.
+    fn add_board(&self, worker: u64, board: Option<OwnedFd>) {
+        let (Some(counting), Some(board)) = (&self.counting, board) else {
+            return;
+        };
+        if let Err(error) = counting.boards.add(worker, board) {
+            error!(
+                worker, %error,
+                "another worker's board is unusable; limits do not count its sessions here"
             );
         }
     }

@@ -71,8 +71,8 @@ pub enum ServeError {
     /// A TLS configuration cannot be built.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// The worker was handed no places for the sessions of a listener.
-    #[error("the places for sessions of listener \"{0}\" have not arrived")]
+    /// The worker was told no number for the sessions of a listener, or has no board.
+    #[error("the sessions of listener \"{0}\" cannot be counted")]
     NoPlaces(String),
 }
 
@@ -152,7 +152,7 @@ impl Services {
         let mut all = lock(&self.places);
         if all
             .get(&listener)
-            .is_none_or(|known| known.room != places.room)
+            .is_none_or(|known| known.number != places.number)
         {
             all.insert(listener, Arc::new(places));
         }

@@ -1,6 +1,6 @@
 //! A session: one client, from accept to close.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -8,7 +8,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     ending::SessionEnd,
     leg::Leg,
-    opening::{self, Context, Failure, Opened, Phase, Relogin},
+    opening::{self, Context, Failure, LAST_WORDS, Opened, Phase, Relogin},
+    places::{NoPlace, Place},
     record::Record,
     relay::{Changing, Ended, Patience, relay},
     service::{Service, Services},
@@ -20,10 +21,6 @@ use crate::{
     link::ListenerKey,
     protocol::{mysql::command::CommandWatch, proxy_header::Endpoints},
 };
-
-/// How long a failed opening may take to tell the client, and how long refusing a client may take if
-/// there is no place for it.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Serves the client at `peer` until its session has ended.
 pub async fn serve(
@@ -38,18 +35,13 @@ pub async fn serve(
     let record = Record::new(Arc::clone(&service.counters), peer, service.generation);
     let record = Arc::new(record);
     let patience = Patience::of(&service.listener);
-    let place = service.places.take().map(Arc::new);
-    let full = place.is_none();
-    let telling = if full { service.places.tell() } else { None };
-    if full && telling.is_none() {
-        return SessionEnd::from(Failure::Full).note(&record);
-    }
-    let limit = service.listener.limits.handshake_timeout;
-    let limit = if full { limit.min(LAST_WORDS) } else { limit };
+    let taken = take_place(&service, peer);
+    let refusal = taken.as_ref().err().copied();
+    let place = taken.ok().map(Arc::new);
     // A client that is turned away takes no place while it is told.
     let session = place.clone().map(|place| (record.counters.open(), place));
     let context = Context {
-        deadline: Instant::now() + limit,
+        deadline: Instant::now() + service.listener.limits.handshake_timeout,
         service,
         record: Arc::clone(&record),
         endpoints,
@@ -61,12 +53,20 @@ pub async fn serve(
         place,
     };
     // Boxed, because an opening needs more memory than the relay, and frees it before the relay begins.
-    let ending = match Box::pin(open(context, Leg::new(socket), full)).await {
+    let ending = match Box::pin(open(context, Leg::new(socket), refusal)).await {
         Ok(opened) => converse(opened, patience, &record, &services.cut).await,
         Err(failure) => failure.into(),
     };
     ending.note(&record);
-    drop((session, telling));
+    drop(session);
+}
+
+/// Takes a place for the client at `peer`. If a load balancer is there, its header will tell whose limit
+/// holds.
+fn take_place(service: &Service, peer: Option<SocketAddr>) -> Result<Place, NoPlace> {
+    let client = peer.filter(|_| !opening::is_balancer(&service.listener, peer));
+    let limits = &service.listener.limits;
+    service.places.take(client.map(|it| it.ip()), limits)
 }
 
 /// Returns both addresses of the client's connection, if a PROXY header is to tell them to the backend.
@@ -82,16 +82,19 @@ fn endpoints(service: &Service, socket: &Socket) -> Option<Endpoints> {
 }
 
 /// Opens a session within its deadline, unless the drain timeout is over before.
-async fn open(mut context: Context, client: Leg, full: bool) -> Result<Opened, Failure> {
+async fn open(
+    mut context: Context,
+    client: Leg,
+    refusal: Option<NoPlace>,
+) -> Result<Opened, Failure> {
     // Each wait ends by itself at the deadline; the time after it is for telling the client.
     let end = context.deadline + LAST_WORDS;
     let limit = context.service.listener.limits.handshake_timeout;
     let services = Arc::clone(&context.services);
     let opening = async {
-        if full {
-            Err(opening::refuse(&mut context, client).await)
-        } else {
-            opening::open(&mut context, client).await
+        match refusal {
+            Some(refusal) => Err(opening::refuse(&mut context, client, refusal).await),
+            None => opening::open(&mut context, client).await,
         }
     };
     tokio::select! {

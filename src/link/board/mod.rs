@@ -26,14 +26,17 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::client::{ClientKey, ClientKeys, ClientSecret};
-use crate::sys::shared::{Memory, Seen, Written};
+use crate::{
+    config::LISTENERS_MAX,
+    sys::shared::{Memory, Seen, Written},
+};
 
-/// How many numbers there are for listeners.
-pub const NUMBERS: usize = 8192;
+/// How many numbers there are for listeners: enough for all to be replaced at once.
+pub const NUMBERS: usize = 2 * LISTENERS_MAX;
 
-/// How many clients a board has room for. Each session takes two descriptors, so that a worker that
-/// reaches half of this has more than a quarter of a million open.
-const CLIENTS: usize = 1 << 18;
+/// How many entries for clients a board has. Up to half as many clients at a time all find one of their
+/// own; of more, some are not counted.
+const CLIENTS: usize = 1 << 16;
 
 /// How many entries a client's may be among: those that follow where its key points.
 const WINDOW: usize = 32;
@@ -178,8 +181,9 @@ impl Boards {
     }
 
     /// Returns the counter for one more session; `None` if those where a client's may be are all in use
-    /// for other clients, whose sessions then are not counted. Only one who has thousands of addresses can
-    /// bring that about, and no limit for a client binds those.
+    /// for other clients. Its session is not counted then: refusing it would shut out a client for what
+    /// tens of thousands of others do, and those who have so many addresses are bounded by no limit for
+    /// each.
     fn find(&self, counted: Counted) -> Option<usize> {
         let counters = self.own.counters();
         match counted {

@@ -10,10 +10,10 @@ use crate::{
 
 /// The descriptors of a daemon without listeners and workers: standard ones, log, pid file, control
 /// socket, page, timers, a few files at a time, and those kept back for starting workers.
-const BASE: u64 = 40;
+const BASE: u64 = 41;
 
-/// The descriptors for a worker: its link, its standard error, and its process.
-const OF_WORKER: u64 = 3;
+/// The descriptors for a worker: its link, its standard error, its process, and its board.
+const OF_WORKER: u64 = 4;
 
 pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
     // A start raises its own limit to this one.
@@ -41,13 +41,11 @@ pub(super) fn check(config: &Config, limit: u64) -> Result<(), Refusal> {
 /// Returns how many descriptors the supervisor needs at least.
 fn needed(config: &Config) -> u64 {
     let workers = config.workers as u64;
-    let of_listener = |bind: &Address| {
-        let sockets = match bind {
+    let of_listener = |bind: &Address| -> u64 {
+        match bind {
             Address::Tcp { .. } => workers,
             Address::Unix(_) => 1,
-        };
-        // And a semaphore for all, and one for each slot.
-        sockets + 1 + workers
+        }
     };
     let listeners = config.listeners.iter();
     let listeners: u64 = listeners.map(|it| of_listener(&it.bind)).sum();
@@ -64,7 +62,7 @@ mod tests {
         let mut config = testing::config(vec![testing::listener(&["a"]); 2]);
         config.workers = 4;
         let needed = needed(&config);
-        assert_eq!(needed, BASE + 4 * OF_WORKER + 2 * (4 + 1 + 4));
+        assert_eq!(needed, BASE + 4 * OF_WORKER + 2 * 4);
         check(&config, needed).unwrap();
         let told = check(&config, needed - 1).unwrap_err();
         assert!(told.contains("4 workers and 2 listeners need"), "{told}");

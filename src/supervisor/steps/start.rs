@@ -24,7 +24,7 @@ use crate::{
         pid_file::PidFile,
         preflight,
         refusal::{Refusal, make_folder},
-        workers::{Acquired, Acquirer, Tickets, explain},
+        workers::{Acquired, Acquirer, Boards, Tickets, explain},
     },
     sys::{
         files::{Standard, standard},
@@ -55,7 +55,7 @@ pub(in crate::supervisor) struct Start {
     account: Option<Account>,
     files: Files,
     material: Option<Material>,
-    acquired: Option<(Acquired, Tickets)>,
+    acquired: Option<(Acquired, Tickets, Boards)>,
     page: Option<TcpListener>,
     control: Option<control_socket::Bound>,
     sink: Option<Sink>,
@@ -79,6 +79,7 @@ pub(in crate::supervisor) struct Taken {
     pub(in crate::supervisor) material: Material,
     pub(in crate::supervisor) acquired: Acquired,
     pub(in crate::supervisor) tickets: Tickets,
+    pub(in crate::supervisor) boards: Boards,
     pub(in crate::supervisor) page: Option<TcpListener>,
     pub(in crate::supervisor) control: control_socket::Bound,
     pub(in crate::supervisor) sink: Sink,
@@ -111,7 +112,7 @@ impl Start {
 
     /// Returns what the steps have brought; `None` if one was not taken.
     pub(in crate::supervisor) fn taken(self) -> Option<Taken> {
-        let (acquired, tickets) = self.acquired?;
+        let (acquired, tickets, boards) = self.acquired?;
         Some(Taken {
             config: self.config,
             memo: self.memo,
@@ -125,6 +126,7 @@ impl Start {
             material: self.material?,
             acquired,
             tickets,
+            boards,
             page: self.page,
             control: self.control?,
             sink: self.sink?,
@@ -201,7 +203,8 @@ impl Start {
             .acquire(&self.config.listeners, patience)
             .map_err(|error| error.to_string())?;
         let tickets = Tickets::new(Instant::now()).map_err(|error| error.to_string())?;
-        self.acquired = Some((acquired, tickets));
+        let boards = Boards::new().map_err(|error| error.to_string())?;
+        self.acquired = Some((acquired, tickets, boards));
         Ok(())
     }
 

@@ -1,11 +1,12 @@
-//! The worker processes, and what the supervisor hands them: sockets, places, secrets, generations.
+//! The worker processes, and what the supervisor hands them: sockets, boards, secrets, generations.
 //!
 //! Descriptors that are handed over stay open here, so that a handover takes no new descriptor of the
 //! supervisor and cannot fail on its side.
 
+mod boards;
 mod handovers;
 mod heard;
-mod places;
+mod numbers;
 mod process;
 mod repair;
 mod resources;
@@ -23,19 +24,20 @@ use std::{
 use jiff::Timestamp;
 use tracing::{debug, error, info};
 
-use self::{
-    handovers::Handovers,
-    heard::Known,
-    places::{Places, Shared},
-    repair::Repair,
-    sockets::{SocketFile, Sockets},
-};
 pub(super) use self::{
+    boards::Boards,
     heard::text,
     process::Process,
     resources::{Acquired, Acquirer},
     sockets::{explain, probe},
     tickets::Tickets,
+};
+use self::{
+    handovers::Handovers,
+    heard::Known,
+    numbers::Numbers,
+    repair::Repair,
+    sockets::{SocketFile, Sockets},
 };
 use super::plan::{End, WorkerId};
 use crate::{
@@ -52,11 +54,11 @@ pub(super) type Message = children::Message<FromWorker>;
 /// The worker processes and what they are handed.
 #[derive(Debug)]
 pub(super) struct Workers {
-    slots: usize,
     processes: HashMap<WorkerId, Process>,
     sockets: Sockets,
+    boards: Boards,
+    numbers: Numbers,
     repair: Repair,
-    places: Places,
     /// The resources that the staged generation needs beyond those in force.
     staged: Acquired,
     handovers: Handovers,
@@ -75,21 +77,21 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Keeps so many slots, with the sockets and places that were `acquired`.
+    /// Keeps so many slots, with the resources that were `acquired`.
     pub(super) fn new(
         slots: usize,
         acquired: Acquired,
         listeners: &[Listener],
-        tickets: Tickets,
+        (tickets, boards): (Tickets, Boards),
         (launcher, sink): (Launcher, Sink),
         inbox: Inbox<FromWorker>,
     ) -> Self {
         let mut workers = Self {
-            slots,
             processes: HashMap::new(),
             sockets: Sockets::new(slots),
+            boards,
+            numbers: Numbers::default(),
             repair: Repair::default(),
-            places: Places::default(),
             staged: acquired,
             handovers: Handovers::new(),
             tickets,
@@ -109,8 +111,8 @@ impl Workers {
     pub(super) fn acquirer(&self) -> Acquirer {
         Acquirer {
             binder: self.sockets.binder(),
-            known: self.places.names(),
-            slots: self.slots,
+            numbers: self.numbers.clone(),
+            boards: self.boards.all(),
         }
     }
 
@@ -121,10 +123,10 @@ impl Workers {
 
     /// Puts the staged resources in force, and closes the sockets that `listeners` no longer name.
     pub(super) fn commit(&mut self, listeners: &[Listener]) {
-        let Acquired { bindings, places } = std::mem::take(&mut self.staged);
+        let Acquired { bindings, numbers } = std::mem::take(&mut self.staged);
         let files = self.sockets.commit(bindings, listeners);
         self.remove(files);
-        self.places.commit(places, listeners);
+        self.numbers.commit(numbers, listeners);
         self.known = Known::new(listeners);
         self.retired.retain(|name, _| self.known.has(name));
     }
@@ -171,35 +173,53 @@ impl Workers {
         self.launcher.launch(id, role, self.inbox.clone());
     }
 
-    /// Takes a worker that was started, and hands it what it needs for the generation in force. If it
-    /// could not be started, logs why and reports its end.
-    pub(super) fn launched(
-        &mut self,
-        id: WorkerId,
-        launched: io::Result<Launched>,
-        current: &Arc<Generation>,
-    ) {
+    /// Takes a worker that was started, and hands it its board, sockets and secrets; once it has mapped the
+    /// board, [`Self::has_board`] follows. If it could not be started, logs why and reports its end.
+    pub(super) fn launched(&mut self, id: WorkerId, launched: io::Result<Launched>) {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
         let slot = process.slot;
-        let run = launched.and_then(|it| process.child.run(id, it, &self.sink, &self.inbox));
+        let run = launched.and_then(|it| {
+            let runs = process.child.run(id, it, &self.sink, &self.inbox)?;
+            if runs {
+                self.boards.hand_over(id, &process.child)?;
+            }
+            Ok(runs)
+        });
         match run {
             Ok(true) => {
                 self.hand_sockets(id, slot);
                 self.tell(id, ToWorker::Tickets(self.tickets.secrets().clone()));
-                self.serve(id, current);
             }
             Ok(false) => {}
-            Err(error) => {
-                error!(slot, %error, "a worker could not be started");
-                let pid = self.processes.get(&id).and_then(Process::pid);
-                match pid {
-                    // Its end is reported when the process has ended.
-                    Some(_) => self.kill(id),
-                    None => self.report(Message::Exited(id, End::NotStarted)),
-                }
-            }
+            Err(error) => self.not_started(id, slot, &error),
+        }
+    }
+
+    fn not_started(&mut self, id: WorkerId, slot: usize, error: &io::Error) {
+        error!(slot, %error, "a worker could not be started");
+        let pid = self.processes.get(&id).and_then(Process::pid);
+        match pid {
+            // Its end is reported when the process has ended.
+            Some(_) => self.kill(id),
+            None => self.report(Message::Exited(id, End::NotStarted)),
+        }
+    }
+
+    /// Shows the board of a worker that has mapped it to the other workers, and tells the worker to serve
+    /// the generation in force.
+    pub(super) fn has_board(&mut self, id: WorkerId, current: &Arc<Generation>) {
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        let slot = process.slot;
+        let others = self.processes.iter().filter(|(other, _)| **other != id);
+        let others = others.map(|(other, process)| (*other, &process.child));
+        match self.boards.show(id, &process.child, others) {
+            Ok(true) => self.serve(id, current),
+            Ok(false) => {}
+            Err(error) => self.not_started(id, slot, &error),
         }
     }
 
@@ -236,7 +256,7 @@ impl Workers {
         staged: &Arc<Generation>,
         offer: u64,
     ) {
-        self.hand_places(id, true);
+        self.tell_numbers(id, true);
         for slot in slots {
             let sockets = self.staged.bindings.of_slot(*slot);
             self.send_sockets(id, *slot, sockets);
@@ -251,9 +271,10 @@ impl Workers {
     pub(super) fn withdraw(&mut self, id: WorkerId) {
         if let Some(process) = self.processes.get_mut(&id) {
             process.given.staged = None;
+            let given = self.numbers.all();
             process
-                .places
-                .retain(|name, room| self.places.has(name, *room));
+                .numbers
+                .retain(|name, number| given.get(name) == Some(number));
             process.child.send(ToWorker::Withdraw);
         }
     }
@@ -261,7 +282,7 @@ impl Workers {
     /// Tells a worker to serve the generation in force, and hands that over unless the worker has made
     /// it ready before.
     pub(super) fn serve(&mut self, id: WorkerId, current: &Arc<Generation>) {
-        self.hand_places(id, false);
+        self.tell_numbers(id, false);
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
@@ -304,35 +325,31 @@ impl Workers {
     pub(super) fn refused(&mut self, id: WorkerId) {
         if let Some(process) = self.processes.get_mut(&id) {
             process.given.staged = None;
-            process.places.clear();
+            process.numbers.clear();
         }
     }
 
-    /// Lets a worker take places of the listeners whose places it does not know yet, those of the
-    /// staged generation included if it is `offered` that.
-    fn hand_places(&mut self, id: WorkerId, offered: bool) {
+    /// Tells a worker the numbers of listeners that it does not know yet, those of the staged generation
+    /// included if it is `offered` that.
+    fn tell_numbers(&mut self, id: WorkerId, offered: bool) {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        let slot = process.slot;
         if process.pid().is_none() {
             return;
         }
-        let mut all = self.places.of_slot(slot);
+        let mut all = self.numbers.all().clone();
         if offered {
-            all.extend(self.staged.places.of_slot(slot));
+            let new = self.staged.numbers.all();
+            all.extend(new.iter().map(|(name, number)| (name.clone(), *number)));
         }
-        let mut handed = BTreeMap::new();
-        for (listener, Shared { room, free, held }) in all {
-            if process.places.get(&listener) != Some(&room) {
-                let listener = listener.clone();
-                process
-                    .child
-                    .send_with(ToWorker::Places { listener, room }, vec![free, held]);
+        for (listener, number) in &all {
+            if process.numbers.get(listener) != Some(number) {
+                let (listener, number) = (listener.clone(), *number);
+                process.child.send(ToWorker::Number { listener, number });
             }
-            handed.insert(listener, room);
         }
-        process.places = handed;
+        process.numbers = all;
     }
 
     /// Lets a worker accept from all sockets of a slot, those of the staged generation included if it
@@ -382,10 +399,9 @@ impl Workers {
         }
     }
 
-    /// Does what could not be done before: takes away free places that a limit no longer allows, and
-    /// keeps descriptors back again.
+    /// Does what could not be done before: keeps descriptors back again.
     pub(super) fn tidy(&mut self) {
-        self.places.settle();
+        self.boards.refill();
         self.launcher.refill();
     }
 
@@ -419,7 +435,8 @@ impl Workers {
             sum.add(counts);
             sum.connections.open = 0;
         }
-        self.places.take_back(process.slot);
+        let others = self.processes.values().map(|process| &process.child);
+        self.boards.remove(id, others);
         Some(process)
     }
 

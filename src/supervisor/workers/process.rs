@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     children,
     facts::ListenerCounts,
-    link::{Generation, ToWorker},
+    link::{Generation, ToWorker, board::ListenerNumber},
 };
 
 /// A worker, from the request to start it to its end.
@@ -19,8 +19,8 @@ pub(in crate::supervisor) struct Process {
     pub counts: BTreeMap<String, ListenerCounts>,
     /// The generations that it was handed.
     pub(super) given: Given,
-    /// The numbers of the places that it was handed, by listener.
-    pub(super) places: BTreeMap<String, u64>,
+    /// The numbers of listeners that it was told, by name.
+    pub(super) numbers: BTreeMap<String, ListenerNumber>,
 }
 
 /// The generations that a worker was handed.
@@ -60,7 +60,7 @@ impl Process {
             child: children::Process::starting(),
             counts: BTreeMap::new(),
             given: Given::default(),
-            places: BTreeMap::new(),
+            numbers: BTreeMap::new(),
         }
     }
 

@@ -1,28 +1,29 @@
-//! The resources that a configuration needs: sockets, and places for the sessions of its listeners.
+//! The resources that a configuration needs: sockets, and numbers for its listeners.
 //!
 //! All of them are acquired before the configuration is put in force, so that this cannot fail half-way.
 
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    places::NewPlaces,
+    boards::any_counts,
+    numbers::{NewNumbers, NoNumber, Numbers},
     sockets::{BindError, Binder, Bindings},
 };
-use crate::config::Listener;
+use crate::{config::Listener, link::board::Board};
 
 /// Acquires the resources that a new configuration needs beyond those in force.
 #[derive(Debug, Clone)]
 pub(in crate::supervisor) struct Acquirer {
     pub(super) binder: Binder,
-    pub(super) known: BTreeSet<String>,
-    pub(super) slots: usize,
+    pub(super) numbers: Numbers,
+    pub(super) boards: Vec<Arc<Board>>,
 }
 
 /// The resources acquired for a configuration that is not in force yet.
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct Acquired {
     pub(super) bindings: Bindings,
-    pub(super) places: NewPlaces,
+    pub(super) numbers: NewNumbers,
 }
 
 /// Why a resource could not be acquired.
@@ -30,8 +31,8 @@ pub(in crate::supervisor) struct Acquired {
 pub(in crate::supervisor) enum AcquireError {
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("the sessions of new listeners cannot be counted: {0}; `proxyctl reload` tries again")]
-    Places(#[from] io::Error),
+    #[error(transparent)]
+    Number(#[from] NoNumber),
 }
 
 impl Acquirer {
@@ -39,8 +40,8 @@ impl Acquirer {
     pub(in crate::supervisor) fn new(slots: usize) -> Self {
         Self {
             binder: super::sockets::Sockets::new(slots).binder(),
-            known: BTreeSet::new(),
-            slots,
+            numbers: Numbers::default(),
+            boards: Vec::new(),
         }
     }
 
@@ -52,8 +53,9 @@ impl Acquirer {
         listeners: &[Listener],
         patience: Duration,
     ) -> Result<Acquired, AcquireError> {
-        let places = NewPlaces::make(listeners, &self.known, self.slots)?;
+        let is_counted = |number| any_counts(&self.boards, number);
+        let numbers = self.numbers.for_new(listeners, is_counted)?;
         let bindings = self.binder.bind(listeners, patience)?;
-        Ok(Acquired { bindings, places })
+        Ok(Acquired { bindings, numbers })
     }
 }

@@ -39,7 +39,8 @@ pub struct Context {
     pub key: Arc<ListenerKey>,
     /// What the worker waits for before it ends.
     pub tasks: TaskTracker,
-    /// The session's place among those that the listener may have; `None` if there is none left.
+    /// The session's place among those that the listener and the client may have; `None` if there is none
+    /// left.
     pub place: Option<Arc<Place>>,
 }
 

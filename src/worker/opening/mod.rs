@@ -12,18 +12,20 @@ mod tcp;
 
 use std::{net::IpAddr, time::Duration};
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
-use self::patience::{in_time, late};
+use self::patience::{in_time, late, part};
 pub use self::{
     context::Context,
     mysql::change_user::{Relogin, change_user},
     patience::{Phase, passed},
     postgres::probe,
+    proxy::is_balancer,
 };
 use super::{
     farewell::{farewell, is_silence},
     leg::{Leg, LegError},
+    places::NoPlace,
 };
 use crate::{
     config::Address,
@@ -31,6 +33,10 @@ use crate::{
     protocol::Protocol,
     tls::{RefusedCertificate, stream::TlsError},
 };
+
+/// How long a failed opening may take to tell the client, and how long refusing a client may take if
+/// there is no place for it.
+pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Two legs to be relayed.
 #[derive(Debug)]
@@ -61,6 +67,9 @@ pub enum Failure {
     /// The worker ends, and waits for sessions no longer.
     #[error("it had not begun when the drain timeout was over")]
     Drained,
+    /// The client has as many sessions as the listener lets one have.
+    #[error("the client has as many sessions as `per_client` allows")]
+    ClientFull,
     /// The listener has as many sessions as it may.
     #[error("the listener has as many sessions as `max_connections` allows")]
     Full,
@@ -89,6 +98,7 @@ impl Failure {
             Self::Cancelled => EndReason::Cancel,
             Self::Denied => EndReason::LoginDenied,
             Self::Drained => EndReason::Drained,
+            Self::ClientFull => EndReason::ClientFull,
             Self::Full => EndReason::Full,
             Self::LeftLogin => EndReason::LoginLeft,
             Self::Silent => EndReason::Silent,
@@ -120,9 +130,24 @@ impl Failure {
     }
 }
 
+impl From<NoPlace> for Failure {
+    fn from(refusal: NoPlace) -> Self {
+        match refusal {
+            NoPlace::Full => Self::Full,
+            NoPlace::ClientFull => Self::ClientFull,
+        }
+    }
+}
+
 /// Opens a session.
 pub async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
-    proxy::accept(context, &mut client).await?;
+    let named = proxy::accept(context, &mut client).await?;
+    if let (Some(named), Some(place)) = (named, &context.place) {
+        let taken = place.take_client(named.ip(), &context.service.listener.limits);
+        if let Err(refusal) = taken {
+            return Err(turn_away(context, client, refusal, Header::Read).await);
+        }
+    }
     match context.service.listener.protocol {
         Protocol::Mysql => mysql::open(context, client).await,
         Protocol::Postgres => postgres::open(context, client).await,
@@ -130,15 +155,45 @@ pub async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Fail
     }
 }
 
-/// Tells a client in its own protocol that there is no room, as far as it lets itself be told within
-/// the deadline.
-pub async fn refuse(context: &mut Context, client: Leg) -> Failure {
+/// Whether a load balancer's header was read, where one must come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Header {
+    Read,
+    Unread,
+}
+
+/// Tells a client that has just connected, in its own protocol, that there is no place for it, as far
+/// as it lets itself be told in time.
+pub async fn refuse(context: &mut Context, client: Leg, refusal: NoPlace) -> Failure {
+    turn_away(context, client, refusal, Header::Unread).await
+}
+
+async fn turn_away(
+    context: &mut Context,
+    mut client: Leg,
+    refusal: NoPlace,
+    header: Header,
+) -> Failure {
+    let Some(_telling) = context.service.places.tell() else {
+        return refusal.into();
+    };
+    context.deadline = context.deadline.min(Instant::now() + LAST_WORDS);
     match context.service.listener.protocol {
-        Protocol::Mysql => mysql::refuse(client).await,
-        Protocol::Postgres => postgres::refuse(context, client).await,
+        // Its clients hear first, so nothing that they say need be read.
+        Protocol::Mysql => mysql::refuse(client, refusal).await,
+        Protocol::Postgres => {
+            let accepted = match header {
+                Header::Read => Ok(None),
+                Header::Unread => proxy::accept(context, &mut client).await,
+            };
+            match accepted {
+                Ok(_) => postgres::refuse(context, client, refusal).await,
+                Err(failure) => drop(part(&mut client, failure).await),
+            }
+        }
         Protocol::Tcp => {}
     }
-    Failure::Full
+    refusal.into()
 }
 
 /// Reads more from a client whose opening is in `buffer`.

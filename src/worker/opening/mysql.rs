@@ -32,6 +32,7 @@ use crate::{
         connect::{self, connect},
         farewell::farewell,
         leg::Leg,
+        places::NoPlace,
     },
 };
 
@@ -80,9 +81,13 @@ fn in_words(ending: Ending, client: &Reader) -> Ending {
     }
 }
 
-/// Tells a client that there is no room.
-pub(super) async fn refuse(mut client: Leg) {
-    turn_away(&mut client, &ErrorPacket::too_many_connections()).await;
+/// Tells a client that there is no place for it.
+pub(super) async fn refuse(mut client: Leg, refusal: NoPlace) {
+    let error = match refusal {
+        NoPlace::Full => ErrorPacket::too_many_connections(),
+        NoPlace::ClientFull => ErrorPacket::too_many_of_client(),
+    };
+    turn_away(&mut client, &error).await;
 }
 
 /// Says goodbye with an error in the place of the greeting.

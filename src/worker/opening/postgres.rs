@@ -19,6 +19,7 @@ use crate::{
         connect::{connect, connect_one, note},
         farewell::farewell,
         leg::Leg,
+        places::NoPlace,
     },
 };
 
@@ -113,22 +114,21 @@ fn backend_down() -> ErrorResponse {
     ErrorResponse::backend_down("proxyd cannot reach the database; its log says why")
 }
 
-/// Tells a client that there is no room, inside TLS if it asks for that: libpq does not show an
-/// error that came in the clear in the place of the answer.
-pub(super) async fn refuse(context: &mut Context, mut client: Leg) {
-    match hear(context, &mut client).await {
-        Ok(Wish::Session(..)) => tell(&mut client, &ErrorResponse::too_many_connections()).await,
+/// Tells a client that there is no place for it, inside TLS if it asks for that: libpq does not show
+/// an error that came in the clear in the place of the answer.
+pub(super) async fn refuse(context: &Context, mut client: Leg, refusal: NoPlace) {
+    let error = match refusal {
+        NoPlace::Full => ErrorResponse::too_many_connections(),
+        NoPlace::ClientFull => ErrorResponse::too_many_of_client(),
+    };
+    let negotiating = negotiate(context, &mut client);
+    match in_time(context, Phase::Request, negotiating).await {
+        Ok(Wish::Session(..)) => tell(&mut client, &error).await,
         Ok(Wish::Cancel(_)) => farewell(&mut client, &[]).await,
         Err(failure) => {
             part(&mut client, failure).await;
         }
     }
-}
-
-/// Hears what a client came for, behind what a load balancer says for it.
-async fn hear(context: &mut Context, client: &mut Leg) -> Result<Wish, Failure> {
-    proxy::accept(context, client).await?;
-    in_time(context, Phase::Request, negotiate(context, client)).await
 }
 
 async fn tell(client: &mut Leg, error: &ErrorResponse) {

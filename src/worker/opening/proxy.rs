@@ -1,8 +1,10 @@
 //! PROXY protocol headers, from clients' load balancers and to backends.
 
+use std::net::SocketAddr;
+
 use super::{Context, Failure, Phase, in_time, read_client};
 use crate::{
-    config::ProxyHeaderVersion,
+    config::{Listener, ProxyHeaderVersion, ProxyProtocol},
     protocol::{
         Protocol,
         proxy_header::{self, Found, Header, v1, v2},
@@ -11,14 +13,17 @@ use crate::{
     worker::leg::Leg,
 };
 
-/// Where there are load balancers, takes the header that they must begin with, and notes whom they
-/// speak for; sees to it that nobody else begins with one.
-pub(super) async fn accept(context: &mut Context, client: &mut Leg) -> Result<(), Failure> {
+/// Where there are load balancers, takes the header that they must begin with, notes whom they
+/// speak for, and returns that client's address; sees to it that no other client begins with one.
+pub(super) async fn accept(
+    context: &mut Context,
+    client: &mut Leg,
+) -> Result<Option<SocketAddr>, Failure> {
     if !context.service.listener.proxy_protocol.accept {
-        return Ok(());
+        return Ok(None);
     }
-    if !is_balancer(context) {
-        return forbid(context, client).await;
+    if !is_balancer(&context.service.listener, context.record.peers().client) {
+        return forbid(context, client).await.map(|()| None);
     }
     let (found, buffer) = look(context, client, Phase::ProxyHeader).await?;
     let Found::Header(header, length) = found else {
@@ -26,23 +31,21 @@ pub(super) async fn accept(context: &mut Context, client: &mut Leg) -> Result<()
             "the client does not begin with a PROXY header, as all from its network must".into(),
         ));
     };
-    if let Header::Proxied { endpoints, .. } = header {
-        context.record.speaks_for(endpoints.source);
-        context.endpoints = Some(endpoints);
-    }
     client.unread(&buffer[length..]);
-    Ok(())
+    let Header::Proxied { endpoints, .. } = header else {
+        return Ok(None);
+    };
+    context.record.speaks_for(endpoints.source);
+    context.endpoints = Some(endpoints);
+    Ok(Some(endpoints.source))
 }
 
-/// Whether whoever has connected is one of the load balancers. What comes over a Unix socket is let
-/// in by the permissions of that.
-fn is_balancer(context: &Context) -> bool {
-    let from = &context.service.listener.proxy_protocol.from;
-    context
-        .record
-        .peers()
-        .client
-        .is_none_or(|peer| from.iter().any(|network| network.contains(peer.ip())))
+/// Whether the peer is a load balancer, which must begin with a header. On a Unix socket, whose
+/// permissions say who may connect, every peer is one.
+pub fn is_balancer(listener: &Listener, peer: Option<SocketAddr>) -> bool {
+    let ProxyProtocol { accept, from, .. } = &listener.proxy_protocol;
+    let is_listed = |peer: SocketAddr| from.iter().any(|network| network.contains(peer.ip()));
+    *accept && peer.is_none_or(is_listed)
 }
 
 /// Refuses a header from somebody who is no load balancer.

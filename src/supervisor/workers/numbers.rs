@@ -1,0 +1,135 @@
+//! The numbers by which boards name listeners.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    config::Listener,
+    link::board::{ListenerNumber, NUMBERS},
+};
+
+/// The numbers of all listeners, by name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Numbers {
+    given: BTreeMap<String, ListenerNumber>,
+    /// The position of the next number, so that one is used again as late as possible.
+    next: usize,
+}
+
+/// The numbers of listeners that are not in force yet.
+#[derive(Debug, Default)]
+pub(super) struct NewNumbers {
+    given: BTreeMap<String, ListenerNumber>,
+    next: usize,
+}
+
+/// No number is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the sessions of new listeners cannot be counted, because too many listeners that were removed \
+     still have sessions; end some of these, then `proxyctl reload` tries again"
+)]
+pub(in crate::supervisor) struct NoNumber;
+
+impl Numbers {
+    /// Gives numbers to those of `listeners` that have none: numbers that no listener has, and under
+    /// which no worker still has sessions, as `is_counted` tells.
+    pub(super) fn for_new(
+        &self,
+        listeners: &[Listener],
+        is_counted: impl Fn(ListenerNumber) -> bool,
+    ) -> Result<NewNumbers, NoNumber> {
+        let mut used: BTreeSet<_> = self.given.values().copied().collect();
+        let mut new = NewNumbers {
+            given: BTreeMap::new(),
+            next: self.next,
+        };
+        for listener in listeners {
+            if self.given.contains_key(&listener.name) {
+                continue;
+            }
+            let number = (0..NUMBERS)
+                .filter_map(|step| ListenerNumber::at((new.next + step) % NUMBERS))
+                .find(|number| !used.contains(number) && !is_counted(*number))
+                .ok_or(NoNumber)?;
+            new.next = number.position() + 1;
+            used.insert(number);
+            new.given.insert(listener.name.clone(), number);
+        }
+        Ok(new)
+    }
+
+    /// Puts `new` numbers in force, and forgets those of listeners that are not among `listeners`.
+    pub(super) fn commit(&mut self, new: NewNumbers, listeners: &[Listener]) {
+        if !new.given.is_empty() {
+            self.next = new.next;
+        }
+        self.given.extend(new.given);
+        let names: BTreeSet<_> = listeners.iter().map(|it| it.name.as_str()).collect();
+        self.given.retain(|name, _| names.contains(name.as_str()));
+    }
+
+    /// Returns the number of each listener, by its name.
+    pub(super) fn all(&self) -> &BTreeMap<String, ListenerNumber> {
+        &self.given
+    }
+}
+
+impl NewNumbers {
+    /// Returns the number of each listener that is not in force yet, by its name.
+    pub(super) fn all(&self) -> &BTreeMap<String, ListenerNumber> {
+        &self.given
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing;
+
+    fn listeners(names: &[&str]) -> Vec<Listener> {
+        let make = |name: &&str| Listener {
+            name: (*name).to_owned(),
+            ..testing::listener(&[])
+        };
+        names.iter().map(make).collect()
+    }
+
+    /// Puts listeners in force, and returns the positions of their numbers, in the order of their names.
+    fn put_in_force(numbers: &mut Numbers, names: &[&str], counted: &[usize]) -> Vec<usize> {
+        let listeners = listeners(names);
+        let is_counted = |number: ListenerNumber| counted.contains(&number.position());
+        let new = numbers.for_new(&listeners, is_counted).unwrap();
+        numbers.commit(new, &listeners);
+        numbers.all().values().map(|it| it.position()).collect()
+    }
+
+    #[test]
+    fn a_listener_keeps_its_number_and_a_new_one_gets_another() {
+        let mut numbers = Numbers::default();
+        assert_eq!(put_in_force(&mut numbers, &["a", "b"], &[]), [0, 1]);
+        assert_eq!(put_in_force(&mut numbers, &["b", "c"], &[]), [1, 2]);
+        // Of the same name, and not the same: it was gone.
+        assert_eq!(put_in_force(&mut numbers, &["a", "b"], &[]), [3, 1]);
+        let none = NewNumbers::default();
+        numbers.commit(none, &listeners(&["a", "b"]));
+        assert_eq!(put_in_force(&mut numbers, &["a", "z"], &[]), [3, 4]);
+    }
+
+    #[test]
+    fn a_number_under_which_a_worker_has_sessions_is_passed_over() {
+        let mut numbers = Numbers {
+            next: NUMBERS - 1,
+            ..Numbers::default()
+        };
+        let last = NUMBERS - 1;
+        assert_eq!(put_in_force(&mut numbers, &["a", "b"], &[0]), [last, 1]);
+        assert_eq!(put_in_force(&mut numbers, &["b", "c"], &[2, 3]), [1, 4]);
+    }
+
+    #[test]
+    fn a_new_listener_is_refused_where_all_numbers_are_in_use() {
+        let numbers = Numbers::default();
+        let refused = numbers.for_new(&listeners(&["a"]), |_| true);
+        assert_eq!(refused.err(), Some(NoNumber));
+    }
+}
