@@ -1,6 +1,12 @@
 //! How many sessions a listener takes, over all workers.
 
-use std::io::{Read as _, Write as _};
+// Those of one client.
+mod clients;
+
+use std::{
+    io::{Read as _, Write as _},
+    thread,
+};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -14,7 +20,9 @@ use crate::support::{
     fake::Fake,
     front,
     pki::Ca,
-    process, servers, until,
+    process,
+    servers::{self, Server},
+    until,
     wire::{SSL_REQUEST, error, error_field, greeting, read_packet, startup},
 };
 
@@ -82,6 +90,21 @@ impl Front {
 fn no_more_sessions_are_opened_than_the_listener_may_have() {
     let front = Front::tcp();
     let sessions = front.fill();
+    assert_eq!(sessions.len(), MOST);
+    assert_eq!(front.daemon.backend.accepted(), MOST);
+}
+
+#[test]
+fn a_flood_in_parallel_gets_as_many_sessions_as_the_listener_may_have() {
+    let front = Front::tcp();
+    let mut sessions: Vec<_> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..ATTEMPTS)
+            .map(|_| scope.spawn(|| front.open()))
+            .collect();
+        let opened = clients.into_iter().map(|it| it.join().unwrap());
+        opened.flatten().collect()
+    });
+    sessions.extend(front.fill());
     assert_eq!(sessions.len(), MOST);
     assert_eq!(front.daemon.backend.accepted(), MOST);
 }
@@ -345,12 +368,23 @@ fn who_says_nothing_where_there_is_no_place_counts_as_turned_away() {
     }
 }
 
+/// Returns each of the servers that are there with a limit of one session for all clients, and with one of
+/// one session for each client.
+fn of_each_limit(find: &[fn() -> Option<Server>]) -> Vec<(Server, &'static str)> {
+    let limits = [
+        "limits = { max_connections = 1 }",
+        "limits = { per_client = 1 }",
+    ];
+    let with = |limit| find.iter().filter_map(move |find| Some((find()?, limit)));
+    limits.into_iter().flat_map(with).collect()
+}
+
 #[test]
 fn real_clients_of_mysql_show_that_there_are_too_many() {
-    for server in [servers::mariadb(), servers::mysql()].into_iter().flatten() {
+    for (server, limit) in of_each_limit(&[servers::mariadb, servers::mysql]) {
         let front = front::Front::with(|it| {
             it.workers(2)
-                .listener(limited(front::listener(&server, "plain"), 1))
+                .listener(front::listener(&server, "plain").line(limit))
         });
         let client = front.client(&server, "plain");
         let mut session = client.open();
@@ -369,21 +403,21 @@ fn real_clients_of_mysql_show_that_there_are_too_many() {
 
 #[test]
 fn psql_is_turned_away_when_there_are_too_many() {
-    let Some(server) = servers::postgres() else {
-        return;
-    };
-    let front = front::Front::with(|it| {
-        it.workers(2)
-            .listener(limited(front::listener(&server, "plain"), 1))
-    });
-    let client = front.client(&server, "plain");
-    let mut session = client.open();
-    session.ask("SELECT 1").unwrap();
-    for _ in 0..8 {
-        client.run("SELECT 1").complaint();
+    for (server, limit) in of_each_limit(&[servers::postgres]) {
+        let front = front::Front::with(|it| {
+            it.workers(2)
+                .listener(front::listener(&server, "plain").line(limit))
+        });
+        let client = front.client(&server, "plain");
+        let mut session = client.open();
+        session.ask("SELECT 1").unwrap();
+        for _ in 0..8 {
+            let complaint = client.run("SELECT 1").complaint();
+            assert!(complaint.contains("too many"), "{complaint}");
+        }
+        assert!(session.close().is_success());
+        until("there is a place again", || {
+            client.run("SELECT 1").is_success()
+        });
     }
-    assert!(session.close().is_success());
-    until("there is a place again", || {
-        client.run("SELECT 1").is_success()
-    });
 }
