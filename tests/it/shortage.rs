@@ -157,7 +157,11 @@ fn a_reload_that_one_worker_has_no_descriptors_for_is_rolled_back() {
     }
     let workers = scene.daemon.workers();
     add_listener(&mut scene);
-    // Enough for one session, and not for what a listener needs.
+    for name in ["third", "fourth"] {
+        let listener = Listener::tcp(name, &scene.daemon.backend.address());
+        scene.daemon.reconfigure(|it| it.listeners.push(listener));
+    }
+    // Enough for one session, and not for the sockets of three listeners.
     if !leave(workers[1], 2) {
         return;
     }
