@@ -64,7 +64,7 @@ pub enum ToWorker {
     /// Makes tickets for resumption with these secrets, before its first generation and whenever
     /// they change.
     Tickets(TicketSecrets),
-    /// Frees descriptors for the packs that come along with the next message.
+    /// Frees descriptors for those that come along with the next message.
     MakeRoom,
     /// Makes a generation ready without serving it, and answers this offer. The [`Handover`] comes along
     /// in sealed memory, and after it the packs that the worker does not have.

@@ -339,10 +339,11 @@ impl Worker {
 
     /// Counts from now on what another worker has on its board.
     fn add_board(&self, worker: u64, board: Option<OwnedFd>) {
-        let (Some(counting), Some(board)) = (&self.counting, board) else {
+        let Some(counting) = &self.counting else {
             return;
         };
-        if let Err(error) = counting.boards.add(worker, board) {
+        let board = board.ok_or_else(|| io::Error::other("it did not arrive"));
+        if let Err(error) = board.and_then(|board| counting.boards.add(worker, board)) {
             error!(
                 worker, %error,
                 "another worker's board is unusable; limits do not count its sessions here"

@@ -100,6 +100,8 @@ impl Boards {
 
 /// Lets a worker read the board of another one.
 fn add(worker: &Process<ToWorker>, other: WorkerId, board: &Board) {
+    // It must come even if sessions have taken all of the worker's descriptors.
+    worker.send(ToWorker::MakeRoom);
     let message = ToWorker::AddBoard { worker: other.0 };
     worker.send_with(message, vec![board.descriptor()]);
 }
