@@ -25,7 +25,7 @@ use crate::{cli, sys::child::ExitStatus};
 const INBOX: usize = 256;
 
 /// The exit status of a helper that asks to be started anew, because what it may read has changed.
-pub const ANEW: i32 = 75;
+pub const ANEW: u8 = 75;
 
 /// The id of a child that was requested, whether or not its process could be started.
 ///

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Resumption,
-    facts::{BackendStatus, ConnectionCounts, Expiry, Moment, Trigger},
+    facts::{BackendStatus, ConnectionCounts, Enforcement, Expiry, Moment, Trigger},
     protocol::Protocol,
 };
 
@@ -28,6 +28,23 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// What became of log lines.
     pub log: LogStatus,
+    /// What child processes cannot do, and what this host cannot keep them from.
+    pub sandbox: SandboxStatus,
+}
+
+/// How the daemon's child processes are confined: what holds for all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxStatus {
+    /// Whether they can open only the files that they need.
+    pub files: Enforcement,
+    /// Whether they can signal no other process.
+    pub scopes: bool,
+    /// Whether system calls that they do not need are refused.
+    pub system_calls: bool,
+    /// One sentence for each thing that this host cannot enforce.
+    pub missing: Vec<String>,
+    /// System calls that workers were refused since the daemon started.
+    pub denied_calls: u64,
 }
 
 /// What became of log lines since the daemon started.
@@ -83,6 +100,8 @@ pub struct WorkerStatus {
     pub generation: u64,
     /// The sessions it has open.
     pub connections: u64,
+    /// System calls that it was refused, because serving clients does not take them.
+    pub denied_calls: u64,
 }
 
 /// What a worker is doing.

@@ -12,8 +12,8 @@ use crate::{
     config::Resumption,
     control::{
         DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request,
-        Response, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState, WatchStatus,
-        WorkerState, WorkerStatus, client::ClientError,
+        Response, SandboxStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
+        WatchStatus, WorkerState, WorkerStatus, client::ClientError,
     },
     facts::{ExpiryKind, Reason as _},
 };
@@ -70,6 +70,8 @@ fn text(status: &Status, paint: Paint) -> String {
         "{heading}  {}",
         exit_hook::text(&status.on_exit_failure)
     );
+    let heading = paint.paint("Sandbox", Tone::Heading);
+    let _ = write!(text, "{}", sandbox(&status.sandbox, &heading));
     if status.log.lost_lines > 0 {
         let heading = paint.paint("Log", Tone::Heading);
         let lost = count(status.log.lost_lines, "line");
@@ -249,6 +251,23 @@ fn workers(workers: &[WorkerStatus]) -> Table {
     table
 }
 
+/// Returns lines about what child processes were refused, and what the host cannot keep them from; none
+/// if there is nothing to tell.
+fn sandbox(sandbox: &SandboxStatus, heading: &impl std::fmt::Display) -> String {
+    let mut text = String::new();
+    for sentence in &sandbox.missing {
+        let _ = writeln!(text, "{heading}  {}", clean(sentence));
+    }
+    if sandbox.denied_calls > 0 {
+        let calls = count(sandbox.denied_calls, "system call");
+        let _ = writeln!(
+            text,
+            "{heading}  workers were refused {calls}; the log names the first"
+        );
+    }
+    text
+}
+
 fn listeners(listeners: &[ListenerStatus]) -> Table {
     let headings = [
         "LISTENER",
@@ -374,7 +393,7 @@ pub(super) mod tests {
             "supervisor": {"pid": 1, "version": "0.1.0", "started_at": "2026-01-01T10:00:00Z",
                            "uptime_s": 192.5, "state": "serving", "config": null},
             "workers": [{"pid": 2, "slot": 0, "state": "serving",
-                         "started_at": "2026-01-01T10:00:01Z", "generation": 3, "connections": 7}],
+                         "started_at": "2026-01-01T10:00:01Z", "generation": 3, "connections": 7, "denied_calls": 0}],
             "restarts": {"total": 1, "consecutive": 0,
                          "last": {"at": "2026-01-01T10:01:00Z", "pid": 9, "kind": "signal",
                                   "signal": 9, "code": null, "uptime_s": 3.2}},
@@ -408,7 +427,9 @@ pub(super) mod tests {
                                            "failed_by_reason": by_reason(),
                                            "refused": 0, "failed_backends": 1,
                                            "ended": ended()}}],
-            "log": {"lost_lines": 0}
+            "log": {"lost_lines": 0},
+            "sandbox": {"files": "full", "scopes": true, "system_calls": true, "missing": [],
+                        "denied_calls": 0}
         })
     }
 

@@ -88,11 +88,11 @@ pub struct Received<In> {
 }
 
 /// Makes the halves of an end that receives messages of the type `In` and sends those of the type `Out`.
-/// Must be called in a runtime.
+/// Must be called in a runtime, with an end that [`pair`] has made: it does not block already, and a
+/// process that is confined may not change that.
 pub fn open<In: Message, Out: Message>(end: OwnedFd) -> io::Result<(Receiver<In>, Sender<Out>)> {
     // Only reading and writing differ between kinds of Unix sockets, and these are done here.
     let socket = StdUnixStream::from(end);
-    socket.set_nonblocking(true)?;
     let socket = Arc::new(UnixStream::from_std(socket)?);
     let receiver = Receiver {
         socket: Arc::clone(&socket),

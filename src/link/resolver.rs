@@ -6,12 +6,12 @@ use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Message, end::MOST_BYTES};
-use crate::facts::{Unresolved, Wanted};
+use crate::facts::{Confinement, Unresolved, Wanted};
 
 /// The most bytes of a worker's ask: a host name has 253 at most, and a path of a Unix socket fewer.
 const ASK: usize = 512;
 
-/// The most bytes of an answer: several times what 32 addresses or a failure need.
+/// The most bytes of an answer or a report: several times what 32 addresses or a failure need.
 const ANSWER: usize = 4096;
 
 /// How many names and paths are told in a message.
@@ -33,8 +33,10 @@ pub enum ToResolver {
 }
 
 /// The resolver's messages to the supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromResolver {
+    /// What the host enforces on it, and what the host cannot enforce; its first message.
+    Confined(Confinement),
     /// It is alive.
     Beat,
 }
@@ -97,7 +99,7 @@ impl Message for FromResolver {
     }
 
     fn most_bytes(&self) -> usize {
-        ASK
+        ANSWER
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     packs::MAX_PACKS,
 };
 use crate::{
-    facts::{BackendStatus, ConnectionCounts},
+    facts::{BackendStatus, Confinement, ConnectionCounts},
     tls::tickets::TicketSecrets,
 };
 
@@ -120,6 +120,13 @@ pub enum FromWorker {
     Accepts {
         /// The slots' numbers.
         slots: Vec<usize>,
+    },
+    /// What the host enforces on it, and what the host cannot enforce; its first message.
+    Confined(Confinement),
+    /// System calls that it was refused, sent with a beat if there are new ones.
+    Denied {
+        /// How many since it was started.
+        calls: u64,
     },
     /// It is alive; sent several times within the heartbeat timeout.
     Beat,

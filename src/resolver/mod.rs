@@ -25,12 +25,18 @@ use tracing::{error, warn};
 
 use self::desk::Desk;
 use crate::{
+    children,
     cli::child::Helper as Args,
+    facts::Confinement,
     link::{
         Fault, FromResolver, ToResolver,
         end::{self, Receiver, Sender},
     },
-    sys::{oom, sandbox, signals},
+    sys::{
+        oom,
+        sandbox::{self, NameFolders, Profile},
+        signals,
+    },
     telemetry::log::{self, Pipe},
 };
 
@@ -40,6 +46,9 @@ const BEAT: Duration = Duration::from_millis(200);
 /// What workers have said and the resolver has not heard yet; a worker whose message finds no room waits.
 const INBOX: usize = 256;
 
+/// How often it is seen where `/etc/resolv.conf` leads.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// Runs the resolver; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
     signals::leave_to_supervisor();
@@ -47,7 +56,7 @@ pub fn main(args: &Args) -> ExitCode {
     let _ = nix::sys::prctl::set_name(c"proxyd-resolver");
     log::start(Pipe::stderr(args.log.form), args.log.level, args.log.form);
     match start() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             error!(%error, "the resolver cannot work");
             ExitCode::FAILURE
@@ -55,27 +64,44 @@ pub fn main(args: &Args) -> ExitCode {
     }
 }
 
-fn start() -> io::Result<()> {
+fn start() -> io::Result<u8> {
     let link = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::net::getpeername(&link)?;
     sandbox::protect_memory()?;
     if let Err(error) = oom::give_up_protection() {
         warn!(%error, "the kernel may spare the resolver when memory runs short");
     }
-    if let Err(error) = sandbox::confine_files() {
-        warn!(%error, "the resolver could not be denied access to files");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(link))
+    let folders = NameFolders::now();
+    let confinement = sandbox::confine(Profile::Resolver);
+    runtime.block_on(async {
+        tokio::select! {
+            ended = run(link, confinement) => ended.map(|()| 0),
+            () = left(&folders) => Ok(children::ANEW),
+        }
+    })
+}
+
+/// Waits until `/etc/resolv.conf` leads to where this process cannot read.
+async fn left(folders: &NameFolders) {
+    let mut looks = interval(BETWEEN_LOOKS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !folders.were_left() {
+        looks.tick().await;
+    }
+    warn!("/etc/resolv.conf leads elsewhere now; the resolver is started anew to read it there");
 }
 
 /// Answers workers until the supervisor and all workers are gone.
 ///
-/// `link` leads to the supervisor.
-pub async fn run(link: OwnedFd) -> io::Result<()> {
+/// `link` leads to the supervisor, which is told of the `confinement` first.
+pub async fn run(link: OwnedFd, confinement: Confinement) -> io::Result<()> {
     let (mut receiver, sender) = end::open(link)?;
+    let first = FromResolver::Confined(confinement);
+    // If the supervisor is gone, receiving tells.
+    let _ = sender.send(&first, &[]).await;
     let mut link = Some((&mut receiver, beat(sender)));
     let (to_desk, mut heard) = mpsc::channel(INBOX);
     let (to_end, mut ended) = mpsc::unbounded_channel();

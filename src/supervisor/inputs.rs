@@ -41,9 +41,10 @@ impl Supervisor {
                 self.helpers.resolver_launched(id, launched, &self.workers);
                 reap_orphans();
             }
-            helpers::ResolverMessage::Said(id, FromResolver::Beat) => {
-                self.helpers.resolver.heard(id, now);
-            }
+            helpers::ResolverMessage::Said(id, said) => match said {
+                FromResolver::Beat => self.helpers.resolver.heard(id, now),
+                FromResolver::Confined(report) => self.sandbox.note("resolver", report),
+            },
             helpers::ResolverMessage::Exited(id, end) => {
                 if let Some(sentence) = self.helpers.resolver.exited(id, end, now) {
                     self.notices.events.add(EventKind::HelperFailed, sentence);
@@ -76,6 +77,8 @@ impl Supervisor {
                 self.workers.tidy();
                 self.queries.counted(worker, Some(ask));
             }
+            FromWorker::Confined(report) => self.sandbox.note("worker", report),
+            FromWorker::Denied { calls } => self.workers.denied(worker, calls),
             FromWorker::Drained { cut } => self.drained(worker, cut),
             FromWorker::Refused { offer, reason } => {
                 let reason = workers::text(reason);

@@ -20,6 +20,7 @@ mod preflight;
 mod queries;
 mod refusal;
 mod requests;
+mod sandbox;
 pub mod start;
 mod steps;
 mod workers;
@@ -43,6 +44,7 @@ use self::{
     notices::Notices,
     plan::{Action, Event, Phase, Plan, Slot},
     queries::{Queries, Sources, Witnesses},
+    sandbox::Sandbox,
     workers::Workers,
 };
 use crate::{
@@ -60,6 +62,7 @@ struct Supervisor {
     queries: Queries,
     notices: Notices,
     life: Life,
+    sandbox: Sandbox,
     control_socket: ControlSocket,
     sink: Sink,
 }
@@ -202,6 +205,7 @@ impl Supervisor {
             loads: &self.loads,
             notices: &self.notices,
             life: &self.life,
+            sandbox: &self.sandbox,
             lost_lines: self.sink.lost(),
             now: self.life.now(),
         }

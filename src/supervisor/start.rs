@@ -32,6 +32,7 @@ use super::{
     preflight,
     queries::Queries,
     refusal::{Refusal, refuse},
+    sandbox::Sandbox,
     steps::{self, Ground, Origin, Start, Who},
     workers::{Acquired, Boards, Tickets, Workers},
 };
@@ -276,6 +277,7 @@ impl Parts {
             queries: Queries::new(to_queries),
             notices: Notices::new(hook.map_err(no_thread)?),
             life: Life::new(self.ready, manager, to_life),
+            sandbox: Sandbox::default(),
             control_socket,
             sink: self.sink,
         };

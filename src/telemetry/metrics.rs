@@ -101,6 +101,12 @@ fn daemon(status: &Status, registry: &mut Registry) {
     );
     count(
         registry,
+        "denied_calls",
+        "System calls that workers were refused",
+        status.sandbox.denied_calls,
+    );
+    count(
+        registry,
         "log_lines_lost",
         "Log lines that could not be written",
         status.log.lost_lines,

@@ -7,25 +7,29 @@ use crate::{
     sys::sandbox::{self, Denied, Profile},
 };
 
-/// Takes from this worker what it does not need, and says what this host cannot take.
+/// Takes from this worker what it does not need; returns what this host cannot take.
 ///
 /// To be called when the worker is ready and before it has met a client. It can open no file afterwards,
 /// so what reads one on its first use must have been used.
 pub fn confine() -> Confinement {
-    let confinement = sandbox::confine(Profile::Worker);
-    for missing in &confinement.missing {
-        warn!("this host cannot fully confine a worker: {missing}");
-    }
-    confinement
+    sandbox::confine(Profile::Worker)
 }
 
-/// Warns of system calls that this worker was refused, once.
+/// Tells of system calls that this worker was refused: warns of the first one, and counts all.
 #[derive(Debug, Default)]
 pub struct Refusals {
     told: bool,
+    calls: u64,
 }
 
 impl Refusals {
+    /// Returns how many calls were refused since the start, if there are new ones.
+    pub fn count(&mut self) -> Option<u64> {
+        let calls = sandbox::denied().calls;
+        let before = std::mem::replace(&mut self.calls, calls);
+        (calls != before).then_some(calls)
+    }
+
     /// Warns if a call was refused for the first time.
     pub fn tell(&mut self) {
         if let Some(call) = self.news(sandbox::denied()) {

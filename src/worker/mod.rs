@@ -168,8 +168,9 @@ async fn run(link: OwnedFd, slot: usize) -> ExitCode {
         }
     };
     // Whatever opens a file or changes a descriptor has happened.
-    confine();
+    let confinement = confine();
     let (outbox, messages) = mpsc::unbounded_channel();
+    let _ = outbox.send(FromWorker::Confined(confinement));
     let sending = tokio::spawn(send(sender, messages));
     let (told, orders) = mpsc::channel(ORDERS);
     tokio::spawn(receive(receiver, told));
@@ -196,7 +197,7 @@ async fn run(link: OwnedFd, slot: usize) -> ExitCode {
         pairs,
     };
     let code = worker.serve(orders).await;
-    worker.refusals.tell();
+    worker.tell_refusals();
     // The supervisor must get the last messages before the worker ends.
     drop(worker);
     let _ = tokio::time::timeout(LAST_MESSAGES, sending).await;
@@ -402,6 +403,14 @@ impl Worker {
         self.tell(FromWorker::Serving { generation: number });
     }
 
+    /// Reports system calls that the worker was refused.
+    fn tell_refusals(&mut self) {
+        self.refusals.tell();
+        if let Some(calls) = self.refusals.count() {
+            self.tell(FromWorker::Denied { calls });
+        }
+    }
+
     /// Reports for which slots the worker accepts, if that has changed.
     fn tell_accepts(&mut self) {
         let slots = self.listeners.slots();
@@ -412,7 +421,7 @@ impl Worker {
     }
 
     fn beat(&mut self) {
-        self.refusals.tell();
+        self.tell_refusals();
         self.tell(FromWorker::Beat);
         self.tell(FromWorker::Accepts {
             slots: self.accepts.clone(),

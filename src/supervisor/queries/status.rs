@@ -17,6 +17,7 @@ use crate::{
         loads::{Loads, Verdict},
         notices::Notices,
         plan::{Doing, Phase, Plan, Slot, SlotState},
+        sandbox::Sandbox,
         workers::Workers,
     },
     tls::material::Identity,
@@ -33,6 +34,7 @@ pub(in crate::supervisor) struct Sources<'a> {
     pub(in crate::supervisor) loads: &'a Loads,
     pub(in crate::supervisor) notices: &'a Notices,
     pub(in crate::supervisor) life: &'a Life,
+    pub(in crate::supervisor) sandbox: &'a Sandbox,
     /// Lines that the log has lost.
     pub(in crate::supervisor) lost_lines: u64,
     /// The time since the daemon's start.
@@ -65,6 +67,7 @@ impl Sources<'_> {
             log: LogStatus {
                 lost_lines: self.lost_lines,
             },
+            sandbox: self.sandbox.status(self.workers.denied_calls()),
         }
     }
 
@@ -119,6 +122,7 @@ impl Sources<'_> {
             started_at: now,
             generation: 0,
             connections: 0,
+            denied_calls: 0,
         };
         let Some(worker) = slot.worker() else {
             let until = match slot.state {
@@ -149,6 +153,7 @@ impl Sources<'_> {
                 .values()
                 .map(|counts| counts.connections.open)
                 .sum(),
+            denied_calls: process.denied_calls,
         }
     }
 

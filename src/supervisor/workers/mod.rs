@@ -69,6 +69,8 @@ pub(super) struct Workers {
     known: Known,
     /// The counts of workers that have ended.
     retired: BTreeMap<String, ListenerCounts>,
+    /// System calls that workers that have ended were refused.
+    denied_calls: u64,
     /// How many workers were started in the place of one that failed.
     restarts: u64,
     /// The tasks that remove the files of closed sockets.
@@ -99,6 +101,7 @@ impl Workers {
             sink,
             known: Known::default(),
             retired: BTreeMap::new(),
+            denied_calls: 0,
             restarts: 0,
             removing: Vec::new(),
             inbox,
@@ -427,9 +430,23 @@ impl Workers {
         }
     }
 
+    /// Notes how many system calls a worker was refused, by what it says.
+    pub(super) fn denied(&mut self, id: WorkerId, calls: u64) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.denied_calls = process.denied_calls.max(calls);
+        }
+    }
+
+    /// Returns how many system calls all workers were refused.
+    pub(super) fn denied_calls(&self) -> u64 {
+        let running = self.processes.values().map(|it| it.denied_calls);
+        running.fold(self.denied_calls, u64::saturating_add)
+    }
+
     /// Removes a worker that has ended; returns what is known of its process.
     pub(super) fn exited(&mut self, id: WorkerId) -> Option<Process> {
         let process = self.processes.remove(&id)?;
+        self.denied_calls = self.denied_calls.saturating_add(process.denied_calls);
         for (name, counts) in &process.counts {
             let sum = self.retired.entry(name.clone()).or_default();
             sum.add(counts);

@@ -15,6 +15,8 @@ pub(in crate::supervisor) struct Process {
     pub slot: usize,
     /// Its process.
     pub child: children::Process<ToWorker>,
+    /// System calls that it says it was refused.
+    pub denied_calls: u64,
     /// Its last counts of sessions and backends, by listener.
     pub counts: BTreeMap<String, ListenerCounts>,
     /// The generations that it was handed.
@@ -58,6 +60,7 @@ impl Process {
         Self {
             slot,
             child: children::Process::starting(),
+            denied_calls: 0,
             counts: BTreeMap::new(),
             given: Given::default(),
             numbers: BTreeMap::new(),

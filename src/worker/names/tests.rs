@@ -14,6 +14,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::*;
 use crate::{
+    facts::{Confinement, Enforcement},
     link::{
         Answer, FromResolver, ToResolver,
         end::{self, Sender},
@@ -124,6 +125,16 @@ async fn a_session_waits_no_longer_than_it_may_whatever_the_resolver_does() {
     session.abort();
 }
 
+/// The confinement of a process that is not confined.
+fn free() -> Confinement {
+    Confinement {
+        files: Enforcement::None,
+        scopes: false,
+        system_calls: false,
+        missing: vec![],
+    }
+}
+
 /// A resolver in a task, as its supervisor sees it.
 struct Running {
     supervisor: (end::Receiver<FromResolver>, Sender<ToResolver>),
@@ -135,7 +146,7 @@ impl Running {
         let (ours, theirs) = end::pair().unwrap();
         let running = Self {
             supervisor: end::open(ours).unwrap(),
-            resolver: tokio::spawn(async move { resolver::run(theirs).await.unwrap() }),
+            resolver: tokio::spawn(async move { resolver::run(theirs, free()).await.unwrap() }),
         };
         running.configure(backends).await;
         running
@@ -177,7 +188,7 @@ async fn the_resolver_answers_for_what_is_configured_and_nothing_else() {
     for names in [&worker.names, &other.names] {
         let found = names.find(host("localhost"), PATIENCE).await;
         let found = addresses_of(found).unwrap();
-        assert!(found.iter().all(|it| it.is_loopback()), "{found:?}");
+        assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
     }
     let found = worker.names.find(Wanted::Path(path), PATIENCE).await;
     let Ok(Found::Connection(connection)) = found else {
@@ -203,6 +214,8 @@ async fn the_resolver_beats_and_ends_when_the_supervisor_and_all_workers_are_gon
     let worker = Worker::new();
     let mut running = Running::new([host("localhost")]).await;
     running.join(&worker).await;
+    let first = running.supervisor.0.receive().await.unwrap().unwrap();
+    assert_eq!(first.message, FromResolver::Confined(free()));
     let beat = running.supervisor.0.receive().await.unwrap().unwrap();
     assert_eq!(beat.message, FromResolver::Beat);
     drop(running.supervisor);

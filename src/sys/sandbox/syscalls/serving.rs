@@ -101,7 +101,7 @@ pub(super) fn page() -> Rules {
 
 /// What a worker can call.
 pub(super) fn worker() -> Rules {
-    unix_backends(backends(page()))
+    backends(page())
 }
 
 /// Returns the filters that allow `rules` alone.
@@ -160,11 +160,6 @@ fn backends(mut rules: Rules) -> Rules {
         rules = rules.with(SYS_socket, &stream_of(family));
     }
     rules.always(&[SYS_connect])
-}
-
-/// Connections to backends by Unix sockets, for as long as workers make them themselves.
-fn unix_backends(rules: Rules) -> Rules {
-    rules.with(SYS_socket, &stream_of(AF_UNIX))
 }
 
 fn stream_of(family: i32) -> [super::rules::Argument; 2] {
