@@ -35,10 +35,10 @@ pub enum Unresolved {
     #[error("{0}")]
     Failed(String),
     /// Nothing came as long as the worker wanted to wait.
-    #[error("the lookup has no answer after {} s", .0.as_secs_f32())]
+    #[error("the lookup has no answer after {:.1} s", .0.as_secs_f32())]
     NoAnswer(Duration),
     /// All threads of the resolver were busy with other names as long as the worker wanted to wait.
-    #[error("other lookups without an answer kept this one waiting for {} s", .0.as_secs_f32())]
+    #[error("other lookups without an answer kept this one waiting for {:.1} s", .0.as_secs_f32())]
     NoThread(Duration),
     /// The worker waits for too much already.
     #[error("the worker has too many lookups without an answer")]
