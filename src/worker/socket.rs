@@ -32,11 +32,10 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Takes a connection to a Unix socket.
+    /// Takes a connection to a Unix socket, which the resolver has set not to block: a worker cannot change
+    /// that of a descriptor.
     pub fn unix(connection: OwnedFd) -> io::Result<Self> {
-        let connection = StdUnixStream::from(connection);
-        connection.set_nonblocking(true)?;
-        UnixStream::from_std(connection).map(Self::Unix)
+        UnixStream::from_std(StdUnixStream::from(connection)).map(Self::Unix)
     }
 
     /// Returns the addresses of the peer and of this end, if they are IP addresses.
