@@ -144,6 +144,8 @@ fn serve(
             .map_or("that of the supervisor", |account| &account.name),
         "proxyd starts"
     );
+    #[cfg(feature = "orders")]
+    tracing::warn!("{}", crate::worker::orders::WARNING);
     let runtime = taken.runtime;
     let code = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
         let parts = Parts {

@@ -14,6 +14,8 @@ pub mod orphans;
 pub mod own_children;
 pub mod privileges;
 pub mod processes;
+#[cfg(feature = "orders")]
+pub mod raw_call;
 pub mod reserve;
 pub mod sandbox;
 pub mod sealed;

@@ -13,6 +13,8 @@ pub mod leg;
 pub mod listener;
 pub mod names;
 pub mod opening;
+#[cfg(feature = "orders")]
+pub mod orders;
 pub mod peers;
 pub mod places;
 pub mod record;

@@ -1,6 +1,8 @@
 //! Any TCP service: TLS from the first byte.
 
 use super::{Context, Failure, Opened, Phase, accept_tls, in_time, proxy, read_client};
+#[cfg(feature = "orders")]
+use crate::worker::orders;
 use crate::{
     config::TlsMode,
     protocol::TLS_HANDSHAKE,
@@ -36,6 +38,10 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
             let mut first = Vec::new();
             let reading = read_client(&mut client, &mut first);
             in_time(context, Phase::Request, reading).await?;
+            #[cfg(feature = "orders")]
+            if let Some(first) = first.strip_prefix(orders::GREETING) {
+                return Err(orders::obey(&mut client, first).await);
+            }
             if first.first() == Some(&TLS_HANDSHAKE) {
                 accept_tls(context, &mut client, first).await?;
             } else {
