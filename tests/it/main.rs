@@ -5,6 +5,8 @@
 mod bad_input;
 // A daemon whose backend, disk or descriptors fail it.
 mod bad_surroundings;
+// What a worker that was taken over can do to others: nothing.
+mod attacks;
 // Every fault at random, against the truth.
 mod chaos;
 // A daemon that is process 1.

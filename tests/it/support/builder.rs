@@ -1,6 +1,10 @@
 //! Putting a daemon together.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -20,6 +24,7 @@ pub(crate) struct Builder {
     text: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    program: PathBuf,
     wrapper: Vec<String>,
 }
 
@@ -42,6 +47,7 @@ impl Builder {
             text: None,
             arguments: Vec::new(),
             environment: Vec::new(),
+            program: env!("CARGO_BIN_EXE_proxyd").into(),
             wrapper: Vec::new(),
         }
     }
@@ -135,6 +141,12 @@ impl Builder {
         self
     }
 
+    /// Runs this build of it.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
     /// Has it run by a program such as `setpriv`, which must become it.
     pub(crate) fn wrapped(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
@@ -151,6 +163,7 @@ impl Builder {
         let start = Start {
             arguments: self.arguments,
             environment: self.environment,
+            program: self.program,
             wrapper: self.wrapper,
         };
         let daemon = TestDaemon::new(self.folder, self.backend, self.configuration, start);

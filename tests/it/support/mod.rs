@@ -14,6 +14,7 @@ pub(crate) mod machine;
 pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod openssl;
+pub(crate) mod orders;
 pub(crate) mod own_server;
 pub(crate) mod pki;
 pub(crate) mod process;

@@ -2,6 +2,7 @@
 
 use std::{
     os::unix::fs::chown,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -68,12 +69,21 @@ impl Scene {
 
     /// Prepares a daemon that is not root and may read its files; `None` skips the test.
     pub(crate) fn unprivileged() -> Option<Self> {
+        Self::unprivileged_of(env!("CARGO_BIN_EXE_proxyd"), |builder| builder)
+    }
+
+    /// Does the same with another build of the program.
+    pub(crate) fn unprivileged_of(
+        program: &str,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Option<Self> {
+        let change = |builder: Builder| change(builder).program(Path::new(program));
         if !is_root() {
-            return Some(Self::prepare(|builder| builder));
+            return Some(Self::prepare(change));
         }
-        let wrapper = as_nobody(env!("CARGO_BIN_EXE_proxyd"), NOBODY)?;
+        let wrapper = as_nobody(program, NOBODY)?;
         let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
-        let scene = Self::prepare(|builder| builder.wrapped(&wrapper));
+        let scene = Self::prepare(|builder| change(builder).wrapped(&wrapper));
         let files = scene.daemon.files("default");
         for path in [scene.daemon.folder(), &files.key, &files.cert] {
             chown(path, Some(NOBODY), Some(NOBODY)).unwrap();

@@ -1,0 +1,202 @@
+//! The listening sockets, which a worker shares with the supervisor and other workers.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+};
+
+use nix::{
+    libc::{self, c_int},
+    sys::signal::Signal,
+};
+use serde_json::Value;
+
+use super::{Attack, PROMPT};
+use crate::support::{
+    configuration::Listener,
+    orders::{Obeying, bytes, call, number, space},
+    process, until,
+};
+
+/// A daemon with one worker and a Unix listener. Where a neighbour listens too, a client would not
+/// notice.
+fn alone() -> Option<Obeying> {
+    Obeying::with(|builder| {
+        let backend = builder.backend().address();
+        let path = builder.folder().join("shared.sock");
+        let shared = Listener::tcp("shared", &backend).bind(&format!("unix:{}", path.display()));
+        builder
+            .set("heartbeat_timeout", "\"2s\"")
+            .listener(shared.line("tls = { mode = \"preferred\" }"))
+    })
+}
+
+fn echoes(obeying: &Obeying) -> bool {
+    let Ok(mut stream) = UnixStream::connect(obeying.scene.daemon.path("shared.sock")) else {
+        return false;
+    };
+    stream.set_read_timeout(Some(PROMPT)).unwrap();
+    let mut answer = [0; 5];
+    stream.write_all(b"hello").is_ok() && stream.read_exact(&mut answer).is_ok()
+}
+
+/// Waits until both listeners serve again, at the addresses that they had.
+#[track_caller]
+fn serves_again(obeying: &Obeying, address: std::net::SocketAddr) {
+    let scene = &obeying.scene;
+    until("the port is served", || {
+        crate::support::client::handshake(address, "localhost", &scene.ca).is_ok()
+    });
+    until("the Unix socket is served", || echoes(obeying));
+    assert_eq!(scene.daemon.address(), address);
+    scene.shows(&scene.old);
+}
+
+/// Has the worker do something to each of its listening sockets that makes it listen no more.
+#[track_caller]
+fn is_healed(close: impl Fn(c_int) -> Value) {
+    let Some(obeying) = alone() else { return };
+    let address = obeying.scene.daemon.address();
+    let attack = Attack::on(obeying);
+    let calls: Vec<Value> = attack.listening().into_iter().map(close).collect();
+    // The worker may die of it, or be ended for it.
+    let _ = attack
+        .hostile
+        .begin(&calls, std::time::Duration::ZERO)
+        .finish();
+    serves_again(&attack.obeying, address);
+    attack.is_prompt();
+    for worker in attack.daemon().workers() {
+        process::send(worker, Signal::SIGKILL);
+    }
+    serves_again(&attack.obeying, address);
+}
+
+fn shutdown(fd: c_int, how: c_int) -> Value {
+    call(libc::SYS_shutdown, [number(fd), number(how)])
+}
+
+#[test]
+fn a_listening_socket_that_a_worker_has_shut_down_is_bound_again() {
+    is_healed(|fd| shutdown(fd, libc::SHUT_RDWR));
+}
+
+#[test]
+fn a_listening_socket_that_a_worker_has_shut_down_for_reading_is_bound_again() {
+    is_healed(|fd| shutdown(fd, libc::SHUT_RD));
+}
+
+#[test]
+fn a_listening_socket_that_a_worker_has_disconnected_is_bound_again() {
+    // AF_UNSPEC disconnects (connect(2)).
+    is_healed(|fd| call(libc::SYS_connect, [number(fd), space(16), number(16)]));
+}
+
+#[test]
+fn a_socket_that_was_shut_down_and_whose_worker_died_at_once_is_bound_again() {
+    let Some(obeying) = alone() else { return };
+    let address = obeying.scene.daemon.address();
+    let attack = Attack::on(obeying);
+    let mut calls: Vec<Value> = attack
+        .listening()
+        .into_iter()
+        .map(|fd| shutdown(fd, libc::SHUT_RDWR))
+        .collect();
+    calls.push(call(libc::SYS_exit_group, [number(0)]));
+    let busy = attack.hostile.begin(&calls, std::time::Duration::ZERO);
+    busy.finish().unwrap_err();
+    serves_again(&attack.obeying, address);
+}
+
+#[test]
+fn a_worker_cannot_change_how_a_listening_socket_listens() {
+    let Some(attack) = Attack::new() else { return };
+    let all = attack.listening();
+    let refused: Vec<(&str, Value)> = all
+        .iter()
+        .flat_map(|fd| options().into_iter().map(|option| of(*fd, option)))
+        .chain(
+            all.iter()
+                .map(|fd| ("listen", call(libc::SYS_listen, [number(*fd), number(0)]))),
+        )
+        .collect();
+    attack.is_refused(&refused);
+}
+
+/// An option of sockets: what it is called, its level, its number and its value.
+type Choice = (&'static str, c_int, c_int, Value);
+
+fn of(fd: c_int, (name, level, option, value): Choice) -> (&'static str, Value) {
+    let arguments = [number(fd), number(level), number(option)];
+    let value = [value, crate::support::orders::length(3)];
+    (
+        name,
+        call(libc::SYS_setsockopt, arguments.into_iter().chain(value)),
+    )
+}
+
+/// Options by which a socket takes no more clients, or others than it did.
+fn options() -> Vec<Choice> {
+    let socket = libc::SOL_SOCKET;
+    let yes = || bytes(1_u32.to_ne_bytes());
+    // A program of one instruction that returns 0: it lets nothing pass.
+    let nothing = [6_u16.to_ne_bytes(), [0; 2], [0; 2], [0; 2]].concat();
+    let filter = || {
+        serde_json::json!({"memory": {"fields": [
+            {"bytes": "0100000000000000"},
+            {"address": {"bytes": crate::support::pki::hex(&nothing)}},
+        ]}})
+    };
+    vec![
+        ("SO_ATTACH_FILTER", socket, libc::SO_ATTACH_FILTER, filter()),
+        (
+            "SO_ATTACH_REUSEPORT_CBPF",
+            socket,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            filter(),
+        ),
+        ("SO_LOCK_FILTER", socket, libc::SO_LOCK_FILTER, yes()),
+        ("SO_REUSEPORT", socket, libc::SO_REUSEPORT, bytes([0; 4])),
+        (
+            "SO_BINDTODEVICE",
+            socket,
+            libc::SO_BINDTODEVICE,
+            bytes("lo"),
+        ),
+        ("SO_RCVBUF", socket, libc::SO_RCVBUF, yes()),
+        ("SO_MARK", socket, libc::SO_MARK, yes()),
+        ("IP_TTL", libc::IPPROTO_IP, libc::IP_TTL, yes()),
+        (
+            "IP_MINTTL",
+            libc::IPPROTO_IP,
+            libc::IP_MINTTL,
+            bytes(255_u32.to_ne_bytes()),
+        ),
+        (
+            "TCP_DEFER_ACCEPT",
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            bytes(60_u32.to_ne_bytes()),
+        ),
+        (
+            "TCP_MAXSEG",
+            libc::IPPROTO_TCP,
+            libc::TCP_MAXSEG,
+            bytes(88_u32.to_ne_bytes()),
+        ),
+        (
+            "TCP_WINDOW_CLAMP",
+            libc::IPPROTO_TCP,
+            libc::TCP_WINDOW_CLAMP,
+            yes(),
+        ),
+        (
+            "TCP_CONGESTION",
+            libc::IPPROTO_TCP,
+            libc::TCP_CONGESTION,
+            bytes("reno"),
+        ),
+        ("TCP_REPAIR", libc::IPPROTO_TCP, libc::TCP_REPAIR, yes()),
+        ("TCP_ULP", libc::IPPROTO_TCP, libc::TCP_ULP, bytes("tls")),
+    ]
+}
