@@ -107,11 +107,13 @@ pub(super) fn reopen(socket: &Arc<OwnedFd>, bind: &str) -> bool {
     listens
 }
 
-/// Returns whether a listening socket was shut down: one that listens never hangs up.
+/// Returns whether a listening socket was shut down: one that listens never hangs up. A Unix socket that
+/// was shut down for reading alone hangs up for reading alone.
 fn is_shut(socket: &Arc<OwnedFd>) -> bool {
-    let mut asked = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
+    let ends = PollFlags::HUP | PollFlags::RDHUP;
+    let mut asked = [PollFd::from_borrowed_fd(socket.as_fd(), ends)];
     let answered = poll(&mut asked, Some(&Timespec::default()));
-    answered.is_ok() && asked[0].revents().contains(PollFlags::HUP)
+    answered.is_ok() && asked[0].revents().intersects(ends)
 }
 
 #[cfg(test)]
@@ -151,13 +153,15 @@ mod tests {
     fn a_unix_socket_that_was_shut_down_is_bound_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
-        let listener = UnixListener::bind(&path).unwrap();
-        let socket = Arc::new(OwnedFd::from(listener));
-        SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
-        assert!(!reopen(&socket, "main"));
-        assert!(UnixStream::connect(&path).is_err());
-        let bound = Stale::Unix(Path::new(&path).to_owned()).bind().unwrap();
-        UnixStream::connect(&path).unwrap();
-        drop(bound);
+        let mut socket = Arc::new(OwnedFd::from(UnixListener::bind(&path).unwrap()));
+        for how in [Shutdown::Both, Shutdown::Read] {
+            assert!(reopen(&socket, "main"));
+            SockRef::from(&*socket).shutdown(how).unwrap();
+            assert!(!reopen(&socket, "main"), "{how:?}");
+            assert!(UnixStream::connect(&path).is_err());
+            let bound = Stale::Unix(Path::new(&path).to_owned()).bind().unwrap();
+            UnixStream::connect(&path).unwrap();
+            socket = bound.of_slot(0).unwrap();
+        }
     }
 }
