@@ -162,7 +162,9 @@ fn backends(mut rules: Rules) -> Rules {
     rules.always(&[SYS_connect])
 }
 
-fn stream_of(family: i32) -> [super::rules::Argument; 2] {
+/// The family's own stream sockets: MPTCP, SCTP and SMC have them too, each with a protocol number and
+/// much code of the kernel behind it.
+fn stream_of(family: i32) -> [super::rules::Argument; 3] {
     const FLAGS: i32 = SOCK_CLOEXEC | SOCK_NONBLOCK;
-    [Is(0, family), Masked(1, !FLAGS, SOCK_STREAM)]
+    [Is(0, family), Masked(1, !FLAGS, SOCK_STREAM), Is(2, 0)]
 }
