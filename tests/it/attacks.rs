@@ -13,6 +13,7 @@ mod log;
 mod mute;
 mod packets;
 mod processes;
+mod resolver;
 mod shared_memory;
 mod signals;
 mod sockets;

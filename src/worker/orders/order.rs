@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::link::FromWorker;
+use crate::link::{Ask, FromWorker};
 
 /// System calls that a worker is to make.
 #[derive(Debug, Deserialize)]
@@ -55,6 +55,8 @@ pub(super) enum Memory {
     Space(usize),
     /// A message to the supervisor, as it lies on the link.
     Message(FromWorker),
+    /// A question to the resolver, as it lies on their pair.
+    Ask(Ask),
     /// A structure of these fields, one behind the other.
     Fields(Vec<Field>),
 }

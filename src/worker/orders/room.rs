@@ -5,7 +5,7 @@ use std::io;
 use super::order::{Argument, Call, Field, Memory};
 use crate::{
     control::wire,
-    link::{FORMAT, FromWorker},
+    link::{FORMAT, Message},
 };
 
 /// A call whose memory is in place.
@@ -92,6 +92,7 @@ impl Ready {
                 vec![0; length]
             }
             Memory::Message(message) => packet(&message)?,
+            Memory::Ask(ask) => packet(&ask)?,
             Memory::Fields(fields) => self.structure(fields)?,
         };
         self.room.push(bytes);
@@ -124,7 +125,7 @@ fn address(bytes: &mut [u8]) -> u64 {
 }
 
 /// Returns a message as it lies on the link, however long it is.
-fn packet(message: &FromWorker) -> io::Result<Vec<u8>> {
+fn packet(message: &impl Message) -> io::Result<Vec<u8>> {
     let body = wire::encode(message, u64::from(u32::MAX)).map_err(io::Error::other)?;
     Ok([&FORMAT.to_be_bytes()[..], &body].concat())
 }

@@ -242,10 +242,10 @@ pub(crate) fn say(said: &Value) -> Value {
     send(&message(said))
 }
 
-/// Returns the call that sends a message to the supervisor, with so many copies of the link's own
+/// Returns the call that sends this memory over a socket, with so many copies of the socket's own
 /// descriptor.
-pub(crate) fn say_with_descriptors(said: &Value, descriptors: usize) -> Value {
-    let copies = vec![0_u8; descriptors * size_of::<i32>()];
+pub(crate) fn with_descriptors(socket: i32, memory: &Value, descriptors: usize) -> Value {
+    let copies = socket.to_ne_bytes().repeat(descriptors);
     let length = 16 + copies.len();
     let level = libc::SOL_SOCKET.to_ne_bytes();
     let kind = libc::SCM_RIGHTS.to_ne_bytes();
@@ -254,10 +254,16 @@ pub(crate) fn say_with_descriptors(said: &Value, descriptors: usize) -> Value {
     let field = |bytes: &[u8]| json!({"bytes": hex(bytes)});
     let header = json!({"memory": {"fields": [
         field(&[0; 16]),
-        {"address": {"fields": [{"slice": {"message": said}}]}},
+        {"address": {"fields": [{"slice": memory}]}},
         field(&1_u64.to_ne_bytes()),
         {"slice": {"bytes": hex(&control)}},
         field(&[0; 8]),
     ]}});
-    call(libc::SYS_sendmsg, [number(0), header, number(0)])
+    call(libc::SYS_sendmsg, [number(socket), header, number(0)])
+}
+
+/// Returns the call that sends a message to the supervisor, with so many copies of the link's own
+/// descriptor.
+pub(crate) fn say_with_descriptors(said: &Value, descriptors: usize) -> Value {
+    with_descriptors(0, &json!({"message": said}), descriptors)
 }
