@@ -41,9 +41,31 @@ pub(super) async fn copy_log(stderr: ChildStderr, pid: u32, sink: Sink) {
             return;
         }
         if may_write {
-            sink.write_line(String::from_utf8_lossy(&line).trim_end());
+            sink.write_line(&shown(&line));
         } else {
             left_out += 1;
         }
+    }
+}
+
+/// Returns a line as it is logged: without what a terminal obeys that shows it.
+fn shown(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    let kept = |it: char| it == '\t' || !it.is_control();
+    let shown = line.trim_end().chars();
+    shown
+        .map(|it| if kept(it) { it } else { '\u{fffd}' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_keeps_its_words_and_nothing_that_a_terminal_obeys() {
+        assert_eq!(shown("a\tb ü\n".as_bytes()), "a\tb ü");
+        let steering = shown(b"a\x1b[2J\x07b\xff\r\n");
+        assert_eq!(steering, "a\u{fffd}[2J\u{fffd}b\u{fffd}");
     }
 }
