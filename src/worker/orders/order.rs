@@ -54,7 +54,7 @@ pub(super) enum Memory {
     /// So many zeros; the answer tells what the kernel has written there.
     Space(usize),
     /// A message to the supervisor, as it lies on the link.
-    Message(FromWorker),
+    Message(Box<FromWorker>),
     /// A question to the resolver, as it lies on their pair.
     Ask(Ask),
     /// A structure of these fields, one behind the other.

@@ -91,7 +91,7 @@ impl Ready {
                 self.spaces.push(self.room.len());
                 vec![0; length]
             }
-            Memory::Message(message) => packet(&message)?,
+            Memory::Message(message) => packet(&*message)?,
             Memory::Ask(ask) => packet(&ask)?,
             Memory::Fields(fields) => self.structure(fields)?,
         };
