@@ -8,7 +8,7 @@
 //! - [`cli`]: what a person can type; [`config`]: text to checked configuration.
 //! - [`supervisor`]: the parent process, which owns sockets, TLS material and workers.
 //! - [`children`]: its child processes as it sees them; [`worker`]: the child that serves clients;
-//!   [`resolver`]: the child that finds backends for workers.
+//!   [`resolver`]: the child that finds backends for workers; [`page`]: the metrics page.
 //! - [`link`]: what supervisor and children say to each other.
 //! - [`store`]: files on disk to checked TLS material; [`tls`]: that material to handshakes. Beside
 //!   them `x509`, which reads certificates, names and lists.
@@ -16,8 +16,7 @@
 //! - [`control`]: what `proxyctl` and the daemon say to each other.
 //! - [`ctl`]: what `proxyctl` does with the answers.
 //! - [`facts`]: the words that all of these share, such as what a certificate says.
-//! - [`telemetry`]: log lines and metrics; [`sys`]: what the kernel is asked for beyond files and
-//!   sockets.
+//! - [`telemetry`]: log lines; [`sys`]: what the kernel is asked for beyond files and sockets.
 //!
 //! A client's way: [`worker::listener`] accepts, [`worker::opening`] speaks the protocol's opening
 //! and ends TLS, [`worker::relay`] copies bytes until both sides are done. A certificate's way:
@@ -31,6 +30,7 @@ pub mod control;
 pub mod ctl;
 pub mod facts;
 pub mod link;
+pub mod page;
 pub mod protocol;
 pub mod resolver;
 pub mod store;

@@ -20,7 +20,7 @@ use tokio::{
 use super::queries::Message;
 use crate::{
     control::{Status, SupervisorState},
-    telemetry::metrics,
+    page::metrics,
 };
 
 /// How long a client may take to send a request's head.

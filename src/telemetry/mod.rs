@@ -1,4 +1,3 @@
-//! What the daemon reports about itself: log lines and metrics.
+//! What the daemon reports about itself: log lines.
 
 pub mod log;
-pub mod metrics;
