@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 pub use self::{
     launcher::{Launched, Launcher},
-    process::Process,
+    process::{Process, Voice},
 };
 use crate::{cli, sys::child::ExitStatus};
 
@@ -101,6 +101,8 @@ pub enum Role {
     },
     /// It turns the names of backends into addresses, and paths into connections, for workers.
     Resolver,
+    /// It serves the metrics page.
+    Page,
 }
 
 impl Role {
@@ -110,6 +112,7 @@ impl Role {
         match self {
             Self::Worker { .. } => cli::child::WORKER,
             Self::Resolver => cli::child::RESOLVER,
+            Self::Page => cli::child::PAGE,
         }
     }
 
@@ -117,7 +120,7 @@ impl Role {
     fn arguments(self) -> Vec<String> {
         match self {
             Self::Worker { slot } => vec![slot.to_string()],
-            Self::Resolver => vec![],
+            Self::Resolver | Self::Page => vec![],
         }
     }
 }

@@ -54,11 +54,25 @@ enum Life<Out> {
     /// It is being started; `killed` if it is to be killed as soon as that is done.
     Starting { killed: bool },
     /// It was started.
-    Running {
-        pid: u32,
-        handle: Handle,
-        outbox: mpsc::Sender<Parcel<Out>>,
-    },
+    Running(Voice<Out>),
+}
+
+/// Tells a child that was started; to be kept by a task whose result the child gets.
+#[derive(Debug)]
+pub struct Voice<Out> {
+    pid: u32,
+    handle: Handle,
+    outbox: mpsc::Sender<Parcel<Out>>,
+}
+
+impl<Out> Clone for Voice<Out> {
+    fn clone(&self) -> Self {
+        Self {
+            pid: self.pid,
+            handle: self.handle.clone(),
+            outbox: self.outbox.clone(),
+        }
+    }
 }
 
 /// A message on its way to a child.
@@ -96,11 +110,11 @@ impl<Out: link::Message + 'static> Process<Out> {
         let (pid, handle) = (started.pid, started.handle());
         let stderr = started.stderr.take();
         let (outbox, parcels) = mpsc::channel(OUTBOX);
-        self.life = Life::Running {
+        self.life = Life::Running(Voice {
             pid,
             handle: handle.clone(),
             outbox,
-        };
+        });
         let opened = end::open::<In, Out>(link);
         let (heard, opened) = match opened {
             Ok((receiver, sender)) if !killed => {
@@ -125,7 +139,7 @@ impl<Out: link::Message + 'static> Process<Out> {
     pub fn pid(&self) -> Option<u32> {
         match &self.life {
             Life::Starting { .. } => None,
-            Life::Running { pid, .. } => Some(*pid),
+            Life::Running(voice) => Some(voice.pid),
         }
     }
 
@@ -136,20 +150,16 @@ impl<Out: link::Message + 'static> Process<Out> {
 
     /// Sends a message with the descriptors that belong to it.
     pub fn send_with(&self, message: Out, along: Vec<Arc<OwnedFd>>) {
-        let Life::Running {
-            pid,
-            handle,
-            outbox,
-        } = &self.life
-        else {
-            return;
-        };
-        if let Err(TrySendError::Full(_)) = outbox.try_send(Parcel { message, along }) {
-            warn!(
-                pid,
-                "a child process does not take what the supervisor tells it; it is killed"
-            );
-            handle.kill();
+        if let Some(voice) = self.voice() {
+            voice.send_with(message, along);
+        }
+    }
+
+    /// Returns what tells the child; `None` while it is being started.
+    pub fn voice(&self) -> Option<&Voice<Out>> {
+        match &self.life {
+            Life::Starting { .. } => None,
+            Life::Running(voice) => Some(voice),
         }
     }
 
@@ -157,7 +167,21 @@ impl<Out: link::Message + 'static> Process<Out> {
     pub fn kill(&mut self) {
         match &mut self.life {
             Life::Starting { killed } => *killed = true,
-            Life::Running { handle, .. } => handle.kill(),
+            Life::Running(voice) => voice.handle.kill(),
+        }
+    }
+}
+
+impl<Out> Voice<Out> {
+    /// Sends a message after those sent before, with the descriptors that belong to it.
+    pub fn send_with(&self, message: Out, along: Vec<Arc<OwnedFd>>) {
+        let parcel = Parcel { message, along };
+        if let Err(TrySendError::Full(_)) = self.outbox.try_send(parcel) {
+            warn!(
+                pid = self.pid,
+                "a child process does not take what the supervisor tells it; it is killed"
+            );
+            self.handle.kill();
         }
     }
 }
