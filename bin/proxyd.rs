@@ -3,7 +3,7 @@
 use std::{env, process::ExitCode};
 
 use clap::Parser as _;
-use proxyd::{cli, resolver, supervisor, sys, worker};
+use proxyd::{cli, page, resolver, supervisor, sys, worker};
 
 fn main() -> ExitCode {
     sys::signals::reset();
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     match role.as_deref() {
         Some(cli::child::WORKER) => worker::main(&cli::child::Worker::parse_from(arguments())),
         Some(cli::child::RESOLVER) => resolver::main(&cli::child::Helper::parse_from(arguments())),
+        Some(cli::child::PAGE) => page::main(&cli::child::Helper::parse_from(arguments())),
         _ => supervisor::start::main(&cli::proxyd::Args::parse()),
     }
 }

@@ -8,7 +8,8 @@
 //! - [`cli`]: what a person can type; [`config`]: text to checked configuration.
 //! - [`supervisor`]: the parent process, which owns sockets, TLS material and workers.
 //! - [`children`]: its child processes as it sees them; [`worker`]: the child that serves clients;
-//!   [`resolver`]: the child that finds backends for workers; [`page`]: the metrics page.
+//!   [`resolver`]: the child that finds backends for workers; [`page`]: the child that serves the
+//!   metrics page.
 //! - [`link`]: what supervisor and children say to each other.
 //! - [`store`]: files on disk to checked TLS material; [`tls`]: that material to handshakes. Beside
 //!   them `x509`, which reads certificates, names and lists.

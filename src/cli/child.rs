@@ -10,6 +10,9 @@ pub const WORKER: &str = "worker";
 /// The first argument that makes a process the resolver.
 pub const RESOLVER: &str = "resolver";
 
+/// The first argument that makes a process the one that serves the metrics page.
+pub const PAGE: &str = "page";
+
 /// Serve clients; started by the supervisor
 #[derive(Debug, Clone, Parser)]
 #[command(name = WORKER)]

@@ -9,13 +9,19 @@ use super::Message;
 /// Bytes enough for any of these messages.
 const SMALL: usize = 1024;
 
-/// The supervisor's messages to the page's process.
+/// The supervisor's messages to the page's process. Each ask of it is answered, so long as it waits for
+/// the answer before it asks the same again.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToPage {
     /// Serves the page at the listening socket that comes along.
     Listen,
     /// The status, which comes along in sealed memory.
     Status {
+        /// The ask that it answers.
+        ask: u64,
+    },
+    /// The status cannot be told; the supervisor's log says why.
+    NoStatus {
         /// The ask that it answers.
         ask: u64,
     },
@@ -31,7 +37,7 @@ pub enum ToPage {
 pub enum FromPage {
     /// It is alive; sent several times within the heartbeat timeout.
     Beat,
-    /// Asks for the status.
+    /// Asks for the status, which is gathered from then on.
     Status {
         /// Comes back in the answer.
         ask: u64,
@@ -49,7 +55,7 @@ impl Message for ToPage {
     fn descriptors(&self) -> RangeInclusive<usize> {
         match self {
             Self::Listen | Self::Status { .. } => 1..=1,
-            Self::Alive { .. } => 0..=0,
+            Self::NoStatus { .. } | Self::Alive { .. } => 0..=0,
         }
     }
 

@@ -1,26 +1,26 @@
-//! The metrics page: HTTP for monitoring systems and browsers.
+//! HTTP for monitoring systems and browsers.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, io, net, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Duration};
 
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::CONTENT_TYPE,
+    header::{CONTENT_TYPE, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-    time::timeout,
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::{AbortHandle, spawn_local},
+    time::{sleep, timeout},
 };
 
-use super::queries::Message;
-use crate::{
-    control::{Status, SupervisorState},
-    page::metrics,
+use super::{
+    desk::{ALIVE_PATIENCE, Desk, NoAnswer, STATUS_PATIENCE},
+    document::Document,
 };
 
 /// How long a client may take to send a request's head.
@@ -29,110 +29,121 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may last: a scrape is short.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the loop may take to give a status before the page answers that the supervisor does not.
-const STATUS_PATIENCE: Duration = Duration::from_secs(5);
-
 /// Connections served at one time.
 const MAX_CONNECTIONS: usize = 32;
 
-/// Binds the page's address.
-pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
+/// The pause after a connection could not be accepted, which mostly is for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the page at a listening socket until the handle is told to abort. Must be called in a
+/// [`tokio::task::LocalSet`].
+pub(super) fn serve(socket: OwnedFd, desk: Rc<Desk>) -> io::Result<AbortHandle> {
+    let listener = net::TcpListener::from(socket);
+    // The page before this one may have changed that.
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    let listener = TcpListener::from_std(listener)?;
+    Ok(spawn_local(accept(listener, desk)).abort_handle())
 }
 
-/// Serves the page for the daemon's life.
-pub(super) async fn serve(
-    listener: std::net::TcpListener,
-    supervisor: mpsc::UnboundedSender<Message>,
-) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "the metrics page cannot be served");
-            return;
-        }
-    };
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+async fn accept(listener: TcpListener, desk: Rc<Desk>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let supervisor = supervisor.clone();
-        tokio::task::spawn_local(async move {
-            let service = service_fn(move |request| respond(request, supervisor.clone()));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_PATIENCE)
-                .serve_connection(TokioIo::new(stream), service);
-            // A client that breaks the protocol or leaves is no fault of the daemon.
-            let _ = timeout(CONNECTION_PATIENCE, connection).await;
+        let desk = Rc::clone(&desk);
+        spawn_local(async move {
+            converse(stream, desk).await;
             drop(place);
         });
     }
 }
 
-async fn respond(
-    request: Request<Incoming>,
-    supervisor: mpsc::UnboundedSender<Message>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return Ok(text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET is answered\n",
-        ));
-    }
-    let path = request.uri().path();
-    if !matches!(path, "/" | "/healthz" | "/metrics" | "/readyz") {
-        return Ok(text(
-            StatusCode::NOT_FOUND,
-            "there are /metrics, /healthz, /readyz and /\n",
-        ));
-    }
-    if path == "/healthz" {
-        // The supervisor's own thread serves the page, so that any answer proves that it is alive.
-        return Ok(text(StatusCode::OK, "alive\n"));
-    }
-    let (reply, status) = oneshot::channel();
-    let _ = supervisor.send(Message::Page(reply));
-    Ok(match timeout(STATUS_PATIENCE, status).await {
-        Ok(Ok(status)) => page(path, &status),
-        _ => text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the supervisor does not answer\n",
-        ),
-    })
+async fn converse(stream: TcpStream, desk: Rc<Desk>) {
+    let service = service_fn(move |request| {
+        let desk = Rc::clone(&desk);
+        async move { Ok::<_, Infallible>(respond(&request, &desk).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that breaks the protocol or leaves is no fault of the daemon.
+    let _ = timeout(CONNECTION_PATIENCE, connection).await;
 }
 
-fn page(path: &str, status: &Status) -> Response<Full<Bytes>> {
+async fn respond(request: &Request<Incoming>, desk: &Desk) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET is answered\n".into(),
+        );
+    }
+    match request.uri().path() {
+        "/healthz" => health(desk.alive().await),
+        path @ ("/" | "/metrics" | "/readyz") => match desk.status().await {
+            Ok(document) => page(path, &document),
+            Err(why) => no_status(why),
+        },
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /metrics, /healthz, /readyz and /\n".into(),
+        ),
+    }
+}
+
+fn health(alive: Result<(), NoAnswer>) -> Response<Full<Bytes>> {
+    match alive {
+        Ok(()) => text(StatusCode::OK, "alive\n".into()),
+        Err(_) => unavailable(format!(
+            "the supervisor has not answered for {} s: its loop does not turn\n",
+            ALIVE_PATIENCE.as_secs()
+        )),
+    }
+}
+
+fn no_status(why: NoAnswer) -> Response<Full<Bytes>> {
+    match why {
+        NoAnswer::Late => unavailable(format!(
+            "the supervisor has not told its status for {} s, or other clients have not taken what \
+             they asked for\n",
+            STATUS_PATIENCE.as_secs()
+        )),
+        NoAnswer::Failed => {
+            unavailable("the status cannot be told; the daemon's log says why\n".to_owned())
+        }
+    }
+}
+
+fn page(path: &str, document: &Document) -> Response<Full<Bytes>> {
     match path {
         "/metrics" => reply(
             StatusCode::OK,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            metrics::render(status),
+            document.metrics(),
         ),
-        "/readyz" if status.supervisor.state == SupervisorState::Serving => {
-            text(StatusCode::OK, "serving\n")
-        }
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "no worker serves\n"),
-        _ => text(StatusCode::OK, &metrics::overview(status)),
+        "/readyz" if document.serves() => text(StatusCode::OK, "serving\n".into()),
+        "/readyz" => unavailable("no worker serves\n".to_owned()),
+        _ => text(StatusCode::OK, document.overview()),
     }
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    reply(status, "text/plain; charset=utf-8", body.to_owned())
+fn text(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    reply(status, "text/plain; charset=utf-8", body)
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn unavailable(body: String) -> Response<Full<Bytes>> {
+    text(StatusCode::SERVICE_UNAVAILABLE, body.into())
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

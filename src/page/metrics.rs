@@ -27,7 +27,7 @@ type Fraction = Gauge<f64, AtomicU64>;
 const MOST_EXPIRIES: usize = 1000;
 
 /// Returns the metrics page.
-pub fn render(status: &Status) -> String {
+pub(super) fn render(status: &Status) -> String {
     let mut registry = Registry::with_prefix("proxyd");
     daemon(status, &mut registry);
     tls(status, &mut registry);
@@ -42,7 +42,7 @@ pub fn render(status: &Status) -> String {
 }
 
 /// Returns the short text page for a browser.
-pub fn overview(status: &Status) -> String {
+pub(super) fn overview(status: &Status) -> String {
     let mut text = format!(
         "proxyd {} serves generation {}.\n",
         status.supervisor.version, status.tls.generation

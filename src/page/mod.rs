@@ -1,3 +1,150 @@
-//! The metrics page: what monitoring systems and browsers are told of the status.
+//! The child process that serves the metrics page, so that the supervisor parses no HTTP.
+//!
+//! It holds no key, reads no file and has one thread. The supervisor lends it the listening socket and tells it the
+//! status, and that its loop turns, whenever the page asks.
 
-pub mod metrics;
+mod desk;
+mod document;
+mod http;
+mod metrics;
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    process::ExitCode,
+    rc::Rc,
+    time::Duration,
+};
+
+use nix::sys::{prctl, signal::Signal};
+use tokio::{
+    task::{AbortHandle, LocalSet},
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{error, info, warn};
+
+use self::desk::Desk;
+use crate::{
+    cli::child::Helper as Args,
+    link::{
+        FromPage, Received, ToPage,
+        end::{self, Receiver},
+    },
+    sys::{
+        oom,
+        sandbox::{self, Profile},
+        signals,
+    },
+    telemetry::log::{self, Pipe},
+};
+
+/// The time between two signs of life.
+const BEAT: Duration = Duration::from_millis(200);
+
+/// Runs the page; returns its exit status.
+pub fn main(args: &Args) -> ExitCode {
+    signals::leave_to_supervisor();
+    // Otherwise process lists would show the name of the link in /proc from which it was executed.
+    let _ = prctl::set_name(c"proxyd-page");
+    log::start(Pipe::stderr(args.log.form), args.log.level, args.log.form);
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(%error, "the metrics page cannot be served");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> io::Result<()> {
+    // A page that hangs would otherwise keep its port from the next daemon.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let link: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::net::getpeername(&link)?;
+    sandbox::protect_memory()?;
+    if let Err(error) = oom::give_up_protection() {
+        warn!(%error, "the kernel may spare the metrics page when memory runs short");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let (receiver, sender) = end::open(link)?;
+        // Not before, because this takes sockets and other descriptors of the runtime's.
+        confine();
+        Page::new(Rc::new(Desk::new(sender))).run(receiver).await
+    })
+}
+
+/// Gives up what the page does not need from now on, as far as the kernel can.
+fn confine() {
+    for missing in sandbox::confine(Profile::Page).missing {
+        info!("the metrics page is less confined than it could be: {missing}");
+    }
+}
+
+/// The page's state.
+struct Page {
+    desk: Rc<Desk>,
+    /// What accepts from the socket that was lent last.
+    serving: Option<AbortHandle>,
+}
+
+impl Page {
+    fn new(desk: Rc<Desk>) -> Self {
+        tokio::task::spawn_local(Rc::clone(&desk).ask_alive());
+        tokio::task::spawn_local(Rc::clone(&desk).ask_status());
+        Self {
+            desk,
+            serving: None,
+        }
+    }
+
+    /// Serves until the supervisor is gone.
+    async fn run(mut self, mut receiver: Receiver<ToPage>) -> io::Result<()> {
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                told = receiver.receive() => match told {
+                    Ok(Some(told)) => self.take(told)?,
+                    Ok(None) => return Ok(()),
+                    Err(fault) => return Err(io::Error::other(fault)),
+                },
+                // If the supervisor is gone, receiving tells.
+                _ = beats.tick() => self.desk.tell(FromPage::Beat).await,
+            }
+        }
+    }
+
+    fn take(&mut self, told: Received<ToPage>) -> io::Result<()> {
+        let along = told.descriptors.into_iter().next();
+        match (told.message, along) {
+            (ToPage::Listen, Some(socket)) => self.listen(socket),
+            (ToPage::Listen, None) => Err(io::Error::other(
+                "no descriptor is left for the listening socket",
+            )),
+            (ToPage::Status { ask }, along) => {
+                self.desk.status_told(ask, along);
+                Ok(())
+            }
+            (ToPage::NoStatus { ask }, _) => {
+                self.desk.status_told(ask, None);
+                Ok(())
+            }
+            (ToPage::Alive { ask }, _) => {
+                self.desk.alive_told(ask);
+                Ok(())
+            }
+        }
+    }
+
+    fn listen(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let serving = http::serve(socket, Rc::clone(&self.desk))?;
+        let before = self.serving.replace(serving);
+        if let Some(before) = before {
+            before.abort();
+        }
+        Ok(())
+    }
+}

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     control::EventKind,
-    link::{FromResolver, FromWorker},
+    link::{FromPage, FromResolver, FromWorker},
     sys::orphans,
 };
 
@@ -47,6 +47,33 @@ impl Supervisor {
             },
             helpers::ResolverMessage::Exited(id, end) => {
                 if let Some(sentence) = self.helpers.resolver.exited(id, end, now) {
+                    self.notices.events.add(EventKind::HelperFailed, sentence);
+                }
+                reap_orphans();
+            }
+        }
+    }
+
+    pub(super) fn take_page(&mut self, message: helpers::PageMessage) {
+        let now = self.life.now();
+        let Some(page) = &mut self.helpers.page else {
+            return;
+        };
+        match message {
+            helpers::PageMessage::Launched(id, launched) => {
+                page.launched(id, launched);
+                reap_orphans();
+            }
+            helpers::PageMessage::Said(id, FromPage::Beat) => page.beat(id, now),
+            // Answered here and not in a task, because the answer means that the loop turns.
+            helpers::PageMessage::Said(id, FromPage::Alive { ask }) => page.alive(id, ask),
+            helpers::PageMessage::Said(id, FromPage::Status { ask }) => {
+                if let Some(reply) = page.asked(id, ask) {
+                    self.ask_status(StatusRequester::Page(reply));
+                }
+            }
+            helpers::PageMessage::Exited(id, end) => {
+                if let Some(sentence) = page.exited(id, end, now) {
                     self.notices.events.add(EventKind::HelperFailed, sentence);
                 }
                 reap_orphans();
@@ -177,7 +204,6 @@ impl Supervisor {
                     requester.answer(self.sources().status(&verdict));
                 }
             }
-            queries::Message::Page(reply) => self.ask_status(StatusRequester::Page(reply)),
             queries::Message::Verified(reply, found) => {
                 let current = self.loads.current();
                 self.queries.verified(reply, found, &self.workers, &current);

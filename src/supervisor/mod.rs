@@ -13,7 +13,6 @@ mod inputs;
 mod life;
 mod loads;
 mod notices;
-mod page;
 mod pid_file;
 pub mod plan;
 mod preflight;
@@ -71,6 +70,7 @@ struct Supervisor {
 struct Inputs {
     workers: mpsc::Receiver<workers::Message>,
     resolver: mpsc::Receiver<helpers::ResolverMessage>,
+    page: mpsc::Receiver<helpers::PageMessage>,
     loads: mpsc::UnboundedReceiver<loads::Message>,
     queries: mpsc::UnboundedReceiver<queries::Message>,
     notices: mpsc::UnboundedReceiver<notices::Message>,
@@ -88,7 +88,8 @@ impl Supervisor {
         loop {
             self.report_to_manager();
             if let Some(code) = self.life.exit_code(self.notices.hook.is_idle()) {
-                self.finish().await;
+                // Boxed, because it is large.
+                Box::pin(self.finish(inputs)).await;
                 return code;
             }
             let due = self.due().map(|due| self.life.at(due));
@@ -96,6 +97,7 @@ impl Supervisor {
             tokio::select! {
                 Some(message) = inputs.workers.recv() => self.take_worker(message),
                 Some(message) = inputs.resolver.recv() => self.take_resolver(message),
+                Some(message) = inputs.page.recv() => self.take_page(message),
                 Some(message) = inputs.loads.recv() => self.take_load(message),
                 Some(message) = inputs.queries.recv() => self.take_query(message),
                 Some(message) = inputs.notices.recv() => self.take_notice(message),
@@ -118,11 +120,11 @@ impl Supervisor {
 
     /// Ends the helpers, and waits for a moment until clients have the last events and the files of closed
     /// sockets are removed.
-    async fn finish(mut self) {
-        self.helpers.kill();
+    async fn finish(mut self, mut inputs: Inputs) {
+        let helpers = self.helpers.end(&mut inputs.resolver, &mut inputs.page);
         let events = self.notices.events.finish();
-        let both = async { tokio::join!(events, self.workers.finish()) };
-        let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, both).await;
+        let all = async { tokio::join!(helpers, events, self.workers.finish()) };
+        let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, all).await;
     }
 
     /// Passes an event to the plan and carries out its actions.

@@ -27,7 +27,6 @@ use super::{
     life::{Life, Ready, ServiceManager, await_daemon},
     loads::{Files, Loads},
     notices::{Hook, Notices},
-    page,
     plan::{Action, Plan},
     preflight,
     queries::Queries,
@@ -198,14 +197,13 @@ struct Parts {
 }
 
 impl Parts {
-    async fn run(mut self) -> Result<ExitCode, Refusal> {
+    async fn run(self) -> Result<ExitCode, Refusal> {
         for signal in [SIGCHLD, SIGINT, SIGTERM] {
             let added = self.signals.handle().add_signal(signal);
             added.map_err(|error| format!("no signals: {error}"))?;
         }
         self.starting.store(false, Ordering::Relaxed);
-        let page = self.page.take();
-        let (supervisor, first, inputs) = self.put_together(page)?;
+        let (supervisor, first, inputs) = self.put_together()?;
         let socket = supervisor.control_socket.clone();
         let code = Box::pin(supervisor.run(first, inputs)).await;
         let removed = tokio::task::spawn_blocking(socket.removal());
@@ -214,20 +212,15 @@ impl Parts {
     }
 
     /// Gives each owner its part; returns the owners, the first actions, and the inputs of the loop.
-    fn put_together(
-        self,
-        page: Option<TcpListener>,
-    ) -> Result<(Supervisor, Vec<Action>, Inputs), Refusal> {
+    fn put_together(self) -> Result<(Supervisor, Vec<Action>, Inputs), Refusal> {
         let no_thread = |error: io::Error| format!("no thread: {error}");
         let (to_workers, workers) = children::inbox();
         let (to_resolver, resolver) = children::inbox();
+        let (to_page, page) = children::inbox();
         let (to_loads, loads) = mpsc::unbounded_channel();
         let (to_queries, queries) = mpsc::unbounded_channel();
         let (to_notices, notices) = mpsc::unbounded_channel();
         let (to_life, ends) = mpsc::unbounded_channel();
-        if let Some(page) = page {
-            serve_page(page, to_queries.clone());
-        }
         let children = OwnChildren::default();
         let (control_socket, calls) = ControlSocket::open(self.control, children.clone());
         let config = Arc::new(self.config);
@@ -257,7 +250,7 @@ impl Parts {
             packs,
         };
         let manager = ServiceManager::new(|name| std::env::var_os(name));
-        let helpers = Helpers::new(&launcher, &self.sink, to_resolver);
+        let helpers = Helpers::new(&launcher, &self.sink, to_resolver, (self.page, to_page));
         let supervisor = Supervisor {
             plan,
             helpers,
@@ -286,6 +279,7 @@ impl Parts {
         let inputs = Inputs {
             workers,
             resolver,
+            page,
             loads,
             queries,
             notices,
@@ -296,11 +290,4 @@ impl Parts {
         };
         Ok((supervisor, first, inputs))
     }
-}
-
-fn serve_page(page: TcpListener, supervisor: mpsc::UnboundedSender<super::queries::Message>) {
-    if let Ok(address) = page.local_addr() {
-        info!(%address, "the metrics page is served");
-    }
-    tokio::task::spawn_local(page::serve(page, supervisor));
 }

@@ -2,21 +2,25 @@
 //! metrics page. They hold no key and serve no client; the daemon goes on while one is replaced.
 
 mod backends;
+mod page;
 mod upkeep;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+pub(super) use self::page::{PageMessage, bind as bind_page};
 use self::{
     backends::Backends,
+    page::Page,
     upkeep::{Order, Upkeep},
 };
 use super::{plan::WorkerId, workers::Workers};
 use crate::{
     children::{self, End, Id, Inbox, Launched, Launcher, Process, Role},
     config::Config,
-    link::{self, FromResolver, ToResolver, end},
+    link::{self, FromPage, FromResolver, ToResolver, end},
     sys::reserve::Reserve,
     telemetry::log::Sink,
 };
@@ -129,6 +133,29 @@ impl<In: link::Message + Send + 'static, Out: link::Message + 'static> Helper<In
         self.process.as_ref().filter(|it| it.pid().is_some())
     }
 
+    /// Returns the process of this id, if it is the one that runs.
+    fn process_of(&self, id: Id) -> Option<&Process<Out>> {
+        let is_it = self.upkeep.id() == Some(id);
+        self.process().filter(|_| is_it)
+    }
+
+    /// Kills the process for good, and waits until it has ended.
+    async fn end(&mut self, messages: &mut mpsc::Receiver<children::Message<In>>) {
+        self.kill();
+        while self.process.is_some() {
+            match messages.recv().await {
+                Some(children::Message::Launched(id, launched)) => {
+                    self.launched(id, launched);
+                }
+                Some(children::Message::Exited(id, _)) if self.upkeep.id() == Some(id) => {
+                    self.process = None;
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
     /// Kills the process.
     pub(super) fn kill(&mut self) {
         if let Some(process) = &mut self.process {
@@ -143,17 +170,29 @@ pub(super) struct Helpers {
     /// The one that finds backends for workers.
     pub(super) resolver: Helper<FromResolver, ToResolver>,
     backends: Backends,
+    /// The one that serves the metrics page; `None` if the configuration has none.
+    pub(super) page: Option<Page>,
     /// For the links between workers and the resolver, of which the supervisor keeps no end.
     reserve: Reserve,
 }
 
 impl Helpers {
-    /// Keeps the helpers, which the first [`Self::tick`] starts.
-    pub(super) fn new(launcher: &Launcher, sink: &Sink, resolver: Inbox<FromResolver>) -> Self {
-        let (launcher, sink) = (launcher.clone(), sink.clone());
+    /// Keeps the helpers, which the first [`Self::tick`] starts; one for the page if it has a socket.
+    pub(super) fn new(
+        launcher: &Launcher,
+        sink: &Sink,
+        resolver: Inbox<FromResolver>,
+        (socket, page): (Option<TcpListener>, Inbox<FromPage>),
+    ) -> Self {
+        let shared = || (launcher.clone(), sink.clone());
+        let (launcher, sink) = shared();
         Self {
             resolver: Helper::new(Role::Resolver, launcher, sink, resolver),
             backends: Backends::default(),
+            page: socket.map(|socket| {
+                let (launcher, sink) = shared();
+                Page::new(socket, launcher, sink, page)
+            }),
             reserve: Reserve::new(KEPT_BACK),
         }
     }
@@ -189,18 +228,36 @@ impl Helpers {
 
     /// Returns when [`Self::tick`] is due.
     pub(super) fn due(&self, patience: Duration) -> Option<Duration> {
-        self.resolver.due(patience)
+        let page = self.page.as_ref();
+        let page = page.and_then(|page| page.helper.due(patience));
+        [self.resolver.due(patience), page]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Starts and kills what is due now; a helper may be silent for `patience`.
     pub(super) fn tick(&mut self, now: Duration, patience: Duration) {
         self.resolver.tick(now, patience);
+        if let Some(page) = &mut self.page {
+            page.tick(now, patience);
+        }
         self.reserve.fill();
     }
 
-    /// Kills all helpers.
-    pub(super) fn kill(&mut self) {
-        self.resolver.kill();
+    /// Kills all helpers for good, and waits until they have ended: the page shares its port, which the next
+    /// daemon needs.
+    pub(super) async fn end(
+        &mut self,
+        resolver: &mut mpsc::Receiver<ResolverMessage>,
+        page: &mut mpsc::Receiver<PageMessage>,
+    ) {
+        let pages = async {
+            if let Some(helper) = self.page.as_mut().map(|page| &mut page.helper) {
+                helper.end(page).await;
+            }
+        };
+        tokio::join!(self.resolver.end(resolver), pages);
     }
 
     /// Links a worker to the resolver, or every worker if none is named.

@@ -52,8 +52,6 @@ pub(super) enum Message {
     DiskSeen(Box<View>),
     /// The data of a status were gathered, perhaps without the disk.
     Gathered(Gathered),
-    /// The metrics page wants the status.
-    Page(oneshot::Sender<Status>),
     /// What a reload would find is known; `None` if that could not be found out.
     Verified(Reply, Option<Box<Verification>>),
 }

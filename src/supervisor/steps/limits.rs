@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The descriptors of a daemon without listeners and workers: standard ones, log, pid file, control
-/// socket, page, timers, a few files at a time, and those kept back for starting workers.
+/// socket, page, helpers, timers, a few files at a time, and those kept back for starting children.
 const BASE: u64 = 41;
 
 /// The descriptors for a worker: its link, its standard error, its process, and its board.

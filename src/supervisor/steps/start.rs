@@ -18,9 +18,8 @@ use crate::{
     config::Config,
     store::Memo,
     supervisor::{
-        control_socket,
+        control_socket, helpers,
         loads::Files,
-        page,
         pid_file::PidFile,
         preflight,
         refusal::{Refusal, make_folder},
@@ -35,7 +34,7 @@ use crate::{
     tls::Material,
 };
 
-/// How long to try ports that the workers of a killed daemon still use.
+/// How long to try ports that children of a killed daemon still use.
 const PORT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A start that takes the steps one after the other.
@@ -197,8 +196,7 @@ impl Start {
     }
 
     pub(super) fn bind_listeners(&mut self) -> Result<(), Refusal> {
-        let died = self.pid_file.as_ref().is_some_and(|it| it.predecessor_died);
-        let patience = if died { PORT_PATIENCE } else { Duration::ZERO };
+        let patience = self.port_patience();
         let acquired = Acquirer::new(self.config.workers)
             .acquire(&self.config.listeners, patience)
             .map_err(|error| error.to_string())?;
@@ -212,13 +210,19 @@ impl Start {
         let Some(address) = self.config.metrics else {
             return Ok(());
         };
-        let bound = page::bind(address).map_err(|error| {
+        let bound = helpers::bind_page(address, self.port_patience()).map_err(|error| {
             let address = ports::written(address);
             let reason = explain(&error, &address);
             format!("metrics: cannot listen on {address}: {reason}")
         });
         self.page = Some(bound?);
         Ok(())
+    }
+
+    /// Returns how long to try ports that are in use.
+    fn port_patience(&self) -> Duration {
+        let died = self.pid_file.as_ref().is_some_and(|it| it.predecessor_died);
+        if died { PORT_PATIENCE } else { Duration::ZERO }
     }
 
     pub(super) fn bind_control(&mut self) -> Result<(), Refusal> {

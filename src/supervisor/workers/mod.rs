@@ -29,7 +29,7 @@ pub(super) use self::{
     heard::text,
     process::Process,
     resources::{Acquired, Acquirer},
-    sockets::{explain, probe},
+    sockets::{explain, probe, when_free},
     tickets::Tickets,
 };
 use self::{

@@ -33,7 +33,7 @@ use crate::{
 /// How many clients may wait in a socket's queue; the kernel lowers this to `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 4096;
 
-/// The pause between two tries to bind a port that workers of a killed daemon still use.
+/// The pause between two tries to bind a port that children of a killed daemon still use.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The mode of a Unix listener: each user with access to its folder may connect.
@@ -327,13 +327,20 @@ fn explain_unix(error: &io::Error, path: &Path) -> String {
 }
 
 fn bind(listener: &Listener, slots: usize, patience: Duration) -> io::Result<Bound> {
+    when_free(patience, || match &listener.bind {
+        Address::Tcp { host, port } => bind_tcp((host, *port), listener.freebind, slots),
+        Address::Unix(path) => bind_unix(path),
+    })
+}
+
+/// Calls `bind` until its address is not in use, but not for longer than `patience`. Blocks.
+pub(in crate::supervisor) fn when_free<T>(
+    patience: Duration,
+    bind: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
     let give_up = Instant::now() + patience;
     loop {
-        let bound = match &listener.bind {
-            Address::Tcp { host, port } => bind_tcp((host, *port), listener.freebind, slots),
-            Address::Unix(path) => bind_unix(path),
-        };
-        match bound {
+        match bind() {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up => {
                 wait(RETRY_INTERVAL);
             }

@@ -1,0 +1,271 @@
+//! What the page asks the supervisor for its clients.
+//!
+//! At most one question of a kind is on its way. Clients that come meanwhile share the next one, so that
+//! the answer to each client is newer than its request.
+
+use std::{
+    cell::{Cell, RefCell},
+    os::fd::OwnedFd,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+use tracing::error;
+
+use super::document::Document;
+use crate::link::{FromPage, end::Sender};
+
+/// How long the supervisor's loop may take to say that it turns.
+pub(super) const ALIVE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the supervisor may take to tell its status.
+pub(super) const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Clients whose requests may wait for the next question; others wait to be let in there.
+const WAITING: usize = 32;
+
+/// Statuses, with the texts that are made from them, that may be in memory at one time. Clients that are slow
+/// to take a text keep it there.
+const MOST_DOCUMENTS: usize = 4;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// It has not come in time.
+    Late,
+    /// There is none.
+    Failed,
+}
+
+/// The clients that wait, and the questions that are on their way to the supervisor.
+#[derive(Debug)]
+pub(super) struct Desk {
+    sender: Sender<FromPage>,
+    alive: Queue<()>,
+    status: Queue<Rc<Document>>,
+    alive_asked: Asked<()>,
+    status_asked: Asked<Option<OwnedFd>>,
+    documents: Arc<Semaphore>,
+}
+
+impl Desk {
+    /// Begins with no client. [`Self::ask_alive`] and [`Self::ask_status`] must run.
+    pub(super) fn new(sender: Sender<FromPage>) -> Self {
+        Self {
+            sender,
+            alive: Queue::new(),
+            status: Queue::new(),
+            alive_asked: Asked::default(),
+            status_asked: Asked::default(),
+            documents: Arc::new(Semaphore::new(MOST_DOCUMENTS)),
+        }
+    }
+
+    /// Waits until the supervisor's loop has turned after this call.
+    pub(super) async fn alive(&self) -> Result<(), NoAnswer> {
+        self.alive.wait(ALIVE_PATIENCE).await
+    }
+
+    /// Returns a status that was gathered after this call.
+    pub(super) async fn status(&self) -> Result<Rc<Document>, NoAnswer> {
+        self.status.wait(STATUS_PATIENCE).await
+    }
+
+    /// Sends the supervisor a message.
+    pub(super) async fn tell(&self, message: FromPage) {
+        // If the supervisor is gone, the page ends by itself.
+        let _ = self.sender.send(&message, &[]).await;
+    }
+
+    /// Notes that the supervisor's loop turns.
+    pub(super) fn alive_told(&self, ask: u64) {
+        self.alive_asked.answer(ask, ());
+    }
+
+    /// Notes the sealed memory in which the status is; `None` if there is none.
+    pub(super) fn status_told(&self, ask: u64, memory: Option<OwnedFd>) {
+        self.status_asked.answer(ask, memory);
+    }
+
+    /// Asks whether the supervisor's loop turns, whenever clients wait to know.
+    pub(super) async fn ask_alive(self: Rc<Self>) {
+        let ask = async || {
+            let (ask, answer) = self.alive_asked.begin();
+            self.tell(FromPage::Alive { ask }).await;
+            answer.await.ok()
+        };
+        self.alive.serve(ask).await;
+    }
+
+    /// Asks for the status, whenever clients wait for it.
+    pub(super) async fn ask_status(self: Rc<Self>) {
+        let ask = async || {
+            let place = Arc::clone(&self.documents).acquire_owned().await.ok()?;
+            let (ask, answer) = self.status_asked.begin();
+            self.tell(FromPage::Status { ask }).await;
+            let memory = answer.await.ok()??;
+            let read = Document::read(memory, place).map(Rc::new);
+            let unreadable = |error| error!(%error, "the status cannot be read");
+            read.map_err(unreadable).ok()
+        };
+        self.status.serve(ask).await;
+    }
+}
+
+/// The clients that wait for an answer of one kind.
+#[derive(Debug)]
+struct Queue<A> {
+    inlet: mpsc::Sender<oneshot::Sender<A>>,
+    waiting: Mutex<mpsc::Receiver<oneshot::Sender<A>>>,
+}
+
+impl<A: Clone> Queue<A> {
+    fn new() -> Self {
+        let (inlet, waiting) = mpsc::channel(WAITING);
+        Self {
+            inlet,
+            waiting: Mutex::new(waiting),
+        }
+    }
+
+    /// Waits for the answer to a question that begins after this call.
+    async fn wait(&self, patience: Duration) -> Result<A, NoAnswer> {
+        let (reply, answer) = oneshot::channel();
+        let answered = async {
+            let _ = self.inlet.send(reply).await;
+            answer.await
+        };
+        match timeout(patience, answered).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(NoAnswer::Failed),
+            Err(_) => Err(NoAnswer::Late),
+        }
+    }
+
+    /// Calls `ask` whenever clients wait, and gives all of them the answer.
+    async fn serve(&self, ask: impl AsyncFn() -> Option<A>) {
+        let mut waiting = self.waiting.lock().await;
+        while let Some(first) = waiting.recv().await {
+            let mut clients = vec![first];
+            while let Ok(next) = waiting.try_recv() {
+                clients.push(next);
+            }
+            clients.retain(|client| !client.is_closed());
+            if clients.is_empty() {
+                continue;
+            }
+            // A client whose sender is dropped knows that there is no answer.
+            if let Some(answer) = ask().await {
+                for client in clients {
+                    let _ = client.send(answer.clone());
+                }
+            }
+        }
+    }
+}
+
+/// The question of one kind that is on its way to the supervisor.
+#[derive(Debug)]
+struct Asked<A> {
+    last: Cell<u64>,
+    reply: RefCell<Option<oneshot::Sender<A>>>,
+}
+
+impl<A> Default for Asked<A> {
+    fn default() -> Self {
+        Self {
+            last: Cell::new(0),
+            reply: RefCell::new(None),
+        }
+    }
+}
+
+impl<A> Asked<A> {
+    /// Begins a question; returns its number and where its answer comes.
+    fn begin(&self) -> (u64, oneshot::Receiver<A>) {
+        let (reply, answer) = oneshot::channel();
+        self.last.set(self.last.get() + 1);
+        self.reply.replace(Some(reply));
+        (self.last.get(), answer)
+    }
+
+    /// Takes the answer to the question of this number.
+    fn answer(&self, ask: u64, answer: A) {
+        if ask != self.last.get() {
+            return;
+        }
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::{FutureExt as _, future::join_all};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[tokio::test]
+    async fn clients_that_come_while_a_question_is_on_its_way_share_the_next_one() {
+        let queue = Queue::new();
+        let asked = Asked::default();
+        let numbers = Cell::new(0);
+        let mut serving = pin!(queue.serve(async || {
+            let (number, answer) = asked.begin();
+            numbers.set(number);
+            answer.await.ok()
+        }));
+        let mut first = pin!(queue.wait(LONG));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(serving.as_mut().now_or_never().is_none());
+        let mut others = pin!(join_all((0..3).map(|_| queue.wait(LONG))));
+        assert!(others.as_mut().now_or_never().is_none());
+        assert!(serving.as_mut().now_or_never().is_none());
+        assert_eq!(numbers.get(), 1);
+        asked.answer(1, "one");
+        assert!(serving.as_mut().now_or_never().is_none());
+        assert_eq!(first.now_or_never(), Some(Ok("one")));
+        assert_eq!(numbers.get(), 2);
+        asked.answer(2, "two");
+        assert!(serving.as_mut().now_or_never().is_none());
+        assert_eq!(others.now_or_never(), Some(vec![Ok("two"); 3]));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_too_long_and_one_without_an_answer_know_it() {
+        let queue = Queue::<()>::new();
+        let late = queue.wait(Duration::from_millis(1)).await;
+        assert_eq!(late, Err(NoAnswer::Late));
+        let asked = Cell::new(0);
+        let mut serving = pin!(queue.serve(async || {
+            asked.set(asked.get() + 1);
+            None
+        }));
+        assert!(serving.as_mut().now_or_never().is_none());
+        assert_eq!(asked.get(), 0, "nobody waits any more");
+        let mut client = pin!(queue.wait(LONG));
+        assert!(client.as_mut().now_or_never().is_none());
+        assert!(serving.as_mut().now_or_never().is_none());
+        assert_eq!(client.now_or_never(), Some(Err(NoAnswer::Failed)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_another_question_is_none() {
+        let asked = Asked::default();
+        let (number, answer) = asked.begin();
+        asked.answer(number + 1, "another");
+        asked.answer(number, "this");
+        asked.answer(number, "again");
+        assert_eq!(answer.await, Ok("this"));
+    }
+}
