@@ -42,7 +42,7 @@ impl Supervisor {
                 reap_orphans();
             }
             helpers::ResolverMessage::Said(id, said) => match said {
-                FromResolver::Beat => self.helpers.resolver.heard(id, now),
+                FromResolver::Beat => self.helpers.resolver.heard(id),
                 FromResolver::Confined(report) => self.sandbox.note("resolver", report),
             },
             helpers::ResolverMessage::Exited(id, end) => {
@@ -64,7 +64,7 @@ impl Supervisor {
                 page.launched(id, launched);
                 reap_orphans();
             }
-            helpers::PageMessage::Said(id, FromPage::Beat) => page.beat(id, now),
+            helpers::PageMessage::Said(id, FromPage::Beat) => page.beat(id),
             // Answered here and not in a task, because the answer means that the loop turns.
             helpers::PageMessage::Said(id, FromPage::Alive { ask }) => page.alive(id, ask),
             helpers::PageMessage::Said(id, FromPage::Status { ask }) => {

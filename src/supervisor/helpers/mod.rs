@@ -102,8 +102,8 @@ impl<In: link::Message + Send + 'static, Out: link::Message + 'static> Helper<In
     }
 
     /// Notes that the process of this id is alive.
-    pub(super) fn heard(&mut self, id: Id, now: Duration) {
-        self.upkeep.heard(id, now);
+    pub(super) fn heard(&mut self, id: Id) {
+        self.upkeep.heard(id);
     }
 
     /// Notes the end of the process of this id; returns a sentence about it for the operator, unless the

@@ -94,8 +94,8 @@ impl Page {
     }
 
     /// Notes that the process is alive, and looks after the socket that it shares.
-    pub(in crate::supervisor) fn beat(&mut self, id: Id, now: Duration) {
-        self.helper.heard(id, now);
+    pub(in crate::supervisor) fn beat(&mut self, id: Id) {
+        self.helper.heard(id);
         if self.mend() {
             error!("the metrics page closed its port, which it never does by itself; it is killed");
             self.helper.kill();

@@ -26,8 +26,12 @@ pub(super) struct Upkeep {
 enum State {
     /// It is started at this time.
     Waiting { until: Duration },
-    /// It was started at one time and last heard at another.
-    Running { since: Duration, heard: Duration },
+    /// It was started at one time, and its silence was last measured at another.
+    Running {
+        since: Duration,
+        looked: Duration,
+        silence: Duration,
+    },
     /// It was killed, and its end was not reported yet.
     Killed { since: Duration },
 }
@@ -65,7 +69,7 @@ impl Upkeep {
     pub(super) fn due(&self, patience: Duration) -> Option<Duration> {
         match self.state {
             State::Waiting { until } => Some(until),
-            State::Running { heard, .. } => Some(heard + patience),
+            State::Running { looked, .. } => Some(looked + look_interval(patience)),
             State::Killed { .. } => None,
         }
     }
@@ -75,15 +79,27 @@ impl Upkeep {
         if self.due(patience).is_none_or(|due| now < due) {
             return None;
         }
-        match self.state {
+        match &mut self.state {
             State::Waiting { .. } => {
                 self.last = Id(self.last.0 + 1);
-                let (since, heard) = (now, now);
-                self.state = State::Running { since, heard };
+                self.state = State::Running {
+                    since: now,
+                    looked: now,
+                    silence: Duration::ZERO,
+                };
                 Some(Order::Start(self.last))
             }
-            State::Running { since, .. } => {
-                self.state = State::Killed { since };
+            State::Running {
+                since,
+                looked,
+                silence,
+            } => {
+                *silence += now.saturating_sub(*looked).min(look_interval(patience));
+                *looked = now;
+                if *silence < patience {
+                    return None;
+                }
+                self.state = State::Killed { since: *since };
                 Some(Order::Kill(self.last))
             }
             State::Killed { .. } => None,
@@ -91,12 +107,12 @@ impl Upkeep {
     }
 
     /// Notes that the process of this id is alive.
-    pub(super) fn heard(&mut self, id: Id, now: Duration) {
+    pub(super) fn heard(&mut self, id: Id) {
         if id != self.last {
             return;
         }
-        if let State::Running { heard, .. } = &mut self.state {
-            *heard = now;
+        if let State::Running { silence, .. } = &mut self.state {
+            *silence = Duration::ZERO;
         }
     }
 
@@ -122,6 +138,12 @@ impl Upkeep {
     }
 }
 
+/// Returns how often silence is measured. Each look adds at most this much to it, so that a supervisor that
+/// was itself held up does not take its helpers for dead.
+fn look_interval(patience: Duration) -> Duration {
+    patience / 8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,21 +160,40 @@ mod tests {
         assert_eq!(upkeep.tick(at(0), PATIENCE), Some(Order::Start(Id(1))));
         for second in 1..20 {
             assert_eq!(upkeep.tick(at(second * 1000), PATIENCE), None);
-            upkeep.heard(Id(1), at(second * 1000));
+            upkeep.heard(Id(1));
         }
         assert_eq!(upkeep.id(), Some(Id(1)));
+    }
+
+    /// Lets time pass, a tenth of a second a step, until there is an order; returns it and when.
+    fn wait(upkeep: &mut Upkeep, from: u64) -> (Order, u64) {
+        let mut steps = (from..from + 60_000).step_by(100);
+        let ordered = steps.find_map(|now| Some((upkeep.tick(at(now), PATIENCE)?, now)));
+        ordered.expect("there is an order")
     }
 
     #[test]
     fn a_silent_helper_is_killed_once_and_started_again() {
         let mut upkeep = Upkeep::new();
         upkeep.tick(at(0), PATIENCE);
-        assert_eq!(upkeep.tick(at(3000), PATIENCE), Some(Order::Kill(Id(1))));
+        let (order, killed) = wait(&mut upkeep, 0);
+        assert_eq!(order, Order::Kill(Id(1)));
+        assert!((3000..4000).contains(&killed), "{killed}");
         assert_eq!(upkeep.tick(at(9000), PATIENCE), None);
         assert_eq!(upkeep.exited(Id(1), false, at(9001)), Some(at(0)));
         assert_eq!(upkeep.tick(at(9001), PATIENCE), Some(Order::Start(Id(2))));
-        upkeep.heard(Id(1), at(12_000));
-        assert_eq!(upkeep.tick(at(12_001), PATIENCE), Some(Order::Kill(Id(2))));
+        upkeep.heard(Id(1));
+        assert_eq!(wait(&mut upkeep, 9001).0, Order::Kill(Id(2)));
+    }
+
+    #[test]
+    fn a_supervisor_that_was_held_up_does_not_take_a_helper_for_dead() {
+        let mut upkeep = Upkeep::new();
+        upkeep.tick(at(0), PATIENCE);
+        for minute in 1..9 {
+            assert_eq!(upkeep.tick(at(minute * 60_000), PATIENCE), None);
+            upkeep.heard(Id(1));
+        }
     }
 
     #[test]
