@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpListener,
     os::unix::net::UnixListener,
     time::{Duration, Instant},
 };
@@ -162,7 +161,7 @@ fn workers_of_a_killed_supervisor_finish_their_sessions() {
 
 #[test]
 fn the_successor_of_a_killed_supervisor_takes_the_port_at_once() {
-    let port = free_port();
+    let port = client::free_port();
     let mut scene = Scene::with(|builder| {
         let listener = Listener::tcp("main", &builder.backend().address());
         builder
@@ -185,12 +184,6 @@ fn the_successor_of_a_killed_supervisor_takes_the_port_at_once() {
         );
     }
     session.echo("still there").unwrap();
-}
-
-/// Returns a port that is free and is not given to anybody who asks for any.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[test]

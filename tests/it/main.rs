@@ -91,11 +91,13 @@ mod gone;
 mod proxy_protocol;
 // How many sessions a listener takes.
 mod limits;
-// The metrics page.
+// What the metrics page says.
 mod metrics;
 mod mounts;
 // Backends by name, with a name server that does as it is told.
 mod names;
+// The process that serves the metrics page.
+mod page_process;
 // The line that each session leaves in the log, and the counts of how they ended.
 mod session_log;
 // Processes that are short of descriptors.

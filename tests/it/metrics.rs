@@ -52,7 +52,8 @@ impl Front {
     }
 }
 
-fn ask(page: SocketAddr, method: &str, path: &str) -> (u16, String) {
+/// Asks a page for something; returns the status code and the whole answer.
+pub(crate) fn ask(page: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let request =
         format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let answer = exchange(page, request.as_bytes()).unwrap();

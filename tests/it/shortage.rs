@@ -94,7 +94,7 @@ fn a_worker_whose_descriptors_are_all_taken_still_gets_new_certificates() {
 /// Limits a process to so many descriptors beyond those that it has; returns whether that succeeded.
 ///
 /// The limit is one of numbers, and a process may have open what is above it.
-fn leave(pid: u32, more: usize) -> bool {
+pub(crate) fn leave(pid: u32, more: usize) -> bool {
     let open: BTreeSet<u32> = process::descriptors(pid)
         .into_iter()
         .map(|it| it.0)
