@@ -199,7 +199,7 @@ impl<In: Message> Receiver<In> {
 }
 
 /// Returns the packet of a message.
-fn encode<Out: Message>(message: &Out) -> Result<Zeroizing<Vec<u8>>, Fault> {
+pub(super) fn encode<Out: Message>(message: &Out) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let most = most_bytes(message);
     let body = Zeroizing::new(wire::encode(message, most as u64)?);
     let mut packet = Zeroizing::new(Vec::with_capacity(VERSION_BYTES + body.len()));

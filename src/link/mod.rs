@@ -7,6 +7,7 @@
 
 pub mod board;
 pub mod end;
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod handover;
