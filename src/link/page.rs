@@ -5,9 +5,10 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use super::Message;
+use crate::facts::Confinement;
 
 /// Bytes enough for any of these messages.
-const SMALL: usize = 1024;
+const SMALL: usize = 8 * 1024;
 
 /// The supervisor's messages to the page's process. Each ask of it is answered, so long as it waits for
 /// the answer before it asks the same again.
@@ -35,6 +36,8 @@ pub enum ToPage {
 /// The messages of the page's process to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromPage {
+    /// What the host enforces on it, and what the host cannot enforce; its first message.
+    Confined(Confinement),
     /// It is alive; sent several times within the heartbeat timeout.
     Beat,
     /// Asks for the status, which is gathered from then on.

@@ -38,10 +38,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves the page at a listening socket until the handle is told to abort. Must be called in a
 /// [`tokio::task::LocalSet`].
 pub(super) fn serve(socket: OwnedFd, desk: Rc<Desk>) -> io::Result<AbortHandle> {
-    let listener = net::TcpListener::from(socket);
-    // The page before this one may have changed that.
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
+    // It does not block: the supervisor sees to that, because this process may not.
+    let listener = TcpListener::from_std(net::TcpListener::from(socket))?;
     Ok(spawn_local(accept(listener, desk)).abort_handle())
 }
 

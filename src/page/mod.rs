@@ -21,7 +21,7 @@ use tokio::{
     task::{AbortHandle, LocalSet},
     time::{MissedTickBehavior, interval},
 };
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use self::desk::Desk;
 use crate::{
@@ -70,17 +70,11 @@ fn start() -> io::Result<()> {
         .build()?;
     LocalSet::new().block_on(&runtime, async {
         let (receiver, sender) = end::open(link)?;
-        // Not before, because this takes sockets and other descriptors of the runtime's.
-        confine();
-        Page::new(Rc::new(Desk::new(sender))).run(receiver).await
+        let desk = Rc::new(Desk::new(sender));
+        let confinement = sandbox::confine(Profile::Page);
+        desk.tell(FromPage::Confined(confinement)).await;
+        Page::new(desk).run(receiver).await
     })
-}
-
-/// Gives up what the page does not need from now on, as far as the kernel can.
-fn confine() {
-    for missing in sandbox::confine(Profile::Page).missing {
-        info!("the metrics page is less confined than it could be: {missing}");
-    }
 }
 
 /// The page's state.

@@ -64,6 +64,9 @@ impl Supervisor {
                 page.launched(id, launched);
                 reap_orphans();
             }
+            helpers::PageMessage::Said(_, FromPage::Confined(report)) => {
+                self.sandbox.note("page", report);
+            }
             helpers::PageMessage::Said(id, FromPage::Beat) => page.beat(id),
             // Answered here and not in a task, because the answer means that the loop turns.
             helpers::PageMessage::Said(id, FromPage::Alive { ask }) => page.alive(id, ask),

@@ -188,6 +188,9 @@ fn the_page_process_is_another_and_has_no_rights() {
     let line = |name| process::status_line(page, name).unwrap();
     assert_eq!(line("NoNewPrivs"), "1");
     assert_eq!(line("CapEff").trim_start_matches('0'), "");
+    if front.daemon.status()["sandbox"]["system_calls"] == true {
+        assert_eq!(line("Seccomp"), "2");
+    }
     if is_root() {
         assert_ne!(process::user(page), Some(0));
         assert_eq!(line("Groups"), "");
@@ -222,7 +225,7 @@ fn targets(pid: u32) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_port_that_the_page_process_closes_is_opened_again() {
+fn a_port_that_the_page_process_shuts_and_lets_block_is_opened_again() {
     if !is_root() {
         return skip("only root takes descriptors of another process");
     }
@@ -234,6 +237,7 @@ fn a_port_that_the_page_process_closes_is_opened_again() {
         .filter_map(|(number, _)| process::descriptor_of(evil.pid, number.cast_signed()))
         .find(|it| rustix::net::sockopt::socket_acceptconn(it.as_fd()).unwrap_or(false))
         .unwrap();
+    rustix::io::ioctl_fionbio(&socket, false).unwrap();
     rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
     drop(socket);
     front.await_successor(&evil);

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tracing::{error, info, warn};
 
@@ -66,15 +67,14 @@ impl Page {
         sink: Sink,
         inbox: Inbox<FromPage>,
     ) -> Self {
-        if let Ok(address) = socket.local_addr() {
-            info!(%address, "the metrics page is served");
-        }
-        Self {
+        let page = Self {
             helper: Helper::new(Role::Page, launcher, sink, inbox),
             socket: Arc::new(socket.into()),
             answering: None,
             reserve: Reserve::new(KEPT_BACK),
-        }
+        };
+        page.say_address();
+        page
     }
 
     /// Starts and kills the process as is due now.
@@ -153,15 +153,24 @@ impl Page {
         self.helper.process_of(id)?.voice()
     }
 
-    /// Has the socket listen again if it does not; returns whether it did not.
+    /// Lets the socket not block, and has it listen again if it does not; returns whether it did not.
     fn mend(&self) -> bool {
+        let _ = rustix::io::ioctl_fionbio(&self.socket, true);
         if rustix::net::sockopt::socket_acceptconn(&self.socket).unwrap_or(true) {
             return false;
         }
-        if let Err(error) = rustix::net::listen(&self.socket, BACKLOG) {
-            error!(%error, "the port of the metrics page cannot be opened again");
+        match rustix::net::listen(&self.socket, BACKLOG) {
+            Ok(()) => self.say_address(),
+            Err(error) => error!(%error, "the port of the metrics page cannot be opened again"),
         }
         true
+    }
+
+    fn say_address(&self) {
+        let address = SockRef::from(&self.socket).local_addr();
+        if let Some(address) = address.ok().and_then(|it| it.as_socket()) {
+            info!(%address, "the metrics page is served");
+        }
     }
 }
 
