@@ -5,6 +5,7 @@ pub(crate) mod clients;
 pub(crate) mod configuration;
 pub(crate) mod control;
 pub(crate) mod files;
+pub(crate) mod helpers;
 pub(crate) mod shortage;
 pub(crate) mod supervisor;
 pub(crate) mod surroundings;
@@ -53,8 +54,9 @@ pub(crate) enum Outcome {
 }
 
 /// All faults, by lanes.
-pub(crate) const ALL: [&[Fault]; 7] = [
+pub(crate) const ALL: [&[Fault]; 8] = [
     workers::LANE,
+    helpers::LANE,
     supervisor::LANE,
     files::LANE,
     control::LANE,

@@ -184,7 +184,11 @@ pub(crate) fn keep_lines(log: &Path, kept: &Path) {
 }
 
 fn add_listeners(builder: Builder) -> Builder {
-    let backend = builder.backend().address();
+    // By its name, so that each session needs the resolver.
+    let backend = builder
+        .backend()
+        .address()
+        .replace("127.0.0.1", "localhost");
     LISTENERS
         .iter()
         .fold(builder, |builder, (name, identities)| {
