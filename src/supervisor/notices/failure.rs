@@ -64,9 +64,15 @@ impl Circumstances {
 
 fn kind(failure: &Failure) -> ExitKind {
     match (failure.condemned, failure.served, failure.end) {
-        (Some(Condemned::Silent | Condemned::Overdue | Condemned::Unconfirmed), ..) => {
-            ExitKind::Watchdog
-        }
+        (
+            Some(
+                Condemned::Silent
+                | Condemned::Overdue
+                | Condemned::Unconfirmed
+                | Condemned::Refusing,
+            ),
+            ..,
+        ) => ExitKind::Watchdog,
         (_, false, _) | (_, _, End::NotStarted) => ExitKind::Start,
         (_, true, End::Signal(_)) => ExitKind::Signal,
         (_, true, End::Code(_)) => ExitKind::Code,
@@ -117,6 +123,11 @@ fn how(failure: &Failure) -> String {
         }
         (Some(Condemned::Unconfirmed), _) => {
             "did not confirm the generation that it was told to serve and was killed".to_owned()
+        }
+        (Some(Condemned::Refusing), _) => {
+            "refused again and again to make ready a generation that \
+             another worker had made ready, and was killed"
+                .to_owned()
         }
         (Some(Condemned::NeverReady), _) => "did not get ready in time and was killed".to_owned(),
         (_, end @ End::NotStarted) => end.to_string(),

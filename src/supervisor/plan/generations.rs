@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Action, AskId, Doing, LoadId, Loaded, Outcome, Plan, Slot, WorkerId, loads::Load};
+use super::{
+    Action, AskId, Condemned, Doing, LoadId, Loaded, Outcome, Plan, Slot, WorkerId, loads::Load,
+};
 use crate::facts::Trigger;
 
 /// How long workers have to make a staged generation of few pieces ready; afterwards the generation is
@@ -18,6 +20,10 @@ const PIECE_PATIENCE: Duration = Duration::from_millis(3);
 
 /// Until a worker that refused the generation in force is told to serve it once more.
 const AGAIN: Duration = Duration::from_millis(250);
+
+/// How often in a row a worker may refuse what another worker has made ready: for about two minutes, with
+/// the pauses between the loads that the daemon begins by itself.
+const MOST_REFUSALS: u32 = 8;
 
 /// The pause before the first load after a worker has refused a staged generation.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -140,8 +146,11 @@ impl Plan {
 
     pub(super) fn note_staged(&mut self, worker: WorkerId, load: LoadId) {
         self.heard(worker);
-        if let Some(staged) = self.staged.as_mut().filter(|staged| staged.load == load) {
-            staged.waiting.remove(&worker);
+        if let Some(staged) = self.staged.as_mut().filter(|staged| staged.load == load)
+            && staged.waiting.remove(&worker)
+            && let Some(worker) = self.find(worker)
+        {
+            worker.refusals = 0;
         }
     }
 
@@ -230,7 +239,8 @@ impl Plan {
         actions: &mut Vec<Action>,
     ) {
         self.heard(worker);
-        let Some(staged) = self.staged.take_if(|staged| Some(staged.load) == offer) else {
+        let was_offered = |it: &mut Staged| Some(it.load) == offer && it.offered.contains(&worker);
+        let Some(staged) = self.staged.take_if(was_offered) else {
             // It is in force, or was put in force meanwhile, or was withdrawn.
             let in_force = self.generation;
             let worker = self.find(worker).filter(|worker| worker.is_wanted());
@@ -239,6 +249,7 @@ impl Plan {
             }
             return;
         };
+        self.note_refusal(worker, &staged, actions);
         actions.push(Action::Discard);
         actions.extend(self.wanted().map(|worker| Action::Withdraw(worker.id)));
         actions.push(Action::Settle {
@@ -253,6 +264,20 @@ impl Plan {
         self.go_on_after(staged.load, now, actions);
     }
 
+    /// Counts a refusal; kills the worker that refuses again and again what another makes ready, because
+    /// no other worker would ever serve a new certificate.
+    fn note_refusal(&mut self, id: WorkerId, staged: &Staged, actions: &mut Vec<Action>) {
+        let made_ready = staged.offered.difference(&staged.waiting);
+        let another_can = made_ready.filter(|other| **other != id).count() > 0;
+        let Some(worker) = self.find(id).filter(|_| another_can) else {
+            return;
+        };
+        worker.refusals += 1;
+        if worker.refusals >= MOST_REFUSALS {
+            self.condemn(id, Condemned::Refusing, actions);
+        }
+    }
+
     pub(super) fn serving(
         &mut self,
         id: WorkerId,
@@ -263,10 +288,12 @@ impl Plan {
         let in_force = self.generation;
         let Some(worker) = self.find(id) else { return };
         worker.silence = Duration::ZERO;
+        // To say the same again is no progress.
+        let is_newer = generation > worker.generation;
         worker.generation = worker.generation.max(generation);
         if worker.generation >= in_force {
             worker.owed = None;
-        } else if let Some(owed) = &mut worker.owed {
+        } else if let Some(owed) = worker.owed.as_mut().filter(|_| is_newer) {
             owed.until = now + CONFIRM_PATIENCE;
         }
         if worker.doing == Doing::Starting {

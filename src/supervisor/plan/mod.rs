@@ -215,6 +215,7 @@ impl Plan {
             owed: None,
             handed: BTreeMap::from([(slot, now)]),
             accepts: BTreeSet::new(),
+            refusals: 0,
             silence: Duration::ZERO,
         });
         actions.push(Action::Start {

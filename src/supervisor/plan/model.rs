@@ -297,6 +297,57 @@ fn a_worker_that_never_confirms_is_killed_however_often_others_do() {
 }
 
 #[test]
+fn a_worker_that_repeats_what_it_served_before_gains_no_time_by_it() {
+    let mut world = serving(1);
+    world.make(&Move::Signal);
+    world.make(&Move::EndLoad(true));
+    let worker = world.plan.slots()[0].serving().unwrap();
+    for _ in 0..8 {
+        world.pass(Duration::from_secs(2));
+        let generation = 1;
+        world.tell(Event::Serving { worker, generation });
+    }
+    let why = world.plan.slots()[0].worker().unwrap().condemned();
+    assert_eq!(why, Some(Condemned::Unconfirmed));
+}
+
+/// Lets the second of two workers refuse so many generations in a row that the first makes ready.
+fn refused_in_a_row(times: u32) -> Option<Condemned> {
+    let mut world = serving(2);
+    for _ in 0..times {
+        world.make(&Move::Signal);
+        world.make(&Move::EndLoad(true));
+        world.make(&Move::Answer(0));
+        world.make(&Move::Refuse(1));
+    }
+    assert_eq!(world.plan.generation(), 1);
+    world.plan.slots()[1].worker().unwrap().condemned()
+}
+
+#[test]
+fn a_worker_that_refuses_again_and_again_what_another_can_serve_is_replaced() {
+    assert_eq!(refused_in_a_row(7), None);
+    assert_eq!(refused_in_a_row(8), Some(Condemned::Refusing));
+}
+
+#[test]
+fn a_worker_that_was_not_offered_a_generation_cannot_refuse_it() {
+    let mut world = serving(2);
+    world.make(&Move::Die(1, End::Signal(9)));
+    world.make(&Move::Signal);
+    world.make(&Move::EndLoad(true));
+    let load = world.staged.expect("it is staged for the other worker");
+    world.tell(Event::Refused {
+        worker: WorkerId(99),
+        offer: Some(load),
+        reason: String::new(),
+    });
+    world.make(&Move::Answer(0));
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.plan.generation(), 2);
+}
+
+#[test]
 fn sockets_that_do_not_arrive_are_handed_over_again_and_told_of_meanwhile() {
     let mut world = serving(2);
     world.make(&Move::LoseSockets);

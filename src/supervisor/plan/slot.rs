@@ -63,6 +63,8 @@ pub struct Worker {
     pub handed: BTreeMap<usize, Duration>,
     /// The slots that it reports to accept for.
     pub accepts: BTreeSet<usize>,
+    /// How often in a row it has refused what another worker has made ready.
+    pub refusals: u32,
     /// How long it has sent no message.
     pub silence: Duration,
 }
@@ -110,6 +112,8 @@ pub enum Condemned {
     Silent,
     /// It was told to serve the generation in force and did not confirm it in time.
     Unconfirmed,
+    /// It refused again and again what another worker had made ready.
+    Refusing,
 }
 
 impl Slot {
