@@ -1,7 +1,7 @@
 //! A child process: its link, its log lines and its end.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -37,6 +37,10 @@ const OUTBOX: usize = 4096;
 
 /// The most messages that are taken from a child in a second.
 const MOST_MESSAGES: u64 = 20_000;
+
+/// The most bytes of messages that are taken from a child in a second: to read them takes a few hundredths
+/// of one.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// A child process that is told `Out`, from the request to start it to its end.
 #[derive(Debug)]
@@ -118,13 +122,13 @@ impl<Out: link::Message + 'static> Process<Out> {
         let opened = end::open::<In, Out>(link);
         let (heard, opened) = match opened {
             Ok((receiver, sender)) if !killed => {
-                tokio::task::spawn_local(send(sender, parcels));
+                tokio::task::spawn_local(send(sender, parcels, (pid, handle.clone())));
                 let hearing = receive(receiver, (id, pid, handle), inbox.clone());
                 (Some(tokio::task::spawn_local(hearing)), Ok(()))
             }
             opened => (None, opened.map(drop)),
         };
-        tokio::task::spawn_local(wait((started, listed), heard, id, inbox.clone()));
+        tokio::task::spawn_local(await_end((started, listed), heard, id, inbox.clone()));
         if killed {
             self.kill();
             return Ok(false);
@@ -186,12 +190,25 @@ impl<Out> Voice<Out> {
     }
 }
 
-async fn send<Out: link::Message>(sender: Sender<Out>, mut parcels: mpsc::Receiver<Parcel<Out>>) {
+/// Sends a child what it is told, until it has ended. A child that can be told nothing any more is killed,
+/// because it would go on with what it was told before.
+async fn send<Out: link::Message>(
+    sender: Sender<Out>,
+    mut parcels: mpsc::Receiver<Parcel<Out>>,
+    (pid, handle): (u32, Handle),
+) {
     while let Some(Parcel { message, along }) = parcels.recv().await {
         let along: Vec<_> = along.iter().map(AsFd::as_fd).collect();
         match sender.send(&message, &along).await {
             Ok(()) => {}
-            Err(Fault::Io(_)) => return,
+            Err(Fault::Io(error)) => {
+                let has_ended = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+                if !has_ended.contains(&error.kind()) {
+                    warn!(pid, %error, "a child process cannot be told anything and is killed");
+                    handle.kill();
+                }
+                return;
+            }
             // It was not sent, and the link is as it was.
             Err(fault) => warn!(%fault, "a message to a child process was left out"),
         }
@@ -205,13 +222,13 @@ async fn receive<In: link::Message>(
     (id, pid, handle): (Id, u32, Handle),
     inbox: Inbox<In>,
 ) {
-    let mut pace = Pace::new(MOST_MESSAGES, Instant::now());
+    let mut messages = Pace::new(MOST_MESSAGES, Instant::now());
+    let mut bytes = Pace::new(MOST_BYTES, Instant::now());
     loop {
         match receiver.receive().await {
             Ok(Some(said)) => {
-                while let Err(later) = pace.take(1, Instant::now()) {
-                    sleep_until(later.into()).await;
-                }
+                wait(&mut messages, 1).await;
+                wait(&mut bytes, said.bytes as u64).await;
                 if inbox.send(Message::Said(id, said.message)).await.is_err() {
                     return;
                 }
@@ -226,8 +243,15 @@ async fn receive<In: link::Message>(
     }
 }
 
+/// Waits until so much of something may be taken from a child.
+async fn wait(pace: &mut Pace, amount: u64) {
+    while let Err(later) = pace.take(amount, Instant::now()) {
+        sleep_until(later.into()).await;
+    }
+}
+
 /// Waits for a child's end, and reports it after the child's last message.
-async fn wait<In>(
+async fn await_end<In>(
     (started, listed): (Started, Listed),
     heard: Option<JoinHandle<()>>,
     id: Id,

@@ -85,6 +85,8 @@ pub struct Received<In> {
     pub message: In,
     /// Its descriptors: as many as belong to it, or none where this process is short of descriptors.
     pub descriptors: Vec<OwnedFd>,
+    /// How long its packet was.
+    pub bytes: usize,
 }
 
 /// Makes the halves of an end that receives messages of the type `In` and sends those of the type `Out`.
@@ -152,6 +154,7 @@ impl<In: Message> Receiver<In> {
             return Ok(Some(Received {
                 message,
                 descriptors,
+                bytes: packet.length,
             }));
         }
         // A process that is short of descriptors gets fewer than were sent; none of them is of use alone.
@@ -159,6 +162,7 @@ impl<In: Message> Receiver<In> {
             return Ok(Some(Received {
                 message,
                 descriptors: Vec::new(),
+                bytes: packet.length,
             }));
         }
         Err(Fault::Descriptors)

@@ -41,7 +41,7 @@ impl Supervisor {
             Action::EndRollback => self.loads.end_rollback(&mut self.notices.events),
             Action::Discard => {
                 self.loads.discard();
-                self.workers.discard();
+                self.workers.discard(&self.loads.current());
                 self.follow_backends();
             }
             Action::Withdraw(worker) => self.workers.withdraw(worker),

@@ -1,10 +1,8 @@
 //! Takes the messages of the owners into the loop, and passes on to the plan what it decides about.
 
-use tracing::error;
-
 use super::{
     Supervisor, helpers, loads, notices,
-    plan::{Event, LoadId, WorkerId},
+    plan::{Doing, Event, LoadId, WorkerId},
     queries::{self, StatusRequester},
     witnesses, workers,
 };
@@ -100,8 +98,9 @@ impl Supervisor {
                 self.workers.counted(worker, listener, &counts);
             }
             FromWorker::Backend { listener, status } => {
-                self.workers.backend(worker, listener, status);
-                self.queries.note_fits(&self.workers, &self.loads.current());
+                if self.workers.backend(worker, listener, status) {
+                    self.queries.note_fits(&self.workers, &self.loads.current());
+                }
             }
             FromWorker::Counted { ask } => {
                 self.workers.tidy();
@@ -112,8 +111,7 @@ impl Supervisor {
             FromWorker::Drained { cut } => self.drained(worker, cut),
             FromWorker::Refused { offer, reason } => {
                 let reason = workers::text(reason);
-                error!("a worker cannot serve a generation: {reason}");
-                self.workers.refused(worker);
+                self.workers.refused(worker, &reason);
                 let offer = (offer != 0).then_some(LoadId(offer));
                 self.tell(Event::Refused {
                     worker,
@@ -147,8 +145,7 @@ impl Supervisor {
         if !self.workers.confirmed(worker, generation) {
             return;
         }
-        let mut slots = self.plan.slots().iter();
-        if slots.all(|slot| slot.serving() != Some(worker)) {
+        if self.plan.doing(worker) == Some(Doing::Starting) {
             let sentence = self.workers.first_served(worker, generation);
             if let Some(sentence) = sentence {
                 self.notices.events.add(EventKind::WorkerServing, sentence);
@@ -157,8 +154,11 @@ impl Supervisor {
         self.tell(Event::Serving { worker, generation });
     }
 
-    /// Reports how many sessions a worker has cut at the end of the drain.
+    /// Reports how many sessions a worker that drains has cut at the end of the drain.
     fn drained(&mut self, worker: WorkerId, cut: u64) {
+        if self.plan.doing(worker) != Some(Doing::Draining) {
+            return;
+        }
         if let Some(sentence) = self.workers.drained(worker, cut) {
             self.notices.events.add(EventKind::Ending, sentence);
         }
@@ -178,7 +178,7 @@ impl Supervisor {
         if self.plan.is_ending() {
             if let Some((_, acquired)) = reading.config {
                 self.workers.stage(acquired);
-                self.workers.discard();
+                self.workers.discard(&self.loads.current());
             }
             return;
         }

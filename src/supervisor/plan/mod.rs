@@ -190,6 +190,12 @@ impl Plan {
         actions
     }
 
+    /// Returns what a worker does; `None` if it has ended.
+    pub fn doing(&self, id: WorkerId) -> Option<Doing> {
+        let mut workers = self.slots.iter().filter_map(Slot::worker);
+        workers.find(|it| it.id == id).map(|it| it.doing)
+    }
+
     fn find(&mut self, id: WorkerId) -> Option<&mut Worker> {
         self.slots
             .iter_mut()

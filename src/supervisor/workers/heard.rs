@@ -47,29 +47,6 @@ impl Known {
         backends.is_some_and(|it| it.contains(address))
     }
 
-    /// Returns the counts of a listener as far as they are possible for a worker that has run for so
-    /// long; `None` if there is no such listener.
-    pub(super) fn counts(
-        &self,
-        listener: &str,
-        counts: &ConnectionCounts,
-        uptime: Duration,
-    ) -> Option<ConnectionCounts> {
-        if !self.has(listener) {
-            return None;
-        }
-        let most = most(uptime);
-        Some(ConnectionCounts {
-            open: counts.open.min(most),
-            total: counts.total.min(most),
-            failed_handshakes: counts.failed_handshakes.min(most),
-            failed_by_reason: FailureCounts::new(|it| counts.failed_by_reason.of(it).min(most)),
-            refused: counts.refused.min(most),
-            failed_backends: counts.failed_backends.min(most),
-            ended: EndCounts::new(|it| counts.ended.of(it).min(most)),
-        })
-    }
-
     /// Returns what is said of a backend as far as it is possible `now` for a worker that has run for so
     /// long; `None` if the listener has no such backend.
     pub(super) fn backend(
@@ -95,6 +72,20 @@ impl Known {
             certificate: status.certificate.map(certificate),
             certificate_seen_at: past(status.certificate_seen_at),
         })
+    }
+}
+
+/// Returns a worker's counts of a listener as far as they are possible for one that has run for so long.
+pub(super) fn possible(counts: &ConnectionCounts, uptime: Duration) -> ConnectionCounts {
+    let most = most(uptime);
+    ConnectionCounts {
+        open: counts.open.min(most),
+        total: counts.total.min(most),
+        failed_handshakes: counts.failed_handshakes.min(most),
+        failed_by_reason: FailureCounts::new(|it| counts.failed_by_reason.of(it).min(most)),
+        refused: counts.refused.min(most),
+        failed_backends: counts.failed_backends.min(most),
+        ended: EndCounts::new(|it| counts.ended.of(it).min(most)),
     }
 }
 
@@ -163,9 +154,7 @@ mod tests {
 
     #[test]
     fn what_is_not_configured_is_not_taken() {
-        let counts = ConnectionCounts::default();
-        assert!(known().counts("main", &counts, UPTIME).is_some());
-        assert!(known().counts("other", &counts, UPTIME).is_none());
+        assert!(known().has("main") && !known().has("other"));
         let of = |listener, address: &str| {
             let status = BackendStatus::unknown(address.to_owned());
             known().backend(listener, status, (now(), UPTIME))
@@ -185,7 +174,7 @@ mod tests {
             ended: EndCounts::new(|_| u64::MAX),
             ..ConnectionCounts::default()
         };
-        let taken = known().counts("main", &counts, UPTIME).unwrap();
+        let taken = possible(&counts, UPTIME);
         assert_eq!(taken.open, 10 * MOST_PER_SECOND);
         let reasons = taken.ended.iter().map(|(_, count)| count);
         assert_eq!(reasons.max(), Some(10 * MOST_PER_SECOND));

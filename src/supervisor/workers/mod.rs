@@ -134,8 +134,9 @@ impl Workers {
         self.retired.retain(|name, _| self.known.has(name));
     }
 
-    /// Drops the staged resources.
-    pub(super) fn discard(&mut self) {
+    /// Drops the staged resources, and what was written of the staged generation; `current` stays.
+    pub(super) fn discard(&mut self, current: &Arc<Generation>) {
+        self.handovers.keep(current);
         let files = std::mem::take(&mut self.staged).bindings.discard();
         self.remove(files);
     }
@@ -324,9 +325,13 @@ impl Workers {
         true
     }
 
-    /// Notes that a worker has refused a generation: what it was handed may not have arrived.
-    pub(super) fn refused(&mut self, id: WorkerId) {
+    /// Notes and logs that a worker has refused a generation: what it was handed may not have arrived.
+    pub(super) fn refused(&mut self, id: WorkerId, reason: &str) {
         if let Some(process) = self.processes.get_mut(&id) {
+            if process.logs_refusal(Instant::now()) {
+                let (slot, pid) = (process.slot, process.pid());
+                error!(slot, pid, "a worker cannot serve a generation: {reason}");
+            }
             process.given.staged = None;
             process.numbers.clear();
         }
@@ -413,21 +418,33 @@ impl Workers {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        let uptime = process.child.started.elapsed();
-        if let Some(counts) = self.known.counts(&listener, counts, uptime) {
+        // Sessions of a listener that was removed go on and end.
+        if self.known.has(&listener) || process.counts.contains_key(&listener) {
+            let counts = heard::possible(counts, process.child.started.elapsed());
             process.counts.entry(listener).or_default().connections = counts;
         }
     }
 
-    /// Notes what a worker knows of a listener's backend, as far as that is possible.
-    pub(super) fn backend(&mut self, id: WorkerId, listener: String, status: BackendStatus) {
+    /// Notes what a worker knows of a listener's backend, as far as that is possible; returns whether the
+    /// backend has shown another certificate than before.
+    pub(super) fn backend(
+        &mut self,
+        id: WorkerId,
+        listener: String,
+        status: BackendStatus,
+    ) -> bool {
         let Some(process) = self.processes.get_mut(&id) else {
-            return;
+            return false;
         };
         let times = (Timestamp::now(), process.child.started.elapsed());
-        if let Some(status) = self.known.backend(&listener, status, times) {
-            process.counts.entry(listener).or_default().set(status);
-        }
+        let Some(status) = self.known.backend(&listener, status, times) else {
+            return false;
+        };
+        let counts = process.counts.entry(listener).or_default();
+        let before = counts.backend(status.address.clone()).certificate;
+        let is_new = before != status.certificate;
+        counts.set(status);
+        is_new
     }
 
     /// Notes how many system calls a worker was refused, by what it says.
@@ -510,8 +527,12 @@ impl Workers {
     }
 
     /// Logs how many sessions a worker has cut at the end of the drain; returns that as a sentence.
-    pub(super) fn drained(&self, id: WorkerId, cut: u64) -> Option<String> {
-        let process = self.processes.get(&id)?;
+    /// `None` if the worker has said so before.
+    pub(super) fn drained(&mut self, id: WorkerId, cut: u64) -> Option<String> {
+        let process = self.processes.get_mut(&id)?;
+        if std::mem::replace(&mut process.has_drained, true) {
+            return None;
+        }
         let (slot, pid) = (process.slot, process.pid()?);
         let message = match cut {
             0 => format!("All sessions of worker {pid} in slot {slot} have ended."),

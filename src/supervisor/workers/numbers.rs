@@ -24,15 +24,12 @@ pub(super) struct NewNumbers {
 
 /// No number is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the sessions of new listeners cannot be counted, because too many listeners that were removed \
-     still have sessions; end some of these, then `proxyctl reload` tries again"
-)]
+#[error("the sessions of so many listeners cannot be counted")]
 pub(in crate::supervisor) struct NoNumber;
 
 impl Numbers {
-    /// Gives numbers to those of `listeners` that have none: numbers that no listener has, and under
-    /// which no worker still has sessions, as `is_counted` tells.
+    /// Gives numbers to those of `listeners` that have none: numbers that no listener has, and, as long as
+    /// there are such, under which no worker still has sessions, as `is_counted` tells.
     pub(super) fn for_new(
         &self,
         listeners: &[Listener],
@@ -47,10 +44,13 @@ impl Numbers {
             if self.given.contains_key(&listener.name) {
                 continue;
             }
-            let number = (0..NUMBERS)
+            let mut free = (0..NUMBERS)
                 .filter_map(|step| ListenerNumber::at((new.next + step) % NUMBERS))
-                .find(|number| !used.contains(number) && !is_counted(*number))
-                .ok_or(NoNumber)?;
+                .filter(|number| !used.contains(number));
+            let oldest = free.clone().next();
+            // A worker that was taken over may count sessions under all numbers.
+            let number = free.find(|number| !is_counted(*number)).or(oldest);
+            let number = number.ok_or(NoNumber)?;
             new.next = number.position() + 1;
             used.insert(number);
             new.given.insert(listener.name.clone(), number);
@@ -127,9 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn a_new_listener_is_refused_where_all_numbers_are_in_use() {
-        let numbers = Numbers::default();
-        let refused = numbers.for_new(&listeners(&["a"]), |_| true);
-        assert_eq!(refused.err(), Some(NoNumber));
+    fn a_worker_that_counts_under_all_numbers_keeps_no_listener_out() {
+        let mut numbers = Numbers {
+            next: 7,
+            ..Numbers::default()
+        };
+        let all: Vec<usize> = (0..NUMBERS).collect();
+        assert_eq!(put_in_force(&mut numbers, &["a", "b"], &all), [7, 8]);
     }
 }

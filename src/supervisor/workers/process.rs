@@ -1,6 +1,10 @@
 //! A worker: its process, what it was handed, and what it has said of its sessions.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     children,
@@ -19,6 +23,10 @@ pub(in crate::supervisor) struct Process {
     pub denied_calls: u64,
     /// Its last counts of sessions and backends, by listener.
     pub counts: BTreeMap<String, ListenerCounts>,
+    /// Whether it has reported the end of its drain.
+    pub(super) has_drained: bool,
+    /// When a refusal of it was logged last.
+    pub(super) refusal_logged: Option<Instant>,
     /// The generations that it was handed.
     pub(super) given: Given,
     /// The numbers of listeners that it was told, by name.
@@ -45,6 +53,21 @@ impl Given {
     }
 }
 
+/// How often refusals of a worker are logged at most.
+const BETWEEN_REFUSALS: Duration = Duration::from_secs(1);
+
+impl Process {
+    /// Returns whether a refusal is to be logged now: a worker may refuse as often as it likes.
+    pub(super) fn logs_refusal(&mut self, now: Instant) -> bool {
+        let before = self.refusal_logged;
+        let is_due = before.is_none_or(|before| now >= before + BETWEEN_REFUSALS);
+        if is_due {
+            self.refusal_logged = Some(now);
+        }
+        is_due
+    }
+}
+
 impl Given {
     /// Returns the number of the newest generation that it was told to serve; 0 before the first.
     pub(super) fn newest(&self) -> u64 {
@@ -62,6 +85,8 @@ impl Process {
             child: children::Process::starting(),
             denied_calls: 0,
             counts: BTreeMap::new(),
+            has_drained: false,
+            refusal_logged: None,
             given: Given::default(),
             numbers: BTreeMap::new(),
         }

@@ -52,6 +52,7 @@ async fn hear(names: &Names, mut receiver: Receiver<Answer>) -> Result<(), Fault
     while let Some(Received {
         message,
         descriptors,
+        ..
     }) = receiver.receive().await?
     {
         match message {
