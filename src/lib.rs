@@ -6,11 +6,11 @@
 //! Where things live:
 //!
 //! - [`cli`]: what a person can type; [`config`]: text to checked configuration.
-//! - [`supervisor`]: the parent process, which owns sockets, TLS material and workers.
-//! - [`children`]: its child processes as it sees them; [`worker`]: the child that serves clients;
-//!   [`resolver`]: the child that finds backends for workers; [`page`]: the child that serves the
-//!   metrics page.
-//! - [`link`]: what supervisor and children say to each other.
+//! - [`supervisor`]: the parent process, which owns sockets, TLS material and child processes.
+//! - [`children`]: how it starts child processes and hears them; [`worker`]: the child that serves
+//!   clients; [`resolver`]: the child that finds backends for workers; [`page`]: the child that serves
+//!   the metrics page.
+//! - [`link`]: what supervisor and children say to each other, and workers to the resolver.
 //! - [`store`]: files on disk to checked TLS material; [`tls`]: that material to handshakes. Beside
 //!   them `x509`, which reads certificates, names and lists.
 //! - [`protocol`]: the databases' openings, as pure parsers.
