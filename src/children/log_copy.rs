@@ -33,7 +33,8 @@ pub(super) async fn copy_log(stderr: ChildStderr, pid: u32, sink: Sink) {
         if left_out > 0 && (may_write || is_over) {
             warn!(
                 pid,
-                left_out, "log lines of a child process were left out, because there were too many"
+                left_out,
+                "a child process wrote more log lines than the supervisor takes in a second; it left some out"
             );
             left_out = 0;
         }

@@ -183,7 +183,7 @@ impl<Out> Voice<Out> {
         if let Err(TrySendError::Full(_)) = self.outbox.try_send(parcel) {
             warn!(
                 pid = self.pid,
-                "a child process does not take what the supervisor tells it; it is killed"
+                "a child process does not read what the supervisor tells it; the supervisor kills it"
             );
             self.handle.kill();
         }
@@ -210,7 +210,7 @@ async fn send<Out: link::Message>(
                 return;
             }
             // It was not sent, and the link is as it was.
-            Err(fault) => warn!(%fault, "a message to a child process was left out"),
+            Err(fault) => warn!(%fault, "the supervisor could not send a child process a message"),
         }
     }
 }
@@ -235,7 +235,10 @@ async fn receive<In: link::Message>(
             }
             Ok(None) => return,
             Err(fault) => {
-                warn!(pid, "a child process broke its link and is killed: {fault}");
+                warn!(
+                    pid,
+                    "a child process broke its link; the supervisor kills it: {fault}"
+                );
                 handle.kill();
                 return;
             }

@@ -99,8 +99,8 @@ impl Complaints {
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error(
-        "child process {0} of this daemon, or one that it has started, tried to use the control socket; it \
-         may have been taken over"
+        "child process {0} of this daemon, or one that it has started, tried to use the control socket; an \
+         intruder may run code in it"
     )]
     OwnChild(u32),
     #[error("the peer may not control proxyd")]

@@ -45,7 +45,7 @@ pub enum BindError {
     },
     /// The cookie could not be written.
     #[error(
-        "cannot write {}, the cookie by which proxyctl is known: {source}; proxyd must be able to make \
+        "cannot write {}, the cookie that proxyctl has to show: {source}; proxyd must be able to make \
          files in the folder of its control_socket",
         path.display()
     )]

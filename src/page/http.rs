@@ -107,8 +107,8 @@ fn health(alive: Result<(), NoAnswer>) -> Response<Full<Bytes>> {
 fn no_status(why: NoAnswer) -> Response<Full<Bytes>> {
     match why {
         NoAnswer::Late => unavailable(format!(
-            "the supervisor has not told its status for {} s, or other clients have not taken what \
-             they asked for\n",
+            "the supervisor has not told its status for {} s, or other clients are slow to take their \
+             answers\n",
             STATUS_PATIENCE.as_secs()
         )),
         NoAnswer::Failed => {

@@ -63,7 +63,7 @@ fn start() -> io::Result<()> {
     rustix::net::getpeername(&link)?;
     sandbox::protect_memory()?;
     if let Err(error) = oom::give_up_protection() {
-        warn!(%error, "the kernel may spare the metrics page when memory runs short");
+        warn!(%error, "when memory runs short, the kernel may kill the supervisor before the page");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -67,7 +67,9 @@ impl Desk {
             ToResolver::Worker => match told.descriptors.into_iter().next() {
                 Some(end) => self.add(end),
                 None => {
-                    error!("a worker's pair did not arrive; the resolver is short of descriptors");
+                    error!(
+                        "the link to a worker did not arrive, because the resolver has no descriptor left"
+                    );
                 }
             },
             ToResolver::Backends { wanted, is_last } => {
@@ -87,7 +89,7 @@ impl Desk {
             Ok(replies) => {
                 self.workers.insert(worker, replies);
             }
-            Err(error) => error!(%error, "a worker's pair is unusable"),
+            Err(error) => error!(%error, "the link to a worker cannot be used"),
         }
     }
 
@@ -140,7 +142,7 @@ impl Desk {
         };
         let builder = thread::Builder::new().name("lookup".to_owned());
         if let Err(error) = builder.spawn(work) {
-            let reason = Unresolved::Failed(format!("the resolver gets no thread: {error}"));
+            let reason = Unresolved::Failed(format!("the resolver cannot start a thread: {error}"));
             let _ = self.found.send((wanted, Err(reason)));
         }
     }

@@ -69,7 +69,7 @@ fn start() -> io::Result<u8> {
     rustix::net::getpeername(&link)?;
     sandbox::protect_memory()?;
     if let Err(error) = oom::give_up_protection() {
-        warn!(%error, "the kernel may spare the resolver when memory runs short");
+        warn!(%error, "when memory runs short, the kernel may kill the supervisor before the resolver");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -91,7 +91,10 @@ async fn left(folders: &NameFolders) {
     while !folders.were_left() {
         looks.tick().await;
     }
-    warn!("/etc/resolv.conf leads elsewhere now; the resolver is started anew to read it there");
+    warn!(
+        "/etc/resolv.conf is now a link into a folder that this resolver cannot read; it asks the supervisor \
+         for another one"
+    );
 }
 
 /// Answers workers until the supervisor and all workers are gone.

@@ -58,7 +58,7 @@ pub(super) fn open(
     let (to_worker, replies) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         if let Err(fault) = converse(worker, receiver, sender, &desk, replies).await {
-            warn!("a worker broke its pair to the resolver: {fault}");
+            warn!("a worker broke its link to the resolver, which answers it no more: {fault}");
         }
         // If the desk is gone, the process ends.
         let _ = desk.send(Heard::Left(worker)).await;

@@ -111,7 +111,7 @@ impl ControlSocket {
                     "the control socket's cookie was written again because its file had been removed or changed"
                 ),
                 Ok(Ok(Renewed::Nothing)) | Err(_) => {}
-                Ok(Err(error)) => error!(%error, "the control socket cannot be renewed"),
+                Ok(Err(error)) => error!(%error, "the control socket cannot be made again"),
             }
         });
     }

@@ -96,7 +96,7 @@ pub fn main(args: &Args) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if let Err(error) = oom::give_up_protection() {
-        warn!(%error, "the kernel may spare the worker when memory runs short");
+        warn!(%error, "when memory runs short, the kernel may kill the supervisor before this worker");
     }
     warm_up();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -215,7 +215,7 @@ async fn send(link: Sender<FromWorker>, mut messages: mpsc::UnboundedReceiver<Fr
             Ok(()) => {}
             Err(Fault::Io(_)) => return,
             // It was not sent, and the link is as it was.
-            Err(fault) => warn!(%fault, "a message to the supervisor was left out"),
+            Err(fault) => warn!(%fault, "this worker could not send the supervisor a message"),
         }
     }
 }
@@ -317,7 +317,7 @@ impl Worker {
         let sent = pair.map(|pair| self.pairs.try_send(pair));
         if !matches!(sent, Some(Ok(()))) {
             error!(
-                "the pair to the resolver did not arrive; backends are asked for over the one before"
+                "the link to the resolver did not arrive; this worker asks for backends over the one before"
             );
         }
     }

@@ -72,7 +72,10 @@ pub enum ServeError {
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// The worker was told no number for the sessions of a listener, or has no board.
-    #[error("the sessions of listener \"{0}\" cannot be counted")]
+    #[error(
+        "the sessions of listener \"{0}\" cannot be counted, because the supervisor gave no number for them or \
+         no board"
+    )]
     NoPlaces(String),
 }
 

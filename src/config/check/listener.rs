@@ -39,7 +39,7 @@ impl Check<'_> {
             self.absent(None, message);
         }
         if let Some(beyond) = written.get(LISTENERS_MAX) {
-            let message = format!("there are {LISTENERS_MAX} listeners at the most");
+            let message = format!("there can be {LISTENERS_MAX} listeners at most");
             self.wrong(beyond.span(), message);
         }
         let mut names = HashSet::new();

@@ -478,6 +478,6 @@ fn listeners_beyond_the_most_there_can_be_are_refused_at_the_first_of_them() {
     one_problem(
         &listeners(LISTENERS_MAX + 2),
         LISTENERS_MAX * 3 + 1,
-        "there are 4096 listeners at the most",
+        "there can be 4096 listeners at most",
     );
 }

@@ -90,8 +90,8 @@ pub enum ClientError {
     },
     /// There is no cookie beside the socket.
     #[error(
-        "proxyd answers, but {} is not there, the cookie that it writes beside its socket and wants to be \
-         shown; in a container, mount the folder of the socket, not the socket alone; if the file was \
+        "proxyd answers only clients that show its cookie, and the cookie's file {} is not there; in a \
+         container, mount the folder of the socket, not the socket alone; if the file was \
          removed, send proxyd the signal HUP, and it writes the cookie again (`kill -HUP PID`, with the \
          number in its pid file)",
         path.display()
@@ -102,8 +102,8 @@ pub enum ClientError {
     },
     /// This user may not read the cookie.
     #[error(
-        "proxyd answers, but uid {uid} has no permission to read {}, the cookie that proxyd wants to be \
-         shown; run as root, as {readers}",
+        "proxyd answers only clients that show its cookie, and uid {uid} may not read the cookie's file {}; run as \
+         root, as {readers}",
         path.display()
     )]
     CookieForbidden {
@@ -116,7 +116,7 @@ pub enum ClientError {
     },
     /// The cookie could not be read for another reason.
     #[error(
-        "proxyd answers, but {}, the cookie that it wants to be shown, cannot be read: {source}",
+        "proxyd answers only clients that show its cookie, and the cookie's file {} cannot be read: {source}",
         path.display()
     )]
     CookieUnreadable {

@@ -70,7 +70,7 @@ impl<In: link::Message + Send + 'static, Out: link::Message + 'static> Helper<In
             Some(Order::Kill(_)) => {
                 let role = self.role.name();
                 warn!(
-                    "the {role} has sent no sign of life for {} s; it is killed",
+                    "the {role} has sent no sign of life for {} s; the supervisor kills it",
                     patience.as_secs_f64()
                 );
                 self.kill();

@@ -97,7 +97,10 @@ impl Page {
     pub(in crate::supervisor) fn beat(&mut self, id: Id) {
         self.helper.heard(id);
         if self.mend() {
-            error!("the metrics page closed its port, which it never does by itself; it is killed");
+            error!(
+                "the page's process shut down its port, which it never does by itself; the supervisor has \
+                 opened the port again and kills the process"
+            );
             self.helper.kill();
         }
     }
@@ -139,7 +142,7 @@ impl Page {
             match written(memory, status).await {
                 Ok(memory) => voice.send_with(ToPage::Status { ask }, vec![memory.descriptor()]),
                 Err(error) => {
-                    warn!(%error, "the metrics page cannot be told the status");
+                    warn!(%error, "the supervisor cannot give the page its status");
                     voice.send_with(ToPage::NoStatus { ask }, Vec::new());
                 }
             }

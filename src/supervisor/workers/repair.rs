@@ -76,7 +76,7 @@ impl Repair {
                     bind = key.bind,
                     %error,
                     "a listening socket that a worker has shut down cannot be bound again; clients are \
-                     refused there until that succeeds, which is tried again and again"
+                     refused there until the supervisor succeeds, which tries it again"
                 ),
             }
         }

@@ -42,7 +42,7 @@ pub(super) fn confine(profile: Profile, missing: &mut Vec<String>) -> (Enforceme
             (enforcement(version, &status), version >= Some(ABI::V6))
         }
         Err(error) => {
-            missing.push(format!("files cannot be denied to a process: {error}"));
+            missing.push(format!("Landlock cannot deny files to a process: {error}"));
             (Enforcement::None, false)
         }
     }

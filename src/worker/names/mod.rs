@@ -126,5 +126,5 @@ fn copy(answer: &Answered) -> Answered {
 }
 
 fn odd() -> Unresolved {
-    Unresolved::Failed("the resolver's answer is to another question".to_owned())
+    Unresolved::Failed("the resolver has answered something else".to_owned())
 }

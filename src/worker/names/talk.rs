@@ -24,7 +24,7 @@ pub async fn talk(names: &Names, mut pairs: mpsc::Receiver<OwnedFd>) {
             Some(newer) = pairs.recv() => Some(newer),
             ended = converse(names, end) => {
                 if let Err(fault) = ended {
-                    warn!("the pair to the resolver broke: {fault}");
+                    warn!("the link to the resolver broke; this worker waits for another one: {fault}");
                 }
                 pairs.recv().await
             }

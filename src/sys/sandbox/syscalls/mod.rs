@@ -27,7 +27,7 @@ pub(super) fn filter(profile: Profile) -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)
         .ok()
         .filter(|_| trap::KNOWS_REGISTERS)
-        .ok_or("the registers of this processor are not known")?;
+        .ok_or("this processor is neither x86-64 nor aarch64")?;
     let filters = match profile {
         Profile::Worker => serving::filters(serving::worker()),
         Profile::Page => serving::filters(serving::page()),
