@@ -1,4 +1,4 @@
-//! The daemon: a child process if the supervisor says so, else the supervisor.
+//! The daemon: the supervisor, or one of its child processes if the first argument names one.
 
 use std::{env, process::ExitCode};
 

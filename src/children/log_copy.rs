@@ -49,7 +49,7 @@ pub(super) async fn copy_log(stderr: ChildStderr, pid: u32, sink: Sink) {
     }
 }
 
-/// Returns a line as it is logged: without what a terminal obeys that shows it.
+/// Returns a line as it is logged: without control characters, which a terminal that shows it would obey.
 fn shown(line: &[u8]) -> String {
     let line = String::from_utf8_lossy(line);
     let kept = |it: char| it == '\t' || !it.is_control();

@@ -72,7 +72,7 @@ impl From<io::Result<ExitStatus>> for End {
     }
 }
 
-/// What happens to the children of a kind, which say `In`.
+/// What happens to the children of a kind, whose messages have the type `In`.
 #[derive(Debug)]
 pub enum Message<In> {
     /// A child was started, or could not be.
@@ -99,7 +99,7 @@ pub enum Role {
         /// The slot.
         slot: usize,
     },
-    /// It turns the names of backends into addresses, and paths into connections, for workers.
+    /// It looks up the names of backends and connects to their Unix sockets, for all workers.
     Resolver,
     /// It serves the metrics page.
     Page,

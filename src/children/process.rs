@@ -32,7 +32,7 @@ use crate::{
 /// How long reading a child's last messages may take after its end.
 const LAST_MESSAGES: Duration = Duration::from_millis(500);
 
-/// Messages on their way to a child. One that does not take them is not alive, and is killed.
+/// Messages on their way to a child. The supervisor kills a child that lets them become more.
 const OUTBOX: usize = 4096;
 
 /// The most messages that are taken from a child in a second.
@@ -42,7 +42,7 @@ const MOST_MESSAGES: u64 = 20_000;
 /// of one.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// A child process that is told `Out`, from the request to start it to its end.
+/// A child process that receives messages of the type `Out`, from the request to start it to its end.
 #[derive(Debug)]
 pub struct Process<Out> {
     /// When it was requested, to show it.
@@ -61,7 +61,7 @@ enum Life<Out> {
     Running(Voice<Out>),
 }
 
-/// Tells a child that was started; to be kept by a task whose result the child gets.
+/// Sends messages to a child that was started. A task keeps a clone to send the child its result later.
 #[derive(Debug)]
 pub struct Voice<Out> {
     pid: u32,
@@ -159,7 +159,7 @@ impl<Out: link::Message + 'static> Process<Out> {
         }
     }
 
-    /// Returns what tells the child; `None` while it is being started.
+    /// Returns what sends messages to the child; `None` while it is being started.
     pub fn voice(&self) -> Option<&Voice<Out>> {
         match &self.life {
             Life::Starting { .. } => None,

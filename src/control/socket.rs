@@ -1,4 +1,4 @@
-//! Binds the control socket so that nobody connects before its owner, its mode and its cookie are right.
+//! Binds the control socket so that no client connects before its owner, its mode and its cookie are right.
 
 use std::{
     fs::{self, Permissions},

@@ -19,9 +19,9 @@ const WRONG_COOKIE: u8 = 2;
 pub enum Verdict {
     /// It may.
     Admitted,
-    /// It may not, for the reason that is in here.
+    /// It may not, for this reason.
     Refused(String),
-    /// What it has shown is not the cookie of this daemon; the reason says where that is.
+    /// It has shown another cookie than that of this daemon; the reason says where that is.
     WrongCookie(String),
 }
 

@@ -72,7 +72,7 @@ pub struct Sender<Out> {
 pub struct Receiver<In> {
     socket: Arc<UnixStream>,
     reserve: Reserve,
-    /// Whether the reserve is for what comes next.
+    /// Whether the next message may use the reserve.
     makes_room: bool,
     space: Zeroizing<Vec<u8>>,
     kind: PhantomData<fn() -> In>,
@@ -192,7 +192,7 @@ impl<In: Message> Receiver<In> {
             .await;
         *makes_room = false;
         match received {
-            // No message is empty, so that this is the end.
+            // No message is empty, so an empty packet is the end.
             Ok(packet) if packet.length == 0 => Ok(None),
             Ok(packet) => Ok(Some(packet)),
             // The other process died with messages of ours unread.

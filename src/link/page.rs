@@ -10,8 +10,8 @@ use crate::facts::Confinement;
 /// Bytes enough for any of these messages.
 const SMALL: usize = 8 * 1024;
 
-/// The supervisor's messages to the page's process. Each ask of it is answered, so long as it waits for
-/// the answer before it asks the same again.
+/// The supervisor's messages to the page's process. The supervisor answers each ask, if the page waits for
+/// that answer before it sends another ask of the same kind.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToPage {
     /// Serves the page at the listening socket that comes along.

@@ -1,4 +1,4 @@
-//! What the supervisor and the resolver say to each other, and what a worker asks the resolver over a pair
+//! What the supervisor and the resolver say to each other, and what a worker asks the resolver over a link
 //! of their own.
 
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
@@ -14,16 +14,16 @@ const ASK: usize = 512;
 /// The most bytes of an answer or a report: several times what 32 addresses or a failure need.
 const ANSWER: usize = 4096;
 
-/// How many names and paths are told in a message.
+/// The most names and paths in a message.
 pub const BACKENDS_AT_ONCE: usize = 100;
 
 /// The supervisor's messages to the resolver.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToResolver {
-    /// Answers the worker at the other end of the pair whose end comes along.
+    /// Answers the worker at the other end of the link whose end comes along.
     Worker,
-    /// These backends are configured, together with those of the messages before it that were not the
-    /// last of their list; when it is the last, no others are.
+    /// A part of the list of configured backends. With its last part the list takes the place of the one
+    /// before.
     Backends {
         /// The names and paths.
         wanted: Vec<Wanted>,
@@ -67,7 +67,7 @@ pub enum Answer {
         /// The ask that is answered.
         number: u64,
     },
-    /// There is neither.
+    /// There are no addresses and no connection.
     Failed {
         /// The ask that is answered.
         number: u64,

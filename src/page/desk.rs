@@ -1,7 +1,7 @@
 //! What the page asks the supervisor for its clients.
 //!
-//! At most one question of a kind is on its way. Clients that come meanwhile share the next one, so that
-//! the answer to each client is newer than its request.
+//! At most one ask of a kind is on its way. Clients that come meanwhile share the next one, so that the
+//! answer to each client is newer than its request.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,7 +26,7 @@ pub(super) const ALIVE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the supervisor may take to tell its status.
 pub(super) const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Clients whose requests may wait for the next question; others wait to be let in there.
+/// Clients that may wait for the next ask; further clients wait for room among these.
 const WAITING: usize = 32;
 
 /// Statuses, with the texts that are made from them, that may be in memory at one time. Clients that are slow
@@ -36,13 +36,13 @@ const MOST_DOCUMENTS: usize = 4;
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoAnswer {
-    /// It has not come in time.
+    /// The supervisor has not answered in time.
     Late,
-    /// There is none.
+    /// The supervisor could not give one, or it cannot be read.
     Failed,
 }
 
-/// The clients that wait, and the questions that are on their way to the supervisor.
+/// The clients that wait, and the asks that are on their way to the supervisor.
 #[derive(Debug)]
 pub(super) struct Desk {
     sender: Sender<FromPage>,
@@ -133,7 +133,7 @@ impl<A: Clone> Queue<A> {
         }
     }
 
-    /// Waits for the answer to a question that begins after this call.
+    /// Waits for the answer to an ask that is sent after this call.
     async fn wait(&self, patience: Duration) -> Result<A, NoAnswer> {
         let (reply, answer) = oneshot::channel();
         let answered = async {
@@ -169,7 +169,7 @@ impl<A: Clone> Queue<A> {
     }
 }
 
-/// The question of one kind that is on its way to the supervisor.
+/// The ask of one kind that is on its way to the supervisor.
 #[derive(Debug)]
 struct Asked<A> {
     last: Cell<u64>,
@@ -186,7 +186,7 @@ impl<A> Default for Asked<A> {
 }
 
 impl<A> Asked<A> {
-    /// Begins a question; returns its number and where its answer comes.
+    /// Begins an ask; returns its number and where its answer comes.
     fn begin(&self) -> (u64, oneshot::Receiver<A>) {
         let (reply, answer) = oneshot::channel();
         self.last.set(self.last.get() + 1);
@@ -194,7 +194,7 @@ impl<A> Asked<A> {
         (self.last.get(), answer)
     }
 
-    /// Takes the answer to the question of this number.
+    /// Takes the answer to the ask of this number.
     fn answer(&self, ask: u64, answer: A) {
         if ask != self.last.get() {
             return;

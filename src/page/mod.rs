@@ -1,7 +1,7 @@
 //! The child process that serves the metrics page, so that the supervisor parses no HTTP.
 //!
-//! It holds no key, reads no file and has one thread. The supervisor lends it the listening socket and tells it the
-//! status, and that its loop turns, whenever the page asks.
+//! It holds no key, reads no file and has one thread. The supervisor lends it the listening socket, and
+//! when the page asks, tells it the status, or that its loop turns.
 
 mod desk;
 mod document;
@@ -105,7 +105,7 @@ impl Page {
                     Ok(None) => return Ok(()),
                     Err(fault) => return Err(io::Error::other(fault)),
                 },
-                // If the supervisor is gone, receiving tells.
+                // If the supervisor is gone, receiving from it ends.
                 _ = beats.tick() => self.desk.tell(FromPage::Beat).await,
             }
         }

@@ -39,7 +39,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Begins without workers; what they say comes back over `said`, and what threads find over `found`.
+    /// Begins without workers. What they say arrives over `said`, what threads find over `found`.
     pub(super) fn new(said: mpsc::Sender<Heard>, found: mpsc::UnboundedSender<Ended>) -> Self {
         Self {
             flights: Flights::new(Limits::default()),
@@ -112,7 +112,7 @@ impl Desk {
         self.take(Event::Ended { wanted, result });
     }
 
-    /// Answers those whose time is over.
+    /// Answers the asks whose time is over.
     pub(super) fn woken(&mut self) {
         self.take(Event::Woken);
     }

@@ -2,8 +2,8 @@
 //! files for it, no threads and no sockets but TCP ones.
 //!
 //! It holds no keys and meets no clients. Workers ask for hosts and paths that the configuration
-//! names; for others they get nothing. Each worker has a pair of its own to the resolver, which the
-//! supervisor makes. Without a supervisor the resolver goes on for the workers that are left.
+//! names; for others they get nothing. Each worker has a link of its own to the resolver, which the
+//! supervisor makes. When the supervisor is gone, the resolver goes on for the workers that are left.
 
 mod desk;
 pub mod flights;
@@ -43,10 +43,10 @@ use crate::{
 /// How often the supervisor hears that the resolver is alive.
 const BEAT: Duration = Duration::from_millis(200);
 
-/// What workers have said and the resolver has not heard yet; a worker whose message finds no room waits.
+/// Messages of all workers that may wait for the resolver; a worker whose message finds no room waits.
 const INBOX: usize = 256;
 
-/// How often it is seen where `/etc/resolv.conf` leads.
+/// How often the resolver checks where `/etc/resolv.conf` leads.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Runs the resolver; returns its exit status.
@@ -84,7 +84,7 @@ fn start() -> io::Result<u8> {
     })
 }
 
-/// Waits until `/etc/resolv.conf` leads to where this process cannot read.
+/// Waits until `/etc/resolv.conf` leads to a folder that this process cannot read.
 async fn left(folders: &NameFolders) {
     let mut looks = interval(BETWEEN_LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -103,7 +103,7 @@ async fn left(folders: &NameFolders) {
 pub async fn run(link: OwnedFd, confinement: Confinement) -> io::Result<()> {
     let (mut receiver, sender) = end::open(link)?;
     let first = FromResolver::Confined(confinement);
-    // If the supervisor is gone, receiving tells.
+    // If the supervisor is gone, receiving from it ends.
     let _ = sender.send(&first, &[]).await;
     let mut link = Some((&mut receiver, beat(sender)));
     let (to_desk, mut heard) = mpsc::channel(INBOX);
@@ -121,7 +121,7 @@ pub async fn run(link: OwnedFd, confinement: Confinement) -> io::Result<()> {
             Some((wanted, result)) = ended.recv() => desk.ended(wanted, result),
             () = until(desk.wake_at()) => desk.woken(),
             _ = beats.tick() => if let Some((_, beat)) = &link {
-                // If one waits to be sent already, that is told as well by it.
+                // A beat that still waits to be sent says the same.
                 let _ = beat.try_send(FromResolver::Beat);
             },
         }

@@ -1,4 +1,4 @@
-//! A worker's pair: its asks, and the answers for it.
+//! A worker's link to the resolver: its asks, and the answers for it.
 
 use std::{
     io,
@@ -44,11 +44,11 @@ pub(super) struct Reply {
 pub(super) enum Heard {
     /// One asks for something.
     Asked(flights::Ask),
-    /// One is gone, or has broken its pair.
+    /// One is gone, or has broken its link.
     Left(u64),
 }
 
-/// Takes a worker's pair; returns where answers for it go. Must be called in a runtime.
+/// Takes the end of a link to a worker; returns where answers for it go. Must be called in a runtime.
 pub(super) fn open(
     worker: u64,
     end: OwnedFd,
@@ -66,7 +66,7 @@ pub(super) fn open(
     Ok(to_worker)
 }
 
-/// Hears and answers a worker until it is gone. A worker that does not take its answers is not heard.
+/// Hears and answers a worker until it is gone. While a worker does not read its answers, it is not heard.
 async fn converse(
     worker: u64,
     mut receiver: Receiver<Ask>,

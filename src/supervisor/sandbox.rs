@@ -1,4 +1,4 @@
-//! What child processes report of their confinement: told once, shown in the status.
+//! What workers and the resolver report of their confinement: logged once, shown in the status.
 
 use std::collections::{BTreeMap, BTreeSet};
 

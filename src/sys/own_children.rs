@@ -18,7 +18,7 @@ pub struct OwnChildren(Arc<Mutex<BTreeMap<u32, usize>>>);
 
 /// A child in the list of [`OwnChildren`], which leaves the list when this is dropped.
 ///
-/// To be dropped when the child has ended, because the kernel then gives its pid to another process.
+/// To be dropped when the child has ended, because the kernel may then give its pid to another process.
 #[derive(Debug)]
 #[must_use = "the child leaves the list when this is dropped"]
 pub struct Listed {

@@ -69,7 +69,7 @@ const LONGEST_REASON: usize = 1000;
 /// Messages of the supervisor that may wait for the worker.
 const ORDERS: usize = 64;
 
-/// Pairs to resolvers, each newer than the one before, that may wait until they are used.
+/// Links to resolvers, each newer than the one before, that may wait until they are used.
 const PAIRS: usize = 8;
 
 /// How long sessions that are cut may take to tell their peers.
@@ -140,7 +140,7 @@ struct Worker {
     beat: Duration,
     drain_timeout: Duration,
     refusals: Refusals,
-    /// Where pairs to the resolver go.
+    /// Where links to the resolver go.
     pairs: mpsc::Sender<OwnedFd>,
 }
 
@@ -214,7 +214,7 @@ async fn send(link: Sender<FromWorker>, mut messages: mpsc::UnboundedReceiver<Fr
         match link.send(&message, &[]).await {
             Ok(()) => {}
             Err(Fault::Io(_)) => return,
-            // It was not sent, and the link is as it was.
+            // The message was not sent, and the link still works.
             Err(fault) => warn!(%fault, "this worker could not send the supervisor a message"),
         }
     }
@@ -312,7 +312,7 @@ impl Worker {
         Then::Serve
     }
 
-    /// Asks the resolver over the pair that has arrived.
+    /// Asks the resolver over the link that has arrived.
     fn ask_over(&self, pair: Option<OwnedFd>) {
         let sent = pair.map(|pair| self.pairs.try_send(pair));
         if !matches!(sent, Some(Ok(()))) {

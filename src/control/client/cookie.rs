@@ -54,7 +54,7 @@ fn unreadable(path: PathBuf, source: io::Error) -> ClientError {
 pub enum Readers {
     /// Its folder does not even show it.
     Unknown,
-    /// Its owner, and nobody else.
+    /// Only its owner.
     Owner(u32),
     /// Its owner, and the members of this group.
     Group(u32, String),

@@ -103,13 +103,13 @@ impl Board {
         Memory::new(COUNTERS).map(Self)
     }
 
-    /// Returns the descriptor for the worker whose board it is, and once it is closed to other writers,
-    /// for these.
+    /// Returns the descriptor, for the worker whose board it is; for other workers only after
+    /// [`Self::close_to_writers`].
     pub fn descriptor(&self) -> Arc<OwnedFd> {
         self.0.descriptor()
     }
 
-    /// Lets no other worker write it than the one that has taken it.
+    /// Lets no worker write it from now on but the one that has mapped it.
     pub fn close_to_writers(&self) -> io::Result<()> {
         self.0.close_to_writers()
     }

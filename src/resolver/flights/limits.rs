@@ -1,4 +1,4 @@
-//! How much of everything.
+//! What bounds lookups, asks and memory.
 
 use std::time::Duration;
 

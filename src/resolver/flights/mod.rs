@@ -1,12 +1,12 @@
 //! Which lookups run, and who is told what, as a state machine without threads and clocks.
 //!
-//! A name has one lookup at a time, whoever asks; its answer is for all that wait. An answer is
+//! A name has one lookup at a time; its answer is for all workers that wait for it. An answer is
 //! remembered for a moment, so that many sessions at once make one lookup. A path has one connection being
 //! made at a time, and each that was made is for one worker alone.
 //!
-//! A lookup cannot be ended, only not waited for: it keeps its thread until the C library gives up.
-//! A worker whose time is over is told so. One that asks while a lookup has lasted longer than
-//! that worker would wait is told at once. So a name whose servers are dead takes one thread
+//! A lookup cannot be ended: it keeps its thread until the C library gives up. A worker whose time is over
+//! is told so. A worker that asks for a name whose lookup has already lasted longer than the worker would
+//! wait is told at once. So a name whose servers are dead takes one thread
 //! and little time from sessions. Names wait for a free thread in turn. Those whose last lookup
 //! was slow never get the last threads, because many dead names would keep good ones waiting otherwise.
 

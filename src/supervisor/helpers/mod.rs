@@ -31,7 +31,7 @@ const KEPT_BACK: usize = 2;
 /// What happens to the resolver.
 pub(super) type ResolverMessage = children::Message<FromResolver>;
 
-/// A helper process that is told `Out` and says `In`.
+/// A helper process that sends messages of the type `In` and receives those of the type `Out`.
 #[derive(Debug)]
 pub(super) struct Helper<In, Out> {
     role: Role,

@@ -28,7 +28,7 @@ use crate::{
     telemetry::log::Sink,
 };
 
-/// Clients that may wait in the queue of the page's socket, while there is no process too.
+/// Clients that may wait in the queue of the page's socket, also while there is no process.
 const BACKLOG: i32 = 128;
 
 /// Descriptors kept back for the memory of a status.
@@ -44,7 +44,7 @@ pub(in crate::supervisor) struct Page {
     pub(in crate::supervisor) helper: Helper<FromPage, ToPage>,
     /// Kept here, so that the port stays open while the process is replaced.
     socket: Arc<OwnedFd>,
-    /// The answer to the status question of a process, which is being made.
+    /// The task that answers an ask of this process for the status.
     answering: Option<(Id, JoinHandle<()>)>,
     reserve: Reserve,
 }
@@ -124,8 +124,8 @@ impl Page {
         }
     }
 
-    /// Returns where the status goes that the process asks for; `None` if it gets none, because it did not
-    /// wait for the one before. Must be called in a [`tokio::task::LocalSet`].
+    /// Returns where to send the status that the process asks for; `None` if it did not wait for the answer
+    /// to its ask before, so that this one gets none. Must be called in a [`tokio::task::LocalSet`].
     pub(in crate::supervisor) fn asked(
         &mut self,
         id: Id,
@@ -151,7 +151,7 @@ impl Page {
         Some(reply)
     }
 
-    /// Returns what tells the process of this id, if it is the one that runs.
+    /// Returns what sends messages to the process of this id, if it is the one that runs.
     fn voice(&self, id: Id) -> Option<&Voice<ToPage>> {
         self.helper.process_of(id)?.voice()
     }

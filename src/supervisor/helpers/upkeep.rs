@@ -138,8 +138,8 @@ impl Upkeep {
     }
 }
 
-/// Returns how often silence is measured. Each look adds at most this much to it, so that a supervisor that
-/// was itself held up does not take its helpers for dead.
+/// Returns how often silence is measured. Each measurement adds at most this much to it, so that a
+/// supervisor that was itself held up does not take its helpers for dead.
 fn look_interval(patience: Duration) -> Duration {
     patience / 8
 }

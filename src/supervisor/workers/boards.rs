@@ -51,8 +51,8 @@ impl Boards {
         Ok(())
     }
 
-    /// Closes the board of a worker that has mapped it to all other writers, and shows it and the boards of
-    /// the other workers to each other; returns `false` if that was done before.
+    /// Seals the board of a worker that has mapped it against all other writers, shows it to the other
+    /// workers, and shows the worker their boards; returns `false` if that was done before.
     pub(super) fn show<'a>(
         &mut self,
         id: WorkerId,

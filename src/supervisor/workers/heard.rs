@@ -1,8 +1,8 @@
 //! What workers say of sessions and backends, held to the configuration and to what is possible.
 //!
-//! A worker talks to strangers and may have been taken over. What it says is shown to people and summed
-//! up; it must not make the supervisor's memory grow, make sums senseless, or speak of what is not
-//! configured.
+//! A worker talks to clients and may have been taken over. What it says is shown to people and summed up.
+//! So its texts and numbers have limits, and what it says of listeners and backends that are not configured
+//! is dropped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -108,7 +108,7 @@ mod tests {
         let mut numbers = Numbers::default();
         assert_eq!(put_in_force(&mut numbers, &["a", "b"], &[]), [0, 1]);
         assert_eq!(put_in_force(&mut numbers, &["b", "c"], &[]), [1, 2]);
-        // Of the same name, and not the same: it was gone.
+        // It has the same name, but is another listener, because there was none of this name meanwhile.
         assert_eq!(put_in_force(&mut numbers, &["a", "b"], &[]), [3, 1]);
         let none = NewNumbers::default();
         numbers.commit(none, &listeners(&["a", "b"]));

@@ -1,8 +1,8 @@
-//! What a child process can no longer do: which files it opens, which system calls it makes, whose
-//! memory it shows.
+//! What a child process can no longer do: which files it opens, which system calls it makes, which other
+//! processes it reaches and which read its memory.
 //!
 //! A child confines itself once it is ready to work and before anything of a peer reaches it. What the
-//! kernel lacks is left out and reported: a child on an old kernel works with fewer walls.
+//! kernel lacks is left out and reported: a child on an old kernel works, and is confined less.
 
 mod landlock;
 mod limits;

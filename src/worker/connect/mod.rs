@@ -45,7 +45,7 @@ pub trait Connector: Sync {
     /// Returns what one that is not ready is waited for.
     fn awaited(&self, context: &Context, backend: &Leg) -> Phase;
 
-    /// Leaves one that is not ready, and not waited for any more.
+    /// Gives up a backend that is not ready and that no session waits for any more.
     fn leave(&self, _context: &Context, _backend: Leg) {}
 }
 

@@ -1,7 +1,7 @@
 //! What this worker asks the resolver for, and the sessions that wait for it.
 //!
 //! Sessions that want the same name for the same time share one ask. Asks outlive the resolver: what
-//! has no answer is asked again when the supervisor hands over a pair to a new one.
+//! has no answer is asked again when the supervisor hands over a link to a new one.
 
 mod asks;
 mod talk;
@@ -47,7 +47,7 @@ pub type Answered = Result<Found, Unresolved>;
 #[derive(Debug)]
 pub struct Names {
     asks: Mutex<Asks>,
-    /// Wakes what sends questions.
+    /// Wakes the task that sends asks.
     more: Notify,
     connections: Semaphore,
 }

@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// Tells the resolver what sessions ask for, and sessions what it answers. Each of the `pairs` leads to the
-/// resolver of its time; a newer one takes the place of the one before.
+/// Tells the resolver what sessions ask for, and sessions what it answers. Each of the `pairs`
+/// is the end of a link to a resolver; a newer one takes the place of the one before.
 pub async fn talk(names: &Names, mut pairs: mpsc::Receiver<OwnedFd>) {
     let mut pair = pairs.recv().await;
     while let Some(end) = pair {

@@ -55,7 +55,7 @@ pub(super) enum Memory {
     Space(usize),
     /// A message to the supervisor, as it lies on the link.
     Message(Box<FromWorker>),
-    /// A question to the resolver, as it lies on their pair.
+    /// An ask of the resolver, as it lies on their link.
     Ask(Ask),
     /// A structure of these fields, one behind the other.
     Fields(Vec<Field>),

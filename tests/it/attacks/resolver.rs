@@ -1,4 +1,4 @@
-//! The resolver, which answers every worker over a pair of their own.
+//! The resolver, which answers every worker over a link of their own.
 
 use std::{
     fs,
@@ -44,7 +44,7 @@ fn resolver(attack: &Attack) -> u32 {
     found.next().unwrap()
 }
 
-/// Returns the hostile worker's descriptor of its pair to the resolver: the one of this kind of socket
+/// Returns the hostile worker's descriptor of its link to the resolver: the one of this kind of socket
 /// that does not lead to the supervisor, whose number is the lowest.
 fn pair(attack: &Attack) -> c_int {
     let size = || bytes(4_u32.to_ne_bytes());

@@ -39,7 +39,7 @@ impl Rules {
         self
     }
 
-    /// Adds a call whose arguments are all as said. Of several for the same call, one must hold.
+    /// Adds a call that matches if all of these arguments do. Added again, it matches in these cases too.
     pub(super) fn with(mut self, call: i64, arguments: &[Argument]) -> Self {
         let calls = self.0.entry(call).or_insert(Calls::With(Vec::new()));
         if let Calls::With(sets) = calls {

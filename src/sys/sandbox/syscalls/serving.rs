@@ -116,7 +116,7 @@ pub(super) fn filters(rules: Rules) -> Vec<Filter> {
         other: SeccompAction::Allow,
     };
     let listed = Filter {
-        // Else the kernel would take this filter's word, which is the stricter one.
+        // The kernel takes the stricter answer of two filters, which would be that of this one.
         rules: rules.always(&[SYS_rt_sigprocmask]),
         matching: SeccompAction::Allow,
         other: SeccompAction::Trap,
