@@ -18,14 +18,11 @@ pub use self::{
     launcher::{Launched, Launcher},
     process::{Process, Voice},
 };
-use crate::{cli, sys::child::ExitStatus};
+use crate::{link::child, sys::child::ExitStatus};
 
 /// Messages of all children of a kind that may wait for the supervisor; a child whose message finds no
 /// room waits.
 const INBOX: usize = 256;
-
-/// The exit status of a helper that asks to be started anew, because what it may read has changed.
-pub const ANEW: u8 = 75;
 
 /// The id of a child that was requested, whether or not its process could be started.
 ///
@@ -110,9 +107,9 @@ impl Role {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Worker { .. } => cli::child::WORKER,
-            Self::Resolver => cli::child::RESOLVER,
-            Self::Page => cli::child::PAGE,
+            Self::Worker { .. } => child::WORKER,
+            Self::Resolver => child::RESOLVER,
+            Self::Page => child::PAGE,
         }
     }
 

@@ -1,6 +1,5 @@
 //! What a person can type, and the numbers that come back.
 
-pub mod child;
 pub mod complete;
 pub mod proxyctl;
 pub mod proxyd;

@@ -6,6 +6,7 @@
 //! whose descriptor crosses it, see [`Packs`] and [`Handover`].
 
 pub mod board;
+pub mod child;
 pub mod end;
 pub mod fuzzing;
 #[cfg(test)]

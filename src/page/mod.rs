@@ -8,34 +8,23 @@ mod document;
 mod http;
 mod metrics;
 
-use std::{
-    io,
-    os::fd::{AsFd as _, OwnedFd},
-    process::ExitCode,
-    rc::Rc,
-    time::Duration,
-};
+use std::{io, os::fd::OwnedFd, process::ExitCode, rc::Rc, time::Duration};
 
 use nix::sys::{prctl, signal::Signal};
 use tokio::{
     task::{AbortHandle, LocalSet},
     time::{MissedTickBehavior, interval},
 };
-use tracing::{error, warn};
+use tracing::error;
 
 use self::desk::Desk;
 use crate::{
-    cli::child::Helper as Args,
     link::{
         FromPage, Received, ToPage,
+        child::{self, Begun, Helper as Args},
         end::{self, Receiver},
     },
-    sys::{
-        oom,
-        sandbox::{self, Profile},
-        signals,
-    },
-    telemetry::log::{self, Pipe},
+    sys::sandbox::{self, Profile},
 };
 
 /// The time between two signs of life.
@@ -43,31 +32,20 @@ const BEAT: Duration = Duration::from_millis(200);
 
 /// Runs the page; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
-    signals::leave_to_supervisor();
-    // Otherwise process lists would show the name of the link in /proc from which it was executed.
-    let _ = prctl::set_name(c"proxyd-page");
-    log::start(Pipe::stderr(args.log.form), args.log.level, args.log.form);
-    match start() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!(%error, "the metrics page cannot be served");
-            ExitCode::FAILURE
-        }
+    let ended = match child::begin(c"proxyd-page", args.log) {
+        Ok(begun) => serve(begun),
+        Err(error) => return error.tell(),
+    };
+    if let Err(error) = ended {
+        error!(%error, "the metrics page cannot be served");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
-fn start() -> io::Result<()> {
+fn serve(Begun { link, runtime }: Begun) -> io::Result<()> {
     // A page that hangs would otherwise keep its port from the next daemon.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    let link: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
-    rustix::net::getpeername(&link)?;
-    sandbox::protect_memory()?;
-    if let Err(error) = oom::give_up_protection() {
-        warn!(%error, "when memory runs short, the kernel may kill the supervisor before the page");
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     LocalSet::new().block_on(&runtime, async {
         let (receiver, sender) = end::open(link)?;
         let desk = Rc::new(Desk::new(sender));

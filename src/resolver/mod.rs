@@ -12,7 +12,7 @@ mod pair;
 
 use std::{
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::OwnedFd,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -25,19 +25,13 @@ use tracing::{error, warn};
 
 use self::desk::Desk;
 use crate::{
-    children,
-    cli::child::Helper as Args,
     facts::Confinement,
     link::{
         Fault, FromResolver, ToResolver,
+        child::{self, ANEW, Begun, Helper as Args},
         end::{self, Receiver, Sender},
     },
-    sys::{
-        oom,
-        sandbox::{self, NameFolders, Profile},
-        signals,
-    },
-    telemetry::log::{self, Pipe},
+    sys::sandbox::{self, NameFolders, Profile},
 };
 
 /// How often the supervisor hears that the resolver is alive.
@@ -51,35 +45,26 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Runs the resolver; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
-    signals::leave_to_supervisor();
-    // Otherwise process lists would show the name of the link in /proc from which it was executed.
-    let _ = nix::sys::prctl::set_name(c"proxyd-resolver");
-    log::start(Pipe::stderr(args.log.form), args.log.level, args.log.form);
-    match start() {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
+    let ended = match child::begin(c"proxyd-resolver", args.log) {
+        Ok(begun) => serve(begun),
+        Err(error) => return error.tell(),
+    };
+    ended.map_or_else(
+        |error| {
             error!(%error, "the resolver cannot work");
             ExitCode::FAILURE
-        }
-    }
+        },
+        ExitCode::from,
+    )
 }
 
-fn start() -> io::Result<u8> {
-    let link = io::stdin().as_fd().try_clone_to_owned()?;
-    rustix::net::getpeername(&link)?;
-    sandbox::protect_memory()?;
-    if let Err(error) = oom::give_up_protection() {
-        warn!(%error, "when memory runs short, the kernel may kill the supervisor before the resolver");
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+fn serve(Begun { link, runtime }: Begun) -> io::Result<u8> {
     let folders = NameFolders::now();
     let confinement = sandbox::confine(Profile::Resolver);
     runtime.block_on(async {
         tokio::select! {
             ended = run(link, confinement) => ended.map(|()| 0),
-            () = left(&folders) => Ok(children::ANEW),
+            () = left(&folders) => Ok(ANEW),
         }
     })
 }

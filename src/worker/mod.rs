@@ -24,13 +24,7 @@ pub mod session;
 pub mod socket;
 mod told;
 
-use std::{
-    io,
-    os::fd::{AsFd as _, OwnedFd},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, os::fd::OwnedFd, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::interval};
 use tokio_util::task::TaskTracker;
@@ -44,16 +38,14 @@ use self::{
     told::Told,
 };
 use crate::{
-    cli::child::Worker as Args,
     link::{
         Fault, FromWorker, Given, Handover, ListenerKey, Received, ToWorker, Unusable,
         beat_interval,
         board::{Boards, ClientKeys, ClientSecret},
+        child::{self, Begun, Worker as Args},
         end::{self, Receiver, Sender},
         worker::MOST_OF_GENERATION,
     },
-    sys::{oom, sandbox, signals},
-    telemetry::log::{self, Pipe},
     tls::stream::warm_up,
 };
 
@@ -80,43 +72,13 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
-    signals::leave_to_supervisor();
-    // Otherwise process lists would show the name of the link in /proc from which it was executed.
-    let _ = nix::sys::prctl::set_name(c"proxyd-worker");
-    log::start(Pipe::stderr(args.log.form), args.log.level, args.log.form);
-    let link = match take_link() {
-        Ok(link) => link,
-        Err(error) => {
-            error!(%error, "no link on standard input; only the supervisor can start a worker");
-            return ExitCode::from(2);
+    match child::begin(c"proxyd-worker", args.log) {
+        Ok(Begun { link, runtime }) => {
+            warm_up();
+            runtime.block_on(run(link, args.slot))
         }
-    };
-    if let Err(error) = sandbox::protect_memory() {
-        error!(%error, "the worker's memory cannot be protected");
-        return ExitCode::FAILURE;
+        Err(error) => error.tell(),
     }
-    if let Err(error) = oom::give_up_protection() {
-        warn!(%error, "when memory runs short, the kernel may kill the supervisor before this worker");
-    }
-    warm_up();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(run(link, args.slot)),
-        Err(error) => {
-            error!(%error, "no runtime");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Takes the link, which is standard input, under a descriptor of its own, so that no other code uses it
-/// by chance.
-fn take_link() -> io::Result<OwnedFd> {
-    let link = io::stdin().as_fd().try_clone_to_owned()?;
-    rustix::net::getpeername(&link)?;
-    Ok(link)
 }
 
 /// A worker's state beside its sessions.

@@ -109,7 +109,7 @@ impl<In: link::Message + Send + 'static, Out: link::Message + 'static> Helper<In
     /// Notes the end of the process of this id; returns a sentence about it for the operator, unless the
     /// process asked for it.
     pub(super) fn exited(&mut self, id: Id, end: End, now: Duration) -> Option<String> {
-        let asked = end == End::Code(children::ANEW.into());
+        let asked = end == End::Code(link::child::ANEW.into());
         let wait = self.upkeep.exited(id, asked, now)?;
         let pid = self.process.take().and_then(|it| it.pid());
         let role = self.role.name();
