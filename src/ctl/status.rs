@@ -92,7 +92,7 @@ fn supervisor(supervisor: &SupervisorStatus, paint: Paint) -> String {
     let (word, tone) = match supervisor.state {
         SupervisorState::Starting => ("starting", Tone::Odd),
         SupervisorState::Serving => ("serving", Tone::Good),
-        SupervisorState::Degraded => ("degraded, no worker serves", Tone::Bad),
+        SupervisorState::Degraded => ("degraded, some clients wait", Tone::Bad),
         SupervisorState::Draining => ("draining", Tone::Odd),
     };
     let config = supervisor.config.as_deref().unwrap_or("command line");

@@ -1,16 +1,17 @@
-//! What processes share that have copies of a descriptor: whether it blocks, where its counter stands.
+//! What processes share that have copies of a descriptor: whether it blocks, and the memory of boards.
 
 use std::time::Duration;
 
 use nix::libc::{self, c_int};
 use serde_json::Value;
 
-use super::{Attack, DESCRIPTORS};
+use super::{Attack, DESCRIPTORS, shared_memory::shared};
 use crate::support::{
     client::{Client, Session},
     configuration::Listener,
-    orders::{bytes, call, number, space},
-    until,
+    is_root,
+    orders::{bytes, call, number},
+    skip, until,
 };
 
 /// How many sessions the limited listener takes.
@@ -112,50 +113,21 @@ fn descriptors_with_other_flags_and_owners_stop_neither_the_supervisor_nor_the_n
     attack.ends_with_its_death();
 }
 
-#[track_caller]
-fn a_forged_counter_does_no_harm(value: u64) {
+#[test]
+fn junk_on_a_workers_board_takes_no_places_beyond_its_death() {
+    if !is_root() {
+        return skip("only root sees what memory a worker has");
+    }
     let Some(attack) = attack() else { return };
-    let counters = attack.leading_to("[eventfd]");
-    let write = |fd: &i64| {
-        call(
-            libc::SYS_write,
-            [number(*fd), bytes(value.to_ne_bytes()), number(8)],
-        )
+    let shared = shared(attack.hostile.pid);
+    assert!(!shared.is_empty(), "a worker has no board");
+    let junk = |(from, length)| {
+        let arguments = [number(from), number(length), number(0)];
+        call(libc::SYS_getrandom, arguments)
     };
-    attack
-        .hostile
-        .make(&counters.iter().map(write).collect::<Vec<_>>());
-    attack.is_prompt();
-    attack.serves();
-    attack.ends_with_its_death();
-    until("the listener takes as many sessions as it may", || {
-        fill(&attack).len() == MOST
-    });
-}
-
-#[test]
-fn a_worker_that_counts_a_shared_counter_far_up_gives_no_places_away() {
-    a_forged_counter_does_no_harm(1 << 40);
-}
-
-#[test]
-fn a_worker_that_counts_a_shared_counter_to_its_end_gives_no_places_away() {
-    a_forged_counter_does_no_harm(u64::MAX - 1);
-}
-
-#[test]
-fn a_worker_that_empties_shared_counters_takes_no_places_beyond_its_death() {
-    let Some(attack) = attack() else { return };
-    let counters = attack.leading_to("[eventfd]");
-    let nonblocking = |fd: &i64| {
-        let flags = [number(libc::F_SETFL), number(libc::O_NONBLOCK)];
-        call(libc::SYS_fcntl, [number(*fd)].into_iter().chain(flags))
-    };
-    let read = |fd: &i64| call(libc::SYS_read, [number(*fd), space(8), number(8)]);
-    let mut all: Vec<Value> = counters.iter().map(nonblocking).collect();
-    all.extend(vec![counters.iter().map(read).collect::<Vec<_>>(); 2 * MOST].concat());
-    // It may wait for what is empty until it is ended for that.
-    let _ = attack.hostile.begin(&all, Duration::ZERO).finish();
+    let calls: Vec<Value> = shared.into_iter().map(junk).collect();
+    // It may have harmed itself.
+    let _ = attack.hostile.begin(&calls, Duration::ZERO).finish();
     attack.is_prompt();
     attack.ends_with_its_death();
     until("the listener takes as many sessions as it may", || {

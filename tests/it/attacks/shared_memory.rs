@@ -1,6 +1,6 @@
 //! Memory that workers share.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use nix::libc;
 use serde_json::Value;
@@ -9,7 +9,6 @@ use super::Attack;
 use crate::support::{
     is_root,
     orders::{bytes, call, number, text},
-    skip,
 };
 
 /// Calls that change what a descriptor of memory leads to.
@@ -78,7 +77,7 @@ fn a_worker_cannot_change_the_identities_that_workers_share() {
 }
 
 /// Returns where a process has mapped memory that it shares and may write to, and how long that is.
-fn shared(pid: u32) -> Vec<(i64, i64)> {
+pub(super) fn shared(pid: u32) -> Vec<(i64, i64)> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let shared = maps.lines().filter(|line| line.contains(" rw-s "));
     let range = |line: &str| {
@@ -87,25 +86,4 @@ fn shared(pid: u32) -> Vec<(i64, i64)> {
         Some((from, i64::from_str_radix(to, 16).ok()? - from))
     };
     shared.filter_map(range).collect()
-}
-
-#[test]
-fn whatever_a_worker_writes_into_shared_memory_harms_only_itself() {
-    if !is_root() {
-        return skip("only root sees what memory a worker has");
-    }
-    let Some(attack) = Attack::new() else { return };
-    let junk = |(from, length)| {
-        call(
-            libc::SYS_getrandom,
-            [number(from), number(length), number(0)],
-        )
-    };
-    let calls: Vec<Value> = shared(attack.hostile.pid).into_iter().map(junk).collect();
-    // It may have harmed itself.
-    let _ = attack.hostile.begin(&calls, Duration::ZERO).finish();
-    attack.is_prompt();
-    attack.ends_with_its_death();
-    let scene = &attack.obeying.scene;
-    scene.shows(&scene.old);
 }
