@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use serde_json::json;
 
 use super::Attack;
 use crate::support::{
-    orders::{bytes, call, length, number},
+    orders::{bytes, call, length, number, say},
     until,
 };
 
@@ -54,4 +55,23 @@ fn what_a_worker_logs_cannot_steer_a_terminal() {
     });
     let log = attack.daemon().log();
     assert!(!log.contains(['\x1b', '\x07']), "{log:?}");
+}
+
+#[test]
+fn a_worker_that_serves_cannot_tell_of_the_end_of_a_drain_or_of_a_start() {
+    let Some(attack) = Attack::new() else { return };
+    let events = || attack.daemon().events().len();
+    let before = events();
+    let drained = say(&json!({"Drained": {"cut": 77_777}}));
+    let serving = say(&json!({"Serving": {"generation": 1}}));
+    let refused = say(&json!({"Refused": {"offer": 0, "reason": "forged"}}));
+    attack
+        .hostile
+        .make(&vec![[drained, serving, refused]; 200].concat());
+    attack.is_prompt();
+    attack.serves();
+    assert_eq!(events(), before);
+    let log = attack.daemon().log();
+    assert!(!log.contains("77777"), "{log}");
+    assert!(log.matches("forged").count() < 10, "{log}");
 }

@@ -32,6 +32,12 @@ fn only_stages(attack: &Attack) -> Busy {
     beats_and_says(attack, staged.collect())
 }
 
+/// Has it say besides that it serves what it served before, again and again.
+#[track_caller]
+fn only_repeats(attack: &Attack) -> Busy {
+    beats_and_says(attack, vec![say(&json!({"Serving": {"generation": 1}}))])
+}
+
 #[track_caller]
 fn beats_and_says(attack: &Attack, said: Vec<Value>) -> Busy {
     let mut calls = vec![
@@ -93,6 +99,11 @@ fn a_worker_that_beats_but_never_answers_a_reload_is_replaced() {
 #[test]
 fn a_worker_that_stages_a_generation_but_never_confirms_it_is_replaced() {
     is_replaced_after_a_reload(only_stages);
+}
+
+#[test]
+fn a_worker_that_confirms_only_what_it_served_before_is_replaced() {
+    is_replaced_after_a_reload(only_repeats);
 }
 
 #[test]
