@@ -1,10 +1,11 @@
-//! Listening sockets that a worker has shut down or set to block.
+//! Listening sockets that a worker has shut down, connected or set to block.
 //!
 //! A worker shares each listening socket with the supervisor and with other workers, and what it does to
-//! the socket holds for all of them (shutdown(2), and `O_NONBLOCK` in open(2)).
+//! the socket holds for all of them (shutdown(2), connect(2), and `O_NONBLOCK` in open(2)).
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -84,20 +85,23 @@ impl Repair {
     }
 }
 
-/// Lets a socket not block, and listen again if it was shut down; returns whether it listens where it did.
+/// Lets a socket not block, and listen again if it does not; returns whether it listens at `address`, which
+/// a Unix socket has none of.
 ///
-/// A port that the kernel chose is lost with the end of listening.
-pub(super) fn reopen(socket: &Arc<OwnedFd>, bind: &str) -> bool {
+/// A port that the kernel chose is lost with the end of listening, and a socket that was connected may have
+/// another address.
+pub(super) fn reopen(socket: &Arc<OwnedFd>, address: Option<SocketAddr>, bind: &str) -> bool {
     let _ = rustix::io::ioctl_fionbio(&**socket, true);
     if !is_shut(socket) {
         return true;
     }
-    let address = || SockRef::from(&**socket).local_addr().ok()?.as_socket();
-    let before = address();
-    let listens = before.is_some_and(|it| it.port() != 0)
+    let now = || SockRef::from(&**socket).local_addr().ok()?.as_socket();
+    let is_there = || now() == address;
+    let listens = address.is_some()
+        && is_there()
         && rustix::net::listen(&**socket, BACKLOG).is_ok()
         && !is_shut(socket)
-        && address() == before;
+        && is_there();
     if listens {
         warn!(
             bind,
@@ -107,9 +111,15 @@ pub(super) fn reopen(socket: &Arc<OwnedFd>, bind: &str) -> bool {
     listens
 }
 
-/// Returns whether a listening socket was shut down: one that listens never hangs up. A Unix socket that
-/// was shut down for reading alone hangs up for reading alone.
+/// Returns whether a listening socket takes no more clients.
+///
+/// One that takes them never hangs up. A Unix socket that was shut down still says that it listens, and
+/// hangs up, for reading alone if it was shut down for that alone. A TCP socket that was connected need not
+/// hang up, and no longer says that it listens.
 fn is_shut(socket: &Arc<OwnedFd>) -> bool {
+    if !rustix::net::sockopt::socket_acceptconn(&**socket).unwrap_or(true) {
+        return true;
+    }
     let ends = PollFlags::HUP | PollFlags::RDHUP;
     let mut asked = [PollFd::from_borrowed_fd(socket.as_fd(), ends)];
     let answered = poll(&mut asked, Some(&Timespec::default()));
@@ -133,20 +143,43 @@ mod tests {
         let chosen = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = chosen.local_addr().unwrap();
         let socket = Arc::new(OwnedFd::from(chosen));
-        assert!(reopen(&socket, "main"));
+        let here = Some(address);
+        assert!(reopen(&socket, here, "main"));
         SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
         rustix::io::ioctl_fionbio(&*socket, false).unwrap();
         assert!(TcpStream::connect(address).is_err());
-        assert!(!reopen(&socket, "main"), "its port is lost");
+        assert!(!reopen(&socket, here, "main"), "its port is lost");
         drop(socket);
         let bound = Stale::Tcp(address, 1).bind().unwrap();
         let socket = bound.of_slot(0).unwrap();
         SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
-        assert!(reopen(&socket, "main"));
+        assert!(reopen(&socket, here, "main"));
         let listener = TcpListener::from(socket.try_clone().unwrap());
         let _client = TcpStream::connect(address).unwrap();
         listener.accept().unwrap();
         assert!(fcntl_getfl(&*socket).unwrap().contains(OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn a_tcp_socket_that_was_connected_elsewhere_is_bound_anew() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = elsewhere.local_addr().unwrap();
+        let chosen = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = chosen.local_addr().unwrap();
+        drop(chosen);
+        let bound = Stale::Tcp(address, 1).bind().unwrap();
+        let socket = bound.of_slot(0).unwrap();
+        SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
+        // It does not block.
+        let _ = SockRef::from(&*socket).connect(&to.into());
+        assert!(!reopen(&socket, Some(address), "main"));
+        let bound = Stale::Tcp(address, 1).bind().unwrap();
+        let socket = bound.of_slot(0).unwrap();
+        assert!(reopen(&socket, Some(address), "main"));
+        let _client = TcpStream::connect(address).unwrap();
+        TcpListener::from(socket.try_clone().unwrap())
+            .accept()
+            .unwrap();
     }
 
     #[test]
@@ -155,9 +188,9 @@ mod tests {
         let path = folder.path().join("socket");
         let mut socket = Arc::new(OwnedFd::from(UnixListener::bind(&path).unwrap()));
         for how in [Shutdown::Both, Shutdown::Read] {
-            assert!(reopen(&socket, "main"));
+            assert!(reopen(&socket, None, "main"));
             SockRef::from(&*socket).shutdown(how).unwrap();
-            assert!(!reopen(&socket, "main"), "{how:?}");
+            assert!(!reopen(&socket, None, "main"), "{how:?}");
             assert!(UnixStream::connect(&path).is_err());
             let bound = Stale::Unix(Path::new(&path).to_owned()).bind().unwrap();
             UnixStream::connect(&path).unwrap();

@@ -128,12 +128,14 @@ impl Sockets {
             .map_or_else(|| listener.bind.to_string(), |bound| bound.address.clone())
     }
 
-    /// Has the sockets listen again that a worker has shut down, and lets none block; returns those that
+    /// Has the sockets listen again that a worker has shut down or connected, and lets none block; returns those that
     /// must be bound anew, which stay as they are.
     pub(super) fn reopen(&self) -> Vec<(ListenerKey, Stale)> {
         let mut stale = Vec::new();
         for (key, bound) in &self.bound {
-            let mended = bound.sockets.iter().map(|it| repair::reopen(it, &key.bind));
+            let address = bound.address.parse().ok();
+            let sockets = bound.sockets.iter();
+            let mended = sockets.map(|it| repair::reopen(it, address, &key.bind));
             if mended.filter(|listens| !listens).count() > 0 {
                 stale.push((key.clone(), bound.stale()));
             }

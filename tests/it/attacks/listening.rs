@@ -55,10 +55,16 @@ fn serves_again(obeying: &Obeying, address: std::net::SocketAddr) {
 /// Has the worker do something to each of its listening sockets that makes it listen no more.
 #[track_caller]
 fn is_healed(close: impl Fn(c_int) -> Value) {
+    are_healed(|fd| vec![close(fd)]);
+}
+
+/// Has the worker do things to each of its listening sockets that make it listen no more.
+#[track_caller]
+fn are_healed(close: impl Fn(c_int) -> Vec<Value>) {
     let Some(obeying) = alone() else { return };
     let address = obeying.scene.daemon.address();
     let attack = Attack::on(obeying);
-    let calls: Vec<Value> = attack.listening().into_iter().map(close).collect();
+    let calls: Vec<Value> = attack.listening().into_iter().flat_map(close).collect();
     // The worker may die of it, or be ended for it.
     let _ = attack
         .hostile
@@ -90,6 +96,18 @@ fn a_listening_socket_that_a_worker_has_shut_down_for_reading_is_bound_again() {
 fn a_listening_socket_that_a_worker_has_disconnected_is_bound_again() {
     // AF_UNSPEC disconnects (connect(2)).
     is_healed(|fd| call(libc::SYS_connect, [number(fd), space(16), number(16)]));
+}
+
+#[test]
+fn a_listening_socket_that_a_worker_has_connected_elsewhere_is_bound_again() {
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = elsewhere.local_addr().unwrap().port();
+    let family = u16::try_from(libc::AF_INET).unwrap().to_ne_bytes();
+    let address = [&family[..], &port.to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat();
+    are_healed(|fd| {
+        let to = |address| call(libc::SYS_connect, [number(fd), address, number(16)]);
+        vec![to(space(16)), to(bytes(&address))]
+    });
 }
 
 #[test]
