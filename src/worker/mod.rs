@@ -385,7 +385,6 @@ impl Worker {
     }
 
     fn beat(&mut self) {
-        self.tell_refusals();
         self.tell(FromWorker::Beat);
         self.tell(FromWorker::Accepts {
             slots: self.accepts.clone(),
@@ -393,7 +392,9 @@ impl Worker {
         self.count(None);
     }
 
-    fn count(&self, ask: Option<u64>) {
+    /// Reports the counts, and the refused calls that were made before.
+    fn count(&mut self, ask: Option<u64>) {
+        self.tell_refusals();
         self.told.count(&self.services, ask, &self.outbox);
     }
 

@@ -65,6 +65,13 @@ fn let_limit_pass() {
     until("three times the limit has passed", || Instant::now() >= end);
 }
 
+/// Asserts that no worker was refused a system call, and so could do all that it wanted.
+#[track_caller]
+fn assert_none_denied(daemon: &TestDaemon) {
+    let status = daemon.status();
+    assert_eq!(status["sandbox"]["denied_calls"], 0, "{status:#}");
+}
+
 #[track_caller]
 fn assert_cut(session: &mut Session) {
     let error = session.rest().unwrap_err();
@@ -111,6 +118,7 @@ fn a_backend_that_acknowledges_no_request_is_dead_after_the_limit() {
     until("the log says so", || daemon.log().contains(told));
     assert!(daemon.log().contains("limits.dead_peer_timeout"));
     assert_eq!(open(&daemon, "off"), 1, "zero leaves it to the kernel");
+    assert_none_denied(&daemon);
 }
 
 #[test]
@@ -149,6 +157,7 @@ fn a_client_that_acknowledges_no_answer_is_dead_after_the_limit() {
     let told = "session ended: client: it has acknowledged nothing for ";
     until("the log says so", || daemon.log().contains(told));
     assert_eq!(open(&daemon, "main"), 0);
+    assert_none_denied(&daemon);
 }
 
 #[test]
@@ -169,6 +178,7 @@ fn a_client_without_room_is_dead_when_it_answers_no_more() {
     until("the session is counted", || {
         ended(&daemon, "client_dead") == 1
     });
+    assert_none_denied(&daemon);
 }
 
 #[test]

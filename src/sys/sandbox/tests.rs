@@ -321,6 +321,8 @@ async fn serve(listener: TcpListener) {
         socket.set_tcp_keepalive(&keepalive).unwrap();
         let patience = Some(Duration::from_secs(60));
         socket.set_tcp_user_timeout(patience).unwrap();
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+        socket.set_linger(None).unwrap();
     }
     server.write_all(b"hello").await.unwrap();
     let mut bytes = [0; 5];

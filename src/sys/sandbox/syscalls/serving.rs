@@ -79,6 +79,8 @@ const SOCKETS: &[i64] = &[
 /// Options of a socket that can be set.
 const OPTIONS: &[(i32, i32)] = &[
     (SOL_SOCKET, SO_KEEPALIVE),
+    // By which the connection of a dead peer is reset.
+    (SOL_SOCKET, SO_LINGER),
     (IPPROTO_TCP, TCP_KEEPCNT),
     (IPPROTO_TCP, TCP_KEEPIDLE),
     (IPPROTO_TCP, TCP_KEEPINTVL),
