@@ -109,6 +109,13 @@ pub fn tune(socket: &SockRef<'_>) -> io::Result<()> {
     )
 }
 
+/// Gives a listening socket the options that accepted ones are to have, whatever was set on it before by a
+/// worker that shares it: [`tune`] does not undo all that a worker can set.
+pub fn tune_listening(socket: &SockRef<'_>) -> io::Result<()> {
+    tune(socket)?;
+    socket.set_linger(None)
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, warn};
 
 use super::sockets::{BACKLOG, Bound, Sockets, Stale};
-use crate::link::ListenerKey;
+use crate::{link::ListenerKey, worker::socket::tune_listening};
 
 /// How often the sockets are looked at, at most; after a worker's death they are looked at in any case.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -85,13 +85,17 @@ impl Repair {
     }
 }
 
-/// Lets a socket not block, and listen again if it does not; returns whether it listens at `address`, which
+/// Lets a socket not block and have its options again, and listen again if it does not; returns whether it listens at `address`, which
 /// a Unix socket has none of.
 ///
 /// A port that the kernel chose is lost with the end of listening, and a socket that was connected may have
 /// another address.
 pub(super) fn reopen(socket: &Arc<OwnedFd>, address: Option<SocketAddr>, bind: &str) -> bool {
     let _ = rustix::io::ioctl_fionbio(&**socket, true);
+    if address.is_some() {
+        // Accepted connections have the options of the socket that they came to.
+        let _ = tune_listening(&SockRef::from(&**socket));
+    }
     if !is_shut(socket) {
         return true;
     }
@@ -135,6 +139,7 @@ mod tests {
     };
 
     use rustix::fs::{OFlags, fcntl_getfl};
+    use socket2::TcpKeepalive;
 
     use super::*;
 
@@ -180,6 +185,25 @@ mod tests {
         TcpListener::from(socket.try_clone().unwrap())
             .accept()
             .unwrap();
+    }
+
+    #[test]
+    fn options_that_were_set_on_a_listening_socket_are_undone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().ok();
+        let socket = Arc::new(OwnedFd::from(listener));
+        let options = SockRef::from(&*socket);
+        assert!(reopen(&socket, address, "main"));
+        let interval = options.tcp_keepalive_interval().unwrap();
+        let other = TcpKeepalive::new().with_interval(interval * 2);
+        options.set_tcp_keepalive(&other).unwrap();
+        options.set_keepalive(false).unwrap();
+        options.set_tcp_nodelay(false).unwrap();
+        options.set_linger(Some(Duration::ZERO)).unwrap();
+        assert!(reopen(&socket, address, "main"));
+        assert_eq!(options.tcp_keepalive_interval().unwrap(), interval);
+        assert!(options.keepalive().unwrap() && options.tcp_nodelay().unwrap());
+        assert_eq!(options.linger().unwrap(), None);
     }
 
     #[test]

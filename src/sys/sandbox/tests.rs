@@ -319,8 +319,6 @@ async fn serve(listener: TcpListener) {
         let socket = socket2::SockRef::from(socket);
         socket.set_tcp_nodelay(true).unwrap();
         socket.set_tcp_keepalive(&keepalive).unwrap();
-        let patience = Some(Duration::from_secs(60));
-        socket.set_tcp_user_timeout(patience).unwrap();
         socket.set_linger(Some(Duration::ZERO)).unwrap();
         socket.set_linger(None).unwrap();
     }

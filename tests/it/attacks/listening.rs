@@ -141,6 +141,54 @@ fn a_worker_cannot_change_how_a_listening_socket_listens() {
     attack.is_refused(&refused);
 }
 
+/// What the kernel says of an option of a socket, as a number.
+fn asked(attack: &Attack, fd: c_int, (level, option): (c_int, c_int)) -> String {
+    let size = bytes(4_u32.to_ne_bytes());
+    let arguments = [number(fd), number(level), number(option), space(8), size];
+    let asked = attack
+        .hostile
+        .make_one(call(libc::SYS_getsockopt, arguments));
+    assert_eq!(asked.result, 0, "{asked:?}");
+    asked.spaces[0].clone()
+}
+
+#[test]
+fn options_that_a_worker_sets_on_a_listening_socket_are_undone() {
+    let Some(attack) = Attack::new() else { return };
+    let tcp = (libc::SOL_SOCKET, libc::SO_PROTOCOL);
+    let is_tcp = crate::support::pki::hex(&libc::IPPROTO_TCP.to_ne_bytes());
+    let all = attack.listening().into_iter();
+    let all: Vec<c_int> = all
+        .filter(|fd| asked(&attack, *fd, tcp).starts_with(&is_tcp))
+        .collect();
+    assert!(!all.is_empty());
+    let (off, on) = (0_u32.to_ne_bytes(), 1_u32.to_ne_bytes());
+    let options = [
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, off.to_vec()),
+        (libc::SOL_SOCKET, libc::SO_LINGER, [on, off].concat()),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, on.to_vec()),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, on.to_vec()),
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY, off.to_vec()),
+    ];
+    let now = || -> Vec<String> {
+        let each = all
+            .iter()
+            .flat_map(|fd| options.iter().map(move |it| (*fd, it)));
+        each.map(|(fd, it)| asked(&attack, fd, (it.0, it.1)))
+            .collect()
+    };
+    let before = now();
+    for (level, option, value) in &options {
+        let sets = all
+            .iter()
+            .map(|fd| of(*fd, ("an option", *level, *option, bytes(value))).1);
+        let made = attack.hostile.make(&sets.collect::<Vec<_>>());
+        assert!(made.iter().all(|it| it.result == 0), "{option}: {made:?}");
+    }
+    until("the options are undone", || now() == before);
+    attack.changed_nothing();
+}
+
 /// An option of sockets: what it is called, its level, its number and its value.
 type Choice = (&'static str, c_int, c_int, Value);
 
@@ -213,6 +261,13 @@ fn options() -> Vec<Choice> {
             libc::IPPROTO_TCP,
             libc::TCP_CONGESTION,
             bytes("reno"),
+        ),
+        ("TCP_KEEPCNT", libc::IPPROTO_TCP, libc::TCP_KEEPCNT, yes()),
+        (
+            "TCP_USER_TIMEOUT",
+            libc::IPPROTO_TCP,
+            libc::TCP_USER_TIMEOUT,
+            yes(),
         ),
         ("TCP_REPAIR", libc::IPPROTO_TCP, libc::TCP_REPAIR, yes()),
         ("TCP_ULP", libc::IPPROTO_TCP, libc::TCP_ULP, bytes("tls")),

@@ -76,16 +76,15 @@ const SOCKETS: &[i64] = &[
     SYS_shutdown,
 ];
 
-/// Options of a socket that can be set.
+/// Options of a socket that can be set. What a worker sets on a listening socket is undone by the supervisor
+/// (`worker::socket::tune_listening`).
 const OPTIONS: &[(i32, i32)] = &[
     (SOL_SOCKET, SO_KEEPALIVE),
     // By which the connection of a dead peer is reset.
     (SOL_SOCKET, SO_LINGER),
-    (IPPROTO_TCP, TCP_KEEPCNT),
     (IPPROTO_TCP, TCP_KEEPIDLE),
     (IPPROTO_TCP, TCP_KEEPINTVL),
     (IPPROTO_TCP, TCP_NODELAY),
-    (IPPROTO_TCP, TCP_USER_TIMEOUT),
 ];
 
 /// What can be asked of a descriptor. What changes it would change it for the supervisor too, and for
