@@ -144,7 +144,9 @@ impl Workers {
     /// Mends listening sockets that a worker has shut down or set to block; returns whether workers have to
     /// be handed sockets again. A worker's death makes it urgent.
     pub(super) fn repair_sockets(&mut self, urgent: bool) -> bool {
-        self.repair.look(&mut self.sockets, urgent, Instant::now())
+        let looked = self.repair.look(&mut self.sockets, urgent, Instant::now());
+        self.remove(looked.unwanted);
+        looked.replaced
     }
 
     /// Closes all listening sockets.
@@ -163,7 +165,9 @@ impl Workers {
     }
 
     /// Waits until the files of closed sockets are removed.
-    pub(super) async fn finish(self) {
+    pub(super) async fn finish(mut self) {
+        let unwanted = self.repair.finish().await;
+        self.remove(unwanted);
         for removal in self.removing {
             let _ = removal.await;
         }

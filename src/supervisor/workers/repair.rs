@@ -17,7 +17,7 @@ use socket2::SockRef;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, warn};
 
-use super::sockets::{BACKLOG, Bound, Sockets, Stale};
+use super::sockets::{BACKLOG, Bound, SocketFile, Sockets, Stale};
 use crate::{link::ListenerKey, worker::socket::tune_listening};
 
 /// How often the sockets are looked at, at most; after a worker's death they are looked at in any case.
@@ -30,17 +30,26 @@ pub(super) struct Repair {
     binding: Option<JoinHandle<Rebound>>,
 }
 
+/// What a look at the sockets leads to.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// Whether workers have to be handed sockets again.
+    pub(super) replaced: bool,
+    /// Files of sockets that were bound anew for listeners that are gone.
+    pub(super) unwanted: Vec<SocketFile>,
+}
+
 /// What became of sockets that were to be bound anew, by listener.
 type Rebound = Vec<(ListenerKey, io::Result<Bound>)>;
 
 impl Repair {
     /// Lets no socket block, and has those listen again that were shut down, unless that was done a
-    /// moment ago and is not `urgent`; returns whether workers have to be handed sockets again.
-    pub(super) fn look(&mut self, sockets: &mut Sockets, urgent: bool, now: Instant) -> bool {
-        let replaced = self.take_bound(sockets);
+    /// moment ago and is not `urgent`.
+    pub(super) fn look(&mut self, sockets: &mut Sockets, urgent: bool, now: Instant) -> Looked {
+        let looked = self.take_bound(sockets);
         let is_early = self.last.is_some_and(|last| now < last + INTERVAL);
         if is_early && !urgent {
-            return replaced;
+            return looked;
         }
         self.last = Some(now);
         let shut = sockets.reopen();
@@ -51,28 +60,40 @@ impl Repair {
                 shut.into_iter().map(anew).collect()
             }));
         }
-        replaced
+        looked
     }
 
-    /// Puts in force what was bound anew; returns whether there is any.
-    fn take_bound(&mut self, sockets: &mut Sockets) -> bool {
-        let Some(bound) = self.binding.take_if(|it| it.is_finished()) else {
-            return false;
+    /// Waits until what is being bound anew is bound, and closes it; returns the files to remove.
+    pub(super) async fn finish(&mut self) -> Vec<SocketFile> {
+        let Some(binding) = self.binding.take() else {
+            return Vec::new();
         };
-        let mut replaced = false;
+        let bound = binding.await.unwrap_or_default().into_iter();
+        bound.filter_map(|(_, bound)| bound.ok()?.close()).collect()
+    }
+
+    /// Puts in force what was bound anew.
+    fn take_bound(&mut self, sockets: &mut Sockets) -> Looked {
+        let mut looked = Looked::default();
+        let Some(bound) = self.binding.take_if(|it| it.is_finished()) else {
+            return looked;
+        };
         for (key, bound) in bound
             .now_or_never()
             .and_then(Result::ok)
             .unwrap_or_default()
         {
             match bound {
-                Ok(bound) => {
-                    warn!(
-                        bind = key.bind,
-                        "a listening socket that a worker had shut down was bound again"
-                    );
-                    replaced |= sockets.replace(&key, bound);
-                }
+                Ok(bound) => match sockets.replace(&key, bound) {
+                    Ok(()) => {
+                        looked.replaced = true;
+                        warn!(
+                            bind = key.bind,
+                            "a listening socket that a worker had shut down was bound again"
+                        );
+                    }
+                    Err(file) => looked.unwanted.extend(file),
+                },
                 Err(error) => error!(
                     bind = key.bind,
                     %error,
@@ -81,7 +102,7 @@ impl Repair {
                 ),
             }
         }
-        replaced
+        looked
     }
 }
 
@@ -142,6 +163,7 @@ mod tests {
     use socket2::TcpKeepalive;
 
     use super::*;
+    use crate::{config::Address, tls::testing};
 
     #[test]
     fn a_tcp_socket_that_was_shut_down_listens_again_and_does_not_block() {
@@ -204,6 +226,57 @@ mod tests {
         assert_eq!(options.tcp_keepalive_interval().unwrap(), interval);
         assert!(options.keepalive().unwrap() && options.tcp_nodelay().unwrap());
         assert_eq!(options.linger().unwrap(), None);
+    }
+
+    /// A listener at a Unix socket that was shut down, and a look that has it bound anew.
+    fn bound_anew(path: &Path) -> (Sockets, Repair) {
+        let mut listener = testing::listener(&[]);
+        listener.bind = Address::Unix(path.to_owned());
+        let mut sockets = Sockets::new(1);
+        let bindings = sockets
+            .binder()
+            .bind(std::slice::from_ref(&listener), Duration::ZERO);
+        sockets.commit(bindings.unwrap(), &[listener]);
+        let (_, socket) = sockets.of_slot(0).remove(0);
+        SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
+        let mut repair = Repair::default();
+        assert!(!repair.look(&mut sockets, true, Instant::now()).replaced);
+        (sockets, repair)
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_ends_while_it_is_bound_anew_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (mut sockets, mut repair) = bound_anew(&path);
+        let mut files = sockets.close();
+        repair.binding = Some(bound(repair.binding.take()).await);
+        let looked = repair.look(&mut sockets, true, Instant::now());
+        assert!(!looked.replaced);
+        files.extend(looked.unwanted);
+        files.iter().for_each(SocketFile::remove);
+        assert!(!path.exists());
+    }
+
+    /// Waits until all is bound, and gives it back.
+    async fn bound(binding: Option<JoinHandle<Rebound>>) -> JoinHandle<Rebound> {
+        let rebound = binding.unwrap().await.unwrap();
+        let done = tokio::spawn(async { rebound });
+        while !done.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        done
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_ends_while_a_socket_is_bound_anew_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (mut sockets, mut repair) = bound_anew(&path);
+        let mut files = sockets.close();
+        files.extend(repair.finish().await);
+        files.iter().for_each(SocketFile::remove);
+        assert!(!path.exists());
     }
 
     #[test]

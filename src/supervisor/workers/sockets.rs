@@ -143,21 +143,24 @@ impl Sockets {
         stale
     }
 
-    /// Puts sockets that were bound anew in the place of those of the same listener; returns whether there
-    /// still is one.
-    pub(super) fn replace(&mut self, key: &ListenerKey, bound: Bound) -> bool {
+    /// Puts sockets that were bound anew in the place of those of the same listener. If there is none any
+    /// more, closes them and returns their file to remove.
+    pub(super) fn replace(
+        &mut self,
+        key: &ListenerKey,
+        bound: Bound,
+    ) -> Result<(), Option<SocketFile>> {
         let Some(before) = self.bound.get_mut(key) else {
-            // The listener was taken away meanwhile; its file is removed with the next that has the name.
-            return false;
+            return Err(bound.close());
         };
         *before = bound;
-        true
+        Ok(())
     }
 
     /// Closes all sockets: clients are refused from now on. Returns the files to remove.
     pub(super) fn close(&mut self) -> Vec<SocketFile> {
         let bound = std::mem::take(&mut self.bound).into_values();
-        bound.filter_map(|bound| bound.file).collect()
+        bound.filter_map(Bound::close).collect()
     }
 }
 
@@ -170,7 +173,7 @@ impl Bindings {
     /// Closes these sockets again; returns the files to remove.
     pub(super) fn discard(self) -> Vec<SocketFile> {
         let bound = self.0.into_values();
-        bound.filter_map(|bound| bound.file).collect()
+        bound.filter_map(Bound::close).collect()
     }
 }
 
@@ -283,6 +286,11 @@ impl Bound {
             (None, Ok(address)) => Stale::Tcp(address, self.sockets.len()),
             (None, Err(_)) => Stale::Unknown(self.address.clone()),
         }
+    }
+
+    /// Closes the sockets; returns the file to remove.
+    pub(super) fn close(self) -> Option<SocketFile> {
+        self.file
     }
 
     pub(super) fn of_slot(&self, slot: usize) -> Option<Arc<OwnedFd>> {
