@@ -1,6 +1,6 @@
 //! Processes that are short of descriptors (setrlimit(2), `RLIMIT_NOFILE`).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use nix::sys::signal::Signal;
 
@@ -8,6 +8,7 @@ use crate::support::{
     PATIENCE,
     client::{self, Client},
     configuration::Listener,
+    daemon::TestDaemon,
     eventually, is_root, process,
     scene::{NAME, Scene},
     skip, until,
@@ -88,6 +89,55 @@ fn a_worker_whose_descriptors_are_all_taken_still_gets_new_certificates() {
         assert!(limit_descriptors(worker, ENOUGH));
         scene.shows(&leaf);
     }
+    assert_eq!(scene.daemon.workers(), [worker]);
+}
+
+/// The resolver, and what it has open.
+fn resolver(daemon: &TestDaemon) -> Option<(u32, BTreeSet<PathBuf>)> {
+    let mut children = process::children(daemon.pid()).into_iter();
+    let pid = children.find(|it| process::name(*it).as_deref() == Some("proxyd-resolver"))?;
+    let open = process::descriptors(pid).into_iter();
+    let sockets = open.map(|it| it.1);
+    let sockets = sockets.filter(|it| it.to_string_lossy().starts_with("socket:"));
+    Some((pid, sockets.collect()))
+}
+
+#[test]
+fn a_worker_whose_descriptors_are_all_taken_still_asks_the_next_resolver() {
+    let scene = Scene::with(|builder| {
+        let backend = builder.backend().address();
+        let (_, port) = backend.rsplit_once(':').unwrap();
+        builder.listener(Listener::tcp("named", &format!("localhost:{port}")))
+    });
+    let (address, worker) = (scene.daemon.address_of("named"), scene.daemon.workers()[0]);
+    if !is_root() {
+        return skip("only root may limit a worker that protects its memory");
+    }
+    let client = Client::new(&scene.ca);
+    client.connect(address).unwrap().echo("before").unwrap();
+    // What is kept back has high numbers, as above.
+    let highest = process::descriptors(worker).last().map_or(0, |it| it.0);
+    if !limit_descriptors(worker, highest as usize + 1) {
+        return;
+    }
+    let clients: Vec<_> = (0..=highest)
+        .map(|_| client::connect(address).unwrap())
+        .collect();
+    until("all descriptors are taken", || {
+        scene.daemon.log().contains("cannot accept")
+    });
+    let (before, _) = resolver(&scene.daemon).unwrap();
+    process::send(before, Signal::SIGKILL);
+    until(
+        "the next resolver has its link and the worker's pair",
+        || resolver(&scene.daemon).is_some_and(|(pid, sockets)| pid != before && sockets.len() > 1),
+    );
+    // The worker answers this after it was handed its end of the pair.
+    scene.daemon.status();
+    assert!(limit_descriptors(worker, ENOUGH));
+    drop(clients);
+    client.connect(address).unwrap().echo("after").unwrap();
+    assert!(!scene.daemon.log().contains("did not arrive"));
     assert_eq!(scene.daemon.workers(), [worker]);
 }
 

@@ -367,7 +367,12 @@ impl Workers {
     /// Lets a worker accept from all sockets of a slot, those of the staged generation included if it
     /// was offered that.
     pub(super) fn hand_sockets(&self, id: WorkerId, slot: usize) {
-        self.send_sockets(id, slot, self.sockets.of_slot(slot));
+        for socket in self.sockets.of_slot(slot) {
+            // They may replace others, and clients wait for that even if sessions have taken all of the
+            // worker's descriptors.
+            self.tell(id, ToWorker::MakeRoom);
+            self.send_sockets(id, slot, vec![socket]);
+        }
         let process = self.processes.get(&id);
         if process.is_some_and(|process| process.given.staged.is_some()) {
             self.send_sockets(id, slot, self.staged.bindings.of_slot(slot));
@@ -400,6 +405,8 @@ impl Workers {
     /// Has a worker ask the resolver over this link.
     pub(super) fn give_resolver(&self, id: WorkerId, link: Arc<OwnedFd>) {
         if let Some(process) = self.processes.get(&id) {
+            // It replaces another, and is what sessions wait for that have taken all descriptors.
+            process.child.send(ToWorker::MakeRoom);
             process.child.send_with(ToWorker::Resolver, vec![link]);
         }
     }
