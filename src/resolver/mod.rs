@@ -21,7 +21,7 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep_until},
 };
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use self::desk::Desk;
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
         child::{self, ANEW, Begun, Helper as Args},
         end::{self, Receiver, Sender},
     },
-    sys::sandbox::{self, NameFolders, Profile},
+    sys::sandbox::{self, NameFiles, Profile},
 };
 
 /// How often the supervisor hears that the resolver is alive.
@@ -40,8 +40,8 @@ const BEAT: Duration = Duration::from_millis(200);
 /// Messages of all workers that may wait for the resolver; a worker whose message finds no room waits.
 const INBOX: usize = 256;
 
-/// How often the resolver checks where `/etc/resolv.conf` leads.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// How often it is seen whether the files of name resolution are those that were there at the start.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// Runs the resolver; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
@@ -59,26 +59,30 @@ pub fn main(args: &Args) -> ExitCode {
 }
 
 fn serve(Begun { link, runtime }: Begun) -> io::Result<u8> {
-    let folders = NameFolders::now();
+    let files = NameFiles::now();
     let confinement = sandbox::confine(Profile::Resolver);
     runtime.block_on(async {
         tokio::select! {
             ended = run(link, confinement) => ended.map(|()| 0),
-            () = left(&folders) => Ok(ANEW),
+            () = out_of_reach(&files) => Ok(ANEW),
         }
     })
 }
 
-/// Waits until `/etc/resolv.conf` leads to a folder that this process cannot read.
-async fn left(folders: &NameFolders) {
+/// Waits until there is a file of name resolution that this process cannot read.
+async fn out_of_reach(files: &NameFiles) {
     let mut looks = interval(BETWEEN_LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !folders.were_left() {
+    let file = loop {
         looks.tick().await;
-    }
-    warn!(
-        "/etc/resolv.conf is now a link into a folder that this resolver cannot read; it asks the supervisor \
-         for another one"
+        if let Some(file) = files.out_of_reach() {
+            break file;
+        }
+    };
+    info!(
+        file,
+        "a file of name resolution was replaced or leads elsewhere now; the resolver is started anew to \
+         read it"
     );
 }
 

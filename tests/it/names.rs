@@ -291,6 +291,26 @@ fn a_resolv_conf_that_leads_elsewhere_is_followed_when_it_does_and_when_it_chang
 }
 
 #[test]
+fn a_hosts_file_that_replaces_another_is_read_within_two_seconds() {
+    if !has_own_names("names::a_hosts_file_that_replaces_another_is_read_within_two_seconds") {
+        return;
+    }
+    let _server = NameServer::start();
+    let daemon = start("db.test");
+    assert_eq!(echoed(daemon.address()), "");
+    let hosts = fs::read_to_string("/etc/hosts").unwrap();
+    fs::write("/etc/hosts.new", format!("{hosts}127.0.0.1 db.test\n")).unwrap();
+    fs::rename("/etc/hosts.new", "/etc/hosts").unwrap();
+    let began = Instant::now();
+    until("the name is found", || {
+        echoed(daemon.address()) == "hello\n"
+    });
+    assert!(began.elapsed() < Duration::from_secs(2));
+    let failed = daemon.events();
+    assert!(failed.iter().all(|it| it["kind"] != "helper-failed"));
+}
+
+#[test]
 fn a_unix_backend_sees_the_workers_user() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();

@@ -1,8 +1,11 @@
 //! Files, ports and other processes that a process can reach (landlock(7)).
 
+use std::path::PathBuf;
+
 use ::landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, RestrictionStatus,
-    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
+    RulesetStatus, Scope,
 };
 
 use super::{Profile, name_service};
@@ -58,14 +61,22 @@ fn restrict(profile: Profile) -> Result<RestrictionStatus, RulesetError> {
     }
     let mut rules = rules.create()?;
     if profile == Profile::Resolver {
-        for path in name_service::folders() {
-            let Ok(folder) = PathFd::new(path) else {
-                continue;
-            };
-            rules = rules.add_rule(PathBeneath::new(folder, AccessFs::from_read(KNOWN)))?;
-        }
+        rules = allow(rules, name_service::folders(), AccessFs::from_read(KNOWN))?;
+        rules = allow(rules, name_service::files(), AccessFs::ReadFile.into())?;
     }
     rules.restrict_self()
+}
+
+/// Adds rights to folders with all that is in them, and to files, as far as these can be opened.
+fn allow(
+    mut rules: RulesetCreated,
+    paths: impl Iterator<Item = PathBuf>,
+    rights: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    for path in paths.filter_map(|path| PathFd::new(path).ok()) {
+        rules = rules.add_rule(PathBeneath::new(path, rights))?;
+    }
+    Ok(rules)
 }
 
 /// Returns the version of Landlock that is in force; `None` where there is none.

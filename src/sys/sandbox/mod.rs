@@ -11,7 +11,7 @@ mod syscalls;
 
 pub use self::{
     limits::{forbid_core_files, protect_memory, raise_descriptor_limit},
-    name_service::NameFolders,
+    name_service::NameFiles,
     syscalls::{Denied, denied},
 };
 use crate::facts::Confinement;

@@ -6,13 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the C library reads.
-///
-/// Folders and not the files in them: a rule holds for a file, not for its name, and would not
-/// cover the `resolv.conf` or `hosts` that takes the place of the one that was there at the start.
-const FOLDERS: [&str; 8] = [
-    "/etc",
-    "/run/NetworkManager",
+/// Folders that hold modules of the name service and what they are made of, or nothing but files that one
+/// program writes for name resolution and exchanges as it likes.
+const FOLDERS: [&str; 6] = [
     "/run/resolvconf",
     "/run/systemd/resolve",
     "/lib",
@@ -21,68 +17,72 @@ const FOLDERS: [&str; 8] = [
     "/usr/lib64",
 ];
 
-/// The file that names the servers.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Files elsewhere, each of which may be a link. None of their folders is listed by the C library, and
+/// they may hold keys.
+const FILES: [&str; 12] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/networks",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/mdns.allow",
+    "/etc/ld.so.cache",
+];
 
-/// Files that may be links into other folders.
-const FILES: [&str; 3] = [RESOLV_CONF, "/etc/hosts", "/etc/nsswitch.conf"];
-
-/// The most links that lead from one name to a file, as for the kernel (`path_resolution(7)`).
-const MOST_LINKS: usize = 40;
-
-/// The folders that a confined resolver can read.
+/// What a confined resolver can read.
 #[derive(Debug)]
-pub struct NameFolders(Vec<Identity>);
+pub struct NameFiles(Vec<Identity>);
 
-/// By what the kernel tells a folder from another that has taken its name.
+/// By what the kernel tells a file or folder from another that has taken its name. It keeps both as long as
+/// a process is confined to them, and gives the number to no other.
 type Identity = (u64, u64);
 
-impl NameFolders {
-    /// Returns the folders that [`confine`](super::confine) would allow now.
+impl NameFiles {
+    /// Returns what [`confine`](super::confine) would allow now.
     pub fn now() -> Self {
-        Self(folders().iter().filter_map(|path| identity(path)).collect())
+        let allowed = folders().chain(files());
+        Self(allowed.filter_map(|path| identity(&path)).collect())
     }
 
-    /// Returns whether `/etc/resolv.conf` now leads out of these folders, so that a resolver that was
-    /// confined to them can no longer read it and should be started anew.
+    /// Returns a file that name resolution reads and a process that was confined to these can not, so that
+    /// it should be started anew: one that is new, has taken the place of another, or is where a link leads
+    /// now.
     ///
-    /// Works in a confined process, and takes a few calls of `stat(2)`. A file that does not exist leads
-    /// nowhere.
-    pub fn were_left(&self) -> bool {
-        self.were_left_by(Path::new(RESOLV_CONF))
+    /// Works in a confined process, and takes a few calls of `stat(2)`. A file that does not exist is not
+    /// read.
+    pub fn out_of_reach(&self) -> Option<&'static str> {
+        let mut files = FILES.into_iter();
+        files.find(|file| self.lacks(Path::new(file)))
     }
 
-    fn were_left_by(&self, file: &Path) -> bool {
+    fn lacks(&self, file: &Path) -> bool {
         let Ok(file) = file.canonicalize() else {
             return false;
         };
-        let mut above = file.ancestors().skip(1).filter_map(identity);
-        !above.any(|folder| self.0.contains(&folder))
+        let mut allowing = file.ancestors().filter_map(identity);
+        !allowing.any(|it| self.0.contains(&it))
     }
 }
 
 /// Returns the folders that name resolution reads, as far as they exist.
-pub(super) fn folders() -> Vec<PathBuf> {
-    let fixed = FOLDERS.iter().map(PathBuf::from);
-    let led_to = FILES.iter().filter_map(|file| led_to(Path::new(file)));
-    fixed.chain(led_to).filter(|path| path.is_dir()).collect()
+pub(super) fn folders() -> impl Iterator<Item = PathBuf> {
+    let folders = FOLDERS.iter().map(PathBuf::from);
+    folders.filter(|path| path.is_dir())
 }
 
-/// Returns the folder of the file that `path` leads to through links, be the file there or not.
-fn led_to(path: &Path) -> Option<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        let folder = path.parent()?.canonicalize().ok()?;
-        match fs::read_link(&path) {
-            Ok(target) => path = folder.join(target),
-            Err(_) => return Some(folder),
-        }
-    }
-    None
+/// Returns the files that name resolution reads, as far as they exist.
+pub(super) fn files() -> impl Iterator<Item = PathBuf> {
+    let files = FILES.iter().map(PathBuf::from);
+    files.filter(|path| path.is_file())
 }
 
-fn identity(folder: &Path) -> Option<Identity> {
-    let about = fs::metadata(folder).ok()?;
+fn identity(path: &Path) -> Option<Identity> {
+    let about = fs::metadata(path).ok()?;
     Some((about.dev(), about.ino()))
 }
 
@@ -92,26 +92,12 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn links_are_followed_to_the_folder_of_their_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        for name in ["etc", "stub", "run"] {
-            fs::create_dir(root.join(name)).unwrap();
-        }
-        symlink("../stub/resolv.conf", root.join("etc/resolv.conf")).unwrap();
-        symlink(root.join("run/resolv.conf"), root.join("stub/resolv.conf")).unwrap();
-        let path = root.join("etc/resolv.conf");
-        assert_eq!(led_to(&path), Some(root.join("run")), "the file is missing");
-        fs::write(root.join("run/resolv.conf"), "").unwrap();
-        assert_eq!(led_to(&path), Some(root.join("run")));
-        symlink("loop", root.join("etc/loop")).unwrap();
-        assert_eq!(led_to(&root.join("etc/loop")), None);
-        assert_eq!(led_to(&root.join("gone/resolv.conf")), None);
+    fn allowed(paths: &[&Path]) -> NameFiles {
+        NameFiles(paths.iter().filter_map(|it| identity(it)).collect())
     }
 
     #[test]
-    fn a_file_leaves_the_folders_when_its_link_or_its_folder_is_exchanged() {
+    fn a_file_is_out_of_reach_when_its_link_or_its_folder_is_exchanged() {
         let folder = tempfile::tempdir().unwrap();
         let (old, new) = (folder.path().join("old"), folder.path().join("new"));
         for path in [&old, &new] {
@@ -120,26 +106,42 @@ mod tests {
         }
         let link = folder.path().join("resolv.conf");
         symlink(old.join("resolv.conf"), &link).unwrap();
-        let folders = NameFolders(vec![identity(&old).unwrap()]);
-        assert!(!folders.were_left_by(&link));
+        let files = allowed(&[&old]);
+        assert!(!files.lacks(&link));
 
         fs::remove_file(&link).unwrap();
-        assert!(!folders.were_left_by(&link), "a missing file leads nowhere");
+        assert!(!files.lacks(&link), "a missing file is not read");
         symlink(new.join("resolv.conf"), &link).unwrap();
-        assert!(folders.were_left_by(&link));
+        assert!(files.lacks(&link));
 
         fs::rename(&old, folder.path().join("older")).unwrap();
         fs::rename(&new, &old).unwrap();
         fs::remove_file(&link).unwrap();
         symlink(old.join("resolv.conf"), &link).unwrap();
-        assert!(
-            folders.were_left_by(&link),
-            "another folder of the same name"
-        );
+        assert!(files.lacks(&link), "another folder of the same name");
     }
 
     #[test]
-    fn the_folders_of_now_hold_the_configuration_of_now() {
-        assert!(!NameFolders::now().were_left());
+    fn a_file_is_out_of_reach_when_it_is_replaced_or_appears_in_a_folder_that_is_not_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [hosts, new, late] = ["hosts", "hosts.new", "late"].map(|it| folder.path().join(it));
+        fs::write(&hosts, "").unwrap();
+        // As the kernel keeps what a process is confined to.
+        let _kept = fs::File::open(&hosts).unwrap();
+        let files = allowed(&[&hosts, &late]);
+        assert!(!files.lacks(&hosts));
+        fs::write(&hosts, "127.0.0.1 here\n").unwrap();
+        assert!(!files.lacks(&hosts), "written to");
+        fs::write(&new, "").unwrap();
+        fs::rename(&new, &hosts).unwrap();
+        assert!(files.lacks(&hosts));
+        assert!(!files.lacks(&late));
+        fs::write(&late, "").unwrap();
+        assert!(files.lacks(&late));
+    }
+
+    #[test]
+    fn what_is_allowed_now_holds_the_configuration_of_now() {
+        assert_eq!(NameFiles::now().out_of_reach(), None);
     }
 }

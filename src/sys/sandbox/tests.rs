@@ -15,6 +15,7 @@ use std::{
         },
     },
     panic,
+    path::PathBuf,
     process::{Command, ExitStatus},
     sync::atomic::Ordering,
     thread,
@@ -395,18 +396,31 @@ fn sigsys_from_another_process_changes_nothing() {
     });
 }
 
+/// Returns the files in `/etc` that this process can read and that are not for name resolution, as a key
+/// there would be.
+fn other_files_in_etc() -> Vec<PathBuf> {
+    let known: Vec<PathBuf> = name_service::files().collect();
+    let all = fs::read_dir("/etc").unwrap().map(|it| it.unwrap());
+    let files = all.filter(|it| it.file_type().unwrap().is_file());
+    files
+        .map(|it| it.path())
+        .filter(|path| !known.contains(path) && fs::read(path).is_ok())
+        .collect()
+}
+
 #[test]
 fn a_resolver_resolves_and_can_neither_run_programs_nor_leave_its_folders() {
     alone(
         "a_resolver_resolves_and_can_neither_run_programs_nor_leave_its_folders",
         || {
-            let folders = NameFolders::now();
+            let (files, others) = (NameFiles::now(), other_files_in_etc());
+            assert!(!others.is_empty());
             let Some(confinement) = confined(Profile::Resolver) else {
                 return;
             };
             let resolve = || ("localhost", 1).to_socket_addrs().unwrap().count();
             assert!(thread::spawn(resolve).join().unwrap() > 0);
-            assert!(!folders.were_left());
+            assert_eq!(files.out_of_reach(), None);
             assert_eq!(denied().calls, 0);
             for (what, call_number) in [
                 ("execve", SYS_execve),
@@ -434,6 +448,10 @@ fn a_resolver_resolves_and_can_neither_run_programs_nor_leave_its_folders() {
             fs::read("/etc/hosts").unwrap();
             for path in ["/proc/self/environ", "/proc/self/mem"] {
                 assert_eq!(code(fs::read(path)), Err(EACCES), "{path}");
+            }
+            assert_eq!(code(fs::read_dir("/etc").map(drop)), Err(EACCES));
+            for path in others {
+                assert_eq!(code(fs::read(&path)), Err(EACCES), "{path:?}");
             }
         },
     );
