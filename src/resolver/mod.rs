@@ -21,7 +21,7 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep_until},
 };
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use self::desk::Desk;
 use crate::{

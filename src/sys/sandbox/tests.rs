@@ -428,6 +428,8 @@ fn a_resolver_resolves_and_can_neither_run_programs_nor_leave_its_folders() {
                 ("process_vm_readv", SYS_process_vm_readv),
                 ("unshare", SYS_unshare),
                 ("setns", SYS_setns),
+                ("setpgid", SYS_setpgid),
+                ("setsid", SYS_setsid),
                 ("bpf", SYS_bpf),
                 ("userfaultfd", SYS_userfaultfd),
                 ("mount", SYS_mount),
@@ -442,6 +444,11 @@ fn a_resolver_resolves_and_can_neither_run_programs_nor_leave_its_folders() {
                 call(SYS_clone, [number(CLONE_NEWUSER), 0, 0, 0, 0, 0])
             });
             assert_eq!(call(SYS_clone3, NOTHING), Err(ENOSYS));
+            let shared = [number(CLONE_VM | CLONE_VFORK), 0, 0, 0, 0, 0];
+            assert_eq!(call(SYS_clone, shared), Err(EPERM));
+            assert_eq!(fork(), Err(EPERM));
+            assert_eq!(code(Command::new("/bin/true").status()).err(), Some(EPERM));
+            assert!(thread::spawn(resolve).join().unwrap() > 0);
             if confinement.files == Enforcement::None {
                 return;
             }
