@@ -14,8 +14,9 @@ use serde_json::Value;
 use super::{Attack, PROMPT};
 use crate::support::{
     configuration::Listener,
+    is_root,
     orders::{Obeying, bytes, call, number, space},
-    process, until,
+    process, skip, until,
 };
 
 /// A daemon with one worker and a Unix listener. Where a neighbour listens too, a client would not
@@ -124,6 +125,38 @@ fn a_socket_that_was_shut_down_and_whose_worker_died_at_once_is_bound_again() {
     let busy = attack.hostile.begin(&calls, std::time::Duration::ZERO);
     busy.finish().unwrap_err();
     serves_again(&attack.obeying, address);
+}
+
+#[test]
+fn sockets_that_were_bound_again_arrive_at_a_worker_that_has_taken_all_its_descriptors() {
+    if !is_root() {
+        return skip("only root may limit a worker that protects its memory");
+    }
+    let Some(obeying) = alone() else { return };
+    let address = obeying.scene.daemon.address();
+    let attack = Attack::on(obeying);
+    let all = attack.listening();
+    let open = process::descriptors(attack.hostile.pid);
+    let most = open.last().map_or(0, |it| it.0) as usize + 2;
+    if !process::limit_descriptors(attack.hostile.pid, most) {
+        return skip("the limit of a process that runs cannot be set");
+    }
+    let copy = [number(0), number(libc::F_DUPFD_CLOEXEC), number(0)];
+    let mut calls = vec![call(libc::SYS_fcntl, copy); most];
+    calls.extend(all.iter().map(|fd| shutdown(*fd, libc::SHUT_RDWR)));
+    // Its connection, which stays open, has a descriptor too.
+    let busy = attack.hostile.begin(&calls, std::time::Duration::ZERO);
+    let again = "was bound again";
+    until("all are bound again", || {
+        attack.daemon().log().matches(again).count() >= all.len()
+    });
+    // The worker answers this after it was handed them.
+    attack.is_prompt();
+    assert!(process::limit_descriptors(attack.hostile.pid, 20_000));
+    drop(busy);
+    serves_again(&attack.obeying, address);
+    let log = attack.daemon().log();
+    assert!(!log.contains("did not arrive"), "{log}");
 }
 
 #[test]
