@@ -113,17 +113,18 @@ impl<In: link::Message + Send + 'static, Out: link::Message + 'static> Helper<In
         let wait = self.upkeep.exited(id, asked, now)?;
         let pid = self.process.take().and_then(|it| it.pid());
         let role = self.role.name();
+        let when = match wait {
+            Duration::ZERO => "at once".to_owned(),
+            wait => format!("in {} ms", wait.as_millis()),
+        };
         if asked {
-            info!(pid, "the {role} is started anew");
+            info!(
+                pid,
+                "the {role} asked to be started anew, which is done {when}"
+            );
             return None;
         }
-        let message = format!(
-            "The {role} {end}; the next one is started {}.",
-            match wait {
-                Duration::ZERO => "at once".to_owned(),
-                wait => format!("in {} ms", wait.as_millis()),
-            }
-        );
+        let message = format!("The {role} {end}; the next one is started {when}.");
         error!(pid, "{message}");
         Some(message)
     }

@@ -7,6 +7,10 @@ use crate::children::Id;
 /// How long a helper must have run for its end to count as the first in a row.
 const HEALTHY: Duration = Duration::from_secs(10);
 
+/// How long a helper must have run for its wish to be started anew to be no failure: one that always has
+/// that wish must not be started without end.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// The wait before the third start in a row; the second happens at once.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
@@ -117,7 +121,7 @@ impl Upkeep {
     }
 
     /// Notes the end of the process of this id; returns how long until the next start. An end that the
-    /// process `asked` for is no failure.
+    /// process `asked` for is no failure, unless it comes right after the start.
     pub(super) fn exited(&mut self, id: Id, asked: bool, now: Duration) -> Option<Duration> {
         if id != self.last {
             return None;
@@ -125,10 +129,12 @@ impl Upkeep {
         let (State::Running { since, .. } | State::Killed { since }) = self.state else {
             return None;
         };
-        if asked || now.saturating_sub(since) >= HEALTHY {
+        let ran = now.saturating_sub(since);
+        let is_failure = !asked || ran < SETTLED;
+        if !is_failure || ran >= HEALTHY {
             self.failures = 0;
         }
-        self.failures += u32::from(!asked);
+        self.failures += u32::from(is_failure);
         let wait = match self.failures {
             0 | 1 => Duration::ZERO,
             more => (FIRST_WAIT * 2_u32.pow((more - 2).min(16))).min(LONGEST_WAIT),
@@ -220,9 +226,26 @@ mod tests {
     #[test]
     fn an_end_that_the_helper_asked_for_is_no_failure() {
         let mut upkeep = Upkeep::new();
+        let mut now = at(0);
         for round in 1..9 {
-            assert_eq!(upkeep.tick(at(0), PATIENCE), Some(Order::Start(Id(round))));
-            assert_eq!(upkeep.exited(Id(round), true, at(0)), Some(at(0)));
+            assert_eq!(upkeep.tick(now, PATIENCE), Some(Order::Start(Id(round))));
+            now += SETTLED;
+            assert_eq!(upkeep.exited(Id(round), true, now), Some(at(0)));
         }
+    }
+
+    #[test]
+    fn a_helper_that_asks_to_be_started_anew_at_once_waits_longer_and_longer() {
+        let mut upkeep = Upkeep::new();
+        let mut now = at(0);
+        let mut waits = Vec::new();
+        for round in 1..5 {
+            assert_eq!(upkeep.tick(now, PATIENCE), Some(Order::Start(Id(round))));
+            now += at(10);
+            let wait = upkeep.exited(Id(round), true, now).unwrap();
+            waits.push(wait);
+            now += wait;
+        }
+        assert_eq!(waits, [at(0), at(100), at(200), at(400)]);
     }
 }
