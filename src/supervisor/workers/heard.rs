@@ -89,6 +89,12 @@ pub(super) fn possible(counts: &ConnectionCounts, uptime: Duration) -> Connectio
     }
 }
 
+/// Returns how many system calls a worker that has run for so long can have been refused, of those that it
+/// says it was.
+pub(super) fn denied(calls: u64, uptime: Duration) -> u64 {
+    calls.min(most(uptime))
+}
+
 /// Returns the most that a worker can have counted of anything.
 fn most(uptime: Duration) -> u64 {
     MOST_PER_SECOND.saturating_mul(uptime.as_secs().saturating_add(1))
@@ -178,6 +184,8 @@ mod tests {
         assert_eq!(taken.open, 10 * MOST_PER_SECOND);
         let reasons = taken.ended.iter().map(|(_, count)| count);
         assert_eq!(reasons.max(), Some(10 * MOST_PER_SECOND));
+        assert_eq!(denied(u64::MAX, UPTIME), 10 * MOST_PER_SECOND);
+        assert_eq!(denied(3, UPTIME), 3);
         let mut sum = ConnectionCounts {
             total: u64::MAX,
             ..taken

@@ -458,9 +458,10 @@ impl Workers {
         is_new
     }
 
-    /// Notes how many system calls a worker was refused, by what it says.
+    /// Notes how many system calls a worker was refused, by what it says and as far as that is possible.
     pub(super) fn denied(&mut self, id: WorkerId, calls: u64) {
         if let Some(process) = self.processes.get_mut(&id) {
+            let calls = heard::denied(calls, process.child.started.elapsed());
             process.denied_calls = process.denied_calls.max(calls);
         }
     }
