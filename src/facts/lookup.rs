@@ -1,6 +1,11 @@
 //! What a worker asks the resolver for, and why it does not get it.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +24,39 @@ impl fmt::Display for Wanted {
             Self::Host(name) => f.write_str(name),
             Self::Path(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// An address of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAddress {
+    /// The address.
+    pub ip: IpAddr,
+    /// The number of the interface that a link-local IPv6 address belongs to, without which it leads
+    /// nowhere; 0 for other addresses.
+    pub scope: u32,
+}
+
+impl HostAddress {
+    /// Returns the address with a port, to connect to.
+    #[must_use]
+    pub fn at(self, port: u16) -> SocketAddr {
+        let mut address = SocketAddr::new(self.ip, port);
+        if let SocketAddr::V6(v6) = &mut address {
+            v6.set_scope_id(self.scope);
+        }
+        address
+    }
+}
+
+impl From<SocketAddr> for HostAddress {
+    fn from(address: SocketAddr) -> Self {
+        let scope = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(v6) => v6.scope_id(),
+        };
+        let ip = address.ip();
+        Self { ip, scope }
     }
 }
 
@@ -57,7 +95,18 @@ impl Unresolved {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddrV6;
+
     use super::*;
+
+    #[test]
+    fn a_link_local_address_keeps_its_interface() {
+        let ip = "fe80::1".parse().unwrap();
+        let found = HostAddress::from(SocketAddr::V6(SocketAddrV6::new(ip, 0, 0, 7)));
+        assert_eq!(found.at(3306).to_string(), "[fe80::1%7]:3306");
+        let other: SocketAddr = "192.0.2.1:0".parse().unwrap();
+        assert_eq!(HostAddress::from(other).at(1).to_string(), "192.0.2.1:1");
+    }
 
     #[test]
     fn a_worker_is_told_how_long_it_has_waited() {

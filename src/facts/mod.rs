@@ -28,7 +28,7 @@ pub use self::{
     failure::{FailureCounts, FailureReason},
     identity::{IdentityChange, IdentityOutcome, VerifiedIdentity},
     load::{Partial, Reads, Trigger},
-    lookup::{Unresolved, Wanted},
+    lookup::{HostAddress, Unresolved, Wanted},
     moment::{Moment, NoMoment},
     problem::Problem,
     tally::{Reason, Tally},

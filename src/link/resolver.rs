@@ -1,12 +1,12 @@
 //! What the supervisor and the resolver say to each other, and what a worker asks the resolver over a link
 //! of their own.
 
-use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Message, end::MOST_BYTES};
-use crate::facts::{Confinement, Unresolved, Wanted};
+use crate::facts::{Confinement, HostAddress, Unresolved, Wanted};
 
 /// The most bytes of a worker's ask: a host name has 253 at most, and a path of a Unix socket fewer.
 const ASK: usize = 512;
@@ -60,7 +60,7 @@ pub enum Answer {
         /// The ask that is answered.
         number: u64,
         /// In the order in which to try them.
-        addresses: Vec<IpAddr>,
+        addresses: Vec<HostAddress>,
     },
     /// A connection to a path comes along.
     Connection {

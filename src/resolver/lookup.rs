@@ -1,13 +1,8 @@
 //! One lookup of a name and one connection to a Unix socket, for as long as they take.
 
-use std::{
-    io,
-    net::{IpAddr, ToSocketAddrs as _},
-    os::unix::net::UnixStream,
-    path::Path,
-};
+use std::{io, net::ToSocketAddrs as _, os::unix::net::UnixStream, path::Path};
 
-use crate::facts::Unresolved;
+use crate::facts::{HostAddress, Unresolved};
 
 /// The most addresses of one name that are told.
 pub const MOST_ADDRESSES: usize = 32;
@@ -23,10 +18,10 @@ const NO_SUCH_NAME: [&str; 3] = [
 const TEMPORARY: [&str; 2] = ["Temporary failure in name resolution", "Try again"];
 
 /// Looks up a host; returns its addresses in the C library's order, each once.
-pub fn addresses(host: &str) -> Result<Vec<IpAddr>, Unresolved> {
+pub fn addresses(host: &str) -> Result<Vec<HostAddress>, Unresolved> {
     let found = (host, 0).to_socket_addrs();
     let found = found.map_err(|error| reason(&error))?;
-    distinct(found.map(|it| it.ip()))
+    distinct(found.map(HostAddress::from))
 }
 
 /// Connects to the Unix socket at `path`. One whose queue of connections is full fails at once.
@@ -40,7 +35,7 @@ pub fn connection(path: &Path) -> Result<UnixStream, Unresolved> {
     connect().map_err(|error: io::Error| Unresolved::Failed(error.to_string()))
 }
 
-fn distinct(found: impl Iterator<Item = IpAddr>) -> Result<Vec<IpAddr>, Unresolved> {
+fn distinct(found: impl Iterator<Item = HostAddress>) -> Result<Vec<HostAddress>, Unresolved> {
     let mut addresses = Vec::new();
     for address in found {
         if addresses.len() < MOST_ADDRESSES && !addresses.contains(&address) {
@@ -68,12 +63,13 @@ fn reason(error: &io::Error) -> Unresolved {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
 
-    fn address(last: u8) -> IpAddr {
-        Ipv4Addr::new(192, 0, 2, last).into()
+    fn address(last: u8) -> HostAddress {
+        let ip = Ipv4Addr::new(192, 0, 2, last);
+        SocketAddr::from((ip, 0)).into()
     }
 
     #[test]
@@ -113,7 +109,14 @@ mod tests {
     #[test]
     fn the_machine_itself_has_an_address() {
         let found = addresses("localhost").unwrap();
-        assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
+        assert!(found.iter().all(|it| it.ip.is_loopback()), "{found:?}");
+    }
+
+    #[test]
+    fn a_link_local_address_is_found_with_its_interface() {
+        let found = addresses("fe80::1%1").unwrap();
+        let ip = "fe80::1".parse().unwrap();
+        assert_eq!(found, [HostAddress { ip, scope: 1 }]);
     }
 
     #[test]

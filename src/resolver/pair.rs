@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
 };
@@ -12,7 +11,7 @@ use tracing::warn;
 
 use super::flights::{self, Asker};
 use crate::{
-    facts::Unresolved,
+    facts::{HostAddress, Unresolved},
     link::{
         Answer, Ask, Fault,
         end::{self, Receiver, Sender},
@@ -26,7 +25,7 @@ const LONGEST_REASON: usize = 300;
 #[derive(Debug, Clone)]
 pub(super) enum Found {
     /// The addresses of a name.
-    Addresses(Arc<[IpAddr]>),
+    Addresses(Arc<[HostAddress]>),
     /// A connection, which one worker gets.
     Connection(Arc<OwnedFd>),
 }

@@ -131,7 +131,7 @@ impl Dialer {
             Found::Addresses(found) => found,
         };
         let port = backend.port().unwrap_or(0);
-        let found: Vec<_> = found.into_iter().map(|ip| (ip, port).into()).collect();
+        let found: Vec<_> = found.into_iter().map(|it| it.at(port)).collect();
         self.dial_first(backend, &found, by, patience).await
     }
 

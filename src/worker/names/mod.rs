@@ -9,7 +9,6 @@ mod talk;
 mod tests;
 
 use std::{
-    net::IpAddr,
     os::fd::OwnedFd,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -23,7 +22,7 @@ use tokio::{
 use self::asks::Asks;
 pub use self::talk::talk;
 use crate::{
-    facts::{Unresolved, Wanted},
+    facts::{HostAddress, Unresolved, Wanted},
     link::Ask,
 };
 
@@ -35,7 +34,7 @@ const CONNECTIONS: usize = 256;
 #[derive(Debug)]
 pub enum Found {
     /// The addresses of a name, in the order in which to try them.
-    Addresses(Vec<IpAddr>),
+    Addresses(Vec<HostAddress>),
     /// A connection to a Unix socket.
     Connection(OwnedFd),
 }

@@ -49,21 +49,26 @@ impl Worker {
         end::open(ours).unwrap()
     }
 
-    fn ask(&self, host: &'static str) -> JoinHandle<Result<Vec<IpAddr>, Unresolved>> {
+    fn ask(&self, host: &'static str) -> JoinHandle<Result<Vec<HostAddress>, Unresolved>> {
         let names = Arc::clone(&self.names);
         tokio::spawn(async move { addresses_of(names.find(self::host(host), PATIENCE).await) })
     }
 }
 
-fn addresses_of(found: Answered) -> Result<Vec<IpAddr>, Unresolved> {
+fn addresses_of(found: Answered) -> Result<Vec<HostAddress>, Unresolved> {
     match found? {
         Found::Addresses(addresses) => Ok(addresses),
         Found::Connection(_) => panic!("a connection for a name"),
     }
 }
 
-fn addresses() -> Vec<IpAddr> {
-    vec!["192.0.2.1".parse().unwrap()]
+fn addresses() -> Vec<HostAddress> {
+    let all = [("192.0.2.1", 0), ("fe80::1", 7)];
+    let addresses = all.map(|(ip, scope)| HostAddress {
+        ip: ip.parse().unwrap(),
+        scope,
+    });
+    addresses.to_vec()
 }
 
 #[tokio::test]
@@ -188,7 +193,7 @@ async fn the_resolver_answers_for_what_is_configured_and_nothing_else() {
     for names in [&worker.names, &other.names] {
         let found = names.find(host("localhost"), PATIENCE).await;
         let found = addresses_of(found).unwrap();
-        assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
+        assert!(found.iter().all(|it| it.ip.is_loopback()), "{found:?}");
     }
     let found = worker.names.find(Wanted::Path(path), PATIENCE).await;
     let Ok(Found::Connection(connection)) = found else {
