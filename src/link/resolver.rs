@@ -20,10 +20,15 @@ pub const BACKENDS_AT_ONCE: usize = 100;
 /// The supervisor's messages to the resolver.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToResolver {
-    /// Answers the worker at the other end of the link whose end comes along.
-    Worker,
-    /// A part of the list of configured backends. With its last part the list takes the place of the one
-    /// before.
+    /// Frees a descriptor for the one that comes along with the next message.
+    MakeRoom,
+    /// Answers a worker over the pair whose end comes along, instead of the one before.
+    Worker {
+        /// The worker, which has the other end.
+        worker: u64,
+    },
+    /// These backends are configured, together with those of the messages before it that were not the
+    /// last of their list; when it is the last, no others are.
     Backends {
         /// The names and paths.
         wanted: Vec<Wanted>,
@@ -81,8 +86,8 @@ impl Message for ToResolver {
 
     fn descriptors(&self) -> RangeInclusive<usize> {
         match self {
-            Self::Worker => 1..=1,
-            Self::Backends { .. } => 0..=0,
+            Self::Worker { .. } => 1..=1,
+            Self::MakeRoom | Self::Backends { .. } => 0..=0,
         }
     }
 

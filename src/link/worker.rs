@@ -130,6 +130,9 @@ pub enum FromWorker {
     },
     /// It is alive; sent several times within the heartbeat timeout.
     Beat,
+    /// It has no pair to the resolver, or the other end of its pair is gone; sent with beats until
+    /// [`ToWorker::Resolver`] brings one.
+    NeedsResolver,
     /// Its counts of a listener, sent with a beat if they have changed, and when asked for.
     Counts {
         /// The listener's name.

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::AbortHandle};
 use tracing::{debug, error};
 
 use super::{
@@ -24,13 +24,28 @@ use crate::{
 /// What a thread has found.
 pub(super) type Ended = (Wanted, Result<Found, Unresolved>);
 
+/// A worker's pair.
+struct Pair {
+    /// The worker, by the supervisor's number.
+    worker: u64,
+    /// Where answers go. A worker takes answers before it is heard again, so that no more wait there than
+    /// it may have asks.
+    replies: mpsc::UnboundedSender<Reply>,
+    talk: AbortHandle,
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.talk.abort();
+    }
+}
+
 /// The resolver's state.
 pub(super) struct Desk {
     flights: Flights<Found>,
-    /// Where answers for each worker go. A worker takes answers before it is heard again, so that no more
-    /// wait there than it may have asks.
-    workers: HashMap<u64, mpsc::UnboundedSender<Reply>>,
-    /// The number of the next worker.
+    /// The pairs, by numbers of the resolver's own.
+    pairs: HashMap<u64, Pair>,
+    /// The number of the next pair.
     next: u64,
     /// The part of a list of backends that has arrived.
     backends: BTreeSet<Wanted>,
@@ -43,7 +58,7 @@ impl Desk {
     pub(super) fn new(said: mpsc::Sender<Heard>, found: mpsc::UnboundedSender<Ended>) -> Self {
         Self {
             flights: Flights::new(Limits::default()),
-            workers: HashMap::new(),
+            pairs: HashMap::new(),
             next: 0,
             backends: BTreeSet::new(),
             said,
@@ -53,7 +68,7 @@ impl Desk {
 
     /// Whether any worker is left.
     pub(super) fn has_workers(&self) -> bool {
-        !self.workers.is_empty()
+        !self.pairs.is_empty()
     }
 
     /// Returns when to call [`Self::woken`].
@@ -64,14 +79,18 @@ impl Desk {
     /// Takes a message of the supervisor.
     pub(super) fn told(&mut self, told: Received<ToResolver>) {
         match told.message {
-            ToResolver::Worker => match told.descriptors.into_iter().next() {
-                Some(end) => self.add(end),
-                None => {
+            // The receiver has done so.
+            ToResolver::MakeRoom => {}
+            ToResolver::Worker { worker } => {
+                if let Some(end) = told.descriptors.into_iter().next() {
+                    self.add(worker, end);
+                } else {
                     error!(
-                        "the link to a worker did not arrive, because the resolver has no descriptor left"
+                        "a worker's pair did not arrive, because the resolver is short of \
+                         descriptors; the worker asks for another"
                     );
                 }
-            },
+            }
             ToResolver::Backends { wanted, is_last } => {
                 self.backends.extend(wanted);
                 if is_last {
@@ -82,12 +101,22 @@ impl Desk {
         }
     }
 
-    fn add(&mut self, end: OwnedFd) {
-        let worker = self.next;
+    /// Answers a worker over a pair, and no longer over the one that it had before.
+    fn add(&mut self, worker: u64, end: OwnedFd) {
+        let before = self.pairs.iter().find(|(_, pair)| pair.worker == worker);
+        if let Some(before) = before.map(|(number, _)| *number) {
+            self.remove(before);
+        }
+        let number = self.next;
         self.next += 1;
-        match pair::open(worker, end, self.said.clone()) {
-            Ok(replies) => {
-                self.workers.insert(worker, replies);
+        match pair::open(number, end, self.said.clone()) {
+            Ok((replies, talk)) => {
+                let pair = Pair {
+                    worker,
+                    replies,
+                    talk,
+                };
+                self.pairs.insert(number, pair);
             }
             Err(error) => error!(%error, "the link to a worker cannot be used"),
         }
@@ -96,12 +125,18 @@ impl Desk {
     /// Takes what a worker has said.
     pub(super) fn heard(&mut self, heard: Heard) {
         match heard {
-            Heard::Asked(ask) => self.take(Event::Asked(ask)),
-            Heard::Left(worker) => {
-                self.workers.remove(&worker);
-                self.take(Event::Left { worker });
+            Heard::Asked(ask) if self.pairs.contains_key(&ask.asker.worker) => {
+                self.take(Event::Asked(ask));
             }
+            // The worker has another pair, over which it asks again.
+            Heard::Asked(_) => {}
+            Heard::Left(pair) => self.remove(pair),
         }
+    }
+
+    fn remove(&mut self, pair: u64) {
+        self.pairs.remove(&pair);
+        self.take(Event::Left { worker: pair });
     }
 
     /// Takes what a thread has found.
@@ -122,9 +157,9 @@ impl Desk {
             match action {
                 Action::Start(wanted) => self.start(wanted),
                 Action::Answer(Asker { worker, number }, answer) => {
-                    if let Some(replies) = self.workers.get(&worker) {
+                    if let Some(pair) = self.pairs.get(&worker) {
                         // A worker that is gone is told nothing.
-                        let _ = replies.send(Reply { number, answer });
+                        let _ = pair.replies.send(Reply { number, answer });
                     }
                 }
             }

@@ -40,6 +40,9 @@ const BEAT: Duration = Duration::from_millis(200);
 /// Messages of all workers that may wait for the resolver; a worker whose message finds no room waits.
 const INBOX: usize = 256;
 
+/// Descriptors kept back for links to workers, of which each comes with a message of its own.
+const PAIRS_AT_ONCE: usize = 1;
+
 /// How often it is seen whether the files of name resolution are those that were there at the start.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
@@ -90,7 +93,9 @@ async fn out_of_reach(files: &NameFiles) {
 ///
 /// `link` leads to the supervisor, which is told of the `confinement` first.
 pub async fn run(link: OwnedFd, confinement: Confinement) -> io::Result<()> {
-    let (mut receiver, sender) = end::open(link)?;
+    let (receiver, sender) = end::open(link)?;
+    // A resolver whose descriptors are all in use must still get the pairs of workers.
+    let mut receiver = receiver.keep_back(PAIRS_AT_ONCE);
     let first = FromResolver::Confined(confinement);
     // If the supervisor is gone, receiving from it ends.
     let _ = sender.send(&first, &[]).await;
@@ -140,7 +145,15 @@ async fn next(link: &mut Option<Link<'_>>) -> Option<end::Received<ToResolver>> 
         return std::future::pending().await;
     };
     match receiver.receive().await {
-        Ok(told) => told,
+        Ok(told) => {
+            if told
+                .as_ref()
+                .is_some_and(|told| matches!(told.message, ToResolver::MakeRoom))
+            {
+                receiver.make_room();
+            }
+            told
+        }
         Err(Fault::Io(error)) => {
             error!(%error, "the link to the supervisor broke");
             None

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::AbortHandle};
 use tracing::warn;
 
 use super::flights::{self, Asker};
@@ -47,22 +47,23 @@ pub(super) enum Heard {
     Left(u64),
 }
 
-/// Takes the end of a link to a worker; returns where answers for it go. Must be called in a runtime.
+/// Takes a worker's pair; returns where answers for it go, and what ends the talk over it. Must be called in a
+/// runtime.
 pub(super) fn open(
     worker: u64,
     end: OwnedFd,
     desk: mpsc::Sender<Heard>,
-) -> io::Result<mpsc::UnboundedSender<Reply>> {
+) -> io::Result<(mpsc::UnboundedSender<Reply>, AbortHandle)> {
     let (receiver, sender) = end::open(end)?;
     let (to_worker, replies) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    let talk = tokio::spawn(async move {
         if let Err(fault) = converse(worker, receiver, sender, &desk, replies).await {
-            warn!("a worker broke its link to the resolver, which answers it no more: {fault}");
+            warn!("a worker's pair to the resolver broke: {fault}; the worker asks for another");
         }
         // If the desk is gone, the process ends.
         let _ = desk.send(Heard::Left(worker)).await;
     });
-    Ok(to_worker)
+    Ok((to_worker, talk.abort_handle()))
 }
 
 /// Hears and answers a worker until it is gone. While a worker does not read its answers, it is not heard.
@@ -78,7 +79,7 @@ async fn converse(
             biased;
             Some(reply) = replies.recv() => match send(&sender, reply).await {
                 // The worker is gone.
-                Err(Fault::Io(_)) => return Ok(()),
+                Err(Fault::Io(error)) if is_gone(&error) => return Ok(()),
                 sent => sent?,
             },
             ask = receiver.receive() => {
@@ -92,6 +93,12 @@ async fn converse(
             }
         }
     }
+}
+
+/// Whether an error of sending means that the other process is there no more.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }
 
 fn asked(worker: u64, ask: Ask) -> flights::Ask {
@@ -113,13 +120,23 @@ async fn send(sender: &Sender<Answer>, reply: Reply) -> Result<(), Fault> {
         }
         Ok(Found::Connection(connection)) => {
             let answer = Answer::Connection { number };
-            sender.send(&answer, &[connection.as_fd()]).await
+            match sender.send(&answer, &[connection.as_fd()]).await {
+                // It is this connection that cannot be sent, for want of memory or because too many are on
+                // their way (unix(7), `ETOOMANYREFS`); the pair is as it was.
+                Err(Fault::Io(error)) if !is_gone(&error) => {
+                    let reason = format!("the connection cannot be handed to the worker: {error}");
+                    fail(sender, number, Unresolved::Failed(reason)).await
+                }
+                sent => sent,
+            }
         }
-        Err(reason) => {
-            let reason = shortened(reason);
-            sender.send(&Answer::Failed { number, reason }, &[]).await
-        }
+        Err(reason) => fail(sender, number, reason).await,
     }
+}
+
+async fn fail(sender: &Sender<Answer>, number: u64, reason: Unresolved) -> Result<(), Fault> {
+    let reason = shortened(reason);
+    sender.send(&Answer::Failed { number, reason }, &[]).await
 }
 
 /// Cuts a reason that the system has made longer than an answer may be.
@@ -130,5 +147,27 @@ fn shortened(reason: Unresolved) -> Unresolved {
         Unresolved::Temporary(text) => Unresolved::Temporary(cut(text)),
         Unresolved::Failed(text) => Unresolved::Failed(cut(text)),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_is_gone_only_when_its_end_of_the_pair_is() {
+        for (error, gone) in [
+            (Errno::PIPE, true),
+            (Errno::CONNRESET, true),
+            (Errno::NOTCONN, true),
+            (Errno::TOOMANYREFS, false),
+            (Errno::NOBUFS, false),
+            (Errno::NOMEM, false),
+            (Errno::MFILE, false),
+        ] {
+            assert_eq!(is_gone(&error.into()), gone, "{error}");
+        }
     }
 }

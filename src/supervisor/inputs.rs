@@ -24,7 +24,7 @@ impl Supervisor {
             }
             workers::Message::Launched(worker, launched) => {
                 self.workers.launched(worker, launched);
-                self.helpers.join(&self.workers, Some(worker));
+                self.helpers.join(&mut self.workers, Some(worker));
                 // None is waited for while one is being started.
                 reap_orphans();
             }
@@ -36,7 +36,8 @@ impl Supervisor {
         let now = self.life.now();
         match message {
             helpers::ResolverMessage::Launched(id, launched) => {
-                self.helpers.resolver_launched(id, launched, &self.workers);
+                self.helpers
+                    .resolver_launched(id, launched, &mut self.workers);
                 reap_orphans();
             }
             helpers::ResolverMessage::Said(id, said) => match said {
@@ -94,6 +95,7 @@ impl Supervisor {
                 self.repair_sockets(false);
                 self.tell(Event::Heard(worker));
             }
+            FromWorker::NeedsResolver => self.helpers.rejoin(&mut self.workers, worker),
             FromWorker::Counts { listener, counts } => {
                 self.workers.counted(worker, listener, &counts);
             }

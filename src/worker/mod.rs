@@ -33,6 +33,7 @@ use tracing::{error, info, warn};
 use self::{
     confinement::{Refusals, confine},
     listener::Listeners,
+    names::Pairs,
     places::{Counting, Places},
     service::{Built, ServeError, Services},
     told::Told,
@@ -60,9 +61,6 @@ const LONGEST_REASON: usize = 1000;
 
 /// Messages of the supervisor that may wait for the worker.
 const ORDERS: usize = 64;
-
-/// Links to resolvers, each newer than the one before, that may wait until they are used.
-const PAIRS: usize = 8;
 
 /// How long sessions that are cut may take to tell their peers.
 const GOODBYES: Duration = Duration::from_millis(1500);
@@ -102,8 +100,8 @@ struct Worker {
     beat: Duration,
     drain_timeout: Duration,
     refusals: Refusals,
-    /// Where links to the resolver go.
-    pairs: mpsc::Sender<OwnedFd>,
+    /// Where pairs to the resolver go.
+    pairs: Pairs,
 }
 
 /// Why a worker does not serve the generation that it was handed.
@@ -139,9 +137,7 @@ async fn run(link: OwnedFd, slot: usize) -> ExitCode {
     let (told, orders) = mpsc::channel(ORDERS);
     tokio::spawn(receive(receiver, told));
     let services = Arc::new(Services::default());
-    let (pairs, arrived) = mpsc::channel(PAIRS);
-    let names = services.dialer.names();
-    tokio::spawn(async move { names::talk(&names, arrived).await });
+    let pairs = Pairs::new(services.dialer.names());
     let sessions = TaskTracker::new();
     let mut worker = Worker {
         slot,
@@ -255,7 +251,7 @@ impl Worker {
                     self.services.set_places(listener, places);
                 }
             }
-            ToWorker::Resolver => self.ask_over(fds.next()),
+            ToWorker::Resolver => self.pairs.give(fds.next()),
             ToWorker::Release { slot } => self.listeners.release(slot),
             ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
             // The receiver has done so.
@@ -272,16 +268,6 @@ impl Worker {
             ToWorker::Drain => return Then::Drain,
         }
         Then::Serve
-    }
-
-    /// Asks the resolver over the link that has arrived.
-    fn ask_over(&self, pair: Option<OwnedFd>) {
-        let sent = pair.map(|pair| self.pairs.try_send(pair));
-        if !matches!(sent, Some(Ok(()))) {
-            error!(
-                "the link to the resolver did not arrive; this worker asks for backends over the one before"
-            );
-        }
     }
 
     /// Counts sessions on its board from now on, and says so, or why it cannot serve without.
@@ -389,6 +375,9 @@ impl Worker {
         self.tell(FromWorker::Accepts {
             slots: self.accepts.clone(),
         });
+        if self.pairs.are_needed() {
+            self.tell(FromWorker::NeedsResolver);
+        }
         self.count(None);
     }
 
@@ -447,19 +436,29 @@ impl Worker {
         open + cut
     }
 
-    /// Drains, and meanwhile sends the supervisor beats and the counts of the sessions that are left.
+    /// Drains, and meanwhile sends the supervisor beats and the counts of the sessions that are left. Those
+    /// that are still on their way to a backend may need another resolver meanwhile.
     async fn drain_and_beat(&mut self, mut orders: mpsc::Receiver<Order>) -> ExitCode {
         let (services, outbox) = (Arc::clone(&self.services), self.outbox.clone());
-        let told = self.told.clone();
+        let (told, mut pairs) = (self.told.clone(), self.pairs.clone());
         let mut beats = interval(self.beat);
         let still_here = async move {
             loop {
                 let ask = tokio::select! {
                     Some(order) = orders.recv() => match order.message {
                         ToWorker::Count { ask } => Some(ask),
+                        ToWorker::Resolver => {
+                            pairs.give(order.descriptors.into_iter().next());
+                            continue;
+                        }
                         _ => continue,
                     },
-                    _ = beats.tick() => None,
+                    _ = beats.tick() => {
+                        if pairs.are_needed() {
+                            let _ = outbox.send(FromWorker::NeedsResolver);
+                        }
+                        None
+                    }
                 };
                 let _ = outbox.send(FromWorker::Beat);
                 told.count(&services, ask, &outbox);

@@ -18,7 +18,8 @@ use crate::support::{
     daemon::TestDaemon,
     eventually,
     names::{NameServer, Says, has_own_names, lead_to},
-    process, until,
+    process::{self, resolver},
+    until,
 };
 
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -103,14 +104,6 @@ fn echoed(address: SocketAddr) -> String {
     line
 }
 
-fn resolver(daemon: &TestDaemon) -> u32 {
-    eventually("there is a resolver", PATIENCE, || {
-        let children = process::children(daemon.pid()).into_iter();
-        let is_it = |pid: &u32| process::name(*pid).as_deref() == Some("proxyd-resolver");
-        children.filter(|pid| process::is_alive(*pid)).find(is_it)
-    })
-}
-
 fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
 }
@@ -151,7 +144,10 @@ fn a_name_without_an_answer_takes_one_thread_and_delays_no_other_name() {
     assert!(began.elapsed() < Duration::from_secs(1));
     let worker = daemon.workers()[0];
     assert_eq!(threads(worker), 1, "the worker looks nothing up itself");
-    assert!(threads(resolver(&daemon)) <= 3, "one thread for the name");
+    assert!(
+        threads(resolver(daemon.pid())) <= 3,
+        "one thread for the name"
+    );
     for mut session in sessions {
         assert_eq!(session.read(&mut [0; 8]).unwrap_or(0), 0);
     }
@@ -239,13 +235,35 @@ fn sessions_that_open_while_the_resolver_is_killed_are_served() {
     for _ in 0..2 {
         until("the name is looked up", || server.asked("db.test") > asked);
         asked = server.asked("db.test");
-        assert!(process::send(resolver(&daemon), Signal::SIGKILL));
+        assert!(process::send(resolver(daemon.pid()), Signal::SIGKILL));
     }
     assert_eq!(session.join().unwrap(), "hello\n");
     let events = daemon.events();
     let told = events.iter().filter(|it| it["kind"] == "helper-failed");
     assert_eq!(told.count(), 2);
     assert_eq!(daemon.status()["restarts"]["total"], 0);
+}
+
+#[test]
+fn a_session_that_opens_during_a_drain_is_served_by_the_next_resolver() {
+    if !has_own_names("names::a_session_that_opens_during_a_drain_is_served_by_the_next_resolver") {
+        return;
+    }
+    let server = NameServer::start();
+    server.set("db.test", Says::Late(Duration::from_secs(2), vec![FIRST]));
+    let mut daemon = start("db.test");
+    let (address, asked) = (daemon.address(), server.asked("db.test"));
+    let session = thread::spawn(move || echoed(address));
+    until("the name is looked up", || server.asked("db.test") > asked);
+    let asked = server.asked("db.test");
+    daemon.signal(Signal::SIGTERM);
+    until("the worker accepts no more", || connect(address).is_err());
+    assert!(process::send(resolver(daemon.pid()), Signal::SIGKILL));
+    until("the name is looked up again", || {
+        server.asked("db.test") > asked
+    });
+    assert_eq!(session.join().unwrap(), "hello\n");
+    assert!(daemon.wait_exit(PATIENCE).success());
 }
 
 #[test]
@@ -256,10 +274,10 @@ fn a_resolver_that_hangs_is_replaced() {
     let server = NameServer::start();
     server.set("db.test", Says::Addresses(vec![FIRST]));
     let daemon = start("db.test");
-    let before = resolver(&daemon);
+    let before = resolver(daemon.pid());
     assert!(process::send(before, Signal::SIGSTOP));
     assert_eq!(echoed(daemon.address()), "hello\n");
-    assert_ne!(resolver(&daemon), before);
+    assert_ne!(resolver(daemon.pid()), before);
     assert!(
         daemon
             .log()
@@ -281,8 +299,10 @@ fn a_resolv_conf_that_leads_elsewhere_is_followed_when_it_does_and_when_it_chang
     assert_eq!(echoed(daemon.address()), "hello\n");
     lead_to(Path::new("/run/elsewhere/resolv.conf"));
     fs::remove_dir_all("/run/connman").unwrap();
-    let before = resolver(&daemon);
-    until("another resolver is there", || resolver(&daemon) != before);
+    let before = resolver(daemon.pid());
+    until("another resolver is there", || {
+        resolver(daemon.pid()) != before
+    });
     until("it reaches the name server", || {
         echoed(daemon.address()) == "hello\n"
     });

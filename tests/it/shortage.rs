@@ -92,53 +92,77 @@ fn a_worker_whose_descriptors_are_all_taken_still_gets_new_certificates() {
     assert_eq!(scene.daemon.workers(), [worker]);
 }
 
-/// The resolver, and what it has open.
-fn resolver(daemon: &TestDaemon) -> Option<(u32, BTreeSet<PathBuf>)> {
-    let mut children = process::children(daemon.pid()).into_iter();
-    let pid = children.find(|it| process::name(*it).as_deref() == Some("proxyd-resolver"))?;
-    let open = process::descriptors(pid).into_iter();
-    let sockets = open.map(|it| it.1);
-    let sockets = sockets.filter(|it| it.to_string_lossy().starts_with("socket:"));
-    Some((pid, sockets.collect()))
+/// Starts a daemon whose backend is known by a name, which the resolver looks up for each session.
+fn by_name(workers: usize) -> Scene {
+    Scene::with(|builder| {
+        let backend = builder
+            .backend()
+            .address()
+            .replace("127.0.0.1", "localhost");
+        builder
+            .workers(workers)
+            .listener(Listener::tcp("main", &backend))
+    })
+}
+
+/// Has the resolver be replaced.
+fn replace_resolver(scene: &Scene) -> u32 {
+    let before = process::resolver(scene.daemon.pid());
+    assert!(process::send(before, Signal::SIGKILL));
+    until("the resolver is gone", || !process::is_alive(before));
+    process::resolver(scene.daemon.pid())
 }
 
 #[test]
-fn a_worker_whose_descriptors_are_all_taken_still_asks_the_next_resolver() {
-    let scene = Scene::with(|builder| {
-        let backend = builder.backend().address();
-        let (_, port) = backend.rsplit_once(':').unwrap();
-        builder.listener(Listener::tcp("named", &format!("localhost:{port}")))
-    });
-    let (address, worker) = (scene.daemon.address_of("named"), scene.daemon.workers()[0]);
+fn a_worker_whose_descriptors_are_all_taken_is_still_linked_to_the_next_resolver() {
     if !is_root() {
         return skip("only root may limit a worker that protects its memory");
     }
-    let client = Client::new(&scene.ca);
-    client.connect(address).unwrap().echo("before").unwrap();
-    // What is kept back has high numbers, as above.
-    let highest = process::descriptors(worker).last().map_or(0, |it| it.0);
-    if !limit_descriptors(worker, highest as usize + 1) {
+    let scene = by_name(1);
+    scene.session();
+    let worker = scene.daemon.workers()[0];
+    if !leave(worker, 0) {
         return;
     }
-    let clients: Vec<_> = (0..=highest)
-        .map(|_| client::connect(address).unwrap())
-        .collect();
-    until("all descriptors are taken", || {
-        scene.daemon.log().contains("cannot accept")
-    });
-    let (before, _) = resolver(&scene.daemon).unwrap();
-    process::send(before, Signal::SIGKILL);
-    until(
-        "the next resolver has its link and the worker's pair",
-        || resolver(&scene.daemon).is_some_and(|(pid, sockets)| pid != before && sockets.len() > 1),
-    );
-    // The worker answers this after it was handed its end of the pair.
-    scene.daemon.status();
+    replace_resolver(&scene);
     assert!(limit_descriptors(worker, ENOUGH));
-    drop(clients);
-    client.connect(address).unwrap().echo("after").unwrap();
-    assert!(!scene.daemon.log().contains("did not arrive"));
+    scene.session();
     assert_eq!(scene.daemon.workers(), [worker]);
+}
+
+#[test]
+fn a_supervisor_without_descriptors_still_links_all_workers_to_the_next_resolver() {
+    let scene = by_name(3);
+    // One is for the connection that asks how things stand.
+    if !leave(scene.daemon.pid(), 1) {
+        return;
+    }
+    replace_resolver(&scene);
+    for _ in 0..24 {
+        scene.session();
+    }
+}
+
+#[test]
+fn a_resolver_whose_descriptors_are_all_taken_is_still_linked_to_a_new_worker() {
+    if !is_root() {
+        return skip("only root may limit a resolver that protects its memory");
+    }
+    let scene = by_name(1);
+    scene.session();
+    let resolver = process::resolver(scene.daemon.pid());
+    // What is kept back is open since before the first pair, whose number must not be free for the next.
+    let open = process::descriptors(resolver).into_iter();
+    let kept = open.filter(|(_, file)| file.ends_with("anon_inode:[eventfd]"));
+    let kept = kept.last().expect("a descriptor is kept back").0;
+    if !limit_descriptors(resolver, kept as usize + 1) {
+        return;
+    }
+    assert!(process::send(scene.daemon.workers()[0], Signal::SIGKILL));
+    scene.await_restarts(1);
+    assert!(limit_descriptors(resolver, ENOUGH));
+    scene.session();
+    assert_eq!(process::resolver(scene.daemon.pid()), resolver);
 }
 
 /// Limits a process to so many descriptors beyond those that it has; returns whether that succeeded.

@@ -102,7 +102,7 @@ mod tests {
             .into_iter()
             .map(|message| match message {
                 ToResolver::Backends { wanted, is_last } => (wanted.len(), is_last),
-                ToResolver::Worker => panic!("a worker"),
+                other => panic!("{other:?}"),
             });
         let expected = [(100, false), (100, false), (50, true)];
         assert_eq!(parts.collect::<Vec<_>>(), expected);

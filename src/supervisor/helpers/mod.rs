@@ -219,7 +219,7 @@ impl Helpers {
         &mut self,
         id: Id,
         launched: io::Result<Launched>,
-        workers: &Workers,
+        workers: &mut Workers,
     ) {
         if self.resolver.launched(id, launched) {
             self.tell_backends();
@@ -261,19 +261,32 @@ impl Helpers {
         tokio::join!(self.resolver.end(resolver), pages);
     }
 
-    /// Links a worker to the resolver, or every worker if none is named.
-    pub(super) fn join(&mut self, workers: &Workers, worker: Option<WorkerId>) {
+    /// Links a worker to the resolver that says it has lost it, unless it was linked a moment ago.
+    pub(super) fn rejoin(&mut self, workers: &mut Workers, worker: WorkerId) {
+        if workers.may_have_resolver(worker) {
+            self.join(workers, Some(worker));
+        }
+    }
+
+    /// Links a worker to the resolver, or every worker if none is named. One that cannot be linked now says
+    /// that it needs to be with its next beats.
+    pub(super) fn join(&mut self, workers: &mut Workers, worker: Option<WorkerId>) {
         let Some(resolver) = self.resolver.process() else {
             return;
         };
         let all = workers.running();
-        for id in all.filter(|id| worker.is_none_or(|worker| worker == *id)) {
+        let all = all.filter(|id| worker.is_none_or(|worker| worker == *id));
+        for id in all.collect::<Vec<_>>() {
             match self.reserve.lend(end::pair) {
                 Ok((theirs, other)) => {
-                    resolver.send_with(ToResolver::Worker, vec![Arc::new(other)]);
+                    resolver.send(ToResolver::MakeRoom);
+                    let message = ToResolver::Worker { worker: id.0 };
+                    resolver.send_with(message, vec![Arc::new(other)]);
                     workers.give_resolver(id, Arc::new(theirs));
                 }
-                Err(error) => error!(%error, "a worker could not be linked to the resolver"),
+                Err(error) => error!(
+                    %error, "a worker could not be linked to the resolver; that is tried again"
+                ),
             }
         }
     }

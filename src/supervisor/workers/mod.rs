@@ -36,6 +36,7 @@ use self::{
     handovers::Handovers,
     heard::Known,
     numbers::Numbers,
+    process::Joined,
     repair::Repair,
     sockets::{SocketFile, Sockets},
 };
@@ -402,10 +403,16 @@ impl Workers {
         all.filter(|(_, it)| it.pid().is_some()).map(|(id, _)| *id)
     }
 
+    /// Whether a worker may have a link to the resolver in the place of the one that it was given before.
+    pub(super) fn may_have_resolver(&self, id: WorkerId) -> bool {
+        let process = self.processes.get(&id);
+        process.is_some_and(|it| it.resolver.may_have_another(Instant::now()))
+    }
+
     /// Has a worker ask the resolver over this link.
-    pub(super) fn give_resolver(&self, id: WorkerId, link: Arc<OwnedFd>) {
-        if let Some(process) = self.processes.get(&id) {
-            // It replaces another, and is what sessions wait for that have taken all descriptors.
+    pub(super) fn give_resolver(&mut self, id: WorkerId, link: Arc<OwnedFd>) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.resolver = Joined(Some(Instant::now()));
             process.child.send(ToWorker::MakeRoom);
             process.child.send_with(ToWorker::Resolver, vec![link]);
         }

@@ -12,6 +12,10 @@ use crate::{
     link::{Generation, ToWorker, board::ListenerNumber},
 };
 
+/// The shortest time between two links to the resolver that a worker gets for saying that it needs one: no
+/// longer than between most beats, and too long for a worker that was taken over to keep others busy.
+const BETWEEN_LINKS: Duration = Duration::from_millis(200);
+
 /// A worker, from the request to start it to its end.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Process {
@@ -29,6 +33,8 @@ pub(in crate::supervisor) struct Process {
     pub(super) refusal_logged: Option<Instant>,
     /// The generations that it was handed.
     pub(super) given: Given,
+    /// When it was given a link to the resolver.
+    pub(super) resolver: Joined,
     /// The numbers of listeners that it was told, by name.
     pub(super) numbers: BTreeMap<String, ListenerNumber>,
 }
@@ -42,6 +48,18 @@ pub(super) struct Given {
     pub(super) unconfirmed: Option<Arc<Generation>>,
     /// The generation that it confirmed last.
     pub(super) confirmed: Option<Arc<Generation>>,
+}
+
+/// When a worker was given a link to the resolver last.
+#[derive(Debug, Default)]
+pub(super) struct Joined(pub(super) Option<Instant>);
+
+impl Joined {
+    /// Whether the worker may have another link now.
+    pub(super) fn may_have_another(&self, now: Instant) -> bool {
+        self.0
+            .is_none_or(|last| now.saturating_duration_since(last) >= BETWEEN_LINKS)
+    }
 }
 
 impl Given {
@@ -88,6 +106,7 @@ impl Process {
             has_drained: false,
             refusal_logged: None,
             given: Given::default(),
+            resolver: Joined::default(),
             numbers: BTreeMap::new(),
         }
     }
@@ -124,6 +143,20 @@ mod tests {
             },
             packs: Packs::default(),
         })
+    }
+
+    #[test]
+    fn a_worker_that_says_without_end_that_it_needs_the_resolver_gets_a_link_now_and_then() {
+        let (mut joined, now) = (Joined::default(), Instant::now());
+        let mut links = 0;
+        for millisecond in 0..1000 {
+            let now = now + Duration::from_millis(millisecond);
+            if joined.may_have_another(now) {
+                joined = Joined(Some(now));
+                links += 1;
+            }
+        }
+        assert_eq!(links, 5);
     }
 
     #[test]

@@ -4,13 +4,17 @@
 //! has no answer is asked again when the supervisor hands over a link to a new one.
 
 mod asks;
+mod pairs;
 mod talk;
 #[cfg(test)]
 mod tests;
 
 use std::{
     os::fd::OwnedFd,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,7 +24,7 @@ use tokio::{
 };
 
 use self::asks::Asks;
-pub use self::talk::talk;
+pub use self::pairs::Pairs;
 use crate::{
     facts::{HostAddress, Unresolved, Wanted},
     link::Ask,
@@ -49,6 +53,7 @@ pub struct Names {
     /// Wakes the task that sends asks.
     more: Notify,
     connections: Semaphore,
+    has_pair: AtomicBool,
 }
 
 impl Default for Names {
@@ -57,6 +62,7 @@ impl Default for Names {
             asks: Mutex::default(),
             more: Notify::new(),
             connections: Semaphore::new(CONNECTIONS),
+            has_pair: AtomicBool::new(false),
         }
     }
 }
@@ -108,6 +114,15 @@ impl Names {
     fn ask_again(&self) {
         self.lock().ask_again();
         self.more.notify_one();
+    }
+
+    /// Whether there is a pair to the resolver that is of use.
+    fn has_pair(&self) -> bool {
+        self.has_pair.load(Ordering::Relaxed)
+    }
+
+    fn set_has_pair(&self, has_pair: bool) {
+        self.has_pair.store(has_pair, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Asks> {

@@ -14,15 +14,17 @@ use crate::{
     },
 };
 
-/// Tells the resolver what sessions ask for, and sessions what it answers. Each of the `pairs`
-/// is the end of a link to a resolver; a newer one takes the place of the one before.
-pub async fn talk(names: &Names, mut pairs: mpsc::Receiver<OwnedFd>) {
+/// Tells the resolver what sessions ask for, and sessions what it answers. Each of the `pairs` leads to the
+/// resolver of its time; a newer one takes the place of the one before.
+pub(super) async fn talk(names: &Names, mut pairs: mpsc::Receiver<OwnedFd>) {
     let mut pair = pairs.recv().await;
     while let Some(end) = pair {
         names.ask_again();
+        names.set_has_pair(true);
         pair = tokio::select! {
             Some(newer) = pairs.recv() => Some(newer),
             ended = converse(names, end) => {
+                names.set_has_pair(false);
                 if let Err(fault) = ended {
                     warn!("the link to the resolver broke; this worker waits for another one: {fault}");
                 }

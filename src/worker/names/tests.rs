@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A worker whose pairs the test makes.
 struct Worker {
+    /// The supervisor's number for it.
+    number: u64,
     names: Arc<Names>,
     pairs: mpsc::Sender<OwnedFd>,
     talking: JoinHandle<()>,
@@ -33,12 +35,17 @@ struct Worker {
 
 impl Worker {
     fn new() -> Self {
+        Self::numbered(1)
+    }
+
+    fn numbered(number: u64) -> Self {
         let (names, (pairs, arrived)) = (Arc::new(Names::default()), mpsc::channel(1));
         let talks = Arc::clone(&names);
         Self {
+            number,
             names,
             pairs,
-            talking: tokio::spawn(async move { talk(&talks, arrived).await }),
+            talking: tokio::spawn(async move { talk::talk(&talks, arrived).await }),
         }
     }
 
@@ -164,15 +171,16 @@ impl Running {
         self.supervisor.1.send(&backends, &[]).await.unwrap();
     }
 
-    async fn add(&self, end: OwnedFd) {
+    async fn add(&self, worker: u64, end: OwnedFd) {
         let along = [end.as_fd()];
-        let sent = self.supervisor.1.send(&ToResolver::Worker, &along);
+        let message = ToResolver::Worker { worker };
+        let sent = self.supervisor.1.send(&message, &along);
         sent.await.unwrap();
     }
 
     async fn join(&self, worker: &Worker) {
         let (one, other) = end::pair().unwrap();
-        self.add(one).await;
+        self.add(worker.number, one).await;
         worker.pairs.send(other).await.unwrap();
     }
 }
@@ -186,7 +194,7 @@ async fn the_resolver_answers_for_what_is_configured_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     let listener = UnixListener::bind(&path).unwrap();
-    let (worker, other) = (Worker::new(), Worker::new());
+    let (worker, other) = (Worker::new(), Worker::numbered(2));
     let running = Running::new([host("localhost"), Wanted::Path(path.clone())]).await;
     running.join(&worker).await;
     running.join(&other).await;
@@ -238,7 +246,7 @@ async fn the_resolver_beats_and_ends_when_the_supervisor_and_all_workers_are_gon
 async fn a_worker_that_asks_without_taking_answers_does_not_disturb_others() {
     let running = Running::new([host("localhost")]).await;
     let (one, mute) = end::pair().unwrap();
-    running.add(one).await;
+    running.add(2, one).await;
     let (_unread, asking) = end::open::<Answer, Ask>(mute).unwrap();
     let flood = tokio::spawn(async move {
         for number in 0.. {
@@ -261,4 +269,44 @@ async fn a_worker_that_asks_without_taking_answers_does_not_disturb_others() {
     // The one that takes no answers is stopped by its own buffer.
     assert!(!flood.is_finished());
     flood.abort();
+}
+
+#[tokio::test]
+async fn a_worker_is_answered_over_its_newest_pair_alone() {
+    let running = Running::new([host("localhost")]).await;
+    let (one, before) = end::pair().unwrap();
+    running.add(1, one).await;
+    let (mut before, _asking) = end::open::<Answer, Ask>(before).unwrap();
+    let worker = Worker::numbered(1);
+    running.join(&worker).await;
+    assert!(before.receive().await.unwrap().is_none());
+    worker
+        .names
+        .find(host("localhost"), PATIENCE)
+        .await
+        .unwrap();
+}
+
+/// Waits until the worker has a pair of use, or has none.
+async fn until_has_pair(names: &Names, has: bool) {
+    while names.has_pair() != has {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_says_that_it_needs_a_pair_until_it_has_one_of_use() {
+    let names = Arc::new(Names::default());
+    let mut pairs = Pairs::new(Arc::clone(&names));
+    // The first pair may be on its way when the first beat is sent.
+    assert_eq!([(); 3].map(|()| pairs.are_needed()), [false, true, true]);
+    pairs.give(None);
+    assert!(pairs.are_needed());
+    let (resolver, end) = end::pair().unwrap();
+    pairs.give(Some(end));
+    until_has_pair(&names, true).await;
+    assert_eq!([(); 2].map(|()| pairs.are_needed()), [false, false]);
+    drop(resolver);
+    until_has_pair(&names, false).await;
+    assert_eq!([(); 2].map(|()| pairs.are_needed()), [false, true]);
 }

@@ -17,7 +17,7 @@ use nix::{
 };
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
-use super::{is_root, skip, until};
+use super::{PATIENCE, eventually, is_root, skip, until};
 
 /// Sends a signal; returns whether there was somebody to send it to.
 pub(crate) fn send(pid: u32, signal: Signal) -> bool {
@@ -117,6 +117,15 @@ pub(crate) fn status_line(pid: u32, name: &str) -> Option<String> {
 /// Returns the name of a process's program, at most 15 bytes of it.
 pub(crate) fn name(pid: u32) -> Option<String> {
     status_line(pid, "Name")
+}
+
+/// Waits until a daemon has a resolver; returns its process id.
+#[track_caller]
+pub(crate) fn resolver(daemon: u32) -> u32 {
+    eventually("there is a resolver", PATIENCE, || {
+        let mut alive = children(daemon).into_iter().filter(|pid| is_alive(*pid));
+        alive.find(|pid| name(*pid).as_deref() == Some("proxyd-resolver"))
+    })
 }
 
 /// Returns the effective user id of a process.
