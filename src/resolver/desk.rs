@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::AbortHandle,
+};
 use tracing::{debug, error};
 
 use super::{
@@ -21,6 +24,10 @@ use crate::{
     link::{Received, ToResolver},
 };
 
+/// The most connections that wait until one worker takes them. One that works takes them at once; one that
+/// hangs must not hold the descriptors that lookups need.
+const MOST_UNTAKEN: usize = 64;
+
 /// What a thread has found.
 pub(super) type Ended = (Wanted, Result<Found, Unresolved>);
 
@@ -31,7 +38,28 @@ struct Pair {
     /// Where answers go. A worker takes answers before it is heard again, so that no more wait there than
     /// it may have asks.
     replies: mpsc::UnboundedSender<Reply>,
+    /// One for each connection that may wait there.
+    untaken: Arc<Semaphore>,
     talk: AbortHandle,
+}
+
+impl Pair {
+    fn answer(&self, number: u64, mut answer: Result<Found, Unresolved>) {
+        let mut place = None;
+        if let Ok(Found::Connection(_)) = answer {
+            match Arc::clone(&self.untaken).try_acquire_owned() {
+                Ok(free) => place = Some(free),
+                Err(_) => answer = Err(busy()),
+            }
+        }
+        let reply = Reply {
+            number,
+            answer,
+            _place: place,
+        };
+        // A worker that is gone is told nothing.
+        let _ = self.replies.send(reply);
+    }
 }
 
 impl Drop for Pair {
@@ -111,9 +139,11 @@ impl Desk {
         self.next += 1;
         match pair::open(number, end, self.said.clone()) {
             Ok((replies, talk)) => {
+                let untaken = Arc::new(Semaphore::new(MOST_UNTAKEN));
                 let pair = Pair {
                     worker,
                     replies,
+                    untaken,
                     talk,
                 };
                 self.pairs.insert(number, pair);
@@ -158,8 +188,7 @@ impl Desk {
                 Action::Start(wanted) => self.start(wanted),
                 Action::Answer(Asker { worker, number }, answer) => {
                     if let Some(pair) = self.pairs.get(&worker) {
-                        // A worker that is gone is told nothing.
-                        let _ = pair.replies.send(Reply { number, answer });
+                        pair.answer(number, answer);
                     }
                 }
             }
@@ -183,6 +212,13 @@ impl Desk {
     }
 }
 
+fn busy() -> Unresolved {
+    let reason = format!(
+        "the worker is too busy to take its connections: {MOST_UNTAKEN} of them wait for it already"
+    );
+    Unresolved::Failed(reason)
+}
+
 /// Finds what a worker wants, however long that takes.
 fn find(wanted: &Wanted) -> Result<Found, Unresolved> {
     match wanted {
@@ -191,5 +227,46 @@ fn find(wanted: &Wanted) -> Result<Found, Unresolved> {
             let connection = OwnedFd::from(lookup::connection(path)?);
             Ok(Found::Connection(Arc::new(connection)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::end;
+
+    fn connection() -> Found {
+        Found::Connection(Arc::new(end::pair().unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_takes_no_connections_gets_no_more_until_it_does() {
+        let (replies, mut waiting) = mpsc::unbounded_channel();
+        let pair = Pair {
+            worker: 1,
+            replies,
+            untaken: Arc::new(Semaphore::new(MOST_UNTAKEN)),
+            talk: tokio::spawn(async {}).abort_handle(),
+        };
+        for number in 0..1000 {
+            pair.answer(number, Ok(connection()));
+        }
+        pair.answer(1000, Ok(Found::Addresses([].into())));
+        let mut answers = Vec::new();
+        while let Ok(reply) = waiting.try_recv() {
+            answers.push(reply);
+        }
+        let is_connection = |it: &Reply| matches!(it.answer, Ok(Found::Connection(_)));
+        let connections = answers.iter().take_while(|it| is_connection(it));
+        assert_eq!(connections.count(), MOST_UNTAKEN);
+        let (refused, rest) = answers[MOST_UNTAKEN..].split_at(1000 - MOST_UNTAKEN);
+        for reply in refused {
+            let reason = reply.answer.as_ref().unwrap_err().to_string();
+            assert!(reason.contains("too busy"), "{reason}");
+        }
+        assert!(matches!(rest, [reply] if reply.answer.is_ok()), "{rest:?}");
+        answers.remove(0);
+        pair.answer(1001, Ok(connection()));
+        assert!(is_connection(&waiting.try_recv().unwrap()));
     }
 }

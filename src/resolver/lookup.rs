@@ -2,10 +2,16 @@
 
 use std::{io, net::ToSocketAddrs as _, os::unix::net::UnixStream, path::Path};
 
-use crate::facts::{HostAddress, Unresolved};
+use crate::{
+    facts::{HostAddress, Unresolved},
+    sys::reserve::Reserve,
+};
 
 /// The most addresses of one name that are told.
 pub const MOST_ADDRESSES: usize = 32;
+
+/// Descriptors that connections leave for lookups of names: more than several lookups at once have open.
+const LEFT_FOR_NAMES: usize = 16;
 
 /// What the C library says of a name that does not exist or has no address (`gai_strerror(3)`).
 const NO_SUCH_NAME: [&str; 3] = [
@@ -24,8 +30,14 @@ pub fn addresses(host: &str) -> Result<Vec<HostAddress>, Unresolved> {
     distinct(found.map(HostAddress::from))
 }
 
-/// Connects to the Unix socket at `path`. One whose queue of connections is full fails at once.
+/// Connects to the Unix socket at `path`. One whose queue of connections is full fails at once, and so does any
+/// while the process is so short of descriptors that lookups of names may need those that are left.
 pub fn connection(path: &Path) -> Result<UnixStream, Unresolved> {
+    if !Reserve::new(LEFT_FOR_NAMES).fill() {
+        let reason =
+            "the resolver is short of descriptors, and keeps the last for lookups of names";
+        return Err(Unresolved::Failed(reason.to_owned()));
+    }
     let connect = || {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
         socket.set_nonblocking(true)?;

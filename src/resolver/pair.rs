@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::AbortHandle,
+};
 use tracing::warn;
 
 use super::flights::{self, Asker};
@@ -36,6 +39,8 @@ pub(super) struct Reply {
     /// The ask that it answers.
     pub(super) number: u64,
     pub(super) answer: Result<Found, Unresolved>,
+    /// Held until the worker has taken a connection.
+    pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
 /// What is heard of workers.

@@ -1,8 +1,13 @@
 //! Processes that are short of descriptors (setrlimit(2), `RLIMIT_NOFILE`).
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+};
 
 use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
 use crate::support::{
     PATIENCE,
@@ -163,6 +168,39 @@ fn a_resolver_whose_descriptors_are_all_taken_is_still_linked_to_a_new_worker() 
     assert!(limit_descriptors(resolver, ENOUGH));
     scene.session();
     assert_eq!(process::resolver(scene.daemon.pid()), resolver);
+}
+
+#[test]
+fn a_resolver_that_is_short_of_descriptors_keeps_the_last_for_names() {
+    if !is_root() {
+        return skip("only root may limit a resolver that protects its memory");
+    }
+    let folder = TempDir::new().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let path = folder.path().join("db");
+    let _backend = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+    let scene = Scene::with(|builder| {
+        let backend = builder
+            .backend()
+            .address()
+            .replace("127.0.0.1", "localhost");
+        let path = format!("unix:{}", path.display());
+        builder
+            .listener(Listener::tcp("main", &backend))
+            .listener(Listener::tcp("path", &path))
+    });
+    if !leave(process::resolver(scene.daemon.pid()), 12) {
+        return;
+    }
+    let address = scene.daemon.address_of("path");
+    let mut session = Client::new(&scene.ca).connect(address).unwrap();
+    assert!(session.echo("hello").is_err());
+    let status = scene.daemon.status();
+    let told = &status["listeners"][1]["backends"][0]["last_error"];
+    let told = told.as_str().unwrap_or_default();
+    assert!(told.contains("keeps the last for lookups"), "{status}");
+    scene.session();
 }
 
 /// Limits a process to so many descriptors beyond those that it has; returns whether that succeeded.
