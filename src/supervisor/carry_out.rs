@@ -106,7 +106,8 @@ impl Supervisor {
     pub(super) fn follow_backends(&mut self) {
         let current = self.loads.current();
         let staged = self.loads.staged().map(|(_, staged)| &*staged.config);
-        self.helpers.follow(&current.config, staged);
+        self.helpers
+            .follow(self.life.now(), &current.config, staged);
     }
 
     fn report(&mut self, failure: &Failure) {

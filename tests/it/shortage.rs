@@ -13,7 +13,6 @@ use crate::support::{
     PATIENCE,
     client::{self, Client},
     configuration::Listener,
-    daemon::TestDaemon,
     eventually, is_root, process,
     scene::{NAME, Scene},
     skip, until,
@@ -158,8 +157,8 @@ fn a_resolver_whose_descriptors_are_all_taken_is_still_linked_to_a_new_worker() 
     let resolver = process::resolver(scene.daemon.pid());
     // What is kept back is open since before the first pair, whose number must not be free for the next.
     let open = process::descriptors(resolver).into_iter();
-    let kept = open.filter(|(_, file)| file.ends_with("anon_inode:[eventfd]"));
-    let kept = kept.last().expect("a descriptor is kept back").0;
+    let mut kept = open.filter(|(_, file)| file.ends_with("anon_inode:[eventfd]"));
+    let kept = kept.next_back().expect("a descriptor is kept back").0;
     if !limit_descriptors(resolver, kept as usize + 1) {
         return;
     }

@@ -200,8 +200,8 @@ impl Helpers {
 
     /// Notes which configuration is in force and which is made ready, so that the resolver answers for
     /// their backends.
-    pub(super) fn follow(&mut self, current: &Config, staged: Option<&Config>) {
-        if self.backends.follow(current, staged) {
+    pub(super) fn follow(&mut self, now: Duration, current: &Config, staged: Option<&Config>) {
+        if self.backends.follow(now, current, staged) {
             self.tell_backends();
         }
     }
@@ -231,7 +231,7 @@ impl Helpers {
     pub(super) fn due(&self, patience: Duration) -> Option<Duration> {
         let page = self.page.as_ref();
         let page = page.and_then(|page| page.helper.due(patience));
-        [self.resolver.due(patience), page]
+        [self.resolver.due(patience), page, self.backends.due()]
             .into_iter()
             .flatten()
             .min()
@@ -240,6 +240,9 @@ impl Helpers {
     /// Starts and kills what is due now; a helper may be silent for `patience`.
     pub(super) fn tick(&mut self, now: Duration, patience: Duration) {
         self.resolver.tick(now, patience);
+        if self.backends.expire(now) {
+            self.tell_backends();
+        }
         if let Some(page) = &mut self.page {
             page.tick(now, patience);
         }
