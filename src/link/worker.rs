@@ -66,7 +66,7 @@ pub enum ToWorker {
     Tickets(TicketSecrets),
     /// Frees descriptors for those that come along with the next message.
     MakeRoom,
-    /// Makes a generation ready without serving it, and answers this offer. The [`Handover`] comes along
+    /// Makes a generation ready without serving it, and answers this offer. The [`Handover`](super::Handover) comes along
     /// in sealed memory, and after it the packs that the worker does not have.
     Stage {
         /// Comes back in the answer; 0 if the generation is in force, and [`ToWorker::Serve`] follows.
