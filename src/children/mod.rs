@@ -9,6 +9,7 @@ mod launcher;
 mod log_copy;
 mod pace;
 mod process;
+pub mod restart;
 
 use std::{fmt, io};
 

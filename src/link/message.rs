@@ -12,8 +12,10 @@ pub trait Message: Serialize + DeserializeOwned {
     /// to the receiver, whatever was sent.
     const MOST_DESCRIPTORS: usize;
 
-    /// Returns how many descriptors come along with this message.
-    fn descriptors(&self) -> RangeInclusive<usize>;
+    /// Returns how many descriptors come along with this message; none unless a type says otherwise.
+    fn descriptors(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
 
     /// Returns the most bytes that the body of this message may have.
     fn most_bytes(&self) -> usize;

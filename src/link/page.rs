@@ -70,10 +70,6 @@ impl Message for ToPage {
 impl Message for FromPage {
     const MOST_DESCRIPTORS: usize = 0;
 
-    fn descriptors(&self) -> RangeInclusive<usize> {
-        0..=0
-    }
-
     fn most_bytes(&self) -> usize {
         SMALL
     }

@@ -99,10 +99,6 @@ impl Message for ToResolver {
 impl Message for FromResolver {
     const MOST_DESCRIPTORS: usize = 0;
 
-    fn descriptors(&self) -> RangeInclusive<usize> {
-        0..=0
-    }
-
     fn most_bytes(&self) -> usize {
         ANSWER
     }
@@ -110,10 +106,6 @@ impl Message for FromResolver {
 
 impl Message for Ask {
     const MOST_DESCRIPTORS: usize = 0;
-
-    fn descriptors(&self) -> RangeInclusive<usize> {
-        0..=0
-    }
 
     fn most_bytes(&self) -> usize {
         ASK

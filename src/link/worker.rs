@@ -194,10 +194,6 @@ impl Message for ToWorker {
 impl Message for FromWorker {
     const MOST_DESCRIPTORS: usize = 0;
 
-    fn descriptors(&self) -> RangeInclusive<usize> {
-        0..=0
-    }
-
     fn most_bytes(&self) -> usize {
         match self {
             // The certificate of a backend may hold many names.

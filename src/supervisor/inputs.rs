@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     control::EventKind,
-    link::{FromPage, FromResolver, FromWorker},
+    link::{FromPage, FromResolver, FromWorker, child},
     sys::orphans,
 };
 
@@ -42,7 +42,7 @@ impl Supervisor {
             }
             helpers::ResolverMessage::Said(id, said) => match said {
                 FromResolver::Beat => self.helpers.resolver.heard(id),
-                FromResolver::Confined(report) => self.sandbox.note("resolver", report),
+                FromResolver::Confined(report) => self.sandbox.note(child::RESOLVER, report),
             },
             helpers::ResolverMessage::Exited(id, end) => {
                 if let Some(sentence) = self.helpers.resolver.exited(id, end, now) {
@@ -64,7 +64,7 @@ impl Supervisor {
                 reap_orphans();
             }
             helpers::PageMessage::Said(_, FromPage::Confined(report)) => {
-                self.sandbox.note("page", report);
+                self.sandbox.note(child::PAGE, report);
             }
             helpers::PageMessage::Said(id, FromPage::Beat) => page.beat(id),
             // Answered here and not in a task, because the answer means that the loop turns.
@@ -108,7 +108,7 @@ impl Supervisor {
                 self.workers.tidy();
                 self.queries.counted(worker, Some(ask));
             }
-            FromWorker::Confined(report) => self.sandbox.note("worker", report),
+            FromWorker::Confined(report) => self.sandbox.note(child::WORKER, report),
             FromWorker::Denied { calls } => self.workers.denied(worker, calls),
             FromWorker::Drained { cut } => self.drained(worker, cut),
             FromWorker::Refused { offer, reason } => {

@@ -2,20 +2,14 @@
 
 use std::time::Duration;
 
-use crate::children::Id;
-
-/// How long a helper must have run for its end to count as the first in a row.
-const HEALTHY: Duration = Duration::from_secs(10);
+use crate::children::{
+    Id,
+    restart::{HEALTHY, look_interval, wait_after},
+};
 
 /// How long a helper must have run for its wish to be started anew to be no failure: one that always has
 /// that wish must not be started without end.
 const SETTLED: Duration = Duration::from_secs(1);
-
-/// The wait before the third start in a row; the second happens at once.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest wait before a start.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Keeps one helper process running.
 #[derive(Debug)]
@@ -135,24 +129,16 @@ impl Upkeep {
             self.failures = 0;
         }
         self.failures += u32::from(is_failure);
-        let wait = match self.failures {
-            0 | 1 => Duration::ZERO,
-            more => (FIRST_WAIT * 2_u32.pow((more - 2).min(16))).min(LONGEST_WAIT),
-        };
+        let wait = wait_after(self.failures);
         self.state = State::Waiting { until: now + wait };
         Some(wait)
     }
 }
 
-/// Returns how often silence is measured. Each measurement adds at most this much to it, so that a
-/// supervisor that was itself held up does not take its helpers for dead.
-fn look_interval(patience: Duration) -> Duration {
-    patience / 8
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::children::restart::LONGEST_WAIT;
 
     const PATIENCE: Duration = Duration::from_secs(3);
 

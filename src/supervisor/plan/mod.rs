@@ -46,7 +46,10 @@ use self::{
     loads::{Load, Loads, Wish},
 };
 pub use crate::children::{End, Id as WorkerId};
-use crate::facts::{Partial, Trigger};
+use crate::{
+    children::restart,
+    facts::{Partial, Trigger},
+};
 
 /// How much longer a load may take where passphrases come from programs: as long as one may run.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(10);
@@ -149,7 +152,7 @@ impl Plan {
     /// Each look adds at most this much to a worker's silence, so that a supervisor that was itself
     /// held up, or a machine that was suspended, does not take its workers for dead.
     fn look_interval(&self) -> Duration {
-        self.heartbeat_timeout / 8
+        restart::look_interval(self.heartbeat_timeout)
     }
 
     /// Handles an event at `now`; returns what to do, in this order.

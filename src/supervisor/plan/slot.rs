@@ -6,15 +6,7 @@ use std::{
 };
 
 use super::{LoadId, WorkerId};
-
-/// How long a worker must have served for its failure to count as the first in a row.
-pub(super) const HEALTHY: Duration = Duration::from_secs(10);
-
-/// The wait before the third start in a row; the second happens at once.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest wait before a start.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+use crate::children::restart::{HEALTHY, wait_after};
 
 /// A place for one worker.
 #[derive(Debug, Clone)]
@@ -208,31 +200,9 @@ fn is_healthy(served_since: Option<Duration>, now: Duration) -> bool {
     served_since.is_some_and(|since| now.saturating_sub(since) >= HEALTHY)
 }
 
-/// Returns how long to wait before the next start after so many failures in a row.
-pub(super) fn wait_after(failures: u32) -> Duration {
-    match failures {
-        0 | 1 => Duration::ZERO,
-        more => FIRST_WAIT
-            .saturating_mul(1_u32.checked_shl(more - 2).unwrap_or(u32::MAX))
-            .min(LONGEST_WAIT),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_restart_is_at_once_and_later_ones_wait_longer_and_longer() {
-        let waits: Vec<u128> = (1..=12).map(|n| wait_after(n).as_millis()).collect();
-        assert_eq!(
-            waits,
-            [
-                0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000, 10_000
-            ]
-        );
-        assert_eq!(wait_after(u32::MAX), LONGEST_WAIT);
-    }
 
     #[test]
     fn a_healthy_while_forgets_failures() {

@@ -106,8 +106,8 @@ impl Repair {
     }
 }
 
-/// Lets a socket not block and have its options again, and listen again if it does not; returns whether it listens at `address`, which
-/// a Unix socket has none of.
+/// Lets a socket not block and have its options again, and listen again if it does not; returns whether it
+/// listens at `address`, which a Unix socket has none of.
 ///
 /// A port that the kernel chose is lost with the end of listening, and a socket that was connected may have
 /// another address.
