@@ -10,6 +10,7 @@
 //! - [`children`]: how it starts child processes and hears them; [`worker`]: the child that serves
 //!   clients; [`resolver`]: the child that finds backends for workers; [`page`]: the child that serves
 //!   the metrics page.
+//! - [`session`]: what a session is, and how its bytes are relayed.
 //! - [`link`]: what supervisor and children say to each other, and workers to the resolver.
 //! - [`store`]: files on disk to checked TLS material; [`tls`]: that material to handshakes. Beside
 //!   them `x509`, which reads certificates, names and lists.
@@ -20,7 +21,7 @@
 //! - [`telemetry`]: log lines; [`sys`]: what the kernel is asked for beyond files and sockets.
 //!
 //! A client's way: [`worker::listener`] accepts, [`worker::opening`] speaks the protocol's opening
-//! and ends TLS, [`worker::relay`] copies bytes until both sides are done. A certificate's way:
+//! and ends TLS, [`session::relay`] copies bytes until both sides are done. A certificate's way:
 //! [`store::load()`] reads and checks files into a [`link::Generation`], the supervisor hands it to
 //! every worker, [`worker::service`] swaps it in for the next handshake.
 
@@ -34,6 +35,7 @@ pub mod link;
 pub mod page;
 pub mod protocol;
 pub mod resolver;
+pub mod session;
 pub mod store;
 pub mod supervisor;
 pub mod sys;

@@ -22,4 +22,5 @@ pub mod sealed;
 pub mod shared;
 pub mod signals;
 pub mod tcp_info;
+pub mod tune;
 pub mod wall_timer;

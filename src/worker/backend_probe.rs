@@ -7,9 +7,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     opening::{self, Context},
-    record::Record,
     service::Services,
 };
+use crate::session::live::LiveSession;
 
 /// How long all probes together may take, not counting the closing of their connections.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ fn contexts(services: &Arc<Services>, tasks: &TaskTracker, deadline: Instant) ->
         all.extend(backends.map(|backend| Context {
             service: Arc::clone(&service),
             deadline,
-            record: Arc::new(Record::new(
+            session: Arc::new(LiveSession::new(
                 Arc::clone(&service.counters),
                 None,
                 service.generation,

@@ -16,8 +16,8 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
-use super::{service::Services, session, socket::Socket};
-use crate::link::ListenerKey;
+use super::{serve::serve, service::Services};
+use crate::{link::ListenerKey, session::socket::Socket};
 
 /// The first pause after an accept that failed for lack of resources.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
@@ -203,7 +203,7 @@ async fn accept_all(door: Door, key: ListenerKey, services: Arc<Services>, sessi
                 if let Some(service) = services.get(&key) {
                     let (services, key) = (Arc::clone(&services), Arc::clone(&key));
                     let tasks = sessions.clone();
-                    sessions.spawn(session::serve(socket, peer, service, services, key, tasks));
+                    sessions.spawn(serve(socket, peer, service, services, key, tasks));
                 }
             }
             Err(error) if is_of_client(&error) => {}

@@ -6,22 +6,14 @@
 pub mod backend_probe;
 pub mod confinement;
 pub mod connect;
-pub mod counters;
-pub mod ending;
-pub mod farewell;
-pub mod leg;
 pub mod listener;
 pub mod names;
 pub mod opening;
 #[cfg(feature = "orders")]
 pub mod orders;
-pub mod peers;
 pub mod places;
-pub mod record;
-pub mod relay;
+pub mod serve;
 pub mod service;
-pub mod session;
-pub mod socket;
 mod told;
 
 use std::{io, os::fd::OwnedFd, process::ExitCode, sync::Arc, time::Duration};

@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connect::{Dialer, Health},
-    counters::Counters,
     places::Places,
 };
 use crate::{
     config::Listener,
     facts::{EndReason, ListenerCounts},
     link::{Given, ListenerKey},
+    session::counters::Counters,
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},
         resolver::{Keyring, Resolver},

@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, warn};
 
 use super::sockets::{BACKLOG, Bound, SocketFile, Sockets, Stale};
-use crate::{link::ListenerKey, worker::socket::tune_listening};
+use crate::{link::ListenerKey, sys::tune::tune_listening};
 
 /// How often the sockets are looked at, at most; after a worker's death they are looked at in any case.
 const INTERVAL: Duration = Duration::from_millis(500);

@@ -27,7 +27,7 @@ use super::repair;
 use crate::{
     config::{Address, Listener},
     link::ListenerKey,
-    worker::socket::tune,
+    sys::tune::tune,
 };
 
 /// How many clients may wait in a socket's queue; the kernel lowers this to `net.core.somaxconn`.

@@ -13,10 +13,8 @@ use std::{
 use socket2::SockRef;
 use tokio::{net::TcpStream, time::timeout_at};
 
-use super::{
-    super::socket::{Socket, tune},
-    schedule::{Schedule, Step},
-};
+use super::schedule::{Schedule, Step};
+use crate::{session::socket::Socket, sys::tune::tune};
 
 /// Connects to an address.
 pub(super) async fn open(address: SocketAddr) -> io::Result<Socket> {

@@ -11,10 +11,7 @@ use tokio::time::{error::Elapsed, sleep_until, timeout_at};
 use tracing::{field::display, info};
 
 use super::{
-    super::{
-        names::{Found, Names},
-        socket::Socket,
-    },
+    super::names::{Found, Names},
     addresses::Memory,
     attempts::{Fault, Race, open, race},
     circuit::{Attempt, News},
@@ -23,6 +20,7 @@ use super::{
 use crate::{
     config::Address,
     facts::{Unresolved, Wanted},
+    session::socket::Socket,
 };
 
 /// The most addresses of a name that are tried for one session. Those that fail are tried last by the

@@ -24,11 +24,11 @@ use self::{
     dialer::{DialError, Dialed, Way},
 };
 pub use self::{dialer::Dialer, health::Health};
-use super::{
-    leg::Leg,
-    opening::{Context, Failure, Phase, passed},
+use super::opening::{Context, Failure, Phase, passed};
+use crate::{
+    session::leg::Leg,
+    {config::Limits, tls::stream::TlsStream},
 };
-use crate::{config::Limits, tls::stream::TlsStream};
 
 /// How a backend is made ready for what its client says, which each protocol does in its own way.
 pub trait Connector: Sync {
@@ -59,7 +59,7 @@ pub async fn connect(
     let order = order(context);
     for (tried, position) in order.iter().enumerate() {
         context.backend = *position;
-        context.record.goes_to(context.backend());
+        context.session.goes_to(context.backend());
         let others_left = tried + 1 < order.len();
         match connect_one(context, header, connector, others_left).await {
             Ok(backend) => return Ok(backend),

@@ -9,11 +9,11 @@ use crate::{
     config::Address,
     link::ListenerKey,
     protocol::proxy_header::Endpoints,
+    session::live::LiveSession,
     tls::stream::{TlsError, TlsStream},
     worker::{
         connect::Trial,
         places::Place,
-        record::Record,
         service::{Service, Services},
     },
 };
@@ -26,7 +26,7 @@ pub struct Context {
     /// When the opening must be over.
     pub deadline: Instant,
     /// What is known of the session.
-    pub record: Arc<Record>,
+    pub session: Arc<LiveSession>,
     /// Who talks to whom, as far as it is known and the backend is told of it.
     pub endpoints: Option<Endpoints>,
     /// The position of the backend that the session talks to, or tries to.
@@ -49,7 +49,7 @@ impl Context {
     /// than the one that was in force when the client came.
     pub fn accept_tls(&self, first: &[u8]) -> Result<TlsStream, TlsError> {
         let newest = self.newest();
-        self.record.begins_tls(newest.generation);
+        self.session.begins_tls(newest.generation);
         newest.accept_tls(first)
     }
 

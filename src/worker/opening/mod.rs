@@ -22,15 +22,16 @@ pub use self::{
     postgres::probe,
     proxy::is_balancer,
 };
-use super::{
-    farewell::{farewell, is_silence},
-    leg::{Leg, LegError},
-    places::NoPlace,
-};
+use super::places::NoPlace;
 use crate::{
     config::Address,
     facts::{EndReason, FailureReason},
     protocol::Protocol,
+    session::{
+        ending::SessionEnd,
+        farewell::{farewell, is_silence},
+        leg::{Leg, LegError},
+    },
     tls::{RefusedCertificate, stream::TlsError},
 };
 
@@ -130,6 +131,12 @@ impl Failure {
     }
 }
 
+impl From<Failure> for SessionEnd {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.reason(), failure.to_string()).refused_for(failure.certificate())
+    }
+}
+
 impl From<NoPlace> for Failure {
     fn from(refusal: NoPlace) -> Self {
         match refusal {
@@ -212,7 +219,7 @@ async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Resu
     let nothing_yet = first.is_empty();
     let accepting = client.accept_tls(first, |first| context.accept_tls(first));
     let accepted = timeout_at(context.deadline, accepting).await;
-    client.tls().inspect(|tls| context.record.note_tls(tls));
+    client.tls().inspect(|tls| context.session.note_tls(tls));
     let Ok(accepted) = accepted else {
         return Err(late(context, Phase::ClientTls));
     };
@@ -246,5 +253,37 @@ fn is_local(address: &Address) -> bool {
         Address::Tcp { host, .. } => {
             host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn lost() -> LegError {
+        io::Error::from(io::ErrorKind::ConnectionReset).into()
+    }
+
+    #[test]
+    fn a_client_that_was_not_let_in_has_the_reason_of_that() {
+        let late = Failure::Late(Duration::ZERO, Phase::Login);
+        for (failure, reason) in [
+            (late, FailureReason::Timeout),
+            (Failure::NoTls, FailureReason::NoTls),
+            (Failure::Client(lost()), FailureReason::ClientLeft),
+            (
+                Failure::Client(TlsError::NotTls.into()),
+                FailureReason::NotTls,
+            ),
+            (Failure::Refused(String::new()), FailureReason::Protocol),
+        ] {
+            let end = SessionEnd::from(failure);
+            assert_eq!(end.reason(), EndReason::Refused(reason));
+        }
+        let down = SessionEnd::from(Failure::Backend("down".to_owned()));
+        assert_eq!(down.reason(), EndReason::BackendFailed);
+        assert!(down.reason().is_failure() && !down.reason().is_ordinary());
     }
 }

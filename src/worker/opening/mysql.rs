@@ -28,10 +28,9 @@ use crate::{
         login::{ClientFirst, Login},
         packet,
     },
+    session::{farewell::farewell, leg::Leg},
     worker::{
         connect::{self, connect},
-        farewell::farewell,
-        leg::Leg,
         places::NoPlace,
     },
 };
@@ -198,7 +197,7 @@ async fn carry(
         Ok(parsed) => parsed,
         Err(error) => return Err(no_login(client, error.to_string())),
     };
-    context.record.logs_in(parsed.user_name());
+    context.session.logs_in(parsed.user_name());
     if let Err(failure) = visit.begin_tls(greeting, &parsed).await {
         return Err(client.refuse(&backend_down(), failure));
     }

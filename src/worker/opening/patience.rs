@@ -7,7 +7,7 @@ use tokio::time::timeout_at;
 use super::{Context, Failure, failed_at};
 use crate::{
     config::Address,
-    worker::{farewell::farewell, leg::Leg},
+    session::{farewell::farewell, leg::Leg},
 };
 
 /// What an opening waits for.

@@ -15,10 +15,9 @@ use crate::{
         negotiation::{ACCEPT, DECLINE},
         opening::startup_user,
     },
+    session::{farewell::farewell, leg::Leg},
     worker::{
         connect::{connect, connect_one, note},
-        farewell::farewell,
-        leg::Leg,
         places::NoPlace,
     },
 };
@@ -83,7 +82,7 @@ async fn begin(
     let (startup, behind) = first.split_at(first.len().min(length));
     client.unread(behind);
     if let Some(user) = startup_user(startup) {
-        context.record.logs_in(user);
+        context.session.logs_in(user);
     }
     let missing = length - startup.len();
     let words = match missing {

@@ -9,8 +9,8 @@ use crate::{
         Protocol,
         proxy_header::{self, Found, Header, v1, v2},
     },
+    session::leg::Leg,
     tls::stream::TlsStream,
-    worker::leg::Leg,
 };
 
 /// Where there are load balancers, takes the header that they must begin with, notes whom they
@@ -22,7 +22,7 @@ pub(super) async fn accept(
     if !context.service.listener.proxy_protocol.accept {
         return Ok(None);
     }
-    if !is_balancer(&context.service.listener, context.record.peers().client) {
+    if !is_balancer(&context.service.listener, context.session.peers().client) {
         return forbid(context, client).await.map(|()| None);
     }
     let (found, buffer) = look(context, client, Phase::ProxyHeader).await?;
@@ -35,7 +35,7 @@ pub(super) async fn accept(
     let Header::Proxied { endpoints, .. } = header else {
         return Ok(None);
     };
-    context.record.speaks_for(endpoints.source);
+    context.session.speaks_for(endpoints.source);
     context.endpoints = Some(endpoints);
     Ok(Some(endpoints.source))
 }

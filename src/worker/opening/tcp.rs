@@ -6,11 +6,8 @@ use crate::worker::orders;
 use crate::{
     config::TlsMode,
     protocol::TLS_HANDSHAKE,
-    worker::{
-        connect::{Connector, begin_tls, connect},
-        farewell::farewell,
-        leg::Leg,
-    },
+    session::{farewell::farewell, leg::Leg},
+    worker::connect::{Connector, begin_tls, connect},
 };
 
 /// TLS if the leg has it; else a connection is all that can be had.

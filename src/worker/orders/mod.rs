@@ -20,11 +20,11 @@ use self::{
     order::{Answer, Order, Outcome, Welcome},
     room::Ready,
 };
-use super::{
-    leg::{Leg, LegError},
-    opening::Failure,
+use super::opening::Failure;
+use crate::{
+    session::leg::{Leg, LegError},
+    sys::raw_call,
 };
-use crate::sys::raw_call;
 
 /// The line with which a client begins that gives orders.
 pub const GREETING: &[u8] = b"PROXYD-ORDERS\n";

@@ -77,7 +77,7 @@ const SOCKETS: &[i64] = &[
 ];
 
 /// Options of a socket that can be set. What a worker sets on a listening socket is undone by the supervisor
-/// (`worker::socket::tune_listening`).
+/// (`sys::tune::tune_listening`).
 const OPTIONS: &[(i32, i32)] = &[
     (SOL_SOCKET, SO_KEEPALIVE),
     // By which the connection of a dead peer is reset.

@@ -17,11 +17,8 @@ use crate::{
         command::changed_user,
         packet::HEADER_LEN,
     },
-    worker::{
-        opening::{Failure, Opened, Phase},
-        record::Record,
-        relay::Changing,
-    },
+    session::{live::LiveSession, relay::Changing},
+    worker::opening::{Failure, Opened, Phase},
 };
 
 /// What is needed when the client logs in again.
@@ -40,7 +37,7 @@ pub struct Relogin {
 pub async fn change_user(
     changing: Changing,
     relogin: Relogin,
-    record: &Record,
+    session: &LiveSession,
 ) -> Result<Opened, Failure> {
     let mut client = Reader::new(changing.client);
     let mut backend = Reader::new(changing.backend);
@@ -50,7 +47,7 @@ pub async fn change_user(
         Err(client.refuse(&ErrorPacket::out_of_order(), refused(reason)))
     } else {
         let legs = (&mut client, &mut backend);
-        carry(legs, &relogin, changing.passed, record).await
+        carry(legs, &relogin, changing.passed, session).await
     };
     match carried {
         Ok(session) => Ok(Opened {
@@ -68,7 +65,7 @@ async fn carry(
     (client, backend): (&mut Reader, &mut Reader),
     relogin: &Relogin,
     passed: usize,
-    record: &Record,
+    session: &LiveSession,
 ) -> Result<Session, Ending> {
     let limit = relogin.patience;
     let deadline = Instant::now() + limit;
@@ -88,7 +85,7 @@ async fn carry(
     if decision == Decision::Accepted
         && let Some(user) = changed_user(&command.payload)
     {
-        record.logs_in(user);
+        session.logs_in(user);
     }
     Ok(exchange.session())
 }

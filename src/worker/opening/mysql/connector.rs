@@ -1,10 +1,12 @@
 //! How a backend of MySQL is made ready: it greets.
 
 use super::{reader::Reader, visit::Visit};
-use crate::worker::{
-    connect::{Connector, hear},
-    leg::Leg,
-    opening::{Context, Phase},
+use crate::{
+    session::leg::Leg,
+    worker::{
+        connect::{Connector, hear},
+        opening::{Context, Phase},
+    },
 };
 
 /// Waits for the greeting.

@@ -7,7 +7,7 @@ use crate::{
         Packet,
         packet::{self, HEADER_LEN},
     },
-    worker::leg::{Leg, LegError},
+    session::leg::{Leg, LegError},
 };
 
 /// A leg and what was read from it but not dealt with.

@@ -11,11 +11,9 @@ use crate::{
         ErrorPacket,
         auth::{AuthError, Exchange, Step, Then},
     },
+    session::farewell::farewell,
     tls::seal::{self, SealError},
-    worker::{
-        farewell::farewell,
-        opening::{Failure, Phase, failed_at, patience::blame},
-    },
+    worker::opening::{Failure, Phase, failed_at, patience::blame},
 };
 
 /// How a login is carried.

@@ -6,10 +6,12 @@ use tokio::{
 };
 
 use super::connector::Startup;
-use crate::worker::{
-    connect::{connect_one, is_paused, note, order},
-    leg::Leg,
-    opening::{Context, Failure, backend_failed, proxy},
+use crate::{
+    session::leg::Leg,
+    worker::{
+        connect::{connect_one, is_paused, note, order},
+        opening::{Context, Failure, backend_failed, proxy},
+    },
 };
 
 /// Passes on the request to cancel a query, and waits until those who may run it have taken it;

@@ -2,9 +2,9 @@
 
 use crate::{
     protocol::postgres::backend::{SslReply, ssl_request},
+    session::leg::Leg,
     worker::{
         connect::{Connector, begin_tls, hear},
-        leg::Leg,
         opening::{Context, Phase},
     },
 };

@@ -9,10 +9,10 @@ use crate::{
         login::{Binding, Login, Message, Rules, Side, Step},
         opening::startup_user,
     },
+    session::leg::{Leg, LegError},
     tls::stream::TlsStream,
-    worker::{
-        leg::{Leg, LegError},
-        opening::{Context, Failure, Phase, backend_failed, in_time, is_local, patience::blame},
+    worker::opening::{
+        Context, Failure, Phase, backend_failed, in_time, is_local, patience::blame,
     },
 };
 
@@ -102,7 +102,7 @@ impl Talk<'_> {
             self.missing -= length;
         }
         if let Some(user) = startup_user(&std::mem::take(&mut self.startup)) {
-            context.record.logs_in(user);
+            context.session.logs_in(user);
         }
         Ok(())
     }

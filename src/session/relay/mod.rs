@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     leg::{Leg, LegError, Scratch, with_scratch},
-    record::Record,
+    live::LiveSession,
     socket::SocketEnd,
 };
 use crate::{
@@ -146,7 +146,7 @@ struct Relay<'a> {
     down: Flow,
     /// Which side ended its direction first, as far as one did.
     first: First,
-    record: &'a Record,
+    session: &'a LiveSession,
     idle: Option<Idle>,
     half_closed: Option<Idle>,
     held_up: Option<Idle>,
@@ -182,14 +182,14 @@ struct Idle {
 }
 
 /// Relays until both sides have closed, one fails, nothing moves for too long, or `cut` ends all
-/// sessions; counts in `record` what is relayed.
+/// sessions; counts in `session` what is relayed.
 ///
 /// With `watch`, a change of user in what the client sends ends it too.
 pub async fn relay(
     (client, backend): (Leg, Leg),
     patience: Patience,
     watch: Option<CommandWatch>,
-    record: &Record,
+    session: &LiveSession,
     cut: &CancellationToken,
 ) -> Ended {
     let mut relay = Relay {
@@ -198,7 +198,7 @@ pub async fn relay(
         up: Flow::Moving,
         down: Flow::Moving,
         first: First::Neither,
-        record,
+        session,
         idle: patience.idle.map(Idle::new),
         half_closed: None,
         held_up: None,
@@ -389,12 +389,12 @@ impl Relay<'_> {
             client,
             backend,
             watch,
-            record,
+            session,
             ..
         } = self;
         let observer = Observer {
             look: |bytes: &[u8]| watch.as_mut()?.feed(bytes),
-            count: |bytes| record.add_up(bytes),
+            count: |bytes| session.add_up(bytes),
         };
         match ready!(poll_flow(client, backend, cx, scratch, moved, observer)) {
             Ok(()) => self.up = Flow::Over,
@@ -427,7 +427,7 @@ impl Relay<'_> {
             client,
             backend,
             watch,
-            record,
+            session,
             ..
         } = self;
         let observer = Observer {
@@ -435,7 +435,7 @@ impl Relay<'_> {
                 watch.as_mut()?.hear(bytes);
                 None
             },
-            count: |bytes| record.add_down(bytes),
+            count: |bytes| session.add_down(bytes),
         };
         match ready!(poll_flow(backend, client, cx, scratch, moved, observer)) {
             Ok(()) => self.down = Flow::Over,

@@ -22,7 +22,7 @@ const LONGEST_USER: usize = 64;
 ///
 /// The code that opens and relays the session adds to it as things become known.
 #[derive(Debug)]
-pub struct Record {
+pub struct LiveSession {
     /// The counts of its listener's sessions.
     pub counters: Arc<Counters>,
     /// When the client was accepted.
@@ -60,8 +60,8 @@ pub struct ClientLeg {
     pub certificate: Option<Box<ShownCertificate>>,
 }
 
-impl Record {
-    /// Begins the record of a client that was accepted now.
+impl LiveSession {
+    /// Begins the session of a client that was accepted now.
     pub fn new(counters: Arc<Counters>, client: Option<SocketAddr>, generation: u64) -> Self {
         Self {
             counters,
@@ -152,34 +152,34 @@ fn bounded(text: &[u8]) -> Box<str> {
 mod tests {
     use super::*;
 
-    fn record() -> Record {
+    fn session() -> LiveSession {
         let counters = Arc::new(Counters::new("main".to_owned()));
-        Record::new(counters, Some(([192, 0, 2, 1], 1).into()), 3)
+        LiveSession::new(counters, Some(([192, 0, 2, 1], 1).into()), 3)
     }
 
     #[test]
     fn a_client_behind_a_balancer_is_told_from_it() {
-        let record = record();
-        let balancer = record.peers().client;
+        let session = session();
+        let balancer = session.peers().client;
         let client = ([198, 51, 100, 7], 9).into();
-        record.speaks_for(client);
-        let peers = record.peers();
+        session.speaks_for(client);
+        let peers = session.peers();
         assert_eq!((peers.client, peers.via), (Some(client), balancer));
     }
 
     #[test]
     fn facts_are_those_of_the_last_note() {
-        let record = record();
-        assert_eq!(record.facts().generation, 3);
-        record.begins_tls(4);
-        record.logs_in(b"one");
-        record.logs_in(b"two");
-        record.add_up(5);
-        record.add_up(6);
-        record.add_down(7);
-        let facts = record.facts();
+        let session = session();
+        assert_eq!(session.facts().generation, 3);
+        session.begins_tls(4);
+        session.logs_in(b"one");
+        session.logs_in(b"two");
+        session.add_up(5);
+        session.add_up(6);
+        session.add_down(7);
+        let facts = session.facts();
         assert_eq!((facts.generation, facts.user.as_deref()), (4, Some("two")));
-        assert_eq!(record.bytes(), (11, 7));
+        assert_eq!(session.bytes(), (11, 7));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tracing::{debug, info};
 
-use super::{opening::Failure, record::Record, relay::Ended};
+use super::{live::LiveSession, relay::Ended};
 use crate::{
     facts::{EndReason, Reason as _},
     tls::RefusedCertificate,
@@ -27,20 +27,32 @@ impl SessionEnd {
         }
     }
 
+    /// Adds the certificate because of which the client was refused.
+    #[must_use]
+    pub fn refused_for(mut self, certificate: Option<&RefusedCertificate>) -> Self {
+        self.refused = certificate.cloned().map(Box::new);
+        self
+    }
+
+    /// Returns the reason by which the session is counted.
+    pub fn reason(&self) -> EndReason {
+        self.reason
+    }
+
     /// Counts the end, and logs it if the log is to have it. Called exactly once for every session.
-    pub fn note(&self, record: &Record) {
-        record.counters.end(self.reason);
-        if let Some(left_out) = record.counters.may_tell(self.reason) {
-            self.tell(record, Some(left_out).filter(|it| *it > 0));
+    pub fn note(&self, session: &LiveSession) {
+        session.counters.end(self.reason);
+        if let Some(left_out) = session.counters.may_tell(self.reason) {
+            self.tell(session, Some(left_out).filter(|it| *it > 0));
         }
     }
 
-    fn tell(&self, record: &Record, left_out: Option<u64>) {
-        let facts = record.facts();
+    fn tell(&self, session: &LiveSession, left_out: Option<u64>) {
+        let facts = session.facts();
         let tls = facts.tls.as_ref();
         let refused = self.refused.as_deref();
         let shown = tls.and_then(|it| it.certificate.as_deref());
-        let (bytes_up, bytes_down) = record.bytes();
+        let (bytes_up, bytes_down) = session.bytes();
         let what = if self.reason.is_failure() {
             "failed"
         } else {
@@ -50,7 +62,7 @@ impl SessionEnd {
         macro_rules! line {
             ($level:ident) => {
                 $level!(
-                    listener = record.counters.listener,
+                    listener = session.counters.listener,
                     client = facts.peers.client.map(display),
                     via = facts.peers.via.map(display),
                     user = facts.user.as_deref(),
@@ -68,7 +80,7 @@ impl SessionEnd {
                     generation = facts.generation,
                     bytes_up,
                     bytes_down,
-                    duration_s = seconds(record),
+                    duration_s = seconds(session),
                     reason = self.reason.name(),
                     left_out,
                     "session {what}: {}",
@@ -86,8 +98,8 @@ impl SessionEnd {
 }
 
 /// Returns how long a session has lasted, in seconds to the millisecond.
-fn seconds(record: &Record) -> f64 {
-    let milliseconds = u32::try_from(record.began.elapsed().as_millis()).unwrap_or(u32::MAX);
+fn seconds(session: &LiveSession) -> f64 {
+    let milliseconds = u32::try_from(session.began.elapsed().as_millis()).unwrap_or(u32::MAX);
     f64::from(milliseconds) / 1000.0
 }
 
@@ -110,25 +122,12 @@ impl From<&Ended> for SessionEnd {
     }
 }
 
-impl From<Failure> for SessionEnd {
-    fn from(failure: Failure) -> Self {
-        Self {
-            refused: failure.certificate().cloned().map(Box::new),
-            ..Self::new(failure.reason(), failure.to_string())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{io, time::Duration};
 
     use super::*;
-    use crate::{
-        facts::FailureReason,
-        tls::stream::TlsError,
-        worker::{leg::LegError, opening::Phase},
-    };
+    use crate::{session::leg::LegError, tls::stream::TlsError};
 
     fn lost() -> LegError {
         io::Error::from(io::ErrorKind::ConnectionReset).into()
@@ -161,26 +160,5 @@ mod tests {
             assert_eq!(end.reason, reason);
             assert!(!end.words.is_empty());
         }
-    }
-
-    #[test]
-    fn a_client_that_was_not_let_in_has_the_reason_of_that() {
-        let late = Failure::Late(Duration::ZERO, Phase::Login);
-        for (failure, reason) in [
-            (late, FailureReason::Timeout),
-            (Failure::NoTls, FailureReason::NoTls),
-            (Failure::Client(lost()), FailureReason::ClientLeft),
-            (
-                Failure::Client(TlsError::NotTls.into()),
-                FailureReason::NotTls,
-            ),
-            (Failure::Refused(String::new()), FailureReason::Protocol),
-        ] {
-            let end = SessionEnd::from(failure);
-            assert_eq!(end.reason, EndReason::Refused(reason));
-        }
-        let down = SessionEnd::from(Failure::Backend("down".to_owned()));
-        assert_eq!(down.reason, EndReason::BackendFailed);
-        assert!(down.reason.is_failure() && !down.reason.is_ordinary());
     }
 }

@@ -6,20 +6,22 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    ending::SessionEnd,
-    leg::Leg,
     opening::{self, Context, Failure, LAST_WORDS, Opened, Phase, Relogin},
     places::{NoPlace, Place},
-    record::Record,
-    relay::{Changing, Ended, Patience, relay},
     service::{Service, Services},
-    socket::Socket,
 };
 use crate::{
     config::ProxyHeaderVersion,
     facts::EndReason,
     link::ListenerKey,
     protocol::{mysql::command::CommandWatch, proxy_header::Endpoints},
+    session::{
+        ending::SessionEnd,
+        leg::Leg,
+        live::LiveSession,
+        relay::{Changing, Ended, Patience, relay},
+        socket::Socket,
+    },
 };
 
 /// Serves the client at `peer` until its session has ended.
@@ -32,18 +34,18 @@ pub async fn serve(
     tasks: TaskTracker,
 ) {
     let endpoints = endpoints(&service, &socket);
-    let record = Record::new(Arc::clone(&service.counters), peer, service.generation);
-    let record = Arc::new(record);
+    let session = LiveSession::new(Arc::clone(&service.counters), peer, service.generation);
+    let session = Arc::new(session);
     let patience = Patience::of(&service.listener);
     let taken = take_place(&service, peer);
     let refusal = taken.as_ref().err().copied();
     let place = taken.ok().map(Arc::new);
     // A client that is turned away takes no place while it is told.
-    let session = place.clone().map(|place| (record.counters.open(), place));
+    let counted = place.clone().map(|place| (session.counters.open(), place));
     let context = Context {
         deadline: Instant::now() + service.listener.limits.handshake_timeout,
         service,
-        record: Arc::clone(&record),
+        session: Arc::clone(&session),
         endpoints,
         backend: 0,
         trial: None,
@@ -54,11 +56,11 @@ pub async fn serve(
     };
     // Boxed, because an opening needs more memory than the relay, and frees it before the relay begins.
     let ending = match Box::pin(open(context, Leg::new(socket), refusal)).await {
-        Ok(opened) => converse(opened, patience, &record, &services.cut).await,
+        Ok(opened) => converse(opened, patience, &session, &services.cut).await,
         Err(failure) => failure.into(),
     };
-    ending.note(&record);
-    drop(session);
+    ending.note(&session);
+    drop(counted);
 }
 
 /// Takes a place for the client at `peer`. If a load balancer is there, its header will tell whose limit
@@ -110,18 +112,18 @@ async fn open(
 async fn converse(
     mut opened: Opened,
     patience: Patience,
-    record: &Record,
+    session: &LiveSession,
     cut: &CancellationToken,
 ) -> SessionEnd {
     loop {
         let watch = opened.relogin.is_some().then(CommandWatch::default);
         let legs = (opened.client, opened.backend);
-        let ended = relay(legs, patience, watch, record, cut).await;
+        let ended = relay(legs, patience, watch, session, cut).await;
         let (changing, relogin) = match (ended, opened.relogin) {
             (Ended::ChangeUser(changing), Some(relogin)) => (changing, relogin),
             (ended, _) => return SessionEnd::from(&ended),
         };
-        opened = match change_user(*changing, relogin, record, cut).await {
+        opened = match change_user(*changing, relogin, session, cut).await {
             Ok(next) => next,
             Err(ending) => return ending,
         };
@@ -132,12 +134,12 @@ async fn converse(
 async fn change_user(
     changing: Changing,
     relogin: Relogin,
-    record: &Record,
+    session: &LiveSession,
     cut: &CancellationToken,
 ) -> Result<Opened, SessionEnd> {
     let carried = tokio::select! {
         biased;
-        carried = Box::pin(opening::change_user(changing, relogin, record)) => carried,
+        carried = Box::pin(opening::change_user(changing, relogin, session)) => carried,
         () = cut.cancelled() => return Err(SessionEnd::from(&Ended::Drained)),
     };
     carried.map_err(|failure| {

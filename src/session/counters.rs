@@ -78,7 +78,7 @@ impl Counters {
     }
 
     /// Returns the counts.
-    pub(super) fn counts(&self) -> ConnectionCounts {
+    pub fn counts(&self) -> ConnectionCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let ended = EndCounts::new(|reason| read(&self.ended[reason.position()]));
         let failed = FailureCounts::new(|reason| ended.of(EndReason::Refused(reason)));

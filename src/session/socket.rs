@@ -8,19 +8,13 @@ use std::{
     time::Duration,
 };
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
     net::{TcpStream, UnixStream},
 };
 
 use crate::sys::tcp_info::TcpInfo;
-
-/// How long a connection may be silent before the kernel asks whether the peer is still there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-
-/// How long the kernel waits for each of its answers.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -94,26 +88,6 @@ fn at_once(ready: impl Future<Output = io::Result<Ready>>) -> Option<io::Result<
         Poll::Ready(ready) => Some(ready),
         Poll::Pending => None,
     }
-}
-
-/// Sends small packets at once and notices peers that vanished.
-///
-/// Sockets accepted from a listening one that was tuned are tuned (tcp(7)).
-pub fn tune(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    // This sets SO_KEEPALIVE as well.
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(KEEPALIVE_IDLE)
-            .with_interval(KEEPALIVE_INTERVAL),
-    )
-}
-
-/// Gives a listening socket the options that accepted ones are to have, whatever was set on it before by a
-/// worker that shares it: [`tune`] does not undo all that a worker can set.
-pub fn tune_listening(socket: &SockRef<'_>) -> io::Result<()> {
-    tune(socket)?;
-    socket.set_linger(None)
 }
 
 impl AsyncRead for Socket {

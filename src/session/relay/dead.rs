@@ -13,8 +13,8 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 use crate::{
+    session::socket::Socket,
     sys::tcp_info::{TcpInfo, Wait},
-    worker::socket::Socket,
 };
 
 /// How many looks there are in the time after which a peer is dead that acknowledges nothing.

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::{
     protocol::mysql::command::Sighting,
-    worker::leg::{Leg, LegError, Received, Scratch},
+    session::leg::{Leg, LegError, Received, Scratch},
 };
 
 /// How often a busy direction is served before other sessions get their turn.

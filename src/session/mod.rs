@@ -1,0 +1,13 @@
+//! What a session is: a client, a backend, the two connections between them and proxyd, and what is known of
+//! it from accept to close.
+//!
+//! How a session comes to be is the business of the worker's opening; from then on it is relayed here.
+
+pub mod counters;
+pub mod ending;
+pub mod farewell;
+pub mod leg;
+pub mod live;
+pub mod peers;
+pub mod relay;
+pub mod socket;
