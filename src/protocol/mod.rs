@@ -17,6 +17,8 @@ use thiserror::Error;
 
 pub(crate) mod bytes;
 pub mod fuzzing;
+#[cfg(test)]
+mod imports;
 pub mod mysql;
 pub mod postgres;
 pub mod proxy_header;
