@@ -22,6 +22,8 @@ mod imports;
 pub mod mysql;
 pub mod postgres;
 pub mod proxy_header;
+pub mod sealing;
+pub mod watch;
 
 /// The content type of a TLS handshake record (RFC 8446 §5.1), with which every TLS client begins.
 pub const TLS_HANDSHAKE: u8 = 0x16;

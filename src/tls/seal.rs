@@ -3,16 +3,7 @@
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
 use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject as _};
 
-/// Why nothing could be encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
-    /// The key is no RSA public key in PEM, or of a size that is not safe.
-    #[error("its RSA key cannot be used")]
-    Key,
-    /// The message is longer than the key can take.
-    #[error("the password is too long for its RSA key")]
-    TooLong,
-}
+use crate::protocol::sealing::SealError;
 
 /// Encrypts `message` with RSA-OAEP and SHA-1 (RFC 8017 §7.1) under the public key in `pem`.
 pub fn seal(pem: &[u8], message: &[u8]) -> Result<Vec<u8>, SealError> {

@@ -91,6 +91,13 @@ impl ErrorPacket {
         Self::new(1429, *b"08S01", message)
     }
 
+    /// The same for a backend that could not be reached, or broke the session or its protocol: the log has
+    /// the reason.
+    #[must_use]
+    pub fn backend_failed() -> Self {
+        Self::backend_down("proxyd cannot reach the database; its log says why")
+    }
+
     /// `ER_SECURE_TRANSPORT_REQUIRED`: the login came without TLS.
     #[must_use]
     pub fn tls_required() -> Self {

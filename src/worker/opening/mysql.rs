@@ -47,7 +47,7 @@ pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, F
     let mut visit = match connect(context, &header, &Greeted).await {
         Ok(backend) => Visit::new(context, Reader::new(backend)),
         Err(failure) => {
-            turn_away(&mut client.leg, &backend_down()).await;
+            turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
             return Err(failure);
         }
     };
@@ -96,10 +96,6 @@ async fn turn_away(client: &mut Leg, error: &ErrorPacket) {
     farewell(client, &words).await;
 }
 
-fn backend_down() -> ErrorPacket {
-    ErrorPacket::backend_down("proxyd cannot reach the database; its log says why")
-}
-
 /// Refuses what is no login.
 fn no_login(client: &Reader, reason: String) -> Ending {
     client.refuse(&ErrorPacket::bad_handshake(), Failure::Refused(reason))
@@ -115,7 +111,7 @@ async fn greet(
     let first = match in_time(context, Phase::Greeting, greeting).await {
         Ok(first) => first,
         Err(failure) => {
-            turn_away(&mut client.leg, &backend_down()).await;
+            turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
             return Err(failure);
         }
     };
@@ -132,7 +128,7 @@ async fn greet(
             backend_failed(context, &error)
         }
         Err(error) => {
-            backend_down().write_instead_of_greeting(&mut words);
+            ErrorPacket::backend_failed().write_instead_of_greeting(&mut words);
             backend_failed(context, &error)
         }
     };
@@ -199,7 +195,7 @@ async fn carry(
     };
     context.session.logs_in(parsed.user_name());
     if let Err(failure) = visit.begin_tls(greeting, &parsed).await {
-        return Err(client.refuse(&backend_down(), failure));
+        return Err(client.refuse(&ErrorPacket::backend_failed(), failure));
     }
     let legs = Legs {
         client: kind(client, None),

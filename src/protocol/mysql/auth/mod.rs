@@ -38,7 +38,7 @@ mod step;
 
 pub use leg::{Leg, Legs};
 pub use mechanism::Mechanism;
-pub use step::{AuthError, Refusal, Sealing, Step, Then};
+pub use step::{AuthError, Refusal, Step, Then, unsealable};
 
 use self::line::Line;
 use self::password::Password;
@@ -49,6 +49,8 @@ use super::greeting::{Greeting, Scramble};
 use super::login::Login;
 use super::packet::Packet;
 use super::parting::Parting;
+use crate::protocol::sealing::Sealing;
+use crate::protocol::watch::Side;
 
 /// First byte of an `AuthSwitchRequest`; alone, it asks for the password of before 4.1.
 const AUTH_SWITCH: u8 = 0xfe;
@@ -315,6 +317,19 @@ impl Exchange {
         let mut out = Vec::new();
         error.write(self.client.next(), &mut out);
         out
+    }
+
+    /// Ends a login whose time is over: returns which side had to say something, and the packet that
+    /// tells the client.
+    #[must_use]
+    pub fn run_out(&mut self) -> (Side, Vec<u8>) {
+        let (late, error) = if self.awaits_database() {
+            let words = "the database has not decided this login in time";
+            (Side::Server, ErrorPacket::backend_down(words))
+        } else {
+            (Side::Client, ErrorPacket::client_too_slow())
+        };
+        (late, self.last_words(&error))
     }
 
     fn login(&mut self, login: &Login<'_>) -> Step {

@@ -9,6 +9,7 @@ use crate::protocol::PASSWORD_IN_CLEAR;
 use crate::protocol::mysql::command::ChangeUserError;
 use crate::protocol::mysql::error::ErrorPacket;
 use crate::protocol::mysql::login::LoginError;
+use crate::protocol::sealing::{SealError, Sealing};
 
 /// What to send, and what comes then. Both buffers hold whole packets and may be empty.
 #[must_use]
@@ -57,27 +58,13 @@ pub enum Then {
     Accepted,
     /// Read the next packet, from either side.
     Continue,
-    /// Encrypt, then call [`Exchange::encrypted`](super::Exchange::encrypted).
+    /// Encrypt the password, mixed with the scramble, then call
+    /// [`Exchange::encrypted`](super::Exchange::encrypted).
     Encrypt(Sealing),
     /// The proxy ends this login, and has written to the client why: flush and close.
     Refused(Refusal),
     /// The database ends this login, and its error is on its way to the client: flush and close.
     Rejected,
-}
-
-/// A message to encrypt with RSA, OAEP padding with SHA-1, under the database's key.
-pub struct Sealing {
-    /// The database's public key as it sent it: PEM, to be distrusted like anything from a wire.
-    pub key: Vec<u8>,
-    /// The password mixed with the scramble.
-    pub message: Zeroizing<Vec<u8>>,
-}
-
-/// Neither part is shown.
-impl fmt::Debug for Sealing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sealing(..)")
-    }
 }
 
 /// Why the proxy does not carry a login.
@@ -149,5 +136,15 @@ impl AuthError {
             | Self::Sequence { .. }
             | Self::ServerOutOfTurn => ErrorPacket::out_of_order(),
         }
+    }
+}
+
+/// Returns what the client is told of a password that cannot be encrypted; `None` if the fault is not the
+/// client's but in the database's key.
+#[must_use]
+pub fn unsealable(error: SealError) -> Option<ErrorPacket> {
+    match error {
+        SealError::TooLong => Some(ErrorPacket::unsupported_login(error.to_string())),
+        SealError::Key => None,
     }
 }

@@ -4,15 +4,18 @@ use std::{fmt::Display, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{backend_down, reader::Reader, refused};
+use super::{reader::Reader, refused};
 use crate::{
     config::Address,
-    protocol::mysql::{
-        ErrorPacket,
-        auth::{AuthError, Exchange, Step, Then},
+    protocol::{
+        mysql::{
+            ErrorPacket,
+            auth::{AuthError, Exchange, Step, Then, unsealable},
+        },
+        watch::Side,
     },
     session::farewell::farewell,
-    tls::seal::{self, SealError},
+    tls::seal,
     worker::opening::{Failure, Phase, failed_at, patience::blame},
 };
 
@@ -120,24 +123,18 @@ impl Talk<'_> {
         Err(match stop {
             Stop::Gone(failure) => failure.into(),
             Stop::Client(failure, error) => client.refuse(&error, failure),
-            Stop::Backend(failure) => Ending::new(failure, exchange.last_words(&backend_down())),
+            Stop::Backend(failure) => {
+                Ending::new(failure, exchange.last_words(&ErrorPacket::backend_failed()))
+            }
             Stop::Decided(failure, words) => Ending::new(failure, words),
         })
     }
 
     /// Says that the deadline has passed, and whose fault that was.
     fn late(&self, exchange: &mut Exchange) -> Ending {
-        let awaits_database = exchange.awaits_database();
-        let error = if awaits_database {
-            ErrorPacket::backend_down("the database has not decided this login in time")
-        } else {
-            ErrorPacket::client_too_slow()
-        };
+        let (side, words) = exchange.run_out();
         let failure = Failure::Late(self.limit, Phase::LetIn);
-        Ending::new(
-            blame(self.backend, failure, awaits_database),
-            exchange.last_words(&error),
-        )
+        Ending::new(blame(self.backend, failure, side == Side::Server), words)
     }
 
     async fn carry_all(
@@ -225,12 +222,9 @@ impl Talk<'_> {
             match step.then {
                 Then::Encrypt(sealing) => {
                     let sealed = seal::seal(&sealing.key, &sealing.message);
-                    let sealed = sealed.map_err(|error| match error {
-                        SealError::TooLong => {
-                            let told = ErrorPacket::unsupported_login(error.to_string());
-                            Stop::Client(refused(error), told)
-                        }
-                        SealError::Key => self.stop(error),
+                    let sealed = sealed.map_err(|error| match unsealable(error) {
+                        Some(told) => Stop::Client(refused(error), told),
+                        None => self.stop(error),
                     })?;
                     step = exchange.encrypted(&sealed).map_err(broken)?;
                 }
