@@ -33,6 +33,8 @@ pub enum EndReason {
     BackendTls,
     /// The daemon ended, and the session was still open when the drain timeout was over.
     Drained,
+    /// An operator ended it with `proxyctl end`.
+    EndedByOperator,
     /// The client logged in again within its session, and that came to nothing.
     ChangeUserFailed,
     /// It was a request to cancel a query, which was passed on.
@@ -54,7 +56,7 @@ pub enum EndReason {
 }
 
 /// How many reasons there are beside those for which clients are not let in.
-const OWN: usize = 20;
+const OWN: usize = 21;
 
 /// How many reasons there are.
 pub const END_REASONS: usize = OWN + FAILURE_REASONS;
@@ -77,6 +79,7 @@ impl EndReason {
         Self::BackendDead,
         Self::BackendTls,
         Self::Drained,
+        Self::EndedByOperator,
         Self::ChangeUserFailed,
         Self::Cancel,
         Self::LoginDenied,
@@ -153,6 +156,7 @@ impl Reason<END_REASONS> for EndReason {
             Self::BackendDead => "backend_dead",
             Self::BackendTls => "backend_tls",
             Self::Drained => "drained",
+            Self::EndedByOperator => "ended_by_operator",
             Self::ChangeUserFailed => "change_user_failed",
             Self::Cancel => "cancel",
             Self::LoginDenied => "login_denied",

@@ -1,8 +1,10 @@
 //! The end of a session: counted by its reason, and logged in one line.
 
+use std::sync::Arc;
+
 use tracing::{debug, info};
 
-use super::{live::LiveSession, relay::Ended};
+use super::{live::LiveSession, relay::Ended, stop::StopReason};
 use crate::{
     facts::{EndReason, Reason as _},
     tls::RefusedCertificate,
@@ -15,6 +17,8 @@ pub struct SessionEnd {
     words: String,
     /// The client's certificate, if the client was refused because of it.
     refused: Option<Box<RefusedCertificate>>,
+    /// The operator who ended it, if one did.
+    by: Option<Arc<str>>,
 }
 
 impl SessionEnd {
@@ -24,6 +28,15 @@ impl SessionEnd {
             reason,
             words: words.into(),
             refused: None,
+            by: None,
+        }
+    }
+
+    /// Returns the end of a session that was told to stop; `words` explain the reason.
+    pub fn stopped(reason: &StopReason, words: impl Into<String>) -> Self {
+        Self {
+            by: reason.operator().cloned(),
+            ..Self::new(reason.reason(), words)
         }
     }
 
@@ -82,6 +95,7 @@ impl SessionEnd {
                     bytes_down,
                     duration_s = seconds(session),
                     reason = self.reason.name(),
+                    by = self.by.as_deref(),
                     left_out,
                     "session {what}: {}",
                     self.words
@@ -113,7 +127,13 @@ impl From<&Ended> for SessionEnd {
             Ended::HalfClosed => "one side had closed, and the other was silent".to_owned(),
             Ended::Client(error) => format!("client: {error}"),
             Ended::Backend(error) => format!("backend: {error}"),
-            Ended::Drained => "it was still open when the drain timeout was over".to_owned(),
+            Ended::Stopped(reason) => {
+                let words = match reason {
+                    StopReason::Drained => "it was still open when the drain timeout was over",
+                    StopReason::EndedBy(_) => "an operator ended it with `proxyctl end`",
+                };
+                return Self::stopped(reason, words);
+            }
             Ended::ChangeUser(_) => {
                 "the client logged in again where that is not possible".to_owned()
             }
@@ -154,7 +174,11 @@ mod tests {
                 Ended::Backend(LegError::Dead(Duration::from_secs(2))),
                 EndReason::BackendDead,
             ),
-            (Ended::Drained, EndReason::Drained),
+            (Ended::Stopped(StopReason::Drained), EndReason::Drained),
+            (
+                Ended::Stopped(StopReason::EndedBy("root".into())),
+                EndReason::EndedByOperator,
+            ),
         ] {
             let end = SessionEnd::from(&ended);
             assert_eq!(end.reason, reason);

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use super::{counters::Counters, peers::Peers};
+use super::{counters::Counters, peers::Peers, stop::StopCell};
 use crate::{
     config::Address,
     tls::{ShownCertificate, stream::TlsStream},
@@ -27,6 +27,8 @@ pub struct LiveSession {
     pub counters: Arc<Counters>,
     /// When the client was accepted.
     pub began: Instant,
+    /// Whether it is to stop.
+    pub stop: StopCell,
     up: AtomicU64,
     down: AtomicU64,
     facts: Mutex<Facts>,
@@ -66,6 +68,7 @@ impl LiveSession {
         Self {
             counters,
             began: Instant::now(),
+            stop: StopCell::default(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             facts: Mutex::new(Facts {

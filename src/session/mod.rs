@@ -9,5 +9,7 @@ pub mod farewell;
 pub mod leg;
 pub mod live;
 pub mod peers;
+pub mod registry;
 pub mod relay;
 pub mod socket;
+pub mod stop;

@@ -421,7 +421,7 @@ impl Worker {
 
     /// Cuts the sessions that are left, which tell their peers; returns how many these were.
     async fn cut(&self) -> u64 {
-        self.services.cut.cancel();
+        self.services.sessions.cut();
         // The peers of sessions that cannot tell them in time see the connection end with the process.
         let _ = tokio::time::timeout(GOODBYES, self.sessions.wait()).await;
         let (open, cut) = self.services.open_and_cut();

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::time::{Instant, timeout_at};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use super::{
     opening::{self, Context, Failure, LAST_WORDS, Opened, Phase, Relogin},
@@ -34,8 +34,8 @@ pub async fn serve(
     tasks: TaskTracker,
 ) {
     let endpoints = endpoints(&service, &socket);
-    let session = LiveSession::new(Arc::clone(&service.counters), peer, service.generation);
-    let session = Arc::new(session);
+    let counters = Arc::clone(&service.counters);
+    let session = services.sessions.begin(counters, peer, service.generation);
     let patience = Patience::of(&service.listener);
     let taken = take_place(&service, peer);
     let refusal = taken.as_ref().err().copied();
@@ -56,7 +56,7 @@ pub async fn serve(
     };
     // Boxed, because an opening needs more memory than the relay, and frees it before the relay begins.
     let ending = match Box::pin(open(context, Leg::new(socket), refusal)).await {
-        Ok(opened) => converse(opened, patience, &session, &services.cut).await,
+        Ok(opened) => converse(opened, patience, &session).await,
         Err(failure) => failure.into(),
     };
     ending.note(&session);
@@ -83,7 +83,7 @@ fn endpoints(service: &Service, socket: &Socket) -> Option<Endpoints> {
     })
 }
 
-/// Opens a session within its deadline, unless the drain timeout is over before.
+/// Opens a session within its deadline, unless it is told to stop before.
 async fn open(
     mut context: Context,
     client: Leg,
@@ -92,7 +92,7 @@ async fn open(
     // Each wait ends by itself at the deadline; the time after it is for telling the client.
     let end = context.deadline + LAST_WORDS;
     let limit = context.service.listener.limits.handshake_timeout;
-    let services = Arc::clone(&context.services);
+    let session = Arc::clone(&context.session);
     let opening = async {
         match refusal {
             Some(refusal) => Err(opening::refuse(&mut context, client, refusal).await),
@@ -104,43 +104,37 @@ async fn open(
         opened = timeout_at(end, opening) => {
             opened.unwrap_or(Err(Failure::Late(limit, Phase::Request)))
         }
-        () = services.cut.cancelled() => Err(Failure::Drained),
+        reason = session.stop.stopped() => Err(Failure::Stopped(reason)),
     }
 }
 
 /// Relays until the session has ended, through any number of logins.
-async fn converse(
-    mut opened: Opened,
-    patience: Patience,
-    session: &LiveSession,
-    cut: &CancellationToken,
-) -> SessionEnd {
+async fn converse(mut opened: Opened, patience: Patience, session: &LiveSession) -> SessionEnd {
     loop {
         let watch = opened.relogin.is_some().then(CommandWatch::default);
         let legs = (opened.client, opened.backend);
-        let ended = relay(legs, patience, watch, session, cut).await;
+        let ended = relay(legs, patience, watch, session).await;
         let (changing, relogin) = match (ended, opened.relogin) {
             (Ended::ChangeUser(changing), Some(relogin)) => (changing, relogin),
             (ended, _) => return SessionEnd::from(&ended),
         };
-        opened = match change_user(*changing, relogin, session, cut).await {
+        opened = match change_user(*changing, relogin, session).await {
             Ok(next) => next,
             Err(ending) => return ending,
         };
     }
 }
 
-/// Carries out a change of user, unless the drain timeout is over before.
+/// Carries out a change of user, unless the session is told to stop before.
 async fn change_user(
     changing: Changing,
     relogin: Relogin,
     session: &LiveSession,
-    cut: &CancellationToken,
 ) -> Result<Opened, SessionEnd> {
     let carried = tokio::select! {
         biased;
         carried = Box::pin(opening::change_user(changing, relogin, session)) => carried,
-        () = cut.cancelled() => return Err(SessionEnd::from(&Ended::Drained)),
+        reason = session.stop.stopped() => return Err(SessionEnd::from(&Ended::Stopped(reason))),
     };
     carried.map_err(|failure| {
         let words = format!("change of user: {failure}");

@@ -6,7 +6,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     connect::{Dialer, Health},
@@ -16,7 +15,7 @@ use crate::{
     config::Listener,
     facts::{EndReason, ListenerCounts},
     link::{Given, ListenerKey},
-    session::counters::Counters,
+    session::{counters::Counters, registry::Registry},
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},
         resolver::{Keyring, Resolver},
@@ -90,8 +89,8 @@ pub struct Services {
     places: Mutex<HashMap<String, Arc<Places>>>,
     keyring: Mutex<Keyring>,
     secrets: Mutex<TicketSecrets>,
-    /// Cancelled when sessions that are left are to be cut.
-    pub cut: CancellationToken,
+    /// All sessions of this worker.
+    pub sessions: Arc<Registry>,
 }
 
 /// The services of a generation, built but not served yet.

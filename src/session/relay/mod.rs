@@ -11,7 +11,6 @@ use std::{
 };
 
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::CancellationToken;
 
 use self::{
     dead::{Found, Watch},
@@ -21,6 +20,7 @@ use super::{
     leg::{Leg, LegError, Scratch, with_scratch},
     live::LiveSession,
     socket::SocketEnd,
+    stop::StopReason,
 };
 use crate::{
     config::Listener,
@@ -67,8 +67,8 @@ pub enum Ended {
     Client(LegError),
     /// The backend's connection failed.
     Backend(LegError),
-    /// The worker ends, and waits for sessions no longer.
-    Drained,
+    /// It was told to stop.
+    Stopped(StopReason),
     /// It has not: the client logs in again, and the packet for that is what it sends next.
     ChangeUser(Box<Changing>),
 }
@@ -88,7 +88,7 @@ impl Ended {
             Self::Backend(LegError::Tls(_)) => EndReason::BackendTls,
             Self::Backend(LegError::Dead(_)) => EndReason::BackendDead,
             Self::Backend(_) => EndReason::BackendLost,
-            Self::Drained => EndReason::Drained,
+            Self::Stopped(reason) => reason.reason(),
             Self::ChangeUser(_) => EndReason::ChangeUserFailed,
         }
     }
@@ -181,8 +181,8 @@ struct Idle {
     timer: Pin<Box<Sleep>>,
 }
 
-/// Relays until both sides have closed, one fails, nothing moves for too long, or `cut` ends all
-/// sessions; counts in `session` what is relayed.
+/// Relays until both sides have closed, one fails, nothing moves for too long, or the session is told
+/// to stop; counts in `session` what is relayed.
 ///
 /// With `watch`, a change of user in what the client sends ends it too.
 pub async fn relay(
@@ -190,7 +190,6 @@ pub async fn relay(
     patience: Patience,
     watch: Option<CommandWatch>,
     session: &LiveSession,
-    cut: &CancellationToken,
 ) -> Ended {
     let mut relay = Relay {
         client,
@@ -207,12 +206,7 @@ pub async fn relay(
         patience,
         watch,
     };
-    let stop = tokio::select! {
-        biased;
-        stop = &mut relay => stop,
-        () = cut.cancelled() => Stop::Ended(Ended::Drained),
-    };
-    let ended = match stop {
+    let ended = match (&mut relay).await {
         Stop::Ended(ended) => ended,
         Stop::ChangeUser(sighting) => {
             return Ended::ChangeUser(Box::new(Changing {
@@ -235,7 +229,7 @@ async fn say_goodbye(ended: &Ended, client: &mut Leg, backend: &mut Leg) {
         Ended::Closed | Ended::ClientClosed | Ended::BackendClosed | Ended::ChangeUser(_) => {}
         Ended::Client(error) => say_goodbye_behind(client, error, backend).await,
         Ended::Backend(error) => say_goodbye_behind(backend, error, client).await,
-        Ended::Idle | Ended::HalfClosed | Ended::Drained => {
+        Ended::Idle | Ended::HalfClosed | Ended::Stopped(_) => {
             for leg in [&mut *client, &mut *backend] {
                 // It does not have all there was.
                 if leg.is_held_up() {
@@ -276,6 +270,9 @@ impl Future for Relay<'_> {
             return ended;
         }
         let told = before != (this.up, this.down);
+        if let Poll::Ready(reason) = this.session.stop.poll(cx) {
+            return Poll::Ready(Stop::Ended(Ended::Stopped(reason)));
+        }
         if let Poll::Ready(ended) = this.poll_dead(cx, moved || told) {
             return Poll::Ready(Stop::Ended(ended));
         }

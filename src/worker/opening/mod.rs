@@ -31,6 +31,7 @@ use crate::{
         ending::SessionEnd,
         farewell::{farewell, is_silence},
         leg::{Leg, LegError},
+        stop::StopReason,
     },
     tls::{RefusedCertificate, stream::TlsError},
 };
@@ -65,9 +66,6 @@ pub enum Failure {
     /// The database refused the login, and the client has heard so.
     #[error("the database refused the login")]
     Denied,
-    /// The worker ends, and waits for sessions no longer.
-    #[error("it had not begun when the drain timeout was over")]
-    Drained,
     /// The client has as many sessions as the listener lets one have.
     #[error("the client has as many sessions as `per_client` allows")]
     ClientFull,
@@ -80,6 +78,9 @@ pub enum Failure {
     /// The client left when it was asked to prove who it is.
     #[error("the client left when it was asked to prove who it is")]
     LeftLogin,
+    /// It was told to stop.
+    #[error("{}", stopped(.0))]
+    Stopped(StopReason),
     /// It took too long.
     #[error("the handshake timeout of {} s passed while waiting for {}", .0.as_secs_f64(), .1)]
     Late(Duration, Phase),
@@ -98,7 +99,7 @@ impl Failure {
             Self::Backend(_) => EndReason::BackendFailed,
             Self::Cancelled => EndReason::Cancel,
             Self::Denied => EndReason::LoginDenied,
-            Self::Drained => EndReason::Drained,
+            Self::Stopped(reason) => reason.reason(),
             Self::ClientFull => EndReason::ClientFull,
             Self::Full => EndReason::Full,
             Self::LeftLogin => EndReason::LoginLeft,
@@ -133,7 +134,21 @@ impl Failure {
 
 impl From<Failure> for SessionEnd {
     fn from(failure: Failure) -> Self {
-        Self::new(failure.reason(), failure.to_string()).refused_for(failure.certificate())
+        match &failure {
+            Failure::Stopped(reason) => Self::stopped(reason, failure.to_string()),
+            _ => {
+                let end = Self::new(failure.reason(), failure.to_string());
+                end.refused_for(failure.certificate())
+            }
+        }
+    }
+}
+
+/// Says why a session was told to stop before it had begun.
+fn stopped(reason: &StopReason) -> &'static str {
+    match reason {
+        StopReason::Drained => "it had not begun when the drain timeout was over",
+        StopReason::EndedBy(_) => "an operator ended it with `proxyctl end` before it had begun",
     }
 }
 
