@@ -19,7 +19,6 @@ mod given;
 mod identity;
 mod listener;
 mod nearest;
-mod network;
 mod odd;
 mod read;
 mod report;
@@ -49,10 +48,10 @@ pub use self::{
         OnUnknown, ProxyHeaderVersion, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion,
         UnknownName,
     },
-    network::{Network, NetworkError},
     report::{ConfigError, Problem, Report},
     source::{DEFAULT_FILE, Source},
 };
+pub use crate::facts::{Network, NetworkError};
 
 /// The most worker processes there can be.
 pub const WORKERS_MAX: usize = 256;

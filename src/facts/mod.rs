@@ -15,6 +15,7 @@ mod identity;
 mod load;
 mod lookup;
 mod moment;
+mod network;
 mod problem;
 mod tally;
 
@@ -30,6 +31,7 @@ pub use self::{
     load::{Partial, Reads, Trigger},
     lookup::{HostAddress, Unresolved, Wanted},
     moment::{Moment, NoMoment},
+    network::{Network, NetworkError},
     problem::Problem,
     tally::{Reason, Tally},
 };
