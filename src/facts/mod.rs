@@ -11,12 +11,14 @@ mod counts;
 mod ending;
 mod expiry;
 mod failure;
+mod fingerprint;
 mod identity;
 mod load;
 mod lookup;
 mod moment;
 mod network;
 mod problem;
+mod session;
 mod tally;
 
 pub use self::{
@@ -27,11 +29,16 @@ pub use self::{
     ending::{END_REASONS, EndCounts, EndReason},
     expiry::{Expiry, ExpiryEffect, ExpiryKind},
     failure::{FailureCounts, FailureReason},
+    fingerprint::{Fingerprint, NoFingerprint},
     identity::{IdentityChange, IdentityOutcome, VerifiedIdentity},
     load::{Partial, Reads, Trigger},
     lookup::{HostAddress, Unresolved, Wanted},
     moment::{Moment, NoMoment},
     network::{Network, NetworkError},
     problem::Problem,
+    session::{
+        Candidate, EndedSessions, MOST_IDS, NoSessionId, Selection, SessionCertificate,
+        SessionEntry, SessionId, SessionList, SessionState, SessionTls,
+    },
     tally::{Reason, Tally},
 };

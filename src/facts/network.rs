@@ -74,11 +74,15 @@ fn first(ip: IpAddr, prefix: u8) -> IpAddr {
     match ip {
         // A shift by the whole width would overflow.
         IpAddr::V4(ip) => {
-            let mask = u32::MAX.checked_shl(u32::BITS - prefix).unwrap_or(0);
+            let mask = u32::MAX
+                .checked_shl(u32::BITS.saturating_sub(prefix))
+                .unwrap_or(0);
             IpAddr::from((ip.to_bits() & mask).to_be_bytes())
         }
         IpAddr::V6(ip) => {
-            let mask = u128::MAX.checked_shl(u128::BITS - prefix).unwrap_or(0);
+            let mask = u128::MAX
+                .checked_shl(u128::BITS.saturating_sub(prefix))
+                .unwrap_or(0);
             IpAddr::from((ip.to_bits() & mask).to_be_bytes())
         }
     }
