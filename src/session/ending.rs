@@ -147,7 +147,10 @@ mod tests {
     use std::{io, time::Duration};
 
     use super::*;
-    use crate::{session::leg::LegError, tls::stream::TlsError};
+    use crate::{
+        session::leg::LegError,
+        tls::{records::Fault, stream::TlsError},
+    };
 
     fn lost() -> LegError {
         io::Error::from(io::ErrorKind::ConnectionReset).into()
@@ -158,7 +161,7 @@ mod tests {
         for (ended, reason) in [
             (Ended::Client(lost()), EndReason::ClientLost),
             (
-                Ended::Client(TlsError::KeysExhausted.into()),
+                Ended::Client(TlsError::from(Fault::BadRecord).into()),
                 EndReason::ClientTls,
             ),
             (Ended::Backend(lost()), EndReason::BackendLost),

@@ -2,7 +2,11 @@
 
 use rustls::{CertificateError, Error, PeerIncompatible};
 
-use super::{notes::RefusedCertificate, trust::revocation::StatusUnknown};
+use super::{
+    notes::RefusedCertificate,
+    records::{Fault, state::StateError},
+    trust::revocation::StatusUnknown,
+};
 use crate::facts::FailureReason;
 
 /// The alert `unrecognized_name` (RFC 6066 §3) as a record of its own: a fatal alert before any key
@@ -32,9 +36,12 @@ pub enum TlsError {
     /// The peer sent a record that never ends.
     #[error("the peer's record or handshake message is longer than TLS allows")]
     TooLong,
-    /// Keys of this connection protected as much as they may.
-    #[error("the connection's keys are used up")]
-    KeysExhausted,
+    /// The established session broke a rule, was told that it did, or cannot go on.
+    #[error(transparent)]
+    Session(#[from] Fault),
+    /// A handshake ended in something that no session can be made of.
+    #[error("the handshake ended in no session: {0}")]
+    NoSession(#[from] StateError),
     /// The peer sent something other than TLS.
     #[error("the peer does not speak TLS")]
     NotTls,
@@ -86,7 +93,10 @@ fn words(error: &Error) -> String {
 impl TlsError {
     /// Returns whether the peer itself said, in TLS, that it ends the connection.
     pub fn is_told(&self) -> bool {
-        matches!(self, Self::Protocol(Error::AlertReceived(_)))
+        matches!(
+            self,
+            Self::Protocol(Error::AlertReceived(_)) | Self::Session(Fault::AlertReceived(_))
+        )
     }
 
     /// Returns the record that tells the peer, for an error that comes before TLS begins.
@@ -106,7 +116,10 @@ impl TlsError {
             Self::NotTls => FailureReason::NotTls,
             Self::UnknownName(_) => FailureReason::UnknownName,
             Self::NothingShared => FailureReason::NothingShared,
-            Self::TooLong | Self::KeysExhausted | Self::BadName(_) => FailureReason::Protocol,
+            Self::Session(Fault::AlertReceived(_)) => FailureReason::ClientAlert,
+            Self::Session(_) | Self::NoSession(_) | Self::TooLong | Self::BadName(_) => {
+                FailureReason::Protocol
+            }
         }
     }
 }

@@ -7,13 +7,16 @@
 pub mod material;
 pub mod policy;
 pub mod probe;
+pub mod records;
 pub mod resolver;
 pub mod seal;
 pub mod stream;
 pub mod tickets;
 mod told;
 
+mod dissolve;
 mod failure;
+mod handshake;
 mod hello;
 pub(crate) mod names;
 pub(crate) mod notes;

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
+use super::dissolve::TrafficSecrets;
 use crate::x509::certificate;
 
 thread_local! {
@@ -30,6 +31,8 @@ pub(crate) struct Notes {
     pub(crate) shown: Option<[u8; 32]>,
     /// Until when the verdict on the certificate holds, as far as that is a matter of time.
     pub(crate) good_until: Option<UnixTime>,
+    /// What the keys of a TLS 1.3 session come from.
+    pub(super) secrets: Option<Box<TrafficSecrets>>,
 }
 
 /// A certificate that was refused; its texts are safe to print and not long.
@@ -55,6 +58,7 @@ impl Notes {
             unfit: false,
             shown: None,
             good_until: None,
+            secrets: None,
         }
     }
 

@@ -27,7 +27,20 @@ impl Outgoing {
         self.len += bytes.len();
     }
 
-    fn reserve(&mut self, more: usize) {
+    /// Puts in `len` bytes that `fill` writes, unless that fails.
+    pub(super) fn extend<E>(
+        &mut self,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.reserve(len);
+        fill(&mut self.space[self.len..][..len])?;
+        self.len += len;
+        Ok(())
+    }
+
+    /// Makes space for so many bytes more.
+    pub(super) fn reserve(&mut self, more: usize) {
         if self.space.len() < self.len + more {
             self.space.resize(self.len + more, 0);
         }

@@ -15,6 +15,7 @@ use rustls::{
 };
 
 use super::{
+    dissolve::SecretNotes,
     material::{BackendTrust, Bundle, ContentHash, Der, ListenerMaterial, Material},
     provider,
     resolver::{Keyring, Resolver},
@@ -160,6 +161,9 @@ pub fn server_config<I>(
     .with_cert_resolver(Arc::<Resolver>::clone(resolver));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = alpn(listener.protocol);
+    // A session is taken apart when its handshake is over.
+    config.enable_secret_extraction = true;
+    config.key_log = Arc::new(SecretNotes);
     let tickets = match listener.tls.resumption {
         Resumption::Off => None,
         Resumption::Tickets => Some(Arc::new(Tickets::new(
@@ -209,6 +213,8 @@ pub fn client_config<I>(
         None => builder.with_no_client_auth(),
     };
     config.resumption = rustls::client::Resumption::disabled();
+    config.enable_secret_extraction = true;
+    config.key_log = Arc::new(SecretNotes);
     config.alpn_protocols = alpn(listener.protocol);
     let backends = listener.backends.iter();
     let names = backends.map(|backend| at.server_name(check, backend));

@@ -1,30 +1,25 @@
 //! One end of a TLS connection without its socket: bytes from the network in, plaintext out, and
 //! the other way round.
 //!
-//! It stands on rustls' unbuffered interface, so that a connection that is idle holds no buffer:
-//! what a read brought lies in a caller's scratch space, and only the head of a record whose tail
-//! has not come yet is kept.
+//! The handshake is rustls', by its unbuffered interface; what comes behind it is [`super::records`]'.
+//! So a connection that is idle holds no buffer: what a read brought lies in a caller's scratch space,
+//! and only the head of a record whose tail has not come yet is kept.
 
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage, PeerIncompatible,
-    PeerMisbehaved,
-    client::UnbufferedClientConnection,
-    pki_types::{ServerName, UnixTime},
-    server::UnbufferedServerConnection,
-    unbuffered::{ConnectionState, UnbufferedStatus},
+    ClientConfig, Error, ProtocolVersion, client::UnbufferedClientConnection,
+    pki_types::ServerName, server::UnbufferedServerConnection,
 };
 
-pub use super::{failure::TlsError, hello::holds_client_hello, outgoing::Outgoing};
 use super::{
-    failure::{HANDSHAKE_FAILURE, PROTOCOL_VERSION},
-    hello::{is_outdated, raw_server_name},
-    notes::{Notes, RefusedCertificate, printable},
+    dissolve::{Opening, dissolve},
+    handshake::{Handshake, Side},
     policy::ClientPolicy,
+    records::{Records, Role, Version},
     resolver::Resolver,
-    trust::clients::ClientVerifier,
 };
+pub use super::{failure::TlsError, hello::holds_client_hello, outgoing::Outgoing};
 use crate::facts::CertificateFacts;
 use crate::x509::certificate;
 
@@ -36,18 +31,18 @@ pub const MAX_HELD: usize = 84 * 1024;
 
 /// One end of a TLS connection.
 pub struct TlsStream {
-    side: Side,
-    notes: Notes,
-    /// What a resumed session's certificate is checked with once more.
-    verifier: Option<Arc<ClientVerifier>>,
+    phase: Phase,
     held: Vec<u8>,
-    peer_closed: bool,
-    sent_close: bool,
 }
 
-enum Side {
-    Client(Box<UnbufferedClientConnection>),
-    Server(Box<UnbufferedServerConnection>),
+/// How far a connection is.
+enum Phase {
+    /// The handshake is going on or has failed.
+    Handshake(Box<Handshake>),
+    /// The session is established. What its handshake has shown is known until it is forgotten.
+    Established(Records, Option<Box<Opening>>),
+    /// The handshake could not be turned into a session.
+    Failed,
 }
 
 impl fmt::Debug for TlsStream {
@@ -83,65 +78,98 @@ impl TlsStream {
     /// Begins the end that presents a certificate.
     pub fn server(policy: &ClientPolicy) -> Result<Self, TlsError> {
         let connection = UnbufferedServerConnection::new(Arc::clone(&policy.config))?;
-        Ok(Self {
-            verifier: policy.verifier.clone(),
-            ..Self::new(Side::Server(Box::new(connection)))
-        })
+        let side = Side::Server(Box::new(connection));
+        Ok(Self::new(Handshake::new(side, policy.verifier.clone())))
     }
 
     /// Begins the end that checks `name`; [`Self::receive`] of nothing puts out its first message.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Ok(Self::new(Side::Client(Box::new(connection))))
+        let side = Side::Client(Box::new(connection));
+        Ok(Self::new(Handshake::new(side, None)))
     }
 
-    fn new(side: Side) -> Self {
+    fn new(handshake: Handshake) -> Self {
         Self {
-            side,
-            notes: Notes::default(),
-            verifier: None,
+            phase: Phase::Handshake(Box::new(handshake)),
             held: Vec::new(),
-            peer_closed: false,
-            sent_close: false,
         }
     }
 
     /// Returns whether the handshake is still going on.
     pub fn is_handshaking(&self) -> bool {
-        self.state().is_handshaking()
+        !matches!(self.phase, Phase::Established(..))
+    }
+
+    /// Returns the established session.
+    pub fn records(&self) -> Option<&Records> {
+        match &self.phase {
+            Phase::Established(records, _) => Some(records),
+            _ => None,
+        }
     }
 
     /// Returns whether the peer said that it sends nothing more.
     pub fn peer_closed(&self) -> bool {
-        self.peer_closed
+        self.records().is_some_and(Records::peer_closed)
+    }
+
+    /// Returns what the handshake has shown, between its end and [`Self::forget_opening`].
+    pub(super) fn opening(&self) -> Option<&Opening> {
+        match &self.phase {
+            Phase::Established(_, opening) => opening.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Frees what only the opening of a session needs to know: names and certificates, a few KiB.
+    ///
+    /// Version and cipher suite stay known.
+    pub fn forget_opening(&mut self) {
+        if let Phase::Established(_, opening) = &mut self.phase {
+            *opening = None;
+        }
+    }
+
+    /// Frees the memory that a session does not need while nothing moves.
+    pub fn rest(&mut self) {
+        if let Phase::Established(records, _) = &mut self.phase {
+            records.rest();
+        }
     }
 
     /// Returns the protocol that was agreed on by ALPN (RFC 7301).
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.state().alpn_protocol()
+        self.opening()?.alpn.as_deref()
     }
 
     /// Returns the name that the client has asked for (RFC 6066 §3), once a certificate was chosen by
     /// it.
     pub fn server_name(&self) -> Option<&str> {
-        self.notes.asked.as_deref()
+        match &self.phase {
+            Phase::Handshake(handshake) => handshake.notes.asked.as_deref(),
+            _ => self.opening()?.asked.as_deref(),
+        }
     }
 
     /// Returns SHA-256 of the certificate that this connection's server has shown, as far as it is
     /// known.
     pub fn leaf(&self) -> Option<[u8; 32]> {
-        match &self.side {
-            Side::Client(connection) => {
-                let shown = connection.peer_certificates().and_then(<[_]>::first);
-                shown.map(|leaf| certificate::digest(leaf))
-            }
-            Side::Server(_) => self.notes.shown,
+        match self.records()?.role() {
+            Role::Client => self.peer_chain().next().map(certificate::digest),
+            Role::Server => self.opening()?.shown,
         }
+    }
+
+    /// Returns the certificates that the peer has shown, its own first, each in DER.
+    pub fn peer_chain(&self) -> impl Iterator<Item = &[u8]> {
+        let chain = self.opening().map(|it| &*it.chain).unwrap_or_default();
+        chain.iter().map(AsRef::as_ref)
     }
 
     /// Returns what is to know about the certificate that the peer has shown; `known` if it is that.
     pub fn peer_facts(&self, known: Option<CertificateFacts>) -> Option<CertificateFacts> {
-        let shown = self.state().peer_certificates()?.first()?;
+        let shown = self.peer_chain().next()?;
         let sha256 = certificate::sha256(shown);
         known.filter(|it| it.sha256 == sha256).or_else(|| {
             let shown = certificate::parse(shown).ok()?;
@@ -151,18 +179,22 @@ impl TlsStream {
 
     /// Returns the TLS version as the PROXY protocol writes it, such as `TLSv1.3`.
     pub fn version(&self) -> &'static str {
-        match self.state().protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
-            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            _ => "unknown",
-        }
+        let version = match &self.phase {
+            Phase::Handshake(handshake) => match handshake.state().protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => Some(Version::Tls12),
+                Some(ProtocolVersion::TLSv1_3) => Some(Version::Tls13),
+                _ => None,
+            },
+            Phase::Established(records, _) => Some(records.suite().version()),
+            Phase::Failed => None,
+        };
+        version.map_or("unknown", Version::name)
     }
 
-    pub(super) fn state(&self) -> &CommonState {
-        match &self.side {
-            Side::Client(connection) => connection,
-            Side::Server(connection) => connection,
-        }
+    /// Returns the cipher suite's name in IANA's registry, such as `TLS_AES_256_GCM_SHA384`, once the
+    /// handshake is over.
+    pub fn suite(&self) -> Option<&'static str> {
+        self.records().map(|records| records.suite().name)
     }
 
     /// Returns the bytes of earlier reads that wait for more.
@@ -183,82 +215,30 @@ impl TlsStream {
         plain: &mut Vec<u8>,
         out: &mut Outgoing,
     ) -> Result<(), TlsError> {
-        if self.awaits_hello() && is_outdated(bytes) {
-            out.put(&PROTOCOL_VERSION);
-            return Err(TlsError::Outdated);
+        let mut used = 0;
+        if let Phase::Handshake(handshake) = &mut self.phase {
+            used = handshake.receive(bytes, out)?;
+            if handshake.is_over() {
+                self.establish()?;
+            }
         }
-        let side = &mut self.side;
-        let (used, result) = self.notes.lend(|| match side {
-            Side::Client(connection) => advance(&mut **connection, bytes, plain, out),
-            Side::Server(connection) => advance(&mut **connection, bytes, plain, out),
-        });
-        self.peer_closed |= result.map_err(|error| self.explain(error, &bytes[used..], out))?;
-        if !self.is_handshaking() {
-            self.confirm()?;
+        match &mut self.phase {
+            Phase::Handshake(_) => {}
+            Phase::Established(records, _) => {
+                used += records.receive(&bytes[used..], plain, out)?;
+            }
+            Phase::Failed => return Err(Error::HandshakeNotComplete.into()),
         }
         self.hold(&bytes[used..])
     }
 
-    fn awaits_hello(&self) -> bool {
-        matches!(self.side, Side::Server(_)) && self.state().protocol_version().is_none()
-    }
-
-    /// Says what rustls does not: which certificate was refused, which name was no name, and that the
-    /// client accepts no signature of ours.
-    ///
-    /// That last comes out of rustls' TLS 1.2 as a fault of its own, without an alert.
-    fn explain(&mut self, error: TlsError, bytes: &[u8], out: &mut Outgoing) -> TlsError {
-        let TlsError::Protocol(source) = error else {
-            return error;
-        };
-        if let Some(certificate) = self.notes.refused.take() {
-            return TlsError::Certificate {
-                source,
-                certificate,
-            };
+    /// Turns a handshake that is over into a session.
+    fn establish(&mut self) -> Result<(), TlsError> {
+        if let Phase::Handshake(handshake) = std::mem::replace(&mut self.phase, Phase::Failed) {
+            let (records, opening) = dissolve(*handshake)?;
+            self.phase = Phase::Established(records, Some(Box::new(opening)));
         }
-        match source {
-            Error::General(_) if self.notes.unfit => {
-                out.put(&HANDSHAKE_FAILURE);
-                TlsError::NothingShared
-            }
-            Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon)
-                if self.notes.unfit =>
-            {
-                TlsError::NothingShared
-            }
-            Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName)
-            | Error::InvalidMessage(InvalidMessage::InvalidServerName) => {
-                bad_name(&raw_server_name(bytes).unwrap_or_default())
-            }
-            Error::InvalidMessage(_) if raw_server_name(bytes).is_some_and(|it| it.is_empty()) => {
-                bad_name(&[])
-            }
-            source => source.into(),
-        }
-    }
-
-    /// Checks the certificate of a session that was resumed as if it had been shown now.
-    ///
-    /// A ticket opens only while this must succeed; so it is a second lock on the same door.
-    fn confirm(&mut self) -> Result<(), TlsError> {
-        let Some(verifier) = self.verifier.take() else {
-            return Ok(());
-        };
-        let state = self.state();
-        let shown = state.peer_certificates().and_then(<[_]>::split_first);
-        match shown {
-            Some((leaf, intermediates))
-                if state.handshake_kind() == Some(HandshakeKind::Resumed) =>
-            {
-                let checked = verifier.check(leaf, intermediates, UnixTime::now());
-                checked.map_err(|source| TlsError::Certificate {
-                    certificate: Box::new(RefusedCertificate::new(leaf, None)),
-                    source,
-                })
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Keeps `rest` for the next read, and no memory for nothing.
@@ -277,169 +257,16 @@ impl TlsStream {
 
     /// Puts out `plain`, encrypted.
     pub fn send(&mut self, plain: &[u8], out: &mut Outgoing) -> Result<(), TlsError> {
-        match &mut self.side {
-            Side::Client(connection) => encrypt(&mut **connection, &mut self.held, plain, out),
-            Side::Server(connection) => encrypt(&mut **connection, &mut self.held, plain, out),
+        match &mut self.phase {
+            Phase::Established(records, _) => Ok(records.send(plain, out)?),
+            _ => Err(Error::HandshakeNotComplete.into()),
         }
     }
 
     /// Puts out the message that nothing more will be sent (RFC 8446 §6.1), once.
     pub fn close(&mut self, out: &mut Outgoing) {
-        if self.sent_close || self.is_handshaking() {
-            return;
+        if let Phase::Established(records, _) = &mut self.phase {
+            records.close(out);
         }
-        self.sent_close = true;
-        match &mut self.side {
-            Side::Client(connection) => close(&mut **connection, &mut self.held, out),
-            Side::Server(connection) => close(&mut **connection, &mut self.held, out),
-        }
-    }
-}
-
-fn bad_name(name: &[u8]) -> TlsError {
-    TlsError::BadName(printable(&String::from_utf8_lossy(name)))
-}
-
-/// What the two kinds of rustls connection have in common but do not share a trait for.
-trait Connection {
-    type Data;
-
-    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
-
-    /// Returns whether something waits to be put out.
-    fn has_queued(&self) -> bool;
-}
-
-impl Connection for UnbufferedClientConnection {
-    type Data = rustls::client::ClientConnectionData;
-
-    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(bytes)
-    }
-
-    fn has_queued(&self) -> bool {
-        self.wants_write()
-    }
-}
-
-impl Connection for UnbufferedServerConnection {
-    type Data = rustls::server::ServerConnectionData;
-
-    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(bytes)
-    }
-
-    fn has_queued(&self) -> bool {
-        self.wants_write()
-    }
-}
-
-/// Runs a connection until it wants more bytes.
-///
-/// Returns how many of `bytes` are done with, and whether the peer closed its direction.
-fn advance<C: Connection>(
-    connection: &mut C,
-    bytes: &mut [u8],
-    plain: &mut Vec<u8>,
-    out: &mut Outgoing,
-) -> (usize, Result<bool, TlsError>) {
-    let mut used = 0;
-    let mut peer_closed = false;
-    loop {
-        let UnbufferedStatus { mut discard, state } = connection.process(&mut bytes[used..]);
-        let wants_more = match state {
-            Ok(state) => match step(state, &mut discard, &mut peer_closed, plain, out) {
-                Ok(wants_more) => wants_more,
-                Err(error) => return (used, Err(error)),
-            },
-            Err(error) => {
-                last_words(connection, &mut bytes[used..], out);
-                return (used, Err(error.into()));
-            }
-        };
-        used += discard;
-        if wants_more {
-            return (used, Ok(peer_closed));
-        }
-    }
-}
-
-/// Does what one state asks for; returns whether the connection waits for the network now.
-fn step<Data>(
-    state: ConnectionState<'_, '_, Data>,
-    discard: &mut usize,
-    peer_closed: &mut bool,
-    plain: &mut Vec<u8>,
-    out: &mut Outgoing,
-) -> Result<bool, TlsError> {
-    match state {
-        ConnectionState::ReadTraffic(mut traffic) => {
-            while let Some(record) = traffic.next_record() {
-                let record = record?;
-                *discard += record.discard;
-                plain.extend_from_slice(record.payload);
-            }
-            Ok(false)
-        }
-        ConnectionState::EncodeTlsData(mut data) => {
-            // The only other error is a second encoding of the same data.
-            let _ = out.write(|space| data.encode(space));
-            Ok(false)
-        }
-        ConnectionState::TransmitTlsData(data) => {
-            data.done();
-            Ok(false)
-        }
-        ConnectionState::PeerClosed => {
-            *peer_closed = true;
-            Ok(false)
-        }
-        _ => Ok(true),
-    }
-}
-
-/// Puts out the alert that rustls has queued behind an error.
-///
-/// `bytes` are those that the error came from: rustls remembers how far it got in them and must
-/// not be shown fewer. Once nothing is queued it would look at what lies behind the error in them,
-/// and would alert the peer again.
-fn last_words<C: Connection>(connection: &mut C, bytes: &mut [u8], out: &mut Outgoing) {
-    while connection.has_queued() {
-        let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process(bytes).state else {
-            return;
-        };
-        if out.write(|space| data.encode(space)).is_err() {
-            return;
-        }
-    }
-}
-
-fn encrypt<C: Connection>(
-    connection: &mut C,
-    held: &mut [u8],
-    plain: &[u8],
-    out: &mut Outgoing,
-) -> Result<(), TlsError> {
-    loop {
-        match connection.process(held).state? {
-            ConnectionState::WriteTraffic(mut traffic) => {
-                return out
-                    .write(|space| traffic.encrypt(plain, space))
-                    .map_err(|_| TlsError::KeysExhausted);
-            }
-            ConnectionState::EncodeTlsData(mut data) => {
-                // The only other error is a second encoding of the same data.
-                let _ = out.write(|space| data.encode(space));
-            }
-            ConnectionState::TransmitTlsData(data) => data.done(),
-            _ => return Err(Error::HandshakeNotComplete.into()),
-        }
-    }
-}
-
-fn close<C: Connection>(connection: &mut C, held: &mut [u8], out: &mut Outgoing) {
-    if let Ok(ConnectionState::WriteTraffic(mut traffic)) = connection.process(held).state {
-        // What fails here is told to the peer by the socket's end instead.
-        let _ = out.write(|space| traffic.queue_close_notify(space));
     }
 }

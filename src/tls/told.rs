@@ -1,7 +1,5 @@
 //! What backends and logs may be told about a client's TLS.
 
-use rustls::{CipherSuite, HandshakeKind};
-
 use super::{notes::printable, stream::TlsStream};
 use crate::{
     protocol::proxy_header::{Certificate, ClientTls},
@@ -21,7 +19,7 @@ pub struct ShownCertificate {
 impl TlsStream {
     /// Returns the certificate that the peer has shown; `None` if it has shown none.
     pub fn shown_certificate(&self) -> Option<ShownCertificate> {
-        let leaf = self.state().peer_certificates()?.first()?;
+        let leaf = self.peer_chain().next()?;
         let parsed = certificate::parse(leaf);
         let subject = parsed.map_or_else(
             |_| "unreadable".to_owned(),
@@ -33,24 +31,22 @@ impl TlsStream {
         })
     }
 
-    /// Returns what a PROXY header tells about this connection, once its handshake is over.
+    /// Returns what a PROXY header tells about this connection, once its handshake is over and before
+    /// its opening is forgotten.
     pub fn told(&self) -> ClientTls {
-        let state = self.state();
-        let shown = state.peer_certificates().and_then(<[_]>::first);
+        let shown = self.peer_chain().next();
         ClientTls {
             used: true,
-            certificate: match (shown, state.handshake_kind()) {
-                (None, _) => Certificate::Absent,
-                (Some(_), Some(HandshakeKind::Resumed)) => Certificate::InSession,
+            certificate: match (shown, self.opening()) {
+                (Some(_), Some(opening)) if opening.is_resumed => Certificate::InSession,
                 (Some(_), _) => Certificate::OnConnection,
+                (None, _) => Certificate::Absent,
             },
             // No handshake ends with a certificate that was not found good.
             verified: shown.is_some(),
             version: Some(self.version().to_owned()),
-            cipher: state
-                .negotiated_cipher_suite()
-                .map(|suite| cipher(suite.suite())),
-            common_name: shown.and_then(|leaf| common_name(leaf)),
+            cipher: self.suite().map(cipher),
+            common_name: shown.and_then(common_name),
             alpn: self.alpn().map(<[u8]>::to_vec),
             server_name: self.server_name().map(str::to_owned),
         }
@@ -66,11 +62,11 @@ fn common_name(leaf: &[u8]) -> Option<String> {
     }
 }
 
-/// Returns a cipher suite as OpenSSL names it, which is what readers of PROXY headers know.
-fn cipher(suite: CipherSuite) -> String {
-    let name = suite.as_str().unwrap_or("unknown");
-    if let Some(name) = name.strip_prefix("TLS13_") {
-        return format!("TLS_{name}");
+/// Returns a cipher suite as OpenSSL names it, which is what readers of PROXY headers know. Those of
+/// TLS 1.3 have the same names in IANA's registry.
+fn cipher(name: &str) -> String {
+    if !name.contains("_WITH_") {
+        return name.to_owned();
     }
     let name = name.trim_start_matches("TLS_");
     let name = match name.strip_suffix("_POLY1305_SHA256") {
@@ -85,24 +81,21 @@ fn cipher(suite: CipherSuite) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::records::suite::SUITES;
 
     #[test]
     fn ciphers_are_named_as_openssl_names_them() {
-        let names: Vec<_> = crate::tls::provider()
-            .cipher_suites
-            .iter()
-            .map(|suite| cipher(suite.suite()))
-            .collect();
+        let names: Vec<_> = SUITES.iter().map(|suite| cipher(suite.name)).collect();
         let expected = [
-            "TLS_AES_256_GCM_SHA384",
             "TLS_AES_128_GCM_SHA256",
+            "TLS_AES_256_GCM_SHA384",
             "TLS_CHACHA20_POLY1305_SHA256",
-            "ECDHE-ECDSA-AES256-GCM-SHA384",
             "ECDHE-ECDSA-AES128-GCM-SHA256",
-            "ECDHE-ECDSA-CHACHA20-POLY1305",
-            "ECDHE-RSA-AES256-GCM-SHA384",
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
             "ECDHE-RSA-AES128-GCM-SHA256",
+            "ECDHE-RSA-AES256-GCM-SHA384",
             "ECDHE-RSA-CHACHA20-POLY1305",
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
         ];
         assert_eq!(names, expected);
     }
