@@ -42,11 +42,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Whether clients may be kept out by the certificates of its two legs: PostgreSQL's channel
-    /// binding needs one for both.
+    /// Whether clients may be kept out by the certificates of its two legs: channel binding needs one for
+    /// both.
     #[must_use]
     pub fn needs_one_certificate(&self) -> bool {
-        self.protocol == Protocol::Postgres
+        self.protocol.traits().channel_binding
             && self.backend_tls.mode != BackendTlsMode::Off
             && self.channel_binding != ChannelBinding::Disable
     }

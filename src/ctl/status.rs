@@ -286,7 +286,7 @@ fn listeners(listeners: &[ListenerStatus]) -> Table {
         table.row([
             Cell::plain(&listener.name),
             Cell::plain(&listener.bind),
-            Cell::plain(format!("{:?}", listener.protocol).to_lowercase()),
+            Cell::plain(listener.protocol),
             Cell::plain(backends(listener)),
             Cell::plain(counts.open),
             Cell::plain(counts.total),

@@ -15,6 +15,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::traits::Traits;
+
 pub(crate) mod bytes;
 pub mod fuzzing;
 #[cfg(test)]
@@ -23,6 +25,8 @@ pub mod mysql;
 pub mod postgres;
 pub mod proxy_header;
 pub mod sealing;
+pub mod tcp;
+pub mod traits;
 pub mod watch;
 
 /// The content type of a TLS handshake record (RFC 8446 §5.1), with which every TLS client begins.
@@ -48,14 +52,29 @@ impl Protocol {
     /// Every protocol, in the order in which help texts name them.
     pub const ALL: [Self; 3] = [Self::Mysql, Self::Postgres, Self::Tcp];
 
+    /// Returns how it differs from the others.
+    #[must_use]
+    pub fn traits(self) -> &'static Traits {
+        match self {
+            Self::Mysql => &mysql::TRAITS,
+            Self::Postgres => &postgres::TRAITS,
+            Self::Tcp => &tcp::TRAITS,
+        }
+    }
+
     /// Returns the name used in the configuration, on the command line and in the status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mysql => "mysql",
-            Self::Postgres => "postgres",
-            Self::Tcp => "tcp",
-        }
+        self.traits().name
+    }
+
+    /// Names the protocols that have a trait, as the configuration's messages do: `"mysql" or
+    /// "postgres"`.
+    #[must_use]
+    pub fn names_with(has_trait: impl Fn(&Traits) -> bool) -> String {
+        let with = Self::ALL.into_iter().filter(|it| has_trait(it.traits()));
+        let names: Vec<_> = with.map(|it| format!("\"{it}\"")).collect();
+        listed(&names)
     }
 }
 
@@ -78,8 +97,22 @@ impl FromStr for Protocol {
 
 /// The name is not that of a protocol.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("unknown protocol {0:?}: expected mysql, postgres or tcp")]
+#[error("unknown protocol {0:?}: expected {names}", names = listed(&Protocol::ALL.map(Protocol::as_str)))]
 pub struct UnknownProtocol(String);
+
+/// Joins names for a sentence: "a, b or c".
+fn listed(names: &[impl AsRef<str>]) -> String {
+    let mut all = String::new();
+    for (position, name) in names.iter().enumerate() {
+        all.push_str(match position {
+            0 => "",
+            last if last + 1 == names.len() => " or ",
+            _ => ", ",
+        });
+        all.push_str(name.as_ref());
+    }
+    all
+}
 
 #[cfg(test)]
 mod tests {
@@ -92,6 +125,40 @@ mod tests {
             let json = serde_json::to_string(&protocol).expect("a unit variant");
             assert_eq!(json, format!("\"{protocol}\""));
         }
+    }
+
+    #[test]
+    fn a_trait_is_named_by_the_protocols_that_have_it() {
+        let names = Protocol::names_with(|it| it.reads_logins);
+        assert_eq!(names, "\"mysql\" or \"postgres\"");
+        let names = Protocol::names_with(|it| it.channel_binding);
+        assert_eq!(names, "\"postgres\"");
+        assert_eq!(
+            Protocol::names_with(|_| true),
+            "\"mysql\", \"postgres\" or \"tcp\""
+        );
+    }
+
+    #[test]
+    fn what_needs_a_login_is_had_only_where_logins_are_read() {
+        for protocol in Protocol::ALL {
+            let traits = protocol.traits();
+            assert!(traits.reads_logins || !traits.channel_binding, "{protocol}");
+        }
+    }
+
+    #[test]
+    fn no_two_protocols_have_the_same_name() {
+        let mut names = Protocol::ALL.map(Protocol::as_str).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Protocol::ALL.len());
+        let alpn = Protocol::ALL.iter().flat_map(|it| it.traits().alpn);
+        let mut alpn: Vec<_> = alpn.collect();
+        let count = alpn.len();
+        alpn.sort_unstable();
+        alpn.dedup();
+        assert_eq!(alpn.len(), count);
     }
 
     #[test]

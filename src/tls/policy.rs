@@ -30,7 +30,7 @@ use crate::{
     config::{
         Address, BackendTls, BackendTlsMode, ClientAuthMode, Listener, Resumption, TlsVersion,
     },
-    protocol::{Protocol, postgres},
+    protocol::Protocol,
 };
 
 /// Tickets that a client of TLS 1.3 is given after a handshake, for as many connections at a time.
@@ -236,10 +236,8 @@ fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
 }
 
 fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
-    match protocol {
-        Protocol::Postgres => vec![postgres::ALPN.to_vec()],
-        Protocol::Mysql | Protocol::Tcp => Vec::new(),
-    }
+    let names = protocol.traits().alpn.iter();
+    names.map(|name| name.to_vec()).collect()
 }
 
 fn check(mode: BackendTlsMode) -> Option<Check> {

@@ -113,7 +113,7 @@ impl Check<'_> {
         })
     }
 
-    /// Returns what clients do about channel binding, which only PostgreSQL's have.
+    /// Returns what clients do about channel binding, which few protocols have.
     fn channel_binding(
         &mut self,
         written: Option<Spanned<Word<ChannelBinding>>>,
@@ -122,8 +122,9 @@ impl Check<'_> {
         let Some(written) = written else {
             return ChannelBinding::default();
         };
-        if protocol != Protocol::Postgres {
-            let message = "`channel_binding` needs `protocol = \"postgres\"`: no other has it";
+        if !protocol.traits().channel_binding {
+            let names = Protocol::names_with(|it| it.channel_binding);
+            let message = format!("`channel_binding` needs `protocol = {names}`: no other has it");
             self.wrong(written.span(), message);
         }
         written.into_inner().0
@@ -135,9 +136,12 @@ impl Check<'_> {
         let Some(written) = written else {
             return false;
         };
-        if protocol == Protocol::Tcp {
-            let message = "`allow_cleartext_password` needs `protocol = \"mysql\"` or \"postgres\": \
-                           with \"tcp\", logins are not looked at";
+        if !protocol.traits().reads_logins {
+            let names = Protocol::names_with(|it| it.reads_logins);
+            let message = format!(
+                "`allow_cleartext_password` needs `protocol = {names}`: with \"{protocol}\", logins are not \
+                 looked at"
+            );
             self.wrong(written.span(), message);
         }
         written.into_inner()

@@ -31,3 +31,15 @@ pub mod parting;
 pub use capabilities::Capabilities;
 pub use error::ErrorPacket;
 pub use packet::Packet;
+
+use super::traits::{HalfClose, Traits};
+
+/// What the rest of the program has to know of MySQL and MariaDB.
+pub const TRAITS: Traits = Traits {
+    name: "mysql",
+    server_speaks_first: true,
+    half_close: HalfClose::Gone,
+    alpn: &[],
+    reads_logins: true,
+    channel_binding: false,
+};

@@ -18,5 +18,17 @@ pub use error::ErrorResponse;
 pub use negotiation::{Negotiation, Next};
 pub use opening::Opening;
 
+use super::traits::{HalfClose, Traits};
+
 /// The protocol name in ALPN: a must where TLS starts at once, allowed where it was asked for.
 pub const ALPN: &[u8] = b"postgresql";
+
+/// What the rest of the program has to know of PostgreSQL.
+pub const TRAITS: Traits = Traits {
+    name: "postgres",
+    server_speaks_first: false,
+    half_close: HalfClose::Gone,
+    alpn: &[ALPN],
+    reads_logins: true,
+    channel_binding: true,
+};

@@ -26,8 +26,8 @@ use crate::{
     config::Listener,
     facts::EndReason,
     protocol::{
-        Protocol,
         mysql::command::{CommandWatch, Sighting},
+        traits::HalfClose,
     },
 };
 
@@ -125,9 +125,9 @@ impl Patience {
         Self {
             idle: Some(limits.idle_timeout).filter(|idle| !idle.is_zero()),
             dead: Some(limits.dead_peer_timeout).filter(|dead| !dead.is_zero()),
-            half_closed: match listener.protocol {
-                Protocol::Mysql | Protocol::Postgres => GONE,
-                Protocol::Tcp => HALF_CLOSED,
+            half_closed: match listener.protocol.traits().half_close {
+                HalfClose::Gone => GONE,
+                HalfClose::Listens => HALF_CLOSED,
             },
         }
     }

@@ -5,10 +5,7 @@ use std::net::SocketAddr;
 use super::{Context, Failure, Phase, in_time, read_client};
 use crate::{
     config::{Listener, ProxyHeaderVersion, ProxyProtocol},
-    protocol::{
-        Protocol,
-        proxy_header::{self, Found, Header, v1, v2},
-    },
+    protocol::proxy_header::{self, Found, Header, v1, v2},
     session::leg::Leg,
     tls::stream::TlsStream,
 };
@@ -50,9 +47,16 @@ pub fn is_balancer(listener: &Listener, peer: Option<SocketAddr>) -> bool {
 
 /// Refuses a header from somebody who is no load balancer.
 ///
-/// A client of MySQL says nothing before it was greeted; what it says then is looked at there.
+/// Where the server speaks first, as MySQL's does, a client says nothing before it was greeted; what it
+/// says then is looked at there.
 async fn forbid(context: &Context, client: &mut Leg) -> Result<(), Failure> {
-    if context.service.listener.protocol == Protocol::Mysql {
+    if context
+        .service
+        .listener
+        .protocol
+        .traits()
+        .server_speaks_first
+    {
         return Ok(());
     }
     let (found, buffer) = look(context, client, Phase::Request).await?;
