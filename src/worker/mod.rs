@@ -4,6 +4,7 @@
 //! standard input, reads no file, runs as an unprivileged user, and has one thread.
 
 pub mod backend_probe;
+pub mod backends;
 pub mod confinement;
 pub mod connect;
 pub mod listener;

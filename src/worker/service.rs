@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
-    connect::{Dialer, Health},
+    backends::{Dialer, Health},
     places::Places,
 };
 use crate::{

@@ -4,13 +4,6 @@
 //! MySQL by its greeting, one of PostgreSQL by its answer to the start-up message, and one of any
 //! service whose leg has TLS by the end of the handshake. What it says is its answer.
 
-mod addresses;
-mod attempts;
-mod circuit;
-mod dialer;
-mod health;
-mod schedule;
-
 use std::{
     future::Future,
     time::{Duration, Instant as Clock},
@@ -19,12 +12,10 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 use tracing::{field::display, info, warn};
 
-use self::{
-    circuit::{Attempt, News},
-    dialer::{DialError, Dialed, Way},
+use super::{
+    backends::{Attempt, DialError, Dialed, News, Way},
+    opening::{Context, Failure, Phase, passed},
 };
-pub use self::{dialer::Dialer, health::Health};
-use super::opening::{Context, Failure, Phase, passed};
 use crate::{
     session::leg::Leg,
     {config::Limits, tls::stream::TlsStream},

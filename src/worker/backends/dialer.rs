@@ -39,24 +39,25 @@ pub struct Dialer {
 
 /// A connection to a backend.
 #[derive(Debug)]
-pub(super) struct Dialed {
-    pub(super) socket: Socket,
+pub struct Dialed {
+    /// The connection.
+    pub socket: Socket,
     /// Which way it was reached, if there were several.
-    pub(super) way: Option<Way>,
+    pub way: Option<Way>,
     /// Connections to other addresses of it, which were there at the same moment.
-    pub(super) spare: Vec<Socket>,
+    pub spare: Vec<Socket>,
 }
 
 /// One of several addresses of a backend's name, and the attempt that has led there.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Way {
+pub struct Way {
     address: SocketAddr,
     attempt: Attempt,
 }
 
 /// Why a backend was not reached.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DialError {
+pub enum DialError {
     /// Its only address failed.
     #[error(transparent)]
     Failed(#[from] io::Error),
@@ -79,7 +80,7 @@ pub(super) enum DialError {
 
 /// How the addresses of a name failed.
 #[derive(Debug)]
-pub(super) struct Failures {
+pub struct Failures {
     lost: Vec<(SocketAddr, Fault)>,
     /// How many more there are.
     untried: usize,
@@ -87,7 +88,7 @@ pub(super) struct Failures {
 
 impl Failures {
     /// Whether the time was up before all of them had failed.
-    pub(super) fn are_late(&self) -> bool {
+    pub fn are_late(&self) -> bool {
         let mut faults = self.lost.iter().map(|(_, fault)| fault);
         faults.any(|fault| matches!(fault, Fault::NoAnswer(_)))
     }
@@ -114,7 +115,7 @@ impl Dialer {
 
     /// Connects to a backend until `by`. Addresses that answer within a fair share of `patience` are not
     /// held to have failed.
-    pub(super) async fn dial(
+    pub async fn dial(
         &self,
         backend: &Address,
         by: Instant,
@@ -211,7 +212,7 @@ impl Dialer {
     }
 
     /// Notes that a backend was of use that was reached this way.
-    pub(super) fn succeed(&self, backend: &Address, way: Way) {
+    pub fn succeed(&self, backend: &Address, way: Way) {
         let news = self.memory().succeed(way.address);
         if news == News::Up {
             let (backend, address) = (display(backend), display(way.address));
@@ -220,7 +221,7 @@ impl Dialer {
     }
 
     /// Notes that it was not.
-    pub(super) fn fail(&self, backend: &Address, way: Way, reason: &dyn fmt::Display) {
+    pub fn fail(&self, backend: &Address, way: Way, reason: &dyn fmt::Display) {
         let now = Instant::now();
         let news = self.memory().fail(way.address, way.attempt, now);
         if news == News::Down {
