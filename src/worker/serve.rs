@@ -6,7 +6,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    opening::{self, Context, Failure, LAST_WORDS, Opened, Phase, Relogin},
+    deadline::{Late, Phase},
+    opening::{self, Context, Failure, LAST_WORDS, Opened, Relogin},
     places::{NoPlace, Place},
     service::{Service, Services},
 };
@@ -91,7 +92,10 @@ async fn open(
 ) -> Result<Opened, Failure> {
     // Each wait ends by itself at the deadline; the time after it is for telling the client.
     let end = context.deadline + LAST_WORDS;
-    let limit = context.service.listener.limits.handshake_timeout;
+    let late = Late {
+        limit: context.service.listener.limits.handshake_timeout,
+        phase: Phase::Request,
+    };
     let session = Arc::clone(&context.session);
     let opening = async {
         match refusal {
@@ -102,7 +106,7 @@ async fn open(
     tokio::select! {
         biased;
         opened = timeout_at(end, opening) => {
-            opened.unwrap_or(Err(Failure::Late(limit, Phase::Request)))
+            opened.unwrap_or(Err(Failure::Late(late)))
         }
         reason = session.stop.stopped() => Err(Failure::Stopped(reason)),
     }

@@ -169,6 +169,8 @@ impl fmt::Display for ErrorPacket {
     }
 }
 
+impl std::error::Error for ErrorPacket {}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -97,6 +97,9 @@ pub enum NegotiationError {
     /// TLS can start by itself at the very beginning only.
     #[error("the client starts TLS after another answer than the one to start it")]
     LateTls,
+    /// TLS without negotiation needs ALPN ("SSL Session Encryption" in the PostgreSQL manual).
+    #[error("direct TLS needs the ALPN protocol \"postgresql\"")]
+    NoAlpn,
     /// The message itself is wrong.
     #[error(transparent)]
     Opening(#[from] OpeningError),

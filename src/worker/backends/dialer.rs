@@ -74,12 +74,12 @@ pub enum DialError {
     #[error("its name was not resolved")]
     LookupLate,
     /// All addresses of its name that were tried failed or have not answered in time.
-    #[error("{0}")]
+    #[error(transparent)]
     All(Failures),
 }
 
 /// How the addresses of a name failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub struct Failures {
     lost: Vec<(SocketAddr, Fault)>,
     /// How many more there are.

@@ -13,7 +13,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::circuit::{Attempt, Circuit, News};
+use super::{
+    circuit::{Attempt, Circuit, News},
+    error::BackendError,
+};
 use crate::{
     config::{Address, Backends},
     facts::BackendStatus,
@@ -98,7 +101,14 @@ impl Health {
     }
 
     /// Notes that it was not.
-    pub fn fail(&self, address: &Address, attempt: Attempt, now: Instant, error: &str) -> News {
+    pub fn fail(
+        &self,
+        address: &Address,
+        attempt: Attempt,
+        now: Instant,
+        error: &BackendError,
+    ) -> News {
+        let error = error.to_string();
         let error: String = error.chars().take(LONGEST_ERROR).collect();
         let note = |known: &mut Known| {
             known.status.fail(Timestamp::now(), error);
@@ -148,7 +158,7 @@ mod tests {
 
     fn fail(health: &Health, which: &str, now: Instant) -> News {
         let attempt = health.begin(&address(which), now);
-        health.fail(&address(which), attempt, now, "refused")
+        health.fail(&address(which), attempt, now, &BackendError::Refused)
     }
 
     #[test]
@@ -210,7 +220,10 @@ mod tests {
         assert_eq!(health.order(&next, now), [1, 0]);
         let told = health.statuses();
         assert_eq!((&*told[0].address, told[0].healthy), ("b:2", false));
-        assert_eq!(told[0].last_error.as_deref(), Some("refused"));
+        assert_eq!(
+            told[0].last_error.as_deref(),
+            Some("it refuses the connection")
+        );
         assert_eq!(told[1], BackendStatus::unknown("c:3".to_owned()));
         assert_eq!(fail(&health, "a:1", now), News::None);
     }
@@ -228,7 +241,7 @@ mod tests {
                 if good {
                     health.succeed(&addresses[which], None);
                 } else {
-                    health.fail(&addresses[which], attempt, now, "refused");
+                    health.fail(&addresses[which], attempt, now, &BackendError::Refused);
                 }
                 now += Duration::from_millis(wait);
                 let mut order = health.order(&backends, now);

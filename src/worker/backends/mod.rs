@@ -7,11 +7,13 @@ mod addresses;
 mod attempts;
 mod circuit;
 mod dialer;
+mod error;
 mod health;
 mod schedule;
 
 pub use self::{
     circuit::{Attempt, News},
     dialer::{DialError, Dialed, Dialer, Failures, Way},
+    error::{BackendError, BackendFailure, ProtocolError},
     health::Health,
 };

@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{field::display, info, warn};
 
 use super::{
-    backends::{Attempt, DialError, Dialed, News, Way},
-    opening::{Context, Failure, Phase, passed},
+    backends::{Attempt, BackendError, BackendFailure, DialError, Dialed, News, Way},
+    deadline::{Late, Phase},
+    opening::Context,
 };
 use crate::{
     session::leg::Leg,
@@ -28,7 +29,7 @@ pub trait Connector: Sync {
         &self,
         context: &Context,
         backend: &mut Leg,
-    ) -> impl Future<Output = Result<(), String>> + Send;
+    ) -> impl Future<Output = Result<(), BackendError>> + Send;
 
     /// Whether one that is ready has shown that somebody is there.
     fn is_proof(&self, context: &Context) -> bool;
@@ -45,22 +46,22 @@ pub async fn connect(
     context: &mut Context,
     header: &[u8],
     connector: &impl Connector,
-) -> Result<Leg, Failure> {
-    let mut reasons = Vec::new();
+) -> Result<Leg, BackendFailure> {
+    let mut tried = Vec::new();
     let order = order(context);
-    for (tried, position) in order.iter().enumerate() {
+    for (count, position) in order.iter().enumerate() {
         context.backend = *position;
         context.session.goes_to(context.backend());
-        let others_left = tried + 1 < order.len();
+        let others_left = count + 1 < order.len();
         match connect_one(context, header, connector, others_left).await {
             Ok(backend) => return Ok(backend),
-            Err(reason) => reasons.push(format!("{}: {reason}", context.backend())),
+            Err(error) => tried.push((context.backend().clone(), error)),
         }
         if Instant::now() >= context.deadline {
             break;
         }
     }
-    Err(Failure::Backend(reasons.join("; ")))
+    Err(tried.into_iter().collect())
 }
 
 /// Returns the positions of the backends in the order in which to try them now.
@@ -86,7 +87,7 @@ pub async fn connect_one(
     header: &[u8],
     connector: &impl Connector,
     others_left: bool,
-) -> Result<Leg, String> {
+) -> Result<Leg, BackendError> {
     let attempt = context
         .service
         .health
@@ -100,7 +101,7 @@ pub async fn connect_one(
     match &reached {
         Ok(backend) if connector.is_proof(context) => note(context, Ok(backend.tls())),
         Ok(_) => {}
-        Err(reason) => note(context, Err(reason)),
+        Err(error) => note(context, Err(error)),
     }
     reached
 }
@@ -114,8 +115,8 @@ pub struct Trial {
     began: Instant,
 }
 
-/// How an attempt to reach a backend ended: with its TLS, if its leg has any, or for a reason.
-type Outcome<'a> = Result<Option<&'a TlsStream>, &'a str>;
+/// How an attempt to reach a backend ended: with its TLS, if its leg has any, or why not.
+type Outcome<'a> = Result<Option<&'a TlsStream>, &'a BackendError>;
 
 /// Notes how an attempt ended, of the backend and of the address that it has led to, if that is not known
 /// yet.
@@ -133,18 +134,18 @@ pub fn note(context: &mut Context, outcome: Outcome<'_>) {
     }
     let news = match outcome {
         Ok(tls) => service.health.succeed(address, tls),
-        Err(reason) => service
+        Err(error) => service
             .health
-            .fail(address, trial.attempt, Clock::now(), reason),
+            .fail(address, trial.attempt, Clock::now(), error),
     };
     match (trial.way, outcome) {
         (Some(way), Ok(_)) => service.dialer.succeed(address, way),
-        (Some(way), Err(reason)) => service.dialer.fail(address, way, &reason),
+        (Some(way), Err(error)) => service.dialer.fail(address, way, error),
         (None, _) => {}
     }
     let (listener, backend) = (&service.listener.name, display(address));
     match (news, outcome) {
-        (News::Down, Err(reason)) => warn!(listener, backend, "a backend is down: {reason}"),
+        (News::Down, Err(error)) => warn!(listener, backend, "a backend is down: {error}"),
         (News::Up, _) => info!(listener, backend, "a backend is up again"),
         _ => {}
     }
@@ -155,7 +156,7 @@ async fn make_ready(
     header: &[u8],
     connector: &impl Connector,
     others_left: bool,
-) -> Result<Leg, String> {
+) -> Result<Leg, BackendError> {
     let limit = context.service.listener.limits.connect_timeout;
     let connected_by = context.deadline.min(Instant::now() + limit);
     let Dialed { socket, way, spare } = dial(context, connected_by).await?;
@@ -189,23 +190,24 @@ async fn leave_spare(context: &Context, header: &[u8], connector: &impl Connecto
 }
 
 /// Connects to the backend that the context names.
-async fn dial(context: &Context, by: Instant) -> Result<Dialed, String> {
+async fn dial(context: &Context, by: Instant) -> Result<Dialed, BackendError> {
     let limits = &context.service.listener.limits;
     let dialer = &context.service.dialer;
     let dialing = dialer.dial(context.backend(), by.into_std(), fair(limits));
-    let own = Some(limits.connect_timeout.as_secs_f64()).filter(|_| by < context.deadline);
-    let late = |phase| passed(limits.handshake_timeout, phase);
+    let own = Some(limits.connect_timeout).filter(|_| by < context.deadline);
+    let late = |phase| late(context, phase);
     dialing.await.map_err(|error| match (error, own) {
-        (DialError::NoAnswer, Some(limit)) => format!("no answer within {limit} s"),
-        (DialError::NoAnswer, None) => late(Phase::Connect),
-        (DialError::LookupLate, Some(limit)) => {
-            format!("its name was not resolved within {limit} s")
-        }
-        (DialError::LookupLate, None) => late(Phase::Lookup),
+        (DialError::NoAnswer, Some(limit)) => BackendError::NoAnswer(limit),
+        (DialError::NoAnswer, None) => late(Phase::Connect).into(),
+        (DialError::LookupLate, Some(limit)) => BackendError::LookupLate(limit),
+        (DialError::LookupLate, None) => late(Phase::Lookup).into(),
         (DialError::All(failures), None) if failures.are_late() => {
-            format!("{failures}; {}", late(Phase::Connect))
+            BackendError::AddressesLate(failures, late(Phase::Connect))
         }
-        (error, _) => error.to_string(),
+        (DialError::All(failures), _) => BackendError::Addresses(failures),
+        (DialError::Failed(error), _) => BackendError::Connect(error),
+        (DialError::Lookup(reason), _) => BackendError::Lookup(reason),
+        (DialError::Path(reason), _) => BackendError::Path(reason),
     })
 }
 
@@ -221,48 +223,46 @@ async fn prepare(
     connector: &impl Connector,
     mut backend: Leg,
     ready_by: Instant,
-) -> Result<Leg, String> {
+) -> Result<Leg, BackendError> {
     let preparing = async {
         if !header.is_empty() {
-            let sent = backend.send(header).await;
-            sent.map_err(|error| error.to_string())?;
+            backend.send(header).await?;
         }
         connector.prepare(context, &mut backend).await
     };
     if let Ok(prepared) = timeout_at(ready_by, preparing).await {
         return prepared.map(|()| backend);
     }
-    let limits = &context.service.listener.limits;
-    let reason = if ready_by < context.deadline {
-        let limit = limits.connect_timeout.as_secs_f64();
-        format!("connected, and nothing came within {limit} s")
+    let error = if ready_by < context.deadline {
+        BackendError::Mute(context.service.listener.limits.connect_timeout)
     } else {
-        passed(
-            limits.handshake_timeout,
-            connector.awaited(context, &backend),
-        )
+        late(context, connector.awaited(context, &backend)).into()
     };
     connector.leave(context, backend);
-    Err(reason)
+    Err(error)
 }
 
-/// Waits until a backend says something, which it can be asked for again.
-pub async fn hear(backend: &mut Leg, complaint: &str) -> Result<(), String> {
+/// Says that the deadline of an opening has passed in a phase.
+fn late(context: &Context, phase: Phase) -> Late {
+    Late {
+        limit: context.service.listener.limits.handshake_timeout,
+        phase,
+    }
+}
+
+/// Waits until a backend sends what is `expected` of it, which it can be asked for again.
+pub async fn hear(backend: &mut Leg, expected: &'static str) -> Result<(), BackendError> {
     let mut first = Vec::new();
     let heard = backend.receive(&mut first).await;
-    heard.map_err(|error| format!("{complaint}: {error}"))?;
+    heard.map_err(|error| BackendError::NotHeard { expected, error })?;
     backend.unread(&first);
     Ok(())
 }
 
 /// Begins TLS with a backend that is ready for it; nothing if its leg has none.
-pub async fn begin_tls(context: &Context, backend: &mut Leg) -> Result<(), String> {
+pub async fn begin_tls(context: &Context, backend: &mut Leg) -> Result<(), BackendError> {
     let Some(tls) = context.connect_tls() else {
         return Ok(());
     };
-    let done = match tls {
-        Ok(tls) => backend.connect_tls(tls).await,
-        Err(error) => Err(error.into()),
-    };
-    done.map_err(|error| error.to_string())
+    Ok(backend.connect_tls(tls?).await?)
 }

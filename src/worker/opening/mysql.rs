@@ -6,8 +6,6 @@ mod reader;
 mod talk;
 mod visit;
 
-use tokio::time::timeout_at;
-
 use self::{
     connector::Greeted,
     reader::{Owned, Reader},
@@ -15,14 +13,13 @@ use self::{
     visit::Visit,
 };
 use super::{
-    Context, Failure, Opened, Phase, Relogin, accept_tls, backend_failed, in_time, is_local,
-    passed, proxy,
+    Context, Failure, Opened, Relogin, accept_tls, backend_failed, in_time, is_local, proxy,
 };
 use crate::{
     config::{Address, TlsMode},
     protocol::mysql::{
         ErrorPacket,
-        auth::{self, Exchange, Legs, Then},
+        auth::{self, Exchange, Legs, Refusal, Then},
         command::CommandWatch,
         greeting::{Greeting, ServerFirst},
         login::{ClientFirst, Login},
@@ -30,7 +27,9 @@ use crate::{
     },
     session::{farewell::farewell, leg::Leg},
     worker::{
+        backends::{BackendError, ProtocolError},
         connect::{self, connect},
+        deadline::{Late, Phase},
         places::NoPlace,
     },
 };
@@ -48,7 +47,7 @@ pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, F
         Ok(backend) => Visit::new(context, Reader::new(backend)),
         Err(failure) => {
             turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
-            return Err(failure);
+            return Err(failure.into());
         }
     };
     let greeting = greet(context, &mut client, &mut visit).await?;
@@ -74,8 +73,11 @@ pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, F
 /// Finds words for a client that was too slow to log in; inside of a handshake it can hear none.
 fn in_words(ending: Ending, client: &Reader) -> Ending {
     match ending.failure {
-        Failure::Late(_, Phase::ClientTls) => Ending::new(ending.failure, Vec::new()),
-        Failure::Late(..) => client.refuse(&ErrorPacket::client_too_slow(), ending.failure),
+        Failure::Late(Late {
+            phase: Phase::ClientTls,
+            ..
+        }) => Ending::new(ending.failure, Vec::new()),
+        Failure::Late(_) => client.refuse(&ErrorPacket::client_too_slow(), ending.failure),
         _ => ending,
     }
 }
@@ -97,8 +99,8 @@ async fn turn_away(client: &mut Leg, error: &ErrorPacket) {
 }
 
 /// Refuses what is no login.
-fn no_login(client: &Reader, reason: String) -> Ending {
-    client.refuse(&ErrorPacket::bad_handshake(), Failure::Refused(reason))
+fn no_login(client: &Reader, failure: Failure) -> Ending {
+    client.refuse(&ErrorPacket::bad_handshake(), failure)
 }
 
 /// Passes the database's greeting on, with TLS offered.
@@ -107,16 +109,16 @@ async fn greet(
     client: &mut Reader,
     visit: &mut Visit,
 ) -> Result<Greeting, Failure> {
-    let greeting = server_packet(context, visit.backend());
+    let greeting = server_packet(visit.backend());
     let first = match in_time(context, Phase::Greeting, greeting).await {
         Ok(first) => first,
-        Err(failure) => {
+        Err(error) => {
             turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
-            return Err(failure);
+            return Err(backend_failed(context, error));
         }
     };
     let mut words = Vec::new();
-    let failure = match ServerFirst::parse(&first.payload) {
+    let error = match ServerFirst::parse(&first.payload) {
         Ok(ServerFirst::Greeting(greeting)) => {
             visit.greeted(&greeting);
             greeting.clone().with_ssl(true).write(&mut words);
@@ -125,26 +127,24 @@ async fn greet(
         }
         Ok(ServerFirst::Error(error)) => {
             packet::write(first.seq, &first.payload, &mut words);
-            backend_failed(context, &error)
+            BackendError::RefusedFor(error.into())
         }
         Err(error) => {
             ErrorPacket::backend_failed().write_instead_of_greeting(&mut words);
-            backend_failed(context, &error)
+            BackendError::violation(error)
         }
     };
     visit.is_over();
     farewell(&mut client.leg, &words).await;
-    Err(failure)
+    Err(backend_failed(context, error))
 }
 
-async fn server_packet(context: &Context, backend: &mut Reader) -> Result<Owned, Failure> {
+async fn server_packet(backend: &mut Reader) -> Result<Owned, BackendError> {
     loop {
-        let taken = backend.take();
-        if let Some(packet) = taken.map_err(|error| backend_failed(context, &error))? {
+        if let Some(packet) = backend.take().map_err(BackendError::violation)? {
             return Ok(packet);
         }
-        let read = backend.read().await;
-        read.map_err(|error| backend_failed(context, &error))?;
+        backend.read().await?;
     }
 }
 
@@ -154,8 +154,9 @@ async fn client_packet(context: &Context, client: &mut Reader) -> Result<Owned, 
             Ok(Some(packet)) => return Ok(packet),
             Ok(None) => {}
             Err(error) => {
-                let reason = proxy::explain(context, &client.bytes, error.to_string());
-                return Err(no_login(client, reason));
+                let refusal = proxy::explain(context, &client.bytes);
+                let failure = refusal.map_or_else(|| refused(error), Failure::Refused);
+                return Err(no_login(client, failure));
             }
         }
         super::read_client(&mut client.leg, &mut client.bytes).await?;
@@ -177,7 +178,7 @@ async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Ending>
             Err(client.refuse(&error, Failure::NoTls))
         }
         Ok(ClientFirst::Login(_)) => Ok(first),
-        Err(error) => Err(no_login(client, error.to_string())),
+        Err(error) => Err(no_login(client, refused(error))),
     }
 }
 
@@ -191,10 +192,11 @@ async fn carry(
 ) -> Result<Option<Relogin>, Ending> {
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
-        Err(error) => return Err(no_login(client, error.to_string())),
+        Err(error) => return Err(no_login(client, refused(error))),
     };
     context.session.logs_in(parsed.user_name());
-    if let Err(failure) = visit.begin_tls(greeting, &parsed).await {
+    if let Err(error) = visit.begin_tls(greeting, &parsed).await {
+        let failure = backend_failed(context, error);
         return Err(client.refuse(&ErrorPacket::backend_failed(), failure));
     }
     let legs = Legs {
@@ -204,10 +206,8 @@ async fn carry(
     };
     let hidden = hides_commands(&parsed, greeting);
     if hidden && !legs.let_passwords_through() {
-        // A change of user could not be seen, and would end with the password in the clear.
-        let reason = "compression needs TLS between the proxy and the database";
-        let error = ErrorPacket::unsupported_login(reason);
-        return Err(client.refuse(&error, refused(reason)));
+        let refusal = Refusal::Compression;
+        return Err(client.refuse(&refusal.packet(), refused(refusal)));
     }
     let begun = Exchange::begin(greeting, login.as_packet(), legs);
     let (exchange, first) = match begun {
@@ -243,8 +243,8 @@ fn hides_commands(login: &Login<'_>, greeting: &Greeting) -> bool {
         .all(|capabilities| !CommandWatch::can_watch(capabilities))
 }
 
-fn refused(error: impl std::fmt::Display) -> Failure {
-    Failure::Refused(error.to_string())
+fn refused(error: impl Into<ProtocolError>) -> Failure {
+    Failure::refused(error)
 }
 
 /// Begins TLS with a database that waits for a login; nothing if its leg has none.
@@ -253,20 +253,14 @@ async fn begin_tls(
     greeting: &Greeting,
     login: &Login<'_>,
     backend: &mut Reader,
-) -> Result<(), Failure> {
+) -> Result<(), BackendError> {
     if !context.has_backend_tls() {
         return Ok(());
     }
-    let (deadline, limit) = (
-        context.deadline,
-        context.service.listener.limits.handshake_timeout,
-    );
     let beginning = ask_for_tls(context, greeting, login, backend);
-    let begun = timeout_at(deadline, beginning).await;
-    let begun = begun.unwrap_or_else(|_| Err(passed(limit, Phase::BackendTls)));
-    let outcome = begun.as_ref().map_err(String::as_str);
-    connect::note(context, outcome.map(|()| backend.leg.tls()));
-    begun.map_err(|reason| backend_failed(context, &reason))
+    let begun = in_time(context, Phase::BackendTls, beginning).await;
+    connect::note(context, begun.as_ref().map(|()| backend.leg.tls()));
+    begun
 }
 
 async fn ask_for_tls(
@@ -274,21 +268,17 @@ async fn ask_for_tls(
     greeting: &Greeting,
     login: &Login<'_>,
     backend: &mut Reader,
-) -> Result<(), String> {
+) -> Result<(), BackendError> {
     if !greeting.has_tls() {
-        return Err(
-            "it has no TLS; set up its certificate, or `backend_tls.mode = \"off\"` here".into(),
-        );
+        let remedy = "set up its certificate";
+        return Err(BackendError::NoTls { remedy });
     }
-    // Whoever put them there may not be the database (as in CVE-2021-23222): after TLS has begun
-    // they would pass for its words.
     if !backend.bytes.is_empty() {
-        return Err("it sends unencrypted data behind its greeting, where TLS is to begin".into());
+        return Err(BackendError::UnencryptedData);
     }
     let mut request = Vec::new();
     login.write_ssl_request(1, &mut request);
-    let sent = backend.leg.send(&request).await;
-    sent.map_err(|error| error.to_string())?;
+    backend.leg.send(&request).await?;
     connect::begin_tls(context, &mut backend.leg).await
 }
 

@@ -4,20 +4,22 @@ mod cancel;
 mod connector;
 mod login;
 
-use self::connector::Startup;
+use self::{connector::Startup, login::Stop};
 use super::{
-    Context, Failure, Opened, Phase, accept_tls, in_time, patience::part, proxy, read_client,
+    Context, Failure, Opened, accept_tls, backend_failed, in_time, patience::part, proxy,
+    read_client,
 };
 use crate::{
     config::TlsMode,
     protocol::postgres::{
         ALPN, ErrorResponse, Negotiation, Next,
-        negotiation::{ACCEPT, DECLINE},
+        negotiation::{ACCEPT, DECLINE, NegotiationError},
         opening::startup_user,
     },
     session::{farewell::farewell, leg::Leg},
     worker::{
         connect::{connect, connect_one, note},
+        deadline::Phase,
         places::NoPlace,
     },
 };
@@ -54,7 +56,7 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
             Err(failure) => {
                 match failure {
                     Failure::Backend(_) => tell(&mut client, &backend_down()).await,
-                    Failure::Late(..) => tell(&mut client, &ErrorResponse::login_too_slow()).await,
+                    Failure::Late(_) => tell(&mut client, &ErrorResponse::login_too_slow()).await,
                     _ => {}
                 }
                 Err(failure)
@@ -93,20 +95,17 @@ async fn begin(
     let mut backend = connect(context, &header, &words).await?;
     let rules = login::rules(context, client, &backend);
     let legs = (client, &mut backend);
-    let let_in = login::log_in(context, rules, legs, startup, missing).await;
-    match &let_in {
-        Ok(()) => note(context, Ok(backend.tls())),
-        Err(Failure::Backend(reason)) => {
-            // What is noted of a backend stands beside its address already.
-            let address = format!("{}: ", context.backend());
-            note(
-                context,
-                Err(reason.strip_prefix(&address).unwrap_or(reason)),
-            );
+    match login::log_in(context, rules, legs, startup, missing).await {
+        Ok(()) => {
+            note(context, Ok(backend.tls()));
+            Ok(backend)
         }
-        Err(_) => {}
+        Err(Stop::Backend(error)) => {
+            note(context, Err(&error));
+            Err(backend_failed(context, error))
+        }
+        Err(Stop::Client(failure)) => Err(failure),
     }
-    let_in.map(|()| backend)
 }
 
 fn backend_down() -> ErrorResponse {
@@ -144,9 +143,12 @@ async fn negotiate(context: &Context, client: &mut Leg) -> Result<Wish, Failure>
         let next = match negotiation.next(&buffer) {
             Ok(next) => next,
             Err(error) => {
-                let error = error.to_string();
-                tell(client, &ErrorResponse::protocol_violation(error.clone())).await;
-                return Err(Failure::Refused(error));
+                tell(
+                    client,
+                    &ErrorResponse::protocol_violation(error.to_string()),
+                )
+                .await;
+                return Err(Failure::refused(error));
             }
         };
         match next {
@@ -179,9 +181,13 @@ async fn demand_alpn(client: &mut Leg) -> Result<(), Failure> {
     if client.tls().and_then(|tls| tls.alpn()) == Some(ALPN) {
         return Ok(());
     }
-    let reason = "direct TLS needs the ALPN protocol \"postgresql\"";
-    tell(client, &ErrorResponse::protocol_violation(reason)).await;
-    Err(Failure::Refused(reason.to_owned()))
+    let error = NegotiationError::NoAlpn;
+    tell(
+        client,
+        &ErrorResponse::protocol_violation(error.to_string()),
+    )
+    .await;
+    Err(Failure::refused(error))
 }
 
 async fn demand_tls(context: &Context, client: &mut Leg, encrypted: bool) -> Result<(), Failure> {

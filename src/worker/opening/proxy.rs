@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::{Context, Failure, Phase, in_time, read_client};
+use super::{Context, Failure, Refusal, in_time, read_client};
 use crate::{
     config::{Listener, ProxyHeaderVersion, ProxyProtocol},
     protocol::proxy_header::{self, Found, Header, v1, v2},
     session::leg::Leg,
     tls::stream::TlsStream,
+    worker::deadline::Phase,
 };
 
 /// Where there are load balancers, takes the header that they must begin with, notes whom they
@@ -24,9 +25,7 @@ pub(super) async fn accept(
     }
     let (found, buffer) = look(context, client, Phase::ProxyHeader).await?;
     let Found::Header(header, length) = found else {
-        return Err(Failure::Refused(
-            "the client does not begin with a PROXY header, as all from its network must".into(),
-        ));
+        return Err(Refusal::NoProxyHeader.into());
     };
     client.unread(&buffer[length..]);
     let Header::Proxied { endpoints, .. } = header else {
@@ -61,7 +60,7 @@ async fn forbid(context: &Context, client: &mut Leg) -> Result<(), Failure> {
     }
     let (found, buffer) = look(context, client, Phase::Request).await?;
     match found {
-        Found::Header(..) => Err(Failure::Refused(STRANGER.to_owned())),
+        Found::Header(..) => Err(Refusal::UnlistedBalancer.into()),
         Found::Nothing | Found::NeedMore => {
             client.unread(&buffer);
             Ok(())
@@ -69,20 +68,14 @@ async fn forbid(context: &Context, client: &mut Leg) -> Result<(), Failure> {
     }
 }
 
-const STRANGER: &str = "the client begins with a PROXY header, and `proxy_protocol.from` does not \
-    list it";
-
-/// Returns a better reason than `otherwise` for refusing a client that began with `bytes`, if they
-/// are a header.
-pub(super) fn explain(context: &Context, bytes: &[u8], otherwise: String) -> String {
+/// Returns a better reason for refusing a client that began with `bytes`, if they are a header.
+pub(super) fn explain(context: &Context, bytes: &[u8]) -> Option<Refusal> {
     match proxy_header::parse(bytes) {
         Ok(Found::Header(..)) if context.service.listener.proxy_protocol.accept => {
-            STRANGER.to_owned()
+            Some(Refusal::UnlistedBalancer)
         }
-        Ok(Found::Header(..)) => "the client begins with a PROXY header, and \
-            `proxy_protocol.accept` is not set"
-            .to_owned(),
-        _ => otherwise,
+        Ok(Found::Header(..)) => Some(Refusal::UnexpectedProxyHeader),
+        _ => None,
     }
 }
 
@@ -96,8 +89,7 @@ async fn look(
     loop {
         let reading = read_client(client, &mut buffer);
         in_time(context, phase, reading).await?;
-        let found = proxy_header::parse(&buffer)
-            .map_err(|error| Failure::Refused(format!("PROXY header: {error}")))?;
+        let found = proxy_header::parse(&buffer).map_err(Refusal::ProxyHeader)?;
         if found != Found::NeedMore {
             return Ok((found, buffer));
         }

@@ -1,20 +1,24 @@
 //! Any TCP service: TLS from the first byte.
 
-use super::{Context, Failure, Opened, Phase, accept_tls, in_time, proxy, read_client};
+use super::{Context, Failure, Opened, accept_tls, in_time, proxy, read_client};
 #[cfg(feature = "orders")]
 use crate::worker::orders;
 use crate::{
     config::TlsMode,
     protocol::TLS_HANDSHAKE,
     session::{farewell::farewell, leg::Leg},
-    worker::connect::{Connector, begin_tls, connect},
+    worker::{
+        backends::BackendError,
+        connect::{Connector, begin_tls, connect},
+        deadline::Phase,
+    },
 };
 
 /// TLS if the leg has it; else a connection is all that can be had.
 struct Secured;
 
 impl Connector for Secured {
-    async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), String> {
+    async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), BackendError> {
         begin_tls(context, backend).await
     }
 
@@ -55,7 +59,7 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
         }),
         Err(failure) => {
             farewell(&mut client, &[]).await;
-            Err(failure)
+            Err(failure.into())
         }
     }
 }

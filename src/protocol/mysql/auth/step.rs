@@ -77,6 +77,10 @@ pub enum Refusal {
     /// The password would cross the network in the clear, or the database could not read it.
     #[error("{}", PASSWORD_IN_CLEAR)]
     PasswordInClear,
+    /// The session will be compressed: a change of user could not be seen in it, and would end with the
+    /// password in the clear.
+    #[error("compression needs TLS between the proxy and the database")]
+    Compression,
 }
 
 impl Refusal {
@@ -92,6 +96,7 @@ impl Refusal {
             Self::PasswordInClear => ErrorPacket::unsupported_login(
                 "This login would send the password in clear; the proxy has no TLS to the database.",
             ),
+            Self::Compression => ErrorPacket::unsupported_login(self.to_string()),
         }
     }
 }

@@ -18,7 +18,10 @@ use crate::{
         packet::HEADER_LEN,
     },
     session::{live::LiveSession, relay::Changing},
-    worker::opening::{Failure, Opened, Phase},
+    worker::{
+        deadline::{Late, Phase},
+        opening::{Failure, Opened},
+    },
 };
 
 /// What is needed when the client logs in again.
@@ -70,8 +73,11 @@ async fn carry(
     let limit = relogin.patience;
     let deadline = Instant::now() + limit;
     let Ok(command) = timeout_at(deadline, read(client)).await else {
-        let failure = Failure::Late(limit, Phase::LetIn);
-        return Err(client.refuse(&ErrorPacket::client_too_slow(), failure));
+        let late = Late {
+            limit,
+            phase: Phase::LetIn,
+        };
+        return Err(client.refuse(&ErrorPacket::client_too_slow(), late.into()));
     };
     let command = command?;
     let (mut exchange, first) = begin(client, relogin.session, &command, passed)?;

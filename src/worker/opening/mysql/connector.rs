@@ -4,8 +4,10 @@ use super::{reader::Reader, visit::Visit};
 use crate::{
     session::leg::Leg,
     worker::{
+        backends::BackendError,
         connect::{Connector, hear},
-        opening::{Context, Phase},
+        deadline::Phase,
+        opening::Context,
     },
 };
 
@@ -13,8 +15,8 @@ use crate::{
 pub(super) struct Greeted;
 
 impl Connector for Greeted {
-    async fn prepare(&self, _: &Context, backend: &mut Leg) -> Result<(), String> {
-        hear(backend, "no greeting came").await
+    async fn prepare(&self, _: &Context, backend: &mut Leg) -> Result<(), BackendError> {
+        hear(backend, "greeting").await
     }
 
     /// TLS begins with the client's login, and only that shows whether the backend is good for it.

@@ -1,6 +1,6 @@
 //! The packets of a login of MySQL, carried until the database has decided.
 
-use std::{fmt::Display, time::Duration};
+use std::{error::Error, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -14,9 +14,13 @@ use crate::{
         },
         watch::Side,
     },
-    session::farewell::farewell,
+    session::{farewell::farewell, leg::LegError},
     tls::seal,
-    worker::opening::{Failure, Phase, failed_at, patience::blame},
+    worker::{
+        backends::BackendError,
+        deadline::{Late, Phase},
+        opening::Failure,
+    },
 };
 
 /// How a login is carried.
@@ -84,10 +88,10 @@ impl Reader {
 }
 
 /// The client knows already.
-impl From<Failure> for Ending {
-    fn from(failure: Failure) -> Self {
+impl<F: Into<Failure>> From<F> for Ending {
+    fn from(failure: F) -> Self {
         Self {
-            failure,
+            failure: failure.into(),
             words: None,
         }
     }
@@ -98,7 +102,7 @@ enum Stop {
     /// For what the client did, of which it is told so.
     Client(Failure, ErrorPacket),
     /// For what the database did.
-    Backend(Failure),
+    Backend(BackendError),
     /// For a decision, of which the client is told by these words.
     Decided(Failure, Vec<u8>),
     /// For the end of the client's connection.
@@ -123,8 +127,9 @@ impl Talk<'_> {
         Err(match stop {
             Stop::Gone(failure) => failure.into(),
             Stop::Client(failure, error) => client.refuse(&error, failure),
-            Stop::Backend(failure) => {
-                Ending::new(failure, exchange.last_words(&ErrorPacket::backend_failed()))
+            Stop::Backend(error) => {
+                let words = exchange.last_words(&ErrorPacket::backend_failed());
+                Ending::new(Failure::of_backend(self.backend, error), words)
             }
             Stop::Decided(failure, words) => Ending::new(failure, words),
         })
@@ -133,8 +138,15 @@ impl Talk<'_> {
     /// Says that the deadline has passed, and whose fault that was.
     fn late(&self, exchange: &mut Exchange) -> Ending {
         let (side, words) = exchange.run_out();
-        let failure = Failure::Late(self.limit, Phase::LetIn);
-        Ending::new(blame(self.backend, failure, side == Side::Server), words)
+        let late = Late {
+            limit: self.limit,
+            phase: Phase::LetIn,
+        };
+        let failure = match side {
+            Side::Client => late.into(),
+            Side::Server => Failure::of_backend(self.backend, late),
+        };
+        Ending::new(failure, words)
     }
 
     async fn carry_all(
@@ -153,14 +165,6 @@ impl Talk<'_> {
         }
     }
 
-    fn failed(&self, error: &dyn Display) -> Failure {
-        failed_at(self.backend, error)
-    }
-
-    fn stop(&self, error: impl Display) -> Stop {
-        Stop::Backend(self.failed(&error))
-    }
-
     /// Reads the next packet of whoever has something to say and gives it to the exchange.
     ///
     /// What a client sends before its turn is left for whoever comes after the login.
@@ -173,9 +177,9 @@ impl Talk<'_> {
         let is_client_s_turn = exchange.awaits_client();
         loop {
             let taken = backend.take();
-            if let Some(packet) = taken.map_err(|error| self.stop(error))? {
+            if let Some(packet) = taken.map_err(violation)? {
                 let step = exchange.from_server(packet.as_packet());
-                return step.map_err(|error| self.stop(error));
+                return step.map_err(violation);
             }
             if is_client_s_turn {
                 let taken = client.take().map_err(|error| {
@@ -186,7 +190,7 @@ impl Talk<'_> {
                 }
             }
             tokio::select! {
-                read = backend.read() => read.map_err(|error| self.stop(error))?,
+                read = backend.read() => read.map_err(lost)?,
                 read = client.read(), if is_client_s_turn => {
                     read.map_err(|error| Stop::Gone(Failure::Client(error)))?;
                 }
@@ -205,7 +209,7 @@ impl Talk<'_> {
         loop {
             if !step.to_server.is_empty() {
                 let sent = backend.leg.send(&step.to_server).await;
-                sent.map_err(|error| self.stop(error))?;
+                sent.map_err(lost)?;
             }
             match step.then {
                 Then::Refused(reason) => {
@@ -224,7 +228,7 @@ impl Talk<'_> {
                     let sealed = seal::seal(&sealing.key, &sealing.message);
                     let sealed = sealed.map_err(|error| match unsealable(error) {
                         Some(told) => Stop::Client(refused(error), told),
-                        None => self.stop(error),
+                        None => violation(error),
                     })?;
                     step = exchange.encrypted(&sealed).map_err(broken)?;
                 }
@@ -234,6 +238,16 @@ impl Talk<'_> {
             }
         }
     }
+}
+
+/// Says that the database does not keep to the protocol.
+fn violation(error: impl Error + Send + Sync + 'static) -> Stop {
+    Stop::Backend(BackendError::violation(error))
+}
+
+/// Says that the connection to the database has failed.
+fn lost(error: LegError) -> Stop {
+    Stop::Backend(error.into())
 }
 
 /// Says what a client is told that does not keep to the protocol.

@@ -4,9 +4,9 @@ use tokio::{
     runtime::Handle,
     time::{Instant, timeout_at},
 };
-use tracing::debug;
+use tracing::{debug, field::display};
 
-use super::{begin_tls, reader::Reader, refused, server_packet};
+use super::{begin_tls, reader::Reader, server_packet};
 use crate::{
     protocol::mysql::{
         auth::Exchange,
@@ -14,7 +14,7 @@ use crate::{
         login::Login,
         parting::{Next, Parting},
     },
-    worker::opening::{Context, Failure, backend_failed},
+    worker::{backends::BackendError, opening::Context},
 };
 
 /// A visit to a database, for a login. If it is dropped before that has come to its end, a task of its
@@ -67,7 +67,7 @@ impl Visit {
         &mut self,
         greeting: &Greeting,
         login: &Login<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BackendError> {
         let stage = std::mem::replace(&mut self.stage, Stage::Nothing);
         let backend = self.backend.as_mut().expect("it is there until the end");
         let begun = begin_tls(&mut self.context, greeting, login, backend).await;
@@ -111,16 +111,24 @@ async fn part(mut context: Context, mut backend: Reader, stage: Stage) {
     context.deadline = Instant::now() + context.service.listener.limits.connect_timeout;
     let deadline = context.deadline;
     let parting = finish(&mut context, &mut backend, stage);
-    if let Ok(Err(failure)) = timeout_at(deadline, parting).await {
-        debug!("a login that its client gave up has not come to its end: {failure}");
+    if let Ok(Err(error)) = timeout_at(deadline, parting).await {
+        let backend = display(context.backend());
+        debug!(
+            backend,
+            "a login that its client gave up has not come to its end: {error}"
+        );
     }
 }
 
-async fn finish(context: &mut Context, backend: &mut Reader, stage: Stage) -> Result<(), Failure> {
+async fn finish(
+    context: &mut Context,
+    backend: &mut Reader,
+    stage: Stage,
+) -> Result<(), BackendError> {
     let mut parting = match stage {
         Stage::Nothing => return Ok(()),
         Stage::Connected => {
-            let first = server_packet(context, backend).await?;
+            let first = server_packet(backend).await?;
             match ServerFirst::parse(&first.payload) {
                 Ok(ServerFirst::Greeting(greeting)) => log_in(context, backend, &greeting).await?,
                 Ok(ServerFirst::Error(_)) | Err(_) => return Ok(()),
@@ -130,19 +138,18 @@ async fn finish(context: &mut Context, backend: &mut Reader, stage: Stage) -> Re
         Stage::Begun(exchange) => match exchange.give_up() {
             None => return Ok(()),
             Some((parting, words)) => {
-                say(context, backend, &words).await?;
+                backend.leg.send(&words).await?;
                 parting
             }
         },
     };
     loop {
-        let heard = server_packet(context, backend).await?;
+        let heard = server_packet(backend).await?;
         match parting.hear(heard.as_packet()) {
-            Next::Answer(words) => say(context, backend, &words).await?,
+            Next::Answer(words) => backend.leg.send(&words).await?,
             Next::Close(words) => {
-                say(context, backend, words).await?;
-                let closed = backend.leg.close().await;
-                return closed.map_err(|error| backend_failed(context, &error));
+                backend.leg.send(words).await?;
+                return Ok(backend.leg.close().await?);
             }
         }
     }
@@ -153,9 +160,9 @@ async fn log_in(
     context: &mut Context,
     backend: &mut Reader,
     greeting: &Greeting,
-) -> Result<Parting, Failure> {
+) -> Result<Parting, BackendError> {
     let payload = Parting::login(greeting);
-    let login = Login::parse(&payload).map_err(refused)?;
+    let login = Login::parse(&payload).map_err(BackendError::violation)?;
     // Without TLS it is refused as well, and hides nothing.
     if backend.leg.tls().is_none() && greeting.has_tls() {
         begin_tls(context, greeting, &login, backend).await?;
@@ -163,11 +170,6 @@ async fn log_in(
     let tls = backend.leg.tls().is_some();
     let mut words = Vec::new();
     login.write(if tls { 2 } else { 1 }, tls, &mut words);
-    say(context, backend, &words).await?;
+    backend.leg.send(&words).await?;
     Ok(Parting::new(login.plugin().unwrap_or_default()))
-}
-
-async fn say(context: &Context, backend: &mut Reader, words: &[u8]) -> Result<(), Failure> {
-    let sent = backend.leg.send(words).await;
-    sent.map_err(|error| backend_failed(context, &error))
 }

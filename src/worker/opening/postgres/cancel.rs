@@ -9,8 +9,9 @@ use super::connector::Startup;
 use crate::{
     session::leg::Leg,
     worker::{
+        backends::{BackendError, BackendFailure},
         connect::{connect_one, is_paused, note, order},
-        opening::{Context, Failure, backend_failed, proxy},
+        opening::{Context, Failure, proxy},
     },
 };
 
@@ -46,17 +47,24 @@ pub(super) async fn cancel(context: &Context, client: &Leg, message: Vec<u8>) ->
     let all_failed = outcomes.iter().all(Result::is_err);
     let failures = outcomes.into_iter().filter_map(Result::err);
     match failures.last() {
-        Some(failure) if all_failed => failure,
+        Some(failure) if all_failed => failure.into(),
         _ => Failure::Cancelled,
     }
 }
 
 /// Asks one database, which may take the connect timeout for it.
-async fn ask(mut context: Context, header: Vec<u8>, message: Vec<u8>) -> Result<(), Failure> {
-    let connected = connect_one(&mut context, &header, &Startup::Nothing, true).await;
-    let mut backend = connected.map_err(|reason| backend_failed(&context, &reason))?;
-    let sent = backend.send(&message).await;
-    sent.map_err(|error| backend_failed(&context, &error))?;
+async fn ask(
+    mut context: Context,
+    header: Vec<u8>,
+    message: Vec<u8>,
+) -> Result<(), BackendFailure> {
+    let asked = ask_one(&mut context, &header, &message).await;
+    asked.map_err(|error| BackendFailure::at(context.backend(), error))
+}
+
+async fn ask_one(context: &mut Context, header: &[u8], message: &[u8]) -> Result<(), BackendError> {
+    let mut backend = connect_one(context, header, &Startup::Nothing, true).await?;
+    backend.send(message).await?;
     // The database answers nothing and closes when it has done what was asked.
     let mut nothing = Vec::new();
     let limit = context.service.listener.limits.connect_timeout;
@@ -65,10 +73,10 @@ async fn ask(mut context: Context, header: Vec<u8>, message: Vec<u8>) -> Result<
         .await
         .is_ok()
     {
-        note(&mut context, Ok(backend.tls()));
+        note(context, Ok(backend.tls()));
         return Ok(());
     }
-    let reason = "it has not taken a request to cancel in time";
-    note(&mut context, Err(reason));
-    Err(backend_failed(&context, &reason))
+    let error = BackendError::CancelNotTaken;
+    note(context, Err(&error));
+    Err(error)
 }

@@ -4,8 +4,10 @@ use crate::{
     protocol::postgres::backend::{SslReply, ssl_request},
     session::leg::Leg,
     worker::{
+        backends::BackendError,
         connect::{Connector, begin_tls, hear},
-        opening::{Context, Phase},
+        deadline::Phase,
+        opening::Context,
     },
 };
 
@@ -21,18 +23,17 @@ pub(super) enum Startup<'a> {
 }
 
 impl Connector for Startup<'_> {
-    async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), String> {
+    async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), BackendError> {
         if context.has_backend_tls() {
             ask_for_tls(backend).await?;
         }
         begin_tls(context, backend).await?;
         if let Self::Part(words) | Self::Whole(words) = self {
-            let told = backend.send(words).await;
-            told.map_err(|error| error.to_string())?;
+            backend.send(words).await?;
         }
         match self {
             Self::Nothing | Self::Part(_) => Ok(()),
-            Self::Whole(_) => hear(backend, "no answer to the start-up message came").await,
+            Self::Whole(_) => hear(backend, "answer to the start-up message").await,
         }
     }
 
@@ -51,24 +52,19 @@ impl Connector for Startup<'_> {
 }
 
 /// Asks a backend for TLS, which begins when this is done.
-async fn ask_for_tls(backend: &mut Leg) -> Result<(), String> {
-    let asked = backend.send(&ssl_request()).await;
-    asked.map_err(|error| error.to_string())?;
+async fn ask_for_tls(backend: &mut Leg) -> Result<(), BackendError> {
+    backend.send(&ssl_request()).await?;
     let mut reply = Vec::new();
     loop {
-        let got = backend.receive(&mut reply).await;
-        got.map_err(|error| error.to_string())?;
-        match SslReply::parse(&reply).map_err(|error| error.to_string())? {
+        backend.receive(&mut reply).await?;
+        match SslReply::parse(&reply).map_err(BackendError::violation)? {
             None => {}
             Some(SslReply::Accept) => return Ok(()),
             Some(SslReply::Decline) => {
-                return Err(
-                    "it has no TLS; set `ssl = on` there, or `backend_tls.mode = \"off\"` \
-                            here"
-                        .to_owned(),
-                );
+                let remedy = "set `ssl = on` there";
+                return Err(BackendError::NoTls { remedy });
             }
-            Some(SslReply::Error) => return Err("it refuses the connection".to_owned()),
+            Some(SslReply::Error) => return Err(BackendError::Refused),
         }
     }
 }

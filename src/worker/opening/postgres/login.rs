@@ -11,8 +11,10 @@ use crate::{
     },
     session::leg::{Leg, LegError},
     tls::stream::TlsStream,
-    worker::opening::{
-        Context, Failure, Phase, backend_failed, in_time, is_local, patience::blame,
+    worker::{
+        backends::BackendError,
+        deadline::{Late, Phase},
+        opening::{Context, Failure, in_time, is_local},
     },
 };
 
@@ -51,6 +53,33 @@ struct Talk<'legs> {
     last_words: Option<ErrorResponse>,
 }
 
+/// Why a login came to nothing.
+pub(super) enum Stop {
+    /// For what the backend did.
+    Backend(BackendError),
+    /// For what the client did, or did not.
+    Client(Failure),
+}
+
+impl From<BackendError> for Stop {
+    fn from(error: BackendError) -> Self {
+        Self::Backend(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Client(failure)
+    }
+}
+
+/// Whose fault it was is seen by who had to say something.
+impl From<Late> for Stop {
+    fn from(late: Late) -> Self {
+        Self::Client(late.into())
+    }
+}
+
 /// Carries a login up to the database's verdict, behind the start-up message, of which this has come and
 /// so many bytes are missing.
 pub(super) async fn log_in(
@@ -59,7 +88,7 @@ pub(super) async fn log_in(
     (client, backend): (&mut Leg, &mut Leg),
     startup: &[u8],
     missing: usize,
-) -> Result<(), Failure> {
+) -> Result<(), Stop> {
     let mut talk = Talk {
         login: Login::new(rules),
         client,
@@ -71,17 +100,20 @@ pub(super) async fn log_in(
         last_words: None,
     };
     let carried = match in_time(context, Phase::Request, talk.begin(context)).await {
-        Ok(()) => in_time(context, Phase::LetIn, talk.carry(context)).await,
-        Err(failure) => Err(failure),
+        Ok(()) => in_time(context, Phase::LetIn, talk.carry()).await,
+        Err(stop) => Err(stop),
     };
-    if let Err(failure) = carried {
+    if let Err(stop) = carried {
         if let Some(error) = &talk.last_words {
             tell(talk.client, error).await;
         }
-        return Err(match (failure, talk.awaited()) {
+        return Err(match (stop, talk.awaited()) {
             // As `psql` does before it asks its user for the password.
-            (Failure::Client(LegError::Ended), Side::Client) => Failure::LeftLogin,
-            (failure, awaited) => blame(context.backend(), failure, awaited == Side::Server),
+            (Stop::Client(Failure::Client(LegError::Ended)), Side::Client) => {
+                Failure::LeftLogin.into()
+            }
+            (Stop::Client(Failure::Late(late)), Side::Server) => Stop::Backend(late.into()),
+            (stop, _) => stop,
         });
     }
     talk.client.unread(&talk.from_client);
@@ -91,13 +123,13 @@ pub(super) async fn log_in(
 
 impl Talk<'_> {
     /// Carries the rest of the start-up message, and notes the user that it names.
-    async fn begin(&mut self, context: &Context) -> Result<(), Failure> {
+    async fn begin(&mut self, context: &Context) -> Result<(), Stop> {
         while self.missing > 0 {
             let read = self.client.receive(&mut self.from_client).await;
             read.map_err(Failure::Client)?;
             let length = self.missing.min(self.from_client.len());
             let part: Words = Zeroizing::new(self.from_client.drain(..length).collect());
-            self.tell_server(context, &part).await?;
+            self.tell_server(&part).await?;
             self.startup.extend_from_slice(&part);
             self.missing -= length;
         }
@@ -108,9 +140,9 @@ impl Talk<'_> {
     }
 
     /// Carries messages until the last one has passed.
-    async fn carry(&mut self, context: &Context) -> Result<(), Failure> {
+    async fn carry(&mut self) -> Result<(), Stop> {
         loop {
-            while let Some((step, message)) = self.next(context, Side::Server)? {
+            while let Some((step, message)) = self.next(Side::Server)? {
                 let last = step == Step::Last;
                 let words = self.settle(step, message)?;
                 self.client.send(&words).await.map_err(Failure::Client)?;
@@ -118,10 +150,10 @@ impl Talk<'_> {
                     return Ok(());
                 }
             }
-            while let Some((step, message)) = self.next(context, Side::Client)? {
+            while let Some((step, message)) = self.next(Side::Client)? {
                 let last = step == Step::Last;
                 let words = self.settle(step, message)?;
-                self.tell_server(context, &words).await?;
+                self.tell_server(&words).await?;
                 if last {
                     return Ok(());
                 }
@@ -135,7 +167,7 @@ impl Talk<'_> {
                     {
                         return Ok(());
                     }
-                    Err(error) => return Err(backend_failed(context, &error)),
+                    Err(error) => return Err(BackendError::from(error).into()),
                 },
                 read = self.client.receive(&mut self.from_client) => {
                     read.map_err(Failure::Client)?;
@@ -153,13 +185,12 @@ impl Talk<'_> {
         }
     }
 
-    async fn tell_server(&mut self, context: &Context, words: &[u8]) -> Result<(), Failure> {
-        let sent = self.backend.send(words).await;
-        sent.map_err(|error| backend_failed(context, &error))
+    async fn tell_server(&mut self, words: &[u8]) -> Result<(), BackendError> {
+        Ok(self.backend.send(words).await?)
     }
 
     /// Takes the next message of one side, if it is whole.
-    fn next(&mut self, context: &Context, side: Side) -> Result<Option<(Step, Words)>, Failure> {
+    fn next(&mut self, side: Side) -> Result<Option<(Step, Words)>, Stop> {
         let buffer = match side {
             Side::Client => &mut *self.from_client,
             Side::Server => &mut self.from_server,
@@ -174,11 +205,12 @@ impl Talk<'_> {
             Err(_) if self.login.tolerates_others() => {
                 return Ok(Some((Step::Last, Words::default())));
             }
-            Err(error) if side == Side::Server => return Err(backend_failed(context, &error)),
+            Err(error) if side == Side::Server => {
+                return Err(BackendError::violation(error).into());
+            }
             Err(error) => {
-                let error = error.to_string();
-                self.last_words = Some(ErrorResponse::protocol_violation(error.clone()));
-                return Err(Failure::Refused(error));
+                self.last_words = Some(ErrorResponse::protocol_violation(error.to_string()));
+                return Err(Failure::refused(error).into());
             }
         };
         let step = match side {
@@ -198,7 +230,7 @@ impl Talk<'_> {
             Step::Replace(other) => Ok(Zeroizing::new(other)),
             Step::Refuse(refusal) => {
                 self.last_words = Some(refusal.response());
-                Err(Failure::Refused(refusal.to_string()))
+                Err(Failure::refused(refusal))
             }
         }
     }
