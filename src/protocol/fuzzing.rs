@@ -7,16 +7,21 @@
     reason = "to panic is what they are for, said above"
 )]
 
+pub(crate) mod driven;
+
+use self::driven::Driven;
 use super::mysql::auth::{Exchange, Leg, Legs, Step, Then};
 use super::mysql::command::CommandWatch;
 use super::mysql::greeting::{Greeting, ServerFirst};
 use super::mysql::login::ClientFirst;
 use super::mysql::packet::{self, LOGIN_LIMIT, Packet};
 use super::mysql::parting::{self, Parting};
+use super::mysql::second_login::SecondLogin;
 use super::postgres::backend::SslReply;
 use super::postgres::login::{self, Binding, Message, Rules};
 use super::postgres::{Negotiation, Next};
 use super::proxy_header::{self, Found, Header, v1, v2};
+use super::watch::{Side, Watch};
 
 /// Number of the command `COM_CHANGE_USER`.
 const CHANGE_USER: u8 = 0x11;
@@ -159,6 +164,39 @@ fn packets(mut data: &[u8]) -> impl Iterator<Item = Packet<'_>> {
     })
 }
 
+/// Reads the beginning of `data` as a second login that was kept, and goes on with it. The rest is what the
+/// two sides send, in pieces: a byte with the length of the piece and, in its highest bit, whether it is the
+/// database's. It makes no difference whether the login is kept and read back after each step.
+pub fn mysql_second_login(data: &[u8]) {
+    let Ok((login, length)) = SecondLogin::decode(data) else {
+        return;
+    };
+    let (kept, mut data) = data.split_at(length);
+    let mut again = Vec::new();
+    login.encode(&mut again).expect("it was kept before");
+    assert_eq!(again, kept, "there is one encoding of a state");
+    let mut one = Driven::new(login.clone());
+    let mut other = Driven::new(login);
+    other.is_kept = true;
+    while let Some((first, rest)) = data.split_first() {
+        let (piece, behind) = rest.split_at(rest.len().min(usize::from(first & 0x7f)));
+        let from = if first & 0x80 == 0 {
+            Side::Client
+        } else {
+            Side::Server
+        };
+        one.receive(from, piece);
+        other.receive(from, piece);
+        data = behind;
+    }
+    for side in [Side::Client, Side::Server] {
+        assert!(one.sent(side) == other.sent(side), "another conversation");
+    }
+    assert_eq!(one.failed, other.failed);
+    assert_eq!(one.watch.clone().late(), other.watch.clone().late());
+    assert_eq!(one.watch.last_words(), other.watch.last_words());
+}
+
 /// Reads `data` as the messages of a client that empties its requests one by one, and as the reply
 /// of a database.
 pub fn postgres_opening(mut data: &[u8]) {
@@ -239,10 +277,11 @@ mod tests {
 
     struct Target(&'static str, fn(&[u8]));
 
-    const TARGETS: [Target; 6] = [
+    const TARGETS: [Target; 7] = [
         Target("mysql_auth", mysql_auth),
         Target("mysql_commands", mysql_commands),
         Target("mysql_packets", mysql_packets),
+        Target("mysql_second_login", mysql_second_login),
         Target("postgres_login", postgres_login),
         Target("postgres_opening", postgres_opening),
         Target("proxy_header", proxy_header),

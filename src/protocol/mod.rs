@@ -25,6 +25,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod proxy_header;
 pub mod sealing;
+mod secret;
 pub mod tcp;
 pub mod traits;
 pub mod watch;

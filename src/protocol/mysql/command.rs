@@ -25,11 +25,17 @@ const UNANSWERED: [u8; 3] = [0x01, 0x18, 0x19];
 const CHANGE_USER: u8 = 0x11;
 /// Longest payload of one packet; a packet of that length is continued in the next.
 const FULL: u32 = 0xff_ffff;
+/// Bits of the last byte that [`CommandWatch::put`] writes; the two lowest are the length of the header.
+const AT_COMMAND: u8 = 0x04;
+const CONTINUED: u8 = 0x08;
+const COMES_ROUND: u8 = 0x10;
+const AWAITS_DATABASE: u8 = 0x20;
+const HEADER_LENGTH: u8 = 0x03;
 /// `CLIENT_COMPRESS` and `CLIENT_ZSTD_COMPRESSION_ALGORITHM`.
 const COMPRESSION: u32 = 0x0400_0020;
 
 /// Follows the packets that a client sends after its login, without keeping them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CommandWatch {
     header: [u8; HEADER_LEN],
     header_len: usize,
@@ -90,6 +96,49 @@ impl CommandWatch {
         if !bytes.is_empty() {
             self.turn = Turn::Client;
         }
+    }
+
+    /// How many bytes [`Self::put`] writes.
+    pub(super) const ENCODED: usize = HEADER_LEN + 4 + 1;
+
+    /// Appends its state: the header, the bytes to come (4, the least significant first), and a byte of flags.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.header);
+        out.extend_from_slice(&self.remaining.to_le_bytes());
+        let flags = [
+            (self.at_command, AT_COMMAND),
+            (self.continued, CONTINUED),
+            (self.comes_round, COMES_ROUND),
+            (self.turn == Turn::Database, AWAITS_DATABASE),
+        ];
+        let set = flags.iter().filter(|(is_set, _)| *is_set);
+        // A header that is whole is dealt with at once.
+        let length = u8::try_from(self.header_len).unwrap_or_default() & HEADER_LENGTH;
+        out.push(set.fold(length, |flags, (_, flag)| flags | flag));
+    }
+
+    /// Reads what [`Self::put`] wrote; `None` if that is no state that a watch can come to.
+    pub(super) fn read_back(reader: &mut Reader<'_>) -> Option<Self> {
+        let (header, remaining, flags) = (reader.array()?, reader.u32_le()?, reader.u8()?);
+        let known = AT_COMMAND | CONTINUED | COMES_ROUND | AWAITS_DATABASE | HEADER_LENGTH;
+        let is_set = |flag| flags & flag != 0;
+        let watch = Self {
+            header,
+            header_len: usize::from(flags & HEADER_LENGTH),
+            remaining,
+            at_command: is_set(AT_COMMAND),
+            continued: is_set(CONTINUED),
+            comes_round: is_set(COMES_ROUND),
+            turn: if is_set(AWAITS_DATABASE) {
+                Turn::Database
+            } else {
+                Turn::Client
+            },
+        };
+        let inside = remaining > 0 && watch.header_len == 0;
+        let between = remaining == 0 && !watch.at_command;
+        let can_be = flags & !known == 0 && remaining <= FULL && (inside || between);
+        can_be.then_some(watch)
     }
 
     /// Returns a change of user whose command is at this place.

@@ -13,8 +13,8 @@
 //!
 //! [`greeting`] and [`login`] read the first packets, [`auth`] carries the login from one leg to
 //! the other until the database has said OK or ERR; after that the driver only copies bytes, under
-//! the eye of [`command`] where that is needed. A login that its client gives up is brought to an
-//! end by [`parting`].
+//! the eye of [`second_login`] where that is needed, which finds such a login by [`command`] and
+//! carries it by [`auth`]. A login that its client gives up is brought to an end by [`parting`].
 //!
 //! Layouts are those of the MySQL source documentation, page "Connection Phase", and of MariaDB's
 //! "Connecting".
@@ -24,9 +24,11 @@ pub mod capabilities;
 pub mod command;
 pub mod error;
 pub mod greeting;
+mod incoming;
 pub mod login;
 pub mod packet;
 pub mod parting;
+pub mod second_login;
 
 pub use capabilities::Capabilities;
 pub use error::ErrorPacket;

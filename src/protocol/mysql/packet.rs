@@ -47,21 +47,31 @@ pub struct PacketTooLong {
     pub limit: usize,
 }
 
-/// Returns the first packet of `buf` and how many bytes it takes, or `None` while it is incomplete.
-///
-/// A length above `limit` is an error as soon as the header is there, so a buffer of `limit +
-/// HEADER_LEN` bytes is always enough.
-pub fn split(buf: &[u8], limit: usize) -> Result<Option<(Packet<'_>, usize)>, PacketTooLong> {
-    let Some(([low, middle, high, seq], rest)) = buf.split_first_chunk() else {
+/// Returns how many bytes the payload behind the header at the beginning of `buf` has, or `None` while the
+/// header is incomplete.
+pub fn announced(buf: &[u8], limit: usize) -> Result<Option<usize>, PacketTooLong> {
+    let Some([low, middle, high, _]) = buf.first_chunk() else {
         return Ok(None);
     };
     let announced = u32::from_le_bytes([*low, *middle, *high, 0]) as usize;
     if announced > limit || announced == CONTINUED {
         return Err(PacketTooLong { announced, limit });
     }
-    Ok(rest.get(..announced).map(|payload| {
-        let packet = Packet { seq: *seq, payload };
-        (packet, HEADER_LEN + announced)
+    Ok(Some(announced))
+}
+
+/// Returns the first packet of `buf` and how many bytes it takes, or `None` while it is incomplete.
+///
+/// A length above `limit` is an error as soon as the header is there, so a buffer of `limit +
+/// HEADER_LEN` bytes is always enough.
+pub fn split(buf: &[u8], limit: usize) -> Result<Option<(Packet<'_>, usize)>, PacketTooLong> {
+    let Some(announced) = announced(buf, limit)? else {
+        return Ok(None);
+    };
+    let length = HEADER_LEN + announced;
+    Ok(buf.get(..length).map(|whole| {
+        let (seq, payload) = (whole[HEADER_LEN - 1], &whole[HEADER_LEN..]);
+        (Packet { seq, payload }, length)
     }))
 }
 

@@ -5,7 +5,7 @@ use super::step::AuthError;
 use crate::protocol::mysql::packet;
 
 /// Counts the packets of both directions on one leg, as the peer there does.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Line {
     next: u8,
 }
@@ -22,6 +22,16 @@ impl Line {
     /// Stands where a command comes next.
     pub(super) fn at_command() -> Self {
         Self { next: 0 }
+    }
+
+    /// Stands where this number comes next.
+    pub(super) fn at(next: u8) -> Self {
+        Self { next }
+    }
+
+    /// Returns the number that comes next.
+    pub(super) fn peek(&self) -> u8 {
+        self.next
     }
 
     /// Counts a packet of the peer.
@@ -46,13 +56,5 @@ impl Line {
         let mut out = Vec::new();
         packet::write(self.next(), payload, &mut out);
         out
-    }
-}
-
-#[cfg(test)]
-impl Line {
-    /// Returns the number that comes next.
-    pub(super) fn peek(&self) -> u8 {
-        self.next
     }
 }

@@ -30,6 +30,7 @@
 //! Source: "Caching SHA-2 information" and "Authentication Phase" in the MySQL source
 //! documentation.
 
+mod kept;
 mod leg;
 mod line;
 mod mechanism;
@@ -70,7 +71,7 @@ const NO_PASSWORD: &[u8] = &[0x00];
 const CIPHERTEXT_MIN: usize = 128;
 
 /// A login on its way, from the client's login packet to the database's OK or ERR.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Exchange {
     client: Line,
     server: Line,
@@ -84,7 +85,7 @@ pub struct Exchange {
 }
 
 /// What a login leaves for the next one of its session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Session {
     legs: Legs,
     capabilities: Capabilities,
@@ -94,7 +95,7 @@ pub struct Session {
 }
 
 /// Who knows of logins with several factors.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Factors {
     client: bool,
     server: bool,
@@ -111,7 +112,7 @@ impl Factors {
 }
 
 /// Whose packet is awaited, and what may be in it.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum State {
     /// The client's answer to what the database said last; the database may still add to it, but
     /// not ask anew.
@@ -310,6 +311,12 @@ impl Exchange {
         )
     }
 
+    /// Tells whether it is the driver that has to give a ciphertext next.
+    #[must_use]
+    pub fn awaits_sealing(&self) -> bool {
+        matches!(self.state, State::Sealed)
+    }
+
     /// Returns the packet that ends the login for the client; the database's side of it is left to be
     /// [given up](Self::give_up).
     #[must_use]
@@ -480,4 +487,4 @@ fn is_blank(response: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

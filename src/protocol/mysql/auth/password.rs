@@ -8,7 +8,7 @@ use crate::protocol::mysql::greeting::Scramble;
 
 /// A password as a client sends it over TLS: the characters and a NUL. Overwritten when dropped,
 /// never shown.
-#[derive(Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Eq, PartialEq, Zeroize, ZeroizeOnDrop)]
 pub(super) struct Password(Vec<u8>);
 
 impl Password {
@@ -20,6 +20,11 @@ impl Password {
             bytes.push(0);
         }
         Self(bytes)
+    }
+
+    /// Returns the password as it was made.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// Returns the password, NUL included, mixed with the scramble: the message to encrypt under

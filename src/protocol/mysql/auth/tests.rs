@@ -3,14 +3,14 @@ use crate::protocol::mysql::greeting::tests as greetings;
 use crate::protocol::mysql::login::tests as logins;
 use crate::protocol::mysql::packet;
 
-mod conversations;
+pub(crate) mod conversations;
 
 const SHA2: &str = "caching_sha2_password";
 const KEY_REQUEST: &[u8] = &[0x02];
 const MULTI_FACTOR: u32 = 0x1000_0000;
 const TLS_TO_NETWORK: Legs = legs(Leg::Tls, Leg::Network);
 
-const fn legs(client: Leg, server: Leg) -> Legs {
+pub(crate) const fn legs(client: Leg, server: Leg) -> Legs {
     Legs {
         client,
         server,
@@ -22,7 +22,7 @@ fn packet(seq: u8, payload: &[u8]) -> Packet<'_> {
     Packet { seq, payload }
 }
 
-fn wire(seq: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn wire(seq: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     packet::write(seq, payload, &mut out);
     out
@@ -40,6 +40,39 @@ fn begin(legs: Legs, plugin: &str) -> Exchange {
     assert!(matches!(step.then, Then::Continue));
     assert!(step.to_client.is_empty() && !step.to_server.is_empty());
     exchange
+}
+
+/// Returns what a first login leaves that brought the scramble of `a`s.
+pub(crate) fn session(legs: Legs) -> Session {
+    let mut exchange = begin(legs, "mysql_native_password");
+    let switch = b"\xfemysql_native_password\0aaaaaaaaaaaaaaaaaaaa\0";
+    let (client, server) = next_numbers(&exchange);
+    server_to_client(&mut exchange, server, switch, client);
+    exchange.session()
+}
+
+/// Returns the payload of a change of user to `me`.
+pub(crate) fn change_to_me(plugin: &str, response: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(response.len()).expect("short");
+    let command = [
+        b"\x11me\0",
+        &[length][..],
+        response,
+        b"\0\x21\0",
+        plugin.as_bytes(),
+        b"\0",
+    ];
+    command.concat()
+}
+
+/// Tells whether the database is asked for its key.
+pub(crate) fn awaits_key(exchange: &Exchange) -> bool {
+    matches!(exchange.state, State::Key(_) | State::KeyForClient)
+}
+
+/// Returns the numbers of the next packets of the client and the server.
+pub(crate) fn next_numbers(exchange: &Exchange) -> (u8, u8) {
+    (exchange.client.peek(), exchange.server.peek())
 }
 
 /// Takes a packet from the server that must reach the client under the given number.
@@ -422,21 +455,8 @@ fn debug_shows_no_password() {
 
 /// Begins a change of user in a session whose login brought the scramble of `a`s.
 fn change_user(legs: Legs, plugin: &str, response: &[u8]) -> (Exchange, Step) {
-    let mut exchange = begin(legs, "mysql_native_password");
-    let switch = b"\xfemysql_native_password\0aaaaaaaaaaaaaaaaaaaa\0";
-    let shift = u8::from(legs.server == Leg::Tls);
-    server_to_client(&mut exchange, 2 + shift, switch, 3);
-    let length = u8::try_from(response.len()).expect("short");
-    let command = [
-        b"\x11me\0",
-        &[length][..],
-        response,
-        b"\0\x21\0",
-        plugin.as_bytes(),
-        b"\0",
-    ];
-    let command = command.concat();
-    let begun = Exchange::change_user(exchange.session(), packet(0, &command));
+    let command = change_to_me(plugin, response);
+    let begun = Exchange::change_user(session(legs), packet(0, &command));
     let (exchange, step) = begun.expect("a change of user");
     if matches!(step.then, Then::Continue) {
         assert_eq!(*step.to_server, wire(0, &command));

@@ -6,12 +6,12 @@ use super::*;
 
 /// One packet of a made-up conversation.
 #[derive(Clone, Debug)]
-enum Said {
+pub(crate) enum Said {
     Client(Vec<u8>),
     Server(Vec<u8>),
 }
 
-fn server_says() -> impl Strategy<Value = Said> {
+pub(crate) fn server_says() -> impl Strategy<Value = Said> {
     prop_oneof![
         Just(FULL_AUTH.to_vec()),
         Just(FAST_OK.to_vec()),
