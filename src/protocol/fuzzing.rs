@@ -287,19 +287,41 @@ mod tests {
         Target("proxy_header", proxy_header),
     ];
 
+    /// Returns the recorded inputs of a target.
+    fn recorded(name: &str) -> Vec<Vec<u8>> {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let files = corpus.join(name).read_dir();
+        let files = files.expect("each target has a corpus");
+        let paths = files.map(|file| file.expect("a file").path());
+        let inputs: Vec<_> = paths
+            .map(|path| std::fs::read(path).expect("a readable file"))
+            .collect();
+        assert!(!inputs.is_empty(), "{name} has recorded inputs");
+        inputs
+    }
+
     #[test]
     fn recorded_inputs_are_survived() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
         for Target(name, target) in TARGETS {
-            let files = corpus
-                .join(name)
-                .read_dir()
-                .expect("each target has a corpus");
-            let inputs: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
-            assert!(!inputs.is_empty(), "{name} has recorded inputs");
-            for input in inputs {
-                target(&std::fs::read(input).expect("a readable file"));
+            for input in recorded(name) {
+                target(&input);
             }
+        }
+    }
+
+    #[test]
+    fn damaged_inputs_are_survived() {
+        let damage = prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..5);
+        for Target(name, target) in TARGETS {
+            let inputs = recorded(name);
+            let some = (prop::sample::select(inputs), &damage);
+            proptest!(|((mut input, damage) in some)| {
+                for (at, byte) in damage {
+                    let at = at.index(input.len());
+                    input[at] = byte;
+                }
+                target(&input);
+            });
         }
     }
 
