@@ -1,4 +1,4 @@
-//! Finds out which sockets listen, and whose they are, without connecting to them.
+//! Finds out which sockets listen, and whose they are; all but [`answers`] without connecting to them.
 //!
 //! The lists are those below `/proc/self`: systemd's `ProcSubset=pid` hides `/proc/net`.
 
@@ -9,6 +9,8 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::Path,
 };
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The flag of a socket that accepts connections in `/proc/self/net/unix` (`__SO_ACCEPTCON`).
 const ACCEPTS: &str = "00010000";
@@ -41,6 +43,22 @@ pub fn at_path(path: &Path) -> io::Result<BTreeSet<u64>> {
         })
         .map(|(_, socket)| socket)
         .collect())
+}
+
+/// Whether a process listens at the socket that the file at `path` leads to; found out by a connection that
+/// is closed at once. Does not wait for a process whose queue is full.
+pub fn answers(path: &Path) -> bool {
+    let connected = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    });
+    let nobody = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+        )
+    };
+    !connected.is_err_and(|error| nobody(&error))
 }
 
 /// Returns the device and inode of the folder that a path is in.

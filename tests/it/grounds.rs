@@ -16,7 +16,7 @@ use crate::support::{
     configuration::Listener,
     daemon::TestDaemon,
     eventually, is_root, process,
-    program::{End, clean_command},
+    program::{End, clean_command, spawn},
     scene::Scene,
     skip, until,
 };
@@ -328,4 +328,54 @@ fn a_unix_listener_without_rights_names_its_folder() {
         told.contains("folder /etc") && !told.contains("1024"),
         "{told}"
     );
+}
+
+/// Hides a folder behind an empty one, seen by the command alone, and becomes it.
+const HIDE: &str = "mount -t tmpfs none \"$1\" && shift && exec \"$@\"";
+
+#[test]
+fn a_daemon_whose_socket_has_the_same_name_in_another_container_is_not_in_the_way() {
+    let mut scene = Scene::new();
+    let (folder, socket) = (scene.daemon.folder().to_owned(), scene.daemon.socket());
+    let mut probe = clean_command("unshare");
+    probe.args(["--mount", "sh", "-c", HIDE, "sh"]);
+    probe.arg(&folder).arg("true");
+    if !probe.output().is_ok_and(|output| output.status.success()) {
+        return skip("only root may mount, outside of containers");
+    }
+    let mut elsewhere = clean_command("unshare");
+    elsewhere.args(["--mount", "sh", "-c", HIDE, "sh"]);
+    elsewhere
+        .arg(&folder)
+        .arg(env!("CARGO_BIN_EXE_proxyd"))
+        .args(["--listen", "127.0.0.1:0", "--backend", "127.0.0.1:1"])
+        .args(["--protocol", "tcp", "--workers", "1"])
+        .arg("--control-socket")
+        .arg(&socket)
+        .arg("--pid-file")
+        .arg(folder.join("elsewhere.pid"))
+        .arg("--state-dir")
+        .arg(folder.join("elsewhere"));
+    let mut elsewhere = spawn(&mut elsewhere);
+    scene.daemon.adopt(elsewhere.id());
+    until("both listen", || {
+        let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+        let name = socket.to_str().unwrap();
+        let bound = sockets.lines().filter(|line| line.ends_with(name));
+        bound.filter(|line| line.contains(" 00010000 ")).count() == 2
+    });
+
+    let tls = &scene.daemon.status()["tls"];
+    assert_eq!(tls["restart_safe"], true, "{tls}");
+    let checked = scene.daemon.run(&["--check-config"]);
+    assert_eq!(checked.end, End::Exit(0), "{checked:#?}");
+    // Killed, it leaves its file, and what is on the kernel's list by that name is the other's alone.
+    scene.daemon.signal(Signal::SIGKILL);
+    scene.daemon.wait_exit(PATIENCE);
+    let checked = scene.daemon.run(&["--check-config"]);
+    assert_eq!(checked.end, End::Exit(0), "{checked:#?}");
+    scene.daemon.start();
+    scene.shows(&scene.old);
+    process::send(elsewhere.id(), Signal::SIGTERM);
+    elsewhere.wait().unwrap();
 }

@@ -101,6 +101,12 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// Whether one of `sockets` belongs to the daemon that runs with this configuration.
+    pub(super) fn owns_any(&self, sockets: &BTreeSet<u64>) -> bool {
+        let own = self.own.get_or_init(|| self.own_sockets());
+        own.as_ref().is_ok_and(|own| !own.is_disjoint(sockets))
+    }
+
     fn own_sockets(&self) -> io::Result<BTreeSet<u64>> {
         match self.who {
             Who::Start => Ok(BTreeSet::new()),

@@ -1,8 +1,8 @@
 //! The steps of a start, as one list: a start takes them, and `--check-config`, `verify` and `restart_safe`
 //! try them without effect.
 //!
-//! So a start cannot fail at a step that these do not know. What is tried makes nothing and connects to
-//! nobody; a socket that is bound for a trial is closed at once. What cannot be tried is told as not
+//! So a start cannot fail at a step that these do not know. What is tried makes nothing, and connects at most to
+//! a Unix socket whose place it needs; a socket that is made for a trial is closed at once. What cannot be tried is told as not
 //! tried. The contents of the TLS files are the one thing that is left to the callers, who load them.
 
 mod accounts;

@@ -99,12 +99,22 @@ fn check_socket(ground: &Ground<'_>, path: &Path) -> Result<Option<String>, Bind
     }
 }
 
-/// Returns whose sockets listen at `path`; a start that cannot find out does so by connecting.
+/// Returns whose socket the file at `path` leads to; where the kernel's list cannot be read, a start finds
+/// out by connecting.
+///
+/// The list has all sockets that share the network, by the names that they were bound to. In a container
+/// on the network of its host the same name is another file, whose socket is in nobody's way here.
 fn living(ground: &Ground<'_>, path: &Path) -> Whose {
-    match (listening::at_path(path), ground.who) {
-        (Ok(sockets), _) => ground.whose(&sockets),
-        (Err(_), Who::Start) => Whose::Nobodys,
-        (Err(_), Who::Check | Who::Daemon(_)) => Whose::Unknown,
+    let sockets = match (listening::at_path(path), ground.who) {
+        (Ok(sockets), _) => sockets,
+        (Err(_), Who::Start) => return Whose::Nobodys,
+        (Err(_), Who::Check | Who::Daemon(_)) => return Whose::Unknown,
+    };
+    match (ground.whose(&sockets), ground.who) {
+        (Whose::Others, _) if ground.owns_any(&sockets) => Whose::Ours,
+        // The daemon that runs connects to no process each time that a client asks for its status.
+        (Whose::Others, Who::Start | Who::Check) if !listening::answers(path) => Whose::Nobodys,
+        (whose, _) => whose,
     }
 }
 
