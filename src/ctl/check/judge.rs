@@ -139,16 +139,21 @@ fn disk(tls: &TlsStatus) -> Vec<Finding> {
         // daemon loads the files if they are good and reports them if not, by itself.
         return findings;
     }
+    let reason = tls.disk.reason.as_deref();
+    let reason = reason.unwrap_or("see `proxyctl verify`");
     if tls.disk.leaves_open() {
         let unseen = tls.disk.unseen.as_deref().unwrap_or_default();
         findings.push(warning(format!(
             "whether a cold start with what is on disk would succeed is not known: {unseen}"
         )));
-    } else if !tls.restart_safe {
+    } else if !tls.restart_safe && tls.disk.state == DiskState::Invalid {
+        // The reason follows in a finding of its own.
         findings.push(critical("a cold start with what is on disk would fail"));
+    } else if !tls.restart_safe {
+        findings.push(critical(format!(
+            "a cold start with what is on disk would fail: {reason}"
+        )));
     }
-    let reason = tls.disk.reason.as_deref();
-    let reason = reason.unwrap_or("see `proxyctl verify`");
     match tls.disk.state {
         DiskState::Same => {}
         DiskState::Changed if tls.rollback.is_some() => {}

@@ -62,6 +62,13 @@ fn each_fault_has_its_level() {
     assert_eq!(drift.0, Level::Warning);
     let unsafe_restart = judge(|status| status.tls.restart_safe = false);
     assert_eq!(unsafe_restart.0, Level::Critical);
+    let told = judge(|status| {
+        status.tls.restart_safe = false;
+        status.tls.disk.reason = Some("control socket: another".into());
+    });
+    let start =
+        "PROXYD CRITICAL - a cold start with what is on disk would fail: control socket: another;";
+    assert!(told.1.starts_with(start), "{}", told.1);
     let doubtful = judge(|status| {
         status.tls.restart_safe = false;
         status.tls.disk.unseen = Some("not looked at".into());
