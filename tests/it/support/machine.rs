@@ -16,6 +16,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
@@ -195,11 +196,21 @@ impl Machine {
 
     /// Returns the id of the service's main process outside; `None` if there is none.
     pub(crate) fn main_process(&self) -> Option<Known> {
-        let inside = self.property("MainPID");
-        let mut children = process::children(self.init.pid).into_iter();
-        children
-            .find(|pid| inner_id(*pid).as_ref() == Some(&inside))
-            .and_then(Known::new)
+        outside(self.init.pid, &self.property("MainPID"))
+    }
+
+    /// Waits until all workers serve, so that one can be spared; returns one of them.
+    #[track_caller]
+    pub(crate) fn worker(&self) -> Known {
+        eventually("all workers serve", PATIENCE, || {
+            let status = self.ctl(&["--json", "status"]).answer();
+            let status: Value = serde_json::from_str(&status).unwrap();
+            let workers = status["workers"].as_array().unwrap();
+            let serves = |worker: &Value| worker["state"] == "serving";
+            let inside = workers.first()?["pid"].to_string();
+            let main = self.main_process().filter(|_| workers.iter().all(serves))?;
+            outside(main.pid, &inside)
+        })
     }
 
     /// Returns the service's lines in the journal that these options choose.
@@ -237,6 +248,14 @@ const NSPAWN: [&str; 8] = [
     "--settings=no",
     "--console=pipe",
 ];
+
+/// Returns the child of `parent` that has the id `inside` in the machine.
+fn outside(parent: u32, inside: &str) -> Option<Known> {
+    let mut children = process::children(parent).into_iter();
+    children
+        .find(|pid| inner_id(*pid).as_deref() == Some(inside))
+        .and_then(Known::new)
+}
 
 /// Returns the id of a process in the innermost of its containers; `None` if that is the machine.
 fn inner_id(pid: u32) -> Option<String> {
