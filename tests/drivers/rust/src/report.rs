@@ -40,17 +40,18 @@ pub struct Login {
     pub user: String,
     /// Its password.
     pub password: String,
+    /// The authentication plugin by which it logs in; `None` for the account that may do everything.
+    #[serde(default)]
+    pub plugin: Option<String>,
 }
 
 /// An account of an authentication plugin.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PluginLogin {
-    /// The plugin.
-    pub plugin: String,
     /// Whether the second login is another than the first.
     #[serde(default)]
     pub cache: bool,
-    /// The account.
+    /// The account, with its plugin.
     #[serde(flatten)]
     pub login: Login,
     /// The name of the account to change to within a session, of the same plugin and password.
@@ -69,6 +70,13 @@ impl fmt::Display for Unsupported {
 }
 
 impl std::error::Error for Unsupported {}
+
+impl PluginLogin {
+    /// Returns the name of the plugin.
+    pub fn plugin(&self) -> &str {
+        self.login.plugin.as_deref().unwrap_or_default()
+    }
+}
 
 fn say(step: &str, result: &str, reason: Option<String>) {
     println!(

@@ -115,7 +115,7 @@ pub async fn take<D: Driver>(target: &Target) {
     step("connect", takes.connects()).await;
     step("wrong-name", takes.refuses_another_name()).await;
     for login in &target.logins {
-        let name = format!("login {}", login.plugin);
+        let name = format!("login {}", login.plugin());
         step(&name, takes.logs_in(&login.login)).await;
         if login.cache {
             step(&format!("{name} again"), takes.logs_in(&login.login)).await;
@@ -131,7 +131,7 @@ pub async fn take<D: Driver>(target: &Target) {
     step("kill", takes.is_killed()).await;
     if is_mysql {
         for login in &target.logins {
-            let name = format!("change-user {}", login.plugin);
+            let name = format!("change-user {}", login.plugin());
             step(&name, takes.changes_user(login)).await;
         }
         step("reset", takes.resets()).await;
@@ -274,7 +274,7 @@ impl<D: Driver> Takes<'_, D> {
         let mut connection = self.connect().await?;
         let login = Login {
             user: login.changed_to.clone(),
-            password: login.login.password.clone(),
+            ..login.login.clone()
         };
         connection.change_user(&login).await?;
         expect(&mut connection, D::DIALECT.user, &login.user).await?;
