@@ -39,8 +39,8 @@ pub(super) struct Handshake {
     pub(super) notes: Notes,
     /// What a resumed session's certificate is checked with once more.
     verifier: Option<Arc<ClientVerifier>>,
-    /// How many of the bytes that wait for more rustls has been shown: the pieces of a message that
-    /// spans records.
+    /// How many of the bytes that wait for more are whole records, which rustls has been shown: the
+    /// pieces of a message that spans records.
     shown: usize,
 }
 
@@ -77,27 +77,29 @@ impl Handshake {
             out.put(&PROTOCOL_VERSION);
             return Err(TlsError::Outdated);
         }
-        let mut used = 0;
-        let mut shown = self.shown.min(bytes.len());
+        let (mut used, mut whole) = (0, self.shown.min(bytes.len()));
         loop {
-            shown = whole_records(bytes, shown);
+            // The head of a record is shown too: rustls refuses one that is no record at once.
+            let next = record_end(bytes, whole);
+            let shown = next.unwrap_or(bytes.len());
             let (more, result) = self.advance(&mut bytes[used..shown], out);
             used += more;
             result.map_err(|error| self.explain(error, &bytes[used..], out))?;
+            whole = next.unwrap_or(whole);
             if self.is_over() {
                 self.confirm()?;
                 // A record with the last message and a piece of another one has no place in TLS:
                 // RFC 8446 §5.1 forbids it, and in TLS 1.2 no peer makes one.
-                if used < shown {
+                if used < whole {
                     return Err(Fault::Interleaved.into());
                 }
                 return Ok(used);
             }
-            if shown == bytes.len() {
+            if next.is_none() || whole == bytes.len() {
                 break;
             }
         }
-        self.shown = shown - used;
+        self.shown = whole - used;
         Ok(used)
     }
 
@@ -210,14 +212,11 @@ impl Connection for UnbufferedServerConnection {
     }
 }
 
-/// Returns the end of the record that begins at `from`, or of the bytes if some of it is missing.
-fn whole_records(bytes: &[u8], from: usize) -> usize {
-    let length = bytes[from..].first_chunk().map(|header| {
-        let [_, _, _, high, low]: [u8; HEADER_LEN] = *header;
-        usize::from(u16::from_be_bytes([high, low]))
-    });
-    let end = length.map(|length| from + HEADER_LEN + length);
-    end.map_or(bytes.len(), |end| end.min(bytes.len()))
+/// Returns the end of the record that begins at `from`; `None` if some of it is missing.
+fn record_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let [_, _, _, high, low]: [u8; HEADER_LEN] = *bytes[from..].first_chunk()?;
+    let end = from + HEADER_LEN + usize::from(u16::from_be_bytes([high, low]));
+    (end <= bytes.len()).then_some(end)
 }
 
 /// Runs a connection until it wants more bytes; returns how many of `bytes` are done with.

@@ -270,3 +270,6 @@ impl TlsStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
