@@ -126,7 +126,7 @@ impl Records {
                 Ok(0) => return Ok(used),
                 Ok(length) => used += length,
                 Err(fault) => {
-                    self.alert(fault, out);
+                    self.fail(fault, out);
                     return Err(fault);
                 }
             }
@@ -145,7 +145,7 @@ impl Records {
             return Err(Fault::SentBehindClose);
         }
         let result = self.seal_data(plain, out);
-        result.inspect_err(|fault| self.alert(*fault, out))
+        result.inspect_err(|fault| self.fail(*fault, out))
     }
 
     /// Puts out the message that nothing more will be sent (RFC 8446 §6.1), once.
@@ -153,10 +153,12 @@ impl Records {
         self.seal_last_alert(alert::Level::Warning, Alert::CLOSE_NOTIFY, out);
     }
 
-    /// Tells the peer of a fault, if there is an alert for it.
-    fn alert(&mut self, fault: Fault, out: &mut Outgoing) {
-        if let Some(alert) = fault.alert() {
-            self.seal_last_alert(alert::Level::Fatal, alert, out);
+    /// Ends the session because of a fault: tells the peer, if there is an alert for it, and sends
+    /// nothing more (RFC 8446 §6.2).
+    fn fail(&mut self, fault: Fault, out: &mut Outgoing) {
+        match fault.alert() {
+            Some(alert) => self.seal_last_alert(alert::Level::Fatal, alert, out),
+            None => self.state.sent_close = true,
         }
     }
 }

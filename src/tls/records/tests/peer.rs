@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use rcgen::KeyPair;
@@ -188,6 +188,22 @@ pub(super) fn session(suite: &Suite, role: Role, tickets: usize) -> (Records, Pe
     (dissolve(ours).unwrap().0, peer, waiting)
 }
 
+/// Returns a session of ours and its other end, which keeps no rule.
+pub(super) fn pair(suite: &'static Suite, role: Role) -> (Records, Rogue) {
+    static SESSIONS: Mutex<Vec<State>> = Mutex::new(Vec::new());
+    let mut sessions = SESSIONS.lock().unwrap();
+    let known = sessions
+        .iter()
+        .find(|it| it.suite == suite && it.role == role);
+    let ours = Records::from(known.cloned().unwrap_or_else(|| {
+        let new = session(suite, role, 0).0.state().clone();
+        sessions.push(new.clone());
+        new
+    }));
+    let rogue = Rogue::of(&ours);
+    (ours, rogue)
+}
+
 /// Runs `act` for each suite and each role.
 pub(super) fn each(mut act: impl FnMut(&'static Suite, Role)) {
     for suite in &suite::SUITES {
@@ -217,4 +233,90 @@ pub(super) fn seal(records: &mut Records, plain: &[u8]) -> Vec<u8> {
     let mut out = Outgoing::default();
     records.send(plain, &mut out).unwrap();
     out.filled().to_vec()
+}
+
+/// The other end of a session of ours, which sends what it is told and sees what ours answers.
+pub(super) struct Rogue(pub(super) Records);
+
+impl Rogue {
+    /// Begins beside `ours`.
+    pub(super) fn of(ours: &Records) -> Self {
+        let mut state = ours.state.as_ref().clone();
+        std::mem::swap(&mut state.sending, &mut state.receiving);
+        state.role = match state.role {
+            Role::Client => Role::Server,
+            Role::Server => Role::Client,
+        };
+        Self(Records::from(state))
+    }
+
+    /// Returns a record of this type with this content.
+    pub(super) fn record(&mut self, kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut out = Outgoing::default();
+        self.0.seal(kind, content, &mut out).unwrap();
+        out.filled().to_vec()
+    }
+
+    /// Returns a record that shows this type and version and protects just these bytes, whatever
+    /// they are.
+    pub(super) fn raw(&mut self, shown: u8, minor: u8, inner: &[u8]) -> Vec<u8> {
+        let state = &mut self.0.state;
+        let (suite, half) = (state.suite, &mut state.sending);
+        let (explicit, nonce) = (suite.explicit_nonce_len(), half.nonce());
+        let length = u16::try_from(explicit + inner.len() + open::TAG_LEN).unwrap();
+        let [high, low] = length.to_be_bytes();
+        let header = [shown, 3, minor, high, low];
+        let sequence = half.sequence;
+        let additional = open::Additional::new(suite.version(), sequence, header, inner.len());
+        let mut sealed = inner.to_vec();
+        half.cipher(suite)
+            .unwrap()
+            .seal_in_place_append_tag(
+                key::unique(nonce),
+                aws_lc_rs::aead::Aad::from(additional.unwrap()),
+                &mut sealed,
+            )
+            .unwrap();
+        half.count(1);
+        [&header, &nonce[state::NONCE_LEN - explicit..], &sealed].concat()
+    }
+
+    /// Returns an alert.
+    pub(super) fn alert(&mut self, level: u8, alert: Alert) -> Vec<u8> {
+        self.record(open::kind::ALERT, &[level, alert.0])
+    }
+
+    /// Returns a handshake record.
+    pub(super) fn handshake(&mut self, content: &[u8]) -> Vec<u8> {
+        self.record(open::kind::HANDSHAKE, content)
+    }
+
+    /// Changes its key, as the `KeyUpdate` that was sent just now has said.
+    pub(super) fn renew(&mut self) {
+        let state = &mut *self.0.state;
+        state.sending.renew(state.suite).unwrap();
+        self.0.sealing = None;
+    }
+
+    /// Sees `ours` end because of `bytes`; returns why and which alert told of it.
+    pub(super) fn ends(&mut self, ours: &mut Records, bytes: &[u8]) -> (Fault, Option<Alert>) {
+        let (mut plain, mut out) = (Vec::new(), Outgoing::default());
+        let fault = ours.receive(bytes, &mut plain, &mut out).unwrap_err();
+        let told = self.hears(out.filled());
+        out.clear();
+        ours.close(&mut out);
+        let sent = ours.send(b"more", &mut out);
+        assert_eq!(sent, Err(Fault::SentBehindClose));
+        assert!(out.filled().is_empty(), "nothing is sent behind the end");
+        (fault, told)
+    }
+
+    /// Returns the fatal alert in `bytes`, if they are not empty.
+    pub(super) fn hears(&mut self, bytes: &[u8]) -> Option<Alert> {
+        match hear(&mut self.0, bytes) {
+            Err(Fault::AlertReceived(alert)) => Some(alert),
+            Err(other) => panic!("{other}"),
+            Ok(_) => None,
+        }
+    }
 }
