@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::task::TaskTracker;
 
-use super::{
-    opening::{self, Context},
-    service::Services,
-};
+use super::{connect::Target, context::Context, deadline::Deadline, opening, service::Services};
 use crate::session::live::LiveSession;
 
 /// How long all probes together may take, not counting the closing of their connections.
@@ -20,44 +17,41 @@ const AT_ONCE: usize = 16;
 /// Probes the backends whose certificates decide whether clients are let in. The certificates are noted
 /// as those that sessions see.
 pub async fn probe(services: &Arc<Services>, tasks: &TaskTracker) {
-    let deadline = Instant::now() + PATIENCE;
+    let end = Instant::now() + PATIENCE;
     let mut probes = JoinSet::new();
-    for context in contexts(services, tasks, deadline) {
+    for target in targets(services, tasks) {
         if probes.len() == AT_ONCE {
             probes.join_next().await;
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= end {
             break;
         }
-        probes.spawn(opening::probe(context));
+        let limit = target.context.limits().handshake_timeout;
+        let deadline = Deadline::after(limit).no_later_than(end);
+        probes.spawn(opening::probe(target, deadline));
     }
     probes.join_all().await;
 }
 
-fn contexts(services: &Arc<Services>, tasks: &TaskTracker, deadline: Instant) -> Vec<Context> {
+/// Returns the backends whose certificates decide whether clients are let in.
+fn targets(services: &Arc<Services>, tasks: &TaskTracker) -> Vec<Target> {
     let mut all = Vec::new();
     for (key, service) in services.all() {
         if !service.listener.needs_one_certificate() {
             continue;
         }
-        let key = Arc::new(key);
         let backends = 0..service.listener.backends.iter().count();
-        all.extend(backends.map(|backend| Context {
-            service: Arc::clone(&service),
-            deadline,
-            session: Arc::new(LiveSession::new(
-                Arc::clone(&service.counters),
-                None,
-                service.generation,
-            )),
+        let session = LiveSession::new(Arc::clone(&service.counters), None, service.generation);
+        let context = Arc::new(Context {
+            service,
+            session: Arc::new(session),
             endpoints: None,
-            backend,
-            trial: None,
             services: Arc::clone(services),
-            key: Arc::clone(&key),
+            key: Arc::new(key),
             tasks: tasks.clone(),
             place: None,
-        }));
+        });
+        all.extend(backends.map(|position| Target::new(&context, position)));
     }
     all
 }

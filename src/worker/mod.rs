@@ -7,6 +7,7 @@ pub mod backend_probe;
 pub mod backends;
 pub mod confinement;
 pub mod connect;
+pub mod context;
 pub mod deadline;
 pub mod listener;
 pub mod names;

@@ -2,12 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    deadline::{Late, Phase},
-    opening::{self, Context, Failure, LAST_WORDS, Opened, Relogin},
+    context::Context,
+    deadline::{Deadline, Phase},
+    opening::{self, Failure, LAST_WORDS, Opened, Relogin},
     places::{NoPlace, Place},
     service::{Service, Services},
 };
@@ -44,12 +45,9 @@ pub async fn serve(
     // A client that is turned away takes no place while it is told.
     let counted = place.clone().map(|place| (session.counters.open(), place));
     let context = Context {
-        deadline: Instant::now() + service.listener.limits.handshake_timeout,
         service,
         session: Arc::clone(&session),
         endpoints,
-        backend: 0,
-        trial: None,
         services: Arc::clone(&services),
         key,
         tasks,
@@ -85,28 +83,21 @@ fn endpoints(service: &Service, socket: &Socket) -> Option<Endpoints> {
 }
 
 /// Opens a session within its deadline, unless it is told to stop before.
-async fn open(
-    mut context: Context,
-    client: Leg,
-    refusal: Option<NoPlace>,
-) -> Result<Opened, Failure> {
+async fn open(context: Context, client: Leg, refusal: Option<NoPlace>) -> Result<Opened, Failure> {
+    let deadline = Deadline::after(context.limits().handshake_timeout);
     // Each wait ends by itself at the deadline; the time after it is for telling the client.
-    let end = context.deadline + LAST_WORDS;
-    let late = Late {
-        limit: context.service.listener.limits.handshake_timeout,
-        phase: Phase::Request,
-    };
+    let end = deadline.at() + LAST_WORDS;
     let session = Arc::clone(&context.session);
     let opening = async {
         match refusal {
-            Some(refusal) => Err(opening::refuse(&mut context, client, refusal).await),
-            None => opening::open(&mut context, client).await,
+            Some(refusal) => Err(opening::refuse(&context, deadline, client, refusal).await),
+            None => opening::open(context, deadline, client).await,
         }
     };
     tokio::select! {
         biased;
         opened = timeout_at(end, opening) => {
-            opened.unwrap_or(Err(Failure::Late(late)))
+            opened.unwrap_or_else(|_| Err(deadline.late(Phase::Request).into()))
         }
         reason = session.stop.stopped() => Err(Failure::Stopped(reason)),
     }

@@ -3,27 +3,29 @@
 //! One module a protocol drives the pure parsers of [`crate::protocol`] over the legs; this one
 //! holds what they share.
 
-mod context;
 mod failure;
 mod mysql;
-mod patience;
 mod postgres;
 mod proxy;
 mod tcp;
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
-use self::patience::{in_time, late, part};
 pub use self::{
-    context::Context,
     failure::{Failure, Refusal},
     mysql::change_user::{Relogin, change_user},
     postgres::probe,
     proxy::is_balancer,
 };
-use super::{backends::BackendError, deadline::Phase, places::NoPlace};
+use super::{
+    backends::BackendError,
+    connect::Target,
+    context::Context,
+    deadline::{Deadline, Phase},
+    places::NoPlace,
+};
 use crate::{
     config::Address,
     protocol::Protocol,
@@ -49,18 +51,25 @@ pub struct Opened {
 }
 
 /// Opens a session.
-pub async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
-    let named = proxy::accept(context, &mut client).await?;
-    if let (Some(named), Some(place)) = (named, &context.place) {
-        let taken = place.take_client(named.ip(), &context.service.listener.limits);
+pub async fn open(
+    mut context: Context,
+    deadline: Deadline,
+    mut client: Leg,
+) -> Result<Opened, Failure> {
+    if let Some(endpoints) = proxy::accept(&context, deadline, &mut client).await? {
+        context.endpoints = Some(endpoints);
+        let client_ip = endpoints.source.ip();
+        let place = context.place.as_ref();
+        let taken = place.map_or(Ok(()), |it| it.take_client(client_ip, context.limits()));
         if let Err(refusal) = taken {
-            return Err(turn_away(context, client, refusal, Header::Read).await);
+            return Err(turn_away(&context, deadline, client, refusal, Header::Read).await);
         }
     }
+    let context = Arc::new(context);
     match context.service.listener.protocol {
-        Protocol::Mysql => mysql::open(context, client).await,
-        Protocol::Postgres => postgres::open(context, client).await,
-        Protocol::Tcp => tcp::open(context, client).await,
+        Protocol::Mysql => mysql::open(&context, deadline, client).await,
+        Protocol::Postgres => postgres::open(&context, deadline, client).await,
+        Protocol::Tcp => tcp::open(&context, deadline, client).await,
     }
 }
 
@@ -73,12 +82,18 @@ enum Header {
 
 /// Tells a client that has just connected, in its own protocol, that there is no place for it, as far
 /// as it lets itself be told in time.
-pub async fn refuse(context: &mut Context, client: Leg, refusal: NoPlace) -> Failure {
-    turn_away(context, client, refusal, Header::Unread).await
+pub async fn refuse(
+    context: &Context,
+    deadline: Deadline,
+    client: Leg,
+    refusal: NoPlace,
+) -> Failure {
+    turn_away(context, deadline, client, refusal, Header::Unread).await
 }
 
 async fn turn_away(
-    context: &mut Context,
+    context: &Context,
+    deadline: Deadline,
     mut client: Leg,
     refusal: NoPlace,
     header: Header,
@@ -86,17 +101,17 @@ async fn turn_away(
     let Some(_telling) = context.service.places.tell() else {
         return refusal.into();
     };
-    context.deadline = context.deadline.min(Instant::now() + LAST_WORDS);
+    let deadline = deadline.within(LAST_WORDS);
     match context.service.listener.protocol {
         // Its clients hear first, so nothing that they say need be read.
         Protocol::Mysql => mysql::refuse(client, refusal).await,
         Protocol::Postgres => {
             let accepted = match header {
                 Header::Read => Ok(None),
-                Header::Unread => proxy::accept(context, &mut client).await,
+                Header::Unread => proxy::accept(context, deadline, &mut client).await,
             };
             match accepted {
-                Ok(_) => postgres::refuse(context, client, refusal).await,
+                Ok(_) => postgres::refuse(context, deadline, client, refusal).await,
                 Err(failure) => drop(part(&mut client, failure).await),
             }
         }
@@ -117,13 +132,18 @@ async fn read_client(client: &mut Leg, buffer: &mut Vec<u8>) -> Result<(), Failu
 }
 
 /// Ends TLS with a client that has sent `first` of it already.
-async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Result<(), Failure> {
+async fn accept_tls(
+    context: &Context,
+    deadline: Deadline,
+    client: &mut Leg,
+    first: Vec<u8>,
+) -> Result<(), Failure> {
     let nothing_yet = first.is_empty();
     let accepting = client.accept_tls(first, |first| context.accept_tls(first));
-    let accepted = timeout_at(context.deadline, accepting).await;
+    let accepted = timeout_at(deadline.at(), accepting).await;
     client.tls().inspect(|tls| context.session.note_tls(tls));
     let Ok(accepted) = accepted else {
-        return Err(late(context, Phase::ClientTls).into());
+        return Err(deadline.late(Phase::ClientTls).into());
     };
     match accepted {
         Ok(()) => Ok(()),
@@ -140,8 +160,16 @@ async fn accept_tls(context: &Context, client: &mut Leg, first: Vec<u8>) -> Resu
     }
 }
 
-fn backend_failed(context: &Context, error: impl Into<BackendError>) -> Failure {
-    Failure::of_backend(context.backend(), error)
+/// Says goodbye to a client that was too slow, so that TLS does not end without its own end.
+async fn part(client: &mut Leg, failure: Failure) -> Failure {
+    if matches!(failure, Failure::Late(_)) {
+        farewell(client, &[]).await;
+    }
+    failure
+}
+
+fn backend_failed(target: &Target, error: impl Into<BackendError>) -> Failure {
+    Failure::of_backend(target.address(), error)
 }
 
 /// Whether plaintext to `address` stays within this machine.

@@ -2,28 +2,29 @@
 
 use std::net::SocketAddr;
 
-use super::{Context, Failure, Refusal, in_time, read_client};
+use super::{Context, Deadline, Failure, Phase, Refusal, read_client};
 use crate::{
     config::{Listener, ProxyHeaderVersion, ProxyProtocol},
-    protocol::proxy_header::{self, Found, Header, v1, v2},
+    protocol::proxy_header::{self, Endpoints, Found, Header, v1, v2},
     session::leg::Leg,
     tls::stream::TlsStream,
-    worker::deadline::Phase,
 };
 
 /// Where there are load balancers, takes the header that they must begin with, notes whom they
-/// speak for, and returns that client's address; sees to it that no other client begins with one.
+/// speak for, and returns who talks to whom by what it says; sees to it that no other client begins with
+/// one.
 pub(super) async fn accept(
-    context: &mut Context,
+    context: &Context,
+    deadline: Deadline,
     client: &mut Leg,
-) -> Result<Option<SocketAddr>, Failure> {
+) -> Result<Option<Endpoints>, Failure> {
     if !context.service.listener.proxy_protocol.accept {
         return Ok(None);
     }
     if !is_balancer(&context.service.listener, context.session.peers().client) {
-        return forbid(context, client).await.map(|()| None);
+        return forbid(context, deadline, client).await.map(|()| None);
     }
-    let (found, buffer) = look(context, client, Phase::ProxyHeader).await?;
+    let (found, buffer) = look(deadline, client, Phase::ProxyHeader).await?;
     let Found::Header(header, length) = found else {
         return Err(Refusal::NoProxyHeader.into());
     };
@@ -32,8 +33,7 @@ pub(super) async fn accept(
         return Ok(None);
     };
     context.session.speaks_for(endpoints.source);
-    context.endpoints = Some(endpoints);
-    Ok(Some(endpoints.source))
+    Ok(Some(endpoints))
 }
 
 /// Whether the peer is a load balancer, which must begin with a header. On a Unix socket, whose
@@ -48,7 +48,7 @@ pub fn is_balancer(listener: &Listener, peer: Option<SocketAddr>) -> bool {
 ///
 /// Where the server speaks first, as MySQL's does, a client says nothing before it was greeted; what it
 /// says then is looked at there.
-async fn forbid(context: &Context, client: &mut Leg) -> Result<(), Failure> {
+async fn forbid(context: &Context, deadline: Deadline, client: &mut Leg) -> Result<(), Failure> {
     if context
         .service
         .listener
@@ -58,7 +58,7 @@ async fn forbid(context: &Context, client: &mut Leg) -> Result<(), Failure> {
     {
         return Ok(());
     }
-    let (found, buffer) = look(context, client, Phase::Request).await?;
+    let (found, buffer) = look(deadline, client, Phase::Request).await?;
     match found {
         Found::Header(..) => Err(Refusal::UnlistedBalancer.into()),
         Found::Nothing | Found::NeedMore => {
@@ -81,14 +81,14 @@ pub(super) fn explain(context: &Context, bytes: &[u8]) -> Option<Refusal> {
 
 /// Reads until it is certain whether the client begins with a header; returns all that was read.
 async fn look(
-    context: &Context,
+    deadline: Deadline,
     client: &mut Leg,
     phase: Phase,
 ) -> Result<(Found, Vec<u8>), Failure> {
     let mut buffer = Vec::new();
     loop {
         let reading = read_client(client, &mut buffer);
-        in_time(context, phase, reading).await?;
+        deadline.in_time(phase, reading).await?;
         let found = proxy_header::parse(&buffer).map_err(Refusal::ProxyHeader)?;
         if found != Found::NeedMore {
             return Ok((found, buffer));

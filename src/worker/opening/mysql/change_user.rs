@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::{
     reader::{Owned, Reader},
@@ -19,7 +19,7 @@ use crate::{
     },
     session::{live::LiveSession, relay::Changing},
     worker::{
-        deadline::{Late, Phase},
+        deadline::{Deadline, Phase},
         opening::{Failure, Opened},
     },
 };
@@ -70,14 +70,10 @@ async fn carry(
     passed: usize,
     session: &LiveSession,
 ) -> Result<Session, Ending> {
-    let limit = relogin.patience;
-    let deadline = Instant::now() + limit;
-    let Ok(command) = timeout_at(deadline, read(client)).await else {
-        let late = Late {
-            limit,
-            phase: Phase::LetIn,
-        };
-        return Err(client.refuse(&ErrorPacket::client_too_slow(), late.into()));
+    let deadline = Deadline::after(relogin.patience);
+    let Ok(command) = timeout_at(deadline.at(), read(client)).await else {
+        let failure = deadline.late(Phase::LetIn).into();
+        return Err(client.refuse(&ErrorPacket::client_too_slow(), failure));
     };
     let command = command?;
     let (mut exchange, first) = begin(client, relogin.session, &command, passed)?;
@@ -85,7 +81,6 @@ async fn carry(
         backend: &relogin.backend,
         on_rejection: OnRejection::GoOn,
         deadline,
-        limit,
     };
     let decision = talk.carry(&mut exchange, first, client, backend).await?;
     if decision == Decision::Accepted

@@ -1,13 +1,11 @@
 //! How a backend of MySQL is made ready: it greets.
 
-use super::{reader::Reader, visit::Visit};
+use super::{Phase, reader::Reader, visit::Visit};
 use crate::{
     session::leg::Leg,
     worker::{
         backends::BackendError,
-        connect::{Connector, hear},
-        deadline::Phase,
-        opening::Context,
+        connect::{Connector, Target, hear},
     },
 };
 
@@ -15,21 +13,21 @@ use crate::{
 pub(super) struct Greeted;
 
 impl Connector for Greeted {
-    async fn prepare(&self, _: &Context, backend: &mut Leg) -> Result<(), BackendError> {
+    async fn prepare(&self, _: &Target, backend: &mut Leg) -> Result<(), BackendError> {
         hear(backend, "greeting").await
     }
 
     /// TLS begins with the client's login, and only that shows whether the backend is good for it.
-    fn is_proof(&self, context: &Context) -> bool {
-        !context.has_backend_tls()
+    fn is_proof(&self, target: &Target) -> bool {
+        !target.has_tls()
     }
 
-    fn awaited(&self, _: &Context, _: &Leg) -> Phase {
+    fn awaited(&self, _: &Target, _: &Leg) -> Phase {
         Phase::Greeting
     }
 
     /// It may greet yet, and count who does not answer.
-    fn leave(&self, context: &Context, backend: Leg) {
-        drop(Visit::new(context, Reader::new(backend)));
+    fn leave(&self, target: Target, backend: Leg) {
+        drop(Visit::new(target, Reader::new(backend)));
     }
 }

@@ -12,8 +12,11 @@ use self::{
     talk::{Ending, OnRejection, Talk},
     visit::Visit,
 };
+use std::sync::Arc;
+
 use super::{
-    Context, Failure, Opened, Relogin, accept_tls, backend_failed, in_time, is_local, proxy,
+    Context, Deadline, Failure, Opened, Phase, Relogin, Target, accept_tls, backend_failed,
+    is_local, proxy,
 };
 use crate::{
     config::{Address, TlsMode},
@@ -29,7 +32,7 @@ use crate::{
     worker::{
         backends::{BackendError, ProtocolError},
         connect::{self, connect},
-        deadline::{Late, Phase},
+        deadline::Late,
         places::NoPlace,
     },
 };
@@ -39,21 +42,25 @@ use crate::{
 const MARGIN: u32 = 10;
 
 /// Opens a session.
-pub(super) async fn open(context: &mut Context, client: Leg) -> Result<Opened, Failure> {
-    context.deadline -= context.service.listener.limits.handshake_timeout / MARGIN;
+pub(super) async fn open(
+    context: &Arc<Context>,
+    deadline: Deadline,
+    client: Leg,
+) -> Result<Opened, Failure> {
+    let deadline = deadline.sparing(MARGIN);
     let mut client = Reader::new(client);
     let header = proxy::header(context, client.leg.tls());
-    let mut visit = match connect(context, &header, &Greeted).await {
-        Ok(backend) => Visit::new(context, Reader::new(backend)),
+    let mut visit = match connect(context, deadline, &header, &Greeted).await {
+        Ok((target, backend)) => Visit::new(target, Reader::new(backend)),
         Err(failure) => {
             turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
             return Err(failure.into());
         }
     };
-    let greeting = greet(context, &mut client, &mut visit).await?;
-    let logging_in = log_in(context, &mut client);
-    let let_in = match in_time(context, Phase::Login, logging_in).await {
-        Ok(login) => carry(context, &greeting, &login, &mut client, &mut visit).await,
+    let greeting = greet(deadline, &mut client, &mut visit).await?;
+    let logging_in = log_in(context, deadline, &mut client);
+    let let_in = match deadline.in_time(Phase::Login, logging_in).await {
+        Ok(login) => carry(deadline, &greeting, &login, &mut client, &mut visit).await,
         Err(ending) => Err(in_words(ending, &client)),
     };
     match let_in {
@@ -105,16 +112,16 @@ fn no_login(client: &Reader, failure: Failure) -> Ending {
 
 /// Passes the database's greeting on, with TLS offered.
 async fn greet(
-    context: &Context,
+    deadline: Deadline,
     client: &mut Reader,
     visit: &mut Visit,
 ) -> Result<Greeting, Failure> {
     let greeting = server_packet(visit.backend());
-    let first = match in_time(context, Phase::Greeting, greeting).await {
+    let first = match deadline.in_time(Phase::Greeting, greeting).await {
         Ok(first) => first,
         Err(error) => {
             turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
-            return Err(backend_failed(context, error));
+            return Err(backend_failed(visit.target(), error));
         }
     };
     let mut words = Vec::new();
@@ -136,7 +143,7 @@ async fn greet(
     };
     visit.is_over();
     farewell(&mut client.leg, &words).await;
-    Err(backend_failed(context, error))
+    Err(backend_failed(visit.target(), error))
 }
 
 async fn server_packet(backend: &mut Reader) -> Result<Owned, BackendError> {
@@ -164,13 +171,17 @@ async fn client_packet(context: &Context, client: &mut Reader) -> Result<Owned, 
 }
 
 /// Reads the client's login, after TLS if it asks for that.
-async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Ending> {
+async fn log_in(
+    context: &Context,
+    deadline: Deadline,
+    client: &mut Reader,
+) -> Result<Owned, Ending> {
     let first = client_packet(context, client).await?;
     match ClientFirst::parse(&first.payload) {
         Ok(ClientFirst::SslRequest) => {
             // A client does not wait for an answer: TLS may have begun in what was read already.
             let begun = std::mem::take(&mut *client.bytes);
-            accept_tls(context, &mut client.leg, begun).await?;
+            accept_tls(context, deadline, &mut client.leg, begun).await?;
             client_packet(context, client).await
         }
         Ok(ClientFirst::Login(_)) if context.service.listener.tls.mode == TlsMode::Required => {
@@ -184,7 +195,7 @@ async fn log_in(context: &Context, client: &mut Reader) -> Result<Owned, Ending>
 
 /// Carries the login to the database, and packets between the two until it is decided.
 async fn carry(
-    context: &Context,
+    deadline: Deadline,
     greeting: &Greeting,
     login: &Owned,
     client: &mut Reader,
@@ -194,14 +205,16 @@ async fn carry(
         Ok(parsed) => parsed,
         Err(error) => return Err(no_login(client, refused(error))),
     };
+    let context = Arc::clone(&visit.target().context);
     context.session.logs_in(parsed.user_name());
-    if let Err(error) = visit.begin_tls(greeting, &parsed).await {
-        let failure = backend_failed(context, error);
+    if let Err(error) = visit.begin_tls(deadline, greeting, &parsed).await {
+        let failure = backend_failed(visit.target(), error);
         return Err(client.refuse(&ErrorPacket::backend_failed(), failure));
     }
+    let address = visit.target().address().clone();
     let legs = Legs {
         client: kind(client, None),
-        server: kind(visit.backend(), Some(context.backend())),
+        server: kind(visit.backend(), Some(&address)),
         clear_allowed: context.service.listener.allow_cleartext_password,
     };
     let hidden = hides_commands(&parsed, greeting);
@@ -219,20 +232,17 @@ async fn carry(
         return Err(Ending::new(refused(reason), first.to_client));
     }
     let (backend, exchange) = visit.begun(exchange);
-    let address = context.backend();
-    let limit = context.service.listener.limits.handshake_timeout;
     let talk = Talk {
-        backend: address,
+        backend: &address,
         on_rejection: OnRejection::Close,
-        deadline: context.deadline,
-        limit,
+        deadline,
     };
     talk.carry(exchange, first, client, backend).await?;
     let needs_no_care = hidden || legs.are_alike() && legs.let_passwords_through();
     Ok((!needs_no_care).then(|| Relogin {
         session: exchange.session(),
-        backend: address.clone(),
-        patience: limit,
+        backend: address,
+        patience: context.limits().handshake_timeout,
     }))
 }
 
@@ -249,22 +259,23 @@ fn refused(error: impl Into<ProtocolError>) -> Failure {
 
 /// Begins TLS with a database that waits for a login; nothing if its leg has none.
 async fn begin_tls(
-    context: &mut Context,
+    target: &mut Target,
+    deadline: Deadline,
     greeting: &Greeting,
     login: &Login<'_>,
     backend: &mut Reader,
 ) -> Result<(), BackendError> {
-    if !context.has_backend_tls() {
+    if !target.has_tls() {
         return Ok(());
     }
-    let beginning = ask_for_tls(context, greeting, login, backend);
-    let begun = in_time(context, Phase::BackendTls, beginning).await;
-    connect::note(context, begun.as_ref().map(|()| backend.leg.tls()));
+    let beginning = ask_for_tls(target, greeting, login, backend);
+    let begun = deadline.in_time(Phase::BackendTls, beginning).await;
+    target.note(deadline, begun.as_ref().map(|()| backend.leg.tls()));
     begun
 }
 
 async fn ask_for_tls(
-    context: &Context,
+    target: &Target,
     greeting: &Greeting,
     login: &Login<'_>,
     backend: &mut Reader,
@@ -279,7 +290,7 @@ async fn ask_for_tls(
     let mut request = Vec::new();
     login.write_ssl_request(1, &mut request);
     backend.leg.send(&request).await?;
-    connect::begin_tls(context, &mut backend.leg).await
+    connect::begin_tls(target, &mut backend.leg).await
 }
 
 /// Returns how far a leg hides what it carries.

@@ -1,8 +1,8 @@
 //! The packets of a login of MySQL, carried until the database has decided.
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::{reader::Reader, refused};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     tls::seal,
     worker::{
         backends::BackendError,
-        deadline::{Late, Phase},
+        deadline::{Deadline, Phase},
         opening::Failure,
     },
 };
@@ -30,9 +30,7 @@ pub(super) struct Talk<'a> {
     /// What follows when the database says no.
     pub(super) on_rejection: OnRejection,
     /// When it must be decided.
-    pub(super) deadline: Instant,
-    /// How long that was from its beginning.
-    pub(super) limit: Duration,
+    pub(super) deadline: Deadline,
 }
 
 /// What follows when the database says no.
@@ -119,7 +117,7 @@ impl Talk<'_> {
         backend: &mut Reader,
     ) -> Result<Decision, Ending> {
         let carrying = self.carry_all(exchange, first, client, backend);
-        let stop = match timeout_at(self.deadline, carrying).await {
+        let stop = match timeout_at(self.deadline.at(), carrying).await {
             Ok(Ok(decision)) => return Ok(decision),
             Ok(Err(stop)) => stop,
             Err(_) => return Err(self.late(exchange)),
@@ -138,10 +136,7 @@ impl Talk<'_> {
     /// Says that the deadline has passed, and whose fault that was.
     fn late(&self, exchange: &mut Exchange) -> Ending {
         let (side, words) = exchange.run_out();
-        let late = Late {
-            limit: self.limit,
-            phase: Phase::LetIn,
-        };
+        let late = self.deadline.late(Phase::LetIn);
         let failure = match side {
             Side::Client => late.into(),
             Side::Server => Failure::of_backend(self.backend, late),

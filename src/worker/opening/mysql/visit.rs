@@ -1,9 +1,6 @@
 //! A visit to a database of MySQL, which somebody has to bring to its end.
 
-use tokio::{
-    runtime::Handle,
-    time::{Instant, timeout_at},
-};
+use tokio::{runtime::Handle, time::timeout_at};
 use tracing::{debug, field::display};
 
 use super::{begin_tls, reader::Reader, server_packet};
@@ -14,14 +11,13 @@ use crate::{
         login::Login,
         parting::{Next, Parting},
     },
-    worker::{backends::BackendError, opening::Context},
+    worker::{backends::BackendError, connect::Target, deadline::Deadline},
 };
 
 /// A visit to a database, for a login. If it is dropped before that has come to its end, a task of its
 /// own brings it there, because databases count those that just break off.
 pub(super) struct Visit {
-    backend: Option<Reader>,
-    context: Context,
+    open: Option<(Target, Reader)>,
     stage: Stage,
 }
 
@@ -39,17 +35,21 @@ enum Stage {
 
 impl Visit {
     /// Starts before the database has greeted.
-    pub(super) fn new(context: &Context, backend: Reader) -> Self {
+    pub(super) fn new(target: Target, backend: Reader) -> Self {
         Self {
-            backend: Some(backend),
-            context: context.clone(),
+            open: Some((target, backend)),
             stage: Stage::Connected,
         }
     }
 
     /// Returns the database.
     pub(super) fn backend(&mut self) -> &mut Reader {
-        self.backend.as_mut().expect("it is there until the end")
+        &mut self.open.as_mut().expect("it is there until the end").1
+    }
+
+    /// Returns which database it is.
+    pub(super) fn target(&self) -> &Target {
+        &self.open.as_ref().expect("it is there until the end").0
     }
 
     /// Notes that the database waits for a login.
@@ -65,12 +65,13 @@ impl Visit {
     /// Begins TLS, which nobody else can go on with once it has been asked for.
     pub(super) async fn begin_tls(
         &mut self,
+        deadline: Deadline,
         greeting: &Greeting,
         login: &Login<'_>,
     ) -> Result<(), BackendError> {
         let stage = std::mem::replace(&mut self.stage, Stage::Nothing);
-        let backend = self.backend.as_mut().expect("it is there until the end");
-        let begun = begin_tls(&mut self.context, greeting, login, backend).await;
+        let (target, backend) = self.open.as_mut().expect("it is there until the end");
+        let begun = begin_tls(target, deadline, greeting, login, backend).await;
         if begun.is_ok() || !greeting.has_tls() {
             self.stage = stage;
         }
@@ -79,10 +80,10 @@ impl Visit {
 
     /// Notes that a login is on its way, and returns what carries it.
     pub(super) fn begun(&mut self, exchange: Exchange) -> (&mut Reader, &mut Exchange) {
-        let Self { backend, stage, .. } = self;
+        let Self { open, stage } = self;
         *stage = Stage::Begun(Box::new(exchange));
-        match (backend, stage) {
-            (Some(backend), Stage::Begun(exchange)) => (backend, exchange),
+        match (open, stage) {
+            (Some((_, backend)), Stage::Begun(exchange)) => (backend, exchange),
             _ => unreachable!("both were just there"),
         }
     }
@@ -90,29 +91,28 @@ impl Visit {
     /// Ends it: the client has been let in.
     pub(super) fn into_backend(mut self) -> Reader {
         self.stage = Stage::Nothing;
-        self.backend.take().expect("it is there until the end")
+        self.open.take().expect("it is there until the end").1
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
         let stage = std::mem::replace(&mut self.stage, Stage::Nothing);
-        if let (Some(backend), Ok(runtime)) = (self.backend.take(), Handle::try_current())
+        if let (Some((target, backend)), Ok(runtime)) = (self.open.take(), Handle::try_current())
             && !matches!(stage, Stage::Nothing)
         {
-            let parting = part(self.context.clone(), backend, stage);
-            self.context.tasks.spawn_on(parting, &runtime);
+            let tasks = target.context.tasks.clone();
+            tasks.spawn_on(part(target, backend, stage), &runtime);
         }
     }
 }
 
 /// Brings a login to an end that nobody waits for.
-async fn part(mut context: Context, mut backend: Reader, stage: Stage) {
-    context.deadline = Instant::now() + context.service.listener.limits.connect_timeout;
-    let deadline = context.deadline;
-    let parting = finish(&mut context, &mut backend, stage);
-    if let Ok(Err(error)) = timeout_at(deadline, parting).await {
-        let backend = display(context.backend());
+async fn part(mut target: Target, mut backend: Reader, stage: Stage) {
+    let deadline = Deadline::after(target.context.limits().connect_timeout);
+    let parting = finish(&mut target, deadline, &mut backend, stage);
+    if let Ok(Err(error)) = timeout_at(deadline.at(), parting).await {
+        let backend = display(target.address());
         debug!(
             backend,
             "a login that its client gave up has not come to its end: {error}"
@@ -121,7 +121,8 @@ async fn part(mut context: Context, mut backend: Reader, stage: Stage) {
 }
 
 async fn finish(
-    context: &mut Context,
+    target: &mut Target,
+    deadline: Deadline,
     backend: &mut Reader,
     stage: Stage,
 ) -> Result<(), BackendError> {
@@ -130,11 +131,13 @@ async fn finish(
         Stage::Connected => {
             let first = server_packet(backend).await?;
             match ServerFirst::parse(&first.payload) {
-                Ok(ServerFirst::Greeting(greeting)) => log_in(context, backend, &greeting).await?,
+                Ok(ServerFirst::Greeting(greeting)) => {
+                    log_in(target, deadline, backend, &greeting).await?
+                }
                 Ok(ServerFirst::Error(_)) | Err(_) => return Ok(()),
             }
         }
-        Stage::Greeted(greeting) => log_in(context, backend, &greeting).await?,
+        Stage::Greeted(greeting) => log_in(target, deadline, backend, &greeting).await?,
         Stage::Begun(exchange) => match exchange.give_up() {
             None => return Ok(()),
             Some((parting, words)) => {
@@ -157,7 +160,8 @@ async fn finish(
 
 /// Logs in as nobody.
 async fn log_in(
-    context: &mut Context,
+    target: &mut Target,
+    deadline: Deadline,
     backend: &mut Reader,
     greeting: &Greeting,
 ) -> Result<Parting, BackendError> {
@@ -165,7 +169,7 @@ async fn log_in(
     let login = Login::parse(&payload).map_err(BackendError::violation)?;
     // Without TLS it is refused as well, and hides nothing.
     if backend.leg.tls().is_none() && greeting.has_tls() {
-        begin_tls(context, greeting, &login, backend).await?;
+        begin_tls(target, deadline, greeting, &login, backend).await?;
     }
     let tls = backend.leg.tls().is_some();
     let mut words = Vec::new();

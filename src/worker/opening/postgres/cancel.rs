@@ -1,17 +1,16 @@
 //! Requests to cancel a query.
 
-use tokio::{
-    task::JoinSet,
-    time::{Instant, timeout_at},
-};
+use std::sync::Arc;
+
+use tokio::{task::JoinSet, time::timeout_at};
 
 use super::connector::Startup;
 use crate::{
     session::leg::Leg,
     worker::{
         backends::{BackendError, BackendFailure},
-        connect::{connect_one, is_paused, note, order},
-        opening::{Context, Failure, proxy},
+        connect::{Target, connect_one},
+        opening::{Context, Deadline, Failure, proxy},
     },
 };
 
@@ -22,22 +21,20 @@ use crate::{
 /// session, so nobody here knows which of several databases that is; all of them are asked at once,
 /// and those whose secret it is not do nothing. One that is known to be down is asked, but not
 /// waited for.
-pub(super) async fn cancel(context: &Context, client: &Leg, message: Vec<u8>) -> Failure {
+pub(super) async fn cancel(
+    context: &Arc<Context>,
+    deadline: Deadline,
+    client: &Leg,
+    message: Vec<u8>,
+) -> Failure {
     let header = proxy::header(context, client.tls());
-    let order = order(context);
-    let paused = |position: &usize| is_paused(context, *position);
-    let all_paused = order.iter().all(paused);
+    let targets = Target::all(context);
+    let all_paused = targets.iter().all(Target::is_paused);
     let mut awaited = JoinSet::new();
-    for position in &order {
-        let asking = ask(
-            Context {
-                backend: *position,
-                ..context.clone()
-            },
-            header.clone(),
-            message.clone(),
-        );
-        if all_paused || !paused(position) {
+    for target in targets {
+        let is_awaited = all_paused || !target.is_paused();
+        let asking = ask(target, deadline, header.clone(), message.clone());
+        if is_awaited {
             awaited.spawn(asking);
         } else {
             context.tasks.spawn(asking);
@@ -52,31 +49,35 @@ pub(super) async fn cancel(context: &Context, client: &Leg, message: Vec<u8>) ->
     }
 }
 
-/// Asks one database, which may take the connect timeout for it.
+/// Asks one database.
 async fn ask(
-    mut context: Context,
+    mut target: Target,
+    deadline: Deadline,
     header: Vec<u8>,
     message: Vec<u8>,
 ) -> Result<(), BackendFailure> {
-    let asked = ask_one(&mut context, &header, &message).await;
-    asked.map_err(|error| BackendFailure::at(context.backend(), error))
+    let asked = ask_in_time(&mut target, deadline, &header, &message).await;
+    asked.map_err(|error| BackendFailure::at(target.address(), error))
 }
 
-async fn ask_one(context: &mut Context, header: &[u8], message: &[u8]) -> Result<(), BackendError> {
-    let mut backend = connect_one(context, header, &Startup::Nothing, true).await?;
+/// Asks one database, which may take the connect timeout for it.
+async fn ask_in_time(
+    target: &mut Target,
+    deadline: Deadline,
+    header: &[u8],
+    message: &[u8],
+) -> Result<(), BackendError> {
+    let mut backend = connect_one(target, deadline, header, &Startup::Nothing, true).await?;
     backend.send(message).await?;
     // The database answers nothing and closes when it has done what was asked.
     let mut nothing = Vec::new();
-    let limit = context.service.listener.limits.connect_timeout;
-    let deadline = context.deadline.min(Instant::now() + limit);
-    if timeout_at(deadline, backend.receive(&mut nothing))
-        .await
-        .is_ok()
-    {
-        note(context, Ok(backend.tls()));
+    let until = deadline.within(target.context.limits().connect_timeout);
+    let done = timeout_at(until.at(), backend.receive(&mut nothing)).await;
+    if done.is_ok() {
+        target.note(deadline, Ok(backend.tls()));
         return Ok(());
     }
     let error = BackendError::CancelNotTaken;
-    note(context, Err(&error));
+    target.note(deadline, Err(&error));
     Err(error)
 }

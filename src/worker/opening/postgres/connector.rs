@@ -5,9 +5,8 @@ use crate::{
     session::leg::Leg,
     worker::{
         backends::BackendError,
-        connect::{Connector, begin_tls, hear},
+        connect::{Connector, Target, begin_tls, hear},
         deadline::Phase,
-        opening::Context,
     },
 };
 
@@ -23,11 +22,11 @@ pub(super) enum Startup<'a> {
 }
 
 impl Connector for Startup<'_> {
-    async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), BackendError> {
-        if context.has_backend_tls() {
+    async fn prepare(&self, target: &Target, backend: &mut Leg) -> Result<(), BackendError> {
+        if target.has_tls() {
             ask_for_tls(backend).await?;
         }
-        begin_tls(context, backend).await?;
+        begin_tls(target, backend).await?;
         if let Self::Part(words) | Self::Whole(words) = self {
             backend.send(words).await?;
         }
@@ -37,13 +36,13 @@ impl Connector for Startup<'_> {
         }
     }
 
-    fn is_proof(&self, context: &Context) -> bool {
-        context.has_backend_tls() || matches!(self, Self::Whole(_))
+    fn is_proof(&self, target: &Target) -> bool {
+        target.has_tls() || matches!(self, Self::Whole(_))
     }
 
-    fn awaited(&self, context: &Context, backend: &Leg) -> Phase {
+    fn awaited(&self, target: &Target, backend: &Leg) -> Phase {
         let in_tls = backend.tls().is_some_and(|tls| !tls.is_handshaking());
-        if in_tls || !context.has_backend_tls() {
+        if in_tls || !target.has_tls() {
             Phase::Answer
         } else {
             Phase::BackendTls

@@ -13,14 +13,15 @@ use crate::{
     tls::stream::TlsStream,
     worker::{
         backends::BackendError,
-        deadline::{Late, Phase},
-        opening::{Context, Failure, in_time, is_local},
+        connect::Target,
+        deadline::{Deadline, Late, Phase},
+        opening::{Context, Failure, is_local},
     },
 };
 
 /// Returns what the legs of a session can carry.
-pub(super) fn rules(context: &Context, client: &Leg, backend: &Leg) -> Rules {
-    let listener = &context.service.listener;
+pub(super) fn rules(target: &Target, client: &Leg, backend: &Leg) -> Rules {
+    let listener = &target.context.service.listener;
     let leaf = |leg: &Leg| leg.tls().map(TlsStream::leaf);
     let (shown, seen) = (leaf(client), leaf(backend));
     Rules {
@@ -31,7 +32,7 @@ pub(super) fn rules(context: &Context, client: &Leg, backend: &Leg) -> Rules {
         },
         let_passwords_through: listener.allow_cleartext_password
             || seen.is_some()
-            || is_local(context.backend()),
+            || is_local(target.address()),
     }
 }
 
@@ -84,6 +85,7 @@ impl From<Late> for Stop {
 /// so many bytes are missing.
 pub(super) async fn log_in(
     context: &Context,
+    deadline: Deadline,
     rules: Rules,
     (client, backend): (&mut Leg, &mut Leg),
     startup: &[u8],
@@ -99,8 +101,8 @@ pub(super) async fn log_in(
         missing,
         last_words: None,
     };
-    let carried = match in_time(context, Phase::Request, talk.begin(context)).await {
-        Ok(()) => in_time(context, Phase::LetIn, talk.carry()).await,
+    let carried = match deadline.in_time(Phase::Request, talk.begin(context)).await {
+        Ok(()) => deadline.in_time(Phase::LetIn, talk.carry()).await,
         Err(stop) => Err(stop),
     };
     if let Err(stop) = carried {

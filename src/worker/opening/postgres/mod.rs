@@ -5,8 +5,10 @@ mod connector;
 mod login;
 
 use self::{connector::Startup, login::Stop};
+use std::sync::Arc;
+
 use super::{
-    Context, Failure, Opened, accept_tls, backend_failed, in_time, patience::part, proxy,
+    Context, Deadline, Failure, Opened, Phase, Target, accept_tls, backend_failed, part, proxy,
     read_client,
 };
 use crate::{
@@ -18,8 +20,7 @@ use crate::{
     },
     session::{farewell::farewell, leg::Leg},
     worker::{
-        connect::{connect, connect_one, note},
-        deadline::Phase,
+        connect::{connect, connect_one},
         places::NoPlace,
     },
 };
@@ -33,21 +34,27 @@ enum Wish {
 }
 
 /// Opens a session.
-pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
-    let negotiating = negotiate(context, &mut client);
-    let wish = match in_time(context, Phase::Request, negotiating).await {
+pub(super) async fn open(
+    context: &Arc<Context>,
+    deadline: Deadline,
+    mut client: Leg,
+) -> Result<Opened, Failure> {
+    let negotiating = negotiate(context, deadline, &mut client);
+    let wish = match deadline.in_time(Phase::Request, negotiating).await {
         Ok(wish) => wish,
         Err(failure) => return Err(part(&mut client, failure).await),
     };
     match wish {
         Wish::Cancel(message) => {
-            let failure = cancel::cancel(context, &client, message).await;
+            let failure = cancel::cancel(context, deadline, &client, message).await;
             // What a client waits for is the end of the connection, which TLS must confirm: libpq
             // calls an end without `close_notify` a failure.
             farewell(&mut client, &[]).await;
             Err(failure)
         }
-        Wish::Session(first, length) => match begin(context, &mut client, first, length).await {
+        Wish::Session(first, length) => match begin(context, deadline, &mut client, first, length)
+            .await
+        {
             Ok(backend) => Ok(Opened {
                 client,
                 backend,
@@ -65,18 +72,19 @@ pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opene
     }
 }
 
-/// Probes the backend that the context names, for the certificate that it shows. How that went is
-/// noted like a session's attempt.
-pub async fn probe(mut context: Context) {
-    let header = proxy::header(&context, None);
-    if let Ok(mut backend) = connect_one(&mut context, &header, &Startup::Nothing, true).await {
+/// Probes a backend, for the certificate that it shows. How that went is noted like a session's attempt.
+pub async fn probe(mut target: Target, deadline: Deadline) {
+    let header = proxy::header(&target.context, None);
+    let connecting = connect_one(&mut target, deadline, &header, &Startup::Nothing, true);
+    if let Ok(mut backend) = connecting.await {
         farewell(&mut backend, &[]).await;
     }
 }
 
 /// Begins a session of whose start-up message, so long, this has come.
 async fn begin(
-    context: &mut Context,
+    context: &Arc<Context>,
+    deadline: Deadline,
     client: &mut Leg,
     first: Vec<u8>,
     length: usize,
@@ -92,17 +100,17 @@ async fn begin(
         _ => Startup::Part(startup),
     };
     let header = proxy::header(context, client.tls());
-    let mut backend = connect(context, &header, &words).await?;
-    let rules = login::rules(context, client, &backend);
+    let (mut target, mut backend) = connect(context, deadline, &header, &words).await?;
+    let rules = login::rules(&target, client, &backend);
     let legs = (client, &mut backend);
-    match login::log_in(context, rules, legs, startup, missing).await {
+    match login::log_in(context, deadline, rules, legs, startup, missing).await {
         Ok(()) => {
-            note(context, Ok(backend.tls()));
+            target.note(deadline, Ok(backend.tls()));
             Ok(backend)
         }
         Err(Stop::Backend(error)) => {
-            note(context, Err(&error));
-            Err(backend_failed(context, error))
+            target.note(deadline, Err(&error));
+            Err(backend_failed(&target, error))
         }
         Err(Stop::Client(failure)) => Err(failure),
     }
@@ -114,13 +122,18 @@ fn backend_down() -> ErrorResponse {
 
 /// Tells a client that there is no place for it, inside TLS if it asks for that: libpq does not show
 /// an error that came in the clear in the place of the answer.
-pub(super) async fn refuse(context: &Context, mut client: Leg, refusal: NoPlace) {
+pub(super) async fn refuse(
+    context: &Context,
+    deadline: Deadline,
+    mut client: Leg,
+    refusal: NoPlace,
+) {
     let error = match refusal {
         NoPlace::Full => ErrorResponse::too_many_connections(),
         NoPlace::ClientFull => ErrorResponse::too_many_of_client(),
     };
-    let negotiating = negotiate(context, &mut client);
-    match in_time(context, Phase::Request, negotiating).await {
+    let negotiating = negotiate(context, deadline, &mut client);
+    match deadline.in_time(Phase::Request, negotiating).await {
         Ok(Wish::Session(..)) => tell(&mut client, &error).await,
         Ok(Wish::Cancel(_)) => farewell(&mut client, &[]).await,
         Err(failure) => {
@@ -136,7 +149,11 @@ async fn tell(client: &mut Leg, error: &ErrorResponse) {
 }
 
 /// Answers requests for encryption until the client says what it came for.
-async fn negotiate(context: &Context, client: &mut Leg) -> Result<Wish, Failure> {
+async fn negotiate(
+    context: &Context,
+    deadline: Deadline,
+    client: &mut Leg,
+) -> Result<Wish, Failure> {
     let mut negotiation = Negotiation::default();
     let mut buffer = Vec::new();
     loop {
@@ -160,10 +177,10 @@ async fn negotiate(context: &Context, client: &mut Leg) -> Result<Wish, Failure>
             Next::AcceptTls => {
                 buffer.clear();
                 client.send(ACCEPT).await.map_err(Failure::Client)?;
-                accept_tls(context, client, Vec::new()).await?;
+                accept_tls(context, deadline, client, Vec::new()).await?;
             }
             Next::DirectTls => {
-                accept_tls(context, client, std::mem::take(&mut buffer)).await?;
+                accept_tls(context, deadline, client, std::mem::take(&mut buffer)).await?;
                 demand_alpn(client).await?;
             }
             Next::Cancel(message) => return Ok(Wish::Cancel(message)),

@@ -1,6 +1,8 @@
 //! Any TCP service: TLS from the first byte.
 
-use super::{Context, Failure, Opened, accept_tls, in_time, proxy, read_client};
+use std::sync::Arc;
+
+use super::{Context, Deadline, Failure, Opened, Phase, accept_tls, proxy, read_client};
 #[cfg(feature = "orders")]
 use crate::worker::orders;
 use crate::{
@@ -9,8 +11,7 @@ use crate::{
     session::{farewell::farewell, leg::Leg},
     worker::{
         backends::BackendError,
-        connect::{Connector, begin_tls, connect},
-        deadline::Phase,
+        connect::{Connector, Target, begin_tls, connect},
     },
 };
 
@@ -18,41 +19,45 @@ use crate::{
 struct Secured;
 
 impl Connector for Secured {
-    async fn prepare(&self, context: &Context, backend: &mut Leg) -> Result<(), BackendError> {
-        begin_tls(context, backend).await
+    async fn prepare(&self, target: &Target, backend: &mut Leg) -> Result<(), BackendError> {
+        begin_tls(target, backend).await
     }
 
-    fn is_proof(&self, _: &Context) -> bool {
+    fn is_proof(&self, _: &Target) -> bool {
         true
     }
 
-    fn awaited(&self, _: &Context, _: &Leg) -> Phase {
+    fn awaited(&self, _: &Target, _: &Leg) -> Phase {
         Phase::BackendTls
     }
 }
 
 /// Opens a session.
-pub(super) async fn open(context: &mut Context, mut client: Leg) -> Result<Opened, Failure> {
+pub(super) async fn open(
+    context: &Arc<Context>,
+    deadline: Deadline,
+    mut client: Leg,
+) -> Result<Opened, Failure> {
     match context.service.listener.tls.mode {
-        TlsMode::Required => accept_tls(context, &mut client, Vec::new()).await?,
+        TlsMode::Required => accept_tls(context, deadline, &mut client, Vec::new()).await?,
         TlsMode::Preferred => {
             let mut first = Vec::new();
             let reading = read_client(&mut client, &mut first);
-            in_time(context, Phase::Request, reading).await?;
+            deadline.in_time(Phase::Request, reading).await?;
             #[cfg(feature = "orders")]
             if let Some(first) = first.strip_prefix(orders::GREETING) {
                 return Err(orders::obey(&mut client, first).await);
             }
             if first.first() == Some(&TLS_HANDSHAKE) {
-                accept_tls(context, &mut client, first).await?;
+                accept_tls(context, deadline, &mut client, first).await?;
             } else {
                 client.unread(&first);
             }
         }
     }
     let header = proxy::header(context, client.tls());
-    match connect(context, &header, &Secured).await {
-        Ok(backend) => Ok(Opened {
+    match connect(context, deadline, &header, &Secured).await {
+        Ok((_, backend)) => Ok(Opened {
             client,
             backend,
             relogin: None,
