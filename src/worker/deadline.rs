@@ -73,6 +73,7 @@ impl Deadline {
     }
 
     /// Returns one that leaves one of so many `parts` of the whole time for what comes after it.
+    #[must_use]
     pub fn sparing(self, parts: u32) -> Self {
         Self {
             at: self.at - self.limit / parts,
@@ -81,6 +82,7 @@ impl Deadline {
     }
 
     /// Returns one that is no later than that.
+    #[must_use]
     pub fn no_later_than(self, at: Instant) -> Self {
         Self {
             at: self.at.min(at),
@@ -89,6 +91,7 @@ impl Deadline {
     }
 
     /// Returns one that is no later than so long from now.
+    #[must_use]
     pub fn within(self, limit: Duration) -> Self {
         self.no_later_than(Instant::now() + limit)
     }

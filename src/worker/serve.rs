@@ -90,7 +90,7 @@ async fn open(context: Context, client: Leg, refusal: Option<NoPlace>) -> Result
     let session = Arc::clone(&context.session);
     let opening = async {
         match refusal {
-            Some(refusal) => Err(opening::refuse(&context, deadline, client, refusal).await),
+            Some(refusal) => Err(opening::refuse(context, deadline, client, refusal).await),
             None => opening::open(context, deadline, client).await,
         }
     };

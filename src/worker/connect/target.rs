@@ -58,6 +58,7 @@ impl Target {
     }
 
     /// Names the same backend, for a connection whose end says nothing about the attempt.
+    #[must_use]
     pub fn aside(&self) -> Self {
         Self::new(&self.context, self.position)
     }

@@ -126,13 +126,11 @@ impl Failure {
 
 impl From<Failure> for SessionEnd {
     fn from(failure: Failure) -> Self {
-        match &failure {
-            Failure::Stopped(reason) => Self::stopped(reason, failure.to_string()),
-            _ => {
-                let end = Self::new(failure.reason(), failure.to_string());
-                end.refused_for(failure.certificate())
-            }
+        let words = failure.to_string();
+        if let Failure::Stopped(reason) = &failure {
+            return Self::stopped(reason, words);
         }
+        Self::new(failure.reason(), words).refused_for(failure.certificate())
     }
 }
 

@@ -1,22 +1,23 @@
 //! From a connected client to two legs that only need to be relayed.
 //!
-//! One module a protocol drives the pure parsers of [`crate::protocol`] over the legs; this one
-//! holds what they share.
+//! Each protocol has a folder whose [`Opening`](table::Opening) drives the pure parsers of
+//! [`crate::protocol`] over the legs; the [table] says which. This module holds what they share.
 
 mod failure;
 mod mysql;
 mod postgres;
 mod proxy;
+mod table;
 mod tcp;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::timeout_at;
 
+use self::table::{Header, row};
 pub use self::{
     failure::{Failure, Refusal},
     mysql::change_user::{Relogin, change_user},
-    postgres::probe,
     proxy::is_balancer,
 };
 use super::{
@@ -28,7 +29,6 @@ use super::{
 };
 use crate::{
     config::Address,
-    protocol::Protocol,
     session::{
         farewell::{farewell, is_silence},
         leg::{Leg, LegError},
@@ -62,28 +62,17 @@ pub async fn open(
         let place = context.place.as_ref();
         let taken = place.map_or(Ok(()), |it| it.take_client(client_ip, context.limits()));
         if let Err(refusal) = taken {
-            return Err(turn_away(&context, deadline, client, refusal, Header::Read).await);
+            return Err(turn_away(context, deadline, client, refusal, Header::Read).await);
         }
     }
-    let context = Arc::new(context);
-    match context.service.listener.protocol {
-        Protocol::Mysql => mysql::open(&context, deadline, client).await,
-        Protocol::Postgres => postgres::open(&context, deadline, client).await,
-        Protocol::Tcp => tcp::open(&context, deadline, client).await,
-    }
-}
-
-/// Whether a load balancer's header was read, where one must come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Header {
-    Read,
-    Unread,
+    let row = row(context.service.listener.protocol);
+    (row.open)(Arc::new(context), deadline, client).await
 }
 
 /// Tells a client that has just connected, in its own protocol, that there is no place for it, as far
 /// as it lets itself be told in time.
 pub async fn refuse(
-    context: &Context,
+    context: Context,
     deadline: Deadline,
     client: Leg,
     refusal: NoPlace,
@@ -92,32 +81,25 @@ pub async fn refuse(
 }
 
 async fn turn_away(
-    context: &Context,
+    context: Context,
     deadline: Deadline,
-    mut client: Leg,
+    client: Leg,
     refusal: NoPlace,
     header: Header,
 ) -> Failure {
-    let Some(_telling) = context.service.places.tell() else {
-        return refusal.into();
-    };
-    let deadline = deadline.within(LAST_WORDS);
-    match context.service.listener.protocol {
-        // Its clients hear first, so nothing that they say need be read.
-        Protocol::Mysql => mysql::refuse(client, refusal).await,
-        Protocol::Postgres => {
-            let accepted = match header {
-                Header::Read => Ok(None),
-                Header::Unread => proxy::accept(context, deadline, &mut client).await,
-            };
-            match accepted {
-                Ok(_) => postgres::refuse(context, deadline, client, refusal).await,
-                Err(failure) => drop(part(&mut client, failure).await),
-            }
-        }
-        Protocol::Tcp => {}
+    if let Some(_telling) = context.service.places.tell() {
+        let deadline = deadline.within(LAST_WORDS);
+        let row = row(context.service.listener.protocol);
+        (row.refuse)(Arc::new(context), deadline, client, refusal, header).await;
     }
     refusal.into()
+}
+
+/// Connects to a backend without a client, for the certificate that it shows. How that went is noted like
+/// a session's attempt.
+pub async fn probe(target: Target, deadline: Deadline) {
+    let row = row(target.context.service.listener.protocol);
+    (row.probe)(target, deadline).await;
 }
 
 /// Reads more from a client whose opening is in `buffer`.

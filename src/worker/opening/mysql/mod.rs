@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::{
     Context, Deadline, Failure, Opened, Phase, Relogin, Target, accept_tls, backend_failed,
     is_local, proxy,
+    table::{Header, Opening},
 };
 use crate::{
     config::{Address, TlsMode},
@@ -41,12 +42,29 @@ use crate::{
 /// by default, ten seconds (`connect_timeout`), and count a client that has said nothing by then.
 const MARGIN: u32 = 10;
 
-/// Opens a session.
-pub(super) async fn open(
-    context: &Arc<Context>,
-    deadline: Deadline,
-    client: Leg,
-) -> Result<Opened, Failure> {
+/// Opens sessions of MySQL and MariaDB.
+pub(super) struct Mysql;
+
+impl Opening for Mysql {
+    async fn open(
+        context: Arc<Context>,
+        deadline: Deadline,
+        client: Leg,
+    ) -> Result<Opened, Failure> {
+        open(&context, deadline, client).await
+    }
+
+    /// Clients hear first, so nothing that they say need be read.
+    async fn refuse(_: Arc<Context>, _: Deadline, mut client: Leg, refusal: NoPlace, _: Header) {
+        let error = match refusal {
+            NoPlace::Full => ErrorPacket::too_many_connections(),
+            NoPlace::ClientFull => ErrorPacket::too_many_of_client(),
+        };
+        turn_away(&mut client, &error).await;
+    }
+}
+
+async fn open(context: &Arc<Context>, deadline: Deadline, client: Leg) -> Result<Opened, Failure> {
     let deadline = deadline.sparing(MARGIN);
     let mut client = Reader::new(client);
     let header = proxy::header(context, client.leg.tls());
@@ -87,15 +105,6 @@ fn in_words(ending: Ending, client: &Reader) -> Ending {
         Failure::Late(_) => client.refuse(&ErrorPacket::client_too_slow(), ending.failure),
         _ => ending,
     }
-}
-
-/// Tells a client that there is no place for it.
-pub(super) async fn refuse(mut client: Leg, refusal: NoPlace) {
-    let error = match refusal {
-        NoPlace::Full => ErrorPacket::too_many_connections(),
-        NoPlace::ClientFull => ErrorPacket::too_many_of_client(),
-    };
-    turn_away(&mut client, &error).await;
 }
 
 /// Says goodbye with an error in the place of the greeting.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{
     Context, Deadline, Failure, Opened, Phase, Target, accept_tls, backend_failed, part, proxy,
     read_client,
+    table::{Header, Opening},
 };
 use crate::{
     config::TlsMode,
@@ -33,8 +34,46 @@ enum Wish {
     Session(Vec<u8>, usize),
 }
 
-/// Opens a session.
-pub(super) async fn open(
+/// Opens sessions of PostgreSQL.
+pub(super) struct Postgres;
+
+impl Opening for Postgres {
+    async fn open(
+        context: Arc<Context>,
+        deadline: Deadline,
+        client: Leg,
+    ) -> Result<Opened, Failure> {
+        open(&context, deadline, client).await
+    }
+
+    /// Clients speak first, so what they say is read before they are told.
+    async fn refuse(
+        context: Arc<Context>,
+        deadline: Deadline,
+        mut client: Leg,
+        refusal: NoPlace,
+        header: Header,
+    ) {
+        let accepted = match header {
+            Header::Read => Ok(None),
+            Header::Unread => proxy::accept(&context, deadline, &mut client).await,
+        };
+        match accepted {
+            Ok(_) => refuse(&context, deadline, client, refusal).await,
+            Err(failure) => drop(part(&mut client, failure).await),
+        }
+    }
+
+    async fn probe(mut target: Target, deadline: Deadline) {
+        let header = proxy::header(&target.context, None);
+        let connecting = connect_one(&mut target, deadline, &header, &Startup::Nothing, true);
+        if let Ok(mut backend) = connecting.await {
+            farewell(&mut backend, &[]).await;
+        }
+    }
+}
+
+async fn open(
     context: &Arc<Context>,
     deadline: Deadline,
     mut client: Leg,
@@ -69,15 +108,6 @@ pub(super) async fn open(
                 Err(failure)
             }
         },
-    }
-}
-
-/// Probes a backend, for the certificate that it shows. How that went is noted like a session's attempt.
-pub async fn probe(mut target: Target, deadline: Deadline) {
-    let header = proxy::header(&target.context, None);
-    let connecting = connect_one(&mut target, deadline, &header, &Startup::Nothing, true);
-    if let Ok(mut backend) = connecting.await {
-        farewell(&mut backend, &[]).await;
     }
 }
 
@@ -122,12 +152,7 @@ fn backend_down() -> ErrorResponse {
 
 /// Tells a client that there is no place for it, inside TLS if it asks for that: libpq does not show
 /// an error that came in the clear in the place of the answer.
-pub(super) async fn refuse(
-    context: &Context,
-    deadline: Deadline,
-    mut client: Leg,
-    refusal: NoPlace,
-) {
+async fn refuse(context: &Context, deadline: Deadline, mut client: Leg, refusal: NoPlace) {
     let error = match refusal {
         NoPlace::Full => ErrorResponse::too_many_connections(),
         NoPlace::ClientFull => ErrorResponse::too_many_of_client(),

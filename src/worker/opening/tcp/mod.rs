@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Context, Deadline, Failure, Opened, Phase, accept_tls, proxy, read_client};
+use super::{
+    Context, Deadline, Failure, Opened, Phase, accept_tls, proxy, read_client, table::Opening,
+};
 #[cfg(feature = "orders")]
 use crate::worker::orders;
 use crate::{
@@ -32,8 +34,20 @@ impl Connector for Secured {
     }
 }
 
-/// Opens a session.
-pub(super) async fn open(
+/// Opens sessions of any TCP service.
+pub(super) struct Tcp;
+
+impl Opening for Tcp {
+    async fn open(
+        context: Arc<Context>,
+        deadline: Deadline,
+        client: Leg,
+    ) -> Result<Opened, Failure> {
+        open(&context, deadline, client).await
+    }
+}
+
+async fn open(
     context: &Arc<Context>,
     deadline: Deadline,
     mut client: Leg,
