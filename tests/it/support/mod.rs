@@ -19,6 +19,7 @@ pub(crate) mod own_server;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod raw_tls;
 pub(crate) mod scene;
 pub(crate) mod servers;
 pub(crate) mod stream;
