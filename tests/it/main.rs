@@ -63,6 +63,8 @@ mod tcp;
 mod identities;
 // Which certificate clients are shown.
 mod tls;
+// TLS records after the handshake, with peers that send what no library would.
+mod records;
 // Chains as clients see them.
 mod path;
 // The list of what ends when.
