@@ -32,6 +32,8 @@ mod padding;
 mod sent;
 // How long a record may be.
 mod sizes;
+// Records right behind the handshake.
+mod first;
 // The table of clauses against these tests.
 mod table;
 // Types of records.

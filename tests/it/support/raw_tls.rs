@@ -12,9 +12,12 @@ mod keys;
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpStream},
+    time::Duration,
 };
 
 use rustls::{AlertDescription, ProtocolVersion, SupportedCipherSuite};
+
+use super::pause;
 
 pub(crate) use self::{
     handshake::{Server, V12, V13, every_suite},
@@ -42,6 +45,9 @@ pub(crate) const FATAL: u8 = 2;
 pub(crate) const UPDATE: &[u8] = &[24, 0, 0, 1, 0];
 /// The message that changes its sender's keys and asks for the same of the other side.
 pub(crate) const UPDATE_BOTH: &[u8] = &[24, 0, 0, 1, 1];
+
+/// How long the second part of what is torn is held back, so that it is read by itself.
+const BETWEEN_SEGMENTS: Duration = Duration::from_millis(5);
 
 /// The type of a handshake message by which a server gives a ticket (RFC 8446 §4.6.1).
 const NEW_SESSION_TICKET: u8 = 4;
@@ -79,16 +85,41 @@ impl RawTls {
 
     /// Does the same, and sends records right behind its last message in the same segment.
     pub(crate) fn connect_behind(
-        mut socket: TcpStream,
+        socket: TcpStream,
         suite: SupportedCipherSuite,
         behind: impl FnOnce(&mut Direction) -> Vec<u8>,
     ) -> io::Result<Self> {
+        Self::connect_torn(socket, suite, usize::MAX, behind)
+    }
+
+    /// Does the same in two segments, of which the first has this length.
+    pub(crate) fn connect_torn(
+        mut socket: TcpStream,
+        suite: SupportedCipherSuite,
+        at: usize,
+        behind: impl FnOnce(&mut Direction) -> Vec<u8>,
+    ) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        let (mut last, tx, rx) = handshake::as_client(&mut socket, suite)?;
-        let mut raw = Self::new(socket, tx, rx);
-        last.extend(behind(&mut raw.tx));
-        raw.write(&last)?;
-        Ok(raw)
+        let (last, tx, rx) = handshake::as_client(&mut socket, suite)?;
+        Self::new(socket, tx, rx).begin_torn(last, at, behind)
+    }
+
+    /// Sends the last message of a handshake and what stands behind it.
+    fn begin_torn(
+        mut self,
+        mut last: Vec<u8>,
+        at: usize,
+        behind: impl FnOnce(&mut Direction) -> Vec<u8>,
+    ) -> io::Result<Self> {
+        last.extend(behind(&mut self.tx));
+        let (first, second) = last.split_at(at.min(last.len()));
+        self.write(first)?;
+        if !second.is_empty() {
+            // Nothing shows when the other side has read it.
+            pause(BETWEEN_SEGMENTS);
+            self.write(second)?;
+        }
+        Ok(self)
     }
 
     fn new(socket: TcpStream, tx: Direction, rx: Direction) -> Self {

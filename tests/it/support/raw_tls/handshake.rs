@@ -13,10 +13,11 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs::cipher_suite as suites},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
+use socket2::SockRef;
 
-use super::{Direction, RawTls};
+use super::{BETWEEN_SEGMENTS, Direction, RawTls};
 use crate::support::{
-    PATIENCE,
+    PATIENCE, pause,
     pki::{Ca, Leaf},
 };
 
@@ -107,6 +108,14 @@ fn directions(
 
 /// Exchanges records until rustls knows all that it needs; returns what it has to send after that.
 fn complete(connection: &mut Connection, socket: &mut TcpStream) -> io::Result<Vec<u8>> {
+    complete_by(connection, socket, |socket, bytes| socket.write_all(bytes))
+}
+
+fn complete_by(
+    connection: &mut Connection,
+    socket: &mut TcpStream,
+    send: impl Fn(&mut TcpStream, &[u8]) -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
     loop {
         let mut out = Vec::new();
         while connection.wants_write() {
@@ -115,7 +124,7 @@ fn complete(connection: &mut Connection, socket: &mut TcpStream) -> io::Result<V
         if !connection.is_handshaking() {
             return Ok(out);
         }
-        socket.write_all(&out)?;
+        send(socket, &out)?;
         let record = read_record(socket)?.ok_or(ErrorKind::UnexpectedEof)?;
         connection.read_tls(&mut &record[..])?;
         let processed = connection.process_new_packets();
@@ -150,8 +159,12 @@ impl Server {
     pub(crate) fn new(ca: &Ca, every_suite: bool) -> Self {
         let algorithm = &rcgen::PKCS_RSA_SHA256;
         let rsa = || ca.request(&["localhost"]).algorithm(algorithm).issue();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // To accept is to read, in this.
+        let patience = SockRef::from(&listener).set_read_timeout(Some(PATIENCE));
+        patience.unwrap();
         Self {
-            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            listener,
             leaf: ca.leaf("localhost"),
             rsa: every_suite.then(rsa),
         }
@@ -174,8 +187,22 @@ impl Server {
     /// Completes a handshake as a server that knows this suite alone.
     pub(crate) fn begin_tls(
         &self,
+        socket: TcpStream,
+        suite: SupportedCipherSuite,
+    ) -> io::Result<RawTls> {
+        self.begin_tls_torn(socket, suite, usize::MAX, |_| Vec::new())
+    }
+
+    /// Does the same, and sends records right behind its last message, in two segments of which the
+    /// first has this length.
+    ///
+    /// In TLS 1.3 its last message was sent before the client's, and these records stand alone.
+    pub(crate) fn begin_tls_torn(
+        &self,
         mut socket: TcpStream,
         suite: SupportedCipherSuite,
+        at: usize,
+        behind: impl FnOnce(&mut Direction) -> Vec<u8>,
     ) -> io::Result<RawTls> {
         let leaf = match &self.rsa {
             Some(rsa) if format!("{:?}", suite.suite()).contains("_RSA_") => rsa,
@@ -195,9 +222,41 @@ impl Server {
             secrets.of("SERVER"),
             secrets.of("CLIENT"),
         );
-        let mut raw = RawTls::new(socket, tx, rx);
-        raw.write(&last)?;
-        Ok(raw)
+        RawTls::new(socket, tx, rx).begin_torn(last, at, behind)
+    }
+
+    /// Completes a handshake of TLS 1.3, and says this right behind its own last message, before the
+    /// client's has come (RFC 8446 §2, figure 1); that segment is torn so many bytes before its end.
+    pub(crate) fn begin_tls_early(
+        &self,
+        mut socket: TcpStream,
+        suite: SupportedCipherSuite,
+        words: &[u8],
+        tail: usize,
+    ) -> io::Result<RawTls> {
+        let secrets = Arc::new(Secrets::default());
+        let mut config = server_config(suite, &self.leaf, &secrets);
+        config.send_half_rtt_data = true;
+        let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+        connection.writer().write_all(words)?;
+        let mut connection = connection.into();
+        let last = complete_by(&mut connection, &mut socket, |socket, bytes| {
+            let (first, second) = bytes.split_at(bytes.len().saturating_sub(tail));
+            socket.write_all(first)?;
+            pause(BETWEEN_SEGMENTS);
+            socket.write_all(second)
+        })?;
+        let Connection::Server(connection) = connection else {
+            unreachable!("it was made of a server");
+        };
+        let extracted = connection.dangerous_extract_secrets().unwrap();
+        let (tx, rx) = directions(
+            suite,
+            &extracted,
+            secrets.of("SERVER"),
+            secrets.of("CLIENT"),
+        );
+        RawTls::new(socket, tx, rx).begin_torn(last, usize::MAX, |_| Vec::new())
     }
 }
 
