@@ -29,6 +29,7 @@ mod secret;
 pub mod tcp;
 pub mod traits;
 pub mod watch;
+pub mod watcher;
 
 /// The content type of a TLS handshake record (RFC 8446 §5.1), with which every TLS client begins.
 pub const TLS_HANDSHAKE: u8 = 0x16;

@@ -21,7 +21,6 @@
 //! After each call the state can be kept, with the output of that call and what was not taken; nothing else is
 //! needed to go on.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -38,6 +37,17 @@ pub enum Side {
     Client,
     /// The backend that serves it.
     Server,
+}
+
+impl Side {
+    /// Returns the other end.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
 }
 
 /// How much of what a side sent is copied to the other.
@@ -190,53 +200,4 @@ pub trait Watch: Sized {
     ///
     /// Any bytes may be given. Those that are accepted are what `encode` writes of what is returned.
     fn decode(bytes: &[u8]) -> Result<(Self, usize), Malformed>;
-}
-
-/// For sessions that are only copied.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct NoWatch;
-
-impl Watch for NoWatch {
-    type Error = Infallible;
-
-    const MAX_ENCODED: usize = 0;
-
-    fn pass(&mut self, _: Side, _: &[u8]) -> Pass {
-        Pass::All
-    }
-
-    fn wants(&self) -> Wants<'_> {
-        Wants::Nothing
-    }
-
-    fn take(&mut self, _: Side, _: &[u8]) -> Result<(usize, Output), Failed<Infallible>> {
-        Ok((0, Output::default()))
-    }
-
-    fn sealed(&mut self, _: Result<Vec<u8>, SealError>) -> Result<Output, Failed<Infallible>> {
-        Ok(Output::default())
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::MAX
-    }
-
-    fn late(&mut self) -> Failed<Infallible> {
-        Failed {
-            to_client: Vec::new(),
-            fault: Fault::Late(Side::Client),
-        }
-    }
-
-    fn last_words(&mut self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn encode(&self, _: &mut Vec<u8>) -> Result<(), TooLong> {
-        Ok(())
-    }
-
-    fn decode(_: &[u8]) -> Result<(Self, usize), Malformed> {
-        Ok((Self, 0))
-    }
 }

@@ -134,9 +134,7 @@ impl From<&Ended> for SessionEnd {
                 };
                 return Self::stopped(reason, words);
             }
-            Ended::ChangeUser(_) => {
-                "the client logged in again where that is not possible".to_owned()
-            }
+            Ended::SecondLogin(end) => format!("change of user: {}", end.fault),
         };
         Self::new(ended.reason(), words)
     }

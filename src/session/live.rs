@@ -12,6 +12,7 @@ use std::{
 use super::{counters::Counters, peers::Peers, stop::StopCell};
 use crate::{
     config::Address,
+    protocol::watch::Side,
     tls::{ShownCertificate, stream::TlsStream},
 };
 
@@ -121,14 +122,13 @@ impl LiveSession {
         self.lock().user = Some(bounded(user));
     }
 
-    /// Counts bytes that were passed on from the client to the backend.
-    pub fn add_up(&self, bytes: usize) {
-        self.up.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Counts bytes that were passed on from the backend to the client.
-    pub fn add_down(&self, bytes: usize) {
-        self.down.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Counts bytes of one side that were passed on to the other.
+    pub fn add(&self, from: Side, bytes: usize) {
+        let count = match from {
+            Side::Client => &self.up,
+            Side::Server => &self.down,
+        };
+        count.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Returns how many bytes were relayed, to the backend and to the client.
@@ -177,9 +177,9 @@ mod tests {
         session.begins_tls(4);
         session.logs_in(b"one");
         session.logs_in(b"two");
-        session.add_up(5);
-        session.add_up(6);
-        session.add_down(7);
+        session.add(Side::Client, 5);
+        session.add(Side::Client, 6);
+        session.add(Side::Server, 7);
         let facts = session.facts();
         assert_eq!((facts.generation, facts.user.as_deref()), (4, Some("two")));
         assert_eq!(session.bytes(), (11, 7));

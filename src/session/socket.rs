@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::socket_cookie;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
@@ -53,6 +54,16 @@ impl Socket {
             Some(Ok(ready)) if ready.is_read_closed() => Some(SocketEnd::Closed),
             _ => None,
         }
+    }
+
+    /// Returns the number by which the kernel knows the socket and no other (`SO_COOKIE`, socket(7)); 0 if it
+    /// does not tell.
+    pub fn cookie(&self) -> u64 {
+        match self {
+            Self::Tcp(stream) => socket_cookie(stream),
+            Self::Unix(stream) => socket_cookie(stream),
+        }
+        .unwrap_or(0)
     }
 
     /// Returns what TCP knows of the connection; `None` for other sockets.

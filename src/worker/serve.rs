@@ -8,20 +8,19 @@ use tokio_util::task::TaskTracker;
 use super::{
     context::Context,
     deadline::{Deadline, Phase},
-    opening::{self, Failure, LAST_WORDS, Opened, Relogin},
+    opening::{self, Failure, LAST_WORDS, Opened},
     places::{NoPlace, Place},
     service::{Service, Services},
 };
 use crate::{
     config::ProxyHeaderVersion,
-    facts::EndReason,
     link::ListenerKey,
-    protocol::{mysql::command::CommandWatch, proxy_header::Endpoints},
+    protocol::proxy_header::Endpoints,
     session::{
+        conversation::Conversation,
         ending::SessionEnd,
         leg::Leg,
-        live::LiveSession,
-        relay::{Changing, Ended, Patience, relay},
+        relay::{Patience, relay},
         socket::Socket,
     },
 };
@@ -55,7 +54,15 @@ pub async fn serve(
     };
     // Boxed, because an opening needs more memory than the relay, and frees it before the relay begins.
     let ending = match Box::pin(open(context, Leg::new(socket), refusal)).await {
-        Ok(opened) => converse(opened, patience, &session).await,
+        Ok(opened) => {
+            let Opened {
+                client,
+                backend,
+                watcher,
+            } = opened;
+            let conversation = Conversation::new(client, backend, watcher);
+            SessionEnd::from(&relay(conversation, patience, &session).await)
+        }
         Err(failure) => failure.into(),
     };
     ending.note(&session);
@@ -101,38 +108,4 @@ async fn open(context: Context, client: Leg, refusal: Option<NoPlace>) -> Result
         }
         reason = session.stop.stopped() => Err(Failure::Stopped(reason)),
     }
-}
-
-/// Relays until the session has ended, through any number of logins.
-async fn converse(mut opened: Opened, patience: Patience, session: &LiveSession) -> SessionEnd {
-    loop {
-        let watch = opened.relogin.is_some().then(CommandWatch::default);
-        let legs = (opened.client, opened.backend);
-        let ended = relay(legs, patience, watch, session).await;
-        let (changing, relogin) = match (ended, opened.relogin) {
-            (Ended::ChangeUser(changing), Some(relogin)) => (changing, relogin),
-            (ended, _) => return SessionEnd::from(&ended),
-        };
-        opened = match change_user(*changing, relogin, session).await {
-            Ok(next) => next,
-            Err(ending) => return ending,
-        };
-    }
-}
-
-/// Carries out a change of user, unless the session is told to stop before.
-async fn change_user(
-    changing: Changing,
-    relogin: Relogin,
-    session: &LiveSession,
-) -> Result<Opened, SessionEnd> {
-    let carried = tokio::select! {
-        biased;
-        carried = Box::pin(opening::change_user(changing, relogin, session)) => carried,
-        reason = session.stop.stopped() => return Err(SessionEnd::from(&Ended::Stopped(reason))),
-    };
-    carried.map_err(|failure| {
-        let words = format!("change of user: {failure}");
-        SessionEnd::new(EndReason::ChangeUserFailed, words)
-    })
 }

@@ -3,64 +3,109 @@
 use std::task::{Context, Poll, ready};
 
 use crate::{
-    protocol::mysql::command::Sighting,
-    session::leg::{Leg, LegError, Received, Scratch},
+    protocol::watch::{Pass, Side, Watch},
+    session::{
+        conversation::{Conversation, Flow},
+        leg::{Leg, LegError, Received, Scratch},
+        live::LiveSession,
+    },
 };
 
 /// How often a busy direction is served before other sessions get their turn.
 const BURST: usize = 8;
 
-/// What sees the bytes of one direction pass.
-pub(super) struct Observer<L, C> {
-    /// Looks at them before they are passed on; may find where that has to stop.
-    pub(super) look: L,
-    /// Is told how many were passed on.
-    pub(super) count: C,
+/// One direction of a conversation.
+pub(super) struct Direction<'c, W> {
+    /// Who speaks.
+    side: Side,
+    from: &'c mut Leg,
+    to: &'c mut Leg,
+    watch: &'c mut W,
+    session: &'c LiveSession,
 }
 
 /// What ended a direction before its time.
 pub(super) enum Fault {
-    ChangeUser(Sighting),
+    /// The watch takes part in the session from here on.
+    TakenOver,
+    /// The side that speaks failed.
     From(LegError),
+    /// The side that is spoken to failed.
     To(LegError),
 }
 
-/// Moves what `from` sends to `to`; ready when `from` has ended and `to` was told.
-pub(super) fn poll_flow(
-    from: &mut Leg,
-    to: &mut Leg,
-    cx: &mut Context<'_>,
-    scratch: &mut Scratch,
-    moved: &mut bool,
-    mut observer: Observer<impl FnMut(&[u8]) -> Option<Sighting>, impl Fn(usize)>,
-) -> Poll<Result<(), Fault>> {
-    for _ in 0..BURST {
-        ready!(to.poll_flush(cx)).map_err(Fault::To)?;
-        match ready!(from.poll_receive(cx, scratch)).map_err(Fault::From)? {
-            (Received::Bytes(bytes), out) => {
-                *moved = true;
-                let sighting = (observer.look)(bytes);
-                let end = sighting.map_or(bytes.len(), |it| it.at);
-                if end > 0 {
-                    to.submit(cx, &bytes[..end], out).map_err(Fault::To)?;
-                    (observer.count)(end);
-                }
-                if let Some(sighting) = sighting {
-                    // All of it goes back to where it came from.
-                    from.unread(&bytes[end..]);
-                    from.unread(sighting.passed());
-                    return Poll::Ready(Err(Fault::ChangeUser(sighting)));
-                }
-            }
-            (Received::End, _) => {
-                // Whoever is told of a proper end believes that it has all there was.
-                if from.was_cut() {
-                    to.cut();
-                }
-                return to.poll_close(cx).map_err(Fault::To);
-            }
+impl<'c, W: Watch> Direction<'c, W> {
+    /// Returns the direction in which a side speaks.
+    pub(super) fn of(
+        side: Side,
+        conversation: &'c mut Conversation<W>,
+        session: &'c LiveSession,
+    ) -> Self {
+        let Conversation {
+            client,
+            backend,
+            watch,
+            ..
+        } = conversation;
+        let (from, to) = match side {
+            Side::Client => (client, backend),
+            Side::Server => (backend, client),
+        };
+        Self {
+            side,
+            from,
+            to,
+            watch,
+            session,
         }
     }
-    cx.waker().wake_by_ref();
-    Poll::Pending
+
+    /// Moves what one side sends to the other; ready when the side has ended and the other was told.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        moved: &mut bool,
+    ) -> Poll<Result<(), Fault>> {
+        for _ in 0..BURST {
+            ready!(self.to.poll_flush(cx)).map_err(Fault::To)?;
+            match ready!(self.from.poll_receive(cx, scratch)).map_err(Fault::From)? {
+                (Received::Bytes(bytes), out) => {
+                    *moved = true;
+                    let pass = self.watch.pass(self.side, bytes);
+                    let (passed, rest) = match pass {
+                        Pass::All => (bytes, &[][..]),
+                        Pass::Until(end) => bytes.split_at(end.min(bytes.len())),
+                    };
+                    if !passed.is_empty() {
+                        self.to.submit(cx, passed, out).map_err(Fault::To)?;
+                        self.session.add(self.side, passed.len());
+                    }
+                    if matches!(pass, Pass::Until(_)) {
+                        self.from.unread(rest);
+                        return Poll::Ready(Err(Fault::TakenOver));
+                    }
+                }
+                (Received::End, _) => {
+                    // A peer that is told of a proper end believes that it has all there was.
+                    if self.from.was_cut() {
+                        self.to.cut();
+                    }
+                    return self.to.poll_close(cx).map_err(Fault::To);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Flow {
+    /// Returns the flow of what a side sends.
+    pub(super) fn of<W>(side: Side, conversation: &mut Conversation<W>) -> &mut Self {
+        match side {
+            Side::Client => &mut conversation.up,
+            Side::Server => &mut conversation.down,
+        }
+    }
 }

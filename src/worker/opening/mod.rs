@@ -17,7 +17,6 @@ use tokio::time::timeout_at;
 use self::table::{Header, row};
 pub use self::{
     failure::{Failure, Refusal},
-    mysql::change_user::{Relogin, change_user},
     proxy::is_balancer,
 };
 use super::{
@@ -29,6 +28,7 @@ use super::{
 };
 use crate::{
     config::Address,
+    protocol::watcher::Watcher,
     session::{
         farewell::{farewell, is_silence},
         leg::{Leg, LegError},
@@ -46,8 +46,8 @@ pub struct Opened {
     pub client: Leg,
     /// The backend's.
     pub backend: Leg,
-    /// What is needed when the client logs in again; `None` where that needs no care.
-    pub relogin: Option<Relogin>,
+    /// What watches the session from now on.
+    pub watcher: Watcher,
 }
 
 /// Opens a session.

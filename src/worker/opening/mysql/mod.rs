@@ -1,6 +1,5 @@
 //! MySQL and MariaDB: the greeting, TLS, and the login up to the server's verdict.
 
-pub(super) mod change_user;
 mod connector;
 mod reader;
 mod talk;
@@ -9,25 +8,28 @@ mod visit;
 use self::{
     connector::Greeted,
     reader::{Owned, Reader},
-    talk::{Ending, OnRejection, Talk},
+    talk::{Ending, Talk},
     visit::Visit,
 };
 use std::sync::Arc;
 
 use super::{
-    Context, Deadline, Failure, Opened, Phase, Relogin, Target, accept_tls, backend_failed,
-    is_local, proxy,
+    Context, Deadline, Failure, Opened, Phase, Target, accept_tls, backend_failed, is_local, proxy,
     table::{Header, Opening},
 };
 use crate::{
     config::{Address, TlsMode},
-    protocol::mysql::{
-        ErrorPacket,
-        auth::{self, Exchange, Legs, Refusal, Then},
-        command::CommandWatch,
-        greeting::{Greeting, ServerFirst},
-        login::{ClientFirst, Login},
-        packet,
+    protocol::{
+        mysql::{
+            ErrorPacket,
+            auth::{self, Exchange, Legs, Refusal, Then},
+            command::CommandWatch,
+            greeting::{Greeting, ServerFirst},
+            login::{ClientFirst, Login},
+            packet,
+            second_login::SecondLogin,
+        },
+        watcher::Watcher,
     },
     session::{farewell::farewell, leg::Leg},
     worker::{
@@ -82,10 +84,10 @@ async fn open(context: &Arc<Context>, deadline: Deadline, client: Leg) -> Result
         Err(ending) => Err(in_words(ending, &client)),
     };
     match let_in {
-        Ok(relogin) => Ok(Opened {
+        Ok(watcher) => Ok(Opened {
             client: client.into_leg(),
             backend: visit.into_backend().into_leg(),
-            relogin,
+            watcher,
         }),
         Err(ending) => {
             // The database has a deadline of its own, and counts those who miss it.
@@ -209,7 +211,7 @@ async fn carry(
     login: &Owned,
     client: &mut Reader,
     visit: &mut Visit,
-) -> Result<Option<Relogin>, Ending> {
+) -> Result<Watcher, Ending> {
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
         Err(error) => return Err(no_login(client, refused(error))),
@@ -243,16 +245,17 @@ async fn carry(
     let (backend, exchange) = visit.begun(exchange);
     let talk = Talk {
         backend: &address,
-        on_rejection: OnRejection::Close,
         deadline,
     };
     talk.carry(exchange, first, client, backend).await?;
     let needs_no_care = hidden || legs.are_alike() && legs.let_passwords_through();
-    Ok((!needs_no_care).then(|| Relogin {
-        session: exchange.session(),
-        backend: address,
-        patience: context.limits().handshake_timeout,
-    }))
+    Ok(if needs_no_care {
+        Watcher::None
+    } else {
+        let limit = context.limits().handshake_timeout;
+        let second_login = SecondLogin::new(exchange.session(), limit);
+        Watcher::SecondLogin(Box::new(second_login))
+    })
 }
 
 /// Whether both sides can compress, and so will.

@@ -27,28 +27,16 @@ use crate::{
 pub(super) struct Talk<'a> {
     /// Where the database is.
     pub(super) backend: &'a Address,
-    /// What follows when the database says no.
-    pub(super) on_rejection: OnRejection,
     /// When it must be decided.
     pub(super) deadline: Deadline,
 }
 
-/// What follows when the database says no.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum OnRejection {
-    /// The connection ends, as it does after the first login.
-    Close,
-    /// The database decides.
-    GoOn,
-}
-
-/// What the database has decided about a login.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Decision {
-    /// The client is let in.
-    Accepted,
-    /// It is not, and the session goes on without that.
-    Rejected,
+/// Whether a login has more to say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Login {
+    GoesOn,
+    /// The database has let the client in.
+    Over,
 }
 
 /// How a login came to nothing.
@@ -115,10 +103,10 @@ impl Talk<'_> {
         first: Step,
         client: &mut Reader,
         backend: &mut Reader,
-    ) -> Result<Decision, Ending> {
+    ) -> Result<(), Ending> {
         let carrying = self.carry_all(exchange, first, client, backend);
         let stop = match timeout_at(self.deadline.at(), carrying).await {
-            Ok(Ok(decision)) => return Ok(decision),
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(stop)) => stop,
             Err(_) => return Err(self.late(exchange)),
         };
@@ -150,11 +138,11 @@ impl Talk<'_> {
         first: Step,
         client: &mut Reader,
         backend: &mut Reader,
-    ) -> Result<Decision, Stop> {
+    ) -> Result<(), Stop> {
         let mut step = first;
         loop {
-            if let Some(decision) = self.apply(exchange, step, client, backend).await? {
-                return Ok(decision);
+            if self.apply(exchange, step, client, backend).await? == Login::Over {
+                return Ok(());
             }
             step = self.next(exchange, client, backend).await?;
         }
@@ -200,7 +188,7 @@ impl Talk<'_> {
         mut step: Step,
         client: &mut Reader,
         backend: &mut Reader,
-    ) -> Result<Option<Decision>, Stop> {
+    ) -> Result<Login, Stop> {
         loop {
             if !step.to_server.is_empty() {
                 let sent = backend.leg.send(&step.to_server).await;
@@ -210,10 +198,10 @@ impl Talk<'_> {
                 Then::Refused(reason) => {
                     return Err(Stop::Decided(refused(reason), step.to_client));
                 }
-                Then::Rejected if self.on_rejection == OnRejection::Close => {
+                Then::Rejected => {
                     return Err(Stop::Decided(Failure::Denied, step.to_client));
                 }
-                Then::Accepted | Then::Continue | Then::Encrypt(_) | Then::Rejected => {
+                Then::Accepted | Then::Continue | Then::Encrypt(_) => {
                     let sent = client.leg.send(&step.to_client).await;
                     sent.map_err(|error| Stop::Gone(Failure::Client(error)))?;
                 }
@@ -227,9 +215,8 @@ impl Talk<'_> {
                     })?;
                     step = exchange.encrypted(&sealed).map_err(broken)?;
                 }
-                Then::Accepted => return Ok(Some(Decision::Accepted)),
-                Then::Rejected => return Ok(Some(Decision::Rejected)),
-                _ => return Ok(None),
+                Then::Accepted => return Ok(Login::Over),
+                _ => return Ok(Login::GoesOn),
             }
         }
     }

@@ -14,10 +14,13 @@ use super::{
 };
 use crate::{
     config::TlsMode,
-    protocol::postgres::{
-        ALPN, ErrorResponse, Negotiation, Next,
-        negotiation::{ACCEPT, DECLINE, NegotiationError},
-        opening::startup_user,
+    protocol::{
+        postgres::{
+            ALPN, ErrorResponse, Negotiation, Next,
+            negotiation::{ACCEPT, DECLINE, NegotiationError},
+            opening::startup_user,
+        },
+        watcher::Watcher,
     },
     session::{farewell::farewell, leg::Leg},
     worker::{
@@ -97,7 +100,7 @@ async fn open(
             Ok(backend) => Ok(Opened {
                 client,
                 backend,
-                relogin: None,
+                watcher: Watcher::None,
             }),
             Err(failure) => {
                 match failure {

@@ -9,7 +9,7 @@ use super::{
 use crate::worker::orders;
 use crate::{
     config::TlsMode,
-    protocol::TLS_HANDSHAKE,
+    protocol::{TLS_HANDSHAKE, watcher::Watcher},
     session::{farewell::farewell, leg::Leg},
     worker::{
         backends::BackendError,
@@ -74,7 +74,7 @@ async fn open(
         Ok((_, backend)) => Ok(Opened {
             client,
             backend,
-            relogin: None,
+            watcher: Watcher::None,
         }),
         Err(failure) => {
             farewell(&mut client, &[]).await;

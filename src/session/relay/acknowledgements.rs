@@ -22,7 +22,7 @@ const LOOKS: u8 = 4;
 
 /// What looks after both sides of a session, while one of them may have something to acknowledge.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Acknowledgements {
     between: Duration,
     last: Instant,
     timer: Pin<Box<Sleep>>,
@@ -30,7 +30,7 @@ pub(super) struct Watch {
     backend: Silence,
 }
 
-/// What the watch has found.
+/// What a look has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// Both sides have all that was sent to them, so that there is nothing to look for.
@@ -41,7 +41,7 @@ pub(super) enum Found {
     DeadBackend(Duration),
 }
 
-impl Watch {
+impl Acknowledgements {
     /// Begins to look; a peer that acknowledges nothing for `limit` is dead.
     pub(super) fn new(limit: Duration) -> Self {
         let between = limit / u32::from(LOOKS);

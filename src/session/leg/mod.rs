@@ -16,7 +16,8 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::{Socket, SocketEnd};
-use crate::tls::stream::{MAX_HELD, Outgoing, TlsError, TlsStream, holds_client_hello};
+pub use crate::tls::stream::Outgoing;
+use crate::tls::stream::{MAX_HELD, TlsError, TlsStream, holds_client_hello};
 
 /// How much is read from a socket at once: four full TLS records.
 const READ_SIZE: usize = 64 * 1024;
@@ -28,7 +29,7 @@ pub const MAX_OPENING: usize = 1 << 20;
 pub struct Scratch {
     input: Vec<u8>,
     plain: Vec<u8>,
-    out: Outgoing,
+    pub(super) out: Outgoing,
 }
 
 thread_local! {
@@ -55,6 +56,10 @@ pub struct Leg {
     ended: bool,
     spoken: bool,
     write: WriteSide,
+    /// Bytes that were taken from the socket.
+    taken: u64,
+    /// Bytes that were made for the socket.
+    queued: u64,
 }
 
 /// What waits in it may be anybody's secret; only how much it is is shown.
@@ -73,10 +78,13 @@ impl fmt::Debug for Leg {
 
 /// How far the closing of our direction has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WriteSide {
-    Open,
-    Closing,
-    Closed,
+pub enum WriteSide {
+    /// Bytes may be sent.
+    Open = 0,
+    /// TLS was told, or is not to be told; the socket was not.
+    Closing = 1,
+    /// The peer was told by the socket.
+    Closed = 2,
 }
 
 /// What came from a leg.
@@ -112,6 +120,11 @@ pub enum LegError {
 }
 
 impl LegError {
+    /// Returns whether TLS failed, and not the connection below it.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Returns whether the peer itself said in TLS that it ends; anybody on the way can cause the
     /// other errors.
     pub fn is_told(&self) -> bool {
@@ -130,6 +143,8 @@ impl Leg {
             ended: false,
             spoken: false,
             write: WriteSide::Open,
+            taken: 0,
+            queued: 0,
         }
     }
 
@@ -179,6 +194,7 @@ impl Leg {
             return Poll::Ready(Ok((Received::End, out)));
         }
         self.spoken = true;
+        self.taken += read as u64;
         if self.tls.is_none() {
             return Poll::Ready(Ok((Received::Bytes(&input[..read]), out)));
         }
@@ -225,6 +241,7 @@ impl Leg {
     }
 
     fn write_or_keep(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Result<(), LegError> {
+        self.queued += bytes.len() as u64;
         while self.unsent.is_empty() && !bytes.is_empty() {
             match Pin::new(&mut self.socket).poll_write(cx, bytes)? {
                 Poll::Ready(written) => bytes = &bytes[written..],

@@ -1,0 +1,93 @@
+//! How long a session may last in which nothing moves.
+
+use std::{
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+use super::acknowledgements::Acknowledgements;
+use crate::{config::Listener, protocol::traits::HalfClose};
+
+/// How long a session of any service may last in which one side has ended and the other says nothing:
+/// it may end one direction alone, as some do.
+///
+/// Nobody looks at the side that ended, so that it may have vanished meanwhile.
+const HALF_CLOSED: Duration = Duration::from_secs(3600);
+
+/// The same where a side that has ended is gone: databases and their clients end both directions, and
+/// TLS that is cut was ended by nobody who still listens.
+pub(super) const GONE: Duration = Duration::from_secs(10);
+
+/// How long a session may last in which nothing moves, or a peer acknowledges nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// While both sides are there; `None` is without end.
+    pub(super) idle: Option<Duration>,
+    /// After one of them has ended.
+    pub(super) half_closed: Duration,
+    /// While something waits for an acknowledgement; `None` is without end.
+    dead: Option<Duration>,
+}
+
+impl Patience {
+    /// Returns a listener's.
+    pub fn of(listener: &Listener) -> Self {
+        let limits = &listener.limits;
+        Self {
+            idle: Some(limits.idle_timeout).filter(|idle| !idle.is_zero()),
+            dead: Some(limits.dead_peer_timeout).filter(|dead| !dead.is_zero()),
+            half_closed: match listener.protocol.traits().half_close {
+                HalfClose::Gone => GONE,
+                HalfClose::Listens => HALF_CLOSED,
+            },
+        }
+    }
+
+    pub(super) fn acknowledgements(&self) -> Option<Box<Acknowledgements>> {
+        self.dead
+            .map(|limit| Box::new(Acknowledgements::new(limit)))
+    }
+}
+
+/// How long nothing has moved.
+#[derive(Debug)]
+pub(super) struct Idle {
+    pub(super) limit: Duration,
+    last: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Idle {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            last: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(limit)),
+        }
+    }
+
+    /// Notes whether anything moved; ready when nothing has for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<()> {
+        if moved {
+            self.last = Instant::now();
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let end = self.last + self.limit;
+            if end <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
+
+/// Returns whether there is a timer, and nothing has moved for as long as it allows.
+pub(super) fn poll_timer(timer: &mut Option<Idle>, cx: &mut Context<'_>, moved: bool) -> bool {
+    let timer = timer.as_mut();
+    timer.is_some_and(|it| it.poll(cx, moved).is_ready())
+}
