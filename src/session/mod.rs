@@ -6,8 +6,8 @@
 pub mod conversation;
 pub mod counters;
 pub mod ending;
-pub mod farewell;
 pub mod leg;
+pub mod lingering_close;
 pub mod live;
 pub mod peers;
 pub mod registry;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::ended::{Ended, SecondLoginFault};
 use crate::session::{
-    farewell::farewell,
     leg::{Leg, LegError},
+    lingering_close::lingering_close,
 };
 
 /// How long a session that failed may take to say goodbye.
@@ -22,7 +22,7 @@ pub(super) async fn say_goodbye(ended: &Ended, client: &mut Leg, backend: &mut L
                 if matches!(end.fault, SecondLoginFault::Client(_)) {
                     let _ = backend.close().await;
                 } else {
-                    let _ = tokio::join!(farewell(client, &end.words), backend.close());
+                    let _ = tokio::join!(lingering_close(client, &end.words), backend.close());
                 }
             }
             Ended::Idle | Ended::HalfClosed | Ended::Stopped(_) => {

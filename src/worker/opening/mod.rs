@@ -30,8 +30,8 @@ use crate::{
     config::Address,
     protocol::watcher::Watcher,
     session::{
-        farewell::{farewell, is_silence},
         leg::{Leg, LegError},
+        lingering_close::{is_silence, lingering_close},
     },
 };
 
@@ -135,7 +135,7 @@ async fn accept_tls(
         Err(error) => {
             if matches!(error, LegError::Tls(_)) {
                 client.give_up_tls();
-                farewell(client, &[]).await;
+                lingering_close(client, &[]).await;
             }
             Err(Failure::Client(error))
         }
@@ -145,7 +145,7 @@ async fn accept_tls(
 /// Says goodbye to a client that was too slow, so that TLS does not end without its own end.
 async fn part(client: &mut Leg, failure: Failure) -> Failure {
     if matches!(failure, Failure::Late(_)) {
-        farewell(client, &[]).await;
+        lingering_close(client, &[]).await;
     }
     failure
 }

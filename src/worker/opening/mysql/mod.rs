@@ -31,7 +31,7 @@ use crate::{
         },
         watcher::Watcher,
     },
-    session::{farewell::farewell, leg::Leg},
+    session::{leg::Leg, lingering_close::lingering_close},
     worker::{
         backends::{BackendError, ProtocolError},
         connect::{self, connect},
@@ -113,7 +113,7 @@ fn in_words(ending: Ending, client: &Reader) -> Ending {
 async fn turn_away(client: &mut Leg, error: &ErrorPacket) {
     let mut words = Vec::new();
     error.write_instead_of_greeting(&mut words);
-    farewell(client, &words).await;
+    lingering_close(client, &words).await;
 }
 
 /// Refuses what is no login.
@@ -153,7 +153,7 @@ async fn greet(
         }
     };
     visit.is_over();
-    farewell(&mut client.leg, &words).await;
+    lingering_close(&mut client.leg, &words).await;
     Err(backend_failed(visit.target(), error))
 }
 

@@ -14,7 +14,7 @@ use crate::{
         },
         watch::Side,
     },
-    session::{farewell::farewell, leg::LegError},
+    session::{leg::LegError, lingering_close::lingering_close},
     tls::seal,
     worker::{
         backends::BackendError,
@@ -58,7 +58,7 @@ impl Ending {
     /// Tells the client what it has to be told yet, and returns why.
     pub(super) async fn tell(self, client: &mut Reader) -> Failure {
         if let Some(words) = self.words {
-            farewell(&mut client.leg, &words).await;
+            lingering_close(&mut client.leg, &words).await;
         }
         self.failure
     }

@@ -22,7 +22,7 @@ use crate::{
         },
         watcher::Watcher,
     },
-    session::{farewell::farewell, leg::Leg},
+    session::{leg::Leg, lingering_close::lingering_close},
     worker::{
         connect::{connect, connect_one},
         places::NoPlace,
@@ -71,7 +71,7 @@ impl Opening for Postgres {
         let header = proxy::header(&target.context, None);
         let connecting = connect_one(&mut target, deadline, &header, &Startup::Nothing, true);
         if let Ok(mut backend) = connecting.await {
-            farewell(&mut backend, &[]).await;
+            lingering_close(&mut backend, &[]).await;
         }
     }
 }
@@ -91,7 +91,7 @@ async fn open(
             let failure = cancel::cancel(context, deadline, &client, message).await;
             // What a client waits for is the end of the connection, which TLS must confirm: libpq
             // calls an end without `close_notify` a failure.
-            farewell(&mut client, &[]).await;
+            lingering_close(&mut client, &[]).await;
             Err(failure)
         }
         Wish::Session(first, length) => match begin(context, deadline, &mut client, first, length)
@@ -163,7 +163,7 @@ async fn refuse(context: &Context, deadline: Deadline, mut client: Leg, refusal:
     let negotiating = negotiate(context, deadline, &mut client);
     match deadline.in_time(Phase::Request, negotiating).await {
         Ok(Wish::Session(..)) => tell(&mut client, &error).await,
-        Ok(Wish::Cancel(_)) => farewell(&mut client, &[]).await,
+        Ok(Wish::Cancel(_)) => lingering_close(&mut client, &[]).await,
         Err(failure) => {
             part(&mut client, failure).await;
         }
@@ -173,7 +173,7 @@ async fn refuse(context: &Context, deadline: Deadline, mut client: Leg, refusal:
 async fn tell(client: &mut Leg, error: &ErrorResponse) {
     let mut words = Vec::new();
     error.write(&mut words);
-    farewell(client, &words).await;
+    lingering_close(client, &words).await;
 }
 
 /// Answers requests for encryption until the client says what it came for.

@@ -10,7 +10,7 @@ use crate::worker::orders;
 use crate::{
     config::TlsMode,
     protocol::{TLS_HANDSHAKE, watcher::Watcher},
-    session::{farewell::farewell, leg::Leg},
+    session::{leg::Leg, lingering_close::lingering_close},
     worker::{
         backends::BackendError,
         connect::{Connector, Target, begin_tls, connect},
@@ -77,7 +77,7 @@ async fn open(
             watcher: Watcher::None,
         }),
         Err(failure) => {
-            farewell(&mut client, &[]).await;
+            lingering_close(&mut client, &[]).await;
             Err(failure.into())
         }
     }

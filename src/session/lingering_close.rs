@@ -19,7 +19,7 @@ pub fn is_silence(error: &LegError, received: usize) -> bool {
 ///
 /// What the client sends meanwhile is read and forgotten, because closing a socket with unread
 /// bytes resets it, and the reset can overtake the goodbye.
-pub async fn farewell(client: &mut Leg, words: &[u8]) {
+pub async fn lingering_close(client: &mut Leg, words: &[u8]) {
     const PATIENCE: Duration = Duration::from_secs(1);
     const MOST: usize = 64 * 1024;
     let goodbye = async {
