@@ -7,12 +7,12 @@
 pub mod material;
 pub mod policy;
 pub mod probe;
+mod proxy_tlv;
 pub mod records;
 pub mod resolver;
 pub mod seal;
 pub mod stream;
 pub mod tickets;
-mod told;
 
 mod dissolve;
 mod failure;
@@ -30,7 +30,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub use self::{material::Material, notes::RefusedCertificate, told::ShownCertificate};
+pub use self::{material::Material, notes::RefusedCertificate, proxy_tlv::ShownCertificate};
 
 /// Returns the cryptography that every TLS object of this process is built on.
 ///

@@ -106,7 +106,7 @@ pub(super) fn header(context: &Context, client: Option<&TlsStream>) -> Vec<u8> {
         ProxyHeaderVersion::Off => {}
         ProxyHeaderVersion::V1 => v1::write(context.endpoints, &mut header),
         ProxyHeaderVersion::V2 => {
-            let tls = client.map(TlsStream::told);
+            let tls = client.map(TlsStream::proxy_tlv);
             v2::write(context.endpoints, tls.as_ref(), &mut header);
         }
     }

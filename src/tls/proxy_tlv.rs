@@ -33,7 +33,7 @@ impl TlsStream {
 
     /// Returns what a PROXY header tells about this connection, once its handshake is over and before
     /// its opening is forgotten.
-    pub fn told(&self) -> ClientTls {
+    pub fn proxy_tlv(&self) -> ClientTls {
         let shown = self.peer_chain().next();
         ClientTls {
             used: true,
@@ -53,7 +53,7 @@ impl TlsStream {
     }
 }
 
-/// Returns the subject's common name. Of several, nobody could say which one is meant.
+/// Returns the subject's common name. Of several, none can be told to be the one that is meant.
 fn common_name(leaf: &[u8]) -> Option<String> {
     let parsed = certificate::parse(leaf).ok()?;
     match certificate::common_names(&parsed)[..] {
