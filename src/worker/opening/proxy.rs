@@ -10,9 +10,9 @@ use crate::{
     tls::stream::TlsStream,
 };
 
-/// Where there are load balancers, takes the header that they must begin with, notes whom they
-/// speak for, and returns who talks to whom by what it says; sees to it that no other client begins with
-/// one.
+/// Where there are load balancers, takes the header that they must begin with, notes for which client
+/// they speak, and returns both addresses of that client's connection; refuses a header from any other
+/// client.
 pub(super) async fn accept(
     context: &Context,
     deadline: Deadline,
@@ -44,7 +44,7 @@ pub fn is_balancer(listener: &Listener, peer: Option<SocketAddr>) -> bool {
     *accept && peer.is_none_or(is_listed)
 }
 
-/// Refuses a header from somebody who is no load balancer.
+/// Refuses a header from a client that is no load balancer.
 ///
 /// Where the server speaks first, as MySQL's does, a client says nothing before it was greeted; what it
 /// says then is looked at there.

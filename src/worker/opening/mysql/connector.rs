@@ -1,6 +1,6 @@
 //! How a backend of MySQL is made ready: it greets.
 
-use super::{Phase, reader::Reader, visit::Visit};
+use super::{Phase, pending_login::PendingLogin, reader::Reader};
 use crate::{
     session::leg::Leg,
     worker::{
@@ -28,6 +28,6 @@ impl Connector for Greeted {
 
     /// It may greet yet, and count who does not answer.
     fn leave(&self, target: Target, backend: Leg) {
-        drop(Visit::new(target, Reader::new(backend)));
+        drop(PendingLogin::new(target, Reader::new(backend)));
     }
 }

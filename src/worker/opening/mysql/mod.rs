@@ -1,15 +1,15 @@
 //! MySQL and MariaDB: the greeting, TLS, and the login up to the server's verdict.
 
 mod connector;
+mod pending_login;
 mod reader;
 mod talk;
-mod visit;
 
 use self::{
     connector::Greeted,
+    pending_login::PendingLogin,
     reader::{Owned, Reader},
     talk::{Ending, Talk},
-    visit::Visit,
 };
 use std::sync::Arc;
 
@@ -70,28 +70,28 @@ async fn open(context: &Arc<Context>, deadline: Deadline, client: Leg) -> Result
     let deadline = deadline.sparing(MARGIN);
     let mut client = Reader::new(client);
     let header = proxy::header(context, client.leg.tls());
-    let mut visit = match connect(context, deadline, &header, &Greeted).await {
-        Ok((target, backend)) => Visit::new(target, Reader::new(backend)),
+    let mut pending = match connect(context, deadline, &header, &Greeted).await {
+        Ok((target, backend)) => PendingLogin::new(target, Reader::new(backend)),
         Err(failure) => {
             turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
             return Err(failure.into());
         }
     };
-    let greeting = greet(deadline, &mut client, &mut visit).await?;
+    let greeting = greet(deadline, &mut client, &mut pending).await?;
     let logging_in = log_in(context, deadline, &mut client);
     let let_in = match deadline.in_time(Phase::Login, logging_in).await {
-        Ok(login) => carry(deadline, &greeting, &login, &mut client, &mut visit).await,
+        Ok(login) => carry(deadline, &greeting, &login, &mut client, &mut pending).await,
         Err(ending) => Err(in_words(ending, &client)),
     };
     match let_in {
         Ok(watcher) => Ok(Opened {
             client: client.into_leg(),
-            backend: visit.into_backend().into_leg(),
+            backend: pending.into_backend().into_leg(),
             watcher,
         }),
         Err(ending) => {
             // The database has a deadline of its own, and counts those who miss it.
-            drop(visit);
+            drop(pending);
             Err(ending.tell(&mut client).await)
         }
     }
@@ -125,20 +125,20 @@ fn no_login(client: &Reader, failure: Failure) -> Ending {
 async fn greet(
     deadline: Deadline,
     client: &mut Reader,
-    visit: &mut Visit,
+    pending: &mut PendingLogin,
 ) -> Result<Greeting, Failure> {
-    let greeting = server_packet(visit.backend());
+    let greeting = server_packet(pending.backend());
     let first = match deadline.in_time(Phase::Greeting, greeting).await {
         Ok(first) => first,
         Err(error) => {
             turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
-            return Err(backend_failed(visit.target(), error));
+            return Err(backend_failed(pending.target(), error));
         }
     };
     let mut words = Vec::new();
     let error = match ServerFirst::parse(&first.payload) {
         Ok(ServerFirst::Greeting(greeting)) => {
-            visit.greeted(&greeting);
+            pending.greeted(&greeting);
             greeting.clone().with_ssl(true).write(&mut words);
             client.leg.send(&words).await.map_err(Failure::Client)?;
             return Ok(greeting);
@@ -152,9 +152,9 @@ async fn greet(
             BackendError::violation(error)
         }
     };
-    visit.is_over();
+    pending.is_over();
     lingering_close(&mut client.leg, &words).await;
-    Err(backend_failed(visit.target(), error))
+    Err(backend_failed(pending.target(), error))
 }
 
 async fn server_packet(backend: &mut Reader) -> Result<Owned, BackendError> {
@@ -210,22 +210,22 @@ async fn carry(
     greeting: &Greeting,
     login: &Owned,
     client: &mut Reader,
-    visit: &mut Visit,
+    pending: &mut PendingLogin,
 ) -> Result<Watcher, Ending> {
     let parsed = match Login::parse(&login.payload) {
         Ok(parsed) => parsed,
         Err(error) => return Err(no_login(client, refused(error))),
     };
-    let context = Arc::clone(&visit.target().context);
+    let context = Arc::clone(&pending.target().context);
     context.session.logs_in(parsed.user_name());
-    if let Err(error) = visit.begin_tls(deadline, greeting, &parsed).await {
-        let failure = backend_failed(visit.target(), error);
+    if let Err(error) = pending.begin_tls(deadline, greeting, &parsed).await {
+        let failure = backend_failed(pending.target(), error);
         return Err(client.refuse(&ErrorPacket::backend_failed(), failure));
     }
-    let address = visit.target().address().clone();
+    let address = pending.target().address().clone();
     let legs = Legs {
         client: kind(client, None),
-        server: kind(visit.backend(), Some(&address)),
+        server: kind(pending.backend(), Some(&address)),
         clear_allowed: context.service.listener.allow_cleartext_password,
     };
     let hidden = hides_commands(&parsed, greeting);
@@ -242,7 +242,7 @@ async fn carry(
         // The database has not heard of it.
         return Err(Ending::new(refused(reason), first.to_client));
     }
-    let (backend, exchange) = visit.begun(exchange);
+    let (backend, exchange) = pending.begun(exchange);
     let talk = Talk {
         backend: &address,
         deadline,

@@ -148,9 +148,9 @@ impl Talk<'_> {
         }
     }
 
-    /// Reads the next packet of whoever has something to say and gives it to the exchange.
+    /// Reads the next packet of a side that has something to say and gives it to the exchange.
     ///
-    /// What a client sends before its turn is left for whoever comes after the login.
+    /// What a client sends before its turn is left for the relay.
     async fn next(
         &self,
         exchange: &mut Exchange,

@@ -18,7 +18,7 @@ use crate::{
 /// returns how that ended.
 ///
 /// It names a session by a secret of the database that runs it. Another worker may have that
-/// session, so nobody here knows which of several databases that is; all of them are asked at once,
+/// session, so that this one cannot tell which of several databases that is; all of them are asked at once,
 /// and those whose secret it is not do nothing. One that is known to be down is asked, but not
 /// waited for.
 pub(super) async fn cancel(

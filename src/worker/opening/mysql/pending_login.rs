@@ -1,4 +1,4 @@
-//! A visit to a database of MySQL, which somebody has to bring to its end.
+//! A login at a database of MySQL that is not decided, and must not just break off.
 
 use tokio::{runtime::Handle, time::timeout_at};
 use tracing::{debug, field::display};
@@ -14,14 +14,14 @@ use crate::{
     worker::{backends::BackendError, connect::Target, deadline::Deadline},
 };
 
-/// A visit to a database, for a login. If it is dropped before that has come to its end, a task of its
-/// own brings it there, because databases count those that just break off.
-pub(super) struct Visit {
+/// A connection to a database whose login is not decided. If it is dropped before that, a task of its own
+/// brings the login to an end, because databases count those that just break off.
+pub(super) struct PendingLogin {
     open: Option<(Target, Reader)>,
     stage: Stage,
 }
 
-/// How far a visit has come.
+/// How far a login has come.
 enum Stage {
     /// The database is connected, and has not greeted.
     Connected,
@@ -29,11 +29,11 @@ enum Stage {
     Greeted(Box<Greeting>),
     /// The login is on its way.
     Begun(Box<Exchange>),
-    /// There is no login any more, or none that somebody else could take up.
+    /// There is no login any more, or none that another task could go on with.
     Nothing,
 }
 
-impl Visit {
+impl PendingLogin {
     /// Starts before the database has greeted.
     pub(super) fn new(target: Target, backend: Reader) -> Self {
         Self {
@@ -57,12 +57,12 @@ impl Visit {
         self.stage = Stage::Greeted(Box::new(greeting.clone()));
     }
 
-    /// Notes that the database has said what nobody can answer.
+    /// Notes that the database has said what cannot be answered.
     pub(super) fn is_over(&mut self) {
         self.stage = Stage::Nothing;
     }
 
-    /// Begins TLS, which nobody else can go on with once it has been asked for.
+    /// Begins TLS, which no other task can go on with once it has been asked for.
     pub(super) async fn begin_tls(
         &mut self,
         deadline: Deadline,
@@ -95,7 +95,7 @@ impl Visit {
     }
 }
 
-impl Drop for Visit {
+impl Drop for PendingLogin {
     fn drop(&mut self) {
         let stage = std::mem::replace(&mut self.stage, Stage::Nothing);
         if let (Some((target, backend)), Ok(runtime)) = (self.open.take(), Handle::try_current())
@@ -107,7 +107,7 @@ impl Drop for Visit {
     }
 }
 
-/// Brings a login to an end that nobody waits for.
+/// Brings a login to an end that no client waits for.
 async fn part(mut target: Target, mut backend: Reader, stage: Stage) {
     let deadline = Deadline::after(target.context.limits().connect_timeout);
     let parting = finish(&mut target, deadline, &mut backend, stage);
@@ -158,7 +158,7 @@ async fn finish(
     }
 }
 
-/// Logs in as nobody.
+/// Logs in as a user that does not exist.
 async fn log_in(
     target: &mut Target,
     deadline: Deadline,
