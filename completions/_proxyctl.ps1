@@ -38,6 +38,8 @@ Register-ArgumentCompleter -Native -CommandName 'proxyctl' -ScriptBlock {
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show what happened: reloads, crashes, restarts, commands run')
             [CompletionResult]::new('drain', 'drain', [CompletionResultType]::ParameterValue, 'Stop accepting, let sessions end, and end the daemon')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'End the daemon and its sessions at once')
+            [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'Show the sessions that are open, the oldest first')
+            [CompletionResult]::new('end', 'end', [CompletionResultType]::ParameterValue, 'End sessions, and tell both sides of each')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Run a throw-away daemon and show what a reload and a crash do')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a shell completion script')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -132,6 +134,35 @@ Register-ArgumentCompleter -Native -CommandName 'proxyctl' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'proxyctl;sessions' {
+            [CompletionResult]::new('--listener', '--listener', [CompletionResultType]::ParameterName, 'Sessions of this listener')
+            [CompletionResult]::new('--client', '--client', [CompletionResultType]::ParameterName, 'Sessions whose client has an address in this network, such as 10.0.0.0/8 or 192.0.2.7')
+            [CompletionResult]::new('--older-than', '--older-than', [CompletionResultType]::ParameterName, 'Sessions whose client connected longer ago than this: 30m, 12h or 7d')
+            [CompletionResult]::new('--generation-before', '--generation-before', [CompletionResultType]::ParameterName, 'Sessions whose TLS began with a generation before this one')
+            [CompletionResult]::new('--client-cert', '--client-cert', [CompletionResultType]::ParameterName, 'Sessions whose client has shown the certificate with this SHA-256')
+            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Show no more than so many, the oldest')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long to wait for the daemon [default: 10s]')
+            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'The daemon''s control socket [env: PROXYD_SOCKET]')
+            [CompletionResult]::new('--watch', '--watch', [CompletionResultType]::ParameterName, 'Show them again every second, until Ctrl-C')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON document instead of text')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'proxyctl;end' {
+            [CompletionResult]::new('--listener', '--listener', [CompletionResultType]::ParameterName, 'Sessions of this listener')
+            [CompletionResult]::new('--client', '--client', [CompletionResultType]::ParameterName, 'Sessions whose client has an address in this network, such as 10.0.0.0/8 or 192.0.2.7')
+            [CompletionResult]::new('--older-than', '--older-than', [CompletionResultType]::ParameterName, 'Sessions whose client connected longer ago than this: 30m, 12h or 7d')
+            [CompletionResult]::new('--generation-before', '--generation-before', [CompletionResultType]::ParameterName, 'Sessions whose TLS began with a generation before this one')
+            [CompletionResult]::new('--client-cert', '--client-cert', [CompletionResultType]::ParameterName, 'Sessions whose client has shown the certificate with this SHA-256')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long to wait for the daemon [default: 10s]')
+            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'The daemon''s control socket [env: PROXYD_SOCKET]')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Show which sessions would be ended, and end none')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON document instead of text')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'proxyctl;demo' {
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long to wait for the daemon [default: 10s]')
             [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'The daemon''s control socket [env: PROXYD_SOCKET]')
@@ -158,6 +189,8 @@ Register-ArgumentCompleter -Native -CommandName 'proxyctl' -ScriptBlock {
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show what happened: reloads, crashes, restarts, commands run')
             [CompletionResult]::new('drain', 'drain', [CompletionResultType]::ParameterValue, 'Stop accepting, let sessions end, and end the daemon')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'End the daemon and its sessions at once')
+            [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'Show the sessions that are open, the oldest first')
+            [CompletionResult]::new('end', 'end', [CompletionResultType]::ParameterValue, 'End sessions, and tell both sides of each')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Run a throw-away daemon and show what a reload and a crash do')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a shell completion script')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -191,6 +224,12 @@ Register-ArgumentCompleter -Native -CommandName 'proxyctl' -ScriptBlock {
             break
         }
         'proxyctl;help;stop' {
+            break
+        }
+        'proxyctl;help;sessions' {
+            break
+        }
+        'proxyctl;help;end' {
             break
         }
         'proxyctl;help;demo' {

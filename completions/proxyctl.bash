@@ -28,6 +28,9 @@ _proxyctl() {
             proxyctl,drain)
                 cmd="proxyctl__subcmd__drain"
                 ;;
+            proxyctl,end)
+                cmd="proxyctl__subcmd__end"
+                ;;
             proxyctl,events)
                 cmd="proxyctl__subcmd__events"
                 ;;
@@ -39,6 +42,9 @@ _proxyctl() {
                 ;;
             proxyctl,reload-tls)
                 cmd="proxyctl__subcmd__reload__subcmd__tls"
+                ;;
+            proxyctl,sessions)
+                cmd="proxyctl__subcmd__sessions"
                 ;;
             proxyctl,set-on-exit-failure)
                 cmd="proxyctl__subcmd__set__subcmd__on__subcmd__exit__subcmd__failure"
@@ -67,6 +73,9 @@ _proxyctl() {
             proxyctl__subcmd__help,drain)
                 cmd="proxyctl__subcmd__help__subcmd__drain"
                 ;;
+            proxyctl__subcmd__help,end)
+                cmd="proxyctl__subcmd__help__subcmd__end"
+                ;;
             proxyctl__subcmd__help,events)
                 cmd="proxyctl__subcmd__help__subcmd__events"
                 ;;
@@ -78,6 +87,9 @@ _proxyctl() {
                 ;;
             proxyctl__subcmd__help,reload-tls)
                 cmd="proxyctl__subcmd__help__subcmd__reload__subcmd__tls"
+                ;;
+            proxyctl__subcmd__help,sessions)
+                cmd="proxyctl__subcmd__help__subcmd__sessions"
                 ;;
             proxyctl__subcmd__help,set-on-exit-failure)
                 cmd="proxyctl__subcmd__help__subcmd__set__subcmd__on__subcmd__exit__subcmd__failure"
@@ -101,7 +113,7 @@ _proxyctl() {
 
     case "${cmd}" in
         proxyctl)
-            opts="-h -V --socket --json --timeout --help --version reload-tls reload tls-rollback status set-on-exit-failure check verify events drain stop demo completions help"
+            opts="-h -V --socket --json --timeout --help --version reload-tls reload tls-rollback status set-on-exit-failure check verify events drain stop sessions end demo completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -214,6 +226,48 @@ _proxyctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        proxyctl__subcmd__end)
+            opts="-h --listener --client --older-than --generation-before --client-cert --dry-run --timeout --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --older-than)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --generation-before)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         proxyctl__subcmd__events)
             opts="-h --follow --timeout --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -237,7 +291,7 @@ _proxyctl() {
             return 0
             ;;
         proxyctl__subcmd__help)
-            opts="reload-tls reload tls-rollback status set-on-exit-failure check verify events drain stop demo completions help"
+            opts="reload-tls reload tls-rollback status set-on-exit-failure check verify events drain stop sessions end demo completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -306,6 +360,20 @@ _proxyctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        proxyctl__subcmd__help__subcmd__end)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         proxyctl__subcmd__help__subcmd__events)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -349,6 +417,20 @@ _proxyctl() {
             return 0
             ;;
         proxyctl__subcmd__help__subcmd__reload__subcmd__tls)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        proxyctl__subcmd__help__subcmd__sessions)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -461,6 +543,52 @@ _proxyctl() {
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        proxyctl__subcmd__sessions)
+            opts="-h --listener --client --older-than --generation-before --client-cert --limit --watch --timeout --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --older-than)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --generation-before)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

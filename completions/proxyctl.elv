@@ -35,6 +35,8 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
             cand events 'Show what happened: reloads, crashes, restarts, commands run'
             cand drain 'Stop accepting, let sessions end, and end the daemon'
             cand stop 'End the daemon and its sessions at once'
+            cand sessions 'Show the sessions that are open, the oldest first'
+            cand end 'End sessions, and tell both sides of each'
             cand demo 'Run a throw-away daemon and show what a reload and a crash do'
             cand completions 'Print a shell completion script'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -118,6 +120,33 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'proxyctl;sessions'= {
+            cand --listener 'Sessions of this listener'
+            cand --client 'Sessions whose client has an address in this network, such as 10.0.0.0/8 or 192.0.2.7'
+            cand --older-than 'Sessions whose client connected longer ago than this: 30m, 12h or 7d'
+            cand --generation-before 'Sessions whose TLS began with a generation before this one'
+            cand --client-cert 'Sessions whose client has shown the certificate with this SHA-256'
+            cand --limit 'Show no more than so many, the oldest'
+            cand --timeout 'How long to wait for the daemon [default: 10s]'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
+            cand --watch 'Show them again every second, until Ctrl-C'
+            cand --json 'Print one JSON document instead of text'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'proxyctl;end'= {
+            cand --listener 'Sessions of this listener'
+            cand --client 'Sessions whose client has an address in this network, such as 10.0.0.0/8 or 192.0.2.7'
+            cand --older-than 'Sessions whose client connected longer ago than this: 30m, 12h or 7d'
+            cand --generation-before 'Sessions whose TLS began with a generation before this one'
+            cand --client-cert 'Sessions whose client has shown the certificate with this SHA-256'
+            cand --timeout 'How long to wait for the daemon [default: 10s]'
+            cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
+            cand --dry-run 'Show which sessions would be ended, and end none'
+            cand --json 'Print one JSON document instead of text'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'proxyctl;demo'= {
             cand --timeout 'How long to wait for the daemon [default: 10s]'
             cand --socket 'The daemon''s control socket [env: PROXYD_SOCKET]'
@@ -142,6 +171,8 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
             cand events 'Show what happened: reloads, crashes, restarts, commands run'
             cand drain 'Stop accepting, let sessions end, and end the daemon'
             cand stop 'End the daemon and its sessions at once'
+            cand sessions 'Show the sessions that are open, the oldest first'
+            cand end 'End sessions, and tell both sides of each'
             cand demo 'Run a throw-away daemon and show what a reload and a crash do'
             cand completions 'Print a shell completion script'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -165,6 +196,10 @@ set edit:completion:arg-completer[proxyctl] = {|@words|
         &'proxyctl;help;drain'= {
         }
         &'proxyctl;help;stop'= {
+        }
+        &'proxyctl;help;sessions'= {
+        }
+        &'proxyctl;help;end'= {
         }
         &'proxyctl;help;demo'= {
         }

@@ -96,6 +96,8 @@ pub enum Role {
     Worker {
         /// The slot.
         slot: usize,
+        /// What the ids of its sessions begin with, which is no other worker's.
+        origin: u64,
     },
     /// It looks up the names of backends and connects to their Unix sockets, for all workers.
     Resolver,
@@ -117,7 +119,7 @@ impl Role {
     /// Returns the arguments behind the name.
     fn arguments(self) -> Vec<String> {
         match self {
-            Self::Worker { slot } => vec![slot.to_string()],
+            Self::Worker { slot, origin } => vec![slot.to_string(), origin.to_string()],
             Self::Resolver | Self::Page => vec![],
         }
     }

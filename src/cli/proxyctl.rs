@@ -1,6 +1,7 @@
 //! Subcommands of the control tool.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     str::FromStr,
@@ -13,7 +14,7 @@ use jiff::SignedDuration;
 
 use crate::{
     config::Environment,
-    facts::{Partial, Reads},
+    facts::{Fingerprint, MOST_IDS, Network, Partial, Reads, Selection, SessionId},
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ Examples:
   proxyctl tls-rollback               Serve again what was served before
   proxyctl status --watch             See what runs, once a second
   proxyctl check --warn 30d           Ask whether somebody must act
+  proxyctl sessions --older-than 12h  See who has been connected for long
+  proxyctl end 18c9f2a3b4d5e-1a       End a session
   proxyctl set-on-exit-failure -- /usr/local/sbin/page --now
 
 Exit status:
@@ -122,6 +125,19 @@ pub enum Command {
     /// Returns when the daemon has ended.
     Stop(Timeout),
 
+    /// Show the sessions that are open, the oldest first
+    ///
+    /// With options, those for which all of them hold. Sessions whose client was not let in yet are shown too.
+    /// If a worker does not answer, the sessions of the others are shown, and the exit status is 1.
+    Sessions(Sessions),
+
+    /// End sessions, and tell both sides of each
+    ///
+    /// Ends those with the ids, or those for which all options hold. A session whose client was not let in yet
+    /// is ended too. The log has a line for each, and the events one for all.
+    #[command(after_help = END_HELP)]
+    End(End),
+
     /// Run a throw-away daemon and show what a reload and a crash do
     ///
     /// Needs no configuration and touches no running daemon: certificates, a backend and the
@@ -144,6 +160,12 @@ Examples:
   proxyctl set-on-exit-failure --timeout 10s -- /usr/local/sbin/page --now
   proxyctl set-on-exit-failure --clear
   proxyctl set-on-exit-failure --show";
+
+const END_HELP: &str = "\
+Examples:
+  proxyctl end 18c9f2a3b4d5e-1a
+  proxyctl end --listener orders --older-than 12h --dry-run
+  proxyctl end --client-cert 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 const CHECK_HELP: &str = "\
 Critical: no worker serves, a certificate, or a revocation list whose end refuses clients, is at its
@@ -269,6 +291,96 @@ pub struct Check {
     timeout: Timeout,
 }
 
+/// What sessions have in common.
+#[derive(Debug, Clone, Default, Args)]
+#[group(id = "filters", multiple = true)]
+pub struct Filters {
+    /// Sessions of this listener
+    #[arg(long, value_name = "NAME")]
+    pub listener: Option<String>,
+
+    /// Sessions whose client has an address in this network, such as 10.0.0.0/8 or 192.0.2.7
+    ///
+    /// Behind a load balancer that says for whom it speaks, this is the client that it speaks for.
+    #[arg(long, value_name = "CIDR")]
+    pub client: Option<Network>,
+
+    /// Sessions whose client connected longer ago than this: 30m, 12h or 7d
+    #[arg(long, value_name = "DURATION", value_parser = age)]
+    pub older_than: Option<Duration>,
+
+    /// Sessions whose TLS began with a generation before this one
+    #[arg(long, value_name = "NUMBER")]
+    pub generation_before: Option<u64>,
+
+    /// Sessions whose client has shown the certificate with this SHA-256
+    #[arg(long, value_name = "SHA256")]
+    pub client_cert: Option<Fingerprint>,
+}
+
+impl Filters {
+    /// Returns the sessions for which all of these hold.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        Selection {
+            ids: BTreeSet::new(),
+            listener: self.listener.clone(),
+            client: self.client,
+            older_than: self.older_than,
+            generation_before: self.generation_before,
+            client_cert: self.client_cert,
+        }
+    }
+}
+
+/// Arguments of `sessions`.
+#[derive(Debug, Args)]
+pub struct Sessions {
+    /// Which sessions to show
+    #[command(flatten)]
+    pub filters: Filters,
+
+    /// Show no more than so many, the oldest
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub limit: u64,
+
+    /// Show them again every second, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+
+    #[command(flatten)]
+    timeout: Timeout,
+}
+
+/// Arguments of `end`.
+#[derive(Debug, Args)]
+pub struct End {
+    /// The ids of the sessions, as `sessions` shows them
+    #[arg(value_name = "ID", conflicts_with = "filters", required_unless_present = "filters", num_args = 1..=MOST_IDS)]
+    ids: Vec<SessionId>,
+
+    #[command(flatten)]
+    filters: Filters,
+
+    /// Show which sessions would be ended, and end none
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    timeout: Timeout,
+}
+
+impl End {
+    /// Returns which sessions are to be ended.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        Selection {
+            ids: self.ids.iter().copied().collect(),
+            ..self.filters.selection()
+        }
+    }
+}
+
 impl Check {
     /// Whether the warning would come after what it is to warn of.
     ///
@@ -327,6 +439,8 @@ impl Proxyctl {
             Command::Status(status) => status.timeout.timeout,
             Command::Events(events) => events.timeout.timeout,
             Command::Check(check) => check.timeout.timeout,
+            Command::Sessions(sessions) => sessions.timeout.timeout,
+            Command::End(end) => end.timeout.timeout,
             Command::SetOnExitFailure(_) | Command::Completions { .. } => None,
         };
         own.or(self.timeout.timeout).unwrap_or(DEFAULT_TIMEOUT)
@@ -379,16 +493,22 @@ impl FromStr for Threshold {
     type Err = NotADuration;
 
     fn from_str(text: &str) -> Result<Self, NotADuration> {
-        let number = |digits: &str| digits.parse::<u32>().ok();
         let threshold = if let Some(percent) = text.strip_suffix('%') {
             let percent = percent.parse().ok().filter(|percent| *percent <= 100);
             percent.map(Self::Percent)
-        } else if let Some(days) = text.strip_suffix('d').and_then(number) {
-            Some(Self::Time(Duration::from_secs(u64::from(days) * 86_400)))
         } else {
-            duration(text).ok().map(Self::Time)
+            age(text).ok().map(Self::Time)
         };
         threshold.ok_or(NotADuration::Threshold)
+    }
+}
+
+/// Returns the positive duration that `text` writes, which may be one of days, such as `7d`.
+fn age(text: &str) -> Result<Duration, NotADuration> {
+    let days = text.strip_suffix('d').and_then(|it| it.parse::<u32>().ok());
+    match days {
+        Some(days) => Ok(Duration::from_secs(u64::from(days) * 86_400)),
+        None => duration(text),
     }
 }
 

@@ -34,7 +34,7 @@ pub use self::{
         WatchStatus, WorkerState, WorkerStatus,
     },
 };
-use crate::facts::{Partial, Reads};
+use crate::facts::{EndedSessions, Partial, Reads, Selection, SessionList};
 
 /// What `proxyctl` asks of the daemon, one a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,18 @@ pub enum Request {
     Stop,
     /// Serves the TLS material of the generation before again, until a reload is asked for.
     TlsRollback,
+    /// Asks for open sessions.
+    Sessions {
+        /// Which sessions.
+        selection: Selection,
+        /// The most sessions of the answer, which has the oldest; the daemon may have a lower limit.
+        most: u64,
+    },
+    /// Ends sessions.
+    EndSessions {
+        /// Which sessions; never all.
+        selection: Selection,
+    },
 }
 
 /// What the daemon answers.
@@ -101,6 +113,10 @@ pub enum Response {
         /// Why, and what holds now, as a sentence.
         reason: String,
     },
+    /// Open sessions.
+    Sessions(SessionList),
+    /// Sessions were ended.
+    EndedSessions(EndedSessions),
 }
 
 /// Something that happened.
@@ -148,4 +164,6 @@ pub enum EventKind {
     RollbackEnded,
     /// A helper process of the daemon ended, and another takes its place.
     HelperFailed,
+    /// An operator has ended sessions.
+    SessionsEnded,
 }

@@ -291,7 +291,10 @@ impl Service {
 /// Says who asked for what; what only looks is of little interest.
 fn log(request: &Request, peer: Peer) {
     let name = match request {
-        Request::Status | Request::ShowOnExitFailure | Request::Events { .. } => {
+        Request::Status
+        | Request::ShowOnExitFailure
+        | Request::Events { .. }
+        | Request::Sessions { .. } => {
             return debug!(%peer, ?request, "control request");
         }
         Request::Verify => "verify",
@@ -302,6 +305,7 @@ fn log(request: &Request, peer: Peer) {
         Request::Drain => "drain",
         Request::Stop => "stop",
         Request::TlsRollback => "tls-rollback",
+        Request::EndSessions { .. } => "end",
     };
     info!(%peer, request = name, "control request");
 }

@@ -66,6 +66,7 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::RolledBack => "rolled-back",
         EventKind::RollbackEnded => "rollback-ended",
         EventKind::HelperFailed => "helper-failed",
+        EventKind::SessionsEnded => "sessions-ended",
     }
 }
 

@@ -10,6 +10,7 @@ mod exit_hook;
 mod lifecycle;
 mod reload;
 mod render;
+mod sessions;
 mod stage;
 mod status;
 mod words;
@@ -33,6 +34,7 @@ use crate::{
         Request, Response,
         client::{Client, ClientError},
     },
+    sys::terminal,
 };
 
 /// Runs the subcommand and returns the exit status of the contract.
@@ -118,6 +120,8 @@ fn run(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
         Command::Events(events) => events::run(arguments, events.follow, output),
         Command::Drain(_) => lifecycle::end(arguments, &Request::Drain, output),
         Command::Stop(_) => lifecycle::end(arguments, &Request::Stop, output),
+        Command::Sessions(how) => sessions::run(arguments, how, output),
+        Command::End(how) => sessions::end(arguments, how, output),
         Command::Demo(_) => demo::run(arguments, output),
         Command::Completions { shell } => {
             complete::write_script(Proxyctl::command(), *shell, &mut output.out)?;
@@ -140,6 +144,8 @@ struct Output {
     err: Box<dyn Write>,
     json: bool,
     terminal: bool,
+    /// How many columns the terminal has, if there is one that says so.
+    width: Option<usize>,
     paint: Paint,
 }
 
@@ -153,6 +159,7 @@ impl Output {
             err: Box::new(io::stderr()),
             json,
             terminal,
+            width: terminal::width().filter(|_| terminal),
             paint: Paint::new(terminal && !plain),
         }
     }
@@ -256,6 +263,7 @@ mod tests {
                 err: Box::new(err.clone()),
                 json: arguments.json,
                 terminal: false,
+                width: None,
                 paint: Paint::new(false),
             };
             let code = run(&arguments, &mut output).unwrap_or_else(|error| {

@@ -56,7 +56,7 @@ pub(super) struct Cell {
 impl Cell {
     pub(super) fn new(text: impl Display, tone: Tone) -> Self {
         Self {
-            text: clean(&text.to_string()),
+            text: one_line(&text.to_string()),
             tone,
         }
     }
@@ -132,6 +132,38 @@ pub(super) fn clean(text: &str) -> String {
     clean
 }
 
+/// The same on one line, so that a line cannot look like another one.
+pub(super) fn one_line(text: &str) -> String {
+    clean(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// Returns the beginning of `text` if it has more characters than `most`, and a mark in place of the rest.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text
+            .chars()
+            .take(most.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+    }
+}
+
+/// Returns a number of bytes in its largest unit: `999`, `1.2K`, `34M`.
+pub(super) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
+    let mut unit = UNITS.iter();
+    let (mut whole, mut rest, mut name) = (number, 0, "");
+    while whole >= 1024 {
+        (whole, rest) = (whole / 1024, whole % 1024);
+        name = unit.next().copied().unwrap_or_default();
+    }
+    match (name, whole) {
+        ("", _) | (_, 10..) => format!("{whole}{name}"),
+        _ => format!("{whole}.{}{name}", rest * 10 / 1024),
+    }
+}
+
 /// Returns a moment to the second.
 pub(super) fn moment(at: Timestamp) -> String {
     format!("{at:.0}")
@@ -205,6 +237,36 @@ mod tests {
             clean("CN=\x1b[2Jüber\u{202e}"),
             "CN=\\u{1b}[2Jüber\\u{202e}"
         );
+    }
+
+    #[test]
+    fn a_cell_is_one_line_whatever_is_in_it() {
+        let cell = Cell::plain("a\nb\tc\u{9b}d\x07");
+        assert_eq!(cell.text, "a\\nb\\tc\\u{9b}d\\u{7}");
+    }
+
+    #[test]
+    fn a_long_text_is_shortened_by_characters() {
+        for (text, most, short) in [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("äöüß", 3, "äö…")]
+        {
+            assert_eq!(shortened(text, most), short);
+        }
+    }
+
+    #[test]
+    fn bytes_have_a_unit() {
+        let cases = [
+            (0, "0"),
+            (1023, "1023"),
+            (1024, "1.0K"),
+            (1280, "1.2K"),
+            (10 * 1024, "10K"),
+            (3 << 30, "3.0G"),
+            (u64::MAX, "15E"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(bytes(number), text);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ const REDRAW: Duration = Duration::from_secs(1);
 /// How many of the next ends are shown but leaves, which the identities' table shows; `--json` has all
 /// of them.
 const SHOWN_ENDS: usize = 3;
-const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
+pub(super) const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 
 /// Asks the daemon for its status.
 pub(super) fn fetch(arguments: &Proxyctl) -> Result<Box<Status>, ClientError> {

@@ -36,6 +36,8 @@ pub const ANEW: u8 = 75;
 pub struct Worker {
     /// The slot to serve
     pub slot: usize,
+    /// What the ids of its sessions begin with, which is no other worker's
+    pub origin: u64,
     /// How log lines are written
     #[command(flatten)]
     pub log: Log,

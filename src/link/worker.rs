@@ -11,7 +11,7 @@ use super::{
     packs::MAX_PACKS,
 };
 use crate::{
-    facts::{BackendStatus, Confinement, ConnectionCounts},
+    facts::{BackendStatus, Confinement, ConnectionCounts, Selection, SessionEntry, SessionId},
     tls::tickets::TicketSecrets,
 };
 
@@ -91,6 +91,27 @@ pub enum ToWorker {
     },
     /// Stops accepting, finishes sessions, and exits.
     Drain,
+    /// Asks for sessions, a page of them: the worker answers with as many as a message holds, and is asked
+    /// again for the rest, so that no list stands before a beat.
+    Sessions {
+        /// Comes back in the answer.
+        ask: u64,
+        /// Which sessions.
+        selection: Selection,
+        /// The number of the last session that was told already; 0 if none was.
+        after: u64,
+        /// The most sessions of the answer.
+        most: u64,
+    },
+    /// Ends sessions.
+    End {
+        /// Comes back in the answer.
+        ask: u64,
+        /// Which sessions.
+        selection: Selection,
+        /// The operator who ends them, as log lines are to name it.
+        operator: String,
+    },
 }
 
 /// A worker's messages to the supervisor.
@@ -162,6 +183,26 @@ pub enum FromWorker {
         /// The ask that it answers.
         ask: u64,
     },
+    /// Sessions that were asked for, the oldest first.
+    Sessions {
+        /// The ask that it answers.
+        ask: u64,
+        /// The sessions.
+        entries: Vec<SessionEntry>,
+        /// Whether there are more behind the last of these.
+        has_more: bool,
+        /// How many there are in all; told only when none was told before, otherwise 0.
+        total: u64,
+    },
+    /// It has told sessions to end.
+    Ended {
+        /// The ask that it answers.
+        ask: u64,
+        /// How many.
+        count: u64,
+        /// Their ids, as many as a message holds.
+        ids: Vec<SessionId>,
+    },
 }
 
 impl Message for ToWorker {
@@ -182,12 +223,18 @@ impl Message for ToWorker {
             | Self::Withdraw
             | Self::Count { .. }
             | Self::Probe { .. }
-            | Self::Drain => 0..=0,
+            | Self::Drain
+            | Self::Sessions { .. }
+            | Self::End { .. } => 0..=0,
         }
     }
 
     fn most_bytes(&self) -> usize {
-        SMALL
+        match self {
+            // A selection may have a thousand ids.
+            Self::Sessions { .. } | Self::End { .. } => MOST_BYTES,
+            _ => SMALL,
+        }
     }
 }
 
@@ -197,7 +244,7 @@ impl Message for FromWorker {
     fn most_bytes(&self) -> usize {
         match self {
             // The certificate of a backend may hold many names.
-            Self::Backend { .. } => MOST_BYTES,
+            Self::Backend { .. } | Self::Sessions { .. } | Self::Ended { .. } => MOST_BYTES,
             _ => SMALL,
         }
     }

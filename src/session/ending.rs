@@ -75,6 +75,7 @@ impl SessionEnd {
         macro_rules! line {
             ($level:ident) => {
                 $level!(
+                    session = %session.id,
                     listener = session.counters.listener,
                     client = facts.peers.client.map(display),
                     via = facts.peers.via.map(display),

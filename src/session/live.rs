@@ -4,16 +4,22 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use jiff::Timestamp;
 
 use super::{counters::Counters, peers::Peers, stop::StopCell};
 use crate::{
     config::Address,
+    facts::{
+        Candidate, Selection, SessionCertificate, SessionEntry, SessionId, SessionState, SessionTls,
+    },
     protocol::watch::Side,
-    tls::{ShownCertificate, stream::TlsStream},
+    sys::coarse_clock,
+    tls::{ShownCertificate, openssl_name, stream::TlsStream},
 };
 
 /// How many characters of a user's name are kept at most.
@@ -24,10 +30,17 @@ const LONGEST_USER: usize = 64;
 /// The code that opens and relays the session adds to it as things become known.
 #[derive(Debug)]
 pub struct LiveSession {
+    /// Its id.
+    pub id: SessionId,
     /// The counts of its listener's sessions.
     pub counters: Arc<Counters>,
     /// When the client was accepted.
     pub began: Instant,
+    /// The same by the wall clock.
+    started_at: Timestamp,
+    stage: AtomicU8,
+    /// When a byte was relayed last, or the session began, by the coarse clock in milliseconds.
+    moved_at: AtomicU64,
     /// Whether it is to stop.
     pub stop: StopCell,
     up: AtomicU64,
@@ -59,16 +72,34 @@ pub struct Facts {
 pub struct ClientLeg {
     /// Its version, such as `TLSv1.3`.
     pub version: &'static str,
+    /// Its cipher suite, as IANA names it.
+    pub suite: Option<&'static str>,
     /// The certificate that the client has presented.
     pub certificate: Option<Box<ShownCertificate>>,
 }
 
+/// The client has no place yet, or is turned away because there is none.
+const ACCEPTED: u8 = 0;
+/// The session is being opened.
+const OPENING: u8 = 1;
+/// Client and backend talk to each other.
+const ESTABLISHED: u8 = 2;
+
 impl LiveSession {
     /// Begins the session of a client that was accepted now.
-    pub fn new(counters: Arc<Counters>, client: Option<SocketAddr>, generation: u64) -> Self {
+    pub fn new(
+        id: SessionId,
+        counters: Arc<Counters>,
+        client: Option<SocketAddr>,
+        generation: u64,
+    ) -> Self {
         Self {
+            id,
             counters,
             began: Instant::now(),
+            started_at: Timestamp::now(),
+            stage: AtomicU8::new(ACCEPTED),
+            moved_at: AtomicU64::new(milliseconds(coarse_clock::now())),
             stop: StopCell::default(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
@@ -107,6 +138,7 @@ impl LiveSession {
         if !tls.is_handshaking() {
             facts.tls = Some(ClientLeg {
                 version: tls.version(),
+                suite: tls.suite(),
                 certificate: tls.shown_certificate().map(Box::new),
             });
         }
@@ -122,6 +154,16 @@ impl LiveSession {
         self.lock().user = Some(bounded(user));
     }
 
+    /// Notes that the session has a place, so that operators are shown it.
+    pub fn has_place(&self) {
+        self.stage.store(OPENING, Ordering::Relaxed);
+    }
+
+    /// Notes that client and backend talk to each other from now on.
+    pub fn is_established(&self) {
+        self.stage.store(ESTABLISHED, Ordering::Relaxed);
+    }
+
     /// Counts bytes of one side that were passed on to the other.
     pub fn add(&self, from: Side, bytes: usize) {
         let count = match from {
@@ -129,6 +171,8 @@ impl LiveSession {
             Side::Server => &self.down,
         };
         count.fetch_add(bytes as u64, Ordering::Relaxed);
+        let now = milliseconds(coarse_clock::now());
+        self.moved_at.store(now, Ordering::Relaxed);
     }
 
     /// Returns how many bytes were relayed, to the backend and to the client.
@@ -137,9 +181,67 @@ impl LiveSession {
         (read(&self.up), read(&self.down))
     }
 
+    /// Returns whether operators are shown the session and a selection holds it. One that was told to stop is
+    /// shown no more.
+    pub fn is_in(&self, selection: &Selection) -> bool {
+        if self.stage.load(Ordering::Relaxed) == ACCEPTED || self.stop.is_stopped() {
+            return false;
+        }
+        let facts = self.lock();
+        let certificate = facts.tls.as_ref().and_then(|it| it.certificate.as_ref());
+        selection.matches(&Candidate {
+            id: self.id,
+            listener: &self.counters.listener,
+            client: facts.peers.client.map(|it| it.ip()),
+            age: self.began.elapsed(),
+            generation: facts.generation,
+            client_cert: certificate.map(|it| &*it.sha256),
+        })
+    }
+
+    /// Returns what operators are shown of the session.
+    pub fn entry(&self) -> SessionEntry {
+        let (bytes_up, bytes_down) = self.bytes();
+        let idle = milliseconds(coarse_clock::now());
+        let idle = idle.saturating_sub(self.moved_at.load(Ordering::Relaxed));
+        let facts = self.lock();
+        let certificate = facts.tls.as_ref().and_then(|it| it.certificate.as_ref());
+        let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+        SessionEntry {
+            id: self.id,
+            state: match self.stage.load(Ordering::Relaxed) {
+                ESTABLISHED => SessionState::Established,
+                _ => SessionState::Opening,
+            },
+            listener: self.counters.listener.clone(),
+            client: facts.peers.client,
+            via: facts.peers.via,
+            backend: text(&facts.backend),
+            user: text(&facts.user),
+            tls: facts.tls.as_ref().map(|it| SessionTls {
+                version: it.version.to_owned(),
+                suite: it.suite.map_or_else(|| "unknown".to_owned(), openssl_name),
+            }),
+            client_cert: certificate.map(|it| SessionCertificate {
+                subject: it.subject.clone(),
+                sha256: it.sha256.clone(),
+            }),
+            generation: facts.generation,
+            started_at: self.started_at,
+            idle_ms: idle,
+            bytes_up,
+            bytes_down,
+            takeovers: 0,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Returns a name that a client has sent, cut at [`LONGEST_USER`] characters. The log escapes characters
@@ -157,7 +259,11 @@ mod tests {
 
     fn session() -> LiveSession {
         let counters = Arc::new(Counters::new("main".to_owned()));
-        LiveSession::new(counters, Some(([192, 0, 2, 1], 1).into()), 3)
+        let id = SessionId {
+            origin: 7,
+            number: 1,
+        };
+        LiveSession::new(id, counters, Some(([192, 0, 2, 1], 1).into()), 3)
     }
 
     #[test]

@@ -3,15 +3,20 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    ops::Deref,
+    ops::{Bound, Deref},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{counters::Counters, live::LiveSession, stop::StopReason};
+use crate::facts::{Selection, SessionEntry, SessionId};
 
 /// All sessions of a worker, those that are still being opened included.
-#[derive(Debug, Default)]
-pub struct Registry(Mutex<State>);
+#[derive(Debug)]
+pub struct Registry {
+    /// What the ids of this worker's sessions begin with.
+    origin: u64,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -27,11 +32,32 @@ struct State {
 #[derive(Debug)]
 pub struct Registered {
     registry: Arc<Registry>,
-    number: u64,
     session: Arc<LiveSession>,
 }
 
+/// Some of the sessions that were asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The sessions, the oldest first.
+    pub entries: Vec<SessionEntry>,
+    /// Whether there are more behind the last of these.
+    pub has_more: bool,
+}
+
 impl Registry {
+    /// Begins without sessions. The worker's `origin` is no other worker's.
+    pub fn new(origin: u64) -> Self {
+        Self {
+            origin,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Returns an id that no session has had.
+    pub fn next_id(&self) -> SessionId {
+        self.lock().next_id(self.origin)
+    }
+
     /// Begins the session of a client that was accepted now. It is told to stop at once if all sessions were
     /// before.
     pub fn begin(
@@ -40,18 +66,16 @@ impl Registry {
         client: Option<SocketAddr>,
         generation: u64,
     ) -> Registered {
-        let session = Arc::new(LiveSession::new(counters, client, generation));
         let mut state = self.lock();
-        state.last += 1;
-        let number = state.last;
+        let id = state.next_id(self.origin);
+        let session = Arc::new(LiveSession::new(id, counters, client, generation));
         if state.is_cut {
             session.stop.stop(StopReason::Drained);
         }
-        state.sessions.insert(number, Arc::clone(&session));
+        state.sessions.insert(id.number, Arc::clone(&session));
         drop(state);
         Registered {
             registry: Arc::clone(self),
-            number,
             session,
         }
     }
@@ -65,8 +89,62 @@ impl Registry {
         }
     }
 
+    /// Returns how many sessions a selection holds.
+    pub fn count(&self, selection: &Selection) -> u64 {
+        let state = self.lock();
+        let all = state.sessions.values();
+        all.filter(|it| it.is_in(selection)).count() as u64
+    }
+
+    /// Returns the oldest sessions that a selection holds, of those with a number higher than `after`: as many
+    /// as `fits` says yes to, one after the other.
+    pub fn page(
+        &self,
+        selection: &Selection,
+        after: u64,
+        mut fits: impl FnMut(&SessionEntry) -> bool,
+    ) -> Page {
+        let state = self.lock();
+        let rest = (Bound::Excluded(after), Bound::Unbounded);
+        let rest = state.sessions.range(rest).map(|(_, session)| session);
+        let mut entries = Vec::new();
+        for session in rest.filter(|it| it.is_in(selection)) {
+            let entry = session.entry();
+            if !fits(&entry) {
+                return Page {
+                    entries,
+                    has_more: true,
+                };
+            }
+            entries.push(entry);
+        }
+        Page {
+            entries,
+            has_more: false,
+        }
+    }
+
+    /// Tells the sessions that a selection holds to stop, because an operator ends them; returns which these
+    /// were, the oldest first.
+    pub fn end(&self, selection: &Selection, operator: &Arc<str>) -> Vec<SessionId> {
+        let state = self.lock();
+        let selected = state.sessions.values().filter(|it| it.is_in(selection));
+        let ended = selected.filter(|it| it.stop.stop(StopReason::EndedBy(Arc::clone(operator))));
+        ended.map(|it| it.id).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next_id(&mut self, origin: u64) -> SessionId {
+        self.last += 1;
+        SessionId {
+            origin,
+            number: self.last,
+        }
     }
 }
 
@@ -80,7 +158,8 @@ impl Deref for Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.registry.lock().sessions.remove(&self.number);
+        let mut state = self.registry.lock();
+        state.sessions.remove(&self.session.id.number);
     }
 }
 
@@ -88,13 +167,26 @@ impl Drop for Registered {
 mod tests {
     use super::*;
 
+    fn registry() -> Arc<Registry> {
+        Arc::new(Registry::new(7))
+    }
+
     fn begin(registry: &Arc<Registry>) -> Registered {
         registry.begin(Arc::new(Counters::new(String::new())), None, 1)
     }
 
+    fn begin_several(registry: &Arc<Registry>, number: usize) -> Vec<Registered> {
+        let all = (0..number).map(|_| begin(registry));
+        all.inspect(|session| session.has_place()).collect()
+    }
+
+    fn numbers(page: &Page) -> Vec<u64> {
+        page.entries.iter().map(|entry| entry.id.number).collect()
+    }
+
     #[tokio::test]
     async fn a_cut_stops_sessions_that_are_there_and_those_that_come() {
-        let registry = Arc::new(Registry::default());
+        let registry = registry();
         let there = begin(&registry);
         registry.cut();
         assert_eq!(there.stop.stopped().await, StopReason::Drained);
@@ -102,9 +194,58 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_has_ended_is_gone() {
-        let registry = Arc::new(Registry::default());
-        drop(begin(&registry));
+    fn a_session_that_has_ended_is_gone_and_its_id_is_not_used_again() {
+        let registry = registry();
+        let first = begin(&registry).id;
         assert!(registry.lock().sessions.is_empty());
+        let second = begin(&registry).id;
+        assert_ne!(first, second);
+        assert_ne!(second, registry.next_id());
+    }
+
+    #[test]
+    fn all_sessions_are_found_page_by_page() {
+        let registry = registry();
+        let sessions = begin_several(&registry, 5);
+        let (mut after, mut pages) = (0, Vec::new());
+        loop {
+            let mut left = 2;
+            let page = registry.page(&Selection::default(), after, |_| {
+                left -= 1;
+                left >= 0
+            });
+            pages.push(numbers(&page));
+            if !page.has_more {
+                break;
+            }
+            after = page.entries.last().unwrap().id.number;
+        }
+        assert_eq!(pages, [vec![1, 2], vec![3, 4], vec![5]]);
+        assert_eq!(registry.count(&Selection::default()), 5);
+        drop(sessions);
+    }
+
+    #[test]
+    fn a_client_that_has_no_place_is_not_shown() {
+        let registry = registry();
+        let _turned_away = begin(&registry);
+        assert_eq!(registry.count(&Selection::default()), 0);
+    }
+
+    #[tokio::test]
+    async fn sessions_are_ended_once_and_then_shown_no_more() {
+        let registry = registry();
+        let sessions = begin_several(&registry, 3);
+        let chosen = Selection {
+            ids: [sessions[1].id].into(),
+            ..Selection::default()
+        };
+        let by: Arc<str> = "root".into();
+        assert_eq!(registry.end(&chosen, &by), [sessions[1].id]);
+        assert_eq!(registry.end(&chosen, &by), []);
+        let reason = sessions[1].stop.stopped().await;
+        assert_eq!(reason.operator(), Some(&by));
+        let page = registry.page(&Selection::default(), 0, |_| true);
+        assert_eq!(numbers(&page), [1, 3]);
     }
 }

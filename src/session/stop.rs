@@ -56,6 +56,11 @@ impl StopCell {
         is_first
     }
 
+    /// Whether the session was told to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.reason.get().is_some()
+    }
+
     /// Ready once the session is to stop. One task may wait at a time: the one that polled last is woken.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<StopReason> {
         self.waiter.register(cx.waker());

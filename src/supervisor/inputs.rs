@@ -3,7 +3,7 @@
 use super::{
     Supervisor, helpers, loads, notices,
     plan::{Doing, Event, LoadId, WorkerId},
-    queries::{self, StatusRequester},
+    queries::{self, Page, StatusRequester},
     witnesses, workers,
 };
 use crate::{
@@ -17,6 +17,9 @@ impl Supervisor {
         match message {
             workers::Message::Exited(worker, end) => {
                 self.queries.exited(worker);
+                for sentence in self.queries.sessions.exited(worker, &self.workers) {
+                    self.say_ended(Some(sentence));
+                }
                 self.tell(Event::Exited { worker, end });
                 self.workers.exited(worker);
                 self.repair_sockets(true);
@@ -127,6 +130,32 @@ impl Supervisor {
                 self.tell(Event::Staged { worker, load });
             }
             FromWorker::Probed { ask } => self.queries.probed(ask),
+            FromWorker::Sessions {
+                ask,
+                entries,
+                has_more,
+                total,
+            } => {
+                let page = Page {
+                    entries: self.workers.sessions_told(worker, entries),
+                    has_more,
+                    total: self.workers.possible_sessions(worker, total),
+                };
+                self.queries.sessions.told(worker, ask, page, &self.workers);
+            }
+            FromWorker::Ended { ask, count, ids } => {
+                let ended = self.workers.sessions_ended(worker, count, ids);
+                let sessions = &mut self.queries.sessions;
+                let sentence = sessions.ended(worker, ask, ended, &self.workers);
+                self.say_ended(sentence);
+            }
+        }
+    }
+
+    /// Tells of a request to end sessions that was carried out.
+    fn say_ended(&mut self, sentence: Option<String>) {
+        if let Some(sentence) = sentence {
+            self.notices.say(EventKind::SessionsEnded, &sentence);
         }
     }
 
@@ -212,6 +241,15 @@ impl Supervisor {
             queries::Message::Verified(reply, found) => {
                 let current = self.loads.current();
                 self.queries.verified(reply, found, &self.workers, &current);
+            }
+            queries::Message::EndSessions(reply, selection, operator) => {
+                let sessions = &mut self.queries.sessions;
+                let sentence = sessions.end((selection, operator), reply, &self.workers);
+                self.say_ended(sentence);
+            }
+            queries::Message::SessionsLate(ask) => {
+                let sentence = self.queries.sessions.late(ask, &self.workers);
+                self.say_ended(sentence);
             }
         }
     }

@@ -13,6 +13,7 @@ mod inputs;
 mod life;
 mod loads;
 mod notices;
+mod operator;
 mod pid_file;
 pub mod plan;
 mod preflight;

@@ -55,6 +55,13 @@ impl Supervisor {
                 self.queries.verify(reply, &witnesses);
             }
             Request::Events { follow } => self.notices.events.tell(reply, follow),
+            Request::Sessions { selection, most } => {
+                let sessions = &mut self.queries.sessions;
+                sessions.list((selection, most), reply, &self.workers);
+            }
+            Request::EndSessions { selection } => {
+                self.queries.end_sessions(peer.uid, selection, reply);
+            }
             Request::Drain => self.end_for(false, reply),
             Request::Stop => self.end_for(true, reply),
         }

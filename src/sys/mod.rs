@@ -2,6 +2,7 @@
 
 mod acl;
 pub mod child;
+pub mod coarse_clock;
 pub mod fds;
 pub mod files;
 pub mod folders;
@@ -22,5 +23,6 @@ pub mod sealed;
 pub mod shared;
 pub mod signals;
 pub mod tcp_info;
+pub mod terminal;
 pub mod tune;
 pub mod wall_timer;

@@ -30,7 +30,11 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub use self::{material::Material, notes::RefusedCertificate, proxy_tlv::ShownCertificate};
+pub use self::{
+    material::Material,
+    notes::RefusedCertificate,
+    proxy_tlv::{ShownCertificate, openssl_name},
+};
 
 /// Returns the cryptography that every TLS object of this process is built on.
 ///

@@ -45,7 +45,7 @@ impl TlsStream {
             // No handshake ends with a certificate that was not found good.
             verified: shown.is_some(),
             version: Some(self.version().to_owned()),
-            cipher: self.suite().map(cipher),
+            cipher: self.suite().map(openssl_name),
             common_name: shown.and_then(common_name),
             alpn: self.alpn().map(<[u8]>::to_vec),
             server_name: self.server_name().map(str::to_owned),
@@ -64,7 +64,7 @@ fn common_name(leaf: &[u8]) -> Option<String> {
 
 /// Returns a cipher suite as OpenSSL names it, which is what readers of PROXY headers know. Those of
 /// TLS 1.3 have the same names in IANA's registry.
-fn cipher(name: &str) -> String {
+pub fn openssl_name(name: &str) -> String {
     if !name.contains("_WITH_") {
         return name.to_owned();
     }
@@ -85,7 +85,10 @@ mod tests {
 
     #[test]
     fn ciphers_are_named_as_openssl_names_them() {
-        let names: Vec<_> = SUITES.iter().map(|suite| cipher(suite.name)).collect();
+        let names: Vec<_> = SUITES
+            .iter()
+            .map(|suite| openssl_name(suite.name))
+            .collect();
         let expected = [
             "TLS_AES_128_GCM_SHA256",
             "TLS_AES_256_GCM_SHA384",

@@ -41,7 +41,12 @@ fn targets(services: &Arc<Services>, tasks: &TaskTracker) -> Vec<Target> {
             continue;
         }
         let backends = 0..service.listener.backends.iter().count();
-        let session = LiveSession::new(Arc::clone(&service.counters), None, service.generation);
+        let session = LiveSession::new(
+            services.sessions.next_id(),
+            Arc::clone(&service.counters),
+            None,
+            service.generation,
+        );
         let context = Arc::new(Context {
             service,
             session: Arc::new(session),

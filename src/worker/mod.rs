@@ -17,6 +17,7 @@ pub mod orders;
 pub mod places;
 pub mod serve;
 pub mod service;
+mod sessions;
 mod told;
 
 use std::{io, os::fd::OwnedFd, process::ExitCode, sync::Arc, time::Duration};
@@ -42,6 +43,7 @@ use crate::{
         end::{self, Receiver, Sender},
         worker::MOST_OF_GENERATION,
     },
+    sys::coarse_clock,
     tls::stream::warm_up,
 };
 
@@ -68,7 +70,8 @@ pub fn main(args: &Args) -> ExitCode {
     match child::begin(c"proxyd-worker", args.log) {
         Ok(Begun { link, runtime }) => {
             warm_up();
-            runtime.block_on(run(link, args.slot))
+            coarse_clock::now();
+            runtime.block_on(run(link, args))
         }
         Err(error) => error.tell(),
     }
@@ -116,7 +119,7 @@ enum Then {
     Drain,
 }
 
-async fn run(link: OwnedFd, slot: usize) -> ExitCode {
+async fn run(link: OwnedFd, args: &Args) -> ExitCode {
     let (receiver, sender) = match end::open(link) {
         Ok(halves) => halves,
         Err(error) => {
@@ -131,11 +134,11 @@ async fn run(link: OwnedFd, slot: usize) -> ExitCode {
     let sending = tokio::spawn(send(sender, messages));
     let (told, orders) = mpsc::channel(ORDERS);
     tokio::spawn(receive(receiver, told));
-    let services = Arc::new(Services::default());
+    let services = Arc::new(Services::new(args.origin));
     let pairs = Pairs::new(services.dialer.names());
     let sessions = TaskTracker::new();
     let mut worker = Worker {
-        slot,
+        slot: args.slot,
         counting: None,
         staged: None,
         refusal: None,
@@ -260,6 +263,9 @@ impl Worker {
             }
             ToWorker::Count { ask } => self.count(Some(ask)),
             ToWorker::Probe { ask } => self.probe(ask),
+            message @ (ToWorker::Sessions { .. } | ToWorker::End { .. }) => {
+                sessions::answer(message, &self.services.sessions, &self.outbox);
+            }
             ToWorker::Drain => return Then::Drain,
         }
         Then::Serve
@@ -446,7 +452,10 @@ impl Worker {
                             pairs.give(order.descriptors.into_iter().next());
                             continue;
                         }
-                        _ => continue,
+                        message => {
+                            sessions::answer(message, &services.sessions, &outbox);
+                            continue;
+                        }
                     },
                     _ = beats.tick() => {
                         if pairs.are_needed() {

@@ -40,6 +40,9 @@ pub async fn serve(
     let patience = Patience::of(&service.listener);
     let taken = take_place(&service, peer);
     let refusal = taken.as_ref().err().copied();
+    if taken.is_ok() {
+        session.has_place();
+    }
     let place = taken.ok().map(Arc::new);
     // A client that is turned away takes no place while it is told.
     let counted = place.clone().map(|place| (session.counters.open(), place));
@@ -55,6 +58,7 @@ pub async fn serve(
     // Boxed, because an opening needs more memory than the relay, and frees it before the relay begins.
     let ending = match Box::pin(open(context, Leg::new(socket), refusal)).await {
         Ok(opened) => {
+            session.is_established();
             let Opened {
                 client,
                 backend,

@@ -79,7 +79,7 @@ pub enum ServeError {
 }
 
 /// The services in force, which all sessions of this worker share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Services {
     current: ArcSwap<HashMap<ListenerKey, Arc<Service>>>,
     counters: Mutex<HashMap<String, Arc<Counters>>>,
@@ -103,6 +103,20 @@ pub struct Built {
 }
 
 impl Services {
+    /// Begins without a generation. The ids of sessions begin with `origin`, which is no other worker's.
+    pub fn new(origin: u64) -> Self {
+        Self {
+            current: ArcSwap::default(),
+            counters: Mutex::default(),
+            health: Mutex::default(),
+            dialer: Arc::default(),
+            places: Mutex::default(),
+            keyring: Mutex::default(),
+            secrets: Mutex::default(),
+            sessions: Arc::new(Registry::new(origin)),
+        }
+    }
+
     /// Builds the services of a generation, without changing those in force.
     pub fn build(&self, generation: &Given) -> Result<Built, ServeError> {
         let mut next = HashMap::new();

@@ -41,6 +41,8 @@ mod grounds;
 mod reconfigure;
 // Reloads: their answers, what they change, and what they leave alone.
 mod reload;
+// Sessions that operators list and end.
+mod sessions;
 // Going back to the generation before: what holds it, and what ends it.
 mod rollback;
 // Every way in which files change under a daemon that watches them.

@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn an_id_is_short_and_can_be_typed() {
         let id = SessionId {
-            origin: 0x18c_9f2a_3b4d_5e,
+            origin: 0x1_8c9f_2a3b_4d5e,
             number: 26,
         };
         assert_eq!(id.to_string(), "18c9f2a3b4d5e-1a");

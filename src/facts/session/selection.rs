@@ -1,6 +1,6 @@
 //! Which sessions a request is about.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub const MOST_IDS: usize = 1000;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// They have one of these ids, at most [`MOST_IDS`]; none is any id.
-    pub ids: Vec<SessionId>,
+    pub ids: BTreeSet<SessionId>,
     /// They are of the listener of this name.
     pub listener: Option<String>,
     /// Their client's address is in this network.
@@ -63,32 +63,25 @@ impl Selection {
             generation_before,
             client_cert,
         } = self;
+        let is_of = |network: &Network| it.client.is_some_and(|ip| network.contains(ip));
+        let has_shown = |wanted: &Fingerprint| it.client_cert.map(str::parse) == Some(Ok(*wanted));
         (ids.is_empty() || ids.contains(&it.id))
-            && is_none_or(listener, |name| *name == it.listener)
-            && is_none_or(client, |network| {
-                it.client.is_some_and(|ip| network.contains(ip))
-            })
-            && is_none_or(older_than, |age| it.age > *age)
-            && is_none_or(generation_before, |number| it.generation < *number)
-            && is_none_or(client_cert, |wanted| {
-                let shown = it.client_cert.map(str::parse);
-                shown == Some(Ok(*wanted))
-            })
+            && listener.as_ref().is_none_or(|name| *name == it.listener)
+            && client.as_ref().is_none_or(is_of)
+            && older_than.is_none_or(|age| it.age > age)
+            && generation_before.is_none_or(|number| it.generation < number)
+            && client_cert.as_ref().is_none_or(has_shown)
     }
-}
-
-fn is_none_or<T>(wanted: &Option<T>, holds: impl FnOnce(&T) -> bool) -> bool {
-    wanted.as_ref().is_none_or(holds)
 }
 
 impl fmt::Display for Selection {
     /// Says what is asked for as an operator could have typed it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Vec::new();
-        match self.ids[..] {
-            [] => {}
-            [id] => words.push(id.to_string()),
-            [first, ..] => words.push(format!("{first} and {} more", self.ids.len() - 1)),
+        match (self.ids.first(), self.ids.len()) {
+            (None, _) => {}
+            (Some(id), 1) => words.push(id.to_string()),
+            (Some(id), all) => words.push(format!("{id} (and {} more)", all - 1)),
         }
         if let Some(listener) = &self.listener {
             words.push(format!("--listener {listener}"));
@@ -136,8 +129,8 @@ mod tests {
     #[test]
     fn a_session_is_selected_if_all_holds_that_is_given() {
         assert!(matches(|_| {}));
-        assert!(matches(|it| it.ids = vec![id(2), id(1)]));
-        assert!(!matches(|it| it.ids = vec![id(2)]));
+        assert!(matches(|it| it.ids = [id(2), id(1)].into()));
+        assert!(!matches(|it| it.ids = [id(2)].into()));
         for (listener, expected) in [("main", true), ("mai", false)] {
             assert_eq!(
                 matches(|it| it.listener = Some(listener.to_owned())),
@@ -190,7 +183,7 @@ mod tests {
     #[test]
     fn a_selection_is_said_as_it_was_typed() {
         let selection = Selection {
-            ids: vec![id(1), id(2)],
+            ids: [id(1), id(2)].into(),
             listener: Some("main".to_owned()),
             client: "10.0.0.0/8".parse().ok(),
             older_than: Some(Duration::from_secs(60)),
@@ -199,7 +192,7 @@ mod tests {
         };
         assert_eq!(
             selection.to_string(),
-            "7-1 and 1 more --listener main --client 10.0.0.0/8 --older-than 60s --generation-before 3"
+            "7-1 (and 1 more) --listener main --client 10.0.0.0/8 --older-than 60s --generation-before 3"
         );
     }
 }

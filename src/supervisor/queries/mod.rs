@@ -1,6 +1,7 @@
 //! Requests for the daemon's state: what they wait for, and their answers.
 
 mod backend_certs;
+mod sessions;
 mod status;
 mod verify;
 
@@ -14,18 +15,21 @@ use tokio::{
     time::timeout,
 };
 
-pub(super) use self::status::Sources;
 use self::{
     backend_certs::{Fitted, Presented},
+    sessions::Sessions,
     verify::Verification,
 };
+pub(super) use self::{sessions::Page, status::Sources};
 use super::{
     loads::{Reader, Verdict, View},
+    operator,
     plan::WorkerId,
     workers::Workers,
 };
 use crate::{
     control::{Response, Status, server::Reply},
+    facts::Selection,
     link::{Generation, ToWorker},
 };
 
@@ -54,6 +58,10 @@ pub(super) enum Message {
     Gathered(Gathered),
     /// What a reload would find is known; `None` if that could not be found out.
     Verified(Reply, Option<Box<Verification>>),
+    /// An operator, whose name is known now, ends sessions.
+    EndSessions(Reply, Selection, String),
+    /// No worker has answered a request for sessions for too long.
+    SessionsLate(u64),
 }
 
 /// The requester of a status.
@@ -94,6 +102,8 @@ pub(super) struct Queries {
     probes: HashMap<u64, (WorkerId, oneshot::Sender<()>)>,
     /// Verifications that go on.
     verifying: usize,
+    /// Requests for sessions.
+    pub(super) sessions: Sessions,
     fitted: Fitted,
     presented: Presented,
     view: Option<View>,
@@ -127,6 +137,7 @@ impl Queries {
             counting: HashMap::new(),
             probes: HashMap::new(),
             verifying: 0,
+            sessions: Sessions::new(inbox.clone()),
             fitted: Fitted::default(),
             presented: Presented::default(),
             view: None,
@@ -309,6 +320,15 @@ impl Queries {
         let shown = self.shown(workers, current);
         tokio::task::spawn_blocking(move || {
             reply.answer(Response::Verified(found.report(&shown)));
+        });
+    }
+
+    /// Looks up the name of an operator who ends sessions, in a task, so that the loop does not wait.
+    pub(super) fn end_sessions(&self, uid: u32, selection: Selection, reply: Reply) {
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_local(async move {
+            let operator = operator::name(uid).await;
+            let _ = inbox.send(Message::EndSessions(reply, selection, operator));
         });
     }
 

@@ -13,7 +13,10 @@ use jiff::Timestamp;
 
 use crate::{
     config::Listener,
-    facts::{BackendStatus, CertificateFacts, ConnectionCounts, EndCounts, FailureCounts},
+    facts::{
+        BackendStatus, CertificateFacts, ConnectionCounts, EndCounts, FailureCounts,
+        SessionCertificate, SessionEntry, SessionTls,
+    },
 };
 
 /// The longest text that is taken from a worker, in characters.
@@ -96,8 +99,28 @@ pub(super) fn denied(calls: u64, uptime: Duration) -> u64 {
 }
 
 /// Returns the most that a worker can have counted of anything.
-fn most(uptime: Duration) -> u64 {
+pub(super) fn most(uptime: Duration) -> u64 {
     MOST_PER_SECOND.saturating_mul(uptime.as_secs().saturating_add(1))
+}
+
+/// Returns what is said of a session as far as it is possible `now`.
+pub(super) fn session(entry: SessionEntry, now: Timestamp) -> SessionEntry {
+    SessionEntry {
+        listener: text(entry.listener),
+        backend: entry.backend.map(text),
+        // Clients choose it, so it is shown as it is, and whoever shows it escapes it.
+        user: entry.user.map(short),
+        tls: entry.tls.map(|it| SessionTls {
+            version: text(it.version),
+            suite: text(it.suite),
+        }),
+        client_cert: entry.client_cert.map(|it| SessionCertificate {
+            subject: text(it.subject),
+            sha256: text(it.sha256),
+        }),
+        started_at: entry.started_at.min(now),
+        ..entry
+    }
 }
 
 fn certificate(facts: CertificateFacts) -> CertificateFacts {
@@ -116,6 +139,14 @@ fn certificate(facts: CertificateFacts) -> CertificateFacts {
             .collect(),
         key_type: text(facts.key_type),
     }
+}
+
+/// Returns a text of bounded length.
+fn short(text: String) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text;
+    }
+    text.chars().take(LONGEST_TEXT).collect()
 }
 
 /// Returns a text of a worker as people may be shown it: of bounded length, on one line, and without what

@@ -7,6 +7,7 @@ mod boards;
 mod handovers;
 mod heard;
 mod numbers;
+mod origins;
 mod process;
 mod repair;
 mod resources;
@@ -14,7 +15,7 @@ mod sockets;
 mod tickets;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     os::fd::OwnedFd,
     sync::Arc,
@@ -36,6 +37,7 @@ use self::{
     handovers::Handovers,
     heard::Known,
     numbers::Numbers,
+    origins::Origins,
     process::Joined,
     repair::Repair,
     sockets::{SocketFile, Sockets},
@@ -44,7 +46,7 @@ use super::plan::{End, WorkerId};
 use crate::{
     children::{self, Inbox, Launched, Launcher, Role},
     config::Listener,
-    facts::{BackendStatus, ConnectionCounts, ListenerCounts},
+    facts::{BackendStatus, ConnectionCounts, ListenerCounts, SessionEntry, SessionId},
     link::{FromWorker, Generation, ListenerKey, ToWorker},
     telemetry::log::Sink,
 };
@@ -74,6 +76,7 @@ pub(super) struct Workers {
     denied_calls: u64,
     /// How many workers were started in the place of one that failed.
     restarts: u64,
+    origins: Origins,
     /// The tasks that remove the files of closed sockets.
     removing: Vec<tokio::task::JoinHandle<()>>,
     inbox: Inbox<FromWorker>,
@@ -104,6 +107,7 @@ impl Workers {
             retired: BTreeMap::new(),
             denied_calls: 0,
             restarts: 0,
+            origins: Origins::default(),
             removing: Vec::new(),
             inbox,
         };
@@ -177,8 +181,9 @@ impl Workers {
     /// Starts a worker in a slot; `again` tells whether it takes the place of one that failed.
     pub(super) fn start(&mut self, slot: usize, id: WorkerId, again: bool) {
         self.restarts += u64::from(again);
-        self.processes.insert(id, Process::starting(slot));
-        let role = Role::Worker { slot };
+        let origin = self.origins.next(Timestamp::now());
+        self.processes.insert(id, Process::starting(slot, origin));
+        let role = Role::Worker { slot, origin };
         self.launcher.launch(id, role, self.inbox.clone());
     }
 
@@ -463,6 +468,45 @@ impl Workers {
         let is_new = before != status.certificate;
         counts.set(status);
         is_new
+    }
+
+    /// Returns the sessions that a worker tells of, as far as they can be its own.
+    pub(super) fn sessions_told(
+        &self,
+        id: WorkerId,
+        entries: Vec<SessionEntry>,
+    ) -> Vec<SessionEntry> {
+        let Some(process) = self.processes.get(&id) else {
+            return Vec::new();
+        };
+        let now = Timestamp::now();
+        let is_known = |name: &str| self.known.has(name) || process.counts.contains_key(name);
+        let own = entries.into_iter();
+        let own = own.filter(|it| it.id.origin == process.origin && is_known(&it.listener));
+        own.map(|it| heard::session(it, now)).collect()
+    }
+
+    /// Returns how many sessions a worker can have of those that it says it has.
+    pub(super) fn possible_sessions(&self, id: WorkerId, count: u64) -> u64 {
+        let process = self.processes.get(&id);
+        process.map_or(0, |it| heard::most(it.child.started.elapsed()).min(count))
+    }
+
+    /// Returns how many sessions a worker can have ended of those that it says it has, and which of the ids
+    /// that it tells are its own.
+    pub(super) fn sessions_ended(
+        &self,
+        id: WorkerId,
+        count: u64,
+        ids: Vec<SessionId>,
+    ) -> (u64, Vec<SessionId>) {
+        let origin = self.processes.get(&id).map(|it| it.origin);
+        let own: BTreeSet<SessionId> = ids
+            .into_iter()
+            .filter(|it| Some(it.origin) == origin)
+            .collect();
+        let count = self.possible_sessions(id, count).max(own.len() as u64);
+        (count, own.into_iter().collect())
     }
 
     /// Notes how many system calls a worker was refused, by what it says and as far as that is possible.

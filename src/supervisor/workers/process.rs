@@ -21,6 +21,8 @@ const BETWEEN_LINKS: Duration = Duration::from_millis(200);
 pub(in crate::supervisor) struct Process {
     /// Its slot, in which another worker may be as well.
     pub slot: usize,
+    /// What the ids of its sessions begin with.
+    pub origin: u64,
     /// Its process.
     pub child: children::Process<ToWorker>,
     /// System calls that it says it was refused.
@@ -97,9 +99,10 @@ impl Given {
 
 impl Process {
     /// Makes the record of a worker that is being started for `slot`.
-    pub(super) fn starting(slot: usize) -> Self {
+    pub(super) fn starting(slot: usize, origin: u64) -> Self {
         Self {
             slot,
+            origin,
             child: children::Process::starting(),
             denied_calls: 0,
             counts: BTreeMap::new(),
