@@ -12,6 +12,7 @@
 pub mod alert;
 pub mod encode;
 pub mod fault;
+pub mod fuzzing;
 pub mod key;
 pub mod limits;
 pub mod state;

@@ -1,6 +1,9 @@
 //! Sealing records.
 
-use aws_lc_rs::aead::{Aad, LessSafeKey};
+use aws_lc_rs::{
+    aead::{Aad, LessSafeKey, Nonce},
+    error::Unspecified,
+};
 
 use super::{
     Alert, Fault, MAX_OVERHEAD, MAX_PLAIN, Records,
@@ -9,7 +12,7 @@ use super::{
     message::{HEAD_LEN, KEY_UPDATE},
     open::{Additional, HEADER_LEN, TAG_LEN, kind},
     state::{NONCE_LEN, State},
-    suite::Version,
+    suite::{Aead, Version},
 };
 use crate::tls::outgoing::Outgoing;
 
@@ -86,7 +89,7 @@ fn sealed_len(state: &State, content: usize) -> usize {
     HEADER_LEN + state.suite.explicit_nonce_len() + content + inner_type + TAG_LEN
 }
 
-/// Writes a record into `space`, which is as long as it, in one pass over its content.
+/// Writes a record into `space`, which is as long as it.
 fn write(
     cipher: &LessSafeKey,
     state: &State,
@@ -99,9 +102,9 @@ fn write(
         return Err(Fault::Cryptography);
     }
     let version = state.version();
-    let (outer, inner) = match version {
-        Version::Tls13 => (kind::DATA, &[kind][..]),
-        Version::Tls12 => (kind, &[][..]),
+    let outer = match version {
+        Version::Tls13 => kind::DATA,
+        Version::Tls12 => kind,
     };
     let length = u16::try_from(space.len() - HEADER_LEN).map_err(|_| Fault::Cryptography)?;
     let [high, low] = length.to_be_bytes();
@@ -115,15 +118,46 @@ fn write(
     let explicit = state.suite.explicit_nonce_len();
     let (shown, body) = body.split_at_mut(explicit);
     shown.copy_from_slice(&nonce[NONCE_LEN - explicit..]);
-    let (protected, end) = body.split_at_mut(content.len());
-    cipher
-        .seal_out_of_place_scatter(
-            key::unique(nonce),
-            Aad::from(additional),
-            content,
-            protected,
-            inner,
-            end,
-        )
-        .map_err(|_| Fault::Cryptography)
+    let nonce = key::unique(nonce);
+    let sealed = match (version, state.suite.aead) {
+        (Version::Tls12, _) => in_one_pass(cipher, nonce, additional, content, &[], body),
+        (Version::Tls13, Aead::ChaCha20Poly1305) => {
+            in_place(cipher, nonce, additional, content, kind, body)
+        }
+        (Version::Tls13, _) => in_one_pass(cipher, nonce, additional, content, &[kind], body),
+    };
+    sealed.map_err(|_| Fault::Cryptography)
+}
+
+/// Seals content on its way into `space`, and behind it the type of TLS 1.3 (RFC 8446 §5.2).
+fn in_one_pass(
+    cipher: &LessSafeKey,
+    nonce: Nonce,
+    additional: Additional,
+    content: &[u8],
+    inner: &[u8],
+    space: &mut [u8],
+) -> Result<(), Unspecified> {
+    let (protected, end) = space.split_at_mut(content.len());
+    let additional = Aad::from(additional);
+    cipher.seal_out_of_place_scatter(nonce, additional, content, protected, inner, end)
+}
+
+/// Seals content and its type where they will be sent from.
+///
+/// With `ChaCha20`, aws-lc takes the type by itself in a second pass, which costs more than a copy.
+fn in_place(
+    cipher: &LessSafeKey,
+    nonce: Nonce,
+    additional: Additional,
+    content: &[u8],
+    kind: u8,
+    space: &mut [u8],
+) -> Result<(), Unspecified> {
+    let (protected, tag) = space.split_at_mut(content.len() + 1);
+    protected[..content.len()].copy_from_slice(content);
+    protected[content.len()] = kind;
+    let made = cipher.seal_in_place_separate_tag(nonce, Aad::from(additional), protected)?;
+    tag.copy_from_slice(made.as_ref());
+    Ok(())
 }
