@@ -1,16 +1,19 @@
 //! How much one key may protect.
 //!
-//! AES-GCM with one key is the less hidden the more blocks of 16 bytes it has protected: the advantage
-//! of an attacker grows with their square. RFC 8446 §5.5 lets a key protect 2^24.5 full records, which
-//! are 2^34.5 blocks, for an advantage of 2^-57.
+//! The more blocks of 16 bytes AES-GCM has protected with one key, the more an attacker may learn: the
+//! advantage grows with their square. RFC 8446 §5.5 lets a key protect 2^24.5 full records, which are
+//! 2^34.5 blocks, for an advantage of 2^-57 (Luykx and Paterson, "Limits on Authenticated Encryption
+//! Use in TLS").
 //!
 //! - TLS 1.3 renews a key before that, at 2^34 blocks (256 GiB), by a `KeyUpdate` (§4.6.3).
 //! - TLS 1.2 cannot, and a limit like that would end replication and dumps within a day. There a
-//!   key may protect 2^42 blocks (64 TiB): 2^7.5 times as much, so 2^15 times the advantage: 2^-42 when
-//!   scaled from RFC 8446's figure, 2^-45 by the bound of draft-irtf-cfrg-aead-limits, (s+q+1)²/2^129.
+//!   key may protect 2^42 blocks (64 TiB). That is 2^7.5 times as much, so the advantage is 2^15 times as
+//!   large: 2^-42 when scaled from RFC 8446's figure, and 2^-45 by the bound (s + q + 1)² / 2^129 of
+//!   draft-irtf-cfrg-aead-limits, section 5.1.
 //! - ChaCha20-Poly1305 has no such limit; only the sequence number must not begin again.
 //!
-//! Each record counts one block more, for the tag, so that many small records count too.
+//! Each record counts two blocks more, as in that bound: one for what the tag covers beside the content
+//! and one for the tag. So many small records count too.
 
 use std::fmt;
 
@@ -90,7 +93,7 @@ impl fmt::Display for Wear {
 
 /// Returns how many blocks a record with so many bytes of content counts.
 pub(super) fn blocks(content: usize) -> u64 {
-    (content.div_ceil(16) + 1) as u64
+    (content.div_ceil(16) + 2) as u64
 }
 
 impl Limits {
