@@ -24,7 +24,9 @@ pub struct Conversation<W> {
 
 impl<W: Watch> Conversation<W> {
     /// Begins with two connections that have nothing more to do than to carry bytes.
-    pub fn new(client: Leg, backend: Leg, watch: W) -> Self {
+    pub fn new(mut client: Leg, mut backend: Leg, watch: W) -> Self {
+        client.forget_opening();
+        backend.forget_opening();
         Self {
             client,
             backend,

@@ -383,6 +383,13 @@ impl Leg {
         self.early = Vec::new();
     }
 
+    /// Frees what only the opening of a session has to know of TLS: names and certificates.
+    pub fn forget_opening(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.forget_opening();
+        }
+    }
+
     /// Begins TLS here as the client.
     pub async fn connect_tls(&mut self, tls: TlsStream) -> Result<(), LegError> {
         self.tls = Some(Box::new(tls));
