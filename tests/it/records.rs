@@ -12,6 +12,8 @@ mod alerts;
 mod closing;
 // Records without content.
 mod empty;
+// Records right behind the handshake.
+mod first;
 // Records that were changed or cut on their way.
 mod integrity;
 // Changes of keys.
@@ -24,16 +26,22 @@ mod key_update_logins;
 mod messages;
 // The nonces of TLS 1.2.
 mod nonces;
-// OpenSSL on either side.
+// OpenSSL on both sides.
 mod openssl;
 // Padding of TLS 1.3.
 mod padding;
+// A session of which one leg has TLS that is made by hand.
+mod pair;
+// Python on both sides.
+mod python;
 // The records that the daemon makes.
 mod sent;
+// Sessions of all that is allowed, at random.
+mod random;
+// rustls on either side.
+mod rustls_peers;
 // How long a record may be.
 mod sizes;
-// Records right behind the handshake.
-mod first;
 // The table of clauses against these tests.
 mod table;
 // Types of records.

@@ -1,100 +1,25 @@
 //! A daemon between a peer that makes its records by hand and one without TLS.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     fmt,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     net::{SocketAddr, TcpStream},
     thread,
 };
 
 use rustls::{AlertDescription, SupportedCipherSuite};
 
+pub(super) use super::pair::{BOTH, LEGS, Leg, ONLY_12, ONLY_13, Pair};
 use crate::support::{
     client::{Client, Session, connect},
     configuration::Listener,
     daemon::TestDaemon,
     pki::Ca,
-    raw_tls::{FATAL, MAX_PLAIN, RawTls, Server, V12, V13, WARNING, rest},
+    raw_tls::{FATAL, How, RawTls, Server, WARNING},
     until,
 };
-
-/// A suite of each version.
-pub(super) const BOTH: &[SupportedCipherSuite] = &[V13, V12];
-/// TLS 1.3 alone.
-pub(super) const ONLY_13: &[SupportedCipherSuite] = &[V13];
-/// TLS 1.2 alone.
-pub(super) const ONLY_12: &[SupportedCipherSuite] = &[V12];
-
-/// The leg of the daemon that speaks TLS.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Leg {
-    /// The one to a client: the daemon is the server.
-    Client,
-    /// The one to a backend: the daemon is the client.
-    Backend,
-}
-
-pub(super) const LEGS: [Leg; 2] = [Leg::Client, Leg::Backend];
-
-impl Leg {
-    /// Returns the name of its listener.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Backend => "backend",
-        }
-    }
-
-    /// Returns the reason by which a session is counted that ends because of this leg.
-    pub(super) fn reason(self, how: &str) -> String {
-        format!("{}_{how}", self.name())
-    }
-}
-
-/// A session: TLS by hand on one leg of the daemon, and no TLS on the other.
-pub(super) struct Pair {
-    /// The end that speaks TLS.
-    pub(super) raw: RawTls,
-    /// The other.
-    pub(super) far: TcpStream,
-    /// Which leg has TLS.
-    pub(super) leg: Leg,
-}
-
-impl Pair {
-    /// Says something on the leg with TLS, which comes out on the other.
-    #[track_caller]
-    pub(super) fn up(&mut self, words: &[u8]) {
-        for words in words.chunks(MAX_PLAIN) {
-            self.raw.say(words).unwrap();
-        }
-        self.far_hears(words);
-    }
-
-    /// Says something on the leg without TLS, which comes out on the other.
-    #[track_caller]
-    pub(super) fn down(&mut self, words: &[u8]) {
-        self.far.write_all(words).unwrap();
-        let heard = self.raw.hear_data(words.len()).unwrap();
-        assert!(heard == words, "{} bytes came changed", words.len());
-    }
-
-    /// Sees that this comes out on the leg without TLS.
-    #[track_caller]
-    pub(super) fn far_hears(&mut self, words: &[u8]) {
-        let mut heard = vec![0; words.len()];
-        self.far.read_exact(&mut heard).unwrap();
-        assert!(heard == words, "{} bytes came changed", words.len());
-    }
-
-    /// Sees that the leg without TLS ends, behind nothing more.
-    #[track_caller]
-    pub(super) fn far_ends(&mut self) {
-        assert_eq!(rest(&mut self.far).unwrap(), b"");
-    }
-}
 
 /// A daemon with a listener for each [`Leg`], and a session beside those of the test, which has to
 /// outlive them.
@@ -105,6 +30,7 @@ pub(super) struct Bench {
     secure: Server,
     bystander: RefCell<Session>,
     ended: RefCell<HashMap<(Leg, String), u64>>,
+    refused: Cell<u64>,
 }
 
 impl Bench {
@@ -156,6 +82,7 @@ impl Bench {
             secure,
             bystander: RefCell::new(bystander),
             ended: RefCell::default(),
+            refused: Cell::new(0),
         }
     }
 
@@ -238,7 +165,7 @@ impl Bench {
         drop(pair.far);
         let end = pair.raw.end().unwrap();
         let goodbye = (WARNING, AlertDescription::CloseNotify);
-        assert_eq!((&end.alerts[..], end.reset), (&[goodbye][..], false));
+        assert_eq!((&end.alerts[..], end.how), (&[goodbye][..], How::Closed));
         assert_eq!(end.data, b"");
         self.counts(pair.leg, &pair.leg.reason("closed"));
     }
@@ -266,7 +193,7 @@ impl Bench {
     pub(super) fn is_ended(&self, mut pair: Pair, alerts: &[AlertDescription]) {
         let alerts: Vec<_> = alerts.iter().map(|alert| (FATAL, *alert)).collect();
         let end = pair.raw.end().unwrap();
-        assert_eq!(end.alerts, alerts);
+        assert_eq!((end.alerts, end.how), (alerts, How::Closed));
         assert_eq!(end.data, b"");
         pair.far_ends();
         self.counts(pair.leg, &pair.leg.reason("tls"));
@@ -285,6 +212,11 @@ impl Bench {
         assert_eq!(end.data, b"");
         pair.far_ends();
         self.counts(pair.leg, &pair.leg.reason("tls"));
+    }
+
+    /// Notes that one more client was not let in.
+    pub(super) fn refuses(&self) {
+        self.refused.set(self.refused.get() + 1);
     }
 
     /// Waits until one more session is counted that ended for this reason.
@@ -318,9 +250,8 @@ impl Drop for Bench {
         bystander.echo("I was not involved").unwrap();
         let status = self.daemon.status();
         assert_eq!(status["restarts"]["total"], 0, "{status}");
-        for listener in status["listeners"].as_array().unwrap() {
-            let refused = &listener["connections"]["failed_handshakes"];
-            assert_eq!(refused, 0, "{listener}");
-        }
+        let listeners = status["listeners"].as_array().unwrap().iter();
+        let refused = listeners.map(|it| it["connections"]["failed_handshakes"].as_u64().unwrap());
+        assert_eq!(refused.sum::<u64>(), self.refused.get(), "{status}");
     }
 }

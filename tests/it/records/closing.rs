@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 
 use super::bench::{BOTH, Bench, LEGS, Leg, ONLY_13};
-use crate::support::raw_tls::{APPLICATION_DATA, RawTls, UPDATE_BOTH};
+use crate::support::raw_tls::{APPLICATION_DATA, How, RawTls, UPDATE_BOTH};
 
 /// Opens sessions on both legs in both versions, and does something with each.
 fn each(act: impl Fn(&Bench, super::bench::Pair)) {
@@ -106,11 +106,25 @@ fn nothing_follows_the_end_that_the_daemon_says() {
     each(|_, mut pair| {
         pair.far.shutdown(Shutdown::Write).unwrap();
         let end = pair.raw.end().unwrap();
-        assert_eq!((end.alerts.len(), end.reset), (1, false));
+        assert_eq!((end.alerts.len(), end.how), (1, How::Closed));
         drop(pair.far);
         pair.raw.close().unwrap();
         pair.raw.shut_down().unwrap();
         let end = pair.raw.end().unwrap();
-        assert_eq!((end.alerts.len(), end.reset), (0, false));
+        assert_eq!((end.alerts.len(), end.how), (0, How::Closed));
     });
+}
+
+#[test]
+fn an_answer_to_a_request_for_new_keys_may_be_left_out_at_the_end() {
+    let bench = Bench::new();
+    for leg in LEGS {
+        let mut pair = bench.open(leg, ONLY_13[0]);
+        pair.raw.update(UPDATE_BOTH).unwrap();
+        pair.up(b"with new keys");
+        pair.far.shutdown(Shutdown::Write).unwrap();
+        let end = pair.raw.end().unwrap();
+        assert_eq!((end.alerts.len(), end.how), (1, How::Closed), "{end:?}");
+        pair.up(b"and more");
+    }
 }

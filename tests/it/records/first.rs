@@ -5,7 +5,9 @@ use std::io::Write as _;
 use rustls::AlertDescription;
 
 use super::bench::{Bench, Leg, ONLY_12, ONLY_13, Pair};
-use crate::support::raw_tls::{ALERT, APPLICATION_DATA, Direction, HANDSHAKE, RawTls, UPDATE_BOTH};
+use crate::support::raw_tls::{
+    ALERT, APPLICATION_DATA, Direction, FATAL, HANDSHAKE, RawTls, UPDATE_BOTH,
+};
 
 /// The bytes of the last flight of a client of TLS 1.3 (`change_cipher_spec` and `Finished`) or of a server
 /// of TLS 1.2 (the same), and some of what stands behind them.
@@ -107,7 +109,9 @@ fn a_client_that_breaks_the_rules_with_its_finished_is_refused() {
         let behind = |tx: &mut Direction| tx.seal(kind, &content);
         let mut raw = RawTls::connect_behind(socket, ONLY_13[0], behind).unwrap();
         let end = raw.end().unwrap();
-        assert_eq!(end.alerts, [(2, alert)]);
+        assert_eq!(end.alerts, [(FATAL, alert)]);
+        // It had not been let in yet.
+        bench.refuses();
     }
 }
 

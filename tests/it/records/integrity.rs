@@ -2,8 +2,11 @@
 
 use rustls::AlertDescription;
 
-use super::bench::{BOTH, Bench, LEGS};
-use crate::support::raw_tls::{APPLICATION_DATA, RawTls};
+use super::{
+    bench::{BOTH, Bench, LEGS},
+    key_update_floods::{fill, pattern},
+};
+use crate::support::raw_tls::{APPLICATION_DATA, FATAL, RawTls};
 
 fn seal(raw: &mut RawTls, content: &[u8]) -> Vec<u8> {
     raw.tx.seal(APPLICATION_DATA, content)
@@ -110,6 +113,36 @@ fn a_connection_that_is_reset_within_a_record_is_lost() {
                 "nothing of it"
             );
             bench.counts(pair.leg, &pair.leg.reason("lost"));
+        }
+    }
+}
+
+/// What waits for it is thrown away, and the alert with it; but nothing stands in the middle of that.
+#[test]
+fn a_peer_that_has_not_read_for_long_hears_no_rubbish_when_its_record_is_a_bad_mac() {
+    let bench = Bench::new();
+    for leg in LEGS {
+        for suite in BOTH {
+            let mut pair = bench.open(leg, *suite);
+            let poured = fill(&mut pair.far);
+            let mut record = seal(&mut pair.raw, b"bad");
+            record[8] ^= 1;
+            pair.raw.write(&record).unwrap();
+            bench.counts(pair.leg, &pair.leg.reason("tls"));
+            let end = pair.raw.end().unwrap();
+            let told = [(FATAL, AlertDescription::BadRecordMac)];
+            assert!(
+                end.alerts.is_empty() || end.alerts == told,
+                "{:?}",
+                end.alerts
+            );
+            assert!(end.data.len() <= poured);
+            let expected = pattern(end.data.len());
+            assert!(
+                end.data == expected,
+                "{} bytes came changed",
+                end.data.len()
+            );
         }
     }
 }

@@ -1,11 +1,10 @@
-//! OpenSSL on both sides of the daemon: its command, and Python over its library.
+//! OpenSSL's command on both sides of the daemon.
 
 use std::{
     io::{Read as _, Write as _},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::Receiver,
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use super::bench::Leg;
@@ -16,7 +15,7 @@ use crate::support::{
     daemon::TestDaemon,
     openssl::is_there,
     pki::{Ca, Files},
-    skip, stream, until,
+    stream, until,
 };
 
 /// Every suite that the daemon knows, as OpenSSL calls them.
@@ -33,14 +32,14 @@ const SUITES: [&str; 9] = [
 ];
 
 /// A daemon with TLS on both legs.
-struct Front {
-    daemon: TestDaemon,
+pub(super) struct Front {
+    pub(super) daemon: TestDaemon,
     port: u16,
 }
 
 impl Front {
     /// Starts one in front of a port where there may be nobody yet.
-    fn new(port: u16) -> Self {
+    pub(super) fn new(port: u16) -> Self {
         let ca = Ca::new("authority");
         let rsa = ca.request(&["localhost"]);
         let rsa = rsa.algorithm(&rcgen::PKCS_RSA_SHA256).issue();
@@ -94,7 +93,7 @@ impl Front {
     }
 
     /// Waits until so many sessions have ended for a reason, and none of a worker's faults.
-    fn counts(&self, reason: &str, number: u64) {
+    pub(super) fn counts(&self, reason: &str, number: u64) {
         let status = self.daemon.await_status("the end is counted", |status| {
             status["listeners"][0]["connections"]["ended"][reason] == number
         });
@@ -111,7 +110,7 @@ fn only(suite: &str) -> Vec<&str> {
     }
 }
 
-fn spawn(command: &mut Command) -> Child {
+pub(super) fn spawn(command: &mut Command) -> Child {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -121,7 +120,7 @@ fn spawn(command: &mut Command) -> Child {
 }
 
 /// A program that is killed with its test.
-struct Killed(Child);
+pub(super) struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -175,11 +174,11 @@ fn four_mebibytes_come_whole_both_ways_between_s_client_and_s_server_in_every_su
 }
 
 /// A program of OpenSSL's that is told what to do line by line.
-struct Told {
+pub(super) struct Told {
     _child: Killed,
     stdin: ChildStdin,
-    stdout: Receiver<String>,
-    stderr: Receiver<String>,
+    pub(super) stdout: Receiver<String>,
+    pub(super) stderr: Receiver<String>,
 }
 
 impl From<Child> for Told {
@@ -195,7 +194,7 @@ impl From<Child> for Told {
 
 impl Told {
     /// Gives it a line in one piece: what it reads at once is either a command or something to be said.
-    fn tell(&mut self, line: &str) {
+    pub(super) fn tell(&mut self, line: &str) {
         let line = format!("{line}\n");
         self.stdin.write_all(line.as_bytes()).unwrap();
     }
@@ -305,42 +304,3 @@ fn an_end_that_s_client_says_reaches_s_server() {
         front.counts("client_closed", number);
     }
 }
-
-#[test]
-fn python_says_and_hears_four_mebibytes_at_once_and_both_ends_in_each_suite() {
-    let mut command = Command::new("python3");
-    command.args(["-c", "import ssl"]);
-    if !command.output().is_ok_and(|it| it.status.success()) {
-        skip("python3 with ssl is not installed");
-        return;
-    }
-    let ca = Ca::new("authority");
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let rsa = ca.request(&["localhost"]);
-    let rsa = rsa.algorithm(&rcgen::PKCS_RSA_SHA256).issue();
-    for (leaf, kind) in [(ca.leaf("localhost"), "ec"), (rsa, "rsa")] {
-        std::fs::write(path(&format!("cert.{kind}")), &leaf.cert).unwrap();
-        std::fs::write(path(&format!("key.{kind}")), &leaf.key).unwrap();
-    }
-    let mut command = Command::new("python3");
-    command
-        .args(["-c", include_str!("peer.py")])
-        .args([path("cert"), path("key")])
-        .arg((4 << 20).to_string());
-    let mut python = Told::from(spawn(&mut command));
-    let port = python.stdout.recv_timeout(PATIENCE).unwrap();
-    let front = Front::new(port.parse().unwrap());
-    python.tell(&front.daemon.address().to_string());
-    let lines: Vec<String> = std::iter::from_fn(|| python.stdout.recv_timeout(LONG).ok()).collect();
-    let complaint: Vec<String> = python.stderr.try_iter().collect();
-    assert_eq!(
-        lines.last().map(String::as_str),
-        Some("all came whole"),
-        "{lines:#?} {complaint:#?}"
-    );
-    front.counts("client_closed", 7);
-}
-
-/// How long a suite may take on a machine with much else to do.
-const LONG: Duration = Duration::from_secs(60);

@@ -8,6 +8,8 @@
 mod handshake;
 // Keys of one direction, and the records sealed with them.
 mod keys;
+// The side of a server.
+mod server;
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
@@ -20,8 +22,9 @@ use rustls::{AlertDescription, ProtocolVersion, SupportedCipherSuite};
 use super::pause;
 
 pub(crate) use self::{
-    handshake::{Server, V12, V13, every_suite},
+    handshake::{V12, V13, every_suite},
     keys::{Direction, Record},
+    server::Server,
 };
 
 /// The type of a `change_cipher_spec` record (RFC 8446 §5.1; so are those that follow).
@@ -73,8 +76,19 @@ pub(crate) struct End {
     pub(crate) data: Vec<u8>,
     /// Alerts: level and description.
     pub(crate) alerts: Vec<(u8, AlertDescription)>,
-    /// Whether the connection was reset, and not closed.
-    pub(crate) reset: bool,
+    /// How the connection ended.
+    pub(crate) how: How,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum How {
+    /// It was closed between two records.
+    Closed,
+    /// It was closed within a record.
+    Torn,
+    /// It was reset.
+    Reset,
 }
 
 impl RawTls {
@@ -238,7 +252,7 @@ impl RawTls {
         let mut end = End {
             data: Vec::new(),
             alerts: Vec::new(),
-            reset: false,
+            how: How::Closed,
         };
         loop {
             match self.next() {
@@ -251,11 +265,14 @@ impl RawTls {
                     end.data.extend(record.content);
                 }
                 Ok(Some(other)) => return Err(io::Error::other(format!("{other:?}"))),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                    end.reset = true;
+                Err(error) => {
+                    end.how = match error.kind() {
+                        ErrorKind::ConnectionReset => How::Reset,
+                        ErrorKind::UnexpectedEof => How::Torn,
+                        _ => return Err(error),
+                    };
                     return Ok(end);
                 }
-                Err(error) => return Err(error),
             }
         }
     }
