@@ -50,8 +50,8 @@ pub enum Fault {
     /// A `KeyUpdate` asked for something unknown.
     #[error("the peer sent a KeyUpdate with the unknown value {0}")]
     KeyUpdateValue(u8),
-    /// Many `KeyUpdate` messages came without data in between.
-    #[error("the peer changes its key again and again without sending data")]
+    /// Many `KeyUpdate` messages came without data in between, in either direction.
+    #[error("the peer changes its key again and again while no data is sent")]
     TooManyKeyUpdates,
     /// Many warnings came.
     #[error("the peer sent too many warnings")]

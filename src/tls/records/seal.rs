@@ -11,7 +11,7 @@ use super::{
     key, limits,
     message::{HEAD_LEN, KEY_UPDATE},
     open::{Additional, HEADER_LEN, TAG_LEN, kind},
-    state::{NONCE_LEN, State},
+    state::{Counters, NONCE_LEN, State},
     suite::{Aead, Version},
 };
 use crate::tls::outgoing::Outgoing;
@@ -28,6 +28,8 @@ impl Records {
             self.renew_if_needed(piece.len(), out)?;
             self.seal(kind::DATA, piece, out)?;
         }
+        // A peer that only reads, such as a replica, may ask for new keys for what it reads.
+        self.state.counters.key_updates = Counters::FULL.key_updates;
         Ok(())
     }
 

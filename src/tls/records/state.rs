@@ -93,7 +93,7 @@ pub struct Counters {
     pub(super) warnings: u8,
     /// Requests for new keys in TLS 1.2, in the whole session.
     pub(super) renegotiations: u8,
-    /// `KeyUpdate` messages before data must come.
+    /// `KeyUpdate` messages before data must come or go.
     pub(super) key_updates: u8,
     /// Empty records before another must come.
     pub(super) empty_records: u8,

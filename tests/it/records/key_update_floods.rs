@@ -46,6 +46,21 @@ fn a_thousand_requests_with_data_between_them_are_heeded() {
     });
 }
 
+/// So does a client that only takes, such as a dump or a replica, and whose library wants new keys for it.
+#[test]
+fn a_peer_that_only_reads_may_ask_for_new_keys_again_and_again() {
+    let bench = Bench::new();
+    bench.lives(ONLY_13, |pair| {
+        for number in 1..=100 {
+            pair.raw.update(UPDATE_BOTH).unwrap();
+            // What comes first may have been sealed before the request was read.
+            while pair.raw.updates < number {
+                pair.down(b"more");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_thousand_requests_with_nothing_between_them_end_the_session() {
     let bench = Bench::new();
