@@ -1,7 +1,7 @@
 //! From a connected client to two legs that only need to be relayed.
 //!
-//! Each protocol has a folder whose [`Opening`](table::Opening) drives the pure parsers of
-//! [`crate::protocol`] over the legs; the [table] says which. This module holds what they share.
+//! Each protocol has a folder whose `Opening` drives the pure parsers of
+//! [`crate::protocol`] over the legs; `table.rs` says which. This module holds what they share.
 
 mod failure;
 mod mysql;
