@@ -9,6 +9,8 @@ pub mod confinement;
 pub mod connect;
 pub mod context;
 pub mod deadline;
+#[cfg(test)]
+mod layers;
 pub mod listener;
 pub mod names;
 pub mod opening;
