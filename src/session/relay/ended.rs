@@ -88,7 +88,7 @@ pub enum SecondLoginFault {
     BadBackend(Box<dyn Error + Send + Sync>),
     /// It took longer than the handshake timeout.
     #[error("{}the handshake timeout of {} s passed while waiting for the login to be decided",
-        late(.side), .limit.as_secs_f64())]
+        late(*.side), .limit.as_secs_f64())]
     Late {
         /// Who had to say something when the time was over.
         side: Side,
@@ -97,7 +97,7 @@ pub enum SecondLoginFault {
     },
 }
 
-fn late(side: &Side) -> &'static str {
+fn late(side: Side) -> &'static str {
     match side {
         Side::Client => "",
         Side::Server => "backend: ",

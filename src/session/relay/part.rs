@@ -62,7 +62,7 @@ impl Part {
                     let sealed = seal(&sealing.key, &sealing.message);
                     let output = stage.conversation.watch.sealed(sealed);
                     let output = output.map_err(|failed| stage.failed(failed))?;
-                    with_scratch(|scratch| stage.say(cx, output, &mut scratch.out))?;
+                    with_scratch(|scratch| stage.say(cx, &output, &mut scratch.out))?;
                 }
                 Wants::Bytes(_) => {
                     ready!(with_scratch(|scratch| stage.poll_take(cx, scratch)))?;
@@ -124,14 +124,14 @@ impl<W: Watch> Stage<'_, W> {
         let taken = self.conversation.watch.take(side, bytes);
         let (taken, output) = taken.map_err(|failed| self.failed(failed))?;
         self.leg(side).unread(&bytes[taken.min(bytes.len())..]);
-        self.say(cx, output, out)
+        self.say(cx, &output, out)
     }
 
     /// Sends what the watch says.
     fn say(
         &mut self,
         cx: &mut Context<'_>,
-        output: Output,
+        output: &Output,
         out: &mut Outgoing,
     ) -> Result<(), Ended> {
         if let Some(user) = &output.user {
