@@ -166,4 +166,6 @@ pub enum EventKind {
     HelperFailed,
     /// An operator has ended sessions.
     SessionsEnded,
+    /// Sessions are open of clients whose certificate was revoked by a load.
+    SessionsRevoked,
 }

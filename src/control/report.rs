@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Expiry, IdentityChange, Problem, VerifiedIdentity};
+use crate::facts::{Expiry, IdentityChange, Problem, RevokedSessions, VerifiedIdentity};
 
 /// The result of a reload: which generation every serving worker now serves, and what became of
 /// each identity.
@@ -24,6 +24,8 @@ pub struct ReloadReport {
     /// The listeners whose authorities and revocation lists for clients a rollback took back too, so that
     /// clients may be let in that were refused before it; empty after any other load.
     pub trust_went_back: Vec<String>,
+    /// Sessions that are open of clients whose certificate the revocation lists of a new generation revoke.
+    pub revoked: RevokedSessions,
 }
 
 /// What a reload would do.

@@ -67,6 +67,7 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::RollbackEnded => "rollback-ended",
         EventKind::HelperFailed => "helper-failed",
         EventKind::SessionsEnded => "sessions-ended",
+        EventKind::SessionsRevoked => "sessions-revoked",
     }
 }
 

@@ -292,6 +292,7 @@ mod tests {
                 unchanged: 0,
                 problems: vec![problem],
                 trust_went_back: Vec::new(),
+                revoked: crate::facts::RevokedSessions::default(),
             }));
         };
         let (code, out, err) = against(handle, "reload-tls");

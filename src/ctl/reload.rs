@@ -8,13 +8,16 @@ use jiff::Timestamp;
 
 use super::{
     CtlError, Output, ask,
-    render::{Cell, Paint, Table, Tone, clean, count, short},
+    render::{Cell, Paint, Table, Tone, clean, count, one_line, short},
     words::{end, trust_went_back},
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
     control::{ReloadReport, Request, Response, VerifyReport, client::ClientError},
-    facts::{CertificateFacts, Expiry, IdentityChange, IdentityOutcome, Problem, VerifiedIdentity},
+    facts::{
+        CertificateFacts, Expiry, IdentityChange, IdentityOutcome, Problem, RevokedSessions,
+        VerifiedIdentity,
+    },
 };
 
 /// The most identities that are listed although nothing happened to them.
@@ -22,6 +25,9 @@ const SHORT_LIST: usize = 50;
 
 /// How many of the next ends are shown; `--json` has all of them.
 const SHOWN_ENDS: usize = 5;
+
+/// How many revoked certificates are shown whose sessions are open; `--json` has more.
+const SHOWN_REVOKED: usize = 5;
 
 /// What holds after a rollback.
 const AFTER_ROLLBACK: &str = "\
@@ -38,6 +44,11 @@ pub(super) fn reload(
         return Err(ClientError::Unexpected.into());
     };
     output.answer(&report, |paint| reload_text(&report, paint))?;
+    for pid in &report.revoked.silent {
+        output.warn(&format!(
+            "worker {pid} has not answered; sessions that it has of revoked certificates are not counted"
+        ));
+    }
     Ok(verdict(&report.problems, output))
 }
 
@@ -95,6 +106,36 @@ fn reload_text(report: &ReloadReport, paint: Paint) -> String {
         )
     };
     text.push_str(&changes_text(report, paint));
+    text.push_str(&revoked_text(&report.revoked));
+    text
+}
+
+/// Says which sessions are open of certificates that are revoked, and how to end them.
+fn revoked_text(revoked: &RevokedSessions) -> String {
+    let named = revoked.certificates.len();
+    if named == 0 {
+        return String::new();
+    }
+    let certificates = count(named as u64 + revoked.left_out, "client certificate");
+    let (sessions, are) = match revoked.sessions {
+        1 => ("1 session".to_owned(), "is"),
+        number => (count(number, "session"), "are"),
+    };
+    let mut text = format!(
+        "{sessions} {are} open of {certificates} that the revocation lists revoke. To end them:\n"
+    );
+    for certificate in revoked.certificates.iter().take(SHOWN_REVOKED) {
+        let (digest, sessions) = (&certificate.sha256, count(certificate.sessions, "session"));
+        let subject = one_line(&certificate.subject);
+        let _ = writeln!(
+            text,
+            "  proxyctl end --client-cert {}   # {sessions} of {subject}",
+            one_line(digest)
+        );
+    }
+    if let Some(more @ 1..) = named.checked_sub(SHOWN_REVOKED) {
+        let _ = writeln!(text, "  and {more} more; `--json` has them");
+    }
     text
 }
 
@@ -305,6 +346,7 @@ mod tests {
             unchanged: 0,
             problems: Vec::new(),
             trust_went_back: Vec::new(),
+            revoked: RevokedSessions::default(),
         };
         let expected = "\
 Generation 4 is served by 2 workers.
@@ -324,6 +366,7 @@ Generation 4 is served by 2 workers.
             unchanged: 1,
             problems: vec![],
             trust_went_back: vec![],
+            revoked: RevokedSessions::default(),
         };
         let text = |report: &ReloadReport| rollback_text(report, Paint::new(false));
         assert!(!text(&report).contains("revocation"));

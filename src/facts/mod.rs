@@ -37,8 +37,9 @@ pub use self::{
     network::{Network, NetworkError},
     problem::Problem,
     session::{
-        Candidate, EndedSessions, MOST_IDS, NoSessionId, Selection, SessionCertificate,
-        SessionEntry, SessionId, SessionList, SessionState, SessionTls,
+        Candidate, EndedSessions, MOST_IDS, MOST_REVOKED, NoSessionId, RevokedCertificate,
+        RevokedSessions, Selection, SessionCertificate, SessionEntry, SessionId, SessionList,
+        SessionState, SessionTls,
     },
     tally::{Reason, Tally},
 };

@@ -11,7 +11,10 @@ use super::{
     packs::MAX_PACKS,
 };
 use crate::{
-    facts::{BackendStatus, Confinement, ConnectionCounts, Selection, SessionEntry, SessionId},
+    facts::{
+        BackendStatus, Confinement, ConnectionCounts, RevokedSessions, Selection, SessionEntry,
+        SessionId,
+    },
     tls::tickets::TicketSecrets,
 };
 
@@ -102,6 +105,11 @@ pub enum ToWorker {
         after: u64,
         /// The most sessions of the answer.
         most: u64,
+    },
+    /// Asks how many sessions are open of clients whose certificate the lists in force revoke.
+    FindRevoked {
+        /// Comes back in the answer.
+        ask: u64,
     },
     /// Ends sessions.
     End {
@@ -194,6 +202,13 @@ pub enum FromWorker {
         /// How many there are in all; told only when none was told before, otherwise 0.
         total: u64,
     },
+    /// Sessions that are open of clients whose certificate the lists in force revoke.
+    Revoked {
+        /// The ask that it answers.
+        ask: u64,
+        /// The sessions.
+        found: RevokedSessions,
+    },
     /// It has told sessions to end.
     Ended {
         /// The ask that it answers.
@@ -224,6 +239,7 @@ impl Message for ToWorker {
             | Self::Count { .. }
             | Self::Probe { .. }
             | Self::Drain
+            | Self::FindRevoked { .. }
             | Self::Sessions { .. }
             | Self::End { .. } => 0..=0,
         }
@@ -244,7 +260,10 @@ impl Message for FromWorker {
     fn most_bytes(&self) -> usize {
         match self {
             // The certificate of a backend may hold many names.
-            Self::Backend { .. } | Self::Sessions { .. } | Self::Ended { .. } => MOST_BYTES,
+            Self::Backend { .. }
+            | Self::Sessions { .. }
+            | Self::Revoked { .. }
+            | Self::Ended { .. } => MOST_BYTES,
             _ => SMALL,
         }
     }

@@ -64,7 +64,7 @@ impl SessionEnd {
         let facts = session.facts();
         let tls = facts.tls.as_ref();
         let refused = self.refused.as_deref();
-        let shown = tls.and_then(|it| it.certificate.as_deref());
+        let shown = tls.and_then(|it| Some(&it.certificate.as_ref()?.shown));
         let (bytes_up, bytes_down) = session.bytes();
         let what = if self.reason.is_failure() {
             "failed"

@@ -11,7 +11,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{counters::Counters, peers::Peers, stop::StopCell};
+use super::{
+    chains::{Chains, ClientChain},
+    counters::Counters,
+    peers::Peers,
+    stop::StopCell,
+};
 use crate::{
     config::Address,
     facts::{
@@ -19,7 +24,7 @@ use crate::{
     },
     protocol::watch::Side,
     sys::coarse_clock,
-    tls::{ShownCertificate, openssl_name, stream::TlsStream},
+    tls::{openssl_name, stream::TlsStream},
 };
 
 /// How many characters of a user's name are kept at most.
@@ -74,8 +79,8 @@ pub struct ClientLeg {
     pub version: &'static str,
     /// Its cipher suite, as IANA names it.
     pub suite: Option<&'static str>,
-    /// The certificate that the client has presented.
-    pub certificate: Option<Box<ShownCertificate>>,
+    /// The certificate that the client has presented, which sessions share.
+    pub certificate: Option<Arc<ClientChain>>,
 }
 
 /// The client has no place yet, or is turned away because there is none.
@@ -131,15 +136,16 @@ impl LiveSession {
         self.lock().generation = generation;
     }
 
-    /// Notes what is known from a handshake with the client, whether or not it was completed.
-    pub fn note_tls(&self, tls: &TlsStream) {
+    /// Notes what is known from a handshake with the client, whether or not it was completed; `chains` keeps
+    /// its certificate.
+    pub fn note_tls(&self, tls: &TlsStream, chains: &Chains) {
         let mut facts = self.lock();
         facts.server_name = tls.server_name().map(Box::from);
         if !tls.is_handshaking() {
             facts.tls = Some(ClientLeg {
                 version: tls.version(),
                 suite: tls.suite(),
-                certificate: tls.shown_certificate().map(Box::new),
+                certificate: chains.shown_by(tls),
             });
         }
     }
@@ -195,8 +201,16 @@ impl LiveSession {
             client: facts.peers.client.map(|it| it.ip()),
             age: self.began.elapsed(),
             generation: facts.generation,
-            client_cert: certificate.map(|it| &*it.sha256),
+            client_cert: certificate.map(|it| &*it.shown.sha256),
         })
+    }
+
+    /// Returns the certificate that the client of a session has shown that goes on.
+    pub fn chain(&self) -> Option<Arc<ClientChain>> {
+        if self.stage.load(Ordering::Relaxed) == ACCEPTED || self.stop.is_stopped() {
+            return None;
+        }
+        self.lock().tls.as_ref()?.certificate.clone()
     }
 
     /// Returns what operators are shown of the session.
@@ -223,8 +237,8 @@ impl LiveSession {
                 suite: it.suite.map_or_else(|| "unknown".to_owned(), openssl_name),
             }),
             client_cert: certificate.map(|it| SessionCertificate {
-                subject: it.subject.clone(),
-                sha256: it.sha256.clone(),
+                subject: it.shown.subject.clone(),
+                sha256: it.shown.sha256.clone(),
             }),
             generation: facts.generation,
             started_at: self.started_at,

@@ -3,6 +3,7 @@
 //!
 //! How a session comes to be is the business of the worker's opening; from then on it is relayed here.
 
+pub mod chains;
 pub mod conversation;
 pub mod counters;
 pub mod ending;

@@ -1,13 +1,18 @@
 //! All sessions of a worker, from accept to close.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     ops::{Bound, Deref},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{counters::Counters, live::LiveSession, stop::StopReason};
+use super::{
+    chains::{Chains, ClientChain},
+    counters::Counters,
+    live::LiveSession,
+    stop::StopReason,
+};
 use crate::facts::{Selection, SessionEntry, SessionId};
 
 /// All sessions of a worker, those that are still being opened included.
@@ -15,6 +20,8 @@ use crate::facts::{Selection, SessionEntry, SessionId};
 pub struct Registry {
     /// What the ids of this worker's sessions begin with.
     origin: u64,
+    /// The certificates of clients.
+    pub chains: Chains,
     state: Mutex<State>,
 }
 
@@ -35,6 +42,17 @@ pub struct Registered {
     session: Arc<LiveSession>,
 }
 
+/// A certificate that clients of a listener have shown.
+#[derive(Debug)]
+pub struct ShownAt {
+    /// The listener's name.
+    pub listener: String,
+    /// The certificate.
+    pub chain: Arc<ClientChain>,
+    /// How many sessions of the listener are open of it.
+    pub sessions: u64,
+}
+
 /// Some of the sessions that were asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
@@ -49,6 +67,7 @@ impl Registry {
     pub fn new(origin: u64) -> Self {
         Self {
             origin,
+            chains: Chains::default(),
             state: Mutex::default(),
         }
     }
@@ -122,6 +141,26 @@ impl Registry {
             entries,
             has_more: false,
         }
+    }
+
+    /// Returns the certificates that clients have shown at each listener, with the number of their sessions.
+    pub fn shown(&self) -> Vec<ShownAt> {
+        let state = self.lock();
+        let mut all: HashMap<(&str, *const ClientChain), ShownAt> = HashMap::new();
+        for session in state.sessions.values() {
+            let Some(chain) = session.chain() else {
+                continue;
+            };
+            let listener = &*session.counters.listener;
+            let shown = all.entry((listener, Arc::as_ptr(&chain)));
+            let shown = shown.or_insert_with(|| ShownAt {
+                listener: listener.to_owned(),
+                chain,
+                sessions: 0,
+            });
+            shown.sessions += 1;
+        }
+        all.into_values().collect()
     }
 
     /// Tells the sessions that a selection holds to stop, because an operator ends them; returns which these

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Supervisor,
+    loads::Served,
     notices::Circumstances,
     plan::{Action, Failure, WorkerId},
     workers::Process,
@@ -67,7 +68,11 @@ impl Supervisor {
                 outcome,
             } => {
                 let events = &mut self.notices.events;
-                let trigger = self.loads.settle(load, asks, outcome, events);
+                let settled = self.loads.settle(load, asks, outcome, events);
+                let (trigger, served) = settled.unzip();
+                if let Some(served) = served.flatten() {
+                    self.tell_served(served);
+                }
                 if trigger.is_some_and(Trigger::is_asked) && !self.loads.is_reloading() {
                     self.life.manager.reloaded();
                 }
@@ -76,6 +81,20 @@ impl Supervisor {
             Action::Ready => self.say_ready(),
             Action::CloseSockets => self.workers.close_sockets(),
             Action::Exit(exit) => self.life.exit(exit),
+        }
+    }
+
+    /// Tells those who wait for a load what it has put in force. Where it may have revoked certificates, workers
+    /// are asked first how many sessions are open of them.
+    fn tell_served(&mut self, served: Served) {
+        let current = self.loads.current();
+        let mut listeners = current.config.listeners.iter();
+        if listeners.any(|it| !it.client_auth.crl.is_empty()) {
+            let sessions = &mut self.queries.sessions;
+            let told = sessions.find_revoked(served, &self.workers);
+            self.say(told);
+        } else {
+            served.answer();
         }
     }
 

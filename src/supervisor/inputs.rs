@@ -3,7 +3,7 @@
 use super::{
     Supervisor, helpers, loads, notices,
     plan::{Doing, Event, LoadId, WorkerId},
-    queries::{self, Page, StatusRequester},
+    queries::{self, Page, StatusRequester, Told},
     witnesses, workers,
 };
 use crate::{
@@ -17,8 +17,8 @@ impl Supervisor {
         match message {
             workers::Message::Exited(worker, end) => {
                 self.queries.exited(worker);
-                for sentence in self.queries.sessions.exited(worker, &self.workers) {
-                    self.say_ended(Some(sentence));
+                for told in self.queries.sessions.exited(worker, &self.workers) {
+                    self.say(Some(told));
                 }
                 self.tell(Event::Exited { worker, end });
                 self.workers.exited(worker);
@@ -146,16 +146,22 @@ impl Supervisor {
             FromWorker::Ended { ask, count, ids } => {
                 let ended = self.workers.sessions_ended(worker, count, ids);
                 let sessions = &mut self.queries.sessions;
-                let sentence = sessions.ended(worker, ask, ended, &self.workers);
-                self.say_ended(sentence);
+                let told = sessions.ended(worker, ask, ended, &self.workers);
+                self.say(told);
+            }
+            FromWorker::Revoked { ask, found } => {
+                let found = self.workers.revoked(worker, found);
+                let sessions = &mut self.queries.sessions;
+                let told = sessions.revoked(worker, ask, found, &self.workers);
+                self.say(told);
             }
         }
     }
 
-    /// Tells of a request to end sessions that was carried out.
-    fn say_ended(&mut self, sentence: Option<String>) {
-        if let Some(sentence) = sentence {
-            self.notices.say(EventKind::SessionsEnded, &sentence);
+    /// Tells operators what there is to tell of a request for sessions.
+    pub(super) fn say(&mut self, told: Option<Told>) {
+        if let Some((kind, sentence)) = told {
+            self.notices.say(kind, &sentence);
         }
     }
 
@@ -244,12 +250,12 @@ impl Supervisor {
             }
             queries::Message::EndSessions(reply, selection, operator) => {
                 let sessions = &mut self.queries.sessions;
-                let sentence = sessions.end((selection, operator), reply, &self.workers);
-                self.say_ended(sentence);
+                let told = sessions.end((selection, operator), reply, &self.workers);
+                self.say(told);
             }
             queries::Message::SessionsLate(ask) => {
-                let sentence = self.queries.sessions.late(ask, &self.workers);
-                self.say_ended(sentence);
+                let told = self.queries.sessions.late(ask, &self.workers);
+                self.say(told);
             }
         }
     }

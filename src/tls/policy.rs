@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::{
     ClientConfig, ServerConfig, SupportedProtocolVersion,
-    pki_types::{CertificateDer, ServerName},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
@@ -114,6 +114,21 @@ pub struct ClientPolicy {
 }
 
 impl ClientPolicy {
+    /// Returns whether a revocation list names the certificate of a client, which is the first, or one that it
+    /// sent along, so that a handshake with it would be refused now for that.
+    pub fn is_revoked<D: AsRef<[u8]>>(&self, chain: &[D]) -> bool {
+        let (Some(verifier), Some((leaf, intermediates))) = (&self.verifier, chain.split_first())
+        else {
+            return false;
+        };
+        let leaf = CertificateDer::from(leaf.as_ref());
+        let intermediates = intermediates.iter();
+        let intermediates: Vec<_> = intermediates
+            .map(|it| CertificateDer::from(it.as_ref()))
+            .collect();
+        verifier.is_revoked(&leaf, &intermediates, UnixTime::now())
+    }
+
     /// Takes other secrets to make tickets with.
     pub fn renew_tickets(&self, secrets: &TicketSecrets) {
         if let Some(tickets) = &self.tickets {

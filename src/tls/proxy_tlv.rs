@@ -17,6 +17,11 @@ pub struct ShownCertificate {
 }
 
 impl TlsStream {
+    /// Returns SHA-256 of the certificate that the peer has shown; `None` if it has shown none.
+    pub fn peer_digest(&self) -> Option<[u8; 32]> {
+        self.peer_chain().next().map(certificate::digest)
+    }
+
     /// Returns the certificate that the peer has shown; `None` if it has shown none.
     pub fn shown_certificate(&self) -> Option<ShownCertificate> {
         let leaf = self.peer_chain().next()?;

@@ -17,6 +17,7 @@ pub mod opening;
 #[cfg(feature = "orders")]
 pub mod orders;
 pub mod places;
+mod revoked;
 pub mod serve;
 pub mod service;
 mod sessions;
@@ -265,6 +266,7 @@ impl Worker {
             }
             ToWorker::Count { ask } => self.count(Some(ask)),
             ToWorker::Probe { ask } => self.probe(ask),
+            ToWorker::FindRevoked { ask } => revoked::find(&self.services, ask, &self.outbox),
             message @ (ToWorker::Sessions { .. } | ToWorker::End { .. }) => {
                 sessions::answer(message, &self.services.sessions, &self.outbox);
             }

@@ -51,6 +51,11 @@ impl Service {
         TlsStream::server(&self.clients)
     }
 
+    /// Returns whether revocation lists name a client's certificate, which is the first of these.
+    pub fn is_revoked<D: AsRef<[u8]>>(&self, chain: &[D]) -> bool {
+        self.clients.is_revoked(chain)
+    }
+
     /// Whether the leg to the backend at a position has TLS.
     pub fn has_backend_tls(&self, backend: usize) -> bool {
         let policy = self.backend.as_ref();

@@ -1,6 +1,7 @@
 //! Sessions, as `proxyctl`, the supervisor and its workers speak of them.
 
 mod id;
+mod revoked;
 mod selection;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     id::{NoSessionId, SessionId},
+    revoked::{MOST_REVOKED, RevokedCertificate, RevokedSessions},
     selection::{Candidate, MOST_IDS, Selection},
 };
 

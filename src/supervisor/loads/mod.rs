@@ -46,7 +46,10 @@ use super::{
 };
 use crate::{
     config::{Config, Source},
-    control::{DiskState, DiskStatus, EventKind, LoadError, Response, WatchStatus, server::Reply},
+    control::{
+        DiskState, DiskStatus, EventKind, LoadError, ReloadReport, Response, WatchStatus,
+        server::Reply,
+    },
     facts::{Moment, Partial, Problem, Trigger},
     link::{Generation, Packs},
     store::{Memo, Owner, expiries::Expiries},
@@ -97,6 +100,22 @@ struct Unsettled {
     report: Option<Report>,
     /// Why there is nothing to go back to.
     refusal: Option<String>,
+}
+
+/// What a load has put in force, and the requests that wait to hear of it.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) report: ReloadReport,
+    pub(super) replies: Vec<Reply>,
+}
+
+impl Served {
+    /// Answers the requests.
+    pub(super) fn answer(self) {
+        for reply in self.replies {
+            reply.answer(Response::Reloaded(self.report.clone()));
+        }
+    }
 }
 
 /// What a load brought that is not served yet.
@@ -309,21 +328,31 @@ impl Loads {
         self.staged = None;
     }
 
-    /// Answers the requests of a load that ended; returns the load's trigger.
+    /// Answers the requests of a load that ended; returns the load's trigger, and what it still has to tell
+    /// if it has put another generation in force.
     pub(super) fn settle(
         &mut self,
         load: LoadId,
         asks: Vec<AskId>,
         outcome: Outcome,
         events: &mut Events,
-    ) -> Option<Trigger> {
+    ) -> Option<(Trigger, Option<Served>)> {
         let Unsettled {
             trigger,
             report,
             refusal,
         } = self.unsettled.remove(&load)?;
         let response = match outcome {
-            Outcome::Served { workers } => Response::Reloaded(report?.answer(workers)),
+            Outcome::Served { workers } => {
+                let report = report?.answer(workers);
+                if report.changed {
+                    let asks = asks.into_iter();
+                    let replies = asks.filter_map(|ask| self.asks.remove(&ask)).collect();
+                    let served = Served { report, replies };
+                    return Some((trigger, Some(served)));
+                }
+                Response::Reloaded(report)
+            }
             Outcome::Refused { reason } => {
                 let message = format!(
                     "a worker cannot serve what was loaded: {reason}; nothing was changed, and \
@@ -347,7 +376,7 @@ impl Loads {
             }
         };
         self.respond(asks, &response);
-        Some(trigger)
+        Some((trigger, None))
     }
 
     /// Returns whether a load that an operator asked for is not settled.

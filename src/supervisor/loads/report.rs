@@ -3,7 +3,7 @@
 use super::disk::Reading;
 use crate::{
     control::ReloadReport,
-    facts::{IdentityChange, IdentityOutcome, Problem},
+    facts::{IdentityChange, IdentityOutcome, Problem, RevokedSessions},
     store::Changes,
 };
 
@@ -34,6 +34,7 @@ impl Report {
             unchanged: self.changes.unchanged,
             problems: self.problems,
             trust_went_back: self.trust_went_back,
+            revoked: RevokedSessions::default(),
         }
     }
 }

@@ -105,8 +105,9 @@ fn what_is_new_is_in_force_only_when_it_is_committed() {
         assert_eq!(loads.commit(&mut events).unwrap().number, 2);
         assert_eq!(loads.current().number, 2);
         let served = Outcome::Served { workers: 1 };
-        let trigger = loads.settle(load, vec![], served, &mut events);
-        assert_eq!(trigger, Some(Trigger::ReloadTls));
+        let (trigger, served) = loads.settle(load, vec![], served, &mut events).unwrap();
+        assert_eq!(trigger, Trigger::ReloadTls);
+        assert_eq!(served.unwrap().report.generation, 2);
         assert!(loads.unsettled.is_empty() && loads.last_error().is_none());
     });
 }

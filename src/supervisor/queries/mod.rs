@@ -20,7 +20,10 @@ use self::{
     sessions::Sessions,
     verify::Verification,
 };
-pub(super) use self::{sessions::Page, status::Sources};
+pub(super) use self::{
+    sessions::{Page, Told},
+    status::Sources,
+};
 use super::{
     loads::{Reader, Verdict, View},
     operator,

@@ -13,10 +13,12 @@ use tokio::{
 
 use super::Message;
 use crate::{
-    control::{Response, server::Reply},
-    facts::{EndedSessions, MOST_IDS, Selection, SessionEntry, SessionId, SessionList},
+    control::{EventKind, Response, server::Reply},
+    facts::{
+        EndedSessions, MOST_IDS, RevokedSessions, Selection, SessionEntry, SessionId, SessionList,
+    },
     link::ToWorker,
-    supervisor::{plan::WorkerId, workers::Workers},
+    supervisor::{loads::Served, plan::WorkerId, workers::Workers},
 };
 
 /// How long no worker may answer before those that have not are left out.
@@ -48,7 +50,6 @@ pub(in crate::supervisor) struct Sessions {
 /// A request that waits for workers.
 #[derive(Debug)]
 struct Pending {
-    reply: Reply,
     request: Request,
     /// The workers that have not told all.
     missing: BTreeSet<WorkerId>,
@@ -59,9 +60,13 @@ struct Pending {
 /// What is asked for, and what is known of the answer.
 #[derive(Debug)]
 enum Request {
-    List(List),
-    End(End),
+    List(List, Reply),
+    End(End, Reply),
+    Revoked(Served, RevokedSessions),
 }
+
+/// What operators are told of a request that was carried out, beside the answer.
+pub(in crate::supervisor) type Told = (EventKind, String);
 
 /// The list of sessions that is being put together.
 #[derive(Debug)]
@@ -116,8 +121,9 @@ impl Sessions {
             total: 0,
             told: HashMap::new(),
         };
-        // The sentence is that of an end.
-        let _ = self.begin(Request::List(list), reply, workers);
+        if let Some(reply) = self.objects(&list.selection, reply) {
+            let _ = self.begin(Request::List(list, reply), workers);
+        }
     }
 
     /// Has all workers end the sessions of a selection, because `operator` wants it. Returns what
@@ -127,29 +133,51 @@ impl Sessions {
         (selection, operator): (Selection, String),
         reply: Reply,
         workers: &Workers,
-    ) -> Option<String> {
+    ) -> Option<Told> {
+        if selection.is_all() {
+            let reason = "say which sessions to end, by their ids or by what they have in common";
+            reply.answer(Response::Refused {
+                reason: reason.to_owned(),
+            });
+            return None;
+        }
+        let reply = self.objects(&selection, reply)?;
         let end = End {
             selection,
             operator,
             count: 0,
             ids: Vec::new(),
         };
-        self.begin(Request::End(end), reply, workers)
+        self.begin(Request::End(end, reply), workers)
     }
 
-    fn begin(&mut self, request: Request, reply: Reply, workers: &Workers) -> Option<String> {
-        if let Some(reason) = request.objection() {
-            reply.answer(Response::Refused {
-                reason: reason.to_owned(),
-            });
-            return None;
-        }
-        if self.pending.len() == MOST_REQUESTS {
-            let reason =
-                "other requests for sessions wait for workers; ask again in a moment".to_owned();
-            reply.answer(Response::Refused { reason });
-            return None;
-        }
+    /// Asks all workers how many sessions are open of clients whose certificate is revoked by what a load has
+    /// put in force, and then answers those who wait for the load.
+    pub(in crate::supervisor) fn find_revoked(
+        &mut self,
+        served: Served,
+        workers: &Workers,
+    ) -> Option<Told> {
+        let found = RevokedSessions::default();
+        self.begin(Request::Revoked(served, found), workers)
+    }
+
+    /// Refuses a request that cannot be carried out; otherwise returns where its answer goes.
+    fn objects(&self, selection: &Selection, reply: Reply) -> Option<Reply> {
+        let reason = objection(selection).or_else(|| {
+            (self.pending.len() >= MOST_REQUESTS)
+                .then_some("other requests for sessions wait for workers; ask again in a moment")
+        });
+        let Some(reason) = reason else {
+            return Some(reply);
+        };
+        reply.answer(Response::Refused {
+            reason: reason.to_owned(),
+        });
+        None
+    }
+
+    fn begin(&mut self, request: Request, workers: &Workers) -> Option<Told> {
         self.last += 1;
         let ask = self.last;
         let missing: BTreeSet<WorkerId> = workers.running().collect();
@@ -158,7 +186,6 @@ impl Sessions {
         }
         let (progress, answers) = mpsc::unbounded_channel();
         let pending = Pending {
-            reply,
             request,
             missing,
             progress,
@@ -184,7 +211,7 @@ impl Sessions {
         let Some(pending) = self.pending.get_mut(&ask) else {
             return;
         };
-        let Request::List(list) = &mut pending.request else {
+        let Request::List(list, _) = &mut pending.request else {
             return;
         };
         if !pending.missing.contains(&worker) {
@@ -206,9 +233,9 @@ impl Sessions {
         ask: u64,
         (count, ids): (u64, Vec<SessionId>),
         workers: &Workers,
-    ) -> Option<String> {
+    ) -> Option<Told> {
         let pending = self.pending.get_mut(&ask)?;
-        let Request::End(end) = &mut pending.request else {
+        let Request::End(end, _) = &mut pending.request else {
             return None;
         };
         if !pending.missing.remove(&worker) {
@@ -221,13 +248,34 @@ impl Sessions {
         self.finish(ask, workers)
     }
 
+    /// Notes how many sessions of revoked certificates a worker has. Returns a sentence if that was the last
+    /// answer.
+    pub(in crate::supervisor) fn revoked(
+        &mut self,
+        worker: WorkerId,
+        ask: u64,
+        more: RevokedSessions,
+        workers: &Workers,
+    ) -> Option<Told> {
+        let pending = self.pending.get_mut(&ask)?;
+        let Request::Revoked(_, found) = &mut pending.request else {
+            return None;
+        };
+        if !pending.missing.remove(&worker) {
+            return None;
+        }
+        found.add(more);
+        let _ = pending.progress.send(());
+        self.finish(ask, workers)
+    }
+
     /// Notes that a worker has ended, and answers no request any more. Returns sentences about requests to end
     /// sessions that waited for it alone.
     pub(in crate::supervisor) fn exited(
         &mut self,
         worker: WorkerId,
         workers: &Workers,
-    ) -> Vec<String> {
+    ) -> Vec<Told> {
         let pending = self.pending.iter_mut();
         let asks: Vec<u64> = pending
             .filter_map(|(ask, it)| it.missing.remove(&worker).then_some(*ask))
@@ -237,35 +285,40 @@ impl Sessions {
     }
 
     /// Answers a request without the workers that are late. Returns what [`Self::ended`] does.
-    pub(in crate::supervisor) fn late(&mut self, ask: u64, workers: &Workers) -> Option<String> {
+    pub(in crate::supervisor) fn late(&mut self, ask: u64, workers: &Workers) -> Option<Told> {
         self.answer(ask, workers)
     }
 
     /// Answers a request if no worker is missing.
-    fn finish(&mut self, ask: u64, workers: &Workers) -> Option<String> {
+    fn finish(&mut self, ask: u64, workers: &Workers) -> Option<Told> {
         let is_complete = self.pending.get(&ask)?.missing.is_empty();
         is_complete.then(|| self.answer(ask, workers)).flatten()
     }
 
     /// Answers a request with what is known.
-    fn answer(&mut self, ask: u64, workers: &Workers) -> Option<String> {
+    fn answer(&mut self, ask: u64, workers: &Workers) -> Option<Told> {
         let pending = self.pending.remove(&ask)?;
         let silent = pending.missing.iter();
         let silent = silent.filter_map(|it| workers.get(*it)?.pid()).collect();
         match pending.request {
-            Request::List(list) => {
-                let list = list.finish(silent);
-                pending.reply.answer(Response::Sessions(list));
+            Request::List(list, reply) => {
+                reply.answer(Response::Sessions(list.finish(silent)));
                 None
             }
-            Request::End(end) => {
+            Request::End(end, reply) => {
                 let sentence = end.sentence(&silent);
-                pending.reply.answer(Response::EndedSessions(EndedSessions {
+                reply.answer(Response::EndedSessions(EndedSessions {
                     count: end.count,
                     ids: end.ids,
                     silent,
                 }));
-                Some(sentence)
+                Some((EventKind::SessionsEnded, sentence))
+            }
+            Request::Revoked(mut served, found) => {
+                let sentence = still_open(&found, served.report.generation);
+                served.report.revoked = RevokedSessions { silent, ..found };
+                served.answer();
+                Some((EventKind::SessionsRevoked, sentence?))
             }
         }
     }
@@ -287,39 +340,29 @@ async fn wait(mut answers: mpsc::UnboundedReceiver<()>) -> Result<(), Late> {
     }
 }
 
+/// Returns why a request for these sessions cannot be carried out, if that is so.
+fn objection(selection: &Selection) -> Option<&'static str> {
+    if selection.ids.len() > MOST_IDS {
+        return Some("a request may name a thousand sessions at most; ask several times");
+    }
+    let has_name = |name: &String| name.len() <= LONGEST_NAME;
+    if !selection.listener.as_ref().is_none_or(has_name) {
+        return Some("no listener has so long a name");
+    }
+    None
+}
+
 impl Request {
-    fn selection(&self) -> &Selection {
-        match self {
-            Self::List(list) => &list.selection,
-            Self::End(end) => &end.selection,
-        }
-    }
-
-    /// Returns why it cannot be carried out, if that is so.
-    fn objection(&self) -> Option<&'static str> {
-        let selection = self.selection();
-        if matches!(self, Self::End(_)) && selection.is_all() {
-            return Some("say which sessions to end, by their ids or by what they have in common");
-        }
-        if selection.ids.len() > MOST_IDS {
-            return Some("a request may name a thousand sessions at most; ask several times");
-        }
-        let has_name = |name: &String| name.len() <= LONGEST_NAME;
-        if !selection.listener.as_ref().is_none_or(has_name) {
-            return Some("no listener has so long a name");
-        }
-        None
-    }
-
     /// Returns the first message to each worker.
     fn question(&self, ask: u64) -> ToWorker {
         match self {
-            Self::List(list) => list.question(ask, 0, list.most),
-            Self::End(end) => ToWorker::End {
+            Self::List(list, _) => list.question(ask, 0, list.most),
+            Self::End(end, _) => ToWorker::End {
                 ask,
                 selection: end.selection.clone(),
                 operator: end.operator.clone(),
             },
+            Self::Revoked(..) => ToWorker::FindRevoked { ask },
         }
     }
 }
@@ -396,12 +439,35 @@ impl End {
     }
 }
 
+/// Says how many sessions are open of certificates that a generation revokes, and how to end them; `None` if
+/// there are none.
+fn still_open(found: &RevokedSessions, generation: u64) -> Option<String> {
+    let first = found.certificates.first()?;
+    let sessions = match found.sessions {
+        1 => "1 session is".to_owned(),
+        number => format!("{number} sessions are"),
+    };
+    let certificates = match found.certificates.len() as u64 + found.left_out {
+        1 => "a client certificate".to_owned(),
+        number => format!("{number} client certificates"),
+    };
+    let (others, these) = match found.certificates.len() as u64 + found.left_out {
+        1 => ("", "them"),
+        _ => (" and others", "those of the first"),
+    };
+    Some(format!(
+        "{sessions} open of {certificates} that the revocation lists of generation {generation} revoke: \
+         \"{}\"{others}; `proxyctl end --client-cert {}` ends {these}.",
+        first.subject, first.sha256
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::facts::SessionState;
+    use crate::facts::{RevokedCertificate, SessionState};
 
     fn entry(origin: u64, number: u64) -> SessionEntry {
         SessionEntry {
@@ -501,26 +567,38 @@ mod tests {
     }
 
     #[test]
-    fn an_end_of_all_sessions_has_to_be_said_otherwise() {
-        let end = |selection| {
-            Request::End(End {
-                selection,
-                operator: "root".to_owned(),
-                count: 0,
-                ids: vec![],
-            })
-        };
-        assert!(end(Selection::default()).objection().is_some());
-        let one = Selection {
-            generation_before: Some(9),
-            ..Selection::default()
-        };
-        assert!(end(one).objection().is_none());
+    fn a_request_that_no_message_holds_is_refused() {
         let long = Selection {
             listener: Some("x".repeat(LONGEST_NAME + 1)),
             ..Selection::default()
         };
-        assert!(end(long).objection().is_some());
-        assert!(Request::List(list(1)).objection().is_none());
+        assert!(objection(&long).is_some());
+        let number = MOST_IDS as u64 + 1;
+        let many = Selection {
+            ids: (0..number).map(|it| entry(1, it).id).collect(),
+            ..Selection::default()
+        };
+        assert!(objection(&many).is_some());
+        assert!(objection(&Selection::default()).is_none());
+    }
+
+    #[test]
+    fn sessions_of_revoked_certificates_are_said_with_the_command_that_ends_them() {
+        let mut found = RevokedSessions::default();
+        assert_eq!(still_open(&found, 2), None);
+        found.add(RevokedSessions {
+            sessions: 3,
+            certificates: vec![RevokedCertificate {
+                subject: "CN=app".to_owned(),
+                sha256: "ab".to_owned(),
+                sessions: 3,
+            }],
+            ..RevokedSessions::default()
+        });
+        assert_eq!(
+            still_open(&found, 2).unwrap(),
+            "3 sessions are open of a client certificate that the revocation lists of generation 2 revoke: \
+             \"CN=app\"; `proxyctl end --client-cert ab` ends them."
+        );
     }
 }

@@ -46,7 +46,10 @@ use super::plan::{End, WorkerId};
 use crate::{
     children::{self, Inbox, Launched, Launcher, Role},
     config::Listener,
-    facts::{BackendStatus, ConnectionCounts, ListenerCounts, SessionEntry, SessionId},
+    facts::{
+        BackendStatus, ConnectionCounts, ListenerCounts, MOST_REVOKED, RevokedCertificate,
+        RevokedSessions, SessionEntry, SessionId,
+    },
     link::{FromWorker, Generation, ListenerKey, ToWorker},
     telemetry::log::Sink,
 };
@@ -484,6 +487,24 @@ impl Workers {
         let own = entries.into_iter();
         let own = own.filter(|it| it.id.origin == process.origin && is_known(&it.listener));
         own.map(|it| heard::session(it, now)).collect()
+    }
+
+    /// Returns what a worker says of sessions of revoked certificates, as far as that is possible.
+    pub(super) fn revoked(&self, id: WorkerId, found: RevokedSessions) -> RevokedSessions {
+        let possible = |count| self.possible_sessions(id, count);
+        let certificates = found.certificates.into_iter().take(MOST_REVOKED);
+        RevokedSessions {
+            sessions: possible(found.sessions),
+            certificates: certificates
+                .map(|it| RevokedCertificate {
+                    subject: text(it.subject),
+                    sha256: text(it.sha256),
+                    sessions: possible(it.sessions),
+                })
+                .collect(),
+            left_out: possible(found.left_out),
+            silent: Vec::new(),
+        }
     }
 
     /// Returns how many sessions a worker can have of those that it says it has.

@@ -81,6 +81,17 @@ impl ClientVerifier {
         }
     }
 
+    /// Returns whether a certificate that an authority has issued is revoked.
+    pub(crate) fn is_revoked(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> bool {
+        let revoked = CertificateError::Revoked.into();
+        self.lists.is_some() && self.check_issuer(leaf, intermediates, now) == Err(revoked)
+    }
+
     /// Checks that an authority issued it and that it is not revoked. With lists one search for a path
     /// does both.
     fn check_issuer(

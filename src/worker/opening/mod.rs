@@ -123,7 +123,10 @@ async fn accept_tls(
     let nothing_yet = first.is_empty();
     let accepting = client.accept_tls(first, |first| context.accept_tls(first));
     let accepted = timeout_at(deadline.at(), accepting).await;
-    client.tls().inspect(|tls| context.session.note_tls(tls));
+    let chains = &context.services.sessions.chains;
+    client
+        .tls()
+        .inspect(|tls| context.session.note_tls(tls, chains));
     let Ok(accepted) = accepted else {
         return Err(deadline.late(Phase::ClientTls).into());
     };
