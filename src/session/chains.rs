@@ -19,6 +19,16 @@ pub struct ClientChain {
     pub ders: Vec<Box<[u8]>>,
 }
 
+impl ClientChain {
+    /// Returns the chain of these certificates, the client's own first; `None` of none.
+    pub fn of(ders: Vec<Box<[u8]>>) -> Option<Self> {
+        Some(Self {
+            shown: ShownCertificate::of(ders.first()?),
+            ders,
+        })
+    }
+}
+
 /// The certificates that clients of a worker's sessions have shown. The sessions of a pool share one.
 #[derive(Debug, Default)]
 pub struct Chains(Mutex<Known>);
@@ -44,10 +54,7 @@ impl Chains {
         if let Some(chain) = before.filter(is_same) {
             return Some(chain);
         }
-        let chain = Arc::new(ClientChain {
-            shown: tls.shown_certificate()?,
-            ders: tls.peer_chain().map(Box::from).collect(),
-        });
+        let chain = Arc::new(ClientChain::of(tls.peer_chain().map(Box::from).collect())?);
         known.keep(digest, &chain);
         Some(chain)
     }

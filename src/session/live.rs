@@ -23,7 +23,7 @@ use crate::{
         Candidate, Selection, SessionCertificate, SessionEntry, SessionId, SessionState, SessionTls,
     },
     protocol::watch::Side,
-    sys::coarse_clock,
+    sys::clock,
     tls::{openssl_name, stream::TlsStream},
 };
 
@@ -104,7 +104,7 @@ impl LiveSession {
             began: Instant::now(),
             started_at: Timestamp::now(),
             stage: AtomicU8::new(ACCEPTED),
-            moved_at: AtomicU64::new(milliseconds(coarse_clock::now())),
+            moved_at: AtomicU64::new(milliseconds(clock::coarse())),
             stop: StopCell::default(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
@@ -177,8 +177,19 @@ impl LiveSession {
             Side::Server => &self.down,
         };
         count.fetch_add(bytes as u64, Ordering::Relaxed);
-        let now = milliseconds(coarse_clock::now());
+        let now = milliseconds(clock::coarse());
         self.moved_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Returns how long no byte was relayed, to a tick of the kernel.
+    pub fn idle(&self) -> Duration {
+        let moved = Duration::from_millis(self.moved_at.load(Ordering::Relaxed));
+        clock::coarse().saturating_sub(moved)
+    }
+
+    /// Returns when the client was accepted, by the wall clock.
+    pub fn began_at(&self) -> Timestamp {
+        self.started_at
     }
 
     /// Returns how many bytes were relayed, to the backend and to the client.
@@ -216,8 +227,6 @@ impl LiveSession {
     /// Returns what operators are shown of the session.
     pub fn entry(&self) -> SessionEntry {
         let (bytes_up, bytes_down) = self.bytes();
-        let idle = milliseconds(coarse_clock::now());
-        let idle = idle.saturating_sub(self.moved_at.load(Ordering::Relaxed));
         let facts = self.lock();
         let certificate = facts.tls.as_ref().and_then(|it| it.certificate.as_ref());
         let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
@@ -242,7 +251,7 @@ impl LiveSession {
             }),
             generation: facts.generation,
             started_at: self.started_at,
-            idle_ms: idle,
+            idle_ms: milliseconds(self.idle()),
             bytes_up,
             bytes_down,
             takeovers: 0,

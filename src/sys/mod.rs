@@ -2,7 +2,7 @@
 
 mod acl;
 pub mod child;
-pub mod coarse_clock;
+pub mod clock;
 pub mod fds;
 pub mod files;
 pub mod folders;

@@ -16,24 +16,24 @@ pub struct ShownCertificate {
     pub sha256: String,
 }
 
+impl ShownCertificate {
+    /// Returns what is shown of a certificate, given in DER.
+    pub fn of(der: &[u8]) -> Self {
+        let subject = certificate::parse(der).map_or_else(
+            |_| "unreadable".to_owned(),
+            |parsed| printable(&parsed.subject().to_string()),
+        );
+        Self {
+            subject,
+            sha256: certificate::sha256(der),
+        }
+    }
+}
+
 impl TlsStream {
     /// Returns SHA-256 of the certificate that the peer has shown; `None` if it has shown none.
     pub fn peer_digest(&self) -> Option<[u8; 32]> {
         self.peer_chain().next().map(certificate::digest)
-    }
-
-    /// Returns the certificate that the peer has shown; `None` if it has shown none.
-    pub fn shown_certificate(&self) -> Option<ShownCertificate> {
-        let leaf = self.peer_chain().next()?;
-        let parsed = certificate::parse(leaf);
-        let subject = parsed.map_or_else(
-            |_| "unreadable".to_owned(),
-            |parsed| printable(&parsed.subject().to_string()),
-        );
-        Some(ShownCertificate {
-            subject,
-            sha256: certificate::sha256(leaf),
-        })
     }
 
     /// Returns what a PROXY header tells about this connection, once its handshake is over and before

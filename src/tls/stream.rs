@@ -16,7 +16,7 @@ use super::{
     dissolve::{Opening, dissolve},
     handshake::{Handshake, Side},
     policy::ClientPolicy,
-    records::{Records, Role, Version},
+    records::{Records, Role, State, Version},
     resolver::Resolver,
 };
 pub use super::{failure::TlsError, hello::holds_client_hello, outgoing::Outgoing};
@@ -93,6 +93,14 @@ impl TlsStream {
         Self {
             phase: Phase::Handshake(Box::new(handshake)),
             held: Vec::new(),
+        }
+    }
+
+    /// Goes on with an established session; `held` is the head of a record that was received before.
+    pub fn resume(state: State, held: &mut Vec<u8>) -> Self {
+        Self {
+            phase: Phase::Established(Records::from(state), None),
+            held: std::mem::take(held),
         }
     }
 

@@ -46,7 +46,7 @@ use crate::{
         end::{self, Receiver, Sender},
         worker::MOST_OF_GENERATION,
     },
-    sys::coarse_clock,
+    sys::clock,
     tls::stream::warm_up,
 };
 
@@ -73,7 +73,7 @@ pub fn main(args: &Args) -> ExitCode {
     match child::begin(c"proxyd-worker", args.log) {
         Ok(Begun { link, runtime }) => {
             warm_up();
-            coarse_clock::now();
+            clock::coarse();
             runtime.block_on(run(link, args))
         }
         Err(error) => error.tell(),

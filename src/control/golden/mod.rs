@@ -77,6 +77,12 @@ impl Golden {
         self
     }
 
+    /// Adds bytes that no `serde` makes.
+    pub(crate) fn bytes(mut self, name: &str, bytes: &[u8]) -> Self {
+        self.samples.insert(name.to_owned(), hex(bytes));
+        self
+    }
+
     /// A variant without enums in it is the same in each round.
     fn is_new(&self, variant: &str, bytes: &str) -> bool {
         let mut samples = self.samples.iter();

@@ -17,6 +17,26 @@ pub struct SessionId {
     pub number: u64,
 }
 
+impl SessionId {
+    /// Returns the id as bytes, in network order.
+    pub fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.origin.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.number.to_be_bytes());
+        bytes
+    }
+
+    /// Returns the id that [`Self::to_bytes`] wrote.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let both = u128::from_be_bytes(bytes);
+        let [origin, number] = [both >> 64, both & u128::from(u64::MAX)];
+        Self {
+            origin: u64::try_from(origin).unwrap_or(u64::MAX),
+            number: u64::try_from(number).unwrap_or(u64::MAX),
+        }
+    }
+}
+
 /// Why a text is no [`SessionId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -101,6 +121,7 @@ mod tests {
         fn what_is_written_is_read_again(origin: u64, number: u64) {
             let id = SessionId { origin, number };
             prop_assert_eq!(id.to_string().parse(), Ok(id));
+            prop_assert_eq!(SessionId::from_bytes(id.to_bytes()), id);
             let json = serde_json::to_string(&id).unwrap();
             prop_assert_eq!(serde_json::from_str::<SessionId>(&json).unwrap(), id);
         }

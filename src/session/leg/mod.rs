@@ -15,6 +15,9 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+mod kept;
+
+pub use self::kept::OtherSocket;
 use super::socket::{Socket, SocketEnd};
 pub use crate::tls::stream::Outgoing;
 use crate::tls::stream::{MAX_HELD, TlsError, TlsStream, holds_client_hello};
@@ -120,6 +123,14 @@ pub enum LegError {
 }
 
 impl LegError {
+    /// Returns the number of the system's error, if it is one (errno(3)).
+    pub fn os_error(&self) -> Option<i32> {
+        match self {
+            Self::Io(error) => error.raw_os_error(),
+            _ => None,
+        }
+    }
+
     /// Returns whether TLS failed, and not the connection below it.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))

@@ -6,6 +6,8 @@ mod flow;
 mod goodbye;
 mod part;
 mod patience;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::Future,
@@ -61,17 +63,7 @@ pub async fn relay<W: Watch + Unpin>(
     patience: Patience,
     session: &LiveSession,
 ) -> Ended {
-    let mut relay = Relay {
-        conversation,
-        session,
-        part: None,
-        idle: patience.idle.map(Idle::new),
-        half_closed: None,
-        held_up: None,
-        // What was sent last before the relay began may still be on its way.
-        acknowledgements: patience.acknowledgements(),
-        patience,
-    };
+    let mut relay = Relay::new(conversation, patience, session);
     let ended = (&mut relay).await;
     let Conversation {
         client, backend, ..
@@ -98,6 +90,22 @@ impl<W: Watch + Unpin> Future for Relay<'_, W> {
             return Poll::Ready(ended);
         }
         this.poll_patience(cx, moved)
+    }
+}
+
+impl<'a, W> Relay<'a, W> {
+    fn new(conversation: Conversation<W>, patience: Patience, session: &'a LiveSession) -> Self {
+        Self {
+            conversation,
+            session,
+            part: None,
+            idle: patience.idle.map(Idle::new),
+            half_closed: None,
+            held_up: None,
+            // What was sent last before the relay began may still be on its way.
+            acknowledgements: patience.acknowledgements(),
+            patience,
+        }
     }
 }
 

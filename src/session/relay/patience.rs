@@ -47,6 +47,15 @@ impl Patience {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn endless() -> Self {
+        Self {
+            idle: None,
+            half_closed: HALF_CLOSED,
+            dead: None,
+        }
+    }
+
     pub(super) fn acknowledgements(&self) -> Option<Box<Acknowledgements>> {
         self.dead
             .map(|limit| Box::new(Acknowledgements::new(limit)))

@@ -59,7 +59,7 @@ fn other(role: Role) -> Role {
 }
 
 /// Returns the state of one end; the two ends have the same keys in the other order.
-fn state(suite: &'static Suite, role: Role) -> State {
+pub(crate) fn state(suite: &'static Suite, role: Role) -> State {
     let [client, server] = [1, 2].map(|byte| half(suite, byte));
     let (sending, receiving) = match role {
         Role::Client => (&client, &server),

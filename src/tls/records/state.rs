@@ -179,6 +179,11 @@ impl State {
         })
     }
 
+    /// Returns the cipher suite.
+    pub fn suite(&self) -> &'static Suite {
+        self.suite
+    }
+
     /// Returns the version of TLS.
     pub fn version(&self) -> Version {
         self.suite.version()

@@ -3,7 +3,7 @@
 mod bytes;
 mod conversation;
 mod messages;
-mod peer;
+pub(crate) mod peer;
 mod rules;
 mod wear;
 

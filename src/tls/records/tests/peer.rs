@@ -87,7 +87,7 @@ fn client_config(suite: &Suite) -> ClientConfig {
 }
 
 /// A rustls with buffers, as programs use it.
-pub(super) struct Peer(Connection);
+pub(crate) struct Peer(Connection);
 
 impl Peer {
     /// Begins the other end of `role`.
@@ -106,7 +106,7 @@ impl Peer {
     }
 
     /// Returns what it has to send.
-    pub(super) fn flight(&mut self) -> Vec<u8> {
+    pub(crate) fn flight(&mut self) -> Vec<u8> {
         let mut flight = Vec::new();
         while self.0.wants_write() {
             self.0.write_tls(&mut flight).unwrap();
@@ -115,7 +115,7 @@ impl Peer {
     }
 
     /// Returns `plain`, sealed.
-    pub(super) fn seal(&mut self, mut plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&mut self, mut plain: &[u8]) -> Vec<u8> {
         let mut flight = Vec::new();
         while !plain.is_empty() {
             let taken = self.0.writer().write(plain).unwrap();
@@ -126,7 +126,7 @@ impl Peer {
     }
 
     /// Takes `bytes`; returns what they held.
-    pub(super) fn open(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+    pub(crate) fn open(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         let mut plain = Vec::new();
         while !bytes.is_empty() {
             self.0.read_tls(&mut bytes).unwrap();
@@ -143,13 +143,13 @@ impl Peer {
     }
 
     /// Changes its key, and asks for the same.
-    pub(super) fn update_key(&mut self) -> Vec<u8> {
+    pub(crate) fn update_key(&mut self) -> Vec<u8> {
         self.0.refresh_traffic_keys().unwrap();
         self.flight()
     }
 
     /// Says that it sends nothing more.
-    pub(super) fn close(&mut self) -> Vec<u8> {
+    pub(crate) fn close(&mut self) -> Vec<u8> {
         self.0.send_close_notify();
         self.flight()
     }
@@ -157,7 +157,7 @@ impl Peer {
 
 /// Makes a session with a rustls as the peer. What the peer has sent behind the handshake, such as
 /// tickets, comes third.
-pub(super) fn session(suite: &Suite, role: Role, tickets: usize) -> (Records, Peer, Vec<u8>) {
+pub(crate) fn session(suite: &Suite, role: Role, tickets: usize) -> (Records, Peer, Vec<u8>) {
     let mut peer = Peer::new(suite, role, tickets);
     let mut ours = Handshake::new(
         match role {
