@@ -113,10 +113,9 @@ fn a_mysql_server_may_change_keys_before_it_answers_the_login() {
     read_packet(&mut socket).unwrap();
     let mut raw = server.begin_tls(socket, ONLY_13[0]).unwrap();
     change(&mut raw);
-    let login = raw.record().unwrap().unwrap();
-    assert_eq!(login.kind, APPLICATION_DATA);
+    let login = raw.hear_some().unwrap();
     change(&mut raw);
-    raw.say(&packet(login.content[3] + 1, OK)).unwrap();
+    raw.say(&packet(login[3] + 1, OK)).unwrap();
     assert_eq!(read_packet(&mut near).unwrap().1, OK);
     let leg = Leg::Backend;
     let mut pair = Pair {
@@ -124,13 +123,14 @@ fn a_mysql_server_may_change_keys_before_it_answers_the_login() {
         far: near,
         leg,
     };
-    let command = packet(0, b"\x03SELECT 1");
     for _ in 0..3 {
+        pair.down(&packet(0, b"\x03SELECT 1"));
         change(&mut pair.raw);
-        pair.down(&command);
         pair.up(&packet(1, OK));
     }
-    assert!((3..=4).contains(&pair.raw.updates), "{}", pair.raw.updates);
+    let before = pair.raw.updates;
+    pair.down(&packet(0, b"\x03SELECT 1"));
+    assert_eq!(pair.raw.updates, before + 1);
     pair.raw.close().unwrap();
     pair.raw.shut_down().unwrap();
     bench.ends_well(pair);

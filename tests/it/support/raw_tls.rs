@@ -232,14 +232,19 @@ impl RawTls {
         Ok(())
     }
 
+    /// Returns the application data of the next record that has any.
+    pub(crate) fn hear_some(&mut self) -> io::Result<Vec<u8>> {
+        match self.next()? {
+            Some(record) if record.kind == APPLICATION_DATA => Ok(record.content),
+            other => Err(io::Error::other(format!("no data but {other:?}"))),
+        }
+    }
+
     /// Returns this much application data, which must be all there is in the records that it comes in.
     pub(crate) fn hear_data(&mut self, length: usize) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
         while data.len() < length {
-            match self.next()? {
-                Some(record) if record.kind == APPLICATION_DATA => data.extend(record.content),
-                other => return Err(io::Error::other(format!("no data but {other:?}"))),
-            }
+            data.extend(self.hear_some()?);
         }
         if data.len() == length {
             return Ok(data);
