@@ -100,6 +100,38 @@ fn a_mysql_client_may_change_keys_before_it_answers_a_question_of_the_login() {
     goes_on(&bench, pair);
 }
 
+/// Begins a `MySQL` session.
+fn logged_in(bench: &Bench) -> Pair {
+    let mut pair = mysql(bench);
+    pair.raw.say(&login(true, "somebody")).unwrap();
+    read_packet(&mut pair.far).unwrap();
+    pair.far.write_all(&packet(2, OK)).unwrap();
+    assert_eq!(pair.raw.hear_data(4 + OK.len()).unwrap(), packet(3, OK));
+    pair
+}
+
+#[test]
+fn a_mysql_client_may_change_keys_within_and_behind_its_change_of_user() {
+    const CHANGE: &[u8] = b"\x11somebody\0\0test\0\x21\0mysql_native_password\0";
+    let bench = Bench::speaking("mysql");
+    let mut pair = logged_in(&bench);
+    for length in [1, 2, 3, 4, 5, 20, 100] {
+        for piece in packet(0, CHANGE).chunks(length) {
+            pair.raw.say(piece).unwrap();
+            change(&mut pair.raw);
+        }
+        let (seq, command) = read_packet(&mut pair.far).unwrap();
+        assert_eq!((seq, &command[..]), (0, CHANGE));
+        change(&mut pair.raw);
+        pair.far.write_all(&packet(1, OK)).unwrap();
+        assert_eq!(pair.raw.hear_data(4 + OK.len()).unwrap(), packet(1, OK));
+        change(&mut pair.raw);
+        pair.up(&packet(0, b"\x03SELECT 1"));
+        pair.down(&packet(1, OK));
+    }
+    goes_on(&bench, pair);
+}
+
 #[test]
 fn a_mysql_server_may_change_keys_before_it_answers_the_login() {
     let bench = Bench::speaking("mysql");
