@@ -13,6 +13,9 @@ use crate::support::raw_tls::{
 /// of TLS 1.2 (the same), and some of what stands behind them.
 const FLIGHT: usize = 130;
 
+/// As short as rustls makes records, so that a `Finished` takes several: the flight is longer then.
+const SHORT: Option<usize> = Some(32);
+
 /// Records with which a session begins.
 fn first(tx: &mut Direction) -> Vec<u8> {
     [
@@ -23,9 +26,14 @@ fn first(tx: &mut Direction) -> Vec<u8> {
 }
 
 /// Opens a session of a client whose first records are sent with its `Finished`.
-fn client(bench: &Bench, at: usize, behind: impl FnOnce(&mut Direction) -> Vec<u8>) -> Pair {
+fn client(
+    bench: &Bench,
+    longest: Option<usize>,
+    at: usize,
+    behind: impl FnOnce(&mut Direction) -> Vec<u8>,
+) -> Pair {
     let socket = bench.dial(Leg::Client);
-    let raw = RawTls::connect_torn(socket, ONLY_13[0], at, behind).unwrap();
+    let raw = RawTls::connect_torn(socket, ONLY_13[0], longest, at, behind).unwrap();
     let far = bench.server(Leg::Client).accept().unwrap();
     let leg = Leg::Client;
     Pair { raw, far, leg }
@@ -35,7 +43,17 @@ fn client(bench: &Bench, at: usize, behind: impl FnOnce(&mut Direction) -> Vec<u
 fn a_client_may_tear_its_finished_and_its_first_records_anywhere() {
     let bench = Bench::new();
     for at in 1..FLIGHT {
-        let mut pair = client(&bench, at, first);
+        let mut pair = client(&bench, None, at, first);
+        pair.far_hears(b"onetwo");
+        pair.down(b"three");
+    }
+}
+
+#[test]
+fn a_client_may_tear_a_finished_that_takes_several_records() {
+    let bench = Bench::new();
+    for at in 1..FLIGHT + 30 {
+        let mut pair = client(&bench, SHORT, at, first);
         pair.far_hears(b"onetwo");
         pair.down(b"three");
     }
@@ -63,12 +81,12 @@ fn a_backend_may_tear_its_finished_and_its_first_records_anywhere() {
 #[test]
 fn a_backend_may_speak_behind_its_own_finished() {
     let bench = Bench::new();
-    for tail in 1..FLIGHT {
+    for (tail, longest) in (1..FLIGHT).flat_map(|it| [(it, None), (it, SHORT)]) {
         let mut far = bench.dial(Leg::Backend);
         far.write_all(b"hello").unwrap();
         let server = bench.server(Leg::Backend);
         let socket = server.accept().unwrap();
-        let raw = server.begin_tls_early(socket, ONLY_13[0], b"early", tail);
+        let raw = server.begin_tls_early(socket, ONLY_13[0], b"early", longest, tail);
         let raw = raw.unwrap();
         let leg = Leg::Backend;
         let mut pair = Pair { raw, far, leg };
@@ -82,7 +100,7 @@ fn a_backend_may_speak_behind_its_own_finished() {
 fn a_client_may_say_its_end_with_its_finished() {
     let bench = Bench::new();
     let goodbye = |tx: &mut Direction| [first(tx), tx.seal(ALERT, &[1, 0])].concat();
-    let mut pair = client(&bench, usize::MAX, goodbye);
+    let mut pair = client(&bench, None, usize::MAX, goodbye);
     pair.far_hears(b"onetwo");
     pair.far_ends();
     pair.down(b"an answer");
@@ -120,7 +138,7 @@ fn a_client_that_breaks_the_rules_with_its_finished_is_refused() {
 fn a_client_may_change_keys_with_its_torn_finished() {
     let bench = Bench::new();
     for at in (1..FLIGHT).step_by(7) {
-        let mut pair = client(&bench, at, |tx| {
+        let mut pair = client(&bench, None, at, |tx| {
             [tx.seal_update(UPDATE_BOTH), first(tx)].concat()
         });
         pair.far_hears(b"onetwo");

@@ -272,6 +272,27 @@ fn openssl_changes_keys_on_either_side_in_every_suite() {
     }
 }
 
+/// The client's first group is one that the daemon does not have, and the server's only one is not the
+/// daemon's first.
+#[test]
+fn a_session_behind_a_hello_retry_request_goes_on() {
+    if !is_there() {
+        return;
+    }
+    let front = Front::new(free_port());
+    let groups = ["-msg", "-groups", "P-521:P-384"];
+    let mut server = Told::from(front.server(SUITES[1], &["-msg", "-groups", "P-384"]));
+    let mut client = Told::from(front.client(SUITES[1], &groups));
+    for hello in ["ClientHello", "ServerHello", "ClientHello", "ServerHello"] {
+        client.says(hello);
+    }
+    talk(&mut client, &mut server);
+    for command in ["k", "K"] {
+        change_keys(&mut client, &mut server, command);
+        change_keys(&mut server, &mut client, command);
+    }
+}
+
 /// OpenSSL takes the refusal for the end.
 #[test]
 fn openssl_is_refused_a_renegotiation_on_either_side() {

@@ -103,18 +103,20 @@ impl RawTls {
         suite: SupportedCipherSuite,
         behind: impl FnOnce(&mut Direction) -> Vec<u8>,
     ) -> io::Result<Self> {
-        Self::connect_torn(socket, suite, usize::MAX, behind)
+        Self::connect_torn(socket, suite, None, usize::MAX, behind)
     }
 
-    /// Does the same in two segments, of which the first has this length.
+    /// Does the same in two segments, of which the first has this length, and with messages of the
+    /// handshake in records that are no longer than that.
     pub(crate) fn connect_torn(
         mut socket: TcpStream,
         suite: SupportedCipherSuite,
+        longest: Option<usize>,
         at: usize,
         behind: impl FnOnce(&mut Direction) -> Vec<u8>,
     ) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        let (last, tx, rx) = handshake::as_client(&mut socket, suite)?;
+        let (last, tx, rx) = handshake::as_client(&mut socket, suite, longest)?;
         Self::new(socket, tx, rx).begin_torn(last, at, behind)
     }
 

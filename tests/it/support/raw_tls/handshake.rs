@@ -55,10 +55,12 @@ impl Secrets {
     }
 }
 
-/// Completes a handshake; returns what is still to be sent of it.
+/// Completes a handshake in records that are no longer than this, if there is such a limit; returns what
+/// is still to be sent of it.
 pub(super) fn as_client(
     socket: &mut TcpStream,
     suite: SupportedCipherSuite,
+    longest: Option<usize>,
 ) -> io::Result<(Vec<u8>, Direction, Direction)> {
     let secrets = Arc::new(Secrets::default());
     let mut config = ClientConfig::builder_with_provider(provider(suite))
@@ -68,6 +70,7 @@ pub(super) fn as_client(
         .with_custom_certificate_verifier(Arc::new(Trusting))
         .with_no_client_auth();
     config.enable_secret_extraction = true;
+    config.max_fragment_size = longest;
     config.key_log = Arc::<Secrets>::clone(&secrets);
     let name = ServerName::try_from("localhost").unwrap();
     let mut connection = ClientConnection::new(Arc::new(config), name)

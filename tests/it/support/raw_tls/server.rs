@@ -101,17 +101,20 @@ impl Server {
     }
 
     /// Completes a handshake of TLS 1.3, and says this right behind its own last message, before the
-    /// client's has come (RFC 8446 §2, figure 1); that segment is torn so many bytes before its end.
+    /// client's has come (RFC 8446 §2, figure 1); that segment is torn so many bytes before its end, and
+    /// its records are no longer than this, if there is such a limit.
     pub(crate) fn begin_tls_early(
         &self,
         mut socket: TcpStream,
         suite: SupportedCipherSuite,
         words: &[u8],
+        longest: Option<usize>,
         tail: usize,
     ) -> io::Result<RawTls> {
         let secrets = Arc::new(Secrets::default());
         let mut config = server_config(suite, &self.leaf, &secrets);
         config.send_half_rtt_data = true;
+        config.max_fragment_size = longest;
         let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
         connection.writer().write_all(words)?;
         let mut connection = connection.into();
