@@ -18,22 +18,49 @@ use crate::{
     protocol::proxy_header::Endpoints,
     session::{
         conversation::Conversation,
+        counters::OpenSession,
         ending::SessionEnd,
         leg::Leg,
+        registry::Registered,
         relay::{Patience, relay},
         socket::Socket,
     },
 };
 
 /// Serves the client at `peer` until its session has ended.
-pub async fn serve(
+///
+/// The future is small, because as long as a session lasts so does it: what an opening needs beside is freed
+/// before the relay begins.
+pub fn serve(
     socket: Socket,
     peer: Option<SocketAddr>,
     service: Arc<Service>,
     services: Arc<Services>,
     key: Arc<ListenerKey>,
     tasks: TaskTracker,
-) {
+) -> impl Future<Output = ()> {
+    let opening = Box::pin(begin(socket, peer, service, services, key, tasks));
+    async move { opening.await.go_on().await }
+}
+
+/// A session that was opened, or was not.
+struct Begun {
+    session: Registered,
+    /// Kept for as long as the session counts.
+    counted: Option<(OpenSession, Arc<Place>)>,
+    patience: Patience,
+    opened: Result<Opened, Failure>,
+}
+
+/// Opens the session of a client that was accepted.
+async fn begin(
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    service: Arc<Service>,
+    services: Arc<Services>,
+    key: Arc<ListenerKey>,
+    tasks: TaskTracker,
+) -> Begun {
     let endpoints = endpoints(&service, &socket);
     let counters = Arc::clone(&service.counters);
     let session = services.sessions.begin(counters, peer, service.generation);
@@ -50,14 +77,30 @@ pub async fn serve(
         service,
         session: Arc::clone(&session),
         endpoints,
-        services: Arc::clone(&services),
+        services,
         key,
         tasks,
         place,
     };
-    // Boxed, because an opening needs more memory than the relay, and frees it before the relay begins.
-    let ending = match Box::pin(open(context, Leg::new(socket), refusal)).await {
-        Ok(opened) => {
+    let opened = open(context, Leg::new(socket), refusal).await;
+    Begun {
+        session,
+        counted,
+        patience,
+        opened,
+    }
+}
+
+impl Begun {
+    /// Relays the session until it has ended, if it was opened, and notes how it ended.
+    fn go_on(self) -> impl Future<Output = ()> {
+        let Self {
+            session,
+            counted,
+            patience,
+            opened,
+        } = self;
+        let relayed = opened.map(|opened| {
             session.is_established();
             let Opened {
                 client,
@@ -65,12 +108,18 @@ pub async fn serve(
                 watcher,
             } = opened;
             let conversation = Conversation::new(client, backend, watcher);
-            SessionEnd::from(&relay(conversation, patience, &session).await)
+            relay(conversation, patience, Arc::clone(&session))
+        });
+        let relayed = relayed.map_err(|failure| Box::new(SessionEnd::from(failure)));
+        async move {
+            let ending = match relayed {
+                Ok(relayed) => SessionEnd::from(&relayed.await),
+                Err(ending) => *ending,
+            };
+            ending.note(&session);
+            drop(counted);
         }
-        Err(failure) => failure.into(),
-    };
-    ending.note(&session);
-    drop(counted);
+    }
 }
 
 /// Takes a place for the client at `peer`. If a load balancer is there, its header will tell whose limit
@@ -111,5 +160,23 @@ async fn open(context: Context, client: Leg, refusal: Option<NoPlace>) -> Result
             opened.unwrap_or_else(|_| Err(deadline.late(Phase::Request).into()))
         }
         reason = session.stop.stopped() => Err(Failure::Stopped(reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a session costs beside its sockets, its record and its relay, in bytes.
+    const MOST: usize = 256;
+
+    fn size<A, B, C, D, E, G, F>(_: fn(A, B, C, D, E, G) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_future_of_a_session_is_small() {
+        let size = size(serve);
+        assert!(size <= MOST, "{size} bytes");
     }
 }

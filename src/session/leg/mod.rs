@@ -394,6 +394,13 @@ impl Leg {
         self.early = Vec::new();
     }
 
+    /// Frees what is only needed to move bytes, until some move again.
+    pub fn rest(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.rest();
+        }
+    }
+
     /// Frees what only the opening of a session has to know of TLS: names and certificates.
     pub fn forget_opening(&mut self) {
         if let Some(tls) = &mut self.tls {

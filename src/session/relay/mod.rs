@@ -1,31 +1,32 @@
 //! Bytes both ways between a client and its backend, until both have said all they had to say.
 
-mod acknowledgements;
 mod ended;
 mod flow;
 mod goodbye;
 mod part;
 mod patience;
+mod rest;
 #[cfg(test)]
 mod tests;
 
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+pub use self::{
+    ended::{Ended, SecondLoginEnd, SecondLoginFault},
+    patience::Patience,
+};
 use self::{
-    acknowledgements::{Acknowledgements, Found},
     flow::{Direction, Fault},
     goodbye::say_goodbye,
     part::{Part, Stage},
     patience::{GONE, Idle, poll_timer},
-};
-pub use self::{
-    ended::{Ended, SecondLoginEnd, SecondLoginFault},
-    patience::Patience,
+    rest::{Found, Rest},
 };
 use super::{
     conversation::{Conversation, First, Flow},
@@ -43,36 +44,36 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
 /// A session in which the client and the backend talk to each other, with its clocks.
 #[derive(Debug)]
-struct Relay<'a, W> {
+struct Relay<W> {
     conversation: Conversation<W>,
-    session: &'a LiveSession,
+    session: Arc<LiveSession>,
     /// There while the watch takes part.
     part: Option<Part>,
-    idle: Option<Idle>,
-    half_closed: Option<Idle>,
-    held_up: Option<Idle>,
-    /// Not there while both sides have all that was sent to them.
-    acknowledgements: Option<Box<Acknowledgements>>,
+    idle: Option<Box<Idle>>,
+    half_closed: Option<Box<Idle>>,
+    held_up: Option<Box<Idle>>,
+    /// Not there while the session is at rest.
+    rest: Option<Box<Rest>>,
     patience: Patience,
 }
 
 /// Relays until both sides have closed, one fails, nothing moves for too long, the watch ends the session, or the
 /// session is told to stop; notes in `session` what is relayed.
-pub async fn relay<W: Watch + Unpin>(
+///
+/// The future is small, because most sessions are idle in it.
+pub fn relay<W: Watch + Unpin>(
     conversation: Conversation<W>,
     patience: Patience,
-    session: &LiveSession,
-) -> Ended {
-    let mut relay = Relay::new(conversation, patience, session);
-    let ended = (&mut relay).await;
-    let Conversation {
-        client, backend, ..
-    } = &mut relay.conversation;
-    say_goodbye(&ended, client, backend).await;
-    ended
+    session: Arc<LiveSession>,
+) -> impl Future<Output = Ended> {
+    let mut relay = Box::new(Relay::new(conversation, patience, session));
+    async move {
+        let ended = (&mut *relay).await;
+        Box::pin(relay.part(ended)).await
+    }
 }
 
-impl<W: Watch + Unpin> Future for Relay<'_, W> {
+impl<W: Watch + Unpin> Future for Relay<W> {
     type Output = Ended;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -86,15 +87,15 @@ impl<W: Watch + Unpin> Future for Relay<'_, W> {
             return Poll::Ready(Ended::Stopped(reason));
         }
         let told = before != (this.conversation.up, this.conversation.down);
-        if let Poll::Ready(ended) = this.poll_acknowledgements(cx, moved || told) {
+        if let Poll::Ready(ended) = this.poll_rest(cx, moved || told) {
             return Poll::Ready(ended);
         }
         this.poll_patience(cx, moved)
     }
 }
 
-impl<'a, W> Relay<'a, W> {
-    fn new(conversation: Conversation<W>, patience: Patience, session: &'a LiveSession) -> Self {
+impl<W> Relay<W> {
+    fn new(conversation: Conversation<W>, patience: Patience, session: Arc<LiveSession>) -> Self {
         Self {
             conversation,
             session,
@@ -103,13 +104,22 @@ impl<'a, W> Relay<'a, W> {
             half_closed: None,
             held_up: None,
             // What was sent last before the relay began may still be on its way.
-            acknowledgements: patience.acknowledgements(),
+            rest: Some(patience.rest()),
             patience,
         }
     }
+
+    /// Tells both sides of the end.
+    async fn part(mut self: Box<Self>, ended: Ended) -> Ended {
+        let Conversation {
+            client, backend, ..
+        } = &mut self.conversation;
+        say_goodbye(&ended, client, backend).await;
+        ended
+    }
 }
 
-impl<W: Watch> Relay<'_, W> {
+impl<W: Watch> Relay<W> {
     /// Moves bytes, by the watch while it takes part and else directly; ready when that ends the session.
     fn poll_bytes(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Poll<Ended> {
         loop {
@@ -148,19 +158,23 @@ impl<W: Watch> Relay<'_, W> {
         polled
     }
 
-    /// Ready when one side has acknowledged nothing for too long; `sent` says that something may have been
-    /// sent to one of them.
-    fn poll_acknowledgements(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Ended> {
-        if sent && self.acknowledgements.is_none() {
-            self.acknowledgements = self.patience.acknowledgements();
+    /// Puts the session to rest when it is time to; ready when one side has acknowledged nothing for too long.
+    /// `sent` says that something may have been sent to one of them.
+    fn poll_rest(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Ended> {
+        if sent && self.rest.is_none() {
+            self.rest = Some(self.patience.rest());
         }
-        let Some(awaited) = &mut self.acknowledgements else {
+        let Some(rest) = &mut self.rest else {
             return Poll::Pending;
         };
-        let (client, backend) = (&self.conversation.client, &self.conversation.backend);
-        match ready!(awaited.poll(cx, client.socket(), backend.socket())) {
-            Found::AllAcknowledged => {
-                self.acknowledgements = None;
+        let Conversation {
+            client, backend, ..
+        } = &mut self.conversation;
+        match ready!(rest.poll(cx, client.socket(), backend.socket())) {
+            Found::Rest => {
+                self.rest = None;
+                client.rest();
+                backend.rest();
                 Poll::Pending
             }
             Found::DeadClient(silence) => Poll::Ready(Ended::Client(LegError::Dead(silence))),
@@ -253,7 +267,7 @@ impl<W: Watch> Relay<'_, W> {
         if *Flow::of(side, &mut self.conversation) == Flow::Over {
             return Poll::Pending;
         }
-        let mut direction = Direction::of(side, &mut self.conversation, self.session);
+        let mut direction = Direction::of(side, &mut self.conversation, &self.session);
         match ready!(direction.poll(cx, scratch, moved)) {
             Ok(()) => *Flow::of(side, &mut self.conversation) = Flow::Over,
             Err(Fault::TakenOver) => return Poll::Ready(Stop::TakenOver),

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-use super::acknowledgements::Acknowledgements;
+use super::rest::Rest;
 use crate::{config::Listener, protocol::traits::HalfClose};
 
 /// How long a session of any service may last in which one side has ended and the other says nothing:
@@ -56,9 +56,8 @@ impl Patience {
         }
     }
 
-    pub(super) fn acknowledgements(&self) -> Option<Box<Acknowledgements>> {
-        self.dead
-            .map(|limit| Box::new(Acknowledgements::new(limit)))
+    pub(super) fn rest(&self) -> Box<Rest> {
+        Box::new(Rest::new(self.dead))
     }
 }
 
@@ -71,12 +70,12 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self {
+    pub(super) fn new(limit: Duration) -> Box<Self> {
+        Box::new(Self {
             limit,
             last: Instant::now(),
             timer: Box::pin(tokio::time::sleep(limit)),
-        }
+        })
     }
 
     /// Notes whether anything moved; ready when nothing has for too long.
@@ -96,7 +95,7 @@ impl Idle {
 }
 
 /// Returns whether there is a timer, and nothing has moved for as long as it allows.
-pub(super) fn poll_timer(timer: &mut Option<Idle>, cx: &mut Context<'_>, moved: bool) -> bool {
+pub(super) fn poll_timer(timer: &mut Option<Box<Idle>>, cx: &mut Context<'_>, moved: bool) -> bool {
     let timer = timer.as_mut();
     timer.is_some_and(|it| it.poll(cx, moved).is_ready())
 }

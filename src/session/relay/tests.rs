@@ -123,15 +123,12 @@ fn live() -> LiveSession {
     LiveSession::new(id, Arc::new(Counters::new("main".to_owned())), None, 1)
 }
 
-fn relay_of<'a>(
-    conversation: Conversation<Watcher>,
-    session: &'a LiveSession,
-) -> Relay<'a, Watcher> {
-    Relay::new(conversation, Patience::endless(), session)
+fn relay_of(conversation: Conversation<Watcher>, session: &Arc<LiveSession>) -> Relay<Watcher> {
+    Relay::new(conversation, Patience::endless(), Arc::clone(session))
 }
 
 /// Lets a session go on from its record, as another process would that has its sockets.
-fn keep<'a>(relay: Relay<'a, Watcher>, session: &'a LiveSession) -> Relay<'a, Watcher> {
+fn keep(relay: Relay<Watcher>, session: &Arc<LiveSession>) -> Relay<Watcher> {
     let record = relay.conversation.record(session).unwrap();
     let bytes = record.encode().unwrap();
     let Conversation {
@@ -146,7 +143,7 @@ fn keep<'a>(relay: Relay<'a, Watcher>, session: &'a LiveSession) -> Relay<'a, Wa
     )
 }
 
-async fn turn(relay: &mut Relay<'_, Watcher>) {
+async fn turn(relay: &mut Relay<Watcher>) {
     poll_fn(|cx| {
         assert!(Pin::new(&mut *relay).poll(cx).is_pending(), "it goes on");
         Poll::Ready(())
@@ -156,7 +153,7 @@ async fn turn(relay: &mut Relay<'_, Watcher>) {
 }
 
 async fn play(suites: [Option<&'static Suite>; 2], steps: &[Step]) {
-    let session = live();
+    let session = Arc::new(live());
     let (client, front) = End::new(suites[0], Role::Server);
     let (backend, back) = End::new(suites[1], Role::Client);
     front

@@ -1,4 +1,6 @@
-//! Whether the peers of a session still acknowledge what is sent to them.
+//! When a session is at rest, and whether its peers still acknowledge what is sent to them.
+//!
+//! A session at rest frees what it only needs to move bytes: memory of ciphers, and the clock in here.
 //!
 //! The kernel gives up too, but only after a quarter of an hour; and where it is told a shorter time
 //! (`TCP_USER_TIMEOUT`), it gives up a peer as well that is there and does not read.
@@ -20,10 +22,14 @@ use crate::{
 /// How many looks there are in the time after which a peer is dead that acknowledges nothing.
 const LOOKS: u8 = 4;
 
-/// What looks after both sides of a session, while one of them may have something to acknowledge.
+/// When a session is looked at first, after bytes have moved.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// What looks after both sides of a session until it is at rest.
 #[derive(Debug)]
-pub(super) struct Acknowledgements {
-    between: Duration,
+pub(super) struct Rest {
+    /// The time between two looks; `None` where no peer is ever dead.
+    between: Option<Duration>,
     last: Instant,
     timer: Pin<Box<Sleep>>,
     client: Silence,
@@ -33,22 +39,23 @@ pub(super) struct Acknowledgements {
 /// What a look has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Both sides have all that was sent to them, so that there is nothing to look for.
-    AllAcknowledged,
+    /// Nothing has to be looked for: both sides have all that was sent to them, or it makes no difference.
+    Rest,
     /// The client has acknowledged nothing for so long.
     DeadClient(Duration),
     /// The backend has.
     DeadBackend(Duration),
 }
 
-impl Acknowledgements {
-    /// Begins to look; a peer that acknowledges nothing for `limit` is dead.
-    pub(super) fn new(limit: Duration) -> Self {
-        let between = limit / u32::from(LOOKS);
+impl Rest {
+    /// Begins to look; a peer that acknowledges nothing for `limit` is dead, if there is one.
+    pub(super) fn new(limit: Option<Duration>) -> Self {
+        let between = limit.map(|limit| limit / u32::from(LOOKS));
+        let first = between.unwrap_or(FIRST_LOOK).min(FIRST_LOOK);
         Self {
             between,
             last: Instant::now(),
-            timer: Box::pin(tokio::time::sleep(between)),
+            timer: Box::pin(tokio::time::sleep(first)),
             client: Silence::default(),
             backend: Silence::default(),
         }
@@ -63,6 +70,9 @@ impl Acknowledgements {
     ) -> Poll<Found> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
+            let Some(between) = self.between else {
+                return Poll::Ready(Found::Rest);
+            };
             let now = Instant::now();
             let after = now - self.last;
             let client = self.client.look(client.tcp_info(), after);
@@ -70,11 +80,11 @@ impl Acknowledgements {
             match (client, backend) {
                 (Peer::Dead(silence), _) => return Poll::Ready(Found::DeadClient(silence)),
                 (_, Peer::Dead(silence)) => return Poll::Ready(Found::DeadBackend(silence)),
-                (Peer::HasAll, Peer::HasAll) => return Poll::Ready(Found::AllAcknowledged),
+                (Peer::HasAll, Peer::HasAll) => return Poll::Ready(Found::Rest),
                 _ => {}
             }
             self.last = now;
-            self.timer.as_mut().reset(now + self.between);
+            self.timer.as_mut().reset(now + between);
         }
     }
 }
