@@ -16,7 +16,7 @@ use super::{
     dissolve::{Opening, dissolve},
     handshake::{Handshake, Side},
     policy::ClientPolicy,
-    records::{Records, Role, State, Version},
+    records::{Records, Role, State, Version, Wear},
     resolver::Resolver,
 };
 pub use super::{failure::TlsError, hello::holds_client_hello, outgoing::Outgoing};
@@ -144,6 +144,12 @@ impl TlsStream {
         if let Phase::Established(records, _) = &mut self.phase {
             records.rest();
         }
+    }
+
+    /// Returns which key of the session has protected three quarters of what it may, if it cannot be
+    /// renewed: then the session will have to end.
+    pub fn nears_limit(&self) -> Option<Wear> {
+        self.records()?.nears_limit()
     }
 
     /// Returns the protocol that was agreed on by ALPN (RFC 7301).

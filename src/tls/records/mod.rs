@@ -97,7 +97,7 @@ impl Records {
         self.state.peer_closed
     }
 
-    /// Frees the memory of the ciphers, about 1 KiB, until records come or go again.
+    /// Frees the memory of the ciphers, about 1.2 KiB, until records come or go again.
     pub fn rest(&mut self) {
         self.sealing = None;
         self.opening = None;

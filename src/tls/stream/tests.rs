@@ -167,6 +167,7 @@ fn what_a_handshake_has_shown_is_known_until_it_is_forgotten() {
         assert_eq!((server.alpn(), server.version()), (None, named));
         assert!(server.suite().unwrap().contains("_AES_256_GCM_SHA384"));
         server.send(b"data", &mut heard.out).unwrap();
+        assert_eq!(server.nears_limit(), None);
     }
 }
 
