@@ -33,6 +33,8 @@ pub const MAX_HELD: usize = 84 * 1024;
 pub struct TlsStream {
     phase: Phase,
     held: Vec<u8>,
+    /// [`Self::limit_news`] has said all that it had to say.
+    told_of_limit: bool,
 }
 
 /// How far a connection is.
@@ -93,6 +95,7 @@ impl TlsStream {
         Self {
             phase: Phase::Handshake(Box::new(handshake)),
             held: Vec::new(),
+            told_of_limit: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl TlsStream {
         Self {
             phase: Phase::Established(Records::from(state), None),
             held: std::mem::take(held),
+            told_of_limit: false,
         }
     }
 
@@ -146,10 +150,15 @@ impl TlsStream {
         }
     }
 
-    /// Returns which key of the session has protected three quarters of what it may, if it cannot be
-    /// renewed: then the session will have to end.
-    pub fn nears_limit(&self) -> Option<Wear> {
-        self.records()?.nears_limit()
+    /// Returns, once, which key of the session has protected three quarters of what it may, if it cannot
+    /// be renewed: then the session will have to end.
+    pub fn limit_news(&mut self) -> Option<Wear> {
+        if self.told_of_limit {
+            return None;
+        }
+        let wear = self.records()?.nears_limit();
+        self.told_of_limit = wear.is_some();
+        wear
     }
 
     /// Returns the protocol that was agreed on by ALPN (RFC 7301).

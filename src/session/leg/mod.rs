@@ -20,7 +20,10 @@ mod kept;
 pub use self::kept::OtherSocket;
 use super::socket::{Socket, SocketEnd};
 pub use crate::tls::stream::Outgoing;
-use crate::tls::stream::{MAX_HELD, TlsError, TlsStream, holds_client_hello};
+use crate::tls::{
+    records::Wear,
+    stream::{MAX_HELD, TlsError, TlsStream, holds_client_hello},
+};
 
 /// How much is read from a socket at once: four full TLS records.
 const READ_SIZE: usize = 64 * 1024;
@@ -406,6 +409,11 @@ impl Leg {
         if let Some(tls) = &mut self.tls {
             tls.forget_opening();
         }
+    }
+
+    /// Returns, once, which key of TLS has protected most of what it may and cannot be renewed.
+    pub fn limit_news(&mut self) -> Option<Wear> {
+        self.tls.as_mut()?.limit_news()
     }
 
     /// Begins TLS here as the client.

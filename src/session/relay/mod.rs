@@ -17,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+use tracing::warn;
+
 pub use self::{
     ended::{Ended, SecondLoginEnd, SecondLoginFault},
     patience::Patience,
@@ -83,6 +85,9 @@ impl<W: Watch + Unpin> Future for Relay<W> {
         if let Poll::Ready(ended) = this.poll_bytes(cx, &mut moved) {
             return Poll::Ready(ended);
         }
+        if moved {
+            this.warn_of_limits();
+        }
         if let Poll::Ready(reason) = this.session.stop.poll(cx) {
             return Poll::Ready(Ended::Stopped(reason));
         }
@@ -131,6 +136,23 @@ impl<W: Watch> Relay<W> {
             match ready!(with_scratch(|scratch| self.poll_both(cx, scratch, moved))) {
                 Stop::TakenOver => {}
                 Stop::Ended(ended) => return Poll::Ready(ended),
+            }
+        }
+    }
+
+    /// Warns once of each connection whose TLS will have to end because of a key that it cannot renew.
+    fn warn_of_limits(&mut self) {
+        let Conversation {
+            client, backend, ..
+        } = &mut self.conversation;
+        for (leg, whose) in [(client, "client"), (backend, "backend")] {
+            if let Some(wear) = leg.limit_news() {
+                warn!(
+                    session = %self.session.id,
+                    listener = self.session.counters.listener,
+                    "the session will have to end, because TLS 1.2 to its {whose} cannot renew a key \
+                     that has protected most of what it may ({wear})",
+                );
             }
         }
     }

@@ -12,6 +12,7 @@ use super::*;
 use crate::tls::{
     dissolve::SecretNotes,
     provider,
+    records::Limits,
     testing::Ca,
     trust::verifier::{BackendVerifier, Check},
 };
@@ -167,7 +168,7 @@ fn what_a_handshake_has_shown_is_known_until_it_is_forgotten() {
         assert_eq!((server.alpn(), server.version()), (None, named));
         assert!(server.suite().unwrap().contains("_AES_256_GCM_SHA384"));
         server.send(b"data", &mut heard.out).unwrap();
-        assert_eq!(server.nears_limit(), None);
+        assert_eq!(server.limit_news(), None);
     }
 }
 
@@ -195,6 +196,24 @@ fn without_its_secrets_a_handshake_makes_no_session() {
     assert!(matches!(end, Err(TlsError::NoSession(_))), "{end:?}");
     assert!(server.is_handshaking());
     assert!(give(&mut server, &[], &mut heard).is_err());
+}
+
+#[test]
+fn a_key_that_nears_its_end_is_told_once() {
+    static LIMITS: Limits = Limits {
+        renewed: 1000,
+        lasting: 1000,
+        records: u64::MAX,
+    };
+    let (mut server, mut heard) = serve(&TLS12, usize::MAX);
+    let state = server.records().unwrap().state().clone();
+    server.phase = Phase::Established(Records::with_limits(state, &LIMITS), None);
+    server.send(&[7; 1000], &mut heard.out).unwrap();
+    assert_eq!(server.limit_news(), None);
+    server.send(&[7; 11_000], &mut heard.out).unwrap();
+    assert_eq!(server.limit_news().unwrap().limit, 1000);
+    server.send(&[7; 1000], &mut heard.out).unwrap();
+    assert_eq!(server.limit_news(), None);
 }
 
 #[test]
