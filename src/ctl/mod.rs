@@ -171,7 +171,7 @@ impl Output {
         text: impl FnOnce(Paint) -> String,
     ) -> io::Result<()> {
         let text = if self.json {
-            serde_json::to_string_pretty(document)? + "\n"
+            render::escaped_json(&serde_json::to_string_pretty(document)?) + "\n"
         } else {
             text(self.paint)
         };
@@ -180,7 +180,8 @@ impl Output {
 
     /// Writes a JSON document on a line of its own.
     fn json_line<T: Serialize>(&mut self, document: &T) -> io::Result<()> {
-        self.text(&(serde_json::to_string(document)? + "\n"))
+        let line = render::escaped_json(&serde_json::to_string(document)?);
+        self.text(&(line + "\n"))
     }
 
     /// Writes at once, so that an interrupt never leaves half a line.

@@ -132,6 +132,21 @@ pub(super) fn clean(text: &str) -> String {
     clean
 }
 
+/// Returns a JSON document with the characters escaped that steer terminals and that JSON need not escape. They
+/// can stand in its strings alone, so that it says the same.
+pub(super) fn escaped_json(document: &str) -> String {
+    let mut escaped = String::with_capacity(document.len());
+    for character in document.chars() {
+        match character {
+            '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
 /// The same on one line, so that a line cannot look like another one.
 pub(super) fn one_line(text: &str) -> String {
     clean(text).replace('\n', "\\n").replace('\t', "\\t")
@@ -236,6 +251,17 @@ mod tests {
         assert_eq!(
             clean("CN=\x1b[2Jüber\u{202e}"),
             "CN=\\u{1b}[2Jüber\\u{202e}"
+        );
+    }
+
+    #[test]
+    fn a_document_is_the_same_without_what_terminals_obey() {
+        let value = serde_json::json!({"user": "a\u{9b}\u{202e}\x7f\x1b\n\u{e4}"});
+        let escaped = escaped_json(&value.to_string());
+        assert!(!escaped.contains(|it: char| it.is_control() || it == '\u{202e}'));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&escaped).unwrap(),
+            value
         );
     }
 

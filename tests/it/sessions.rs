@@ -1,9 +1,15 @@
 //! Sessions that are listed and ended by `proxyctl`.
 
+// Databases, and the login names of their clients.
+mod databases;
 // What ends by it, and what both sides and the operators are told.
 mod ending;
 // What is shown of a session, and which sessions.
 mod listing;
+// Sessions of certificates that are revoked.
+mod revoked;
+// Workers that do not answer.
+mod silent;
 
 use serde_json::Value;
 
