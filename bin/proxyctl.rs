@@ -6,5 +6,8 @@ use clap::Parser as _;
 use proxyd::{cli::proxyctl::Proxyctl, ctl};
 
 fn main() -> ExitCode {
+    if let Some(completed) = ctl::live::complete() {
+        return completed;
+    }
     ctl::main(&Proxyctl::parse())
 }

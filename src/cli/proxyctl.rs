@@ -449,15 +449,24 @@ impl Proxyctl {
     /// Returns the path of the daemon's control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.socket_in(&Environment::of_process(), is_there)
+        Self::socket_or(self.socket.clone())
     }
 
-    fn socket_in(&self, environment: &Environment, is_there: impl Fn(&Path) -> bool) -> PathBuf {
-        let named = self.socket.as_ref().or(environment.control_socket.as_ref());
-        named
-            .cloned()
-            .unwrap_or_else(|| environment.socket_to_ask(is_there))
+    /// Returns the path of the daemon's control socket if this one was typed, or none.
+    #[must_use]
+    pub fn socket_or(typed: Option<PathBuf>) -> PathBuf {
+        socket_in(typed, &Environment::of_process(), is_there)
     }
+}
+
+fn socket_in(
+    typed: Option<PathBuf>,
+    environment: &Environment,
+    is_there: impl Fn(&Path) -> bool,
+) -> PathBuf {
+    typed
+        .or_else(|| environment.control_socket.clone())
+        .unwrap_or_else(|| environment.socket_to_ask(is_there))
 }
 
 /// Whether something is at `path`, as far as this user may know.
@@ -559,8 +568,9 @@ mod tests {
             ("status", &exported, "/exported"),
             ("--socket /typed status", &exported, "/typed"),
         ] {
-            let socket_in = parse(line).unwrap().socket_in(environment, |_| false);
-            assert_eq!(socket_in, Path::new(socket), "{line}");
+            let typed = parse(line).unwrap().socket;
+            let found = socket_in(typed, environment, |_| false);
+            assert_eq!(found, Path::new(socket), "{line}");
         }
     }
 

@@ -8,6 +8,7 @@ mod demo;
 mod events;
 mod exit_hook;
 mod lifecycle;
+pub mod live;
 mod reload;
 mod render;
 mod sessions;
@@ -124,7 +125,8 @@ fn run(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
         Command::End(how) => sessions::end(arguments, how, output),
         Command::Demo(_) => demo::run(arguments, output),
         Command::Completions { shell } => {
-            complete::write_script(Proxyctl::command(), *shell, &mut output.out)?;
+            let command = Proxyctl::command();
+            complete::write_live_script(command.get_name(), *shell, &mut output.out)?;
             Ok(exit::DONE)
         }
     }

@@ -1,5 +1,7 @@
 //! Sessions that are listed and ended by `proxyctl`.
 
+// What shells complete.
+mod completion;
 // Databases, and the login names of their clients.
 mod databases;
 // What ends by it, and what both sides and the operators are told.
