@@ -444,7 +444,8 @@ pub(super) mod tests {
     fn ended() -> Value {
         let mut ended = json!({"closed": 1, "client_closed": 80, "backend_closed": 5,
                "idle_timeout": 2, "half_closed": 0, "client_lost": 0, "client_dead": 0, "client_tls": 1,
-               "backend_lost": 0, "backend_dead": 0, "backend_tls": 0, "drained": 0, "ended_by_operator": 0,
+               "backend_lost": 0, "backend_dead": 0, "backend_tls": 0, "key_used_up": 0, "drained": 0,
+               "ended_by_operator": 0,
                "change_user_failed": 0,
                "cancel": 0, "login_denied": 1, "login_left": 0, "silent": 0, "full": 0, "client_full": 0,
                "backend_failed": 1});

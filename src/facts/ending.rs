@@ -23,7 +23,7 @@ pub enum EndReason {
     /// The client acknowledged nothing for the dead peer timeout of the listener, while something waited
     /// for that.
     ClientDead,
-    /// TLS with the client failed after its handshake: a bad record, an alert, keys used up.
+    /// TLS with the client failed after its handshake: a bad record, an alert.
     ClientTls,
     /// The backend's connection failed.
     BackendLost,
@@ -31,6 +31,8 @@ pub enum EndReason {
     BackendDead,
     /// TLS with the backend failed after its handshake.
     BackendTls,
+    /// A TLS key of either connection, which TLS 1.2 cannot renew, had protected as much as it may.
+    KeyUsedUp,
     /// The daemon ended, and the session was still open when the drain timeout was over.
     Drained,
     /// An operator ended it with `proxyctl end`.
@@ -56,7 +58,7 @@ pub enum EndReason {
 }
 
 /// How many reasons there are beside those for which clients are not let in.
-const OWN: usize = 21;
+const OWN: usize = 22;
 
 /// How many reasons there are.
 pub const END_REASONS: usize = OWN + FAILURE_REASONS;
@@ -78,6 +80,7 @@ impl EndReason {
         Self::BackendLost,
         Self::BackendDead,
         Self::BackendTls,
+        Self::KeyUsedUp,
         Self::Drained,
         Self::EndedByOperator,
         Self::ChangeUserFailed,
@@ -155,6 +158,7 @@ impl Reason<END_REASONS> for EndReason {
             Self::BackendLost => "backend_lost",
             Self::BackendDead => "backend_dead",
             Self::BackendTls => "backend_tls",
+            Self::KeyUsedUp => "key_used_up",
             Self::Drained => "drained",
             Self::EndedByOperator => "ended_by_operator",
             Self::ChangeUserFailed => "change_user_failed",

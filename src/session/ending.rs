@@ -148,11 +148,26 @@ mod tests {
     use super::*;
     use crate::{
         session::leg::LegError,
-        tls::{records::Fault, stream::TlsError},
+        tls::{
+            records::{
+                Fault, Wear,
+                limits::{Key, Spent},
+            },
+            stream::TlsError,
+        },
     };
 
     fn lost() -> LegError {
         io::Error::from(io::ErrorKind::ConnectionReset).into()
+    }
+
+    fn used_up() -> LegError {
+        let wear = Wear {
+            key: Key::Sending,
+            spent: Spent::Blocks(1 << 43),
+            limit: 1 << 43,
+        };
+        TlsError::from(Fault::KeysExhausted(wear)).into()
     }
 
     #[test]
@@ -163,6 +178,8 @@ mod tests {
                 Ended::Client(TlsError::from(Fault::BadRecord).into()),
                 EndReason::ClientTls,
             ),
+            (Ended::Backend(used_up()), EndReason::KeyUsedUp),
+            (Ended::Client(used_up()), EndReason::KeyUsedUp),
             (Ended::Backend(lost()), EndReason::BackendLost),
             (
                 Ended::Backend(TlsError::TooLong.into()),

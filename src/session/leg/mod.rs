@@ -21,6 +21,7 @@ pub use self::kept::OtherSocket;
 use super::socket::{Socket, SocketEnd};
 pub use crate::tls::stream::Outgoing;
 use crate::tls::{
+    records::Fault,
     records::Wear,
     stream::{MAX_HELD, TlsError, TlsStream, holds_client_hello},
 };
@@ -132,6 +133,11 @@ impl LegError {
             Self::Io(error) => error.raw_os_error(),
             _ => None,
         }
+    }
+
+    /// Returns whether a TLS key that cannot be renewed has protected as much as it may.
+    pub fn is_key_used_up(&self) -> bool {
+        matches!(self, Self::Tls(TlsError::Session(Fault::KeysExhausted(_))))
     }
 
     /// Returns whether TLS failed, and not the connection below it.

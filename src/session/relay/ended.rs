@@ -40,6 +40,9 @@ impl Ended {
             Self::BackendClosed => EndReason::BackendClosed,
             Self::Idle => EndReason::IdleTimeout,
             Self::HalfClosed => EndReason::HalfClosed,
+            Self::Client(error) | Self::Backend(error) if error.is_key_used_up() => {
+                EndReason::KeyUsedUp
+            }
             Self::Client(LegError::Tls(_)) => EndReason::ClientTls,
             Self::Client(LegError::Dead(_)) => EndReason::ClientDead,
             Self::Client(_) => EndReason::ClientLost,
