@@ -34,6 +34,8 @@ pub(crate) struct Daemon {
     folder: TempDir,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// The one that is its backend.
+    _behind: Option<Box<Daemon>>,
 }
 
 impl Daemon {
@@ -41,11 +43,24 @@ impl Daemon {
     pub(crate) fn start(workers: usize, leaf: &Leaf, backend: SocketAddr) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         present(folder.path(), leaf)?;
-        let at = folder.path().display();
-        let identity = format!(
-            "watch = false\n[[identity]]\ncert = \"{at}/server.pem\"\nkey = \"{at}/server.key\""
-        );
-        Self::run(folder, workers, &identity, backend)
+        let identity = identity(folder.path());
+        Self::run(folder, workers, &identity, backend, "")
+    }
+
+    /// Starts one whose backend is another, before `backend`, with TLS between the two.
+    pub(crate) fn start_with_tls_backend(
+        workers: usize,
+        leaf: &Leaf,
+        backend: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let behind = Self::start(workers, leaf, backend)?;
+        let folder = tempfile::tempdir()?;
+        present(folder.path(), leaf)?;
+        let identity = identity(folder.path());
+        let leg = "backend_tls = { mode = \"require\" }";
+        let mut daemon = Self::run(folder, workers, &identity, behind.address, leg)?;
+        daemon._behind = Some(Box::new(behind));
+        Ok(daemon)
     }
 
     /// Starts one that presents what lies in `folder`.
@@ -56,7 +71,7 @@ impl Daemon {
     ) -> Result<Self, Failure> {
         let path = identities.display();
         let identities = format!("watch = false\n[[identity_dir]]\npath = \"{path}\"");
-        Self::run(tempfile::tempdir()?, workers, &identities, backend)
+        Self::run(tempfile::tempdir()?, workers, &identities, backend, "")
     }
 
     /// Does the same and watches the folder.
@@ -67,7 +82,7 @@ impl Daemon {
     ) -> Result<Self, Failure> {
         let path = identities.display();
         let identities = format!("watch = true\n[[identity_dir]]\npath = \"{path}\"");
-        Self::run(tempfile::tempdir()?, workers, &identities, backend)
+        Self::run(tempfile::tempdir()?, workers, &identities, backend, "")
     }
 
     fn run(
@@ -75,8 +90,9 @@ impl Daemon {
         workers: usize,
         identities: &str,
         backend: SocketAddr,
+        lines: &str,
     ) -> Result<Self, Failure> {
-        let config = configuration(folder.path(), workers, identities, backend);
+        let config = configuration(folder.path(), workers, identities, backend, lines);
         fs::write(folder.path().join("proxyd.toml"), config)?;
         let log = File::create(folder.path().join("log"))?;
         let child = Command::new(env!("CARGO_BIN_EXE_proxyd"))
@@ -92,6 +108,7 @@ impl Daemon {
             child,
             folder,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            _behind: None,
         };
         let status = daemon.serving(workers)?;
         let listener = status.listeners.first().ok_or("it has no listener")?;
@@ -233,7 +250,20 @@ fn present(folder: &Path, leaf: &Leaf) -> io::Result<()> {
     Ok(())
 }
 
-fn configuration(folder: &Path, workers: usize, identities: &str, backend: SocketAddr) -> String {
+/// Returns the lines of the identity that [`present`] puts into a folder.
+fn identity(folder: &Path) -> String {
+    let at = folder.display();
+    format!("watch = false\n[[identity]]\ncert = \"{at}/server.pem\"\nkey = \"{at}/server.key\"")
+}
+
+/// Returns a configuration, with further lines for its listener.
+fn configuration(
+    folder: &Path,
+    workers: usize,
+    identities: &str,
+    backend: SocketAddr,
+    lines: &str,
+) -> String {
     let at = folder.display();
     let socket = control_socket(folder);
     let socket = socket.display();
@@ -251,6 +281,7 @@ name = "bench"
 bind = "127.0.0.1:0"
 protocol = "tcp"
 backend = "{backend}"
+{lines}
 "#
     )
 }

@@ -5,7 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 use tempfile::TempDir;
 
 use crate::{
-    Failure, backend, baseline::Baseline, client::Clients, daemon::Daemon, pki::Authority, process,
+    Failure, backend,
+    baseline::Baseline,
+    client::Clients,
+    daemon::Daemon,
+    pki::{Authority, Leaf},
+    process,
 };
 
 /// A proxy's address and the process that serves there.
@@ -33,10 +38,21 @@ pub(crate) struct Pair {
 impl Pair {
     /// Starts both, each with a backend of its own, so that neither uses up the other's ports.
     pub(crate) fn start() -> Result<Self, Failure> {
+        Self::start_with(Daemon::start)
+    }
+
+    /// Does the same with a `proxyd` that speaks TLS with its backend, too; the baseline does not.
+    pub(crate) fn start_with_tls_on_both_legs() -> Result<Self, Failure> {
+        Self::start_with(Daemon::start_with_tls_backend)
+    }
+
+    fn start_with(
+        start: impl FnOnce(usize, &Leaf, SocketAddr) -> Result<Daemon, Failure>,
+    ) -> Result<Self, Failure> {
         let authority = Authority::new()?;
         let leaf = authority.issue()?;
         let backend = backend::start()?;
-        let daemon = Daemon::start(1, &leaf, backend)?;
+        let daemon = start(1, &leaf, backend)?;
         let folder = tempfile::tempdir()?;
         let baseline = Baseline::start(folder.path(), &leaf, backend::start()?)?;
         Ok(Self {
