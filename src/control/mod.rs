@@ -30,8 +30,8 @@ pub use self::{
     status::{
         DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus, ExitKind, ExitStatus,
         IdentityStatus, ListenerStatus, LoadError, LogStatus, RestartStatus, RollbackStatus,
-        SandboxStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
-        WatchStatus, WorkerState, WorkerStatus,
+        SandboxStatus, SessionsStatus, Status, SupervisorState, SupervisorStatus, TlsStatus,
+        WatchState, WatchStatus, WorkerState, WorkerStatus,
     },
 };
 use crate::facts::{EndedSessions, Partial, Reads, Selection, SessionList};

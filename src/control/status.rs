@@ -30,6 +30,15 @@ pub struct Status {
     pub log: LogStatus,
     /// What child processes cannot do, and what this host cannot keep them from.
     pub sandbox: SandboxStatus,
+    /// The sessions of all listeners.
+    pub sessions: SessionsStatus,
+}
+
+/// The sessions of all listeners, those of listeners that were removed included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsStatus {
+    /// Open now, by the last counts of the workers.
+    pub open: u64,
 }
 
 /// How the daemon's child processes are confined: what holds for all of them.

@@ -427,6 +427,7 @@ pub(super) mod tests {
                                            "failed_by_reason": by_reason(),
                                            "refused": 0, "failed_backends": 1,
                                            "ended": ended()}}],
+            "sessions": {"open": 7},
             "log": {"lost_lines": 0},
             "sandbox": {"files": "full", "scopes": true, "system_calls": true, "missing": [],
                         "denied_calls": 0}

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     control::{
-        IdentityStatus, ListenerStatus, LogStatus, RestartStatus, Status, SupervisorState,
-        SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
+        IdentityStatus, ListenerStatus, LogStatus, RestartStatus, SessionsStatus, Status,
+        SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
     },
     facts::{CertificateFacts, Expiry, Moment},
     link::Generation,
@@ -68,6 +68,9 @@ impl Sources<'_> {
                 lost_lines: self.lost_lines,
             },
             sandbox: self.sandbox.status(self.workers.denied_calls()),
+            sessions: SessionsStatus {
+                open: self.workers.sessions(),
+            },
         }
     }
 

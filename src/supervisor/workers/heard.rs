@@ -166,7 +166,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tls::testing;
+    use crate::{
+        facts::{SessionId, SessionState},
+        tls::testing,
+    };
 
     const UPTIME: Duration = Duration::from_secs(9);
 
@@ -223,6 +226,50 @@ mod tests {
         };
         sum.add(taken);
         assert_eq!(sum.total, u64::MAX);
+    }
+
+    #[test]
+    fn a_session_is_shown_with_texts_and_times_that_are_possible() {
+        let long = "x".repeat(2 * LONGEST_TEXT);
+        let entry = SessionEntry {
+            id: SessionId {
+                origin: 1,
+                number: 1,
+            },
+            state: SessionState::Established,
+            listener: "main".to_owned(),
+            client: None,
+            via: None,
+            backend: Some("evil\x1b[2J\n".to_owned()),
+            user: Some(long.clone()),
+            tls: Some(SessionTls {
+                version: long.clone(),
+                suite: long.clone(),
+            }),
+            client_cert: Some(SessionCertificate {
+                subject: "\u{9b}".to_owned(),
+                sha256: long,
+            }),
+            generation: 1,
+            started_at: Timestamp::MAX,
+            idle_ms: u64::MAX,
+            bytes_up: 0,
+            bytes_down: 0,
+            takeovers: 0,
+        };
+        let taken = session(entry, now());
+        assert_eq!(taken.started_at, now());
+        assert_eq!(taken.backend.as_deref(), Some("evil\u{fffd}[2J\u{fffd}"));
+        let (tls, certificate) = (taken.tls.unwrap(), taken.client_cert.unwrap());
+        assert_eq!(certificate.subject, "\u{fffd}");
+        for text in [
+            tls.version,
+            tls.suite,
+            certificate.sha256,
+            taken.user.unwrap(),
+        ] {
+            assert_eq!(text.len(), LONGEST_TEXT);
+        }
     }
 
     #[test]

@@ -191,6 +191,7 @@ fn sessions_of_all_workers_are_shown() {
     let sessions: Vec<Session> = (0..30).map(|_| front.session()).collect();
     let ids = front.ids(&[]);
     assert_eq!(ids.len(), sessions.len());
+    assert_eq!(front.daemon.status()["sessions"]["open"], sessions.len());
     let origins = ids.iter().map(|id| id.split_once('-').unwrap().0);
     let origins: std::collections::BTreeSet<&str> = origins.collect();
     assert!(origins.len() > 1, "{origins:?}");
