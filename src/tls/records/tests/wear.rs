@@ -36,6 +36,7 @@ fn a_key_of_tls_1_3_is_renewed_before_it_is_used_up() {
             if suite.version() == Version::Tls12 {
                 return;
             }
+            assert_eq!(ours.nears_limit(), None);
         }
         assert_eq!(renewals > 10, suite.aead.is_gcm());
     });
@@ -131,7 +132,6 @@ fn a_days_work_reaches_no_limit_and_the_last_sequence_number_is_never_used() {
         let (mut ours, _) = pair(suite, role);
         // 24 hours at 10 Gbit/s.
         ours.state.sending.blocks = 24 * 3600 * 10_000_000_000 / 8 / 16;
-        assert_eq!(ours.nears_limit(), None);
         ours.send(b"data", &mut Outgoing::default()).unwrap();
         ours.state.sending.sequence = u64::MAX;
         ours.state.receiving.sequence = u64::MAX;
