@@ -8,13 +8,22 @@ use super::{
     Damaged, TooLong,
     fields::{put_bytes, take_bytes, take_flag, take_u64},
 };
-use crate::{protocol::bytes::Reader, session::leg::WriteSide, tls::records::State};
+use crate::{
+    protocol::bytes::Reader,
+    session::leg::WriteSide,
+    tls::{records::State, stream::MAX_HELD},
+};
 
 /// The most bytes of each kind that wait in a leg and are recorded.
 ///
-/// What is read at once is 64 KiB, and TLS makes that a little longer; a head of a record that waits for its
-/// tail, or a message behind a login, is shorter. A leg that holds more is in the middle of an opening.
+/// What is read at once is 64 KiB, and TLS makes that a little longer; a message behind a login is shorter. A
+/// leg that holds more is in the middle of an opening. Of a TLS record that waits for its tail, [`MAX_HELD`] bytes
+/// are recorded at most: it has to leave room for what is read behind it.
 pub const MOST_WAITING: usize = 128 * 1024;
+
+/// The most bytes of each kind, in the order in which they are written: heads of records, plaintext, and bytes
+/// for the socket.
+const MOST: [usize; 3] = [MAX_HELD, MOST_WAITING, MOST_WAITING];
 
 /// One connection of a session.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,11 +75,11 @@ impl LegRecord {
     /// Appends the leg; on an error nothing is appended.
     pub(super) fn put(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         let waiting = [&self.held, &self.early, &self.unsent];
-        if let Some(long) = waiting.iter().find(|it| it.len() > MOST_WAITING) {
-            return Err(TooLong {
-                length: long.len(),
-                limit: MOST_WAITING,
-            });
+        for (bytes, limit) in waiting.iter().zip(MOST) {
+            let length = bytes.len();
+            if length > limit {
+                return Err(TooLong { length, limit });
+            }
         }
         for number in [self.cookie, self.taken, self.queued] {
             out.extend_from_slice(&number.to_be_bytes());
@@ -103,18 +112,19 @@ impl LegRecord {
         } else {
             None
         };
-        let mut waiting = || {
-            let bytes = take_bytes(reader, MOST_WAITING)?;
+        let mut waiting = |most| {
+            let bytes = take_bytes(reader, most)?;
             Ok::<_, Damaged>(Zeroizing::new(bytes.to_vec()))
         };
+        let [held, early, unsent] = MOST;
         let leg = Self {
             cookie,
             taken,
             queued,
             tls,
-            held: waiting()?,
-            early: waiting()?,
-            unsent: waiting()?,
+            held: waiting(held)?,
+            early: waiting(early)?,
+            unsent: waiting(unsent)?,
             ended,
             write,
         };

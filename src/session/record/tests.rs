@@ -1,7 +1,7 @@
 //! The bytes of records, and what is no record.
 
 use super::*;
-use crate::control::golden::Golden;
+use crate::{control::golden::Golden, tls::stream::MAX_HELD};
 
 #[test]
 fn golden_bytes_of_a_session_belong_to_their_version() {
@@ -65,6 +65,25 @@ fn a_session_that_holds_too_much_is_not_recorded() {
         length: MOST_WAITING + 1,
         limit: MOST_WAITING,
     };
+    assert_eq!(record.encode().unwrap_err(), long);
+}
+
+#[test]
+fn a_head_that_leaves_no_room_for_a_read_is_neither_written_nor_read() {
+    let (_, mut record) = samples::all().remove(1);
+    let long = TooLong {
+        length: MAX_HELD + 1,
+        limit: MAX_HELD,
+    };
+    record.client.taken = u64::MAX;
+    record.client.held = Zeroizing::new(b"a head".to_vec());
+    let mut bytes = record.encode().unwrap().to_vec();
+    let at = bytes.windows(6).position(|it| it == b"a head").unwrap();
+    let length = u32::try_from(long.length).unwrap().to_be_bytes();
+    let head = length.into_iter().chain(vec![0; long.length]);
+    bytes.splice(at - 4..at + 6, head);
+    assert!(matches!(Record::decode(&bytes), Err(Damaged::Length)));
+    record.client.held = Zeroizing::new(vec![0; long.length]);
     assert_eq!(record.encode().unwrap_err(), long);
 }
 
