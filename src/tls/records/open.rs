@@ -257,11 +257,14 @@ impl Records {
         Ok(())
     }
 
-    /// Refuses new keys in TLS 1.2, once (RFC 5246 §7.2.2).
+    /// Refuses new keys in TLS 1.2, once (RFC 5246 §7.2.2). Behind our own end nothing is said.
     fn refuse_renegotiation(&mut self, out: &mut Outgoing) -> Result<(), Fault> {
         let counters = &mut self.state.counters;
         let left = counters.renegotiations.checked_sub(1);
         counters.renegotiations = left.ok_or(Fault::TooManyRenegotiations)?;
+        if self.state.sent_close {
+            return Ok(());
+        }
         self.seal_alert(Level::Warning, Alert::NO_RENEGOTIATION, out)
     }
 }

@@ -241,6 +241,23 @@ fn new_keys_in_tls_1_2_are_refused_once() {
 }
 
 #[test]
+fn a_request_for_new_keys_behind_our_own_end_has_no_answer() {
+    for suite in suites(Version::Tls12) {
+        for (role, kind) in [(Role::Client, 0), (Role::Server, 1)] {
+            let (mut ours, mut rogue) = pair(suite, role);
+            ours.close(&mut Outgoing::default());
+            let bytes = [
+                rogue.handshake(&message(kind, &[])),
+                rogue.record(DATA, b"data"),
+            ];
+            let heard = hear(&mut ours, &bytes.concat()).unwrap();
+            assert_eq!(heard.plain, b"data");
+            assert!(heard.out.filled().is_empty());
+        }
+    }
+}
+
+#[test]
 fn a_request_for_new_keys_that_holds_something_ends_the_session() {
     ends(Version::Tls12, CLIENT, UNDECODABLE, |rogue| {
         rogue.handshake(&message(0, &[0]))
