@@ -345,9 +345,10 @@ fn objection(selection: &Selection) -> Option<&'static str> {
     if selection.ids.len() > MOST_IDS {
         return Some("a request may name a thousand sessions at most; ask several times");
     }
-    let has_name = |name: &String| name.len() <= LONGEST_NAME;
-    if !selection.listener.as_ref().is_none_or(has_name) {
-        return Some("no listener has so long a name");
+    // An operator has written it, and it goes into a log line.
+    let can_be = |name: &String| name.len() <= LONGEST_NAME && !name.contains(char::is_control);
+    if !selection.listener.as_ref().is_none_or(can_be) {
+        return Some("no listener has such a name: it is too long, or not on one line");
     }
     None
 }
@@ -567,12 +568,17 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_no_message_holds_is_refused() {
+    fn a_request_that_no_message_or_log_line_holds_is_refused() {
         let long = Selection {
             listener: Some("x".repeat(LONGEST_NAME + 1)),
             ..Selection::default()
         };
         assert!(objection(&long).is_some());
+        let two_lines = Selection {
+            listener: Some("main\nroot has ended 1 session".to_owned()),
+            ..Selection::default()
+        };
+        assert!(objection(&two_lines).is_some());
         let number = MOST_IDS as u64 + 1;
         let many = Selection {
             ids: (0..number).map(|it| entry(1, it).id).collect(),
