@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use crate::{
     config::Listener,
     facts::{
-        BackendStatus, CertificateFacts, ConnectionCounts, EndCounts, FailureCounts,
-        SessionCertificate, SessionEntry, SessionTls,
+        BackendStatus, CertificateFacts, ConnectionCounts, EndCounts, FailureCounts, Fingerprint,
+        RevokedCertificate, SessionCertificate, SessionEntry, SessionTls,
     },
 };
 
@@ -114,13 +114,30 @@ pub(super) fn session(entry: SessionEntry, now: Timestamp) -> SessionEntry {
             version: text(it.version),
             suite: text(it.suite),
         }),
-        client_cert: entry.client_cert.map(|it| SessionCertificate {
-            subject: text(it.subject),
-            sha256: text(it.sha256),
+        client_cert: entry.client_cert.and_then(|it| {
+            Some(SessionCertificate {
+                subject: text(it.subject),
+                sha256: digest(&it.sha256)?,
+            })
         }),
         started_at: entry.started_at.min(now),
         ..entry
     }
+}
+
+/// Returns what is said of a certificate that is revoked and whose sessions are open; `None` of what is none.
+pub(super) fn revoked(it: RevokedCertificate) -> Option<RevokedCertificate> {
+    Some(RevokedCertificate {
+        subject: text(it.subject),
+        sha256: digest(&it.sha256)?,
+        sessions: it.sessions,
+    })
+}
+
+/// Returns a digest that is one. It stands in commands that operators copy into a shell, or have completed.
+fn digest(text: &str) -> Option<String> {
+    let digest: Fingerprint = text.parse().ok()?;
+    Some(digest.to_string())
 }
 
 fn certificate(facts: CertificateFacts) -> CertificateFacts {
@@ -186,6 +203,29 @@ mod tests {
 
     fn address() -> String {
         listener().backends.at(0).to_string()
+    }
+
+    fn entry() -> SessionEntry {
+        SessionEntry {
+            id: SessionId {
+                origin: 1,
+                number: 1,
+            },
+            state: SessionState::Established,
+            listener: "main".to_owned(),
+            client: None,
+            via: None,
+            backend: None,
+            user: None,
+            tls: None,
+            client_cert: None,
+            generation: 1,
+            started_at: now(),
+            idle_ms: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+            takeovers: 0,
+        }
     }
 
     fn now() -> Timestamp {
@@ -280,6 +320,34 @@ mod tests {
         };
         let taken = known().backend("main", status, (now(), UPTIME)).unwrap();
         assert_eq!(taken.checked_at, Some(now()));
+    }
+
+    #[test]
+    fn a_digest_that_operators_will_copy_into_a_command_is_nothing_else() {
+        let shown = |sha256: &str| {
+            let entry = SessionEntry {
+                client_cert: Some(SessionCertificate {
+                    subject: "CN=app".to_owned(),
+                    sha256: sha256.to_owned(),
+                }),
+                ..entry()
+            };
+            Some(session(entry, now()).client_cert?.sha256)
+        };
+        let digest = "ab".repeat(32);
+        assert_eq!(shown(&digest), Some(digest));
+        let found = |sha256: &str| {
+            let certificate = RevokedCertificate {
+                subject: "CN=app".to_owned(),
+                sha256: sha256.to_owned(),
+                sessions: 1,
+            };
+            Some(revoked(certificate)?.sha256)
+        };
+        assert_eq!(found(&"ab".repeat(32)), Some("ab".repeat(32)));
+        for hostile in ["$(reboot)", "", "ab; reboot", &"zz".repeat(32)] {
+            assert_eq!((shown(hostile), found(hostile)), (None, None), "{hostile}");
+        }
     }
 
     proptest! {

@@ -496,10 +496,10 @@ impl Workers {
         RevokedSessions {
             sessions: possible(found.sessions),
             certificates: certificates
+                .filter_map(heard::revoked)
                 .map(|it| RevokedCertificate {
-                    subject: text(it.subject),
-                    sha256: text(it.sha256),
                     sessions: possible(it.sessions),
+                    ..it
                 })
                 .collect(),
             left_out: possible(found.left_out),
