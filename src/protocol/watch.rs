@@ -192,8 +192,8 @@ pub trait Watch: Sized {
 
     /// Appends all that it is; on an error nothing was appended.
     ///
-    /// This may include a password: whoever keeps it wipes it, and reserves [`Watch::MAX_ENCODED`] bytes before,
-    /// so that no part of it is left where `out` has grown out of.
+    /// This may include a password, so the caller wipes `out` in the end. The caller also reserves
+    /// [`Watch::MAX_ENCODED`] bytes before, because memory that `out` has grown out of is not wiped.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong>;
 
     /// Reads what [`Watch::encode`] wrote from the beginning of `bytes`; returns how many it was.

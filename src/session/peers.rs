@@ -17,7 +17,7 @@ impl Peers {
         Self { client, via: None }
     }
 
-    /// Notes that whoever has connected speaks for `client`.
+    /// Notes that the peer that has connected is a load balancer and speaks for `client`.
     pub fn speaks_for(&mut self, client: SocketAddr) {
         self.via = self.client;
         self.client = Some(client);

@@ -69,7 +69,7 @@ pub struct Leg {
     queued: u64,
 }
 
-/// What waits in it may be anybody's secret; only how much it is is shown.
+/// What waits in it may be secret; only how many bytes wait is shown.
 impl fmt::Debug for Leg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leg")
@@ -145,7 +145,7 @@ impl LegError {
         matches!(self, Self::Tls(_))
     }
 
-    /// Returns whether the peer itself said in TLS that it ends; anybody on the way can cause the
+    /// Returns whether the peer itself said in TLS that it ends; an attacker on the network can cause all
     /// other errors.
     pub fn is_told(&self) -> bool {
         matches!(self, Self::Tls(error) if error.is_told())

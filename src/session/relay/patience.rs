@@ -12,14 +12,14 @@ use tokio::time::{Instant, Sleep};
 use super::rest::Rest;
 use crate::{config::Listener, protocol::traits::HalfClose};
 
-/// How long a session of any service may last in which one side has ended and the other says nothing:
-/// it may end one direction alone, as some do.
+/// How long a session may last in which one side has ended and the other says nothing, where the protocol
+/// lets one side end and still listen.
 ///
-/// Nobody looks at the side that ended, so that it may have vanished meanwhile.
+/// It is not without end, because proxyd reads no more from the side that ended and does not see it vanish.
 const HALF_CLOSED: Duration = Duration::from_secs(3600);
 
-/// The same where a side that has ended is gone: databases and their clients end both directions, and
-/// TLS that is cut was ended by nobody who still listens.
+/// The same where a side that has ended is gone: databases and their clients end both directions at once, and
+/// a peer whose TLS was cut does not listen any more.
 pub(super) const GONE: Duration = Duration::from_secs(10);
 
 /// How long a session may last in which nothing moves, or a peer acknowledges nothing.

@@ -1,7 +1,7 @@
 //! The state of a session as bytes, and back.
 //!
-//! The bytes have no version of their own; who keeps them says which version they are of. All
-//! numbers are big-endian:
+//! The bytes have no version of their own; the session's record, in which they stand, has one. All numbers are
+//! big-endian:
 //!
 //! | bytes | what |
 //! |---|---|

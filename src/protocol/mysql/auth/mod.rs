@@ -121,7 +121,7 @@ enum State {
     Key(Password),
     /// The key that the client itself asked for, from the database.
     KeyForClient,
-    /// Nothing, from nobody.
+    /// Nothing is expected from either side: the database has decided.
     Over,
     /// The password in the clear, from the client.
     Password,
