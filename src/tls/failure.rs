@@ -39,8 +39,8 @@ pub enum TlsError {
     /// The established session broke a rule, was told that it did, or cannot go on.
     #[error(transparent)]
     Session(#[from] Fault),
-    /// A handshake ended in something that no session can be made of.
-    #[error("the handshake ended in no session: {0}")]
+    /// The keys of a completed handshake do not make the state of a session.
+    #[error("TLS cannot go on after the handshake: {0}")]
     NoSession(#[from] StateError),
     /// The peer sent something other than TLS.
     #[error("the peer does not speak TLS")]

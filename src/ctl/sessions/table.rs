@@ -125,7 +125,7 @@ pub(super) fn text(
         let text = if selection.is_all() {
             "No session is open.\n"
         } else {
-            "No session is open that is as asked for.\n"
+            "No open session matches the options.\n"
         };
         return text.to_owned();
     }

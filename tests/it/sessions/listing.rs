@@ -220,7 +220,7 @@ fn people_get_a_table() {
     }
     assert_eq!(lines[2], "1 session");
     let other = front.daemon.ctl(&["sessions", "--listener", "other"]);
-    assert_eq!(other.answer(), "No session is open that is as asked for.");
+    assert_eq!(other.answer(), "No open session matches the options.");
 }
 
 #[test]
