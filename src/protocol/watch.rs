@@ -1,25 +1,26 @@
-//! What watches an established session, and may take part in it.
+//! What watches an established session, and may interrupt its relay.
 //!
-//! After the login a relay copies bytes. Some protocols have messages behind it that need more than a copy, as a
-//! second login of MySQL does. So a relay shows what it copies to a
-//! [`Watch`], which takes over where it has to, says what each side is sent meanwhile, and steps back.
+//! After the login a relay copies bytes. Some protocols have messages behind the login that need more than a copy,
+//! as a second login of MySQL does. So the relay shows what it copies to a [`Watch`]. The watch interrupts the
+//! copying where it has to, says what each side is sent meanwhile, and lets the relay go on.
 //!
 //! A watch is plain data and does no I/O, so that it can be kept with its session ([`Watch::encode`]). The relay
-//! is its driver:
+//! drives it:
 //!
-//! 1. While [`Watch::wants`] says [`Wants::Nothing`], what a side sends is shown to [`Watch::pass`] and
-//!    copied. The answer [`Pass::Until`] means that the watch has taken over: what stands before that place is
-//!    copied, the rest stays with the driver as received and not used. A clock of [`Watch::patience`] begins.
-//! 2. As long as it [wants](Watch::wants) bytes, those of the sides that it names are given to [`Watch::take`],
-//!    first what the driver still has; of two sides the server goes first. What was not taken stays with the
-//!    driver. The other side is not read. What it wants sealed is answered by [`Watch::sealed`]. What either
-//!    says for a side is sent before anything else to that side.
-//! 3. When it wants nothing again, the relay goes on with what it still has of each side.
+//! 1. While [`Watch::wants`] says [`Wants::Nothing`], the relay shows what a side sends to [`Watch::pass`] and
+//!    copies it. The answer [`Pass::Until`] means that the watch interrupts: the relay copies what stands before
+//!    that place, and keeps the rest as received and not used. A clock of [`Watch::patience`] begins.
+//! 2. As long as the watch wants bytes ([`Wants::Bytes`]), the relay gives it those of the sides that are named, by
+//!    [`Watch::take`]: first the bytes that the relay has kept; of two sides the server goes first. The relay keeps
+//!    what the watch does not take, and does not read from a side that is not named. A message that the watch wants
+//!    sealed ([`Wants::Sealing`]) goes, once it is, to [`Watch::sealed`]. What the two return for a side is sent
+//!    before anything else to that side.
+//! 3. When the watch wants nothing again, the relay goes on with what it has kept of each side.
 //! 4. If the clock runs out, [`Watch::late`] ends the session. If the server fails, the client is told by
 //!    [`Watch::last_words`]. A client that fails is told nothing.
 //!
-//! After each call the state can be kept, with the output of that call and what was not taken; nothing else is
-//! needed to go on.
+//! After each call the state can be kept, with the output of that call and the bytes that were not taken; nothing
+//! else is needed to go on.
 
 use std::error::Error;
 use std::fmt;
@@ -56,7 +57,7 @@ impl Side {
 pub enum Pass {
     /// All of it.
     All,
-    /// What stands before this place; the watch has taken over from there on.
+    /// What stands before this place; there the watch interrupts the copying.
     Until(usize),
 }
 
@@ -156,7 +157,7 @@ pub struct TooLong {
 #[error("what was kept of a login is damaged")]
 pub struct Malformed;
 
-/// Watches an established session, and takes part in it where it has to; the module says how it is driven.
+/// Watches an established session, and interrupts its relay where it has to; the module says how it is driven.
 ///
 /// Calls that do not fit [`Watch::wants`] change nothing. A watch that has failed is not to be asked again.
 pub trait Watch: Sized {
@@ -181,13 +182,13 @@ pub trait Watch: Sized {
     fn sealed(&mut self, sealed: Result<Vec<u8>, SealError>)
     -> Result<Output, Failed<Self::Error>>;
 
-    /// Returns how long it may take part before it has to step back.
+    /// Returns how long an interruption may last.
     fn patience(&self) -> Duration;
 
     /// Ends the session because [`Watch::patience`] is over.
     fn late(&mut self) -> Failed<Self::Error>;
 
-    /// Returns what the client is sent when the server fails while the watch takes part; may be empty.
+    /// Returns what the client is sent when the server fails during an interruption; may be empty.
     fn last_words(&mut self) -> Vec<u8>;
 
     /// Appends all that it is; on an error nothing was appended.

@@ -26,8 +26,8 @@ pub(super) struct Direction<'c, W> {
 
 /// What ended a direction before its time.
 pub(super) enum Fault {
-    /// The watch takes part in the session from here on.
-    TakenOver,
+    /// The watch interrupts the relay.
+    Interrupted,
     /// The side that speaks failed.
     From(LegError),
     /// The side that is spoken to failed.
@@ -83,7 +83,7 @@ impl<'c, W: Watch> Direction<'c, W> {
                     }
                     if matches!(pass, Pass::Until(_)) {
                         self.from.unread(rest);
-                        return Poll::Ready(Err(Fault::TakenOver));
+                        return Poll::Ready(Err(Fault::Interrupted));
                     }
                 }
                 (Received::End, _) => {

@@ -3,7 +3,7 @@
 mod ended;
 mod flow;
 mod goodbye;
-mod part;
+mod interruption;
 mod patience;
 mod rest;
 #[cfg(test)]
@@ -26,7 +26,7 @@ pub use self::{
 use self::{
     flow::{Direction, Fault},
     goodbye::say_goodbye,
-    part::{Part, Stage},
+    interruption::{Interruption, Stage},
     patience::{GONE, Idle, poll_timer},
     rest::{Found, Rest},
 };
@@ -49,8 +49,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 struct Relay<W> {
     conversation: Conversation<W>,
     session: Arc<LiveSession>,
-    /// There while the watch takes part.
-    part: Option<Part>,
+    /// There while the watch interrupts the copying.
+    interruption: Option<Interruption>,
     idle: Option<Box<Idle>>,
     half_closed: Option<Box<Idle>>,
     held_up: Option<Box<Idle>>,
@@ -71,7 +71,7 @@ pub fn relay<W: Watch + Unpin>(
     let mut relay = Box::new(Relay::new(conversation, patience, session));
     async move {
         let ended = (&mut *relay).await;
-        Box::pin(relay.part(ended)).await
+        Box::pin(relay.finish(ended)).await
     }
 }
 
@@ -104,7 +104,7 @@ impl<W> Relay<W> {
         Self {
             conversation,
             session,
-            part: None,
+            interruption: None,
             idle: patience.idle.map(Idle::new),
             half_closed: None,
             held_up: None,
@@ -115,7 +115,7 @@ impl<W> Relay<W> {
     }
 
     /// Tells both sides of the end.
-    async fn part(mut self: Box<Self>, ended: Ended) -> Ended {
+    async fn finish(mut self: Box<Self>, ended: Ended) -> Ended {
         let Conversation {
             client, backend, ..
         } = &mut self.conversation;
@@ -125,16 +125,16 @@ impl<W> Relay<W> {
 }
 
 impl<W: Watch> Relay<W> {
-    /// Moves bytes, by the watch while it takes part and else directly; ready when that ends the session.
+    /// Copies bytes, or gives them to the watch while it interrupts that; ready when that ends the session.
     fn poll_bytes(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Poll<Ended> {
         loop {
             if !matches!(self.conversation.watch.wants(), Wants::Nothing)
-                && let Err(ended) = ready!(self.poll_part(cx, moved))
+                && let Err(ended) = ready!(self.poll_interruption(cx, moved))
             {
                 return Poll::Ready(ended);
             }
             match ready!(with_scratch(|scratch| self.poll_both(cx, scratch, moved))) {
-                Stop::TakenOver => {}
+                Stop::Interrupted => {}
                 Stop::Ended(ended) => return Poll::Ready(ended),
             }
         }
@@ -157,25 +157,29 @@ impl<W: Watch> Relay<W> {
         }
     }
 
-    /// Ready when the watch has stepped back, or has ended the session.
-    fn poll_part(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Poll<Result<(), Ended>> {
+    /// Ready when the interruption is over, or has ended the session.
+    fn poll_interruption(
+        &mut self,
+        cx: &mut Context<'_>,
+        moved: &mut bool,
+    ) -> Poll<Result<(), Ended>> {
         let Self {
             conversation,
             session,
-            part,
+            interruption,
             ..
         } = self;
-        let mut playing = part
+        let mut current = interruption
             .take()
-            .unwrap_or_else(|| Part::new(&conversation.watch));
+            .unwrap_or_else(|| Interruption::new(&conversation.watch));
         let stage = Stage {
             conversation,
             session,
             moved,
         };
-        let polled = playing.poll(cx, stage);
+        let polled = current.poll(cx, stage);
         if polled.is_pending() {
-            *part = Some(playing);
+            *interruption = Some(current);
         }
         polled
     }
@@ -292,7 +296,7 @@ impl<W: Watch> Relay<W> {
         let mut direction = Direction::of(side, &mut self.conversation, &self.session);
         match ready!(direction.poll(cx, scratch, moved)) {
             Ok(()) => *Flow::of(side, &mut self.conversation) = Flow::Over,
-            Err(Fault::TakenOver) => return Poll::Ready(Stop::TakenOver),
+            Err(Fault::Interrupted) => return Poll::Ready(Stop::Interrupted),
             Err(Fault::From(error)) => return ended(failed(side, error)),
             Err(Fault::To(error)) if side == Side::Client && !error.is_tls() => {
                 // Where the backend takes nothing more, what it said last, such as why it closes, may
@@ -310,7 +314,9 @@ impl<W: Watch> Relay<W> {
 
 /// Why bytes are no longer copied.
 enum Stop {
-    TakenOver,
+    /// The watch interrupts it.
+    Interrupted,
+    /// The session has ended.
     Ended(Ended),
 }
 

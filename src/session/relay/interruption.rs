@@ -1,5 +1,5 @@
-//! A watch that takes part in a session, such as a second login: what it wants is read for it, and what it says
-//! is sent.
+//! A watch that interrupts the copying of bytes, as for a second login: the relay reads for it what it wants, and
+//! sends what it says.
 
 use std::{
     future::Future as _,
@@ -20,13 +20,13 @@ use crate::{
     tls::seal::seal,
 };
 
-/// The clock of a watch that takes part.
+/// The clock of an interruption.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct Interruption {
     timer: Pin<Box<Sleep>>,
 }
 
-/// What a watch is given its part with.
+/// What an interruption acts on.
 pub(super) struct Stage<'c, W> {
     /// The session's connections, and the watch.
     pub(super) conversation: &'c mut Conversation<W>,
@@ -36,8 +36,8 @@ pub(super) struct Stage<'c, W> {
     pub(super) moved: &'c mut bool,
 }
 
-impl Part {
-    /// Begins the part of a watch.
+impl Interruption {
+    /// Begins one by a watch.
     pub(super) fn new(watch: &impl Watch) -> Self {
         Self {
             timer: Box::pin(tokio::time::sleep(watch.patience())),
