@@ -146,7 +146,7 @@ async fn accept_tls(
 }
 
 /// Says goodbye to a client that was too slow, so that TLS does not end without its own end.
-async fn part(client: &mut Leg, failure: Failure) -> Failure {
+async fn close_if_late(client: &mut Leg, failure: Failure) -> Failure {
     if matches!(failure, Failure::Late(_)) {
         lingering_close(client, &[]).await;
     }

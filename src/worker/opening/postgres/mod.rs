@@ -8,8 +8,8 @@ use self::{connector::Startup, login::Stop};
 use std::sync::Arc;
 
 use super::{
-    Context, Deadline, Failure, Opened, Phase, Target, accept_tls, backend_failed, part, proxy,
-    read_client,
+    Context, Deadline, Failure, Opened, Phase, Target, accept_tls, backend_failed, close_if_late,
+    proxy, read_client,
     table::{Header, Opening},
 };
 use crate::{
@@ -63,7 +63,7 @@ impl Opening for Postgres {
         };
         match accepted {
             Ok(_) => refuse(&context, deadline, client, refusal).await,
-            Err(failure) => drop(part(&mut client, failure).await),
+            Err(failure) => drop(close_if_late(&mut client, failure).await),
         }
     }
 
@@ -84,7 +84,7 @@ async fn open(
     let negotiating = negotiate(context, deadline, &mut client);
     let wish = match deadline.in_time(Phase::Request, negotiating).await {
         Ok(wish) => wish,
-        Err(failure) => return Err(part(&mut client, failure).await),
+        Err(failure) => return Err(close_if_late(&mut client, failure).await),
     };
     match wish {
         Wish::Cancel(message) => {
@@ -165,7 +165,7 @@ async fn refuse(context: &Context, deadline: Deadline, mut client: Leg, refusal:
         Ok(Wish::Session(..)) => tell(&mut client, &error).await,
         Ok(Wish::Cancel(_)) => lingering_close(&mut client, &[]).await,
         Err(failure) => {
-            part(&mut client, failure).await;
+            close_if_late(&mut client, failure).await;
         }
     }
 }
