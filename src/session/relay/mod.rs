@@ -5,7 +5,7 @@ mod flow;
 mod goodbye;
 mod interruption;
 mod patience;
-mod rest;
+mod peer_check;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +28,7 @@ use self::{
     goodbye::say_goodbye,
     interruption::{Interruption, Stage},
     patience::{GONE, Idle, poll_timer},
-    rest::{Found, Rest},
+    peer_check::{Found, PeerCheck},
 };
 use super::{
     conversation::{Conversation, First, Flow},
@@ -55,7 +55,7 @@ struct Relay<W> {
     half_closed: Option<Box<Idle>>,
     held_up: Option<Box<Idle>>,
     /// Not there while the session is at rest.
-    rest: Option<Box<Rest>>,
+    peer_check: Option<Box<PeerCheck>>,
     patience: Patience,
 }
 
@@ -92,7 +92,7 @@ impl<W: Watch + Unpin> Future for Relay<W> {
             return Poll::Ready(Ended::Stopped(reason));
         }
         let told = before != (this.conversation.up, this.conversation.down);
-        if let Poll::Ready(ended) = this.poll_rest(cx, moved || told) {
+        if let Poll::Ready(ended) = this.poll_peer_check(cx, moved || told) {
             return Poll::Ready(ended);
         }
         this.poll_patience(cx, moved)
@@ -109,7 +109,7 @@ impl<W> Relay<W> {
             half_closed: None,
             held_up: None,
             // What was sent last before the relay began may still be on its way.
-            rest: Some(patience.rest()),
+            peer_check: Some(patience.peer_check()),
             patience,
         }
     }
@@ -186,19 +186,19 @@ impl<W: Watch> Relay<W> {
 
     /// Puts the session to rest when it is time to; ready when one side has acknowledged nothing for too long.
     /// `sent` says that something may have been sent to one of them.
-    fn poll_rest(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Ended> {
-        if sent && self.rest.is_none() {
-            self.rest = Some(self.patience.rest());
+    fn poll_peer_check(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Ended> {
+        if sent && self.peer_check.is_none() {
+            self.peer_check = Some(self.patience.peer_check());
         }
-        let Some(rest) = &mut self.rest else {
+        let Some(check) = &mut self.peer_check else {
             return Poll::Pending;
         };
         let Conversation {
             client, backend, ..
         } = &mut self.conversation;
-        match ready!(rest.poll(cx, client.socket(), backend.socket())) {
-            Found::Rest => {
-                self.rest = None;
+        match ready!(check.poll(cx, client.socket(), backend.socket())) {
+            Found::NothingOwed => {
+                self.peer_check = None;
                 client.rest();
                 backend.rest();
                 Poll::Pending

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-use super::rest::Rest;
+use super::peer_check::PeerCheck;
 use crate::{config::Listener, protocol::traits::HalfClose};
 
 /// How long a session may last in which one side has ended and the other says nothing, where the protocol
@@ -56,8 +56,8 @@ impl Patience {
         }
     }
 
-    pub(super) fn rest(&self) -> Box<Rest> {
-        Box::new(Rest::new(self.dead))
+    pub(super) fn peer_check(&self) -> Box<PeerCheck> {
+        Box::new(PeerCheck::new(self.dead))
     }
 }
 

@@ -1,4 +1,4 @@
-//! When a session is at rest, and whether its peers still acknowledge what is sent to them.
+//! Whether the peers of a session acknowledge what is sent to them, and when the session is at rest.
 //!
 //! A session at rest frees what it only needs to move bytes: memory of ciphers, and the clock in here.
 //!
@@ -25,9 +25,9 @@ const LOOKS: u8 = 4;
 /// When a session is looked at first, after bytes have moved.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
-/// What looks after both sides of a session until it is at rest.
+/// Checks both peers of a session until they have acknowledged all that was sent; then the session is at rest.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(super) struct PeerCheck {
     /// The time between two looks; `None` where no peer is ever dead.
     between: Option<Duration>,
     last: Instant,
@@ -39,15 +39,15 @@ pub(super) struct Rest {
 /// What a look has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing has to be looked for: both sides have all that was sent to them, or it makes no difference.
-    Rest,
+    /// Both peers have all that was sent to them, or may owe acknowledgements without end.
+    NothingOwed,
     /// The client has acknowledged nothing for so long.
     DeadClient(Duration),
     /// The backend has.
     DeadBackend(Duration),
 }
 
-impl Rest {
+impl PeerCheck {
     /// Begins to look; a peer that acknowledges nothing for `limit` is dead, if there is one.
     pub(super) fn new(limit: Option<Duration>) -> Self {
         let between = limit.map(|limit| limit / u32::from(LOOKS));
@@ -71,7 +71,7 @@ impl Rest {
         loop {
             ready!(self.timer.as_mut().poll(cx));
             let Some(between) = self.between else {
-                return Poll::Ready(Found::Rest);
+                return Poll::Ready(Found::NothingOwed);
             };
             let now = Instant::now();
             let after = now - self.last;
@@ -80,7 +80,7 @@ impl Rest {
             match (client, backend) {
                 (Peer::Dead(silence), _) => return Poll::Ready(Found::DeadClient(silence)),
                 (_, Peer::Dead(silence)) => return Poll::Ready(Found::DeadBackend(silence)),
-                (Peer::HasAll, Peer::HasAll) => return Poll::Ready(Found::Rest),
+                (Peer::HasAll, Peer::HasAll) => return Poll::Ready(Found::NothingOwed),
                 _ => {}
             }
             self.last = now;
