@@ -87,17 +87,7 @@ impl Server {
         let config = server_config(suite, leaf, &secrets);
         let mut connection = ServerConnection::new(Arc::new(config)).unwrap().into();
         let last = complete(&mut connection, &mut socket)?;
-        let Connection::Server(connection) = connection else {
-            unreachable!("it was made of a server");
-        };
-        let extracted = connection.dangerous_extract_secrets().unwrap();
-        let (tx, rx) = directions(
-            suite,
-            &extracted,
-            secrets.of("SERVER"),
-            secrets.of("CLIENT"),
-        );
-        RawTls::new(socket, tx, rx).begin_torn(last, at, behind)
+        established(socket, suite, connection, &secrets).begin_torn(last, at, behind)
     }
 
     /// Completes a handshake of TLS 1.3, and says this right behind its own last message, before the
@@ -124,17 +114,8 @@ impl Server {
             pause(BETWEEN_SEGMENTS);
             socket.write_all(second)
         })?;
-        let Connection::Server(connection) = connection else {
-            unreachable!("it was made of a server");
-        };
-        let extracted = connection.dangerous_extract_secrets().unwrap();
-        let (tx, rx) = directions(
-            suite,
-            &extracted,
-            secrets.of("SERVER"),
-            secrets.of("CLIENT"),
-        );
-        RawTls::new(socket, tx, rx).begin_torn(last, usize::MAX, |_| Vec::new())
+        established(socket, suite, connection, &secrets)
+            .begin_torn(last, usize::MAX, |_| Vec::new())
     }
 }
 
@@ -151,4 +132,24 @@ fn server_config(suite: SupportedCipherSuite, leaf: &Leaf, secrets: &Arc<Secrets
     // Tests send their own.
     config.send_tls13_tickets = 0;
     config
+}
+
+/// Returns the session of a handshake that is complete.
+fn established(
+    socket: TcpStream,
+    suite: SupportedCipherSuite,
+    connection: Connection,
+    secrets: &Secrets,
+) -> RawTls {
+    let Connection::Server(connection) = connection else {
+        unreachable!("it was made of a server");
+    };
+    let extracted = connection.dangerous_extract_secrets().unwrap();
+    let (tx, rx) = directions(
+        suite,
+        &extracted,
+        secrets.of("SERVER"),
+        secrets.of("CLIENT"),
+    );
+    RawTls::new(socket, tx, rx)
 }
