@@ -62,7 +62,7 @@ pub struct Facts {
     /// in force when the client was accepted.
     pub generation: u64,
     /// The client's TLS, once the handshake is over.
-    pub tls: Option<ClientLeg>,
+    pub tls: Option<ClientTls>,
     /// The name that the client asked for (SNI).
     pub server_name: Option<Box<str>>,
     /// The user of the client's first login, whether or not it succeeded, or of the last change of user
@@ -74,7 +74,7 @@ pub struct Facts {
 
 /// The TLS of the client's connection.
 #[derive(Debug, Clone)]
-pub struct ClientLeg {
+pub struct ClientTls {
     /// Its version, such as `TLSv1.3`.
     pub version: &'static str,
     /// Its cipher suite, as IANA names it.
@@ -142,7 +142,7 @@ impl LiveSession {
         let mut facts = self.lock();
         facts.server_name = tls.server_name().map(Box::from);
         if !tls.is_handshaking() {
-            facts.tls = Some(ClientLeg {
+            facts.tls = Some(ClientTls {
                 version: tls.version(),
                 suite: tls.suite(),
                 certificate: chains.shown_by(tls),

@@ -12,7 +12,7 @@ use crate::{
     protocol::bytes::Reader,
     session::{
         chains::ClientChain,
-        live::{ClientLeg, Facts},
+        live::{ClientTls, Facts},
         peers::Peers,
     },
     tls::records::State,
@@ -83,7 +83,7 @@ pub(super) fn take(reader: &mut Reader<'_>, tls: Option<&State>) -> Result<Facts
     Ok(Facts {
         peers,
         generation,
-        tls: tls.map(|tls| ClientLeg {
+        tls: tls.map(|tls| ClientTls {
             version: tls.version().name(),
             suite: Some(tls.suite().name),
             certificate: chain.map(Arc::new),

@@ -11,7 +11,7 @@ use crate::{
     session::{
         chains::ClientChain,
         leg::WriteSide,
-        live::{ClientLeg, Facts},
+        live::{ClientTls, Facts},
         peers::Peers,
     },
     tls::records::{Role, State, fuzzing::state, suite::SUITES},
@@ -58,7 +58,7 @@ fn record(client: Option<State>, backend: Option<State>, flows: Flows) -> Record
             via: Some((Ipv6Addr::LOCALHOST, 7).into()),
         },
         generation: 3,
-        tls: client.as_ref().map(|state| ClientLeg {
+        tls: client.as_ref().map(|state| ClientTls {
             version: state.version().name(),
             suite: Some(state.suite().name),
             certificate: ClientChain::of(vec![Box::from([0x30, 0]), Box::from([0x30, 1])])
