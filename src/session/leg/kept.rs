@@ -15,8 +15,11 @@ pub struct OtherSocket;
 
 impl Leg {
     /// Returns all that is needed to go on with the leg elsewhere; `None` while a TLS handshake goes on, which
-    /// only the process that began it can finish.
+    /// only the process that began it can finish, and when the leg has failed.
     pub fn record(&self) -> Option<LegRecord> {
+        if self.fault.is_some() {
+            return None;
+        }
         let tls = match &self.tls {
             Some(tls) => Some(tls.records()?.state().clone()),
             None => None,
@@ -69,6 +72,7 @@ impl Leg {
             tls,
             unsent: std::mem::take(&mut *unsent),
             early: std::mem::take(&mut *early),
+            fault: None,
             ended,
             spoken: true,
             write,

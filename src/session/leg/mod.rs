@@ -60,6 +60,8 @@ pub struct Leg {
     tls: Option<Box<TlsStream>>,
     unsent: Vec<u8>,
     early: Vec<u8>,
+    /// Why the leg has failed behind what was received last.
+    fault: Option<Box<LegError>>,
     ended: bool,
     spoken: bool,
     write: WriteSide,
@@ -160,6 +162,7 @@ impl Leg {
             tls: None,
             unsent: Vec::new(),
             early: Vec::new(),
+            fault: None,
             ended: false,
             spoken: false,
             write: WriteSide::Open,
@@ -200,6 +203,9 @@ impl Leg {
             plain.extend_from_slice(&std::mem::take(&mut self.early));
             return Poll::Ready(Ok((Received::Bytes(plain), out)));
         }
+        if let Some(fault) = self.fault.take() {
+            return Poll::Ready(Err(*fault));
+        }
         if self.ended {
             return Poll::Ready(Ok((Received::End, out)));
         }
@@ -218,7 +224,13 @@ impl Leg {
         if self.tls.is_none() {
             return Poll::Ready(Ok((Received::Bytes(&input[..read]), out)));
         }
-        self.decrypt(cx, &mut input[..start + read], plain, out)?;
+        if let Err(error) = self.decrypt(cx, &mut input[..start + read], plain, out) {
+            if plain.is_empty() {
+                return Poll::Ready(Err(error));
+            }
+            // What came before is passed on, however the network has cut the two.
+            self.fault = Some(Box::new(error));
+        }
         let received = match (plain.is_empty(), self.ended) {
             (true, true) => Received::End,
             _ => Received::Bytes(plain),
@@ -254,8 +266,10 @@ impl Leg {
             None => self.write_or_keep(cx, bytes),
             Some(tls) => {
                 out.clear();
-                tls.send(bytes, out)?;
-                self.write_or_keep(cx, out.filled())
+                let sealed = tls.send(bytes, out);
+                // After an error that is the alert, behind what was sealed before.
+                self.write_or_keep(cx, out.filled())?;
+                Ok(sealed?)
             }
         }
     }
@@ -460,3 +474,6 @@ impl Leg {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,7 @@ pub struct LegRecord {
     pub write: WriteSide,
 }
 
-/// What waits in it may be secret; only how many bytes wait is shown.
+/// What waits in it may be secret; only how much it is is shown.
 impl fmt::Debug for LegRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LegRecord")

@@ -41,12 +41,18 @@ pub(super) async fn say_goodbye(ended: &Ended, client: &mut Leg, backend: &mut L
 }
 
 /// Tells one leg of the end of the other, which failed, and whether it was cut.
-async fn say_goodbye_behind(failed: &Leg, error: &LegError, other: &mut Leg) {
+async fn say_goodbye_behind(failed: &mut Leg, error: &LegError, other: &mut Leg) {
     if failed.tls().is_some() && !error.is_told() {
         other.cut();
     }
     if matches!(error, LegError::Dead(_)) {
         failed.socket().give_up();
     }
-    let _ = other.close().await;
+    let alerting = async {
+        // The alert may wait behind what the peer has not taken yet.
+        if error.is_tls() {
+            let _ = failed.flush().await;
+        }
+    };
+    let _ = tokio::join!(alerting, other.close());
 }
