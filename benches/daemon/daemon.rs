@@ -35,7 +35,7 @@ pub(crate) struct Daemon {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// The one that is its backend.
-    _behind: Option<Box<Daemon>>,
+    behind: Option<Box<Self>>,
 }
 
 impl Daemon {
@@ -59,7 +59,7 @@ impl Daemon {
         let identity = identity(folder.path());
         let leg = "backend_tls = { mode = \"require\" }";
         let mut daemon = Self::run(folder, workers, &identity, behind.address, leg)?;
-        daemon._behind = Some(Box::new(behind));
+        daemon.behind = Some(Box::new(behind));
         Ok(daemon)
     }
 
@@ -108,7 +108,7 @@ impl Daemon {
             child,
             folder,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            _behind: None,
+            behind: None,
         };
         let status = daemon.serving(workers)?;
         let listener = status.listeners.first().ok_or("it has no listener")?;
@@ -216,6 +216,7 @@ impl Drop for Daemon {
         }
         let _ = killpg(leader, Signal::SIGKILL);
         let _ = self.child.wait();
+        drop(self.behind.take());
     }
 }
 

@@ -70,7 +70,7 @@ pub struct Record {
     /// When it began, in microseconds since 1970.
     pub began: u64,
     /// When a byte moved last, in milliseconds since the machine was started (`CLOCK_BOOTTIME`,
-    /// clock_gettime(2)).
+    /// `clock_gettime(2)`).
     pub moved: u64,
     /// How far both directions have come.
     pub flows: Flows,

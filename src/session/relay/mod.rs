@@ -105,11 +105,11 @@ impl<W> Relay<W> {
             conversation,
             session,
             interruption: None,
-            idle: patience.idle.map(Idle::new),
+            idle: patience.idle.map(|limit| Box::new(Idle::new(limit))),
             half_closed: None,
             held_up: None,
             // What was sent last before the relay began may still be on its way.
-            peer_check: Some(patience.peer_check()),
+            peer_check: Some(Box::new(patience.peer_check())),
             patience,
         }
     }
@@ -188,7 +188,7 @@ impl<W: Watch> Relay<W> {
     /// `sent` says that something may have been sent to one of them.
     fn poll_peer_check(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Ended> {
         if sent && self.peer_check.is_none() {
-            self.peer_check = Some(self.patience.peer_check());
+            self.peer_check = Some(Box::new(self.patience.peer_check()));
         }
         let Some(check) = &mut self.peer_check else {
             return Poll::Pending;
@@ -213,7 +213,7 @@ impl<W: Watch> Relay<W> {
         if let Some(limit) = self.half_closed_limit(cx, moved)
             && self.half_closed.as_ref().is_none_or(|it| it.limit > limit)
         {
-            self.half_closed = Some(Idle::new(limit));
+            self.half_closed = Some(Box::new(Idle::new(limit)));
         }
         for (timer, ended) in [
             (&mut self.idle, Ended::Idle),
@@ -251,11 +251,11 @@ impl<W: Watch> Relay<W> {
         let talk = &self.conversation;
         let held_up = talk.up == Flow::Moving && talk.backend.is_held_up();
         if held_up && self.held_up.is_none() {
-            self.held_up = Some(Idle::new(BETWEEN_LOOKS));
+            self.held_up = Some(Box::new(Idle::new(BETWEEN_LOOKS)));
         }
         let mut ahead = None;
         while poll_timer(&mut self.held_up, cx, moved) {
-            self.held_up = held_up.then(|| Idle::new(BETWEEN_LOOKS));
+            self.held_up = held_up.then(|| Box::new(Idle::new(BETWEEN_LOOKS)));
             ahead = talk.client.end_ahead().filter(|_| held_up);
         }
         ahead

@@ -56,8 +56,8 @@ impl Patience {
         }
     }
 
-    pub(super) fn peer_check(&self) -> Box<PeerCheck> {
-        Box::new(PeerCheck::new(self.dead))
+    pub(super) fn peer_check(&self) -> PeerCheck {
+        PeerCheck::new(self.dead)
     }
 }
 
@@ -70,12 +70,12 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    pub(super) fn new(limit: Duration) -> Box<Self> {
-        Box::new(Self {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self {
             limit,
             last: Instant::now(),
             timer: Box::pin(tokio::time::sleep(limit)),
-        })
+        }
     }
 
     /// Notes whether anything moved; ready when nothing has for too long.

@@ -65,7 +65,8 @@ impl End {
 
     fn say(&mut self, length: usize) {
         let from = self.said.len();
-        let plain: Vec<u8> = (from..from + length).map(|it| (it % 251) as u8).collect();
+        let byte = |it: usize| u8::try_from(it % 251).unwrap();
+        let plain: Vec<u8> = (from..from + length).map(byte).collect();
         match &mut self.tls {
             Some(tls) => self.outgoing.extend(tls.seal(&plain)),
             None => self.outgoing.extend(&plain),
@@ -167,13 +168,17 @@ async fn play(suites: [Option<&'static Suite>; 2], steps: &[Step]) {
             Step::UpdateKey(side) => ends[side as usize].update_key(suites[side as usize]),
             Step::Keep => relay = keep(relay, &session),
             Step::Turn(most) => {
-                ends.iter_mut().for_each(|end| end.turn(most));
+                for end in &mut ends {
+                    end.turn(most);
+                }
                 turn(&mut relay).await;
             }
         }
     }
     for _ in 0..PATIENCE {
-        ends.iter_mut().for_each(|end| end.turn(1 << 20));
+        for end in &mut ends {
+            end.turn(1 << 20);
+        }
         turn(&mut relay).await;
         if ends[0].heard.len() == ends[1].said.len() && ends[1].heard.len() == ends[0].said.len() {
             break;

@@ -108,7 +108,7 @@ pub(super) fn session(entry: SessionEntry, now: Timestamp) -> SessionEntry {
     SessionEntry {
         listener: text(entry.listener),
         backend: entry.backend.map(text),
-        // Clients choose it, so it is shown as it is, and whoever shows it escapes it.
+        // Clients choose the name, so it is kept as it is; `proxyctl` escapes it.
         user: entry.user.map(short),
         tls: entry.tls.map(|it| SessionTls {
             version: text(it.version),
