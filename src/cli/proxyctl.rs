@@ -145,6 +145,9 @@ pub enum Command {
     Demo(Timeout),
 
     /// Print a shell completion script
+    ///
+    /// The script runs `proxyctl` for each completion, which asks the daemon for the sessions that are open where
+    /// an id, listener, address or certificate is to be completed.
     Completions {
         /// The shell it is for
         shell: Shell,
