@@ -138,7 +138,7 @@ pub enum StateError {
     /// A key, nonce or secret has a length that does not fit the suite.
     #[error("the state of a TLS session has a {0} of the wrong length")]
     Length(&'static str),
-    /// The traffic secret is not the one that the key comes from.
+    /// The traffic secret is not the one that the key comes from; seen only in builds with debug assertions.
     #[error("the key of a TLS session does not come from its traffic secret")]
     OtherSecret,
     /// A value is impossible.
@@ -159,7 +159,7 @@ impl State {
     /// Begins behind a handshake.
     ///
     /// In TLS 1.3, keys and nonces must be those of the traffic secrets, or the first `KeyUpdate` would
-    /// end the session.
+    /// end the session. Builds with debug assertions refuse others; other builds believe the caller.
     pub fn new(
         suite: &'static Suite,
         role: Role,
