@@ -16,7 +16,7 @@ const SESSIONS: u32 = 2_000;
 /// Connections before, so that what is needed once is there.
 const FIRST: u32 = 50;
 
-/// How long memory is left to settle: a session is at rest a second after it has moved bytes.
+/// How long memory is left to settle: a session is at rest a moment after it has moved bytes.
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub(crate) fn measure(table: &mut Table) -> Result<(), Failure> {

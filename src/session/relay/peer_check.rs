@@ -22,8 +22,9 @@ use crate::{
 /// How many looks there are in the time after which a peer is dead that acknowledges nothing.
 const LOOKS: u8 = 4;
 
-/// When a session is looked at first, after bytes have moved.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// When a session is looked at first, after bytes have moved: soon, so that of many sessions that begin at once few
+/// hold the memory of their ciphers at a time.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
 
 /// Checks both peers of a session until they have acknowledged all that was sent; then the session is at rest.
 #[derive(Debug)]
