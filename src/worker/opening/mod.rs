@@ -90,7 +90,7 @@ async fn turn_away(
     if let Some(_telling) = context.service.places.tell() {
         let deadline = deadline.within(LAST_WORDS);
         let row = row(context.service.listener.protocol);
-        (row.refuse)(Arc::new(context), deadline, client, refusal, header).await;
+        (row.refuse)(context, deadline, client, refusal, header).await;
     }
     refusal.into()
 }

@@ -13,27 +13,27 @@ pub(super) trait Opening: 'static {
     /// Opens a session for a client that is connected, and has said for whom it speaks where it must. If that
     /// comes to nothing, the client has been told as much as its protocol has words for.
     fn open(
-        context: Arc<Context>,
+        context: &Arc<Context>,
         deadline: Deadline,
         client: Leg,
-    ) -> impl Future<Output = Result<Opened, Failure>> + Send + 'static;
+    ) -> impl Future<Output = Result<Opened, Failure>> + Send;
 
     /// Tells a client that there is no place for it; nothing where the protocol has no words for that.
     ///
     /// A client that must begin with a PROXY header may not have sent it, as `header` says.
     fn refuse(
-        _context: Arc<Context>,
+        _context: &Context,
         _deadline: Deadline,
         _client: Leg,
         _refusal: NoPlace,
         _header: Header,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    ) -> impl Future<Output = ()> + Send {
         async {}
     }
 
     /// Connects to a backend without a client, for the certificate that it shows, and notes how that went like
     /// a session's attempt. Nothing where no client depends on that certificate.
-    fn probe(_target: Target, _deadline: Deadline) -> impl Future<Output = ()> + Send + 'static {
+    fn probe(_target: Target, _deadline: Deadline) -> impl Future<Output = ()> + Send {
         async {}
     }
 }
@@ -52,7 +52,7 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The types of what opens, refuses and probes.
 type Open = fn(Arc<Context>, Deadline, Leg) -> Boxed<Result<Opened, Failure>>;
-type Refuse = fn(Arc<Context>, Deadline, Leg, NoPlace, Header) -> Boxed<()>;
+type Refuse = fn(Context, Deadline, Leg, NoPlace, Header) -> Boxed<()>;
 type Probe = fn(Target, Deadline) -> Boxed<()>;
 
 /// What an [`Opening`] does.
@@ -68,9 +68,13 @@ pub(super) struct Row {
 impl Row {
     const fn of<O: Opening>() -> Self {
         Self {
-            open: |context, deadline, client| Box::pin(O::open(context, deadline, client)),
+            open: |context, deadline, client| {
+                Box::pin(async move { O::open(&context, deadline, client).await })
+            },
             refuse: |context, deadline, client, refusal, header| {
-                Box::pin(O::refuse(context, deadline, client, refusal, header))
+                Box::pin(async move {
+                    O::refuse(&context, deadline, client, refusal, header).await;
+                })
             },
             probe: |target, deadline| Box::pin(O::probe(target, deadline)),
         }

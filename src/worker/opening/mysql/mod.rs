@@ -49,51 +49,47 @@ pub(super) struct Mysql;
 
 impl Opening for Mysql {
     async fn open(
-        context: Arc<Context>,
+        context: &Arc<Context>,
         deadline: Deadline,
         client: Leg,
     ) -> Result<Opened, Failure> {
-        open(&context, deadline, client).await
+        let deadline = deadline.sparing(MARGIN);
+        let mut client = Reader::new(client);
+        let header = proxy::header(context, client.leg.tls());
+        let mut pending = match connect(context, deadline, &header, &Greeted).await {
+            Ok((target, backend)) => PendingLogin::new(target, Reader::new(backend)),
+            Err(failure) => {
+                turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
+                return Err(failure.into());
+            }
+        };
+        let greeting = greet(deadline, &mut client, &mut pending).await?;
+        let logging_in = log_in(context, deadline, &mut client);
+        let let_in = match deadline.in_time(Phase::Login, logging_in).await {
+            Ok(login) => carry(deadline, &greeting, &login, &mut client, &mut pending).await,
+            Err(ending) => Err(in_words(ending, &client)),
+        };
+        match let_in {
+            Ok(watcher) => Ok(Opened {
+                client: client.into_leg(),
+                backend: pending.into_backend().into_leg(),
+                watcher,
+            }),
+            Err(ending) => {
+                // The database has a deadline of its own, and counts those who miss it.
+                drop(pending);
+                Err(ending.tell(&mut client).await)
+            }
+        }
     }
 
     /// Clients hear first, so nothing that they say need be read.
-    async fn refuse(_: Arc<Context>, _: Deadline, mut client: Leg, refusal: NoPlace, _: Header) {
+    async fn refuse(_: &Context, _: Deadline, mut client: Leg, refusal: NoPlace, _: Header) {
         let error = match refusal {
             NoPlace::Full => ErrorPacket::too_many_connections(),
             NoPlace::ClientFull => ErrorPacket::too_many_of_client(),
         };
         turn_away(&mut client, &error).await;
-    }
-}
-
-async fn open(context: &Arc<Context>, deadline: Deadline, client: Leg) -> Result<Opened, Failure> {
-    let deadline = deadline.sparing(MARGIN);
-    let mut client = Reader::new(client);
-    let header = proxy::header(context, client.leg.tls());
-    let mut pending = match connect(context, deadline, &header, &Greeted).await {
-        Ok((target, backend)) => PendingLogin::new(target, Reader::new(backend)),
-        Err(failure) => {
-            turn_away(&mut client.leg, &ErrorPacket::backend_failed()).await;
-            return Err(failure.into());
-        }
-    };
-    let greeting = greet(deadline, &mut client, &mut pending).await?;
-    let logging_in = log_in(context, deadline, &mut client);
-    let let_in = match deadline.in_time(Phase::Login, logging_in).await {
-        Ok(login) => carry(deadline, &greeting, &login, &mut client, &mut pending).await,
-        Err(ending) => Err(in_words(ending, &client)),
-    };
-    match let_in {
-        Ok(watcher) => Ok(Opened {
-            client: client.into_leg(),
-            backend: pending.into_backend().into_leg(),
-            watcher,
-        }),
-        Err(ending) => {
-            // The database has a deadline of its own, and counts those who miss it.
-            drop(pending);
-            Err(ending.tell(&mut client).await)
-        }
     }
 }
 

@@ -42,16 +42,48 @@ pub(super) struct Postgres;
 
 impl Opening for Postgres {
     async fn open(
-        context: Arc<Context>,
+        context: &Arc<Context>,
         deadline: Deadline,
-        client: Leg,
+        mut client: Leg,
     ) -> Result<Opened, Failure> {
-        open(&context, deadline, client).await
+        let negotiating = negotiate(context, deadline, &mut client);
+        let wish = match deadline.in_time(Phase::Request, negotiating).await {
+            Ok(wish) => wish,
+            Err(failure) => return Err(close_if_late(&mut client, failure).await),
+        };
+        match wish {
+            Wish::Cancel(message) => {
+                let failure = cancel::cancel(context, deadline, &client, message).await;
+                // What a client waits for is the end of the connection, which TLS must confirm: libpq
+                // calls an end without `close_notify` a failure.
+                lingering_close(&mut client, &[]).await;
+                Err(failure)
+            }
+            Wish::Session(first, length) => {
+                match begin(context, deadline, &mut client, first, length).await {
+                    Ok(backend) => Ok(Opened {
+                        client,
+                        backend,
+                        watcher: Watcher::None,
+                    }),
+                    Err(failure) => {
+                        match failure {
+                            Failure::Backend(_) => tell(&mut client, &backend_down()).await,
+                            Failure::Late(_) => {
+                                tell(&mut client, &ErrorResponse::login_too_slow()).await
+                            }
+                            _ => {}
+                        }
+                        Err(failure)
+                    }
+                }
+            }
+        }
     }
 
     /// Clients speak first, so what they say is read before they are told.
     async fn refuse(
-        context: Arc<Context>,
+        context: &Context,
         deadline: Deadline,
         mut client: Leg,
         refusal: NoPlace,
@@ -59,10 +91,10 @@ impl Opening for Postgres {
     ) {
         let accepted = match header {
             Header::Read => Ok(None),
-            Header::Unread => proxy::accept(&context, deadline, &mut client).await,
+            Header::Unread => proxy::accept(context, deadline, &mut client).await,
         };
         match accepted {
-            Ok(_) => refuse(&context, deadline, client, refusal).await,
+            Ok(_) => refuse(context, deadline, client, refusal).await,
             Err(failure) => drop(close_if_late(&mut client, failure).await),
         }
     }
@@ -73,44 +105,6 @@ impl Opening for Postgres {
         if let Ok(mut backend) = connecting.await {
             lingering_close(&mut backend, &[]).await;
         }
-    }
-}
-
-async fn open(
-    context: &Arc<Context>,
-    deadline: Deadline,
-    mut client: Leg,
-) -> Result<Opened, Failure> {
-    let negotiating = negotiate(context, deadline, &mut client);
-    let wish = match deadline.in_time(Phase::Request, negotiating).await {
-        Ok(wish) => wish,
-        Err(failure) => return Err(close_if_late(&mut client, failure).await),
-    };
-    match wish {
-        Wish::Cancel(message) => {
-            let failure = cancel::cancel(context, deadline, &client, message).await;
-            // What a client waits for is the end of the connection, which TLS must confirm: libpq
-            // calls an end without `close_notify` a failure.
-            lingering_close(&mut client, &[]).await;
-            Err(failure)
-        }
-        Wish::Session(first, length) => match begin(context, deadline, &mut client, first, length)
-            .await
-        {
-            Ok(backend) => Ok(Opened {
-                client,
-                backend,
-                watcher: Watcher::None,
-            }),
-            Err(failure) => {
-                match failure {
-                    Failure::Backend(_) => tell(&mut client, &backend_down()).await,
-                    Failure::Late(_) => tell(&mut client, &ErrorResponse::login_too_slow()).await,
-                    _ => {}
-                }
-                Err(failure)
-            }
-        },
     }
 }
 

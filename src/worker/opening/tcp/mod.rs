@@ -39,46 +39,38 @@ pub(super) struct Tcp;
 
 impl Opening for Tcp {
     async fn open(
-        context: Arc<Context>,
+        context: &Arc<Context>,
         deadline: Deadline,
-        client: Leg,
+        mut client: Leg,
     ) -> Result<Opened, Failure> {
-        open(&context, deadline, client).await
-    }
-}
-
-async fn open(
-    context: &Arc<Context>,
-    deadline: Deadline,
-    mut client: Leg,
-) -> Result<Opened, Failure> {
-    match context.service.listener.tls.mode {
-        TlsMode::Required => accept_tls(context, deadline, &mut client, Vec::new()).await?,
-        TlsMode::Preferred => {
-            let mut first = Vec::new();
-            let reading = read_client(&mut client, &mut first);
-            deadline.in_time(Phase::Request, reading).await?;
-            #[cfg(feature = "orders")]
-            if let Some(first) = first.strip_prefix(orders::GREETING) {
-                return Err(orders::obey(&mut client, first).await);
-            }
-            if first.first() == Some(&TLS_HANDSHAKE) {
-                accept_tls(context, deadline, &mut client, first).await?;
-            } else {
-                client.unread(&first);
+        match context.service.listener.tls.mode {
+            TlsMode::Required => accept_tls(context, deadline, &mut client, Vec::new()).await?,
+            TlsMode::Preferred => {
+                let mut first = Vec::new();
+                let reading = read_client(&mut client, &mut first);
+                deadline.in_time(Phase::Request, reading).await?;
+                #[cfg(feature = "orders")]
+                if let Some(first) = first.strip_prefix(orders::GREETING) {
+                    return Err(orders::obey(&mut client, first).await);
+                }
+                if first.first() == Some(&TLS_HANDSHAKE) {
+                    accept_tls(context, deadline, &mut client, first).await?;
+                } else {
+                    client.unread(&first);
+                }
             }
         }
-    }
-    let header = proxy::header(context, client.tls());
-    match connect(context, deadline, &header, &Secured).await {
-        Ok((_, backend)) => Ok(Opened {
-            client,
-            backend,
-            watcher: Watcher::None,
-        }),
-        Err(failure) => {
-            lingering_close(&mut client, &[]).await;
-            Err(failure.into())
+        let header = proxy::header(context, client.tls());
+        match connect(context, deadline, &header, &Secured).await {
+            Ok((_, backend)) => Ok(Opened {
+                client,
+                backend,
+                watcher: Watcher::None,
+            }),
+            Err(failure) => {
+                lingering_close(&mut client, &[]).await;
+                Err(failure.into())
+            }
         }
     }
 }
