@@ -16,7 +16,10 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
-use super::{serve::serve, service::Services};
+use super::{
+    serve::{Accepted, serve},
+    service::Services,
+};
 use crate::{link::ListenerKey, session::socket::Socket};
 
 /// The first pause after an accept that failed for lack of resources.
@@ -201,9 +204,14 @@ async fn accept_all(door: Door, key: ListenerKey, services: Arc<Services>, sessi
             Ok((socket, peer)) => {
                 pause = SHORTEST_PAUSE;
                 if let Some(service) = services.get(&key) {
-                    let (services, key) = (Arc::clone(&services), Arc::clone(&key));
-                    let tasks = sessions.clone();
-                    sessions.spawn(serve(socket, peer, service, services, key, tasks));
+                    sessions.spawn(serve(Accepted {
+                        socket,
+                        peer,
+                        service,
+                        services: Arc::clone(&services),
+                        key: Arc::clone(&key),
+                        tasks: sessions.clone(),
+                    }));
                 }
             }
             Err(error) if is_of_client(&error) => {}

@@ -27,19 +27,28 @@ use crate::{
     },
 };
 
-/// Serves the client at `peer` until its session has ended.
+/// A client that was accepted, and what serves it.
+pub struct Accepted {
+    /// Its connection.
+    pub socket: Socket,
+    /// Its address, if it has one.
+    pub peer: Option<SocketAddr>,
+    /// The listener's service when the client came.
+    pub service: Arc<Service>,
+    /// What this worker serves, which changes.
+    pub services: Arc<Services>,
+    /// The listener in it.
+    pub key: Arc<ListenerKey>,
+    /// What the worker waits for before it ends.
+    pub tasks: TaskTracker,
+}
+
+/// Serves a client until its session has ended.
 ///
 /// The future is small, because as long as a session lasts so does it: what an opening needs beside is freed
 /// before the relay begins.
-pub fn serve(
-    socket: Socket,
-    peer: Option<SocketAddr>,
-    service: Arc<Service>,
-    services: Arc<Services>,
-    key: Arc<ListenerKey>,
-    tasks: TaskTracker,
-) -> impl Future<Output = ()> {
-    let opening = Box::pin(begin(socket, peer, service, services, key, tasks));
+pub fn serve(client: Accepted) -> impl Future<Output = ()> {
+    let opening = Box::pin(begin(client));
     async move { opening.await.go_on().await }
 }
 
@@ -53,14 +62,15 @@ struct Begun {
 }
 
 /// Opens the session of a client that was accepted.
-async fn begin(
-    socket: Socket,
-    peer: Option<SocketAddr>,
-    service: Arc<Service>,
-    services: Arc<Services>,
-    key: Arc<ListenerKey>,
-    tasks: TaskTracker,
-) -> Begun {
+async fn begin(client: Accepted) -> Begun {
+    let Accepted {
+        socket,
+        peer,
+        service,
+        services,
+        key,
+        tasks,
+    } = client;
     let endpoints = endpoints(&service, &socket);
     let counters = Arc::clone(&service.counters);
     let session = services.sessions.begin(counters, peer, service.generation);
@@ -170,7 +180,7 @@ mod tests {
     /// What a session costs beside its sockets, its record and its relay, in bytes.
     const MOST: usize = 256;
 
-    fn size<A, B, C, D, E, G, F>(_: fn(A, B, C, D, E, G) -> F) -> usize {
+    fn size<F>(_: fn(Accepted) -> F) -> usize {
         size_of::<F>()
     }
 
