@@ -59,25 +59,7 @@ impl Opening for Postgres {
                 lingering_close(&mut client, &[]).await;
                 Err(failure)
             }
-            Wish::Session(first, length) => {
-                match begin(context, deadline, &mut client, first, length).await {
-                    Ok(backend) => Ok(Opened {
-                        client,
-                        backend,
-                        watcher: Watcher::None,
-                    }),
-                    Err(failure) => {
-                        match failure {
-                            Failure::Backend(_) => tell(&mut client, &backend_down()).await,
-                            Failure::Late(_) => {
-                                tell(&mut client, &ErrorResponse::login_too_slow()).await
-                            }
-                            _ => {}
-                        }
-                        Err(failure)
-                    }
-                }
-            }
+            Wish::Session(first, length) => session(context, deadline, client, first, length).await,
         }
     }
 
@@ -106,6 +88,27 @@ impl Opening for Postgres {
             lingering_close(&mut backend, &[]).await;
         }
     }
+}
+
+/// Opens a session that begins with these bytes, of a message of this length.
+async fn session(
+    context: &Arc<Context>,
+    deadline: Deadline,
+    mut client: Leg,
+    first: Vec<u8>,
+    length: usize,
+) -> Result<Opened, Failure> {
+    let begun = begin(context, deadline, &mut client, first, length).await;
+    match &begun {
+        Err(Failure::Backend(_)) => tell(&mut client, &backend_down()).await,
+        Err(Failure::Late(_)) => tell(&mut client, &ErrorResponse::login_too_slow()).await,
+        _ => {}
+    }
+    Ok(Opened {
+        client,
+        backend: begun?,
+        watcher: Watcher::None,
+    })
 }
 
 /// Begins a session of whose start-up message, so long, this has come.
