@@ -78,6 +78,30 @@ pub struct SessionEntry {
     pub takeovers: u64,
 }
 
+#[cfg(test)]
+impl SessionEntry {
+    /// Returns the session of a client of the listener `main` of which nothing is known.
+    pub(crate) fn sample(id: SessionId, started_at: Timestamp) -> Self {
+        Self {
+            id,
+            state: SessionState::Established,
+            listener: "main".to_owned(),
+            client: None,
+            via: None,
+            backend: None,
+            user: None,
+            tls: None,
+            client_cert: None,
+            generation: 1,
+            started_at,
+            idle_ms: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+            takeovers: 0,
+        }
+    }
+}
+
 /// What a request for sessions found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionList {

@@ -183,10 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        facts::{SessionId, SessionState},
-        tls::testing,
-    };
+    use crate::{facts::SessionId, tls::testing};
 
     const UPTIME: Duration = Duration::from_secs(9);
 
@@ -206,26 +203,11 @@ mod tests {
     }
 
     fn entry() -> SessionEntry {
-        SessionEntry {
-            id: SessionId {
-                origin: 1,
-                number: 1,
-            },
-            state: SessionState::Established,
-            listener: "main".to_owned(),
-            client: None,
-            via: None,
-            backend: None,
-            user: None,
-            tls: None,
-            client_cert: None,
-            generation: 1,
-            started_at: now(),
-            idle_ms: 0,
-            bytes_up: 0,
-            bytes_down: 0,
-            takeovers: 0,
-        }
+        let id = SessionId {
+            origin: 1,
+            number: 1,
+        };
+        SessionEntry::sample(id, now())
     }
 
     fn now() -> Timestamp {

@@ -1,8 +1,11 @@
 //! Requests for sessions, which workers answer: to list them and to end them.
 
+mod end;
+mod list;
+mod revoked;
+
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt::Write as _,
     time::Duration,
 };
 
@@ -11,12 +14,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+pub(in crate::supervisor) use self::list::Page;
+use self::{end::End, list::List, revoked::still_open};
 use super::Message;
 use crate::{
     control::{EventKind, Response, server::Reply},
-    facts::{
-        EndedSessions, MOST_IDS, RevokedSessions, Selection, SessionEntry, SessionId, SessionList,
-    },
+    facts::{EndedSessions, MOST_IDS, RevokedSessions, Selection, SessionId},
     link::ToWorker,
     supervisor::{loads::Served, plan::WorkerId, workers::Workers},
 };
@@ -68,34 +71,18 @@ enum Request {
 /// What operators are told of a request that was carried out, beside the answer.
 pub(in crate::supervisor) type Told = (EventKind, String);
 
-/// The list of sessions that is being put together.
-#[derive(Debug)]
-struct List {
-    selection: Selection,
-    /// The most sessions.
-    most: u64,
-    sessions: Vec<SessionEntry>,
-    /// How many there are in all.
-    total: u64,
-    /// How many each worker has told.
-    told: HashMap<WorkerId, u64>,
-}
+impl Pending {
+    /// Notes that a worker has told all.
+    fn told_all(&mut self, worker: WorkerId) {
+        self.missing.remove(&worker);
+        self.progresses();
+    }
 
-/// The end of sessions that is being confirmed.
-#[derive(Debug)]
-struct End {
-    selection: Selection,
-    operator: String,
-    count: u64,
-    ids: Vec<SessionId>,
-}
-
-/// A page of sessions, as a worker has told it and as far as it can be believed.
-#[derive(Debug)]
-pub(in crate::supervisor) struct Page {
-    pub(in crate::supervisor) entries: Vec<SessionEntry>,
-    pub(in crate::supervisor) has_more: bool,
-    pub(in crate::supervisor) total: u64,
+    /// Has the wait begin anew.
+    fn progresses(&self) {
+        // If the wait is over, the request is answered in a moment.
+        let _ = self.progress.send(());
+    }
 }
 
 impl Sessions {
@@ -114,14 +101,8 @@ impl Sessions {
         reply: Reply,
         workers: &Workers,
     ) {
-        let list = List {
-            selection,
-            most: most.clamp(1, MOST_SESSIONS),
-            sessions: Vec::new(),
-            total: 0,
-            told: HashMap::new(),
-        };
-        if let Some(reply) = self.objects(&list.selection, reply) {
+        if let Some(reply) = self.objects(&selection, reply) {
+            let list = List::new(selection, most);
             let _ = self.begin(Request::List(list, reply), workers);
         }
     }
@@ -142,13 +123,7 @@ impl Sessions {
             return None;
         }
         let reply = self.objects(&selection, reply)?;
-        let end = End {
-            selection,
-            operator,
-            count: 0,
-            ids: Vec::new(),
-        };
-        self.begin(Request::End(end, reply), workers)
+        self.begin(Request::End(End::new(selection, operator), reply), workers)
     }
 
     /// Asks all workers how many sessions are open of clients whose certificate is revoked by what a load has
@@ -208,20 +183,19 @@ impl Sessions {
         page: Page,
         workers: &Workers,
     ) {
-        let Some(pending) = self.pending.get_mut(&ask) else {
+        let Some(pending) = self.missing(worker, ask) else {
             return;
         };
         let Request::List(list, _) = &mut pending.request else {
             return;
         };
-        if !pending.missing.contains(&worker) {
-            return;
-        }
         match list.take(worker, ask, page) {
-            Some(question) => workers.tell(worker, question),
-            None => drop(pending.missing.remove(&worker)),
+            Some(question) => {
+                workers.tell(worker, question);
+                pending.progresses();
+            }
+            None => pending.told_all(worker),
         }
-        let _ = pending.progress.send(());
         self.finish(ask, workers);
     }
 
@@ -234,17 +208,12 @@ impl Sessions {
         (count, ids): (u64, Vec<SessionId>),
         workers: &Workers,
     ) -> Option<Told> {
-        let pending = self.pending.get_mut(&ask)?;
+        let pending = self.missing(worker, ask)?;
         let Request::End(end, _) = &mut pending.request else {
             return None;
         };
-        if !pending.missing.remove(&worker) {
-            return None;
-        }
-        end.count = end.count.saturating_add(count);
-        end.ids.extend(ids);
-        end.ids.truncate(MOST_ENDED_IDS);
-        let _ = pending.progress.send(());
+        end.add(count, ids);
+        pending.told_all(worker);
         self.finish(ask, workers)
     }
 
@@ -257,16 +226,19 @@ impl Sessions {
         more: RevokedSessions,
         workers: &Workers,
     ) -> Option<Told> {
-        let pending = self.pending.get_mut(&ask)?;
+        let pending = self.missing(worker, ask)?;
         let Request::Revoked(_, found) = &mut pending.request else {
             return None;
         };
-        if !pending.missing.remove(&worker) {
-            return None;
-        }
         found.add(more);
-        let _ = pending.progress.send(());
+        pending.told_all(worker);
         self.finish(ask, workers)
+    }
+
+    /// Returns a request that waits for a worker; `None` for answers that are late, or to nothing.
+    fn missing(&mut self, worker: WorkerId, ask: u64) -> Option<&mut Pending> {
+        let pending = self.pending.get_mut(&ask)?;
+        pending.missing.contains(&worker).then_some(pending)
     }
 
     /// Notes that a worker has ended, and answers no request any more. Returns sentences about requests to end
@@ -357,7 +329,7 @@ impl Request {
     /// Returns the first message to each worker.
     fn question(&self, ask: u64) -> ToWorker {
         match self {
-            Self::List(list, _) => list.question(ask, 0, list.most),
+            Self::List(list, _) => list.first_question(ask),
             Self::End(end, _) => ToWorker::End {
                 ask,
                 selection: end.selection.clone(),
@@ -368,204 +340,9 @@ impl Request {
     }
 }
 
-impl List {
-    fn question(&self, ask: u64, after: u64, most: u64) -> ToWorker {
-        ToWorker::Sessions {
-            ask,
-            selection: self.selection.clone(),
-            after,
-            most,
-        }
-    }
-
-    /// Takes a page; returns the question for the next, if the worker has more that may be of the list.
-    fn take(&mut self, worker: WorkerId, ask: u64, page: Page) -> Option<ToWorker> {
-        let told = self.told.entry(worker).or_default();
-        let left = usize::try_from(self.most - *told).unwrap_or(usize::MAX);
-        if *told == 0 {
-            self.total = self.total.saturating_add(page.total);
-        }
-        let mut entries = page.entries;
-        entries.truncate(left);
-        *told += entries.len() as u64;
-        let left = self.most - *told;
-        let last = entries.last().map(|entry| entry.id.number);
-        self.sessions.append(&mut entries);
-        if self.sessions.len() as u64 > 2 * self.most {
-            self.trim();
-        }
-        let after = last.filter(|_| page.has_more && left > 0)?;
-        Some(self.question(ask, after, left))
-    }
-
-    /// Keeps the oldest.
-    fn trim(&mut self) {
-        self.sessions.sort_by_key(|it| (it.started_at, it.id));
-        let most = usize::try_from(self.most).unwrap_or(usize::MAX);
-        self.sessions.truncate(most);
-    }
-
-    fn finish(mut self, silent: Vec<u32>) -> SessionList {
-        self.trim();
-        SessionList {
-            left_out: self.total.saturating_sub(self.sessions.len() as u64),
-            sessions: self.sessions,
-            silent,
-        }
-    }
-}
-
-impl End {
-    /// Says what was done, for the log and the events.
-    fn sentence(&self, silent: &[u32]) -> String {
-        let Self {
-            selection,
-            operator,
-            count,
-            ..
-        } = self;
-        let sessions = match count {
-            1 => "1 session".to_owned(),
-            count => format!("{count} sessions"),
-        };
-        let mut sentence =
-            format!("{operator} has ended {sessions} with `proxyctl end {selection}`.");
-        for pid in silent {
-            let _ = write!(
-                sentence,
-                " Worker {pid} has not answered; it ends its sessions when it goes on."
-            );
-        }
-        sentence
-    }
-}
-
-/// Says how many sessions are open of certificates that a generation revokes, and how to end them; `None` if
-/// there are none.
-fn still_open(found: &RevokedSessions, generation: u64) -> Option<String> {
-    let first = found.certificates.first()?;
-    let sessions = match found.sessions {
-        1 => "1 session is".to_owned(),
-        number => format!("{number} sessions are"),
-    };
-    let certificates = match found.certificates.len() as u64 + found.left_out {
-        1 => "a client certificate".to_owned(),
-        number => format!("{number} client certificates"),
-    };
-    let (others, these) = match found.certificates.len() as u64 + found.left_out {
-        1 => ("", "them"),
-        _ => (" and others", "those of the first"),
-    };
-    Some(format!(
-        "{sessions} open of {certificates} that the revocation lists of generation {generation} revoke: \
-         \"{}\"{others}; `proxyctl end --client-cert {}` ends {these}.",
-        first.subject, first.sha256
-    ))
-}
-
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::facts::{RevokedCertificate, SessionState};
-
-    fn entry(origin: u64, number: u64) -> SessionEntry {
-        SessionEntry {
-            id: SessionId { origin, number },
-            state: SessionState::Established,
-            listener: "main".to_owned(),
-            client: None,
-            via: None,
-            backend: None,
-            user: None,
-            tls: None,
-            client_cert: None,
-            generation: 1,
-            // Those of one worker are younger than those of the other.
-            started_at: Timestamp::from_second(i64::try_from(origin + 10 * number).unwrap())
-                .unwrap(),
-            idle_ms: 0,
-            bytes_up: 0,
-            bytes_down: 0,
-            takeovers: 0,
-        }
-    }
-
-    fn page(
-        origin: u64,
-        numbers: std::ops::RangeInclusive<u64>,
-        has_more: bool,
-        total: u64,
-    ) -> Page {
-        Page {
-            entries: numbers.map(|number| entry(origin, number)).collect(),
-            has_more,
-            total,
-        }
-    }
-
-    fn list(most: u64) -> List {
-        List {
-            selection: Selection::default(),
-            most,
-            sessions: Vec::new(),
-            total: 0,
-            told: HashMap::new(),
-        }
-    }
-
-    const ONE: WorkerId = WorkerId(1);
-    const OTHER: WorkerId = WorkerId(2);
-
-    fn asks(question: Option<ToWorker>) -> Option<(u64, u64)> {
-        question.map(|question| match question {
-            ToWorker::Sessions { after, most, .. } => (after, most),
-            other => panic!("{other:?}"),
-        })
-    }
-
-    #[test]
-    fn pages_are_asked_for_until_there_are_no_more() {
-        let mut list = list(10);
-        assert_eq!(
-            asks(list.take(ONE, 1, page(1, 1..=3, true, 5))),
-            Some((3, 7))
-        );
-        assert_eq!(asks(list.take(ONE, 1, page(1, 4..=5, false, 0))), None);
-        let done = list.finish(vec![]);
-        assert_eq!((done.sessions.len(), done.left_out), (5, 0));
-    }
-
-    #[test]
-    fn the_oldest_of_all_workers_are_told_and_the_rest_is_counted() {
-        let mut list = list(3);
-        assert_eq!(asks(list.take(ONE, 1, page(1, 1..=3, true, 100))), None);
-        assert_eq!(asks(list.take(OTHER, 1, page(2, 1..=3, true, 50))), None);
-        let done = list.finish(vec![]);
-        let ids = done.sessions.iter().map(|it| (it.id.origin, it.id.number));
-        assert_eq!(ids.collect::<Vec<_>>(), [(1, 1), (2, 1), (1, 2)]);
-        assert_eq!(done.left_out, 147);
-    }
-
-    #[test]
-    fn a_worker_that_says_without_end_that_there_are_more_is_not_asked_without_end() {
-        let mut list = list(1000);
-        let nothing = Page {
-            entries: Vec::new(),
-            has_more: true,
-            total: 9,
-        };
-        assert_eq!(asks(list.take(ONE, 1, nothing)), None);
-        let mut questions = 0;
-        let mut next = Some(());
-        while next.is_some() {
-            questions += 1;
-            next = list.take(OTHER, 1, page(2, 1..=200, true, 9)).map(drop);
-        }
-        assert_eq!(questions, 5);
-        assert_eq!(list.sessions.len(), 1000);
-    }
 
     #[test]
     fn a_request_that_no_message_or_log_line_holds_is_refused() {
@@ -581,30 +358,12 @@ mod tests {
         assert!(objection(&two_lines).is_some());
         let number = MOST_IDS as u64 + 1;
         let many = Selection {
-            ids: (0..number).map(|it| entry(1, it).id).collect(),
+            ids: (0..number)
+                .map(|number| SessionId { origin: 1, number })
+                .collect(),
             ..Selection::default()
         };
         assert!(objection(&many).is_some());
         assert!(objection(&Selection::default()).is_none());
-    }
-
-    #[test]
-    fn sessions_of_revoked_certificates_are_said_with_the_command_that_ends_them() {
-        let mut found = RevokedSessions::default();
-        assert_eq!(still_open(&found, 2), None);
-        found.add(RevokedSessions {
-            sessions: 3,
-            certificates: vec![RevokedCertificate {
-                subject: "CN=app".to_owned(),
-                sha256: "ab".to_owned(),
-                sessions: 3,
-            }],
-            ..RevokedSessions::default()
-        });
-        assert_eq!(
-            still_open(&found, 2).unwrap(),
-            "3 sessions are open of a client certificate that the revocation lists of generation 2 revoke: \
-             \"CN=app\"; `proxyctl end --client-cert ab` ends them."
-        );
     }
 }
