@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 
 use crate::{
     config::Environment,
-    facts::{Fingerprint, MOST_IDS, Network, Partial, Reads, Selection, SessionId},
+    facts::{Fingerprint, MOST_IDS, MOST_LISTED, Network, Partial, Reads, Selection, SessionId},
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -344,7 +344,7 @@ pub struct Sessions {
     pub filters: Filters,
 
     /// Show no more than so many, the oldest
-    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = MOST_LISTED, value_parser = clap::value_parser!(u64).range(1..=MOST_LISTED))]
     pub limit: u64,
 
     /// Show them again every second, until Ctrl-C

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{
-    CtlError, Output, connect,
-    render::{count, duration},
-};
+use super::{CtlError, Output, connect, render::duration};
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
     control::{Request, Response, client::ClientError},
+    facts::amount,
 };
 
 /// How a daemon ended, as `--json` prints it.
@@ -54,7 +52,7 @@ pub(super) fn end(
 }
 
 fn ending(connections: u64, within: Duration) -> String {
-    let sessions = count(connections, "session");
+    let sessions = amount(connections, "session");
     if connections == 0 || within.is_zero() {
         return format!("proxyd is ending with {sessions} open.\n");
     }

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::{ArgValueCandidates, CompleteEnv, CompletionCandidate};
 
-use super::render::{count, one_line};
+use super::render::one_line;
 use crate::{
     cli::{complete::LIVE, exit, proxyctl::Proxyctl},
     control::{Request, Response, client::Client},
-    facts::{Selection, SessionEntry},
+    facts::{Selection, SessionEntry, amount},
 };
 
 /// How long the daemon may take; a shell waits meanwhile.
@@ -121,7 +121,7 @@ fn counted(values: impl Iterator<Item = (String, Option<String>)>) -> Vec<Comple
         *counts.entry(value).or_default() += 1;
     }
     let all = counts.into_iter().map(|((value, what), number)| {
-        let sessions = count(number, "session");
+        let sessions = amount(number, "session");
         let help = what.map_or_else(|| sessions.clone(), |it| format!("{it}, {sessions}"));
         candidate(&value, &help)
     });

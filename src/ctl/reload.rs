@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     CtlError, Output, ask,
-    render::{Cell, Paint, Table, Tone, clean, count, one_line, short},
+    render::{Cell, Paint, Table, Tone, clean, one_line, short},
     words::{end, trust_went_back},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     control::{ReloadReport, Request, Response, VerifyReport, client::ClientError},
     facts::{
         CertificateFacts, Expiry, IdentityChange, IdentityOutcome, Problem, RevokedSessions,
-        VerifiedIdentity,
+        VerifiedIdentity, amount,
     },
 };
 
@@ -91,7 +91,7 @@ fn rollback_text(report: &ReloadReport, paint: Paint) -> String {
 }
 
 fn reload_text(report: &ReloadReport, paint: Paint) -> String {
-    let workers = count(report.workers as u64, "worker");
+    let workers = amount(report.workers as u64, "worker");
     let mut text = if report.changed {
         format!("Generation {} is served by {workers}.\n", report.generation)
     } else if report.problems.is_empty() {
@@ -116,16 +116,14 @@ fn revoked_text(revoked: &RevokedSessions) -> String {
     if named == 0 {
         return String::new();
     }
-    let certificates = count(named as u64 + revoked.left_out, "client certificate");
-    let (sessions, are) = match revoked.sessions {
-        1 => ("1 session".to_owned(), "is"),
-        number => (count(number, "session"), "are"),
-    };
+    let certificates = amount(named as u64 + revoked.left_out, "client certificate");
+    let sessions = amount(revoked.sessions, "session");
+    let are = if revoked.sessions == 1 { "is" } else { "are" };
     let mut text = format!(
         "{sessions} {are} open of {certificates} that the revocation lists revoke. To end them:\n"
     );
     for certificate in revoked.certificates.iter().take(SHOWN_REVOKED) {
-        let (digest, sessions) = (&certificate.sha256, count(certificate.sessions, "session"));
+        let (digest, sessions) = (&certificate.sha256, amount(certificate.sessions, "session"));
         let subject = one_line(&certificate.subject);
         let _ = writeln!(
             text,
@@ -205,7 +203,7 @@ fn verify_text(report: &VerifyReport, paint: Paint) -> String {
         found => writeln!(
             text,
             "What is on disk has {}; generation {} is served.",
-            count(found as u64, "problem"),
+            amount(found as u64, "problem"),
             report.generation
         ),
     };

@@ -212,12 +212,6 @@ pub(super) fn short(fingerprint: &str) -> &str {
     fingerprint.get(..16).unwrap_or(fingerprint)
 }
 
-/// Returns `1 worker`, `2 workers`.
-pub(super) fn count(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
-}
-
 /// Returns a command as it could be typed.
 pub(super) fn command(words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|word| quote(word)).collect();

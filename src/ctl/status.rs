@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::{
     CtlError, Output, ask, exit_hook, pause,
-    render::{Cell, Paint, Table, Tone, clean, count, moment, seconds, short},
+    render::{Cell, Paint, Table, Tone, clean, moment, seconds, short},
     words::{end, trust_went_back},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         Response, SandboxStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
         WatchStatus, WorkerState, WorkerStatus, client::ClientError,
     },
-    facts::{ExpiryKind, Reason as _},
+    facts::{ExpiryKind, Reason as _, amount},
 };
 
 const REDRAW: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ fn text(status: &Status, paint: Paint) -> String {
     let _ = write!(text, "{}", sandbox(&status.sandbox, &heading));
     if status.log.lost_lines > 0 {
         let heading = paint.paint("Log", Tone::Heading);
-        let lost = count(status.log.lost_lines, "line");
+        let lost = amount(status.log.lost_lines, "line");
         let _ = writeln!(text, "{heading}  {lost} lost; the log says why");
     }
     text
@@ -259,7 +259,7 @@ fn sandbox(sandbox: &SandboxStatus, heading: &impl std::fmt::Display) -> String 
         let _ = writeln!(text, "{heading}  {}", clean(sentence));
     }
     if sandbox.denied_calls > 0 {
-        let calls = count(sandbox.denied_calls, "system call");
+        let calls = amount(sandbox.denied_calls, "system call");
         let _ = writeln!(
             text,
             "{heading}  workers were refused {calls}; the log names the first"
@@ -353,7 +353,7 @@ fn restarts(status: &Status) -> String {
         let _ = write!(
             text,
             ", {} in a row",
-            count(restarts.consecutive.into(), "failure")
+            amount(restarts.consecutive.into(), "failure")
         );
     }
     if let Some(last) = &restarts.last {

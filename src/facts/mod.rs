@@ -4,6 +4,7 @@
 //! each other is made of these, so a field that is added here changes their wire formats: raise
 //! [`PROTOCOL`](crate::control::wire::PROTOCOL).
 
+mod amount;
 mod backend;
 mod certificate;
 mod confinement;
@@ -22,6 +23,7 @@ mod session;
 mod tally;
 
 pub use self::{
+    amount::amount,
     backend::BackendStatus,
     certificate::CertificateFacts,
     confinement::{Confinement, Enforcement},
@@ -37,9 +39,9 @@ pub use self::{
     network::{Network, NetworkError},
     problem::Problem,
     session::{
-        Candidate, EndedSessions, MOST_IDS, MOST_REVOKED, NoSessionId, RevokedCertificate,
-        RevokedSessions, Selection, SessionCertificate, SessionEntry, SessionId, SessionList,
-        SessionState, SessionTls,
+        Candidate, EndedSessions, MOST_IDS, MOST_LISTED, MOST_REVOKED, NoSessionId,
+        RevokedCertificate, RevokedSessions, Selection, SessionCertificate, SessionEntry,
+        SessionId, SessionList, SessionState, SessionTls,
     },
     tally::{Reason, Tally},
 };

@@ -11,10 +11,10 @@ use crate::{
         WorkerStatus,
     },
     ctl::{
-        render::{count, duration, moment},
+        render::{duration, moment},
         words::trust_went_back,
     },
-    facts::{Expiry, ExpiryEffect, ExpiryKind, Moment},
+    facts::{Expiry, ExpiryEffect, ExpiryKind, Moment, amount},
 };
 
 /// From how many failures in a row on a worker counts as failing again and again.
@@ -91,7 +91,7 @@ fn service(status: &Status) -> Vec<Finding> {
     }
     findings.extend(outdated(status));
     if status.restarts.consecutive >= KEEPS_FAILING {
-        let failures = count(status.restarts.consecutive.into(), "failure");
+        let failures = amount(status.restarts.consecutive.into(), "failure");
         findings.push(warning(format!(
             "a worker keeps failing, {failures} in a row"
         )));

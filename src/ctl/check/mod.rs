@@ -11,7 +11,7 @@ use serde::Serialize;
 use self::judge::{serving, soonest};
 use super::{
     CtlError, Output,
-    render::{clean, count, duration},
+    render::{clean, duration},
     status,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         proxyctl::{Check, Proxyctl, Threshold},
     },
     control::Status,
-    facts::Moment,
+    facts::{Moment, amount},
 };
 
 /// How many findings are on the line; `--json` has all of them.
@@ -179,7 +179,7 @@ fn cut(message: &str) -> String {
 }
 
 fn summary(status: &Status, now: Timestamp) -> String {
-    let workers = count(serving(status) as u64, "worker");
+    let workers = amount(serving(status) as u64, "worker");
     let mut text = format!("generation {} on {workers}", status.tls.generation);
     if let Some(identity) = soonest(status).next() {
         let left =

@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::{MOST, fetch, table};
+use super::{fetch, table};
 use crate::{
     cli::{
         exit,
         proxyctl::{End, Proxyctl},
     },
     control::{Request, Response, client::ClientError},
-    ctl::{CtlError, Output, ask, render::count},
-    facts::{EndedSessions, Selection, SessionId},
+    ctl::{CtlError, Output, ask},
+    facts::{EndedSessions, MOST_LISTED, Selection, SessionId, amount},
 };
 
 /// What `end` did, as `--json` prints it. Its names are a promise to scripts.
@@ -57,7 +57,7 @@ fn would_end(
     selection: &Selection,
     output: &mut Output,
 ) -> Result<EndedSessions, CtlError> {
-    let list = fetch(arguments, selection, MOST)?;
+    let list = fetch(arguments, selection, MOST_LISTED)?;
     if !output.json && !list.sessions.is_empty() {
         output.text(&table::rows(&list.sessions, output.paint, output.width))?;
     }
@@ -87,7 +87,7 @@ fn document(ended: EndedSessions, selection: &Selection, dry_run: bool) -> Docum
 fn sentence(document: &Document) -> String {
     let sessions = match document.count {
         0 => "no session".to_owned(),
-        number => count(number, "session"),
+        number => amount(number, "session"),
     };
     if document.dry_run {
         format!("Would end {sessions}.\n")

@@ -8,20 +8,17 @@ use std::time::Duration;
 
 use self::document::Document;
 pub(super) use self::end::end;
-use super::{CtlError, Output, ask, pause, render::count, status::CLEAR_SCREEN};
+use super::{CtlError, Output, ask, pause, status::CLEAR_SCREEN};
 use crate::{
     cli::{
         exit,
         proxyctl::{Proxyctl, Sessions},
     },
     control::{Request, Response, client::ClientError},
-    facts::{Selection, SessionList},
+    facts::{Selection, SessionList, amount},
 };
 
 const REDRAW: Duration = Duration::from_secs(1);
-
-/// The most sessions that the daemon tells of.
-const MOST: u64 = 10_000;
 
 /// Shows open sessions, once or every second.
 pub(super) fn run(
@@ -85,7 +82,7 @@ fn fetch(
 fn complain(list: &SessionList, output: &mut Output) -> u8 {
     if list.left_out > 0 {
         let shown = list.sessions.len();
-        let more = count(list.left_out, "more session");
+        let more = amount(list.left_out, "more session");
         output.warn(&format!(
             "the {shown} oldest are shown; {more} left out: narrow them with options"
         ));

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::document::{client, idle};
 use crate::{
-    ctl::render::{Cell, Paint, Table, Tone, bytes, count, duration, one_line, shortened},
-    facts::{Selection, SessionEntry, SessionList, SessionState},
+    ctl::render::{Cell, Paint, Table, Tone, bytes, duration, one_line, shortened},
+    facts::{Selection, SessionEntry, SessionList, SessionState, amount},
 };
 
 /// What a column shows.
@@ -129,7 +129,7 @@ pub(super) fn text(
         };
         return text.to_owned();
     }
-    let number = count(list.sessions.len() as u64, "session");
+    let number = amount(list.sessions.len() as u64, "session");
     format!("{}{number}\n", rows(&list.sessions, paint, width))
 }
 

@@ -15,6 +15,9 @@ pub use self::{
     selection::{Candidate, MOST_IDS, Selection},
 };
 
+/// The most sessions that one request lists.
+pub const MOST_LISTED: u64 = 10_000;
+
 /// How far a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

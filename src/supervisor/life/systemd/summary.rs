@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::facts::amount;
+
 /// The most characters of a failed reload's reason in the line; the log has the whole reason.
 const MAX_REASON: usize = 200;
 
@@ -33,24 +35,19 @@ pub(in crate::supervisor) struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sessions = counted(self.sessions, "session");
+        let sessions = amount(self.sessions, "session");
         match self.state {
             State::Starting => return f.write_str("starting"),
             State::Draining => return write!(f, "draining, {sessions} left"),
             State::Serving => {}
         }
-        let workers = counted(self.workers as u64, "worker");
+        let workers = amount(self.workers as u64, "worker");
         write!(f, "generation {}, {workers}, {sessions}", self.generation)?;
         match &self.last_error {
             None => Ok(()),
             Some(reason) => write!(f, "; last reload failed: {}", in_short(reason)),
         }
     }
-}
-
-fn counted(number: u64, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{plural}")
 }
 
 /// Returns one line of limited length: a line break would end the assignment in the message.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::MOST_ENDED_IDS;
-use crate::facts::{Selection, SessionId};
+use crate::facts::{Selection, SessionId, amount};
 
 /// The end of sessions that is being confirmed.
 #[derive(Debug)]
@@ -40,10 +40,7 @@ impl End {
             count,
             ..
         } = self;
-        let sessions = match count {
-            1 => "1 session".to_owned(),
-            count => format!("{count} sessions"),
-        };
+        let sessions = amount(*count, "session");
         let mut sentence =
             format!("{operator} has ended {sessions} with `proxyctl end {selection}`.");
         for pid in silent {

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::MOST_SESSIONS;
 use crate::{
-    facts::{Selection, SessionEntry, SessionList},
+    facts::{MOST_LISTED, Selection, SessionEntry, SessionList},
     link::ToWorker,
     supervisor::plan::WorkerId,
 };
@@ -35,7 +34,7 @@ impl List {
     pub(super) fn new(selection: Selection, most: u64) -> Self {
         Self {
             selection,
-            most: most.clamp(1, MOST_SESSIONS),
+            most: most.clamp(1, MOST_LISTED),
             sessions: Vec::new(),
             total: 0,
             told: HashMap::new(),

@@ -30,9 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long all of it may take; less than `proxyctl` waits.
 const MOST_PATIENCE: Duration = Duration::from_secs(8);
 
-/// The most sessions of an answer.
-const MOST_SESSIONS: u64 = 10_000;
-
 /// The most ids of an answer.
 const MOST_ENDED_IDS: usize = 100_000;
 

@@ -1,15 +1,13 @@
 //! What operators are told of sessions whose certificates are revoked.
 
-use crate::facts::RevokedSessions;
+use crate::facts::{RevokedSessions, amount};
 
 /// Says how many sessions are open of certificates that a generation revokes, and how to end them; `None` if
 /// there are none.
 pub(super) fn still_open(found: &RevokedSessions, generation: u64) -> Option<String> {
     let first = found.certificates.first()?;
-    let sessions = match found.sessions {
-        1 => "1 session is".to_owned(),
-        number => format!("{number} sessions are"),
-    };
+    let sessions = amount(found.sessions, "session");
+    let are = if found.sessions == 1 { "is" } else { "are" };
     let certificates = match found.certificates.len() as u64 + found.left_out {
         1 => "a client certificate".to_owned(),
         number => format!("{number} client certificates"),
@@ -19,7 +17,7 @@ pub(super) fn still_open(found: &RevokedSessions, generation: u64) -> Option<Str
         _ => (" and others", "those of the first"),
     };
     Some(format!(
-        "{sessions} open of {certificates} that the revocation lists of generation {generation} revoke: \
+        "{sessions} {are} open of {certificates} that the revocation lists of generation {generation} revoke: \
          \"{}\"{others}; `proxyctl end --client-cert {}` ends {these}.",
         first.subject, first.sha256
     ))
