@@ -8,7 +8,7 @@ use crate::support::{
     configuration::Listener,
     fake::Fake,
     until,
-    wire::{OK, SSL_REQUEST, greeting, login, mysql_ssl_request, packet, read_packet, startup},
+    wire::{OK, SSL_REQUEST, greeting, packet, read_packet, startup},
 };
 
 const DENIED: &[u8] = b"\xff\x15\x04#28000no";
@@ -26,22 +26,6 @@ fn mysql(verdicts: &'static [&'static [u8]]) -> Fake {
     })
 }
 
-fn mysql_front(backend: &Fake) -> Front {
-    let listener = Listener::tcp("main", &backend.address()).protocol("mysql");
-    Front::with(listener, &[], |it| it)
-}
-
-/// Logs in with TLS; the answer has not been read.
-fn log_in(front: &Front, user: &str) -> Session {
-    let mut socket = connect(front.daemon.address()).unwrap();
-    read_packet(&mut socket).unwrap();
-    let client = Client::new(&front.ca);
-    let session = client.behind(&mysql_ssl_request(), usize::MAX, socket);
-    let mut session = session.unwrap();
-    session.send(&login(true, user)).unwrap();
-    session
-}
-
 /// Sends a change of user; returns the first byte of the answer.
 fn change(session: &mut Session, user: &str) -> u8 {
     let command = [
@@ -56,8 +40,8 @@ fn change(session: &mut Session, user: &str) -> u8 {
 #[test]
 fn a_user_of_mysql_is_the_one_of_the_login() {
     let backend = mysql(&[OK]);
-    let front = mysql_front(&backend);
-    let mut session = log_in(&front, "app");
+    let front = Front::mysql(&backend);
+    let mut session = front.log_in("app");
     read_packet(&mut session).unwrap();
     let query = packet(0, b"\x03SELECT 1");
     session.send(&query).unwrap();
@@ -72,8 +56,8 @@ fn a_user_of_mysql_is_the_one_of_the_login() {
 #[test]
 fn a_user_of_mysql_changes_when_the_database_agrees() {
     let backend = mysql(&[OK, DENIED, OK]);
-    let front = mysql_front(&backend);
-    let mut session = log_in(&front, "first");
+    let front = Front::mysql(&backend);
+    let mut session = front.log_in("first");
     read_packet(&mut session).unwrap();
     assert_eq!(change(&mut session, "second"), 0xff);
     assert_eq!(change(&mut session, "third"), 0);
@@ -84,8 +68,8 @@ fn a_user_of_mysql_changes_when_the_database_agrees() {
 #[test]
 fn a_change_of_user_that_is_denied_changes_none() {
     let backend = mysql(&[OK, DENIED]);
-    let front = mysql_front(&backend);
-    let mut session = log_in(&front, "first");
+    let front = Front::mysql(&backend);
+    let mut session = front.log_in("first");
     read_packet(&mut session).unwrap();
     assert_eq!(change(&mut session, "second"), 0xff);
     session.finish().unwrap();
@@ -95,8 +79,8 @@ fn a_change_of_user_that_is_denied_changes_none() {
 #[test]
 fn a_change_of_user_that_breaks_the_protocol_ends_the_session_for_that() {
     let backend = mysql(&[OK, OK, OK]);
-    let front = mysql_front(&backend);
-    let mut session = log_in(&front, "first");
+    let front = Front::mysql(&backend);
+    let mut session = front.log_in("first");
     read_packet(&mut session).unwrap();
     let query = packet(0, b"\x03SELECT 1");
     let change = packet(0, b"\x11second\0\0test\0\x21\0mysql_native_password\0");
@@ -112,8 +96,8 @@ fn a_change_of_user_that_breaks_the_protocol_ends_the_session_for_that() {
 #[test]
 fn a_login_that_the_database_refuses_names_its_user() {
     let backend = mysql(&[DENIED]);
-    let front = mysql_front(&backend);
-    let mut session = log_in(&front, "mallory");
+    let front = Front::mysql(&backend);
+    let mut session = front.log_in("mallory");
     session.rest().unwrap();
     assert_eq!(front.end("login_denied")["user"], "mallory");
 }
@@ -121,9 +105,9 @@ fn a_login_that_the_database_refuses_names_its_user() {
 #[test]
 fn a_user_s_name_cannot_forge_a_line_nor_make_it_long() {
     let backend = mysql(&[OK]);
-    let front = mysql_front(&backend);
+    let front = Front::mysql(&backend);
     let name = format!("a\n{{\"reason\":\"drained\"}}\x1b[31m{}", "x".repeat(500));
-    let mut session = log_in(&front, &name);
+    let mut session = front.log_in(&name);
     read_packet(&mut session).unwrap();
     session.finish().unwrap();
     let user: String = name.chars().take(64).collect();

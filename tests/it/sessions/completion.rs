@@ -31,7 +31,7 @@ fn ids_listeners_clients_and_certificates_of_sessions_are_completed() {
     let (clients, backend) = (Ca::new("clients"), Backend::tcp());
     let auth = "client_auth = { mode = \"required\", ca = \"clients.crt\" }";
     let listener = Listener::tcp("main", &backend.address()).line(auth);
-    let front = Front::with(listener, |it| it.file("clients.crt", clients.pem()));
+    let front = Front::with(listener, &[], |it| it.file("clients.crt", clients.pem()));
     let leaf = clients.leaf("billing");
     let _session = front.session_of(&front.client.clone().present(&leaf));
     let socket = front.daemon.socket();

@@ -9,7 +9,7 @@ use crate::support::{
     configuration::Listener,
     fake::Fake,
     until,
-    wire::{OK, SSL_REQUEST, greeting, login, mysql_ssl_request, packet, read_packet, startup},
+    wire::{OK, SSL_REQUEST, greeting, packet, read_packet, startup},
 };
 
 /// `AuthenticationOk` and `ReadyForQuery`.
@@ -27,25 +27,15 @@ fn mysql() -> Fake {
 
 /// Logs in as this user, with TLS.
 fn log_in(front: &Front, user: &str) -> Session {
-    let mut socket = connect(front.daemon.address()).unwrap();
-    read_packet(&mut socket).unwrap();
-    let client = Client::new(&front.ca);
-    let session = client.behind(&mysql_ssl_request(), usize::MAX, socket);
-    let mut session = session.unwrap();
-    session.send(&login(true, user)).unwrap();
+    let mut session = front.log_in(user);
     read_packet(&mut session).unwrap();
     session
-}
-
-fn mysql_front(backend: &Fake) -> Front {
-    let listener = Listener::tcp("main", &backend.address()).protocol("mysql");
-    Front::with(listener, |it| it)
 }
 
 #[test]
 fn a_session_of_mysql_has_its_user_and_ends_between_two_commands() {
     let backend = mysql();
-    let front = mysql_front(&backend);
+    let front = Front::mysql(&backend);
     let mut session = log_in(&front, "app");
     let query = packet(0, b"\x03SELECT 1");
     session.send(&query).unwrap();
@@ -58,7 +48,7 @@ fn a_session_of_mysql_has_its_user_and_ends_between_two_commands() {
     front.daemon.ctl(&["end", "--listener", "main"]).answer();
     // TLS is ended in its own way, and no byte comes that is no answer.
     assert_eq!(session.rest().unwrap(), b"");
-    assert_eq!(front.end()["user"], "app");
+    assert_eq!(front.end("ended_by_operator")["user"], "app");
 }
 
 #[test]
@@ -70,7 +60,7 @@ fn a_session_of_postgresql_has_its_user_and_is_ended() {
         connection.echo()
     });
     let listener = Listener::tcp("main", &backend.address()).protocol("postgres");
-    let front = Front::with(listener, |it| it);
+    let front = Front::with(listener, &[], |it| it);
     let mut socket = connect(front.daemon.address()).unwrap();
     socket.write_all(SSL_REQUEST).unwrap();
     socket.read_exact(&mut [0]).unwrap();
@@ -88,7 +78,7 @@ fn a_session_of_postgresql_has_its_user_and_is_ended() {
 #[test]
 fn a_user_s_name_cannot_steer_a_terminal_nor_look_like_another_session() {
     let backend = mysql();
-    let front = mysql_front(&backend);
+    let front = Front::mysql(&backend);
     let user = "a\x1b[2J\n  1-1\u{9b}\u{202e}";
     let _session = log_in(&front, user);
     assert_eq!(front.list(&[])[0]["user"], user);
@@ -105,7 +95,7 @@ fn a_user_s_name_cannot_steer_a_terminal_nor_look_like_another_session() {
 fn a_backend_that_is_silent_is_shown_while_its_client_waits() {
     let silent = Backend::tcp();
     let listener = Listener::tcp("main", &silent.address()).protocol("mysql");
-    let front = Front::with(listener, |it| it);
+    let front = Front::with(listener, &[], |it| it);
     let _client = connect(front.daemon.address()).unwrap();
     until("the backend is tried", || {
         let list = front.list(&[]);

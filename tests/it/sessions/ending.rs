@@ -19,10 +19,7 @@ fn a_session_is_ended_by_its_id_and_both_sides_are_told() {
     let servers = Ca::new("databases");
     let backend = TlsFake::new(&servers.leaf("127.0.0.1"), None);
     let listener = Listener::tcp("main", &backend.address());
-    let front = Front::with(
-        listener.line("backend_tls = { mode = \"require\" }"),
-        |it| it,
-    );
+    let front = Front::with(listener, &["backend_tls = { mode = \"require\" }"], |it| it);
     let mut ended = front.session();
     let ids = front.ids(&[]);
     let mut left = front.session();
@@ -41,12 +38,12 @@ fn a_session_is_ended_by_its_id_and_both_sides_are_told() {
 #[test]
 fn an_end_is_logged_counted_and_an_event_that_all_name_the_operator() {
     let backend = Backend::tcp();
-    let front = Front::new(&backend.address());
+    let front = Front::new(&backend.address(), &[]);
     let mut session = front.session();
     let ended = front.daemon.ctl(&["end", "--listener", "main"]).answer();
     assert_eq!(ended, "Ended 1 session.");
     session.rest().unwrap();
-    let line = front.end();
+    let line = front.end("ended_by_operator");
     let uid = nix::unistd::getuid();
     let user = nix::unistd::User::from_uid(uid).unwrap().unwrap().name;
     assert_eq!(
@@ -72,18 +69,21 @@ fn an_end_is_logged_counted_and_an_event_that_all_name_the_operator() {
 #[test]
 fn a_client_that_was_not_let_in_yet_is_ended_too() {
     let backend = Backend::tcp();
-    let front = Front::new(&backend.address());
+    let front = Front::new(&backend.address(), &[]);
     let mut silent = connect(front.daemon.address()).unwrap();
     until("it is shown", || front.list(&[]).len() == 1);
     front.daemon.ctl(&["end", "--client", "127.0.0.1"]).answer();
     assert_eq!(silent.read(&mut [0]).unwrap(), 0);
-    assert_eq!(front.end()["reason"], "ended_by_operator");
+    assert_eq!(
+        front.end("ended_by_operator")["reason"],
+        "ended_by_operator"
+    );
 }
 
 #[test]
 fn a_dry_run_shows_what_would_end_and_ends_nothing() {
     let backend = Backend::tcp();
-    let front = Front::new(&backend.address());
+    let front = Front::new(&backend.address(), &[]);
     let mut session = front.session();
     let ids = front.ids(&[]);
     let shown = front.daemon.ctl(&["end", "--dry-run", &ids[0]]).answer();
@@ -102,7 +102,7 @@ fn a_dry_run_shows_what_would_end_and_ends_nothing() {
 #[test]
 fn an_id_that_no_session_has_is_named_and_the_others_are_ended() {
     let backend = Backend::tcp();
-    let front = Front::new(&backend.address());
+    let front = Front::new(&backend.address(), &[]);
     let mut session = front.session();
     let known = front.ids(&[]).remove(0);
     let outcome = front.daemon.ctl(&["end", "1-1", &known]);
@@ -126,7 +126,7 @@ fn an_id_that_no_session_has_is_named_and_the_others_are_ended() {
 #[test]
 fn an_end_without_a_word_about_which_sessions_is_a_usage_error() {
     let backend = Backend::tcp();
-    let front = Front::new(&backend.address());
+    let front = Front::new(&backend.address(), &[]);
     let mut session = front.session();
     for arguments in [
         &["end"][..],

@@ -35,7 +35,7 @@ fn echo(socket: &mut (impl std::io::Read + std::io::Write)) {
 fn a_session_is_shown_with_all_that_is_known() {
     let (clients, backend) = (Ca::new("clients"), Backend::tcp());
     let listener = Listener::tcp("main", &backend.address()).line(AUTH);
-    let front = Front::with(listener, |it| it.file("clients.crt", clients.pem()));
+    let front = Front::with(listener, &[], |it| it.file("clients.crt", clients.pem()));
     let leaf = clients.leaf("billing");
     let before = Timestamp::now();
     let mut session = front.session_of(&front.client.clone().present(&leaf));
@@ -69,7 +69,7 @@ fn a_session_is_shown_with_all_that_is_known() {
 #[test]
 fn a_session_that_is_over_is_shown_no_more_and_its_id_is_not_used_again() {
     let backend = Backend::tcp();
-    let front = Front::new(&backend.address());
+    let front = Front::new(&backend.address(), &[]);
     let mut first = front.session();
     let old = front.ids(&[]);
     first.finish().unwrap();
@@ -86,7 +86,7 @@ fn a_session_without_tls_and_one_of_a_unix_socket_say_so() {
     let backend = Backend::tcp();
     let plain = Listener::tcp("main", &backend.address()).line("tls = { mode = \"preferred\" }");
     let unix = Listener::tcp("unix", &backend.address()).line("tls = { mode = \"preferred\" }");
-    let front = Front::with(plain, |it| {
+    let front = Front::with(plain, &[], |it| {
         let path = format!("unix:{}", it.folder().join("clients.sock").display());
         it.listener(unix.bind(&path))
     });
@@ -114,9 +114,11 @@ fn a_session_without_tls_and_one_of_a_unix_socket_say_so() {
 fn a_client_behind_a_balancer_is_shown_and_found_by_its_own_address() {
     let backend = Backend::tcp();
     let line = "proxy_protocol = { accept = true, from = \"127.0.0.1\" }";
-    let front = Front::with(Listener::tcp("main", &backend.address()).line(line), |it| {
-        it
-    });
+    let front = Front::with(
+        Listener::tcp("main", &backend.address()).line(line),
+        &[],
+        |it| it,
+    );
     let socket = connect(front.daemon.address()).unwrap();
     let balancer = socket.local_addr().unwrap().to_string();
     let header = b"PROXY TCP4 203.0.113.7 198.51.100.1 4321 5432\r\n";
@@ -131,7 +133,7 @@ fn a_client_behind_a_balancer_is_shown_and_found_by_its_own_address() {
 #[test]
 fn a_client_that_was_not_let_in_yet_is_shown_as_one_that_is_opening() {
     let backend = Backend::tcp();
-    let front = Front::new(&backend.address());
+    let front = Front::new(&backend.address(), &[]);
     let _silent = connect(front.daemon.address()).unwrap();
     until("it is shown", || front.list(&[]).len() == 1);
     let shown = front.list(&[]).pop().unwrap();
@@ -147,7 +149,7 @@ fn sessions_are_selected_by_what_they_have_in_common() {
     let (clients, backend) = (Ca::new("clients"), Backend::tcp());
     let listener = Listener::tcp("main", &backend.address()).line(AUTH);
     let other = Listener::tcp("other", &backend.address());
-    let front = Front::with(listener, |it| {
+    let front = Front::with(listener, &[], |it| {
         it.file("clients.crt", clients.pem()).listener(other)
     });
     let leaf = clients.leaf("billing");
@@ -187,7 +189,7 @@ fn sessions_are_selected_by_what_they_have_in_common() {
 fn sessions_of_all_workers_are_shown() {
     let backend = Backend::tcp();
     let listener = Listener::tcp("main", &backend.address());
-    let front = Front::with(listener, |it| it.workers(3));
+    let front = Front::with(listener, &[], |it| it.workers(3));
     let sessions: Vec<Session> = (0..30).map(|_| front.session()).collect();
     let ids = front.ids(&[]);
     assert_eq!(ids.len(), sessions.len());
@@ -200,7 +202,7 @@ fn sessions_of_all_workers_are_shown() {
 #[test]
 fn people_get_a_table() {
     let backend = Backend::tcp();
-    let front = Front::new(&backend.address());
+    let front = Front::new(&backend.address(), &[]);
     assert_eq!(
         front.daemon.ctl(&["sessions"]).answer(),
         "No session is open."
@@ -228,9 +230,11 @@ fn more_sessions_than_a_message_holds_are_shown_and_a_limit_says_what_it_leaves_
     const SESSIONS: usize = 600;
     let backend = Backend::tcp();
     let line = "tls = { mode = \"preferred\" }";
-    let front = Front::with(Listener::tcp("main", &backend.address()).line(line), |it| {
-        it.workers(1)
-    });
+    let front = Front::with(
+        Listener::tcp("main", &backend.address()).line(line),
+        &[],
+        |it| it.workers(1),
+    );
     let address = front.daemon.address();
     let clients: Vec<TcpStream> = (0..SESSIONS)
         .map(|_| {

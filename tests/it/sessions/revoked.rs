@@ -14,7 +14,7 @@ use crate::support::{
 fn front(clients: &Ca, backend: &Backend) -> Front {
     let auth = "client_auth = { mode = \"required\", ca = \"clients.crt\", crl = \"clients.crl\" }";
     let listener = Listener::tcp("main", &backend.address()).line(auth);
-    Front::with(listener, |it| {
+    Front::with(listener, &[], |it| {
         it.workers(2)
             .file("clients.crt", clients.pem())
             .file("clients.crl", clients.revoke(&[]))

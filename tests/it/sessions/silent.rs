@@ -23,7 +23,7 @@ use crate::support::{
 fn a_worker_that_does_not_answer_is_named_and_the_others_are_shown() {
     let backend = Backend::tcp();
     let listener = Listener::tcp("main", &backend.address());
-    let front = Front::with(listener, |it| {
+    let front = Front::with(listener, &[], |it| {
         it.workers(2).set("heartbeat_timeout", "\"60s\"")
     });
     let sessions: Vec<_> = (0..20).map(|_| front.session()).collect();
@@ -52,7 +52,7 @@ fn a_worker_that_does_not_answer_is_named_and_the_others_are_shown() {
 #[test]
 fn sessions_are_watched_until_an_interrupt() {
     let backend = Backend::tcp();
-    let front = Front::new(&backend.address());
+    let front = Front::new(&backend.address(), &[]);
     let _session = front.session();
     let mut command = front.daemon.ctl_command(&["--json", "sessions", "--watch"]);
     let mut child = command
@@ -82,7 +82,7 @@ fn a_member_of_the_control_group_may_end_sessions_and_is_named() {
     };
     let backend = Backend::tcp();
     let listener = Listener::tcp("main", &backend.address());
-    let front = Front::with(listener, |it| it.set("control_group", "\"daemon\""));
+    let front = Front::with(listener, &[], |it| it.set("control_group", "\"daemon\""));
     fs::set_permissions(front.daemon.folder(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut session = front.session();
     let mut command = Command::new(&words[0]);
@@ -94,5 +94,5 @@ fn a_member_of_the_control_group_may_end_sessions_and_is_named() {
     session.rest().unwrap();
     let user = nix::unistd::User::from_uid(program::NOBODY.into()).unwrap();
     let name = user.map_or_else(|| format!("uid {}", program::NOBODY), |it| it.name);
-    assert_eq!(front.end()["by"], name);
+    assert_eq!(front.end("ended_by_operator")["by"], name);
 }

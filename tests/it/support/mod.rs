@@ -10,6 +10,7 @@ pub(crate) mod desk;
 pub(crate) mod fake;
 pub(crate) mod front;
 pub(crate) mod inside;
+pub(crate) mod logged;
 pub(crate) mod machine;
 pub(crate) mod names;
 pub(crate) mod network;
