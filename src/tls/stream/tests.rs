@@ -12,9 +12,8 @@ use super::*;
 use crate::tls::{
     dissolve::SecretNotes,
     provider,
-    records::Limits,
+    records::{Limits, tests::peer::trusting},
     testing::Ca,
-    trust::verifier::{BackendVerifier, Check},
 };
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -38,15 +37,7 @@ fn server_config(version: &'static SupportedProtocolVersion) -> ServerConfig {
 }
 
 fn client_config(version: &'static SupportedProtocolVersion) -> ClientConfig {
-    let verifier = BackendVerifier::new(Check::Nothing, Vec::new()).unwrap();
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[version])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.enable_secret_extraction = true;
-    config.key_log = Arc::new(SecretNotes);
+    let mut config = trusting(provider(), version);
     config.alpn_protocols = vec![b"words".to_vec()];
     config
 }

@@ -8,6 +8,7 @@ use std::{
 use rcgen::KeyPair;
 use rustls::{
     ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection,
+    SupportedProtocolVersion,
     client::UnbufferedClientConnection,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
@@ -70,12 +71,20 @@ fn server_config(suite: &Suite, tickets: usize) -> ServerConfig {
 }
 
 fn client_config(suite: &Suite) -> ClientConfig {
-    let verifier = BackendVerifier::new(Check::Nothing, Vec::new()).unwrap();
     let version = match suite.version() {
         Version::Tls12 => &TLS12,
         Version::Tls13 => &TLS13,
     };
-    let mut config = ClientConfig::builder_with_provider(only(suite))
+    trusting(only(suite), version)
+}
+
+/// Returns a client that believes any certificate and gives out its secrets.
+pub(crate) fn trusting(
+    provider: Arc<CryptoProvider>,
+    version: &'static SupportedProtocolVersion,
+) -> ClientConfig {
+    let verifier = BackendVerifier::new(Check::Nothing, Vec::new()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()
