@@ -11,11 +11,12 @@ mod origins;
 mod process;
 mod repair;
 mod resources;
+mod sessions;
 mod sockets;
 mod tickets;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     io,
     os::fd::OwnedFd,
     sync::Arc,
@@ -46,10 +47,7 @@ use super::plan::{End, WorkerId};
 use crate::{
     children::{self, Inbox, Launched, Launcher, Role},
     config::Listener,
-    facts::{
-        BackendStatus, ConnectionCounts, ListenerCounts, MOST_REVOKED, RevokedCertificate,
-        RevokedSessions, SessionEntry, SessionId,
-    },
+    facts::{BackendStatus, ConnectionCounts, ListenerCounts},
     link::{FromWorker, Generation, ListenerKey, ToWorker},
     telemetry::log::Sink,
 };
@@ -471,63 +469,6 @@ impl Workers {
         let is_new = before != status.certificate;
         counts.set(status);
         is_new
-    }
-
-    /// Returns the sessions that a worker tells of, as far as they can be its own.
-    pub(super) fn sessions_told(
-        &self,
-        id: WorkerId,
-        entries: Vec<SessionEntry>,
-    ) -> Vec<SessionEntry> {
-        let Some(process) = self.processes.get(&id) else {
-            return Vec::new();
-        };
-        let now = Timestamp::now();
-        let is_known = |name: &str| self.known.has(name) || process.counts.contains_key(name);
-        let own = entries.into_iter();
-        let own = own.filter(|it| it.id.origin == process.origin && is_known(&it.listener));
-        own.map(|it| heard::session(it, now)).collect()
-    }
-
-    /// Returns what a worker says of sessions of revoked certificates, as far as that is possible.
-    pub(super) fn revoked(&self, id: WorkerId, found: RevokedSessions) -> RevokedSessions {
-        let possible = |count| self.possible_sessions(id, count);
-        let certificates = found.certificates.into_iter().take(MOST_REVOKED);
-        RevokedSessions {
-            sessions: possible(found.sessions),
-            certificates: certificates
-                .filter_map(heard::revoked)
-                .map(|it| RevokedCertificate {
-                    sessions: possible(it.sessions),
-                    ..it
-                })
-                .collect(),
-            left_out: possible(found.left_out),
-            silent: Vec::new(),
-        }
-    }
-
-    /// Returns how many sessions a worker can have of those that it says it has.
-    pub(super) fn possible_sessions(&self, id: WorkerId, count: u64) -> u64 {
-        let process = self.processes.get(&id);
-        process.map_or(0, |it| heard::most(it.child.started.elapsed()).min(count))
-    }
-
-    /// Returns how many sessions a worker can have ended of those that it says it has, and which of the ids
-    /// that it tells are its own.
-    pub(super) fn sessions_ended(
-        &self,
-        id: WorkerId,
-        count: u64,
-        ids: Vec<SessionId>,
-    ) -> (u64, Vec<SessionId>) {
-        let origin = self.processes.get(&id).map(|it| it.origin);
-        let own: BTreeSet<SessionId> = ids
-            .into_iter()
-            .filter(|it| Some(it.origin) == origin)
-            .collect();
-        let count = self.possible_sessions(id, count).max(own.len() as u64);
-        (count, own.into_iter().collect())
     }
 
     /// Notes how many system calls a worker was refused, by what it says and as far as that is possible.

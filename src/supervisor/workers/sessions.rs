@@ -1,0 +1,71 @@
+//! What workers say of their sessions, as far as it can be believed.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{WorkerId, Workers, heard};
+use crate::facts::{MOST_REVOKED, RevokedCertificate, RevokedSessions, SessionEntry, SessionId};
+
+impl Workers {
+    /// Returns the sessions that a worker tells of, as far as they can be its own.
+    pub(in crate::supervisor) fn sessions_told(
+        &self,
+        id: WorkerId,
+        entries: Vec<SessionEntry>,
+    ) -> Vec<SessionEntry> {
+        let Some(process) = self.processes.get(&id) else {
+            return Vec::new();
+        };
+        let now = Timestamp::now();
+        let is_known = |name: &str| self.known.has(name) || process.counts.contains_key(name);
+        let own = entries.into_iter();
+        let own = own.filter(|it| it.id.origin == process.origin && is_known(&it.listener));
+        own.map(|it| heard::session(it, now)).collect()
+    }
+
+    /// Returns what a worker says of sessions of revoked certificates, as far as that is possible.
+    pub(in crate::supervisor) fn revoked(
+        &self,
+        id: WorkerId,
+        found: RevokedSessions,
+    ) -> RevokedSessions {
+        let possible = |count| self.possible_sessions(id, count);
+        let certificates = found.certificates.into_iter().take(MOST_REVOKED);
+        RevokedSessions {
+            sessions: possible(found.sessions),
+            certificates: certificates
+                .filter_map(heard::revoked)
+                .map(|it| RevokedCertificate {
+                    sessions: possible(it.sessions),
+                    ..it
+                })
+                .collect(),
+            left_out: possible(found.left_out),
+            silent: Vec::new(),
+        }
+    }
+
+    /// Returns how many sessions a worker can have of those that it says it has.
+    pub(in crate::supervisor) fn possible_sessions(&self, id: WorkerId, count: u64) -> u64 {
+        let process = self.processes.get(&id);
+        process.map_or(0, |it| heard::most(it.child.started.elapsed()).min(count))
+    }
+
+    /// Returns how many sessions a worker can have ended of those that it says it has, and which of the ids
+    /// that it tells are its own.
+    pub(in crate::supervisor) fn sessions_ended(
+        &self,
+        id: WorkerId,
+        count: u64,
+        ids: Vec<SessionId>,
+    ) -> (u64, Vec<SessionId>) {
+        let origin = self.processes.get(&id).map(|it| it.origin);
+        let own: BTreeSet<SessionId> = ids
+            .into_iter()
+            .filter(|it| Some(it.origin) == origin)
+            .collect();
+        let count = self.possible_sessions(id, count).max(own.len() as u64);
+        (count, own.into_iter().collect())
+    }
+}
