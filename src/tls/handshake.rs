@@ -18,12 +18,10 @@ use super::{
     hello::{is_outdated, raw_server_name},
     notes::{Notes, RefusedCertificate, printable},
     outgoing::Outgoing,
+    record_header::record_len,
     records::Fault,
     trust::clients::ClientVerifier,
 };
-
-/// Bytes in front of each record (RFC 8446 §5.1).
-const HEADER_LEN: usize = 5;
 
 /// A connection of rustls.
 pub(super) enum Side {
@@ -214,8 +212,7 @@ impl Connection for UnbufferedServerConnection {
 
 /// Returns the end of the record that begins at `from`; `None` if some of it is missing.
 fn record_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let [_, _, _, high, low]: [u8; HEADER_LEN] = *bytes[from..].first_chunk()?;
-    let end = from + HEADER_LEN + usize::from(u16::from_be_bytes([high, low]));
+    let end = from + record_len(&bytes[from..])?;
     (end <= bytes.len()).then_some(end)
 }
 

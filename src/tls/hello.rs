@@ -2,11 +2,11 @@
 
 use rustls::server::Acceptor;
 
-use super::failure::TlsError;
+use super::{
+    failure::TlsError,
+    record_header::{HEADER_LEN, record_len},
+};
 use crate::protocol::{TLS_HANDSHAKE, bytes::Reader};
-
-/// The length of a TLS record's header (RFC 8446 §5.1).
-const RECORD_HEADER: usize = 5;
 
 /// The longest record that can be one of a `ClientHello`'s (RFC 8446 §5.1: 2^14).
 const MAX_PLAIN_RECORD: usize = 16 * 1024;
@@ -63,7 +63,7 @@ pub fn holds_client_hello(bytes: &[u8]) -> Result<bool, TlsError> {
         let Some(record) = first_record(rest)? else {
             return Ok(false);
         };
-        let fragment = &record[RECORD_HEADER..];
+        let fragment = &record[HEADER_LEN..];
         if fragment.is_empty() || message.ends_with(fragment) {
             return Ok(true);
         }
@@ -74,14 +74,13 @@ pub fn holds_client_hello(bytes: &[u8]) -> Result<bool, TlsError> {
 
 /// Returns the first record, its header included; `None` if it is not whole.
 fn first_record(bytes: &[u8]) -> Result<Option<&[u8]>, TlsError> {
-    let Some([_, _, _, high, low]) = bytes.first_chunk::<RECORD_HEADER>() else {
+    let Some(length) = record_len(bytes) else {
         return Ok(None);
     };
-    let length = usize::from(u16::from_be_bytes([*high, *low]));
-    if length > MAX_PLAIN_RECORD {
+    if length > HEADER_LEN + MAX_PLAIN_RECORD {
         return Err(TlsError::TooLong);
     }
-    Ok(bytes.get(..RECORD_HEADER + length))
+    Ok(bytes.get(..length))
 }
 
 /// The part of a handshake message that has come.
@@ -124,7 +123,7 @@ fn first_message(mut bytes: &[u8]) -> Option<Vec<u8>> {
         if record[0] != TLS_HANDSHAKE {
             return None;
         }
-        message.extend_from_slice(&record[RECORD_HEADER..]);
+        message.extend_from_slice(&record[HEADER_LEN..]);
         bytes = &bytes[record.len()..];
         if let [_, a, b, c, ..] = *message {
             let length = MESSAGE_HEADER + u32::from_be_bytes([0, a, b, c]) as usize;
@@ -260,7 +259,7 @@ mod tests {
         let mut message = Vec::new();
         let mut rest = &*written;
         while let Some(record) = first_record(rest).unwrap() {
-            message.extend_from_slice(&record[RECORD_HEADER..]);
+            message.extend_from_slice(&record[HEADER_LEN..]);
             rest = &rest[record.len()..];
         }
         message

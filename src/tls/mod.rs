@@ -22,6 +22,7 @@ pub(crate) mod names;
 pub(crate) mod notes;
 mod outgoing;
 pub(crate) mod prove;
+mod record_header;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod trust;

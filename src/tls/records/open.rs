@@ -10,10 +10,7 @@ use super::{
     state::{Counters, NONCE_LEN, State},
     suite::Version,
 };
-use crate::tls::outgoing::Outgoing;
-
-/// Bytes in front of each record: type, version, and the length of what follows (RFC 8446 §5.1).
-pub(super) const HEADER_LEN: usize = 5;
+use crate::tls::{outgoing::Outgoing, record_header::HEADER_LEN};
 
 /// Bytes behind what is protected, by each suite.
 pub(super) const TAG_LEN: usize = 16;

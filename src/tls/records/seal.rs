@@ -10,11 +10,11 @@ use super::{
     alert::Level,
     key, limits,
     message::{HEAD_LEN, KEY_UPDATE},
-    open::{Additional, HEADER_LEN, TAG_LEN, kind},
+    open::{Additional, TAG_LEN, kind},
     state::{Counters, NONCE_LEN, State},
     suite::{Aead, Version},
 };
-use crate::tls::outgoing::Outgoing;
+use crate::tls::{outgoing::Outgoing, record_header::HEADER_LEN};
 
 /// `KeyUpdate` that asks for none in return (RFC 8446 §4.6.3).
 const UPDATE_NOT_REQUESTED: [u8; HEAD_LEN + 1] = [KEY_UPDATE, 0, 0, 1, 0];
