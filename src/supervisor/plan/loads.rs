@@ -34,7 +34,8 @@ pub(super) struct Load {
 pub(super) struct Loads {
     last: LoadId,
     running: Option<Running>,
-    /// At most one of each kind of [`Partial`] between two rollbacks.
+    /// Between two rollbacks at most one of each kind of [`Partial`] that reads the configuration, and one that
+    /// does not.
     queued: VecDeque<Load>,
     patience: Duration,
 }
@@ -124,13 +125,15 @@ impl Loads {
     }
 
     /// Joins the queued load of the same kind, or queues one: requests that allow only a part of the
-    /// changes to come into force cannot share a load with requests that do not, and what was requested
-    /// before a rollback does not come into force behind it.
+    /// changes to come into force cannot share a load with requests that do not, what was requested
+    /// before a rollback does not come into force behind it, and a broken configuration file is no reason to
+    /// refuse a request that does not read it.
     fn enqueue(&mut self, trigger: Trigger, partial: Partial, ask: Option<AskId>) -> LoadId {
         let is_rollback = trigger == Trigger::Rollback;
         let queued = self.queued.iter_mut().rev();
         let mut last = queued.take_while(|load| (load.trigger == Trigger::Rollback) == is_rollback);
-        if let Some(load) = last.find(|load| load.partial == partial) {
+        if let Some(load) = last.find(|it| it.partial == partial && are_alike(it.trigger, trigger))
+        {
             load.trigger = stronger(load.trigger, trigger);
             load.asks.extend(ask);
             return load.id;
@@ -219,6 +222,12 @@ impl Loads {
     }
 }
 
+/// Returns whether two requests get the same answer from one load. Where an operator asked for only one of
+/// them, the other waits for no answer.
+fn are_alike(one: Trigger, other: Trigger) -> bool {
+    !one.is_asked() || !other.is_asked() || one.reads_config() == other.reads_config()
+}
+
 /// Returns the trigger that makes a load read more; of equals, the first.
 fn stronger(one: Trigger, other: Trigger) -> Trigger {
     let rank = |trigger| match trigger {
@@ -249,13 +258,28 @@ mod tests {
                 Wish::Queued(LoadId(2))
             );
         }
-        loads.wish(Trigger::Sighup, Partial::Allow, None, NOW);
+        loads.wish(Trigger::Watch, Partial::Allow, None, NOW);
         assert_eq!(loads.next_begins(NOW), None);
         assert_eq!(loads.end(LoadId(2)), None);
         assert_eq!(loads.end(LoadId(1)).unwrap().asks, [AskId(1)]);
         let begun = loads.next_begins(NOW).unwrap();
         assert_eq!(begun.asks, [AskId(2), AskId(3), AskId(4)]);
-        assert_eq!(begun.trigger, Trigger::Sighup);
+        assert_eq!(begun.trigger, Trigger::ReloadTls);
+    }
+
+    #[test]
+    fn a_request_that_does_not_read_the_configuration_file_shares_no_load_with_one_that_does() {
+        let mut loads = Loads::default();
+        loads.wish(Trigger::Watch, Partial::Allow, None, NOW);
+        let triggers = [
+            Trigger::Watch,
+            Trigger::Reload,
+            Trigger::ReloadTls,
+            Trigger::Sighup,
+            Trigger::Crash,
+        ];
+        let queued = triggers.map(|trigger| loads.wish(trigger, Partial::Allow, None, NOW));
+        assert_eq!(queued, [2, 2, 3, 2, 3].map(LoadId).map(Wish::Queued));
     }
 
     #[test]
@@ -303,7 +327,7 @@ mod tests {
             Trigger::Sighup,
         ];
         let queued = triggers.map(|trigger| loads.wish(trigger, Partial::Allow, None, NOW));
-        assert_eq!(queued, [2, 3, 3, 4, 4].map(LoadId).map(Wish::Queued));
+        assert_eq!(queued, [2, 3, 3, 4, 5].map(LoadId).map(Wish::Queued));
     }
 
     #[test]
