@@ -14,6 +14,7 @@ mod expiry;
 mod failure;
 mod fingerprint;
 mod identity;
+mod keeping;
 mod load;
 mod lookup;
 mod moment;
@@ -33,6 +34,10 @@ pub use self::{
     failure::{FailureCounts, FailureReason},
     fingerprint::{Fingerprint, NoFingerprint},
     identity::{IdentityChange, IdentityOutcome, VerifiedIdentity},
+    keeping::{
+        Death, KeepingCounts, LOSS_REASONS, LossCounts, LossReason, UNKEPT_REASONS, UnkeptCounts,
+        UnkeptReason,
+    },
     load::{Partial, Reads, Trigger},
     lookup::{HostAddress, Unresolved, Wanted},
     moment::{Moment, NoMoment},

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     facts::{
-        BackendStatus, Confinement, ConnectionCounts, RevokedSessions, Selection, SessionEntry,
-        SessionId,
+        BackendStatus, Confinement, ConnectionCounts, Death, LossCounts, RevokedSessions,
+        Selection, SessionEntry, SessionId, UnkeptCounts,
     },
     tls::tickets::TicketSecrets,
 };
@@ -23,6 +23,13 @@ const SMALL: usize = 8 * 1024;
 
 /// The most descriptors of a generation: the handover and the packs that a worker may lack.
 pub const MOST_OF_GENERATION: usize = 1 + MAX_PACKS;
+
+/// The most sessions whose two sockets come along with a message: the kernel passes 253 descriptors at once
+/// (`SCM_MAX_FD`).
+pub const MOST_PAIRS: usize = 126;
+
+/// The most ids of sessions in a message that brings no sockets.
+pub const MOST_OVER: usize = 400;
 
 /// The supervisor's messages to a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +47,28 @@ pub enum ToWorker {
         /// The secret by which all boards name clients.
         secret: ClientSecret,
     },
+    /// Maps the table that comes along, in which the worker keeps its sessions; right behind the board, unless
+    /// the kernel does not count the bytes of sockets.
+    Table {
+        /// Its number, which no other table has.
+        number: u64,
+    },
+    /// Maps the table of a worker that has ended, which comes along, to take its sessions over.
+    Inherit {
+        /// Its number.
+        table: u64,
+        /// How that worker ended.
+        death: Death,
+    },
+    /// Takes the sockets of sessions of inherited tables, which come along: of each its client's, then its
+    /// backend's. None comes along where the worker is short of descriptors.
+    Sockets {
+        /// The sessions, [`MOST_PAIRS`] at most.
+        ids: Vec<SessionId>,
+    },
+    /// Goes on with all sessions of the tables inherited since the last such message, and answers with
+    /// [`FromWorker::TookOver`].
+    TakeOver,
     /// Counts from now on what another worker has on the board that comes along.
     AddBoard {
         /// The other worker.
@@ -93,7 +122,10 @@ pub enum ToWorker {
         ask: u64,
     },
     /// Stops accepting, finishes sessions, and exits.
-    Drain,
+    Drain {
+        /// After how many milliseconds the sessions that are left are cut.
+        within_ms: u64,
+    },
     /// Asks for sessions, a page of them: the worker answers with as many as a message holds, and is asked
     /// again for the rest, so that no list stands before a beat.
     Sessions {
@@ -209,6 +241,31 @@ pub enum FromWorker {
         /// The sessions.
         found: RevokedSessions,
     },
+    /// Keeps the sockets of sessions, which come along: of each its client's, then its backend's.
+    Keep {
+        /// The sessions, [`MOST_PAIRS`] at most.
+        ids: Vec<SessionId>,
+    },
+    /// The supervisor need not keep these sessions any more.
+    Over {
+        /// The sessions, [`MOST_OVER`] at most.
+        ids: Vec<SessionId>,
+    },
+    /// How many sessions it could not keep since it was started; sent with a beat if there are new ones.
+    Unkept {
+        /// The sessions, by reason.
+        counts: UnkeptCounts,
+    },
+    /// It goes on with the sessions of inherited tables, which no other process needs any more. Of those that
+    /// are lost [`Self::Over`] came before.
+    TookOver {
+        /// The tables' numbers.
+        tables: Vec<u64>,
+        /// With how many sessions it goes on.
+        taken: u64,
+        /// How many sessions are lost.
+        lost: LossCounts,
+    },
     /// It has told sessions to end.
     Ended {
         /// The ask that it answers.
@@ -221,13 +278,17 @@ pub enum FromWorker {
 }
 
 impl Message for ToWorker {
-    const MOST_DESCRIPTORS: usize = MOST_OF_GENERATION;
+    const MOST_DESCRIPTORS: usize = 2 * MOST_PAIRS;
 
     fn descriptors(&self) -> RangeInclusive<usize> {
         match self {
-            Self::Accept { .. } | Self::Board { .. } | Self::AddBoard { .. } | Self::Resolver => {
-                1..=1
-            }
+            Self::Accept { .. }
+            | Self::Board { .. }
+            | Self::Table { .. }
+            | Self::Inherit { .. }
+            | Self::AddBoard { .. }
+            | Self::Resolver => 1..=1,
+            Self::Sockets { ids } => 2 * ids.len()..=2 * ids.len(),
             Self::Stage { .. } => 1..=MOST_OF_GENERATION,
             Self::RemoveBoard { .. }
             | Self::Number { .. }
@@ -238,7 +299,8 @@ impl Message for ToWorker {
             | Self::Withdraw
             | Self::Count { .. }
             | Self::Probe { .. }
-            | Self::Drain
+            | Self::Drain { .. }
+            | Self::TakeOver
             | Self::FindRevoked { .. }
             | Self::Sessions { .. }
             | Self::End { .. } => 0..=0,
@@ -255,7 +317,14 @@ impl Message for ToWorker {
 }
 
 impl Message for FromWorker {
-    const MOST_DESCRIPTORS: usize = 0;
+    const MOST_DESCRIPTORS: usize = 2 * MOST_PAIRS;
+
+    fn descriptors(&self) -> RangeInclusive<usize> {
+        match self {
+            Self::Keep { ids } => 2 * ids.len()..=2 * ids.len(),
+            _ => 0..=0,
+        }
+    }
 
     fn most_bytes(&self) -> usize {
         match self {

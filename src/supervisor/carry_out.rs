@@ -60,7 +60,11 @@ impl Supervisor {
                 self.workers.tell(worker, ToWorker::Release { slot });
             }
             Action::Kill(worker) => self.workers.kill(worker),
-            Action::Drain(worker) => self.workers.tell(worker, ToWorker::Drain),
+            Action::Drain(worker) => {
+                let within = self.plan.drain_left(self.life.now());
+                let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+                self.workers.tell(worker, ToWorker::Drain { within_ms });
+            }
             Action::Answer { asks, answer } => self.loads.answer(asks, answer),
             Action::Settle {
                 load,

@@ -129,6 +129,10 @@ impl Supervisor {
                 let load = LoadId(offer);
                 self.tell(Event::Staged { worker, load });
             }
+            FromWorker::Keep { .. }
+            | FromWorker::Over { .. }
+            | FromWorker::Unkept { .. }
+            | FromWorker::TookOver { .. } => {}
             FromWorker::Probed { ask } => self.queries.probed(ask),
             FromWorker::Sessions {
                 ask,

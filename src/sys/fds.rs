@@ -12,7 +12,7 @@ use rustix::net::{
 };
 
 /// The most descriptors that can be sent with a packet.
-pub const MOST_ALONG: usize = 16;
+pub const MOST_ALONG: usize = 252;
 
 /// A packet that was received.
 #[derive(Debug)]

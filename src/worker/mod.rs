@@ -270,7 +270,14 @@ impl Worker {
             message @ (ToWorker::Sessions { .. } | ToWorker::End { .. }) => {
                 sessions::answer(message, &self.services.sessions, &self.outbox);
             }
-            ToWorker::Drain => return Then::Drain,
+            ToWorker::Table { .. }
+            | ToWorker::Inherit { .. }
+            | ToWorker::Sockets { .. }
+            | ToWorker::TakeOver => {}
+            ToWorker::Drain { within_ms } => {
+                self.drain_timeout = Duration::from_millis(within_ms);
+                return Then::Drain;
+            }
         }
         Then::Serve
     }

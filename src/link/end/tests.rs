@@ -47,7 +47,10 @@ async fn messages_arrive_in_order_with_their_descriptors() {
 async fn descriptors_that_do_not_belong_to_a_message_are_not_sent() {
     let (supervisor, _worker, _) = ends();
     let gift = any_descriptor();
-    let sent = supervisor.1.send(&ToWorker::Drain, &[gift.as_fd()]).await;
+    let sent = supervisor
+        .1
+        .send(&ToWorker::Drain { within_ms: 1 }, &[gift.as_fd()])
+        .await;
     assert!(matches!(sent, Err(Fault::Descriptors)));
     let sent = supervisor.1.send(&ToWorker::Stage { offer: 1 }, &[]).await;
     assert!(matches!(sent, Err(Fault::Descriptors)));

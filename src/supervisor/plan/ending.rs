@@ -51,6 +51,14 @@ impl Plan {
         matches!(self.phase, Phase::Draining { .. } | Phase::Stopping { .. })
     }
 
+    /// Returns how long sessions may go on while the daemon drains.
+    pub fn drain_left(&self, now: Duration) -> Duration {
+        match self.phase {
+            Phase::Draining { until } => until.saturating_sub(now),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Notes that a worker serves for the first time.
     pub(super) fn begin_to_serve(&mut self, actions: &mut Vec<Action>) {
         if self.phase == Phase::Starting {
