@@ -57,6 +57,7 @@ mod tests {
         new.watch_interval += Duration::from_secs(1);
         new.watch_grace += Duration::from_secs(1);
         new.drain_timeout += Duration::from_secs(1);
+        new.keep_after = None;
         new.on_exit_failure = None;
         new.log.sessions = !old.log.sessions;
         assert!(needs_restart(&old, &new).is_empty());

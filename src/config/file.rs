@@ -18,7 +18,7 @@ use toml::Spanned;
 use super::{
     Address, AllowRule, BackendTlsMode, ChannelBinding, ClientAuthMode, LogFormat, LogLevel,
     Network, OnUnknown, ProxyHeaderVersion, Resumption, TlsMode, TlsVersion, UnknownName,
-    value::{HostName, Name, ServerName, Text, Time},
+    value::{HostName, KeepAfter, Name, ServerName, Text, Time},
 };
 use crate::protocol::Protocol;
 
@@ -35,6 +35,7 @@ pub(super) struct File {
     pub(super) pid_file: Option<Parsed<Text>>,
     pub(super) drain_timeout: Option<Parsed<Time>>,
     pub(super) heartbeat_timeout: Option<Spanned<Parsed<Time>>>,
+    pub(super) keep_after: Option<Parsed<KeepAfter>>,
     pub(super) watch: Option<bool>,
     pub(super) watch_interval: Option<Spanned<Parsed<Time>>>,
     pub(super) watch_grace: Option<Spanned<Parsed<Time>>>,

@@ -11,6 +11,12 @@ use super::address::is_host_name;
 /// The longest duration that is taken for meant: thirty days.
 pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// The shortest time after which a session is kept; workers' timers count in milliseconds.
+pub(super) const SHORTEST_KEEP: Duration = Duration::from_millis(1);
+
+/// The longest time after which a session is kept; more is taken for a mistake, because `off` says it.
+pub(super) const LONGEST_KEEP: Duration = Duration::from_secs(60 * 60);
+
 /// Why a text is not the value it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ValueError {
@@ -26,6 +32,8 @@ pub(super) enum ValueError {
     Negative(String),
     #[error("`{0}` is longer than 30 days")]
     TooLong(String),
+    #[error("`{0}` is not a time to keep sessions after: write 1ms to 1h, or `off` to keep none")]
+    KeepAfter(String),
     #[error("`{0}` is neither a DNS name nor an IP address")]
     ServerName(String),
     #[error("`{0}` is not a DNS name")]
@@ -83,6 +91,24 @@ impl FromStr for Time {
             return Err(ValueError::TooLong(text.to_owned()));
         }
         Ok(Self(time))
+    }
+}
+
+/// When sessions begin to be kept: a length of time from [`SHORTEST_KEEP`] to [`LONGEST_KEEP`], or `off`, which is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeepAfter(pub(super) Option<Duration>);
+
+impl FromStr for KeepAfter {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let time = text.parse().ok().map(|Time(time)| time);
+        let time = time.filter(|time| (SHORTEST_KEEP..=LONGEST_KEEP).contains(time));
+        let time = time.ok_or_else(|| ValueError::KeepAfter(text.to_owned()))?;
+        Ok(Self(Some(time)))
     }
 }
 
@@ -151,6 +177,26 @@ mod tests {
         ] {
             let error = text.parse::<Time>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn sessions_are_kept_after_a_millisecond_to_an_hour_or_never() {
+        for (text, millis) in [
+            ("1ms", Some(1)),
+            ("1m 30s", Some(90_000)),
+            ("1h", Some(3_600_000)),
+            ("off", None),
+        ] {
+            let after = millis.map(Duration::from_millis);
+            assert_eq!(text.parse(), Ok(KeepAfter(after)));
+        }
+        for text in ["", "0s", "999us", "1h 1s", "-1s", "100", "Off", "never"] {
+            let error = text.parse::<KeepAfter>().unwrap_err().to_string();
+            assert!(
+                error.contains("write 1ms to 1h, or `off`"),
+                "{text}: {error}"
+            );
         }
     }
 

@@ -312,6 +312,7 @@ pub(crate) fn config(listeners: Vec<Listener>) -> Config {
         pid_file: PathBuf::new(),
         drain_timeout: Duration::ZERO,
         heartbeat_timeout: Duration::ZERO,
+        keep_after: None,
         watch: false,
         watch_interval: Duration::ZERO,
         watch_grace: Duration::ZERO,

@@ -40,6 +40,9 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest that a change may go unnoticed, or a broken file unreported.
 const LONGEST_WATCH: Duration = Duration::from_secs(60 * 60);
 
+/// What keeping costs is spared the sessions of clients that connect for one query.
+const KEEP_AFTER: Duration = Duration::from_millis(100);
+
 /// Returns the configuration that `file` and the rest of `source` describe, or all `problems`.
 pub(super) fn check(
     file: File,
@@ -137,6 +140,9 @@ impl Check<'_> {
                 .drain_timeout
                 .map_or(Duration::from_secs(30), |drain| drain.0.0),
             heartbeat_timeout,
+            keep_after: file
+                .keep_after
+                .map_or(Some(KEEP_AFTER), |keep_after| keep_after.0.0),
             watch: file.watch.unwrap_or(true),
             watch_interval,
             watch_grace,

@@ -28,6 +28,7 @@ fn defaults_are_those_of_the_manual() {
             pid_file: "/home/op/.local/state/proxyd/proxyd.pid".into(),
             drain_timeout: Duration::from_secs(30),
             heartbeat_timeout: Duration::from_secs(5),
+            keep_after: Some(Duration::from_millis(100)),
             watch: true,
             watch_interval: Duration::from_secs(5),
             watch_grace: Duration::from_secs(10),
@@ -90,6 +91,7 @@ control_group = "proxyadmin"
 pid_file = "/run/proxyd/proxyd.pid"
 drain_timeout = "30s"
 heartbeat_timeout = "7s"
+keep_after = "2s"
 watch = true
 watch_interval = "1s"
 watch_grace = "0s"
@@ -128,6 +130,7 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(config.user.as_deref(), Some("proxyd"));
     assert_eq!(config.control_group.as_deref(), Some("proxyadmin"));
     assert_eq!(config.heartbeat_timeout, Duration::from_secs(7));
+    assert_eq!(config.keep_after, Some(Duration::from_secs(2)));
     assert_eq!(config.watch_interval, Duration::from_secs(1));
     assert_eq!(config.watch_grace, Duration::ZERO);
     assert_eq!(
@@ -172,6 +175,12 @@ fn a_dead_peer_may_be_left_to_the_kernel() {
     let off = EVERY_KEY.replace("dead_peer_timeout = \"1m\"", "dead_peer_timeout = \"0s\"");
     let config = parse(&off).unwrap();
     assert_eq!(config.listeners[0].limits.dead_peer_timeout, Duration::ZERO);
+}
+
+#[test]
+fn keeping_sessions_can_be_turned_off() {
+    let config = parse(&format!("keep_after = \"off\"\n{GOOD}")).unwrap();
+    assert_eq!(config.keep_after, None);
 }
 
 #[test]
