@@ -133,8 +133,8 @@ pub enum ToWorker {
         ask: u64,
         /// Which sessions.
         selection: Selection,
-        /// The number of the last session that was told already; 0 if none was.
-        after: u64,
+        /// The last session that was told already, if any was.
+        after: Option<SessionId>,
         /// The most sessions of the answer.
         most: u64,
     },
@@ -223,7 +223,7 @@ pub enum FromWorker {
         /// The ask that it answers.
         ask: u64,
     },
-    /// Sessions that were asked for, the oldest first.
+    /// Sessions that were asked for, in the order of their ids.
     Sessions {
         /// The ask that it answers.
         ask: u64,

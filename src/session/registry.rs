@@ -18,7 +18,7 @@ use crate::facts::{Selection, SessionEntry, SessionId};
 /// All sessions of a worker, those that are still being opened included.
 #[derive(Debug)]
 pub struct Registry {
-    /// What the ids of this worker's sessions begin with.
+    /// What the ids of the sessions begin with whose clients this worker accepts.
     origin: u64,
     /// The certificates of clients.
     pub chains: Chains,
@@ -27,10 +27,10 @@ pub struct Registry {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many sessions there were; the number of the last one.
+    /// How many sessions began here; the number of the last one.
     last: u64,
-    /// By number, so the oldest comes first.
-    sessions: BTreeMap<u64, Arc<LiveSession>>,
+    /// Those that began here and those that were taken over. By id, so the oldest of each origin comes first.
+    sessions: BTreeMap<SessionId, Arc<LiveSession>>,
     /// The worker waits for sessions no longer.
     is_cut: bool,
 }
@@ -56,7 +56,7 @@ pub struct ShownAt {
 /// Some of the sessions that were asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The sessions, the oldest first.
+    /// The sessions in the order of their ids, so the oldest of each origin first.
     pub entries: Vec<SessionEntry>,
     /// Whether there are more behind the last of these.
     pub has_more: bool,
@@ -88,11 +88,27 @@ impl Registry {
         let mut state = self.lock();
         let id = state.next_id(self.origin);
         let session = Arc::new(LiveSession::new(id, counters, client, generation));
-        if state.is_cut {
-            session.stop.stop(StopReason::Drained);
-        }
-        state.sessions.insert(id.number, Arc::clone(&session));
+        state.insert(&session);
         drop(state);
+        self.registered(session)
+    }
+
+    /// Goes on with a session that another worker accepted, and which keeps its id. It is told to stop at once
+    /// if all sessions were before. Returns `None` for an id that a session has, and for one of this worker's
+    /// own origin, which only [`Self::begin`] gives: the table of the other worker is wrong then.
+    pub fn resume(self: &Arc<Self>, session: LiveSession) -> Option<Registered> {
+        let mut state = self.lock();
+        let id = session.id;
+        if id.origin == self.origin || state.sessions.contains_key(&id) {
+            return None;
+        }
+        let session = Arc::new(session);
+        state.insert(&session);
+        drop(state);
+        Some(self.registered(session))
+    }
+
+    fn registered(self: &Arc<Self>, session: Arc<LiveSession>) -> Registered {
         Registered {
             registry: Arc::clone(self),
             session,
@@ -115,16 +131,19 @@ impl Registry {
         all.filter(|it| it.is_in(selection)).count() as u64
     }
 
-    /// Returns the oldest sessions that a selection holds, of those with a number higher than `after`: as many
-    /// as `fits` says yes to, one after the other.
+    /// Returns the first sessions that a selection holds, of those whose id comes after `after`: as many as
+    /// `fits` says yes to, one after the other.
     pub fn page(
         &self,
         selection: &Selection,
-        after: u64,
+        after: Option<SessionId>,
         mut fits: impl FnMut(&SessionEntry) -> bool,
     ) -> Page {
         let state = self.lock();
-        let rest = (Bound::Excluded(after), Bound::Unbounded);
+        let rest = (
+            after.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded,
+        );
         let rest = state.sessions.range(rest).map(|(_, session)| session);
         let mut entries = Vec::new();
         for session in rest.filter(|it| it.is_in(selection)) {
@@ -164,7 +183,7 @@ impl Registry {
     }
 
     /// Tells the sessions that a selection holds to stop, because an operator ends them; returns which these
-    /// were, the oldest first.
+    /// were, in the order of their ids.
     pub fn end(&self, selection: &Selection, operator: &Arc<str>) -> Vec<SessionId> {
         let state = self.lock();
         let selected = state.sessions.values().filter(|it| it.is_in(selection));
@@ -185,6 +204,13 @@ impl State {
             number: self.last,
         }
     }
+
+    fn insert(&mut self, session: &Arc<LiveSession>) {
+        if self.is_cut {
+            session.stop.stop(StopReason::Drained);
+        }
+        self.sessions.insert(session.id, Arc::clone(session));
+    }
 }
 
 impl Deref for Registered {
@@ -198,7 +224,7 @@ impl Deref for Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
-        state.sessions.remove(&self.session.id.number);
+        state.sessions.remove(&self.session.id);
     }
 }
 
@@ -217,6 +243,14 @@ mod tests {
     fn begin_several(registry: &Arc<Registry>, number: usize) -> Vec<Registered> {
         let all = (0..number).map(|_| begin(registry));
         all.inspect(|session| session.has_place()).collect()
+    }
+
+    /// A session of another worker, which has a place.
+    fn other(origin: u64, number: u64) -> LiveSession {
+        let counters = Arc::new(Counters::new(String::new()));
+        let session = LiveSession::new(SessionId { origin, number }, counters, None, 1);
+        session.has_place();
+        session
     }
 
     fn numbers(page: &Page) -> Vec<u64> {
@@ -246,7 +280,7 @@ mod tests {
     fn all_sessions_are_found_page_by_page() {
         let registry = registry();
         let sessions = begin_several(&registry, 5);
-        let (mut after, mut pages) = (0, Vec::new());
+        let (mut after, mut pages) = (None, Vec::new());
         loop {
             let mut left = 2;
             let page = registry.page(&Selection::default(), after, |_| {
@@ -257,7 +291,7 @@ mod tests {
             if !page.has_more {
                 break;
             }
-            after = page.entries.last().unwrap().id.number;
+            after = page.entries.last().map(|it| it.id);
         }
         assert_eq!(pages, [vec![1, 2], vec![3, 4], vec![5]]);
         assert_eq!(registry.count(&Selection::default()), 5);
@@ -284,7 +318,53 @@ mod tests {
         assert_eq!(registry.end(&chosen, &by), []);
         let reason = sessions[1].stop.stopped().await;
         assert_eq!(reason.operator(), Some(&by));
-        let page = registry.page(&Selection::default(), 0, |_| true);
+        let page = registry.page(&Selection::default(), None, |_| true);
         assert_eq!(numbers(&page), [1, 3]);
+    }
+    #[test]
+    fn sessions_of_several_origins_are_told_apart_and_found_page_by_page() {
+        let registry = registry();
+        let own = begin_several(&registry, 2);
+        let older = registry.resume(other(3, 2)).unwrap();
+        let younger = registry.resume(other(9, 1)).unwrap();
+        let (mut after, mut found) = (None, Vec::new());
+        loop {
+            let mut left = 1;
+            let page = registry.page(&Selection::default(), after, |_| {
+                left -= 1;
+                left >= 0
+            });
+            found.extend(page.entries.iter().map(|it| (it.id.origin, it.id.number)));
+            if !page.has_more {
+                break;
+            }
+            after = page.entries.last().map(|it| it.id);
+        }
+        assert_eq!(found, [(3, 2), (7, 1), (7, 2), (9, 1)]);
+        // Another session has the same number.
+        drop(older);
+        assert_eq!(registry.count(&Selection::default()), 3);
+        assert_eq!(registry.lock().sessions.len(), 3);
+        drop((own, younger));
+        assert!(registry.lock().sessions.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_is_taken_over_replaces_none_and_takes_no_id_that_will_be_given() {
+        let registry = registry();
+        let first = registry.resume(other(3, 1)).unwrap();
+        assert!(registry.resume(other(3, 1)).is_none());
+        assert!(registry.resume(other(7, 1)).is_none());
+        assert_eq!(registry.count(&Selection::default()), 1);
+        drop(first);
+        assert!(registry.resume(other(3, 1)).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_taken_over_after_the_cut_is_told_to_stop() {
+        let registry = registry();
+        registry.cut();
+        let late = registry.resume(other(3, 1)).unwrap();
+        assert_eq!(late.stop.stopped().await, StopReason::Drained);
     }
 }

@@ -31,10 +31,9 @@ pub(super) fn answer(message: ToWorker, sessions: &Registry, outbox: &UnboundedS
             after,
             most,
         } => {
-            let total = if after == 0 {
-                sessions.count(&selection)
-            } else {
-                0
+            let total = match after {
+                None => sessions.count(&selection),
+                Some(_) => 0,
             };
             let mut room = Room {
                 bytes: MOST_BYTES - ENVELOPE,

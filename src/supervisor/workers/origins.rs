@@ -1,11 +1,14 @@
 //! Numbers of workers that are not used again, not even by the daemon's next start.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 /// Makes the origins of workers, with which the ids of their sessions begin.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
-    last: u64,
+    /// All that were given out, which grow: a session keeps its own past any number of workers' ends.
+    given: Vec<u64>,
 }
 
 impl Origins {
@@ -13,8 +16,17 @@ impl Origins {
     /// if the clock has not gone on since that.
     pub(super) fn next(&mut self, now: Timestamp) -> u64 {
         let now = u64::try_from(now.as_microsecond()).unwrap_or(0);
-        self.last = now.max(self.last + 1);
-        self.last
+        let last = self.given.last().copied().unwrap_or(0);
+        let origin = now.max(last + 1);
+        self.given.push(origin);
+        origin
+    }
+
+    /// Returns whether a worker can have a session of this `origin`: the worker itself accepted the client,
+    /// or it took the session over from a worker that has ended, and so is not among the `living`.
+    pub(super) fn can_have(&self, own: u64, origin: u64, living: &BTreeSet<u64>) -> bool {
+        let has_ended = || self.given.binary_search(&origin).is_ok() && !living.contains(&origin);
+        origin == own || has_ended()
     }
 }
 
@@ -28,5 +40,17 @@ mod tests {
         let at = |microseconds| Timestamp::from_microsecond(microseconds).unwrap();
         let all = [100, 100, 90, -5, 200].map(|it| origins.next(at(it)));
         assert_eq!(all, [100, 101, 102, 103, 200]);
+    }
+    #[test]
+    fn a_worker_has_sessions_of_its_own_and_of_workers_that_have_ended() {
+        let mut origins = Origins::default();
+        let now = Timestamp::from_microsecond(100).unwrap();
+        let [ended, own, other] = [0; 3].map(|_| origins.next(now));
+        let living = [own, other].into();
+        assert!(origins.can_have(own, own, &living));
+        assert!(origins.can_have(own, ended, &living));
+        assert!(!origins.can_have(own, other, &living));
+        // No worker has had it.
+        assert!(!origins.can_have(own, 99, &living));
     }
 }

@@ -8,7 +8,7 @@ use super::{WorkerId, Workers, heard};
 use crate::facts::{MOST_REVOKED, RevokedCertificate, RevokedSessions, SessionEntry, SessionId};
 
 impl Workers {
-    /// Returns the sessions that a worker tells of, as far as they can be its own.
+    /// Returns the sessions that a worker tells of, as far as it can have them.
     pub(in crate::supervisor) fn sessions_told(
         &self,
         id: WorkerId,
@@ -19,9 +19,16 @@ impl Workers {
         };
         let now = Timestamp::now();
         let is_known = |name: &str| self.known.has(name) || process.counts.contains_key(name);
-        let own = entries.into_iter();
-        let own = own.filter(|it| it.id.origin == process.origin && is_known(&it.listener));
-        own.map(|it| heard::session(it, now)).collect()
+        let living = self.living_origins();
+        let can_have = |origin| self.origins.can_have(process.origin, origin, &living);
+        let all = entries.into_iter();
+        let possible = all.filter(|it| can_have(it.id.origin) && is_known(&it.listener));
+        possible.map(|it| heard::session(it, now)).collect()
+    }
+
+    /// Returns the origins of workers that have not ended.
+    fn living_origins(&self) -> BTreeSet<u64> {
+        self.processes.values().map(|it| it.origin).collect()
     }
 
     /// Returns what a worker says of sessions of revoked certificates, as far as that is possible.
@@ -53,19 +60,20 @@ impl Workers {
     }
 
     /// Returns how many sessions a worker can have ended of those that it says it has, and which of the ids
-    /// that it tells are its own.
+    /// that it tells it can have had.
     pub(in crate::supervisor) fn sessions_ended(
         &self,
         id: WorkerId,
         count: u64,
         ids: Vec<SessionId>,
     ) -> (u64, Vec<SessionId>) {
-        let origin = self.processes.get(&id).map(|it| it.origin);
-        let own: BTreeSet<SessionId> = ids
-            .into_iter()
-            .filter(|it| Some(it.origin) == origin)
-            .collect();
-        let count = self.possible_sessions(id, count).max(own.len() as u64);
-        (count, own.into_iter().collect())
+        let Some(process) = self.processes.get(&id) else {
+            return (0, Vec::new());
+        };
+        let living = self.living_origins();
+        let can_have = |origin| self.origins.can_have(process.origin, origin, &living);
+        let ids: BTreeSet<SessionId> = ids.into_iter().filter(|it| can_have(it.origin)).collect();
+        let count = self.possible_sessions(id, count).max(ids.len() as u64);
+        (count, ids.into_iter().collect())
     }
 }

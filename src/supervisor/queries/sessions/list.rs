@@ -1,9 +1,9 @@
 //! Lists of sessions, page by page from each worker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
-    facts::{MOST_LISTED, Selection, SessionEntry, SessionList},
+    facts::{MOST_LISTED, Selection, SessionEntry, SessionId, SessionList},
     link::ToWorker,
     supervisor::plan::WorkerId,
 };
@@ -43,10 +43,10 @@ impl List {
 
     /// Returns the first question to each worker.
     pub(super) fn first_question(&self, ask: u64) -> ToWorker {
-        self.question(ask, 0, self.most)
+        self.question(ask, None, self.most)
     }
 
-    fn question(&self, ask: u64, after: u64, most: u64) -> ToWorker {
+    fn question(&self, ask: u64, after: Option<SessionId>, most: u64) -> ToWorker {
         ToWorker::Sessions {
             ask,
             selection: self.selection.clone(),
@@ -66,17 +66,24 @@ impl List {
         entries.truncate(left);
         *told += entries.len() as u64;
         let left = self.most - *told;
-        let last = entries.last().map(|entry| entry.id.number);
+        let last = entries.last().map(|entry| entry.id);
         self.sessions.append(&mut entries);
         if self.sessions.len() as u64 > 2 * self.most {
             self.trim();
         }
         let after = last.filter(|_| page.has_more && left > 0)?;
-        Some(self.question(ask, after, left))
+        Some(self.question(ask, Some(after), left))
     }
 
-    /// Keeps the oldest.
+    /// Keeps the oldest, each once: two workers have told of a session that one took over from the other.
     fn trim(&mut self) {
+        let mut known = HashSet::new();
+        // What was told last is newer.
+        self.sessions.reverse();
+        let all = self.sessions.len();
+        self.sessions.retain(|it| known.insert(it.id));
+        let again = all - self.sessions.len();
+        self.total = self.total.saturating_sub(again as u64);
         self.sessions.sort_by_key(|it| (it.started_at, it.id));
         let most = usize::try_from(self.most).unwrap_or(usize::MAX);
         self.sessions.truncate(most);
@@ -98,7 +105,6 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::facts::SessionId;
 
     fn entry(origin: u64, number: u64) -> SessionEntry {
         // Those of one worker are younger than those of the other.
@@ -127,7 +133,7 @@ mod tests {
     const ONE: WorkerId = WorkerId(1);
     const OTHER: WorkerId = WorkerId(2);
 
-    fn asks(question: Option<ToWorker>) -> Option<(u64, u64)> {
+    fn asks(question: Option<ToWorker>) -> Option<(Option<SessionId>, u64)> {
         question.map(|question| match question {
             ToWorker::Sessions { after, most, .. } => (after, most),
             other => panic!("{other:?}"),
@@ -139,7 +145,13 @@ mod tests {
         let mut list = list(10);
         assert_eq!(
             asks(list.take(ONE, 1, page(1, 1..=3, true, 5))),
-            Some((3, 7))
+            Some((
+                Some(SessionId {
+                    origin: 1,
+                    number: 3
+                }),
+                7
+            ))
         );
         assert_eq!(asks(list.take(ONE, 1, page(1, 4..=5, false, 0))), None);
         let done = list.finish(vec![]);
@@ -174,5 +186,17 @@ mod tests {
         }
         assert_eq!(questions, 5);
         assert_eq!(list.sessions.len(), 1000);
+    }
+    #[test]
+    fn a_session_that_was_taken_over_meanwhile_is_listed_once() {
+        let mut list = list(10);
+        assert_eq!(asks(list.take(ONE, 1, page(1, 1..=2, false, 2))), None);
+        let mut again = page(1, 2..=2, false, 1);
+        again.entries[0].takeovers = 1;
+        assert_eq!(asks(list.take(OTHER, 1, again)), None);
+        let done = list.finish(vec![]);
+        let told = done.sessions.iter().map(|it| (it.id.number, it.takeovers));
+        assert_eq!(told.collect::<Vec<_>>(), [(1, 0), (2, 1)]);
+        assert_eq!(done.left_out, 0);
     }
 }
