@@ -11,9 +11,11 @@ use std::{
         unix::net::UnixStream as StdUnixStream,
     },
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::{io::Interest, net::UnixStream};
+use rustix::io::Errno;
+use tokio::{io::Interest, net::UnixStream, time::sleep};
 use zeroize::Zeroizing;
 
 use super::{FORMAT, Message};
@@ -28,6 +30,10 @@ use crate::{
 /// The most bytes of a packet, which a socket's buffer takes at once on every system; what is larger
 /// lies in sealed memory whose descriptor comes along.
 pub const MOST_BYTES: usize = 64 * 1024;
+
+/// The wait before descriptors are sent again of which too many are on their way: a receiver that lives takes
+/// hundreds in this time.
+const IN_FLIGHT: Duration = Duration::from_millis(2);
 
 /// The bytes in front of a body.
 const VERSION_BYTES: usize = 2;
@@ -116,7 +122,24 @@ impl<Out: Message> Sender<Out> {
             return Err(Fault::Descriptors);
         }
         let sending = || fds::send_packet(&*self.socket, &packet, along);
-        Ok(self.socket.async_io(Interest::WRITABLE, sending).await?)
+        let sent = unless_in_flight(|| self.socket.async_io(Interest::WRITABLE, sending)).await;
+        Ok(sent?)
+    }
+}
+
+/// Sends, again and again while too many descriptors are on their way between processes (`ETOOMANYREFS` in
+/// unix(7)): their receivers take them in time, or end.
+async fn unless_in_flight<F>(send: impl Fn() -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>>,
+{
+    loop {
+        match send().await {
+            Err(error) if error.raw_os_error() == Some(Errno::TOOMANYREFS.raw_os_error()) => {
+                sleep(IN_FLIGHT).await;
+            }
+            sent => return sent,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Both ends of a link, in one process.
 
-use std::os::fd::AsFd as _;
+use std::{cell::Cell, future, os::fd::AsFd as _};
 
-use rustix::io::Errno;
+use tokio::runtime::Builder;
 
 use super::*;
 use crate::link::{FromWorker, ToWorker};
@@ -119,4 +119,18 @@ async fn a_sender_waits_for_a_receiver_that_is_slow() {
         supervisor.0.receive().await.unwrap().unwrap();
     }
     waiting.await.unwrap().unwrap();
+}
+
+#[test]
+fn descriptors_of_which_too_many_are_on_their_way_are_sent_again() {
+    let left = Cell::new(3);
+    let send = || {
+        let refuses = left.get() > 0;
+        left.set(left.get() - 1);
+        let error = || io::Error::from(Errno::TOOMANYREFS);
+        future::ready(if refuses { Err(error()) } else { Ok(()) })
+    };
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(unless_in_flight(send)).unwrap();
+    assert_eq!(left.get(), -1);
 }
