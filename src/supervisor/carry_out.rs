@@ -50,7 +50,12 @@ impl Supervisor {
                 slot,
                 worker,
                 again,
-            } => self.workers.start(slot, worker, again),
+                held_back,
+            } => self.workers.start((slot, held_back), worker, again),
+            Action::Admit(worker) => {
+                let current = self.loads.current();
+                self.workers.admit(worker, &current);
+            }
             Action::Serve(worker) => {
                 let current = self.loads.current();
                 self.workers.serve(worker, &current);

@@ -20,7 +20,11 @@ impl Supervisor {
                 for told in self.queries.sessions.exited(worker, &self.workers) {
                     self.say(Some(told));
                 }
-                self.tell(Event::Exited { worker, end });
+                self.tell(Event::Exited {
+                    worker,
+                    end,
+                    leaves: false,
+                });
                 self.workers.exited(worker);
                 self.repair_sockets(true);
                 reap_orphans();
@@ -92,7 +96,7 @@ impl Supervisor {
                 let slots = slots.into_iter().collect();
                 self.tell(Event::Accepts { worker, slots });
             }
-            FromWorker::HasBoard => self.workers.has_board(worker, &self.loads.current()),
+            FromWorker::HasBoard => self.has_board(worker),
             FromWorker::Beat => {
                 self.workers.tidy();
                 self.repair_sockets(false);
@@ -159,6 +163,13 @@ impl Supervisor {
                 let told = sessions.revoked(worker, ask, found, &self.workers);
                 self.say(told);
             }
+        }
+    }
+
+    fn has_board(&mut self, worker: WorkerId) {
+        if self.workers.has_board(worker) {
+            let current = self.loads.current();
+            self.workers.begin_to_serve(worker, &current);
         }
     }
 

@@ -93,7 +93,15 @@ fn name(kind: ExitKind) -> &'static str {
 
 pub(super) fn describe(exit: &ExitStatus, failure: &Failure) -> String {
     let next = match failure.wait {
+        None if failure.has_heir => {
+            "another one is started at once to finish its sessions while the daemon ends".to_owned()
+        }
         None => "its sessions are cut, and none is started while the daemon ends".to_owned(),
+        Some(wait) if failure.has_heir && !wait.is_zero() => format!(
+            "failure {} in a row, the next one takes its sessions over at once and serves in {} ms",
+            failure.failures,
+            wait.as_millis()
+        ),
         Some(Duration::ZERO) => "the next one is started at once".to_owned(),
         Some(wait) => format!(
             "failure {} in a row, the next one is started in {} ms",
@@ -149,6 +157,7 @@ mod tests {
             served,
             failures: 1,
             wait: None,
+            has_heir: false,
         }
     }
 
@@ -172,6 +181,36 @@ mod tests {
         ] {
             assert_eq!(name(kind(&failure(condemned, served, end))), expected);
         }
+    }
+
+    #[test]
+    fn what_becomes_of_sessions_and_slot_is_told() {
+        let told = |has_heir, wait| {
+            let failure = Failure {
+                has_heir,
+                wait,
+                ..failure(None, true, End::Signal(9))
+            };
+            let exit = ExitStatus {
+                at: Timestamp::UNIX_EPOCH,
+                pid: 7,
+                kind: ExitKind::Signal,
+                signal: Some(9),
+                code: None,
+                uptime_s: 1.0,
+            };
+            describe(&exit, &failure)
+        };
+        let wait = Some(Duration::from_millis(200));
+        assert!(told(false, wait).ends_with("the next one is started in 200 ms."));
+        let ends = "takes its sessions over at once and serves in 200 ms.";
+        assert!(told(true, wait).ends_with(ends));
+        for has_heir in [false, true] {
+            let at_once = told(has_heir, Some(Duration::ZERO));
+            assert!(at_once.ends_with("the next one is started at once."));
+        }
+        assert!(told(false, None).contains("its sessions are cut"));
+        assert!(told(true, None).contains("to finish its sessions"));
     }
 
     #[test]

@@ -42,7 +42,12 @@ pub enum Action {
         worker: WorkerId,
         /// Whether it takes the place of one that failed.
         again: bool,
+        /// Whether it only takes sessions over, and gets neither sockets nor a generation to serve before
+        /// [`Self::Admit`].
+        held_back: bool,
     },
+    /// Let a worker that was held back serve the generation in force, with its slot's sockets.
+    Admit(WorkerId),
     /// Tell a worker to serve the generation in force, and hand it all that it needs for that.
     Serve(WorkerId),
     /// Hand a worker the sockets of a slot, to accept from.
@@ -127,12 +132,14 @@ pub struct Failure {
     pub end: End,
     /// Why the supervisor killed it, if it did.
     pub condemned: Option<Condemned>,
-    /// Whether it ever served.
+    /// Whether it ever served clients, or went on with sessions of another worker.
     pub served: bool,
     /// Failures in a row, this one included.
     pub failures: u32,
-    /// How long until the next start; `None` if there will be none.
+    /// How long until another worker is to serve in its place; `None` if none will.
     pub wait: Option<Duration>,
+    /// Whether another worker was started at once to take its sessions over.
+    pub has_heir: bool,
 }
 
 /// How the daemon ends.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Action, Condemned, Doing, End, Failure, Phase, Plan, Slot, SlotState, Worker, WorkerId,
+    Action, Condemned, Doing, End, Failure, Heir, Phase, Plan, Slot, SlotState, Worker, WorkerId,
 };
 
 /// How long a worker may take to get ready.
@@ -28,7 +28,7 @@ impl Plan {
     pub(super) fn exited(
         &mut self,
         id: WorkerId,
-        end: End,
+        (end, leaves): (End, bool),
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
@@ -48,22 +48,40 @@ impl Plan {
             worker: id,
             end,
             condemned: worker.condemned(),
-            served: worker.served_since().is_some() || worker.doing == Doing::Draining,
+            served: has_served(&worker),
             failures: slot.failures,
             wait: (!ending).then_some(wait),
+            has_heir: false,
         };
         if ending {
             if was_unwanted(&worker, end) {
+                let has_heir = leaves && self.may_drain_on(&worker, now);
                 self.ending.note_failure();
-                actions.push(Action::Report(failure));
+                actions.push(Action::Report(Failure {
+                    has_heir,
+                    ..failure
+                }));
+                if has_heir {
+                    self.start_draining(index, now, actions);
+                }
             }
             return;
         }
         slot.state = SlotState::Waiting { until: now + wait };
-        actions.push(Action::Report(failure));
-        if self.phase == Phase::Starting && failure.failures >= START_TRIES {
+        let gives_up = self.phase == Phase::Starting && failure.failures >= START_TRIES;
+        let has_heir = leaves && !gives_up && may_be_replaced_at_once(&worker, wait);
+        actions.push(Action::Report(Failure {
+            has_heir,
+            ..failure
+        }));
+        if gives_up {
             self.give_up(now, actions);
-        } else if wait.is_zero() {
+            return;
+        }
+        if has_heir {
+            self.start_heir(index, now + wait, now, actions);
+        }
+        if wait.is_zero() {
             self.refill(index, now, actions);
         }
     }
@@ -112,14 +130,29 @@ impl Plan {
 /// Returns why to kill a worker at `now`; `None` if it is in order.
 fn fault(worker: &Worker, now: Duration, heartbeat_timeout: Duration) -> Option<Condemned> {
     let unconfirmed = worker.owed.is_some_and(|owed| owed.until <= now);
+    let is_silent = worker.silence >= heartbeat_timeout;
     match worker.doing {
+        // Its sessions wait for it as those of one that serves do.
+        Doing::Starting if worker.heir != Heir::No && is_silent => Some(Condemned::Silent),
         Doing::Starting if now >= worker.started + START_PATIENCE => Some(Condemned::NeverReady),
-        Doing::Serving { .. } | Doing::Draining if worker.silence >= heartbeat_timeout => {
+        Doing::HeldBack(_) | Doing::Serving { .. } | Doing::Draining if is_silent => {
             Some(Condemned::Silent)
         }
         Doing::Serving { .. } if unconfirmed => Some(Condemned::Unconfirmed),
         _ => None,
     }
+}
+
+/// Returns whether a worker ever did something for clients.
+fn has_served(worker: &Worker) -> bool {
+    let took_over = worker.heir == Heir::TookOver;
+    worker.served_since().is_some() || took_over || worker.doing == Doing::Draining
+}
+
+/// Returns whether another worker may take the sessions of this one over before the `wait` is over. A program
+/// that cannot go on with them must not be started in a loop.
+fn may_be_replaced_at_once(worker: &Worker, wait: Duration) -> bool {
+    worker.heir != Heir::TakesOver || wait.is_zero()
 }
 
 /// Returns whether a worker's end while the daemon ends is a failure.

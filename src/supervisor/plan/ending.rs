@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Action, Condemned, Doing, Exit, NoResult, Plan, Slot, SlotState, WorkerId, answer};
+use super::{
+    Action, Condemned, Doing, Exit, Heir, NoResult, Plan, Slot, SlotState, WorkerId, answer,
+};
 use crate::link::PARTING;
 
 /// How long to wait for killed workers to end: the system may be unable to end one that waits for a
@@ -79,14 +81,20 @@ impl Plan {
                 continue;
             };
             match worker.doing {
-                Doing::Starting => {
+                // It is told to drain once it has the sessions.
+                Doing::HeldBack(_) | Doing::Starting | Doing::Serving { .. }
+                    if worker.heir == Heir::TakesOver =>
+                {
+                    worker.doing = Doing::Draining;
+                }
+                Doing::Starting if worker.heir == Heir::No => {
                     worker.doing = Doing::Condemned {
                         why: Condemned::Ending,
                         since: None,
                     };
                     actions.push(Action::Kill(worker.id));
                 }
-                Doing::Serving { .. } => {
+                Doing::HeldBack(_) | Doing::Starting | Doing::Serving { .. } => {
                     worker.doing = Doing::Draining;
                     actions.push(Action::Drain(worker.id));
                 }

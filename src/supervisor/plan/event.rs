@@ -55,7 +55,13 @@ pub enum Event {
         worker: WorkerId,
         /// How.
         end: End,
+        /// Whether it has left sessions that another worker can take over.
+        leaves: bool,
     },
+    /// A worker was handed sessions that another worker has left.
+    Inherits(WorkerId),
+    /// A worker has taken over all sessions that it was handed.
+    TookOver(WorkerId),
     /// A load is requested: of the disk, or of what was served before.
     Reload {
         /// The request that waits for the result; `None` if there is none, as after a signal.

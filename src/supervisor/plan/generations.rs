@@ -193,7 +193,7 @@ impl Plan {
         self.conclude(staged.load, staged.asks, now, actions);
     }
 
-    /// Ends a load: starts the workers that waited for it, begins the next load, and keeps the requests
+    /// Ends a load: fills the slots that waited for it, begins the next load, and keeps the requests
     /// until workers have confirmed the generation in force.
     fn conclude(
         &mut self,
@@ -211,12 +211,12 @@ impl Plan {
     }
 
     fn go_on_after(&mut self, load: LoadId, now: Duration, actions: &mut Vec<Action>) {
-        self.start_waiting(load, now, actions);
+        self.fill_waiting(load, now, actions);
         while let Some(next) = self.loads.next_begins(now) {
             // It was queued before the rollback came into force.
             if self.is_held(next.trigger) {
                 self.loads.end(next.id);
-                self.start_waiting(next.id, now, actions);
+                self.fill_waiting(next.id, now, actions);
                 continue;
             }
             actions.push(Action::Load {

@@ -6,8 +6,11 @@
 //! - a slot never holds two workers;
 //! - while any worker serves, the sockets of every slot are handed to a worker that accepts from them,
 //!   repeatedly until that worker reports that it does;
-//! - no worker is started in the place of another before the disk was read again, unless a rollback
-//!   holds what is served;
+//! - no worker serves in the place of another before the disk was read again, unless a rollback holds
+//!   what is served;
+//! - a worker that takes over the sessions of one that ended is started at once, and whether it serves or
+//!   not, a reload does not wait for it before it is to serve; only if a worker ends before it has taken
+//!   sessions over does the next start wait;
 //! - a generation is put in force after every worker that answers has made it ready, and not at all
 //!   if one cannot;
 //! - a request for a reload is answered once, after a load that began later than the request, when
@@ -23,6 +26,7 @@ mod deaths;
 mod ending;
 mod event;
 mod generations;
+mod heirs;
 mod loads;
 #[cfg(test)]
 mod model;
@@ -38,8 +42,9 @@ pub use self::{
     action::{Action, Exit, Failure, NoResult, Outcome},
     ending::Phase,
     event::{Event, Loaded},
+    heirs::Successor,
     loads::{AskId, LoadId},
-    slot::{Condemned, Doing, Slot, SlotState, Worker},
+    slot::{Condemned, Doing, Heir, HeldBack, Slot, SlotState, Worker},
 };
 use self::{
     generations::{Confirming, Retry, Staged},
@@ -53,6 +58,9 @@ use crate::{
 
 /// How much longer a load may take where passphrases come from programs: as long as one may run.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a worker does that has no sessions to take over.
+const START: (Doing, Heir) = (Doing::Starting, Heir::No);
 
 /// What the supervisor knows of its workers, and what it is about to do.
 #[derive(Debug)]
@@ -98,7 +106,7 @@ impl Plan {
         };
         let mut actions = Vec::new();
         for slot in 0..slots {
-            plan.start(slot, false, Duration::ZERO, &mut actions);
+            plan.start((slot, false), START, Duration::ZERO, &mut actions);
         }
         (plan, actions)
     }
@@ -133,10 +141,9 @@ impl Plan {
 
     /// Returns when [`Event::Tick`] is due.
     pub fn deadline(&self) -> Option<Duration> {
-        let slots = self.slots.iter().filter_map(|slot| match &slot.state {
-            SlotState::Waiting { until } => Some(*until),
-            SlotState::Worker(_) => Some(self.looked + self.look_interval()),
-            SlotState::Empty | SlotState::Loading { .. } => None,
+        let slots = self.slots.iter().flat_map(|slot| {
+            let look = slot.worker().map(|_| self.looked + self.look_interval());
+            [slot.backs_off_until(), look]
         });
         let own = [
             self.loads.deadline(),
@@ -144,7 +151,7 @@ impl Plan {
             self.retry.due,
             self.ending_deadline(),
         ];
-        slots.chain(own.into_iter().flatten()).min()
+        slots.chain(own).flatten().min()
     }
 
     /// How often the plan measures the silence of workers, and looks for overdue answers.
@@ -176,7 +183,13 @@ impl Plan {
                 offer,
                 reason,
             } => self.refused(worker, offer, reason, now, &mut actions),
-            Event::Exited { worker, end } => self.exited(worker, end, now, &mut actions),
+            Event::Exited {
+                worker,
+                end,
+                leaves,
+            } => self.exited(worker, (end, leaves), now, &mut actions),
+            Event::Inherits(worker) => self.inherits(worker),
+            Event::TookOver(worker) => self.took_over(worker, &mut actions),
             Event::Reload {
                 ask,
                 trigger,
@@ -213,24 +226,35 @@ impl Plan {
             .filter(|worker| worker.is_wanted())
     }
 
-    fn start(&mut self, slot: usize, again: bool, now: Duration, actions: &mut Vec<Action>) {
+    /// Starts a worker in a slot, `again` if in the place of another, to do what is given.
+    fn start(
+        &mut self,
+        (slot, again): (usize, bool),
+        (doing, heir): (Doing, Heir),
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
         self.workers += 1;
         let worker = WorkerId(self.workers);
+        let held_back = doing != Doing::Starting;
+        let handed = (!held_back).then_some((slot, now));
         self.slots[slot].state = SlotState::Worker(Worker {
             id: worker,
             started: now,
-            doing: Doing::Starting,
+            doing,
             generation: 0,
             owed: None,
-            handed: BTreeMap::from([(slot, now)]),
+            handed: handed.into_iter().collect(),
             accepts: BTreeSet::new(),
             refusals: 0,
             silence: Duration::ZERO,
+            heir,
         });
         actions.push(Action::Start {
             slot,
             worker,
             again,
+            held_back,
         });
     }
 
@@ -240,24 +264,51 @@ impl Plan {
         }
     }
 
-    /// Begins to fill a slot again: reads the disk first, then starts the worker. A rollback that is in
-    /// force holds without the disk.
+    /// Begins to fill a slot again: reads the disk first, then starts the worker, or lets the one serve that
+    /// was started to take sessions over. A rollback that is in force holds without the disk.
     fn refill(&mut self, slot: usize, now: Duration, actions: &mut Vec<Action>) {
-        let partial = Partial::Allow;
-        if self.is_held(Trigger::Crash) && self.loads.is_idle() {
-            return self.start(slot, true, now, actions);
+        match self.load_again(now, actions) {
+            Some(load) => self.await_load(slot, load),
+            None => self.fill(slot, now, actions),
         }
-        match self.loads.wish(Trigger::Crash, partial, None, now) {
+    }
+
+    /// Begins or queues a load of the disk after a worker's end; `None` if none is to be waited for.
+    fn load_again(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<LoadId> {
+        let (trigger, partial) = (Trigger::Crash, Partial::Allow);
+        if self.is_held(trigger) && self.loads.is_idle() {
+            return None;
+        }
+        match self.loads.wish(trigger, partial, None, now) {
             Wish::Begins(load) => {
-                self.slots[slot].state = SlotState::Loading { load };
                 actions.push(Action::Load {
                     load,
-                    trigger: Trigger::Crash,
+                    trigger,
                     partial,
                 });
+                Some(load)
             }
-            Wish::Queued(load) => self.slots[slot].state = SlotState::Loading { load },
-            Wish::DiskStuck => self.start(slot, true, now, actions),
+            Wish::Queued(load) => Some(load),
+            Wish::DiskStuck => None,
+        }
+    }
+
+    fn await_load(&mut self, slot: usize, load: LoadId) {
+        let slot = &mut self.slots[slot];
+        match slot.worker_mut() {
+            Some(worker) => worker.doing = Doing::HeldBack(HeldBack::Load { load }),
+            None => slot.state = SlotState::Loading { load },
+        }
+    }
+
+    /// Starts a slot's worker, or lets the one serve that was held back.
+    fn fill(&mut self, slot: usize, now: Duration, actions: &mut Vec<Action>) {
+        match self.slots[slot].worker_mut() {
+            Some(worker) => {
+                worker.admit(slot, now);
+                actions.push(Action::Admit(worker.id));
+            }
+            None => self.start((slot, true), START, now, actions),
         }
     }
 
@@ -288,11 +339,11 @@ impl Plan {
         }
     }
 
-    /// Starts the workers that waited for a load.
-    fn start_waiting(&mut self, load: LoadId, now: Duration, actions: &mut Vec<Action>) {
+    /// Fills the slots that waited for a load.
+    fn fill_waiting(&mut self, load: LoadId, now: Duration, actions: &mut Vec<Action>) {
         for slot in 0..self.slots.len() {
-            if self.slots[slot].state == (SlotState::Loading { load }) {
-                self.start(slot, true, now, actions);
+            if self.slots[slot].awaits() == Some(load) {
+                self.fill(slot, now, actions);
             }
         }
     }
@@ -301,11 +352,12 @@ impl Plan {
         if let Some(given_up) = self.loads.give_up(now) {
             for Load { id, asks, .. } in given_up {
                 answer(asks, NoResult::DiskStuck, actions);
-                self.start_waiting(id, now, actions);
+                self.fill_waiting(id, now, actions);
             }
         }
         for slot in 0..self.slots.len() {
-            if matches!(self.slots[slot].state, SlotState::Waiting { until } if until <= now) {
+            let backs_off_until = self.slots[slot].backs_off_until();
+            if backs_off_until.is_some_and(|until| until <= now) {
                 self.refill(slot, now, actions);
             }
         }

@@ -1,5 +1,6 @@
 //! Tests the plan against its promises, with arbitrary sequences of events.
 
+mod heirs;
 mod world;
 
 use proptest::prelude::*;
@@ -18,6 +19,11 @@ enum Move {
     /// The next sockets that are handed over do not arrive.
     LoseSockets,
     Die(usize, End),
+    /// A worker dies and leaves sessions that another one can take over.
+    Leave(usize, End),
+    /// The sessions that were left in a slot are handed to the worker that is there for that.
+    Inherit(usize),
+    TakeOver(usize),
     Hang(usize),
     EndLoad(bool),
     /// The load finds something broken, and nothing new beside it.
@@ -38,12 +44,20 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         Just(End::Signal(9)),
         Just(End::NotStarted),
     ];
+    let leaving = prop_oneof![
+        Just(End::Code(0)),
+        Just(End::Code(70)),
+        Just(End::Signal(9))
+    ];
     let one = prop_oneof![
         6 => (0..4000_u64).prop_map(Move::Pass),
         12 => any::<usize>().prop_map(Move::Answer),
         2 => any::<usize>().prop_map(Move::Refuse),
         2 => Just(Move::LoseSockets),
         6 => (any::<usize>(), end).prop_map(|(choice, end)| Move::Die(choice, end)),
+        6 => (any::<usize>(), leaving).prop_map(|(choice, end)| Move::Leave(choice, end)),
+        2 => any::<usize>().prop_map(Move::Inherit),
+        6 => any::<usize>().prop_map(Move::TakeOver),
         1 => any::<usize>().prop_map(Move::Hang),
         8 => any::<bool>().prop_map(Move::EndLoad),
         1 => Just(Move::KeepLoad),

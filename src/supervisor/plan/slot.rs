@@ -43,7 +43,7 @@ pub enum SlotState {
 pub struct Worker {
     /// Its id.
     pub id: WorkerId,
-    /// When it was started.
+    /// When it was started, or was let serve if it had been held back.
     pub started: Duration,
     /// What it does.
     pub doing: Doing,
@@ -59,6 +59,34 @@ pub struct Worker {
     pub refusals: u32,
     /// How long it has sent no message.
     pub silence: Duration,
+    /// Whether it takes sessions over.
+    pub heir: Heir,
+}
+
+/// Whether a worker takes over sessions that other workers have left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heir {
+    /// It has none to take over.
+    No,
+    /// It is to take some over, and has not reported that it did.
+    TakesOver,
+    /// It has taken over all that it was to.
+    TookOver,
+}
+
+/// Until when a worker that was started to take sessions over is not to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldBack {
+    /// Until a back-off is over, and a load of the disk after it.
+    BackOff {
+        /// When the back-off is over.
+        until: Duration,
+    },
+    /// Until a load of the disk is over.
+    Load {
+        /// The load, begun after the last worker's end.
+        load: LoadId,
+    },
 }
 
 /// A generation in force that a worker was told to serve and has not confirmed.
@@ -73,6 +101,8 @@ pub struct Owed {
 /// What a worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doing {
+    /// It takes sessions over and goes on with them, and is not to serve yet.
+    HeldBack(HeldBack),
     /// It is getting ready.
     Starting,
     /// It accepts.
@@ -80,7 +110,7 @@ pub enum Doing {
         /// Since when.
         since: Duration,
     },
-    /// It finishes its sessions.
+    /// It finishes its sessions, or those that it takes over.
     Draining,
     /// It was killed, and its end was not reported yet.
     Condemned {
@@ -136,6 +166,30 @@ impl Slot {
         self.serving_worker().map(|worker| worker.id)
     }
 
+    /// Returns until when a back-off lasts, if the slot waits for that.
+    pub(super) fn backs_off_until(&self) -> Option<Duration> {
+        match &self.state {
+            SlotState::Waiting { until } => Some(*until),
+            SlotState::Worker(worker) => match worker.doing {
+                Doing::HeldBack(HeldBack::BackOff { until }) => Some(until),
+                _ => None,
+            },
+            SlotState::Empty | SlotState::Loading { .. } => None,
+        }
+    }
+
+    /// Returns the load that the slot waits for, if it does.
+    pub(super) fn awaits(&self) -> Option<LoadId> {
+        match &self.state {
+            SlotState::Loading { load } => Some(*load),
+            SlotState::Worker(worker) => match worker.doing {
+                Doing::HeldBack(HeldBack::Load { load }) => Some(load),
+                _ => None,
+            },
+            SlotState::Empty | SlotState::Waiting { .. } => None,
+        }
+    }
+
     /// Returns the failures in a row as of `now`, none once its worker has been healthy for a
     /// while.
     pub fn failures_at(&self, now: Duration) -> u32 {
@@ -163,8 +217,15 @@ impl Worker {
         match self.doing {
             Doing::Serving { since } => Some(since),
             Doing::Condemned { since, .. } => since,
-            Doing::Starting | Doing::Draining => None,
+            Doing::HeldBack(_) | Doing::Starting | Doing::Draining => None,
         }
+    }
+
+    /// Lets a worker serve in its `slot` that was held back until `now`.
+    pub(super) fn admit(&mut self, slot: usize, now: Duration) {
+        self.doing = Doing::Starting;
+        self.started = now;
+        self.handed.insert(slot, now);
     }
 
     /// Notes that the worker is to confirm the generation in force within `patience` from `now`, or by

@@ -145,7 +145,7 @@ impl Sources<'_> {
             pid: Some(pid),
             slot: index,
             state: match worker.doing {
-                Doing::Starting => WorkerState::Starting,
+                Doing::HeldBack(_) | Doing::Starting => WorkerState::Starting,
                 Doing::Serving { .. } => WorkerState::Serving,
                 Doing::Draining | Doing::Condemned { .. } => WorkerState::Draining,
             },

@@ -3,6 +3,7 @@
 //! Descriptors that are handed over stay open here, so that a handover takes no new descriptor of the
 //! supervisor and cannot fail on its side.
 
+mod admission;
 mod boards;
 mod handovers;
 mod heard;
@@ -179,11 +180,13 @@ impl Workers {
         }
     }
 
-    /// Starts a worker in a slot; `again` tells whether it takes the place of one that failed.
-    pub(super) fn start(&mut self, slot: usize, id: WorkerId, again: bool) {
+    /// Starts a worker in a slot, which may be `held_back` until [`Self::admit`]; `again` tells whether it takes
+    /// the place of one that failed.
+    pub(super) fn start(&mut self, (slot, held_back): (usize, bool), id: WorkerId, again: bool) {
         self.restarts += u64::from(again);
         let origin = self.origins.next(Timestamp::now());
-        self.processes.insert(id, Process::starting(slot, origin));
+        let process = Process::starting((slot, held_back), origin);
+        self.processes.insert(id, process);
         let role = Role::Worker { slot, origin };
         self.launcher.launch(id, role, self.inbox.clone());
     }
@@ -194,7 +197,7 @@ impl Workers {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        let slot = process.slot;
+        let (slot, held_back) = (process.slot, process.held_back);
         let run = launched.and_then(|it| {
             let runs = process.child.run(id, it, &self.sink, &self.inbox)?;
             if runs {
@@ -204,7 +207,9 @@ impl Workers {
         });
         match run {
             Ok(true) => {
-                self.hand_sockets(id, slot);
+                if !held_back {
+                    self.hand_sockets(id, slot);
+                }
                 self.tell(id, ToWorker::Tickets(self.tickets.secrets().clone()));
             }
             Ok(false) => {}
@@ -219,22 +224,6 @@ impl Workers {
             // Its end is reported when the process has ended.
             Some(_) => self.kill(id),
             None => self.report(Message::Exited(id, End::NotStarted)),
-        }
-    }
-
-    /// Shows the board of a worker that has mapped it to the other workers, and tells the worker to serve
-    /// the generation in force.
-    pub(super) fn has_board(&mut self, id: WorkerId, current: &Arc<Generation>) {
-        let Some(process) = self.processes.get(&id) else {
-            return;
-        };
-        let slot = process.slot;
-        let others = self.processes.iter().filter(|(other, _)| **other != id);
-        let others = others.map(|(other, process)| (*other, &process.child));
-        match self.boards.show(id, &process.child, others) {
-            Ok(true) => self.serve(id, current),
-            Ok(false) => {}
-            Err(error) => self.not_started(id, slot, &error),
         }
     }
 

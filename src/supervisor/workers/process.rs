@@ -37,6 +37,10 @@ pub(in crate::supervisor) struct Process {
     pub(super) given: Given,
     /// When it was given a link to the resolver.
     pub(super) resolver: Joined,
+    /// Whether it is not to serve yet.
+    pub(super) held_back: bool,
+    /// Whether it has mapped its board, so that it can be told to serve or be handed sessions.
+    pub(super) has_board: bool,
     /// The numbers of listeners that it was told, by name.
     pub(super) numbers: BTreeMap<String, ListenerNumber>,
 }
@@ -98,8 +102,8 @@ impl Given {
 }
 
 impl Process {
-    /// Makes the record of a worker that is being started for `slot`.
-    pub(super) fn starting(slot: usize, origin: u64) -> Self {
+    /// Makes the record of a worker that is being started for a slot, and may be held back from serving.
+    pub(super) fn starting((slot, held_back): (usize, bool), origin: u64) -> Self {
         Self {
             slot,
             origin,
@@ -110,6 +114,8 @@ impl Process {
             refusal_logged: None,
             given: Given::default(),
             resolver: Joined::default(),
+            held_back,
+            has_board: false,
             numbers: BTreeMap::new(),
         }
     }

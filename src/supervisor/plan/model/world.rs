@@ -29,6 +29,10 @@ pub(super) enum Rollback {
 #[derive(Debug, Default)]
 struct Living {
     slot: usize,
+    /// Whether it may neither be told to serve nor be handed sockets.
+    held_back: bool,
+    /// Whether it is to take sessions over, and has not told that it did.
+    takes_over: bool,
     sent: Vec<Sent>,
     accepts: BTreeSet<usize>,
     serves: u64,
@@ -49,6 +53,11 @@ pub(super) struct World {
     pub(super) rollback: Rollback,
     loads_begun: LoadId,
     needs_load: BTreeMap<usize, LoadId>,
+    /// The slots in which sessions were left, for each of which a worker is to be started before anything
+    /// else happens.
+    left: BTreeSet<usize>,
+    /// Until when no worker may be started in a slot.
+    back_off: BTreeMap<usize, Duration>,
     pub(super) staged: Option<LoadId>,
     in_force: u64,
     /// The generation in force after each load.
@@ -76,6 +85,8 @@ impl World {
             rollback: Rollback::None,
             loads_begun: LoadId::default(),
             needs_load: BTreeMap::new(),
+            left: BTreeSet::new(),
+            back_off: BTreeMap::new(),
             staged: None,
             in_force: 1,
             brought: BTreeMap::new(),
@@ -101,6 +112,7 @@ impl World {
         let is_rolled_back = self.plan.rolled_back;
         assert_eq!(self.rollback == Rollback::InForce, is_rolled_back);
         assert_ne!(self.rollback, Rollback::Replaced, "its end was not told");
+        assert_eq!(self.left, BTreeSet::new(), "sessions were left");
         self.check();
     }
 
@@ -151,7 +163,13 @@ impl World {
             }
             Action::Discard => assert!(self.staged.take().is_some()),
             Action::Withdraw(worker) => self.send(worker, Sent::Withdraw),
-            Action::Start { slot, worker, .. } => self.start(slot, worker),
+            Action::Start {
+                slot,
+                worker,
+                held_back,
+                ..
+            } => self.start((slot, held_back), worker),
+            Action::Admit(worker) => self.admit(worker),
             Action::Serve(worker) => self.send(worker, Sent::Serve(self.in_force)),
             Action::Hand { worker, slot } => {
                 assert!(!self.closed);
@@ -176,6 +194,12 @@ impl World {
             } => self.settled(load, &asks, &outcome),
             Action::Report(failure) => {
                 assert!(!self.alive.contains_key(&failure.worker));
+                if failure.has_heir {
+                    self.left.insert(failure.slot);
+                } else {
+                    let wait = failure.wait.unwrap_or_default();
+                    self.back_off.insert(failure.slot, self.now + wait);
+                }
                 self.reports.push(failure);
             }
             Action::CloseSockets => {
@@ -183,7 +207,10 @@ impl World {
                 assert!(!std::mem::replace(&mut self.closed, true), "closed twice");
             }
             Action::Exit(exit) => self.note_exit(exit),
-            Action::Drain(worker) => assert!(self.alive.contains_key(&worker)),
+            Action::Drain(worker) => {
+                let takes_over = self.alive.get(&worker).map(|it| it.takes_over);
+                assert_eq!(takes_over, Some(false), "it would end without sessions");
+            }
             Action::Ready => {}
         }
     }
@@ -199,27 +226,54 @@ impl World {
 
     fn send(&mut self, worker: WorkerId, sent: Sent) {
         if let Some(living) = self.alive.get_mut(&worker) {
+            assert!(!living.held_back, "{sent:?} to a worker that is held back");
             living.sent.push(sent);
         }
     }
 
-    fn start(&mut self, slot: usize, worker: WorkerId) {
+    fn start(&mut self, (slot, held_back): (usize, bool), worker: WorkerId) {
         let mut others = self.alive.values();
         assert!(!others.any(|it| it.slot == slot), "two workers in {slot}");
-        assert!(!self.plan.is_ending(), "started while ending");
+        let takes_over = self.left.remove(&slot);
+        match self.plan.phase() {
+            Phase::Draining { until } => {
+                assert!(takes_over && held_back && self.now < until);
+            }
+            Phase::Stopping { .. } => panic!("started while stopping"),
+            Phase::Starting | Phase::Serving => assert_eq!(takes_over, held_back),
+        }
+        let back_off = self.back_off.remove(&slot).unwrap_or_default();
+        assert!(back_off <= self.now, "started before the back-off was over");
+        let living = Living {
+            slot,
+            held_back,
+            takes_over,
+            ..Living::default()
+        };
+        self.alive.insert(worker, living);
+        if !held_back {
+            self.is_to_serve(worker);
+        }
+    }
+
+    fn admit(&mut self, worker: WorkerId) {
+        let living = self.alive.get_mut(&worker).expect("it lives");
+        assert!(std::mem::take(&mut living.held_back), "admitted twice");
+        self.is_to_serve(worker);
+    }
+
+    /// Checks that a worker may serve now, and sends it what it needs for that.
+    fn is_to_serve(&mut self, worker: WorkerId) {
+        let slot = self.alive[&worker].slot;
         if let Some(since) = self.needs_load.remove(&slot) {
             let disk_is_stuck = self.loading.is_some() && self.plan.loads.deadline().is_none();
             assert!(
                 self.loads_begun > since || disk_is_stuck || self.rollback == Rollback::InForce,
-                "started without a fresh load"
+                "serves without a fresh load"
             );
         }
-        let living = Living {
-            slot,
-            sent: vec![Sent::Sockets(slot), Sent::Serve(self.in_force)],
-            ..Living::default()
-        };
-        self.alive.insert(worker, living);
+        self.send(worker, Sent::Sockets(slot));
+        self.send(worker, Sent::Serve(self.in_force));
     }
 
     fn settled(&mut self, load: LoadId, asks: &[AskId], outcome: &Outcome) {
@@ -272,7 +326,10 @@ impl World {
             Move::Answer(choice) => self.answer(*choice, false),
             Move::Refuse(choice) => self.answer(*choice, true),
             Move::LoseSockets => self.losing = true,
-            Move::Die(choice, end) => self.die(*choice, *end),
+            Move::Die(choice, end) => self.die(*choice, *end, false),
+            Move::Leave(choice, end) => self.die(*choice, *end, true),
+            Move::Inherit(choice) => self.inherit(*choice),
+            Move::TakeOver(choice) => self.take_over(*choice),
             Move::Hang(choice) => self.hung.extend(self.pick(*choice)),
             Move::EndLoad(true) => self.end_load(Loaded::New { pieces: 1 }),
             Move::EndLoad(false) => self.end_load(Loaded::Same),
@@ -372,14 +429,57 @@ impl World {
         }
     }
 
-    fn die(&mut self, choice: usize, end: End) {
+    fn die(&mut self, choice: usize, end: End, leaves: bool) {
         let Some(worker) = self.pick(choice) else {
             return;
         };
-        if let Some(living) = self.alive.remove(&worker) {
+        let leaves = leaves && !self.plan.ended_as_told(worker, end);
+        let (phase, reports) = (self.plan.phase(), self.reports.len());
+        let Some(living) = self.alive.remove(&worker) else {
+            return;
+        };
+        if !living.held_back {
             self.needs_load.insert(living.slot, self.loads_begun);
         }
-        self.tell(Event::Exited { worker, end });
+        let event = Event::Exited {
+            worker,
+            end,
+            leaves,
+        };
+        self.tell(event);
+        let Some(failure) = self.reports.get(reports) else {
+            return;
+        };
+        let wait = failure.wait.unwrap_or_default();
+        let expected = match phase {
+            Phase::Starting => failure.has_heir,
+            Phase::Serving => leaves && (!living.takes_over || wait.is_zero()),
+            Phase::Draining { until } => leaves && !living.takes_over && self.now < until,
+            Phase::Stopping { .. } => false,
+        };
+        assert_eq!(failure.has_heir, expected, "{failure:?}");
+    }
+
+    /// Hands a worker that is no successor sessions to take over, as the supervisor does where none is
+    /// started at once.
+    fn inherit(&mut self, choice: usize) {
+        let slot = choice % self.plan.slots().len();
+        if let Successor::Worker(worker) = self.plan.successor(slot, true) {
+            let living = self.alive.get_mut(&worker).expect("a successor lives");
+            living.takes_over = true;
+            self.tell(Event::Inherits(worker));
+        }
+    }
+
+    /// Lets a worker tell that it has taken over what it was to.
+    fn take_over(&mut self, choice: usize) {
+        let Some(worker) = self.pick(choice).filter(|it| !self.hung.contains(it)) else {
+            return;
+        };
+        if let Some(living) = self.alive.get_mut(&worker) {
+            living.takes_over = false;
+        }
+        self.tell(Event::TookOver(worker));
     }
 
     fn end_load(&mut self, loaded: Loaded) {
@@ -396,6 +496,7 @@ impl World {
 
     fn all_answer(&mut self) {
         for choice in 0..self.alive.len() {
+            self.take_over(choice);
             self.answer(choice, false);
         }
     }
@@ -410,7 +511,7 @@ impl World {
             for worker in ending.collect::<Vec<_>>() {
                 let position = self.alive.keys().position(|it| *it == worker);
                 if let Some(choice) = position {
-                    self.die(choice, End::Signal(9));
+                    self.die(choice, End::Signal(9), false);
                 }
             }
             self.all_answer();
@@ -426,11 +527,15 @@ impl World {
 
     /// Ends the daemon.
     pub(super) fn finish(&mut self) {
+        if matches!(self.plan.phase(), Phase::Draining { .. }) {
+            self.pass(Duration::from_secs(20));
+            assert!(self.is_over(), "it drains for ever");
+        }
         if !self.is_over() {
             self.tell(Event::Stop);
         }
         while !self.is_over() {
-            self.die(0, End::Signal(9));
+            self.die(0, End::Signal(9), false);
         }
     }
 }
