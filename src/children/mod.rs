@@ -5,6 +5,7 @@
 //! environment, no other descriptor. What it says is taken at a bounded pace into a bounded inbox, so that
 //! a child that was taken over can delay its own messages and no others.
 
+mod along;
 mod launcher;
 mod log_copy;
 mod pace;
@@ -16,6 +17,7 @@ use std::{fmt, io};
 use tokio::sync::mpsc;
 
 pub use self::{
+    along::Along,
     launcher::{Launched, Launcher},
     process::{Process, Voice},
 };
@@ -75,8 +77,8 @@ impl From<io::Result<ExitStatus>> for End {
 pub enum Message<In> {
     /// A child was started, or could not be.
     Launched(Id, io::Result<Launched>),
-    /// A child has sent a message.
-    Said(Id, In),
+    /// A child has sent a message, with descriptors that belong to it.
+    Said(Id, In, Along),
     /// A child has ended. Nothing that it has said comes later.
     Exited(Id, End),
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Id, Inbox, Launched, Message, log_copy::copy_log, pace::Pace};
+use super::{Id, Inbox, Launched, Message, along::Turns, log_copy::copy_log, pace::Pace};
 use crate::{
     children::End,
     link::{
@@ -167,6 +167,14 @@ impl<Out: link::Message + 'static> Process<Out> {
         }
     }
 
+    /// Returns whether the supervisor has killed it.
+    pub fn was_killed(&self) -> bool {
+        match &self.life {
+            Life::Starting { killed } => *killed,
+            Life::Running(voice) => voice.handle.has_killed(),
+        }
+    }
+
     /// Kills the child, now or as soon as it was started.
     pub fn kill(&mut self) {
         match &mut self.life {
@@ -224,12 +232,15 @@ async fn receive<In: link::Message>(
 ) {
     let mut messages = Pace::new(MOST_MESSAGES, Instant::now());
     let mut bytes = Pace::new(MOST_BYTES, Instant::now());
+    let turns = Turns::new();
     loop {
         match receiver.receive().await {
             Ok(Some(said)) => {
                 wait(&mut messages, 1).await;
                 wait(&mut bytes, said.bytes as u64).await;
-                if inbox.send(Message::Said(id, said.message)).await.is_err() {
+                let along = turns.wait(said.descriptors).await;
+                let message = Message::Said(id, said.message, along);
+                if inbox.send(message).await.is_err() {
                     return;
                 }
             }
@@ -302,7 +313,7 @@ mod tests {
             };
             let sink = Sink::new(Place::open("/dev/null".as_ref()).unwrap(), Form::Text).unwrap();
             let lives = process.run(Id(7), launched, &sink, &inbox).unwrap();
-            assert!(!lives && process.pid().is_some());
+            assert!(!lives && process.pid().is_some() && process.was_killed());
             let ended = messages.recv().await.unwrap();
             assert!(matches!(ended, Message::Exited(Id(7), End::Signal(9))));
         });

@@ -7,6 +7,7 @@ use super::{
     witnesses, workers,
 };
 use crate::{
+    children::Along,
     control::EventKind,
     link::{FromPage, FromResolver, FromWorker, child},
     sys::orphans,
@@ -35,7 +36,7 @@ impl Supervisor {
                 // None is waited for while one is being started.
                 reap_orphans();
             }
-            workers::Message::Said(worker, said) => self.hear(worker, said),
+            workers::Message::Said(worker, said, along) => self.hear(worker, said, along),
         }
     }
 
@@ -47,7 +48,7 @@ impl Supervisor {
                     .resolver_launched(id, launched, &mut self.workers);
                 reap_orphans();
             }
-            helpers::ResolverMessage::Said(id, said) => match said {
+            helpers::ResolverMessage::Said(id, said, _) => match said {
                 FromResolver::Beat => self.helpers.resolver.heard(id),
                 FromResolver::Confined(report) => self.sandbox.note(child::RESOLVER, report),
             },
@@ -70,13 +71,13 @@ impl Supervisor {
                 page.launched(id, launched);
                 reap_orphans();
             }
-            helpers::PageMessage::Said(_, FromPage::Confined(report)) => {
+            helpers::PageMessage::Said(_, FromPage::Confined(report), _) => {
                 self.sandbox.note(child::PAGE, report);
             }
-            helpers::PageMessage::Said(id, FromPage::Beat) => page.beat(id),
+            helpers::PageMessage::Said(id, FromPage::Beat, _) => page.beat(id),
             // Answered here and not in a task, because the answer means that the loop turns.
-            helpers::PageMessage::Said(id, FromPage::Alive { ask }) => page.alive(id, ask),
-            helpers::PageMessage::Said(id, FromPage::Status { ask }) => {
+            helpers::PageMessage::Said(id, FromPage::Alive { ask }, _) => page.alive(id, ask),
+            helpers::PageMessage::Said(id, FromPage::Status { ask }, _) => {
                 if let Some(reply) = page.asked(id, ask) {
                     self.ask_status(StatusRequester::Page(reply));
                 }
@@ -90,7 +91,7 @@ impl Supervisor {
         }
     }
 
-    fn hear(&mut self, worker: WorkerId, said: FromWorker) {
+    fn hear(&mut self, worker: WorkerId, said: FromWorker, _along: Along) {
         match said {
             FromWorker::Accepts { slots } => {
                 let slots = slots.into_iter().collect();

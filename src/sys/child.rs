@@ -8,7 +8,11 @@ use std::{
     io,
     os::fd::OwnedFd,
     process::{ChildStderr, ChildStdout, Command},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -56,7 +60,11 @@ pub struct Started {
 
 /// A handle to signal a process by, which never means another process (`pidfd_open(2)`).
 #[derive(Debug, Clone)]
-pub struct Handle(Arc<OwnedFd>);
+pub struct Handle {
+    process: Arc<OwnedFd>,
+    /// Whether the process was killed by it or by a clone.
+    killed: Arc<AtomicBool>,
+}
 
 impl Started {
     /// Starts a program; waits until the system has read its file.
@@ -68,7 +76,10 @@ impl Started {
             .ok_or_else(|| io::Error::other("it has no process id"))
             .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
         let handle = match opened {
-            Ok(handle) => Handle(Arc::new(handle)),
+            Ok(process) => Handle {
+                process: Arc::new(process),
+                killed: Arc::default(),
+            },
             Err(error) => {
                 // A process whose end cannot be noticed must not go on.
                 let _ = child.kill();
@@ -128,13 +139,19 @@ impl Started {
     reason = "its successor is unsafe, for a promise that an owned descriptor keeps"
 )]
 fn watch(handle: &Handle) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    AsyncFd::new(Arc::clone(&handle.0))
+    AsyncFd::new(Arc::clone(&handle.process))
 }
 
 impl Handle {
     /// Kills the process, which may have ended already.
     pub fn kill(&self) {
-        let _ = pidfd_send_signal(&*self.0, Signal::KILL);
+        self.killed.store(true, Ordering::Relaxed);
+        let _ = pidfd_send_signal(&*self.process, Signal::KILL);
+    }
+
+    /// Returns whether [`Self::kill`] was called, of this handle or a clone.
+    pub fn has_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
     }
 }
 
@@ -159,7 +176,10 @@ mod tests {
     #[test]
     fn a_process_is_killed_by_its_handle() {
         let started = Started::spawn(Command::new("sleep").arg("60")).unwrap();
+        let handle = started.handle();
+        assert!(!handle.has_killed());
         started.handle().kill();
+        assert!(handle.has_killed());
         let status = runtime().block_on(started.wait()).unwrap();
         assert_eq!(status.signal(), Some(9));
     }

@@ -46,7 +46,7 @@ use self::{
 };
 use super::plan::{End, WorkerId};
 use crate::{
-    children::{self, Inbox, Launched, Launcher, Role},
+    children::{self, Along, Inbox, Launched, Launcher, Role},
     config::Listener,
     facts::{BackendStatus, ConnectionCounts, ListenerCounts},
     link::{FromWorker, Generation, ListenerKey, ToWorker},
@@ -247,7 +247,7 @@ impl Workers {
             Err(error) => {
                 let reason = format!("it cannot be put into memory that workers share: {error}");
                 let refused = FromWorker::Refused { offer, reason };
-                self.report(Message::Said(id, refused));
+                self.report(Message::Said(id, refused, Along::default()));
             }
         }
     }
