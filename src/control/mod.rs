@@ -29,9 +29,9 @@ pub use self::{
     report::{ReloadReport, VerifyReport},
     status::{
         DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus, ExitKind, ExitStatus,
-        IdentityStatus, ListenerStatus, LoadError, LogStatus, RestartStatus, RollbackStatus,
-        SandboxStatus, SessionsStatus, Status, SupervisorState, SupervisorStatus, TlsStatus,
-        WatchState, WatchStatus, WorkerState, WorkerStatus,
+        IdentityStatus, KeepingState, KeepingStatus, ListenerStatus, LoadError, LogStatus,
+        RestartStatus, RollbackStatus, SandboxStatus, SessionsStatus, Status, SupervisorState,
+        SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState, WorkerStatus,
     },
 };
 use crate::facts::{EndedSessions, Partial, Reads, Selection, SessionList};

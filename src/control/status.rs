@@ -1,11 +1,16 @@
 //! What runs, what it serves, since when, and what crashed: the document of `proxyctl status`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Resumption,
-    facts::{BackendStatus, ConnectionCounts, Enforcement, Expiry, Moment, Trigger},
+    facts::{
+        BackendStatus, ConnectionCounts, Enforcement, Expiry, KeepingCounts, LossCounts, Moment,
+        Trigger, UnkeptCounts,
+    },
     protocol::Protocol,
 };
 
@@ -35,10 +40,72 @@ pub struct Status {
 }
 
 /// The sessions of all listeners, those of listeners that were removed included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionsStatus {
     /// Open now, by the last counts of the workers.
     pub open: u64,
+    /// Those of them that outlive their worker.
+    pub kept: u64,
+    /// How many times a worker has gone on with a session of one that ended, since the daemon started.
+    pub taken_over_total: u64,
+    /// Established sessions that ended with their worker, since the daemon started.
+    pub lost_total: u64,
+    /// These by reason.
+    pub lost_by_reason: LossCounts,
+    /// Established sessions that could not be kept, so that they end with their worker, since the daemon started.
+    pub unkept_by_reason: UnkeptCounts,
+    /// Whether sessions that begin now are kept.
+    pub keeping: KeepingStatus,
+}
+
+impl SessionsStatus {
+    /// Returns the document for so many open sessions.
+    #[must_use]
+    pub fn new(open: u64, counts: &KeepingCounts, keeping: KeepingStatus) -> Self {
+        Self {
+            open,
+            kept: counts.kept,
+            taken_over_total: counts.taken_over,
+            lost_total: counts.lost.sum(),
+            lost_by_reason: counts.lost,
+            unkept_by_reason: counts.unkept,
+            keeping,
+        }
+    }
+}
+
+/// Whether sessions that begin now are kept, so that they outlive their worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepingStatus {
+    /// Whether they are.
+    pub state: KeepingState,
+    /// Why the host does not let them be kept, in a sentence without its full stop.
+    pub reason: Option<String>,
+}
+
+impl KeepingStatus {
+    /// Returns it for a configuration and for what, if anything, the host lacks.
+    #[must_use]
+    pub fn new(keep_after: Option<Duration>, unsupported: Option<&str>) -> Self {
+        let (state, reason) = match (keep_after, unsupported) {
+            (None, _) => (KeepingState::Off, None),
+            (Some(_), None) => (KeepingState::On, None),
+            (Some(_), Some(reason)) => (KeepingState::Unsupported, Some(reason.to_owned())),
+        };
+        Self { state, reason }
+    }
+}
+
+/// Whether sessions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepingState {
+    /// They are, once they have lasted for `keep_after`.
+    On,
+    /// They are not, because `keep_after` is off.
+    Off,
+    /// They are not, because the kernel does not count the bytes of sockets as it must.
+    Unsupported,
 }
 
 /// How the daemon's child processes are confined: what holds for all of them.

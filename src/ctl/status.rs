@@ -11,11 +11,12 @@ use crate::{
     cli::{exit, proxyctl::Proxyctl},
     config::Resumption,
     control::{
-        DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, ListenerStatus, Request,
-        Response, SandboxStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WatchState,
-        WatchStatus, WorkerState, WorkerStatus, client::ClientError,
+        DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, KeepingState, ListenerStatus,
+        Request, Response, SandboxStatus, SessionsStatus, Status, SupervisorState,
+        SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState, WorkerStatus,
+        client::ClientError,
     },
-    facts::{ExpiryKind, Reason as _, amount},
+    facts::{ExpiryKind, Reason, Tally, amount},
 };
 
 const REDRAW: Duration = Duration::from_secs(1);
@@ -62,8 +63,10 @@ fn text(status: &Status, paint: Paint) -> String {
     for listener in &status.listeners {
         text.push_str(&details(listener));
     }
+    let heading = paint.paint("Sessions", Tone::Heading);
+    let _ = write!(text, "\n{heading}  {}", sessions(&status.sessions, paint));
     let heading = paint.paint("Restarts", Tone::Heading);
-    let _ = writeln!(text, "\n{heading}  {}", restarts(status));
+    let _ = writeln!(text, "{heading}  {}", restarts(status));
     let heading = paint.paint("On exit failure", Tone::Heading);
     let _ = write!(
         text,
@@ -320,17 +323,8 @@ fn details(listener: &ListenerStatus) -> String {
             clean(backend.last_error.as_deref().unwrap_or_default())
         );
     }
-    let reasons = listener.connections.failed_by_reason.iter();
-    let reasons: Vec<_> = reasons
-        .filter(|(_, number)| *number > 0)
-        .map(|(reason, number)| format!("{number} {}", reason.name()))
-        .collect();
-    if !reasons.is_empty() {
-        let _ = writeln!(
-            text,
-            "  failed handshakes of {name}: {}",
-            reasons.join(", ")
-        );
+    if let Some(reasons) = by_reason(&listener.connections.failed_by_reason) {
+        let _ = writeln!(text, "  failed handshakes of {name}: {reasons}");
     }
     let ends = listener.connections.ended.iter();
     let odd: Vec<_> = ends
@@ -344,6 +338,46 @@ fn details(listener: &ListenerStatus) -> String {
         let _ = writeln!(text, "  {name} resumes TLS sessions by tickets");
     }
     text
+}
+
+/// Says how many sessions are open and outlive their worker, and warns of what was lost and what cannot be kept.
+fn sessions(sessions: &SessionsStatus, paint: Paint) -> String {
+    let taken_over = sessions.taken_over_total;
+    let mut text = format!(
+        "{} open, {} outlive their worker, {taken_over} taken over\n",
+        sessions.open, sessions.kept
+    );
+    let keeping = &sessions.keeping;
+    match keeping.state {
+        KeepingState::On => {}
+        KeepingState::Off => text.push_str("  new ones end with their worker: keep_after is off\n"),
+        KeepingState::Unsupported => {
+            let cannot = paint.paint("new ones end with their worker", Tone::Bad);
+            let reason = clean(keeping.reason.as_deref().unwrap_or_default());
+            let _ = writeln!(text, "  {cannot}: {reason}");
+        }
+    }
+    for (words, reasons) in [
+        (
+            "lost with their worker",
+            by_reason(&sessions.lost_by_reason),
+        ),
+        ("could not be kept", by_reason(&sessions.unkept_by_reason)),
+    ] {
+        if let Some(reasons) = reasons {
+            let _ = writeln!(text, "  {}: {reasons}", paint.paint(words, Tone::Bad));
+        }
+    }
+    text
+}
+
+/// Lists the reasons that were counted; `None` if none was.
+fn by_reason<R: Reason<N>, const N: usize>(counts: &Tally<R, N>) -> Option<String> {
+    let counted = counts.iter().filter(|(_, number)| *number > 0);
+    let words: Vec<_> = counted
+        .map(|(reason, number)| format!("{number} {}", reason.name()))
+        .collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn restarts(status: &Status) -> String {
@@ -380,7 +414,10 @@ pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::control::RollbackStatus;
+    use crate::{
+        control::{KeepingStatus, RollbackStatus},
+        facts::{LossCounts, LossReason, UnkeptCounts, UnkeptReason},
+    };
 
     pub(crate) fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -424,17 +461,22 @@ pub(super) mod tests {
                                          "certificate_seen_at": null}],
                            "resumption": "off",
                            "connections": {"open": 7, "total": 100, "failed_handshakes": 2,
-                                           "failed_by_reason": by_reason(),
+                                           "failed_by_reason": failed(),
                                            "refused": 0, "failed_backends": 1,
                                            "ended": ended()}}],
-            "sessions": {"open": 7},
+            "sessions": {"open": 7, "kept": 6, "taken_over_total": 5, "lost_total": 0,
+                         "lost_by_reason": {"not_kept": 0, "descriptors": 0, "mismatch": 0, "damaged": 0,
+                                            "unix_write": 0, "suspect": 0, "no_room": 0, "ending": 0},
+                         "unkept_by_reason": {"descriptors": 0, "counts": 0, "socket": 0, "too_long": 0,
+                                              "no_room": 0},
+                         "keeping": {"state": "on", "reason": null}},
             "log": {"lost_lines": 0},
             "sandbox": {"files": "full", "scopes": true, "system_calls": true, "missing": [],
                         "denied_calls": 0}
         })
     }
 
-    fn by_reason() -> Value {
+    fn failed() -> Value {
         json!({"no_certificate": 0, "unknown_issuer": 0, "expired": 1, "not_yet_valid": 0,
                "revoked": 1, "revocation_unknown": 0, "not_allowed": 0, "bad_certificate": 0,
                "unsupported_version": 0, "nothing_shared": 0, "wrong_protocol": 0, "unknown_name": 0,
@@ -446,11 +488,12 @@ pub(super) mod tests {
         let mut ended = json!({"closed": 1, "client_closed": 80, "backend_closed": 5,
                "idle_timeout": 2, "half_closed": 0, "client_lost": 0, "client_dead": 0, "client_tls": 1,
                "backend_lost": 0, "backend_dead": 0, "backend_tls": 0, "key_used_up": 0, "drained": 0,
+               "lost": 0,
                "ended_by_operator": 0,
                "change_user_failed": 0,
                "cancel": 0, "login_denied": 1, "login_left": 0, "silent": 0, "full": 0, "client_full": 0,
                "backend_failed": 1});
-        let refused = by_reason().as_object().unwrap().clone();
+        let refused = failed().as_object().unwrap().clone();
         ended.as_object_mut().unwrap().extend(refused);
         ended
     }
@@ -492,6 +535,7 @@ Listeners
   failed handshakes of orders: 1 expired, 1 revoked
   sessions of orders ended by: 2 idle_timeout, 1 client_tls
 
+Sessions  7 open, 6 outlive their worker, 5 taken over
 Restarts  1; last 2026-01-01T10:01:00Z: worker 9 was ended by signal 9 after 3.2s
 On exit failure  No command is set
 ";
@@ -537,5 +581,33 @@ On exit failure  No command is set
         ] {
             assert!(text.contains(words), "{text}");
         }
+    }
+    #[test]
+    fn lost_sessions_and_those_that_cannot_be_kept_are_said_with_reasons() {
+        let shown = |change: fn(&mut SessionsStatus)| {
+            let status = status(|it| change(&mut it.sessions));
+            sessions(&status.sessions, Paint::new(false))
+        };
+        let lost = shown(|it| {
+            it.lost_by_reason = LossCounts::new(|reason| match reason {
+                LossReason::NotKept => 2,
+                LossReason::UnixWrite => 1,
+                _ => 0,
+            });
+            it.unkept_by_reason =
+                UnkeptCounts::new(|reason| u64::from(reason == UnkeptReason::Descriptors));
+        });
+        assert_eq!(
+            lost,
+            "7 open, 6 outlive their worker, 5 taken over\n  \
+             lost with their worker: 2 not_kept, 1 unix_write\n  \
+             could not be kept: 1 descriptors\n"
+        );
+        let off = shown(|it| it.keeping = KeepingStatus::new(None, Some("it is old")));
+        assert!(off.ends_with("\n  new ones end with their worker: keep_after is off\n"));
+        let unsupported = shown(|it| {
+            it.keeping = KeepingStatus::new(Some(Duration::ZERO), Some("it is \x1bold"));
+        });
+        assert!(unsupported.ends_with("end with their worker: it is \\u{1b}old\n"));
     }
 }

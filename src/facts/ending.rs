@@ -35,6 +35,8 @@ pub enum EndReason {
     KeyUsedUp,
     /// The daemon ended, and the session was still open when the drain timeout was over.
     Drained,
+    /// Its worker ended, and no other worker could go on with it.
+    Lost,
     /// An operator ended it with `proxyctl end`.
     EndedByOperator,
     /// The client logged in again within its session, and that came to nothing.
@@ -58,7 +60,7 @@ pub enum EndReason {
 }
 
 /// How many reasons there are beside those for which clients are not let in.
-const OWN: usize = 22;
+const OWN: usize = 23;
 
 /// How many reasons there are.
 pub const END_REASONS: usize = OWN + FAILURE_REASONS;
@@ -82,6 +84,7 @@ impl EndReason {
         Self::BackendTls,
         Self::KeyUsedUp,
         Self::Drained,
+        Self::Lost,
         Self::EndedByOperator,
         Self::ChangeUserFailed,
         Self::Cancel,
@@ -160,6 +163,7 @@ impl Reason<END_REASONS> for EndReason {
             Self::BackendTls => "backend_tls",
             Self::KeyUsedUp => "key_used_up",
             Self::Drained => "drained",
+            Self::Lost => "lost",
             Self::EndedByOperator => "ended_by_operator",
             Self::ChangeUserFailed => "change_user_failed",
             Self::Cancel => "cancel",

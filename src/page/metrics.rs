@@ -13,8 +13,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    control::{DiskState, IdentityStatus, Status, WatchState, WorkerState},
-    facts::{EndReason, ExpiryKind, Reason as _},
+    control::{DiskState, IdentityStatus, SessionsStatus, Status, WatchState, WorkerState},
+    facts::{EndReason, ExpiryKind, Reason, Tally},
 };
 
 /// The labels of a time series.
@@ -35,6 +35,7 @@ pub(super) fn render(status: &Status) -> String {
     expiries(status, &mut registry);
     listeners(status, &mut registry);
     backends(status, &mut registry);
+    sessions(&status.sessions, &mut registry);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = encode(&mut text, &registry);
@@ -300,6 +301,48 @@ fn listeners(status: &Status, registry: &mut Registry) {
         "Sessions that ended before their client was let in, by reason",
         failed,
     );
+}
+
+/// Tells what becomes of sessions whose worker ends.
+fn sessions(sessions: &SessionsStatus, registry: &mut Registry) {
+    gauge(
+        registry,
+        "sessions_kept",
+        "Sessions that outlive their worker, open now",
+        sessions.kept.cast_signed(),
+    );
+    count(
+        registry,
+        "sessions_taken_over",
+        "Times that a worker went on with a session of one that ended",
+        sessions.taken_over_total,
+    );
+    by_reason(
+        registry,
+        "sessions_lost",
+        "Established sessions that ended with their worker, by reason",
+        &sessions.lost_by_reason,
+    );
+    by_reason(
+        registry,
+        "sessions_unkept",
+        "Established sessions that could not be kept, by reason",
+        &sessions.unkept_by_reason,
+    );
+}
+
+fn by_reason<R: Reason<N>, const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    counts: &Tally<R, N>,
+) {
+    let family: Family<Labels, Counter> = Family::default();
+    for (reason, number) in counts.iter() {
+        let labels = vec![("reason", reason.name().to_owned())];
+        family.get_or_create(&labels).inc_by(number);
+    }
+    registry.register(name, help, family);
 }
 
 fn backends(status: &Status, registry: &mut Registry) {

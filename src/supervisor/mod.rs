@@ -49,7 +49,7 @@ use self::{
 };
 use crate::{
     control::{EventKind, server::Call},
-    facts::{Partial, Trigger},
+    facts::{KeepingCounts, Partial, Trigger},
     telemetry::log::Sink,
 };
 
@@ -209,6 +209,8 @@ impl Supervisor {
             notices: &self.notices,
             life: &self.life,
             sandbox: &self.sandbox,
+            keeping: KeepingCounts::default(),
+            unsupported: None,
             lost_lines: self.sink.lost(),
             now: self.life.now(),
         }

@@ -230,6 +230,29 @@ fn ends_are_counted_by_their_reasons() {
 }
 
 #[test]
+fn what_becomes_of_sessions_whose_worker_ends_is_there_before_one_does() {
+    let front = Front::new(|it| it);
+    let metrics = front.metrics();
+    for name in [
+        "proxyd_sessions_kept",
+        "proxyd_sessions_taken_over_total",
+        "proxyd_sessions_lost_total{reason=\"not_kept\"}",
+        "proxyd_sessions_lost_total{reason=\"suspect\"}",
+        "proxyd_sessions_unkept_total{reason=\"descriptors\"}",
+    ] {
+        assert_eq!(metrics.get(name), Some(&0.0), "{name}");
+    }
+    let status = front.daemon.json(&["status"]);
+    let sessions = &status["sessions"];
+    for name in ["open", "kept", "taken_over_total", "lost_total"] {
+        assert_eq!(sessions[name], 0, "{name}: {sessions}");
+    }
+    assert_eq!(sessions["lost_by_reason"]["unix_write"], 0);
+    assert_eq!(sessions["unkept_by_reason"]["too_long"], 0);
+    assert_eq!(sessions["keeping"]["state"], "on");
+}
+
+#[test]
 fn backends_that_are_down_are_counted() {
     let closed = Closed::new();
     let address = closed.address().to_string();

@@ -22,13 +22,14 @@ enum Column {
     Generation,
     Age,
     Idle,
+    Takeovers,
     Up,
     Down,
     Backend,
 }
 
 /// All columns from left to right.
-const ALL: [Column; 12] = [
+const ALL: [Column; 13] = [
     Column::Id,
     Column::Listener,
     Column::Client,
@@ -38,13 +39,15 @@ const ALL: [Column; 12] = [
     Column::Generation,
     Column::Age,
     Column::Idle,
+    Column::Takeovers,
     Column::Up,
     Column::Down,
     Column::Backend,
 ];
 
 /// Those that are left out of a narrow terminal, the first one first; `--json` has all.
-const DISPENSABLE: [Column; 8] = [
+const DISPENSABLE: [Column; 9] = [
+    Column::Takeovers,
     Column::Tls,
     Column::Certificate,
     Column::Backend,
@@ -70,6 +73,7 @@ impl Column {
             Self::Generation => "GEN",
             Self::Age => "AGE",
             Self::Idle => "IDLE",
+            Self::Takeovers => "TAKEN OVER",
             Self::Up => "UP",
             Self::Down => "DOWN",
             Self::Backend => "BACKEND",
@@ -101,6 +105,7 @@ impl Column {
                 SessionState::Opening => "opening".to_owned(),
                 SessionState::Established => duration(idle(entry)),
             },
+            Self::Takeovers => entry.takeovers.to_string(),
             Self::Up => bytes(entry.bytes_up),
             Self::Down => bytes(entry.bytes_down),
             Self::Backend => or_none(entry.backend.as_deref()),
@@ -207,7 +212,7 @@ mod tests {
             idle_ms: 200,
             bytes_up: 1280,
             bytes_down: 3 << 30,
-            takeovers: 0,
+            takeovers: 2,
         }
     }
 
@@ -230,9 +235,9 @@ mod tests {
         assert_eq!(
             lines(&[entry(), opening], None),
             [
-                "  ID                LISTENER  CLIENT          USER  CERTIFICATE               TLS      GEN  AGE  IDLE     UP    DOWN  BACKEND",
-                "  18c9f2a3b4d5e-1a  orders    192.0.2.7:4711  app   CN=orders service,O=Exa…  TLSv1.3  3    3h   0.2s     1.2K  3.0G  db1.example.org:3306",
-                "  18c9f2a3b4d5e-1a  orders    unix            -     -                         -        3    3h   opening  1.2K  3.0G  -",
+                "  ID                LISTENER  CLIENT          USER  CERTIFICATE               TLS      GEN  AGE  IDLE     TAKEN OVER  UP    DOWN  BACKEND",
+                "  18c9f2a3b4d5e-1a  orders    192.0.2.7:4711  app   CN=orders service,O=Exa…  TLSv1.3  3    3h   0.2s     2           1.2K  3.0G  db1.example.org:3306",
+                "  18c9f2a3b4d5e-1a  orders    unix            -     -                         -        3    3h   opening  2           1.2K  3.0G  -",
             ]
         );
     }

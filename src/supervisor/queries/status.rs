@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use crate::{
     control::{
-        IdentityStatus, ListenerStatus, LogStatus, RestartStatus, SessionsStatus, Status,
-        SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
+        IdentityStatus, KeepingStatus, ListenerStatus, LogStatus, RestartStatus, SessionsStatus,
+        Status, SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
     },
-    facts::{CertificateFacts, Expiry, Moment},
+    facts::{CertificateFacts, Expiry, KeepingCounts, Moment},
     link::Generation,
     store::expiries::{self, Expiries},
     supervisor::{
@@ -35,6 +35,10 @@ pub(in crate::supervisor) struct Sources<'a> {
     pub(in crate::supervisor) notices: &'a Notices,
     pub(in crate::supervisor) life: &'a Life,
     pub(in crate::supervisor) sandbox: &'a Sandbox,
+    /// What became of sessions whose worker ended.
+    pub(in crate::supervisor) keeping: KeepingCounts,
+    /// Why the kernel does not let sessions outlive their worker, if that is so.
+    pub(in crate::supervisor) unsupported: Option<&'a str>,
     /// Lines that the log has lost.
     pub(in crate::supervisor) lost_lines: u64,
     /// The time since the daemon's start.
@@ -68,10 +72,14 @@ impl Sources<'_> {
                 lost_lines: self.lost_lines,
             },
             sandbox: self.sandbox.status(self.workers.denied_calls()),
-            sessions: SessionsStatus {
-                open: self.workers.sessions(),
-            },
+            sessions: self.sessions(),
         }
+    }
+
+    fn sessions(&self) -> SessionsStatus {
+        let keep_after = self.loads.current().config.keep_after;
+        let keeping = KeepingStatus::new(keep_after, self.unsupported);
+        SessionsStatus::new(self.workers.sessions(), &self.keeping, keeping)
     }
 
     /// Returns the summary for the service manager.
