@@ -168,4 +168,6 @@ pub enum EventKind {
     SessionsEnded,
     /// Sessions are open of clients whose certificate was revoked by a load.
     SessionsRevoked,
+    /// A worker went on with sessions of one that had ended.
+    SessionsTakenOver,
 }

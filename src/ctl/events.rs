@@ -68,6 +68,7 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::HelperFailed => "helper-failed",
         EventKind::SessionsEnded => "sessions-ended",
         EventKind::SessionsRevoked => "sessions-revoked",
+        EventKind::SessionsTakenOver => "sessions-taken-over",
     }
 }
 

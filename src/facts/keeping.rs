@@ -27,6 +27,25 @@ pub enum LossReason {
     Ending,
 }
 
+impl LossReason {
+    /// Returns the reason as the rest of a sentence that begins with the session's end.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NotKept => "the supervisor had not kept it",
+            Self::Descriptors => "no descriptors were left for its sockets",
+            Self::Mismatch => "what the kernel says of its sockets does not fit its record",
+            Self::Damaged => "its record could not be read",
+            Self::UnixWrite => {
+                "it was writing to a Unix socket, of which the kernel does not say what was written"
+            }
+            Self::Suspect => "workers had ended again and again while they worked on it",
+            Self::NoRoom => "the next worker had no room for its record",
+            Self::Ending => "the daemon was ending",
+        }
+    }
+}
+
 /// How many reasons there are for which sessions are lost.
 pub const LOSS_REASONS: usize = 8;
 

@@ -248,6 +248,10 @@ pub fn decode<In: Message>(packet: &[u8]) -> Result<In, Fault> {
     if body.len() > most_bytes(&message) {
         return Err(Fault::Large(body.len()));
     }
+    // No packet can bring so many: they would look as if this process were short of them.
+    if *message.descriptors().end() > In::MOST_DESCRIPTORS {
+        return Err(Fault::Descriptors);
+    }
     Ok(message)
 }
 

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use crate::tls::{ShownCertificate, stream::TlsStream};
+use crate::{
+    tls::{ShownCertificate, stream::TlsStream},
+    x509::certificate,
+};
 
 /// The fewest certificates after which those that no session shows any more are forgotten.
 const FEWEST: usize = 64;
@@ -42,6 +45,20 @@ struct Known {
 }
 
 impl Chains {
+    /// Returns the same certificates, as sessions have them that showed them before.
+    pub fn same(&self, chain: Arc<ClientChain>) -> Arc<ClientChain> {
+        let Some(digest) = chain.ders.first().map(|der| certificate::digest(der)) else {
+            return chain;
+        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.chains.get(&digest).and_then(Weak::upgrade);
+        if let Some(before) = before.filter(|known| known.ders == chain.ders) {
+            return before;
+        }
+        known.keep(digest, &chain);
+        chain
+    }
+
     /// Returns the certificates that a client has shown; `None` if it has shown none.
     pub fn shown_by(&self, tls: &TlsStream) -> Option<Arc<ClientChain>> {
         let digest = tls.peer_digest()?;

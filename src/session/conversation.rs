@@ -1,8 +1,11 @@
 //! The two connections of an established session, and how far its bytes have come.
 
-use crate::protocol::watch::Watch;
-
-use super::leg::{Leg, LegError};
+use super::{
+    leg::{Leg, LegError, OtherSocket},
+    record::Record,
+    socket::Socket,
+};
+use crate::protocol::{watch::Watch, watcher::Watcher};
 
 /// An established session as it is between two moments: all that is needed to go on with it, but for its
 /// timers and for what is known of it.
@@ -51,6 +54,21 @@ impl<W: Watch> Conversation<W> {
                 _ => {}
             }
         }
+    }
+}
+
+impl Conversation<Watcher> {
+    /// Goes on with a session from its record, over the two sockets that the record names.
+    pub fn resume(client: Socket, backend: Socket, record: Record) -> Result<Self, OtherSocket> {
+        let (up, down, first) = record.flows.parts();
+        Ok(Self {
+            client: Leg::resume(client, record.client)?,
+            backend: Leg::resume(backend, record.backend)?,
+            up,
+            down,
+            first,
+            watch: record.watcher,
+        })
     }
 }
 

@@ -56,6 +56,13 @@ impl Counters {
         OpenSession(Arc::clone(self))
     }
 
+    /// Counts a session that another worker has counted among all before; it counts as open here until the returned
+    /// guard is dropped.
+    pub fn take_over(self: &Arc<Self>) -> OpenSession {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        OpenSession(Arc::clone(self))
+    }
+
     /// Counts a session that has ended.
     pub fn end(&self, reason: EndReason) {
         self.ended[reason.position()].fetch_add(1, Ordering::Relaxed);

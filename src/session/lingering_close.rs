@@ -11,7 +11,7 @@ pub fn is_silence(error: &LegError, received: usize) -> bool {
     match error {
         LegError::Ended => received == 0,
         LegError::Io(error) => received == 0 && error.kind() == io::ErrorKind::ConnectionReset,
-        LegError::Tls(_) | LegError::TooLong | LegError::Dead(_) => false,
+        LegError::Tls(_) | LegError::FailedBefore | LegError::TooLong | LegError::Dead(_) => false,
     }
 }
 

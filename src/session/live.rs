@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,6 +15,7 @@ use super::{
     chains::{Chains, ClientChain},
     counters::Counters,
     peers::Peers,
+    record::Record,
     stop::StopCell,
 };
 use crate::{
@@ -51,6 +52,12 @@ pub struct LiveSession {
     up: AtomicU64,
     down: AtomicU64,
     facts: Mutex<Facts>,
+    /// How often the facts have changed.
+    facts_version: AtomicU32,
+    /// How often another worker has taken it over.
+    takeovers: u32,
+    /// Whether it has lasted so long that it is to be kept.
+    to_be_kept: AtomicBool,
 }
 
 /// The facts that become known in the course of a session.
@@ -113,7 +120,63 @@ impl LiveSession {
                 generation,
                 ..Facts::default()
             }),
+            facts_version: AtomicU32::new(0),
+            takeovers: 0,
+            to_be_kept: AtomicBool::new(false),
         }
+    }
+
+    /// Goes on with an established session that another worker has left behind.
+    pub fn taken_over(record: &Record, counters: Arc<Counters>) -> Self {
+        let now = Timestamp::now();
+        let began = i64::try_from(record.began).ok();
+        let began = began.and_then(|it| Timestamp::from_microsecond(it).ok());
+        let began = began.unwrap_or(now).min(now);
+        let age = Duration::try_from(now.duration_since(began)).unwrap_or_default();
+        let idle = milliseconds(clock::since_boot()).saturating_sub(record.moved);
+        let moved = milliseconds(clock::coarse()).saturating_sub(idle);
+        let now = Instant::now();
+        Self {
+            id: record.id,
+            counters,
+            began: now.checked_sub(age).unwrap_or(now),
+            started_at: began,
+            stage: AtomicU8::new(ESTABLISHED),
+            moved_at: AtomicU64::new(moved),
+            stop: StopCell::default(),
+            up: AtomicU64::new(record.bytes_up),
+            down: AtomicU64::new(record.bytes_down),
+            facts: Mutex::new(record.facts.clone()),
+            facts_version: AtomicU32::new(0),
+            takeovers: record.takeovers.saturating_add(1),
+            to_be_kept: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the session that it has lasted so long that it is to be kept.
+    pub fn is_to_be_kept(&self) {
+        self.to_be_kept.store(true, Ordering::Relaxed);
+        self.stop.wake();
+    }
+
+    /// Returns, once, whether the session was told that it is to be kept.
+    pub fn takes_keep(&self) -> bool {
+        self.to_be_kept.load(Ordering::Relaxed) && self.to_be_kept.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns how often another worker has taken the session over.
+    pub fn takeovers(&self) -> u32 {
+        self.takeovers
+    }
+
+    /// Returns how often what [`Self::facts`] tells has changed.
+    pub fn facts_version(&self) -> u32 {
+        self.facts_version.load(Ordering::Relaxed)
+    }
+
+    /// Returns when a byte was relayed last, in milliseconds since the machine was started.
+    pub fn moved_at_boot(&self) -> u64 {
+        milliseconds(clock::since_boot().saturating_sub(self.idle()))
     }
 
     /// Returns what is known so far.
@@ -158,6 +221,7 @@ impl LiveSession {
     /// Notes the user of the client's login.
     pub fn logs_in(&self, user: &[u8]) {
         self.lock().user = Some(bounded(user));
+        self.facts_version.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that the session has a place, so that operators are shown it.
@@ -254,7 +318,7 @@ impl LiveSession {
             idle_ms: milliseconds(self.idle()),
             bytes_up,
             bytes_down,
-            takeovers: 0,
+            takeovers: self.takeovers.into(),
         }
     }
 

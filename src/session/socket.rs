@@ -2,20 +2,27 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    net::Shutdown,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream as StdUnixStream,
+    },
     pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use rustix::net::sockopt::socket_cookie;
+use rustix::net::{
+    AddressFamily, RecvFlags, recv,
+    sockopt::{socket_cookie, socket_domain},
+};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
     net::{TcpStream, UnixStream},
 };
 
-use crate::sys::tcp_info::TcpInfo;
+use crate::sys::{keeping, tcp_info::TcpInfo};
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -31,6 +38,14 @@ impl Socket {
     /// that of a descriptor.
     pub fn unix(connection: OwnedFd) -> io::Result<Self> {
         UnixStream::from_std(StdUnixStream::from(connection)).map(Self::Unix)
+    }
+
+    /// Takes a connection that another process has left behind, which does not block.
+    pub fn take(connection: OwnedFd) -> io::Result<Self> {
+        if socket_domain(&connection)? == AddressFamily::UNIX {
+            return Self::unix(connection);
+        }
+        TcpStream::from_std(connection.into()).map(Self::Tcp)
     }
 
     /// Returns the addresses of the peer and of this end, if they are IP addresses.
@@ -74,12 +89,66 @@ impl Socket {
         }
     }
 
-    /// Has the connection reset when this is dropped, so that the kernel keeps nothing to send again to a
-    /// peer that does not answer.
+    /// Resets the connection, so that the kernel keeps nothing to send again to a peer that does not answer,
+    /// whichever process holds the socket too.
     pub fn give_up(&self) {
         if let Self::Tcp(stream) = self {
-            // What cannot be set is kept until the kernel gives up by itself.
+            // What cannot be done is left to the kernel, which gives up by itself.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            let _ = keeping::reset(stream);
+        }
+    }
+
+    /// Ends both directions, whichever process holds the socket too.
+    pub fn shut(&self) {
+        // One that is not connected any more has ended already.
+        let _ = match self {
+            Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
+            Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
+        };
+    }
+
+    /// Reads from a Unix socket without taking anything from it, behind what was peeked at before (`SO_PEEK_OFF`,
+    /// socket(7)).
+    pub fn poll_peek(&self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Self::Unix(stream) = self else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            let peeked = stream.try_io(Interest::READABLE, || {
+                let (peeked, _) = recv(stream, &mut *space, RecvFlags::PEEK)?;
+                Ok(peeked)
+            });
+            match peeked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                peeked => return Poll::Ready(peeked),
+            }
+        }
+    }
+
+    /// Takes so many bytes, which are there, from a Unix socket, and forgets them.
+    pub fn discard(&self, mut bytes: usize) -> io::Result<()> {
+        let Self::Unix(stream) = self else {
+            return Ok(());
+        };
+        let mut space = [0; 4096];
+        while bytes > 0 {
+            let most = bytes.min(space.len());
+            let (taken, _) = recv(stream, &mut space[..most], RecvFlags::empty())?;
+            if taken == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            bytes -= taken;
+        }
+        Ok(())
+    }
+
+    /// Returns another descriptor of the socket.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd().try_clone_to_owned(),
+            Self::Unix(stream) => stream.as_fd().try_clone_to_owned(),
         }
     }
 }

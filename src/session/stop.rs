@@ -56,6 +56,11 @@ impl StopCell {
         is_first
     }
 
+    /// Wakes the task that waits, though the session is not to stop.
+    pub fn wake(&self) {
+        self.waiter.wake();
+    }
+
     /// Whether the session was told to stop.
     pub fn is_stopped(&self) -> bool {
         self.reason.get().is_some()

@@ -7,6 +7,7 @@ use super::{
     loads::Served,
     notices::Circumstances,
     plan::{Action, Failure, WorkerId},
+    steps,
     workers::Process,
 };
 use crate::{control::EventKind, facts::Trigger, link::ToWorker};
@@ -121,6 +122,7 @@ impl Supervisor {
         };
         let config = Arc::clone(&generation.config);
         self.workers.commit(&config.listeners);
+        self.workers.keep_at_most(steps::most_kept(&config));
         self.notices.hook.configure(config.on_exit_failure.clone());
         self.plan.expect(
             generation.material.pieces(),

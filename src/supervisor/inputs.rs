@@ -21,12 +21,7 @@ impl Supervisor {
                 for told in self.queries.sessions.exited(worker, &self.workers) {
                     self.say(Some(told));
                 }
-                self.tell(Event::Exited {
-                    worker,
-                    end,
-                    leaves: false,
-                });
-                self.workers.exited(worker);
+                self.worker_ended(worker, end);
                 self.repair_sockets(true);
                 reap_orphans();
             }
@@ -91,7 +86,7 @@ impl Supervisor {
         }
     }
 
-    fn hear(&mut self, worker: WorkerId, said: FromWorker, _along: Along) {
+    fn hear(&mut self, worker: WorkerId, said: FromWorker, along: Along) {
         match said {
             FromWorker::Accepts { slots } => {
                 let slots = slots.into_iter().collect();
@@ -102,6 +97,7 @@ impl Supervisor {
                 self.workers.tidy();
                 self.repair_sockets(false);
                 self.tell(Event::Heard(worker));
+                self.place_sessions();
             }
             FromWorker::NeedsResolver => self.helpers.rejoin(&mut self.workers, worker),
             FromWorker::Counts { listener, counts } => {
@@ -134,10 +130,14 @@ impl Supervisor {
                 let load = LoadId(offer);
                 self.tell(Event::Staged { worker, load });
             }
-            FromWorker::Keep { .. }
-            | FromWorker::Over { .. }
-            | FromWorker::Unkept { .. }
-            | FromWorker::TookOver { .. } => {}
+            FromWorker::Keep { ids } => self.workers.keep(worker, &ids, along.take()),
+            FromWorker::Over { ids } => self.workers.over(worker, &ids),
+            FromWorker::Unkept { counts } => self.workers.unkept(worker, &counts),
+            FromWorker::TookOver {
+                tables,
+                taken,
+                lost,
+            } => self.took_over(worker, &tables, (taken, lost)),
             FromWorker::Probed { ask } => self.queries.probed(ask),
             FromWorker::Sessions {
                 ask,
@@ -164,13 +164,6 @@ impl Supervisor {
                 let told = sessions.revoked(worker, ask, found, &self.workers);
                 self.say(told);
             }
-        }
-    }
-
-    fn has_board(&mut self, worker: WorkerId) {
-        if self.workers.has_board(worker) {
-            let current = self.loads.current();
-            self.workers.begin_to_serve(worker, &current);
         }
     }
 
@@ -205,6 +198,7 @@ impl Supervisor {
             }
         }
         self.tell(Event::Serving { worker, generation });
+        self.place_sessions();
     }
 
     /// Reports how many sessions a worker that drains has cut at the end of the drain.

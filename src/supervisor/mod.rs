@@ -23,6 +23,7 @@ mod requests;
 mod sandbox;
 pub mod start;
 mod steps;
+mod takeovers;
 mod workers;
 
 use std::{
@@ -49,7 +50,7 @@ use self::{
 };
 use crate::{
     control::{EventKind, server::Call},
-    facts::{KeepingCounts, Partial, Trigger},
+    facts::{Partial, Trigger},
     telemetry::log::Sink,
 };
 
@@ -209,8 +210,8 @@ impl Supervisor {
             notices: &self.notices,
             life: &self.life,
             sandbox: &self.sandbox,
-            keeping: KeepingCounts::default(),
-            unsupported: None,
+            keeping: self.workers.keeping(),
+            unsupported: self.workers.keeps_none(),
             lost_lines: self.sink.lost(),
             now: self.life.now(),
         }

@@ -116,6 +116,8 @@ impl Supervisor {
             self.notices.say(EventKind::Ending, &message);
             self.tell(Event::Drain { within });
         }
+        // What no worker is left for is lost.
+        self.place_sessions();
     }
 }
 

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     Inputs, Supervisor,
@@ -33,7 +33,7 @@ use super::{
     refusal::{Refusal, refuse},
     sandbox::Sandbox,
     steps::{self, Ground, Origin, Start, Who},
-    workers::{Acquired, Boards, Tickets, Workers},
+    workers::{Acquired, Boards, Keeping, Tickets, Workers},
 };
 use crate::{
     children::{self, Launcher},
@@ -42,7 +42,7 @@ use crate::{
     facts::Trigger,
     link::{Generation, Packs},
     store::{Memo, expiries::Expiries},
-    sys::{fds, own_children::OwnChildren, privileges},
+    sys::{fds, own_children::OwnChildren, privileges, tcp_counts},
     telemetry::log::Sink,
     tls::Material,
 };
@@ -249,6 +249,7 @@ impl Parts {
             material: self.material,
             packs,
         };
+        let keeping = Keeping::new(no_counts(), steps::most_kept(&config)).map_err(no_thread)?;
         let manager = ServiceManager::new(|name| std::env::var_os(name));
         let helpers = Helpers::new(&launcher, &self.sink, to_resolver, (self.page, to_page));
         let supervisor = Supervisor {
@@ -258,7 +259,7 @@ impl Parts {
                 config.workers,
                 self.acquired,
                 &config.listeners,
-                (self.tickets, self.boards),
+                (self.tickets, self.boards, keeping),
                 (launcher, self.sink.clone()),
                 to_workers,
             ),
@@ -290,4 +291,14 @@ impl Parts {
         };
         Ok((supervisor, first, inputs))
     }
+}
+
+/// Returns why sessions cannot outlive their workers here, if the kernel does not count the bytes of sockets as it has
+/// to; logs that.
+fn no_counts() -> Option<String> {
+    let reason = tcp_counts::self_test().err()?;
+    warn!(
+        "sessions will end with their worker, because the kernel cannot count what they read and write: {reason}"
+    );
+    Some(reason)
 }

@@ -17,9 +17,9 @@ use super::{
     failure::{HANDSHAKE_FAILURE, PROTOCOL_VERSION, TlsError},
     hello::{is_outdated, raw_server_name},
     notes::{Notes, RefusedCertificate, printable},
-    outgoing::Outgoing,
     record_header::record_len,
     records::Fault,
+    space::Space,
     trust::clients::ClientVerifier,
 };
 
@@ -66,11 +66,7 @@ impl Handshake {
     /// Takes bytes from the network, those that waited first; returns how many are done with.
     ///
     /// Once the handshake is over, what it did not need is left.
-    pub(super) fn receive(
-        &mut self,
-        bytes: &mut [u8],
-        out: &mut Outgoing,
-    ) -> Result<usize, TlsError> {
+    pub(super) fn receive(&mut self, bytes: &mut [u8], out: &mut Space) -> Result<usize, TlsError> {
         if self.awaits_hello() && is_outdated(bytes) {
             out.put(&PROTOCOL_VERSION);
             return Err(TlsError::Outdated);
@@ -101,7 +97,7 @@ impl Handshake {
         Ok(used)
     }
 
-    fn advance(&mut self, bytes: &mut [u8], out: &mut Outgoing) -> (usize, Result<(), TlsError>) {
+    fn advance(&mut self, bytes: &mut [u8], out: &mut Space) -> (usize, Result<(), TlsError>) {
         let side = &mut self.side;
         self.notes.lend(|| match side {
             Side::Client(connection) => advance(&mut **connection, bytes, out),
@@ -117,7 +113,7 @@ impl Handshake {
     /// client accepts no signature of ours.
     ///
     /// That last comes out of rustls' TLS 1.2 as a fault of its own, without an alert.
-    fn explain(&mut self, error: TlsError, bytes: &[u8], out: &mut Outgoing) -> TlsError {
+    fn explain(&mut self, error: TlsError, bytes: &[u8], out: &mut Space) -> TlsError {
         let TlsError::Protocol(source) = error else {
             return error;
         };
@@ -220,7 +216,7 @@ fn record_end(bytes: &[u8], from: usize) -> Option<usize> {
 fn advance<C: Connection>(
     connection: &mut C,
     bytes: &mut [u8],
-    out: &mut Outgoing,
+    out: &mut Space,
 ) -> (usize, Result<(), TlsError>) {
     let mut used = 0;
     loop {
@@ -242,7 +238,7 @@ fn advance<C: Connection>(
 /// Does what one state asks for; returns whether the connection waits for the network now.
 ///
 /// It never has data of the session: it is shown no record behind the handshake.
-fn step<Data>(state: ConnectionState<'_, '_, Data>, out: &mut Outgoing) -> bool {
+fn step<Data>(state: ConnectionState<'_, '_, Data>, out: &mut Space) -> bool {
     match state {
         ConnectionState::EncodeTlsData(mut data) => {
             // The only other error is a second encoding of the same data.
@@ -262,7 +258,7 @@ fn step<Data>(state: ConnectionState<'_, '_, Data>, out: &mut Outgoing) -> bool 
 /// `bytes` are those that the error came from: rustls remembers how far it got in them and must
 /// not be shown fewer. Once nothing is queued it would look at what lies behind the error in them,
 /// and would alert the peer again.
-fn last_words<C: Connection>(connection: &mut C, bytes: &mut [u8], out: &mut Outgoing) {
+fn last_words<C: Connection>(connection: &mut C, bytes: &mut [u8], out: &mut Space) {
     while connection.has_queued() {
         let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process(bytes).state else {
             return;

@@ -20,9 +20,9 @@ mod handshake;
 mod hello;
 pub(crate) mod names;
 pub(crate) mod notes;
-mod outgoing;
 pub(crate) mod prove;
 mod record_header;
+pub mod space;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod trust;

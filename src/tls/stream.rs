@@ -19,7 +19,11 @@ use super::{
     records::{Records, Role, State, Version, Wear},
     resolver::Resolver,
 };
-pub use super::{failure::TlsError, hello::holds_client_hello, outgoing::Outgoing};
+pub use super::{
+    failure::TlsError,
+    hello::holds_client_hello,
+    space::{Plaintext, Space},
+};
 use crate::facts::CertificateFacts;
 use crate::x509::certificate;
 
@@ -235,8 +239,8 @@ impl TlsStream {
     pub fn receive(
         &mut self,
         bytes: &mut [u8],
-        plain: &mut Vec<u8>,
-        out: &mut Outgoing,
+        plain: &mut impl Plaintext,
+        out: &mut Space,
     ) -> Result<(), TlsError> {
         let mut used = 0;
         if let Phase::Handshake(handshake) = &mut self.phase {
@@ -279,7 +283,7 @@ impl TlsStream {
     }
 
     /// Puts out `plain`, encrypted.
-    pub fn send(&mut self, plain: &[u8], out: &mut Outgoing) -> Result<(), TlsError> {
+    pub fn send(&mut self, plain: &[u8], out: &mut Space) -> Result<(), TlsError> {
         match &mut self.phase {
             Phase::Established(records, _) => Ok(records.send(plain, out)?),
             _ => Err(Error::HandshakeNotComplete.into()),
@@ -287,7 +291,7 @@ impl TlsStream {
     }
 
     /// Puts out the message that nothing more will be sent (RFC 8446 §6.1), once.
-    pub fn close(&mut self, out: &mut Outgoing) {
+    pub fn close(&mut self, out: &mut Space) {
         if let Phase::Established(records, _) = &mut self.phase {
             records.close(out);
         }

@@ -9,6 +9,8 @@ pub mod confinement;
 pub mod connect;
 pub mod context;
 pub mod deadline;
+mod heir;
+mod keeping;
 #[cfg(test)]
 mod layers;
 pub mod listener;
@@ -23,7 +25,13 @@ pub mod service;
 mod sessions;
 mod told;
 
-use std::{io, os::fd::OwnedFd, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::interval};
 use tokio_util::task::TaskTracker;
@@ -31,6 +39,8 @@ use tracing::{error, info, warn};
 
 use self::{
     confinement::{Refusals, confine},
+    heir::{Heir, Household},
+    keeping::Parcel,
     listener::Listeners,
     names::Pairs,
     places::{Counting, Places},
@@ -46,6 +56,7 @@ use crate::{
         end::{self, Receiver, Sender},
         worker::MOST_OF_GENERATION,
     },
+    session::table::{self, with_table},
     sys::clock,
     tls::stream::warm_up,
 };
@@ -97,6 +108,10 @@ struct Worker {
     listeners: Listeners,
     sessions: TaskTracker,
     outbox: mpsc::UnboundedSender<FromWorker>,
+    /// For messages with descriptors, and those that keep an order with them.
+    parcels: mpsc::UnboundedSender<Parcel>,
+    /// What workers that have ended have left to this one.
+    heir: Heir,
     told: Told,
     beat: Duration,
     drain_timeout: Duration,
@@ -134,7 +149,8 @@ async fn run(link: OwnedFd, args: &Args) -> ExitCode {
     let confinement = confine();
     let (outbox, messages) = mpsc::unbounded_channel();
     let _ = outbox.send(FromWorker::Confined(confinement));
-    let sending = tokio::spawn(send(sender, messages));
+    let (parcels, along) = mpsc::unbounded_channel();
+    let sending = tokio::spawn(send(sender, messages, along));
     let (told, orders) = mpsc::channel(ORDERS);
     tokio::spawn(receive(receiver, told));
     let services = Arc::new(Services::new(args.origin));
@@ -151,6 +167,8 @@ async fn run(link: OwnedFd, args: &Args) -> ExitCode {
         given: None,
         sessions,
         outbox,
+        parcels,
+        heir: Heir::default(),
         told: Told::default(),
         beat: FIRST_BEAT,
         drain_timeout: Duration::ZERO,
@@ -168,9 +186,27 @@ async fn run(link: OwnedFd, args: &Args) -> ExitCode {
 /// A message that came over the link, with its descriptors.
 type Order = Received<ToWorker>;
 
-async fn send(link: Sender<FromWorker>, mut messages: mpsc::UnboundedReceiver<FromWorker>) {
-    while let Some(message) = messages.recv().await {
-        match link.send(&message, &[]).await {
+/// Sends messages until no more come in the first of both ways.
+async fn send(
+    link: Sender<FromWorker>,
+    mut messages: mpsc::UnboundedReceiver<FromWorker>,
+    mut parcels: mpsc::UnboundedReceiver<Parcel>,
+) {
+    loop {
+        let (message, along) = tokio::select! {
+            biased;
+            message = messages.recv() => match message {
+                Some(message) => (message, Vec::new()),
+                None => return,
+            },
+            Some(parcel) = parcels.recv() => parcel,
+        };
+        let along: Vec<_> = along.iter().map(AsFd::as_fd).collect();
+        match link.send(&message, &along).await {
+            Ok(()) if matches!(message, FromWorker::TookOver { .. }) => {
+                // The supervisor gives the tables that were taken over to no other worker any more.
+                with_table(|table| table.forget_ends());
+            }
             Ok(()) => {}
             Err(Fault::Io(_)) => return,
             // The message was not sent, and the link still works.
@@ -270,10 +306,13 @@ impl Worker {
             message @ (ToWorker::Sessions { .. } | ToWorker::End { .. }) => {
                 sessions::answer(message, &self.services.sessions, &self.outbox);
             }
-            ToWorker::Table { .. }
-            | ToWorker::Inherit { .. }
-            | ToWorker::Sockets { .. }
-            | ToWorker::TakeOver => {}
+            ToWorker::Table { number } => self.take_table(number, fds.next()),
+            ToWorker::Inherit { table, death } => self.heir.inherit(table, death, fds.next()),
+            ToWorker::Sockets { ids } => self.heir.take_sockets(ids, fds.collect()),
+            ToWorker::TakeOver => {
+                let heir = std::mem::take(&mut self.heir);
+                take_over(heir, self.household(), &self.parcels);
+            }
             ToWorker::Drain { within_ms } => {
                 self.drain_timeout = Duration::from_millis(within_ms);
                 return Then::Drain;
@@ -298,6 +337,33 @@ impl Worker {
                 reason: format!("the board on which it counts sessions is unusable: {error}"),
             }),
         }
+    }
+
+    /// Keeps sessions in a table from now on; without one, they end with this worker.
+    fn take_table(&mut self, number: u64, table: Option<OwnedFd>) {
+        let table = table.ok_or_else(|| io::Error::other("it did not arrive"));
+        match table.and_then(table::begin) {
+            Ok(()) => {
+                let keeper = keeping::begin(self.parcels.clone());
+                let _ = self.services.keeper.set(keeper);
+            }
+            Err(error) => warn!(
+                table = number, %error,
+                "the table for this worker's sessions is unusable; they will end with the worker"
+            ),
+        }
+    }
+
+    /// Returns what it takes to go on with sessions of other workers; `None` without a board or a table.
+    fn household(&self) -> Option<Household> {
+        Some(Household {
+            services: Arc::clone(&self.services),
+            counting: Arc::clone(self.counting.as_ref()?),
+            keeper: Arc::clone(self.services.keeper.get()?),
+            tasks: self.sessions.clone(),
+            outbox: self.parcels.clone(),
+            counts: (self.told.clone(), self.outbox.clone()),
+        })
     }
 
     /// Counts from now on what another worker has on its board.
@@ -453,6 +519,8 @@ impl Worker {
     async fn drain_and_beat(&mut self, mut orders: mpsc::Receiver<Order>) -> ExitCode {
         let (services, outbox) = (Arc::clone(&self.services), self.outbox.clone());
         let (told, mut pairs) = (self.told.clone(), self.pairs.clone());
+        let (mut heir, household) = (std::mem::take(&mut self.heir), self.household());
+        let parcels = self.parcels.clone();
         let mut beats = interval(self.beat);
         let still_here = async move {
             loop {
@@ -461,6 +529,19 @@ impl Worker {
                         ToWorker::Count { ask } => Some(ask),
                         ToWorker::Resolver => {
                             pairs.give(order.descriptors.into_iter().next());
+                            continue;
+                        }
+                        ToWorker::Inherit { table, death } => {
+                            heir.inherit(table, death, order.descriptors.into_iter().next());
+                            continue;
+                        }
+                        ToWorker::Sockets { ids } => {
+                            heir.take_sockets(ids, order.descriptors);
+                            continue;
+                        }
+                        ToWorker::TakeOver => {
+                            let heir = std::mem::take(&mut heir);
+                            take_over(heir, household.clone(), &parcels);
                             continue;
                         }
                         message => {
@@ -483,5 +564,16 @@ impl Worker {
             code = self.drain() => code,
             () = still_here => ExitCode::SUCCESS,
         }
+    }
+}
+
+/// Goes on with what other workers have left, in a task of its own that the worker's end waits for.
+fn take_over(heir: Heir, household: Option<Household>, parcels: &mpsc::UnboundedSender<Parcel>) {
+    match household {
+        Some(household) => {
+            let tasks = household.tasks.clone();
+            tasks.spawn(heir.take_over(household));
+        }
+        None => heir.lose(parcels),
     }
 }

@@ -74,6 +74,20 @@ impl Places {
         Some(telling).filter(|_| before < MOST_TOLD)
     }
 
+    /// Takes the places of a session again that another worker had counted, whatever the limits are now.
+    pub fn retake(self: &Arc<Self>, client: Option<IpAddr>) -> Place {
+        let place = Place {
+            places: Arc::clone(self),
+            held: Mutex::default(),
+        };
+        let Counting { boards, keys } = &*self.counting;
+        place.keep(boards.hold(Counted::Listener(self.number)));
+        if let Some(client) = client {
+            place.keep(boards.hold(Counted::Client(keys.of(self.number, client))));
+        }
+        place
+    }
+
     /// Takes a place for a session of `client`; without an address only the listener's limit holds.
     pub fn take(
         self: &Arc<Self>,
@@ -110,6 +124,19 @@ impl Place {
         };
         self.keep(held);
         Ok(())
+    }
+
+    /// Returns the number by which the listener's sessions are counted, and whether this one is counted as its
+    /// client's too.
+    pub fn seat(&self) -> (ListenerNumber, bool) {
+        let mut counts_client = false;
+        self.with_held(|all| counts_client = all.len() > 1);
+        (self.places.number, counts_client)
+    }
+
+    /// Counts the session among those that end with this worker, until the guard is dropped.
+    pub fn unkept(&self) -> Held {
+        self.places.counting.boards.unkept()
     }
 
     fn keep(&self, held: Held) {

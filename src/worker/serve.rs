@@ -1,6 +1,6 @@
 //! A session: one client, from accept to close.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
@@ -20,6 +20,7 @@ use crate::{
         conversation::Conversation,
         counters::OpenSession,
         ending::SessionEnd,
+        keeper::{Keeper, Keeping},
         leg::Leg,
         registry::Registered,
         relay::{Patience, relay},
@@ -57,6 +58,8 @@ struct Begun {
     session: Registered,
     /// Kept for as long as the session counts.
     counted: Option<(OpenSession, Arc<Place>)>,
+    /// What keeps it once it has lasted so long.
+    keeper: Option<(Arc<Keeper>, Duration)>,
     patience: Patience,
     opened: Result<Opened, Failure>,
 }
@@ -75,6 +78,7 @@ async fn begin(client: Accepted) -> Begun {
     let counters = Arc::clone(&service.counters);
     let session = services.sessions.begin(counters, peer, service.generation);
     let patience = Patience::of(&service.listener);
+    let keeper = services.keeper.get().cloned().zip(service.keep_after);
     let taken = take_place(&service, peer);
     let refusal = taken.as_ref().err().copied();
     if taken.is_ok() {
@@ -96,6 +100,7 @@ async fn begin(client: Accepted) -> Begun {
     Begun {
         session,
         counted,
+        keeper,
         patience,
         opened,
     }
@@ -107,9 +112,27 @@ impl Begun {
         let Self {
             session,
             counted,
+            keeper,
             patience,
             opened,
         } = self;
+        // Until it is kept, the session ends with this worker.
+        let mut unkept = opened.is_ok().then(|| {
+            let place = counted.as_ref().map(|(_, place)| place);
+            place.map(|place| Box::new(place.unkept()))
+        });
+        let place = counted.as_ref().map(|(_, place)| place.seat());
+        let keeping = keeper
+            .zip(place)
+            .and_then(|((keeper, after), (number, counts_client))| {
+                Some(Keeping {
+                    keeper,
+                    after,
+                    number: number.to_u16(),
+                    counts_client,
+                    unkept: unkept.take()??,
+                })
+            });
         let relayed = opened.map(|opened| {
             session.is_established();
             let Opened {
@@ -118,7 +141,7 @@ impl Begun {
                 watcher,
             } = opened;
             let conversation = Conversation::new(client, backend, watcher);
-            relay(conversation, patience, Arc::clone(&session))
+            relay(conversation, patience, Arc::clone(&session), keeping)
         });
         let relayed = relayed.map_err(|failure| Box::new(SessionEnd::from(failure)));
         async move {
@@ -127,7 +150,7 @@ impl Begun {
                 Err(ending) => *ending,
             };
             ending.note(&session);
-            drop(counted);
+            drop((counted, unkept));
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -15,7 +16,7 @@ use crate::{
     config::Listener,
     facts::{EndReason, ListenerCounts},
     link::{Given, ListenerKey},
-    session::{counters::Counters, registry::Registry},
+    session::{counters::Counters, keeper::Keeper, registry::Registry},
     tls::{
         policy::{self, BackendPolicy, ClientPolicy, PolicyError},
         resolver::{Keyring, Resolver},
@@ -39,6 +40,8 @@ pub struct Service {
     pub dialer: Arc<Dialer>,
     /// Its places for sessions, shared with the other workers.
     pub places: Arc<Places>,
+    /// How long sessions last before they outlive this worker; `None` if they do not.
+    pub keep_after: Option<Duration>,
     clients: ClientPolicy,
     resolver: Arc<Resolver>,
     backend: Option<BackendPolicy>,
@@ -96,6 +99,8 @@ pub struct Services {
     secrets: Mutex<TicketSecrets>,
     /// All sessions of this worker.
     pub sessions: Arc<Registry>,
+    /// What keeps sessions, so that they outlive this worker; there once it has a table.
+    pub keeper: OnceLock<Arc<Keeper>>,
 }
 
 /// The services of a generation, built but not served yet.
@@ -119,6 +124,7 @@ impl Services {
             keyring: Mutex::default(),
             secrets: Mutex::default(),
             sessions: Arc::new(Registry::new(origin)),
+            keeper: OnceLock::new(),
         }
     }
 
@@ -143,6 +149,7 @@ impl Services {
                 health: self.health_of(&listener.name),
                 dialer: Arc::clone(&self.dialer),
                 places: self.places_of(&listener.name)?,
+                keep_after: generation.config.keep_after,
                 listener: listener.clone(),
             };
             next.insert(ListenerKey::of(listener), Arc::new(service));
@@ -240,7 +247,8 @@ impl Services {
         Arc::clone(lock(&self.health).entry(name.to_owned()).or_default())
     }
 
-    fn counters_of(&self, name: &str) -> Arc<Counters> {
+    /// Returns the counts of a listener's sessions.
+    pub fn counters_of(&self, name: &str) -> Arc<Counters> {
         let mut all = lock(&self.counters);
         let counters = all
             .entry(name.to_owned())

@@ -41,8 +41,12 @@ const CLIENTS: usize = 1 << 16;
 /// How many entries a client's may be among: those that follow where its key points.
 const WINDOW: usize = 32;
 
-/// How many counters a board has: one for each number of a listener, then the entries of clients.
-const COUNTERS: usize = NUMBERS + CLIENTS;
+/// Where the number of sessions stands that would end with their worker.
+const UNKEPT: usize = NUMBERS + CLIENTS;
+
+/// How many counters a board has: one for each number of a listener, then the entries of clients, then the
+/// sessions that are not kept.
+const COUNTERS: usize = UNKEPT + 1;
 
 /// The bits of a client's entry that hold its count; those above hold a part of its key.
 const COUNT_BITS: u32 = 24;
@@ -91,6 +95,11 @@ impl ListenerNumber {
         Some(Self(number)).filter(|_| position < NUMBERS)
     }
 
+    /// Returns the number, by which [`Self::at`] finds it again.
+    pub fn to_u16(self) -> u16 {
+        self.0
+    }
+
     /// Returns its position among all [`NUMBERS`].
     pub fn position(self) -> usize {
         usize::from(self.0)
@@ -117,6 +126,11 @@ impl Board {
     /// Returns whether it counts sessions of a listener.
     pub fn counts(&self, number: ListenerNumber) -> bool {
         load(self.0.counters(), number.position()) > 0
+    }
+
+    /// Returns how many established sessions its worker has that no other process keeps, as it says.
+    pub fn unkept(&self) -> u64 {
+        load(self.0.counters(), UNKEPT)
     }
 
     /// Empties it, because its worker has ended: the other workers no longer count its sessions.
@@ -171,6 +185,17 @@ impl Boards {
         None
     }
 
+    /// Counts an established session that would end with this worker, until what is returned is dropped.
+    pub fn unkept(self: &Arc<Self>) -> Held {
+        if let Some(counter) = self.own.counters().get(UNKEPT) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        Held {
+            boards: Arc::clone(self),
+            index: Some(UNKEPT),
+        }
+    }
+
     /// Returns how many sessions all workers have, each other worker at most `most`.
     fn sum(&self, others: &BTreeMap<u64, Seen>, counted: Counted, most: u64) -> u64 {
         let own = of(counted, |index| load(self.own.counters(), index));
@@ -195,6 +220,12 @@ impl Boards {
                 its.or_else(|| key.indexes().find(is_free))
             }
         }
+    }
+
+    /// Counts one more session, however many there are: one that was counted before by another worker, or one that
+    /// is not limited.
+    pub fn hold(self: &Arc<Self>, counted: Counted) -> Held {
+        self.enter(counted)
     }
 
     /// Adds a session to the worker's own board.

@@ -183,7 +183,7 @@ fn a_client_whose_entries_are_all_in_use_is_let_in() {
 fn entries_at_the_end_go_on_at_the_beginning() {
     let key = ClientKey(CLIENTS as u64 - 1);
     let indexes: Vec<_> = key.indexes().collect();
-    assert_eq!(indexes[..2], [COUNTERS - 1, NUMBERS]);
+    assert_eq!(indexes[..2], [UNKEPT - 1, NUMBERS]);
     assert_eq!(indexes.len(), WINDOW);
 }
 
@@ -214,4 +214,18 @@ fn a_client_has_one_key_for_each_listener_and_secret() {
         others.of(one, of("192.0.2.1")),
     ];
     assert!(!different.contains(&key));
+}
+
+#[test]
+fn sessions_that_would_end_with_their_worker_are_counted_until_it_has_ended() {
+    let mut team = Team::new(2);
+    let held = [(); 2].map(|()| team.workers[0].unkept());
+    assert_eq!(team.boards[0].unkept(), 2);
+    assert_eq!(team.boards[1].unkept(), 0);
+    let [one, other] = held;
+    drop(one);
+    assert_eq!(team.boards[0].unkept(), 1);
+    team.replace(0);
+    assert_eq!(team.boards[0].unkept(), 0);
+    drop(other);
 }

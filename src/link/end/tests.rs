@@ -5,7 +5,10 @@ use std::{cell::Cell, future, os::fd::AsFd as _};
 use tokio::runtime::Builder;
 
 use super::*;
-use crate::link::{FromWorker, ToWorker};
+use crate::{
+    facts::SessionId,
+    link::{FromWorker, ToWorker, worker::MOST_PAIRS},
+};
 
 type Supervisor = (Receiver<FromWorker>, Sender<ToWorker>);
 type Worker = (Receiver<ToWorker>, Sender<FromWorker>);
@@ -133,4 +136,18 @@ fn descriptors_of_which_too_many_are_on_their_way_are_sent_again() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(unless_in_flight(send)).unwrap();
     assert_eq!(left.get(), -1);
+}
+
+#[test]
+fn a_message_that_asks_for_more_descriptors_than_any_may_bring_breaks_the_link() {
+    let id = SessionId {
+        origin: 1,
+        number: 1,
+    };
+    for (count, is_one) in [(MOST_PAIRS, true), (MOST_PAIRS + 1, false)] {
+        let ids = vec![id; count];
+        let packet = encode(&FromWorker::Keep { ids }).unwrap();
+        let decoded = decode::<FromWorker>(&packet);
+        assert_eq!(decoded.is_ok(), is_one);
+    }
 }

@@ -4,7 +4,6 @@
 //! Buffers belong to the thread, not to the connection: an idle leg owns none.
 
 use std::{
-    cell::RefCell,
     fmt,
     future::poll_fn,
     io,
@@ -16,49 +15,28 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 mod kept;
+mod ledger;
+mod unsent;
 
-pub use self::kept::OtherSocket;
-use super::socket::{Socket, SocketEnd};
-pub use crate::tls::stream::Outgoing;
-use crate::tls::{
-    records::Fault,
-    records::Wear,
-    stream::{MAX_HELD, TlsError, TlsStream, holds_client_hello},
+use self::unsent::Unsent;
+pub use self::{kept::OtherSocket, ledger::Ledger};
+use super::{
+    scratch::{Area, READ_SIZE, Scratch, Span, with_scratch},
+    socket::{Socket, SocketEnd},
 };
-
-/// How much is read from a socket at once: four full TLS records.
-const READ_SIZE: usize = 64 * 1024;
+use crate::tls::{
+    records::{Fault, Wear},
+    stream::{TlsError, TlsStream, holds_client_hello},
+};
 
 /// The most plaintext that a client may have sent while its opening is still being read.
 pub const MAX_OPENING: usize = 1 << 20;
-
-/// Space that every connection of a thread uses in turn.
-pub struct Scratch {
-    input: Vec<u8>,
-    plain: Vec<u8>,
-    pub(super) out: Outgoing,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        input: vec![0; MAX_HELD + READ_SIZE],
-        plain: Vec::with_capacity(READ_SIZE),
-        out: Outgoing::default(),
-    });
-}
-
-/// Calls `act` with this thread's scratch space.
-///
-/// `act` must not call it again: nothing that polls may be called from inside.
-pub fn with_scratch<R>(act: impl FnOnce(&mut Scratch) -> R) -> R {
-    SCRATCH.with_borrow_mut(act)
-}
 
 /// One of the two connections of a session.
 pub struct Leg {
     socket: Socket,
     tls: Option<Box<TlsStream>>,
-    unsent: Vec<u8>,
+    unsent: Unsent,
     early: Vec<u8>,
     /// Why the leg has failed behind what was received last.
     fault: Option<Box<LegError>>,
@@ -69,6 +47,14 @@ pub struct Leg {
     taken: u64,
     /// Bytes that were made for the socket.
     queued: u64,
+    /// Whole records may wait among the bytes that TLS holds.
+    has_more: bool,
+    /// The socket was reset, which it may have told another worker before.
+    ends_cut: bool,
+    /// Bytes of a kept Unix socket that count as taken and are still to be taken from it.
+    peeked: u32,
+    /// Where it is noted what is done with a kept Unix socket.
+    ledger: Option<Ledger>,
 }
 
 /// What waits in it may be secret; only how many bytes wait is shown.
@@ -77,7 +63,7 @@ impl fmt::Debug for Leg {
         f.debug_struct("Leg")
             .field("socket", &self.socket)
             .field("tls", &self.tls)
-            .field("unsent", &self.unsent.len())
+            .field("unsent", &self.unsent)
             .field("early", &self.early.len())
             .field("ended", &self.ended)
             .field("write", &self.write)
@@ -97,10 +83,18 @@ pub enum WriteSide {
 }
 
 /// What came from a leg.
-#[derive(Debug)]
-pub enum Received<'s> {
+#[derive(Debug, Clone, Copy)]
+pub enum Received {
     /// These bytes; none if only TLS itself had something to say.
-    Bytes(&'s [u8]),
+    Bytes(Span),
+    /// The peer sends nothing more.
+    End,
+}
+
+/// What was heard from a leg whose opening is being read.
+enum Heard {
+    /// Bytes, or only what TLS itself had to say.
+    Bytes,
     /// The peer sends nothing more.
     End,
 }
@@ -114,6 +108,9 @@ pub enum LegError {
     /// TLS failed.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    /// TLS failed, as the worker that served the session before has found.
+    #[error("TLS failed while another worker served the session")]
+    FailedBefore,
     /// The peer left in the middle.
     #[error("it closed the connection")]
     Ended,
@@ -144,7 +141,7 @@ impl LegError {
 
     /// Returns whether TLS failed, and not the connection below it.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        matches!(self, Self::Tls(_) | Self::FailedBefore)
     }
 
     /// Returns whether the peer itself said in TLS that it ends; an attacker on the network can cause all
@@ -160,7 +157,7 @@ impl Leg {
         Self {
             socket,
             tls: None,
-            unsent: Vec::new(),
+            unsent: Unsent::Nothing,
             early: Vec::new(),
             fault: None,
             ended: false,
@@ -168,6 +165,10 @@ impl Leg {
             write: WriteSide::Open,
             taken: 0,
             queued: 0,
+            has_more: false,
+            ends_cut: false,
+            peeked: 0,
+            ledger: None,
         }
     }
 
@@ -191,122 +192,168 @@ impl Leg {
         self.early.splice(0..0, bytes.iter().copied());
     }
 
-    /// Receives what the peer sent next.
-    pub fn poll_receive<'s>(
+    /// Receives what the peer sent next. What has to be answered is put behind what is to be sent.
+    pub fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        scratch: &'s mut Scratch,
-    ) -> Poll<Result<(Received<'s>, &'s mut Outgoing), LegError>> {
-        let Scratch { input, plain, out } = scratch;
-        plain.clear();
+        scratch: &mut Scratch,
+    ) -> Poll<Result<Received, LegError>> {
         if !self.early.is_empty() {
-            plain.extend_from_slice(&std::mem::take(&mut self.early));
-            return Poll::Ready(Ok((Received::Bytes(plain), out)));
+            let start = scratch.plain.len();
+            scratch.plain.put(&std::mem::take(&mut self.early));
+            let span = Span::new(Area::Plain, start, scratch.plain.len());
+            return Poll::Ready(Ok(Received::Bytes(span)));
         }
         if let Some(fault) = self.fault.take() {
             return Poll::Ready(Err(*fault));
         }
         if self.ended {
-            return Poll::Ready(Ok((Received::End, out)));
+            return Poll::Ready(Ok(Received::End));
         }
+        let (input, _, _) = scratch.parts();
         let held = self.tls.as_ref().map_or(&[][..], |tls| tls.held());
         let start = held.len();
         input[..start].copy_from_slice(held);
-        let mut space = ReadBuf::new(&mut input[start..start + READ_SIZE]);
-        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut space))?;
-        let read = space.filled().len();
+        if std::mem::take(&mut self.has_more) {
+            return Poll::Ready(self.take_in(start, scratch));
+        }
+        let read = ready!(self.poll_read(cx, &mut input[start..start + READ_SIZE]))?;
+        if read == 0 && self.ends_cut {
+            let reset = io::Error::from_raw_os_error(nix::libc::ECONNRESET);
+            return Poll::Ready(Err(reset.into()));
+        }
         if read == 0 {
             self.ended = true;
-            return Poll::Ready(Ok((Received::End, out)));
+            return Poll::Ready(Ok(Received::End));
         }
         self.spoken = true;
         self.taken += read as u64;
-        if self.tls.is_none() {
-            return Poll::Ready(Ok((Received::Bytes(&input[..read]), out)));
+        Poll::Ready(self.take_in(start + read, scratch))
+    }
+
+    /// Reads from the socket. From one whose reads the kernel does not count it takes nothing yet.
+    fn poll_read(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.ledger.is_some() {
+            let read = ready!(self.socket.poll_peek(cx, space))?;
+            self.peeked = u32::try_from(read).unwrap_or(u32::MAX);
+            return Poll::Ready(Ok(read));
         }
-        if let Err(error) = self.decrypt(cx, &mut input[..start + read], plain, out) {
-            if plain.is_empty() {
-                return Poll::Ready(Err(error));
+        let mut space = ReadBuf::new(space);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut space))?;
+        Poll::Ready(Ok(space.filled().len()))
+    }
+
+    /// Takes in the first `length` bytes of the input.
+    fn take_in(&mut self, length: usize, scratch: &mut Scratch) -> Result<Received, LegError> {
+        if self.tls.is_none() {
+            return Ok(Received::Bytes(Span::new(Area::Input, 0, length)));
+        }
+        let start = scratch.plain.len();
+        let decrypted = self.decrypt(length, scratch);
+        let span = Span::new(Area::Plain, start, scratch.plain.len());
+        if let Err(error) = decrypted {
+            if span.is_empty() {
+                return Err(error);
             }
             // What came before is passed on, however the network has cut the two.
             self.fault = Some(Box::new(error));
         }
-        let received = match (plain.is_empty(), self.ended) {
+        Ok(match (span.is_empty(), self.ended) {
             (true, true) => Received::End,
-            _ => Received::Bytes(plain),
-        };
-        Poll::Ready(Ok((received, out)))
+            _ => Received::Bytes(span),
+        })
     }
 
-    fn decrypt(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &mut [u8],
-        plain: &mut Vec<u8>,
-        out: &mut Outgoing,
-    ) -> Result<(), LegError> {
+    fn decrypt(&mut self, length: usize, scratch: &mut Scratch) -> Result<(), LegError> {
         let Some(tls) = &mut self.tls else {
             return Ok(());
         };
-        out.clear();
-        let result = tls.receive(bytes, plain, out);
+        let before = scratch.out.len();
+        let (input, plain, out) = scratch.parts();
+        let result = tls.receive(&mut input[..length], plain, out);
         self.ended |= tls.peer_closed();
-        self.write_or_keep(cx, out.filled())?;
+        self.queue_made(before, scratch);
         Ok(result?)
     }
 
-    /// Sends `bytes`, keeping what the socket does not take now for [`Self::poll_flush`].
-    pub fn submit(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-        out: &mut Outgoing,
-    ) -> Result<(), LegError> {
+    /// Puts bytes behind what is to be sent.
+    pub fn submit(&mut self, span: Span, scratch: &mut Scratch) -> Result<(), LegError> {
         match &mut self.tls {
-            None => self.write_or_keep(cx, bytes),
+            None => {
+                self.queue(span, scratch);
+                Ok(())
+            }
             Some(tls) => {
-                out.clear();
+                let before = scratch.out.len();
+                let (bytes, out) = scratch.to_seal(span);
                 let sealed = tls.send(bytes, out);
                 // After an error that is the alert, behind what was sealed before.
-                self.write_or_keep(cx, out.filled())?;
+                self.queue_made(before, scratch);
                 Ok(sealed?)
             }
         }
     }
 
-    fn write_or_keep(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Result<(), LegError> {
-        self.queued += bytes.len() as u64;
-        while self.unsent.is_empty() && !bytes.is_empty() {
-            match Pin::new(&mut self.socket).poll_write(cx, bytes)? {
-                Poll::Ready(written) => bytes = &bytes[written..],
-                Poll::Pending => break,
+    /// Puts words of our own behind what is to be sent.
+    pub fn say(&mut self, words: &[u8], scratch: &mut Scratch) -> Result<(), LegError> {
+        let before = scratch.out.len();
+        let said = match &mut self.tls {
+            None => {
+                scratch.out.put(words);
+                Ok(())
             }
-        }
-        self.unsent.extend_from_slice(bytes);
-        Ok(())
+            Some(tls) => tls.send(words, &mut scratch.out),
+        };
+        self.queue_made(before, scratch);
+        Ok(said?)
     }
 
-    /// Sends what was kept.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LegError>> {
-        let mut sent = 0;
-        while sent < self.unsent.len() {
-            match Pin::new(&mut self.socket).poll_write(cx, &self.unsent[sent..])? {
-                Poll::Ready(written) => sent += written,
-                Poll::Pending => {
-                    self.unsent.drain(..sent);
-                    return Poll::Pending;
-                }
+    /// Puts what was made since the space for that held `before` bytes behind what is to be sent.
+    fn queue_made(&mut self, before: usize, scratch: &Scratch) {
+        self.queue(Span::new(Area::Out, before, scratch.out.len()), scratch);
+    }
+
+    fn queue(&mut self, span: Span, scratch: &Scratch) {
+        self.queued += span.len() as u64;
+        self.unsent.add(span, scratch);
+    }
+
+    /// Sends what is to be sent.
+    pub fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+    ) -> Poll<Result<(), LegError>> {
+        loop {
+            let bytes = self.unsent.bytes(scratch);
+            if bytes.is_empty() {
+                self.unsent = Unsent::Nothing;
+                return Poll::Ready(Ok(()));
             }
+            let before = self.queued - bytes.len() as u64;
+            if let Some(ledger) = &self.ledger {
+                ledger.note_written(before, true);
+            }
+            let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+            if let Some(ledger) = &self.ledger {
+                let more = match &written {
+                    Poll::Ready(Ok(written)) => *written as u64,
+                    _ => 0,
+                };
+                ledger.note_written(before + more, false);
+            }
+            self.unsent.skip(ready!(written)?);
         }
-        if sent > 0 {
-            self.unsent = Vec::new();
-        }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Moves what could not be sent out of the scratch space; returns whether anything was there.
+    pub fn settle(&mut self, scratch: &Scratch) -> bool {
+        self.unsent.settle(scratch)
     }
 
     /// Returns whether something was kept that the peer has not taken yet.
     pub fn is_held_up(&self) -> bool {
-        !self.unsent.is_empty()
+        self.unsent.len() > 0
     }
 
     /// Returns how the peer has ended behind what was not received from it yet.
@@ -321,24 +368,38 @@ impl Leg {
         self.ended && self.tls.as_ref().is_some_and(|tls| !tls.peer_closed())
     }
 
-    /// Lets [`Self::poll_close`] leave out the end of TLS, so that the peer knows of a cut too.
-    pub fn cut(&mut self) {
-        if self.write == WriteSide::Open {
+    /// Lets [`Self::poll_close`] leave out the end of TLS, so that the peer knows of a cut too; returns whether that
+    /// has changed anything.
+    pub fn cut(&mut self) -> bool {
+        let is_new = self.write == WriteSide::Open;
+        if is_new {
             self.write = WriteSide::Closing;
         }
+        is_new
+    }
+
+    /// Puts the end of TLS behind what is to be sent, once; returns whether that has changed anything.
+    pub fn begin_close(&mut self, scratch: &mut Scratch) -> bool {
+        if self.write != WriteSide::Open {
+            return false;
+        }
+        self.write = WriteSide::Closing;
+        if let Some(tls) = &mut self.tls {
+            let before = scratch.out.len();
+            tls.close(&mut scratch.out);
+            self.queue_made(before, scratch);
+        }
+        true
     }
 
     /// Says that nothing more will be sent: first in TLS, then by the socket.
-    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LegError>> {
-        if self.write == WriteSide::Open {
-            self.write = WriteSide::Closing;
-            if let Some(tls) = &mut self.tls {
-                let mut out = Outgoing::default();
-                tls.close(&mut out);
-                self.write_or_keep(cx, out.filled())?;
-            }
-        }
-        ready!(self.poll_flush(cx))?;
+    pub fn poll_close(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+    ) -> Poll<Result<(), LegError>> {
+        self.begin_close(scratch);
+        ready!(self.poll_flush(cx, scratch))?;
         if self.write == WriteSide::Closing {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
             self.write = WriteSide::Closed;
@@ -346,20 +407,47 @@ impl Leg {
         Poll::Ready(Ok(()))
     }
 
+    /// Does a step by itself: what it leaves to be sent is kept.
+    fn step<R>(&mut self, act: impl FnOnce(&mut Self, &mut Scratch) -> R) -> R {
+        with_scratch(|scratch| {
+            scratch.begin();
+            let done = act(self, scratch);
+            self.settle(scratch);
+            done
+        })
+    }
+
+    /// Receives what comes next, and sends what has to be answered as far as the socket takes it.
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut Vec<u8>,
+    ) -> Poll<Result<Heard, LegError>> {
+        self.step(|leg, scratch| {
+            let received = ready!(leg.poll_receive(cx, scratch));
+            if let Poll::Ready(sent) = leg.poll_flush(cx, scratch)
+                && received.is_ok()
+            {
+                sent?;
+            }
+            Poll::Ready(Ok(match received? {
+                Received::Bytes(span) => {
+                    into.extend_from_slice(scratch.get(span));
+                    Heard::Bytes
+                }
+                Received::End => Heard::End,
+            }))
+        })
+    }
+
     /// Receives at least one byte, to the end of `into`.
     pub async fn receive(&mut self, into: &mut Vec<u8>) -> Result<(), LegError> {
         let before = into.len();
         while into.len() == before {
-            poll_fn(|cx| {
-                with_scratch(|scratch| match ready!(self.poll_receive(cx, scratch))?.0 {
-                    Received::Bytes(bytes) => {
-                        into.extend_from_slice(bytes);
-                        Poll::Ready(Ok(()))
-                    }
-                    Received::End => Poll::Ready(Err(LegError::Ended)),
-                })
-            })
-            .await?;
+            match poll_fn(|cx| self.poll_next(cx, into)).await? {
+                Heard::Bytes => {}
+                Heard::End => return Err(LegError::Ended),
+            }
         }
         if into.len() > MAX_OPENING {
             return Err(LegError::TooLong);
@@ -369,23 +457,27 @@ impl Leg {
 
     /// Sends all of `bytes`.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), LegError> {
-        poll_fn(|cx| {
-            Poll::Ready(with_scratch(|scratch| {
-                self.submit(cx, bytes, &mut scratch.out)
+        let said = poll_fn(|cx| {
+            Poll::Ready(self.step(|leg, scratch| {
+                let said = leg.say(bytes, scratch);
+                match leg.poll_flush(cx, scratch) {
+                    Poll::Ready(Err(error)) => Err(error),
+                    _ => said,
+                }
             }))
-        })
-        .await?;
+        });
+        said.await?;
         self.flush().await
     }
 
     /// Sends all that was kept.
     pub async fn flush(&mut self) -> Result<(), LegError> {
-        poll_fn(|cx| self.poll_flush(cx)).await
+        poll_fn(|cx| self.step(|leg, scratch| leg.poll_flush(cx, scratch))).await
     }
 
     /// Says that nothing more will be sent, and waits until that has gone out.
     pub async fn close(&mut self) -> Result<(), LegError> {
-        poll_fn(|cx| self.poll_close(cx)).await
+        poll_fn(|cx| self.step(|leg, scratch| leg.poll_close(cx, scratch))).await
     }
 
     /// Ends TLS here as the server, with `first` already read.
@@ -445,29 +537,42 @@ impl Leg {
     /// Finishes a handshake, beginning with the bytes in `first`.
     async fn handshake(&mut self, mut first: Vec<u8>) -> Result<(), LegError> {
         let mut early = Vec::new();
-        poll_fn(|cx| {
-            Poll::Ready(with_scratch(|scratch| {
-                self.decrypt(cx, &mut first, &mut early, &mut scratch.out)
-            }))
-        })
-        .await?;
+        let begun = poll_fn(|cx| Poll::Ready(self.begin_handshake(cx, &mut first, &mut early)));
+        begun.await?;
         while self.is_handshaking() {
             self.flush().await?;
-            poll_fn(|cx| {
-                with_scratch(|scratch| match ready!(self.poll_receive(cx, scratch))?.0 {
-                    Received::Bytes(bytes) => {
-                        early.extend_from_slice(bytes);
-                        Poll::Ready(Ok(()))
-                    }
-                    // The peer's last message of the handshake and its goodbye may come together.
-                    Received::End if !self.is_handshaking() => Poll::Ready(Ok(())),
-                    Received::End => Poll::Ready(Err(LegError::Ended)),
-                })
-            })
-            .await?;
+            match poll_fn(|cx| self.poll_next(cx, &mut early)).await? {
+                // The peer's last message of the handshake and its goodbye may come together.
+                Heard::End if self.is_handshaking() => return Err(LegError::Ended),
+                Heard::Bytes | Heard::End => {}
+            }
         }
         self.early = early;
         self.flush().await
+    }
+
+    /// Takes in bytes that were received before, which may be more than are read at once.
+    fn begin_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &mut [u8],
+        early: &mut Vec<u8>,
+    ) -> Result<(), LegError> {
+        self.step(|leg, scratch| {
+            let Some(tls) = &mut leg.tls else {
+                return Ok(());
+            };
+            let before = scratch.out.len();
+            let result = tls.receive(first, early, &mut scratch.out);
+            leg.ended |= tls.peer_closed();
+            leg.queue_made(before, scratch);
+            if let Poll::Ready(sent) = leg.poll_flush(cx, scratch)
+                && result.is_ok()
+            {
+                sent?;
+            }
+            Ok(result?)
+        })
     }
 
     fn is_handshaking(&self) -> bool {

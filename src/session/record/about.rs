@@ -58,7 +58,7 @@ pub(super) fn put(facts: &Facts, out: &mut Vec<u8>) -> Result<(), TooLong> {
     Ok(())
 }
 
-fn bounded(length: usize, limit: usize) -> Result<(), TooLong> {
+pub(super) fn bounded(length: usize, limit: usize) -> Result<(), TooLong> {
     if length > limit {
         return Err(TooLong { length, limit });
     }

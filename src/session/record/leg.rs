@@ -4,26 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{
-    Damaged, TooLong,
-    fields::{put_bytes, take_bytes, take_flag, take_u64},
-};
-use crate::{
-    protocol::bytes::Reader,
-    session::leg::WriteSide,
-    tls::{records::State, stream::MAX_HELD},
-};
-
-/// The most bytes of each kind that wait in a leg and are recorded.
-///
-/// What is read at once is 64 KiB, and TLS makes that a little longer; a message behind a login is shorter. A
-/// leg that holds more is in the middle of an opening. Of a TLS record that waits for its tail, [`MAX_HELD`] bytes
-/// are recorded at most: it has to leave room for what is read behind it.
-pub const MOST_WAITING: usize = 128 * 1024;
-
-/// The most bytes of each kind, in the order in which they are written: heads of records, plaintext, and bytes
-/// for the socket.
-const MOST: [usize; 3] = [MAX_HELD, MOST_WAITING, MOST_WAITING];
+use super::{Damaged, MovingLeg, WaitingLeg};
+use crate::{session::leg::WriteSide, tls::records::State};
 
 /// One connection of a session.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,6 +27,8 @@ pub struct LegRecord {
     pub unsent: Zeroizing<Vec<u8>>,
     /// The peer sends nothing more.
     pub ended: bool,
+    /// TLS has failed behind what was received last.
+    pub failed: bool,
     /// How far the closing of our direction has come.
     pub write: WriteSide,
 }
@@ -61,81 +45,75 @@ impl fmt::Debug for LegRecord {
             .field("early", &self.early.len())
             .field("unsent", &self.unsent.len())
             .field("ended", &self.ended)
+            .field("failed", &self.failed)
             .field("write", &self.write)
             .finish()
     }
 }
 
 impl LegRecord {
-    /// Returns how many bytes wait in the leg.
-    pub(super) fn waiting(&self) -> usize {
-        self.held.len() + self.early.len() + self.unsent.len()
-    }
-
-    /// Appends the leg; on an error nothing is appended.
-    pub(super) fn put(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
-        let waiting = [&self.held, &self.early, &self.unsent];
-        for (bytes, limit) in waiting.iter().zip(MOST) {
-            let length = bytes.len();
-            if length > limit {
-                return Err(TooLong { length, limit });
-            }
-        }
-        for number in [self.cookie, self.taken, self.queued] {
-            out.extend_from_slice(&number.to_be_bytes());
-        }
-        out.extend_from_slice(&[u8::from(self.ended), self.write as u8]);
-        out.push(u8::from(self.tls.is_some()));
-        if let Some(tls) = &self.tls {
-            tls.put(out);
-        }
-        for bytes in waiting {
-            put_bytes(bytes, out);
-        }
-        Ok(())
-    }
-
-    /// Takes a leg.
-    pub(super) fn take(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let (cookie, taken, queued) = (take_u64(reader)?, take_u64(reader)?, take_u64(reader)?);
-        let ended = take_flag(reader)?;
-        let write = match reader.u8().ok_or(Damaged::Short)? {
-            0 => WriteSide::Open,
-            1 => WriteSide::Closing,
-            2 => WriteSide::Closed,
+    /// Puts a leg together from the parts of a record.
+    pub(super) fn of(
+        moving: &MovingLeg,
+        (cookie, tls): (u64, Option<State>),
+        waiting: WaitingLeg,
+    ) -> Result<Self, Damaged> {
+        let tls = match (tls, &moving.tls) {
+            (Some(tls), Some(moving)) => Some(tls.with_moving(moving)?),
+            (None, None) => None,
             _ => return Err(Damaged::Value),
         };
-        let tls = if take_flag(reader)? {
-            let (state, length) = State::take(reader.rest())?;
-            reader.take(length).ok_or(Damaged::Short)?;
-            Some(state)
-        } else {
-            None
-        };
-        let mut waiting = |most| {
-            let bytes = take_bytes(reader, most)?;
-            Ok::<_, Damaged>(Zeroizing::new(bytes.to_vec()))
-        };
-        let [held, early, unsent] = MOST;
+        let WaitingLeg {
+            held,
+            early,
+            unsent,
+        } = waiting;
         let leg = Self {
             cookie,
-            taken,
-            queued,
+            taken: moving.taken,
+            queued: moving.queued,
             tls,
-            held: waiting(held)?,
-            early: waiting(early)?,
-            unsent: waiting(unsent)?,
-            ended,
-            write,
+            held,
+            early,
+            unsent,
+            ended: moving.ended,
+            failed: moving.failed,
+            write: moving.write,
         };
-        leg.check()
+        // Heads of records are of TLS, and so are its failures; both counts include what waits.
+        let is_possible = (leg.tls.is_some() || (leg.held.is_empty() && !leg.failed))
+            && leg.taken >= leg.held.len() as u64
+            && leg.queued >= leg.unsent.len() as u64;
+        is_possible.then_some(leg).ok_or(Damaged::Value)
     }
 
-    fn check(self) -> Result<Self, Damaged> {
-        // Heads of records are of TLS, and both counts include what waits.
-        let is_possible = (self.tls.is_some() || self.held.is_empty())
-            && self.taken >= self.held.len() as u64
-            && self.queued >= self.unsent.len() as u64;
-        is_possible.then_some(self).ok_or(Damaged::Value)
+    /// Returns the leg without keys, and without what waits in it.
+    pub(super) fn without_bytes(&self) -> Self {
+        Self {
+            tls: None,
+            held: Zeroizing::default(),
+            early: Zeroizing::default(),
+            unsent: Zeroizing::default(),
+            ..*self
+        }
+    }
+
+    /// Returns what moves in the leg.
+    pub(super) fn moving(&self) -> MovingLeg {
+        MovingLeg {
+            taken: self.taken,
+            queued: self.queued,
+            ended: self.ended,
+            failed: self.failed,
+            write: self.write,
+            tls: self.tls.as_ref().map(State::moving),
+            output: None,
+            peeked: 0,
+        }
+    }
+
+    /// Returns the bytes that wait in the leg.
+    pub(super) fn waiting(&self) -> [&[u8]; 3] {
+        [&self.held, &self.early, &self.unsent]
     }
 }

@@ -1,43 +1,38 @@
 //! The record of an established session: all of it as bytes, from which any process that has its two sockets can
 //! go on.
 //!
-//! A record has a version; all numbers are in network order:
-//!
-//! | bytes | what |
-//! |---|---|
-//! | 2 | [`VERSION`] |
-//! | 16 | the session's id |
-//! | 4 | how often it was taken over |
-//! | 8, 8 | bytes that were passed on, of the client and of the backend |
-//! | 8 | when it began, in microseconds since 1970 |
-//! | 8 | when a byte moved last, in milliseconds of the clock that runs while the machine sleeps |
-//! | 1 | which directions are over, and which side ended first |
-//! | | the client's leg, then the backend's ([`LegRecord`]) |
-//! | | what watches the session ([`Watcher`]) |
-//! | | what is known of it |
+//! A record has three parts, because they change at different times: what [moves](moving) with every step, the
+//! [body](body) that hardly ever changes, and the bytes that [wait](waiting). All numbers are in network order.
 //!
 //! What is read is hostile input, since a worker that was taken over may have written it: each length is bounded
 //! before it is believed, and nothing is cast. A record holds keys and what passes through a session, and is
 //! wiped when it is dropped.
 
 mod about;
+pub mod body;
 mod fields;
-mod keeping;
 mod leg;
+pub mod moving;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
+pub mod waiting;
 
 use std::io;
 
 use zeroize::Zeroizing;
 
-use self::fields::take_u64;
-pub use self::leg::{LegRecord, MOST_WAITING};
+pub use self::{
+    body::{Body, ReadBody, Seat},
+    leg::LegRecord,
+    moving::{MOST_MOVING, MOST_WATCHER, Moving, MovingLeg, Place},
+    waiting::{MOST_WAITING, WaitingLeg},
+};
 use super::{
     conversation::{First, Flow},
     live::Facts,
+    relay::Patience,
 };
 use crate::{
     facts::SessionId,
@@ -54,7 +49,7 @@ pub const VERSION: u16 = 1;
 
 /// The most bytes of a record.
 pub const MOST_BYTES: usize =
-    4096 + 4 * about::MOST_TEXT + about::MOST_CHAIN + Watcher::MAX_ENCODED + 6 * MOST_WAITING;
+    64 + MOST_MOVING + body::MOST_BODY + Watcher::MAX_ENCODED + 8 * MOST_WAITING;
 
 /// An established session.
 #[derive(Debug, Clone)]
@@ -63,6 +58,8 @@ pub struct Record {
     pub id: SessionId,
     /// How often another worker has taken it over.
     pub takeovers: u32,
+    /// How often in a row its worker died while it worked on it.
+    pub suspicions: u8,
     /// Bytes of the client that were passed on.
     pub bytes_up: u64,
     /// Bytes of the backend that were passed on.
@@ -72,6 +69,10 @@ pub struct Record {
     /// When a byte moved last, in milliseconds since the machine was started (`CLOCK_BOOTTIME`,
     /// `clock_gettime(2)`).
     pub moved: u64,
+    /// Its places among those that are limited.
+    pub seat: Seat,
+    /// How long it may last in which nothing moves.
+    pub patience: Patience,
     /// How far both directions have come.
     pub flows: Flows,
     /// The client's connection.
@@ -134,62 +135,130 @@ pub enum Damaged {
 }
 
 impl Record {
-    /// Returns the record as bytes, [`MOST_BYTES`] at most.
-    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, TooLong> {
-        // Room for all of it, because memory that a vector has grown out of is not wiped.
-        let waiting = [&self.client, &self.backend].map(LegRecord::waiting);
-        let room = MOST_BYTES - 6 * MOST_WAITING + waiting.iter().sum::<usize>();
-        let mut out = Zeroizing::new(Vec::with_capacity(room));
-        out.extend_from_slice(&VERSION.to_be_bytes());
-        out.extend_from_slice(&self.id.to_bytes());
-        out.extend_from_slice(&self.takeovers.to_be_bytes());
-        for number in [self.bytes_up, self.bytes_down, self.began, self.moved] {
-            out.extend_from_slice(&number.to_be_bytes());
+    /// Puts a record together from its parts.
+    pub fn of(moving: &Moving, body: &[u8], waiting: Option<&[u8]>) -> Result<Self, Damaged> {
+        let body = ReadBody::take(body)?;
+        let ([client, backend], waits) = match waiting {
+            Some(waiting) => waiting::take(waiting, moving.watcher.is_none())?,
+            None => Default::default(),
+        };
+        let watcher = moving.watcher.as_ref().or(waits.as_ref());
+        let watcher = watcher.ok_or(Damaged::Short)?;
+        let (watcher, length) = Watcher::decode(watcher).and_then(|(it, length)| {
+            if length == watcher.len() {
+                Ok((it, length))
+            } else {
+                Err(Malformed)
+            }
+        })?;
+        debug_assert!(length > 0);
+        let [client_tls, backend_tls] = body.tls;
+        let [client_cookie, backend_cookie] = body.cookies;
+        let [moving_client, moving_backend] = &moving.legs;
+        Ok(Self {
+            id: body.id,
+            takeovers: moving.takeovers,
+            suspicions: moving.suspicions,
+            bytes_up: moving.bytes_up,
+            bytes_down: moving.bytes_down,
+            began: body.began,
+            moved: moving.moved,
+            seat: body.seat,
+            patience: body.patience,
+            flows: moving.flows,
+            client: LegRecord::of(moving_client, (client_cookie, client_tls), client)?,
+            backend: LegRecord::of(moving_backend, (backend_cookie, backend_tls), backend)?,
+            watcher,
+            facts: body.facts,
+        })
+    }
+
+    /// Returns the record without its connections: without keys, and without what waits in it.
+    #[must_use]
+    pub fn about(&self) -> Self {
+        Self {
+            client: self.client.without_bytes(),
+            backend: self.backend.without_bytes(),
+            watcher: Watcher::None,
+            seat: self.seat.clone(),
+            facts: self.facts.clone(),
+            ..*self
         }
-        self.flows.put(&mut out);
-        self.client.put(&mut out)?;
-        self.backend.put(&mut out)?;
-        self.watcher.encode(&mut out).map_err(|long| TooLong {
+    }
+
+    /// Returns the record's parts behind each other, each behind its length: [`MOST_BYTES`] at most.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, TooLong> {
+        let mut watcher = Zeroizing::new(Vec::with_capacity(Watcher::MAX_ENCODED));
+        self.watcher.encode(&mut watcher).map_err(|long| TooLong {
             length: long.length,
             limit: long.limit,
         })?;
-        about::put(&self.facts, &mut out)?;
+        let (beside, waits) = split_watcher(&watcher);
+        let legs = [self.client.waiting(), self.backend.waiting()];
+        let mut waiting = Zeroizing::new(Vec::with_capacity(waiting::length(legs, waits)));
+        waiting::put(legs, waits, &mut waiting)?;
+        let mut body = Zeroizing::new(Vec::with_capacity(body::MOST_BODY));
+        self.body().put(&mut body)?;
+        let place = |length: usize| Place {
+            at: 0,
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+        };
+        let moving = Moving {
+            commits: 1,
+            takeovers: self.takeovers,
+            suspicions: self.suspicions,
+            bytes_up: self.bytes_up,
+            bytes_down: self.bytes_down,
+            moved: self.moved,
+            flows: self.flows,
+            body: place(body.len()),
+            waiting: Some(place(waiting.len())),
+            legs: [self.client.moving(), self.backend.moving()],
+            watcher: beside.map(|it| Zeroizing::new(it.to_vec())),
+        };
+        let mut head = Zeroizing::new(Vec::with_capacity(MOST_MOVING));
+        moving.put(&mut head);
+        let length = 12 + head.len() + body.len() + waiting.len();
+        // Room for all of it, because memory that a vector has grown out of is not wiped.
+        let mut out = Zeroizing::new(Vec::with_capacity(length));
+        for part in [&head, &body, &waiting] {
+            fields::put_bytes(part, &mut out);
+        }
         Ok(out)
     }
 
-    /// Reads a record.
+    fn body(&self) -> Body<'_> {
+        Body {
+            id: self.id,
+            began: self.began,
+            seat: &self.seat,
+            patience: self.patience,
+            cookies: [self.client.cookie, self.backend.cookie],
+            tls: [self.client.tls.as_ref(), self.backend.tls.as_ref()],
+            facts: &self.facts,
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(bytes);
-        let version = reader.u16_be().ok_or(Damaged::Short)?;
-        if version != VERSION {
-            return Err(Damaged::Version(version));
-        }
-        let id = SessionId::from_bytes(reader.array().ok_or(Damaged::Short)?);
-        let takeovers = reader.u32_be().ok_or(Damaged::Short)?;
-        let mut number = || take_u64(&mut reader);
-        let (bytes_up, bytes_down, began, moved) = (number()?, number()?, number()?, number()?);
-        let flows = Flows::take(&mut reader)?;
-        let client = LegRecord::take(&mut reader)?;
-        let backend = LegRecord::take(&mut reader)?;
-        let (watcher, length) = Watcher::decode(reader.rest())?;
-        reader.take(length).ok_or(Damaged::Short)?;
-        let facts = about::take(&mut reader, client.tls.as_ref())?;
+        let moving = fields::take_bytes(&mut reader, MOST_MOVING)?;
+        let moving = Moving::take(moving)?;
+        let body = fields::take_bytes(&mut reader, body::MOST_BODY)?;
+        let waiting = fields::take_bytes(&mut reader, MOST_BYTES)?;
         if !reader.rest().is_empty() {
             return Err(Damaged::Long);
         }
-        Ok(Self {
-            id,
-            takeovers,
-            bytes_up,
-            bytes_down,
-            began,
-            moved,
-            flows,
-            client,
-            backend,
-            watcher,
-            facts,
-        })
+        Self::of(&moving, body, Some(waiting))
+    }
+}
+
+/// Returns a watcher's bytes as those that lie beside the moving part, or as those that wait elsewhere.
+pub(super) fn split_watcher(watcher: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
+    if watcher.len() <= MOST_WATCHER {
+        (Some(watcher), None)
+    } else {
+        (None, Some(watcher))
     }
 }
 

@@ -4,15 +4,18 @@ use std::{net::Ipv6Addr, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::{Flows, LegRecord, Record};
+use super::{Flows, LegRecord, Record, Seat};
 use crate::{
     facts::SessionId,
     protocol::{mysql::second_login::SecondLogin, watch::Watch as _, watcher::Watcher},
     session::{
         chains::ClientChain,
-        leg::WriteSide,
-        live::{ClientTls, Facts},
+        conversation::Conversation,
+        leg::{Leg, WriteSide},
+        live::{ClientTls, Facts, LiveSession},
         peers::Peers,
+        relay::Patience,
+        scratch::Scratch,
     },
     tls::records::{Role, State, fuzzing::state, suite::SUITES},
 };
@@ -40,6 +43,40 @@ pub(crate) fn all() -> Vec<(&'static str, Record)> {
         ),
         ("mysql", mysql()),
     ]
+}
+
+/// Returns the record of a session as it is now, which does not wait for a fault and is not kept.
+pub(crate) fn now(conversation: &Conversation<Watcher>, session: &LiveSession) -> Record {
+    let scratch = Scratch::empty();
+    let leg = |leg: &Leg| {
+        let moving = leg.moving(&scratch).unwrap();
+        let waiting = leg.waiting().map(|it| Zeroizing::new(it.to_vec()));
+        let [held, early, unsent] = waiting;
+        LegRecord {
+            cookie: leg.socket().cookie(),
+            taken: moving.taken,
+            queued: moving.queued,
+            tls: leg.tls_state().cloned(),
+            held,
+            early,
+            unsent,
+            ended: moving.ended,
+            failed: moving.failed,
+            write: moving.write,
+        }
+    };
+    let (bytes_up, bytes_down) = session.bytes();
+    Record {
+        bytes_up,
+        bytes_down,
+        moved: session.moved_at_boot(),
+        flows: Flows::of(conversation.up, conversation.down, &conversation.first),
+        client: leg(&conversation.client),
+        backend: leg(&conversation.backend),
+        watcher: conversation.watch.clone(),
+        facts: session.facts(),
+        ..record(None, None, Flows::Open)
+    }
 }
 
 fn mysql() -> Record {
@@ -74,6 +111,13 @@ fn record(client: Option<State>, backend: Option<State>, flows: Flows) -> Record
             number: 26,
         },
         takeovers: 2,
+        suspicions: 3,
+        seat: Seat {
+            listener: "orders".to_owned(),
+            number: 1,
+            counts_client: true,
+        },
+        patience: Patience::of_milliseconds([u64::MAX, 10_000, 120_000]),
         bytes_up: 1 << 33,
         bytes_down: 5,
         began: 1_795_000_000_000_000,
@@ -97,6 +141,7 @@ fn leg(tls: Option<State>, held: &[u8], cookie: u64) -> LegRecord {
         early: Zeroizing::new(b"early".to_vec()),
         unsent: Zeroizing::new(b"unsent".to_vec()),
         ended: cookie == 7,
+        failed: cookie == 7 && !held.is_empty(),
         write: WriteSide::Closing,
     }
 }

@@ -1,7 +1,7 @@
 //! The bytes of records, and what is no record.
 
 use super::*;
-use crate::{control::golden::Golden, tls::stream::MAX_HELD};
+use crate::{control::golden::Golden, session::scratch::INPUT_LEN};
 
 #[test]
 fn golden_bytes_of_a_session_belong_to_their_version() {
@@ -41,7 +41,12 @@ fn a_record_that_is_cut_or_too_long_is_refused() {
 
 #[test]
 fn another_version_is_refused_by_its_number() {
-    let bytes = [&[1, 2][..], &[0; 100]].concat();
+    let (_, record) = samples::all().remove(0);
+    let mut bytes = record.encode().unwrap().to_vec();
+    // Behind the moving part and the body's length.
+    let (moving, _) = bytes.split_first_chunk::<4>().unwrap();
+    let at = 4 + u32::from_be_bytes(*moving) as usize + 4;
+    bytes[at..at + 2].copy_from_slice(&[1, 2]);
     assert!(matches!(
         Record::decode(&bytes),
         Err(Damaged::Version(0x102))
@@ -69,19 +74,18 @@ fn a_session_that_holds_too_much_is_not_recorded() {
 }
 
 #[test]
-fn a_head_that_leaves_no_room_for_a_read_is_neither_written_nor_read() {
+fn a_head_that_finds_no_room_in_the_scratch_space_is_neither_written_nor_read() {
     let (_, mut record) = samples::all().remove(1);
     let long = TooLong {
-        length: MAX_HELD + 1,
-        limit: MAX_HELD,
+        length: INPUT_LEN + 1,
+        limit: INPUT_LEN,
     };
     record.client.taken = u64::MAX;
     record.client.held = Zeroizing::new(b"a head".to_vec());
     let mut bytes = record.encode().unwrap().to_vec();
     let at = bytes.windows(6).position(|it| it == b"a head").unwrap();
     let length = u32::try_from(long.length).unwrap().to_be_bytes();
-    let head = length.into_iter().chain(vec![0; long.length]);
-    bytes.splice(at - 4..at + 6, head);
+    bytes[at - 4..at].copy_from_slice(&length);
     assert!(matches!(Record::decode(&bytes), Err(Damaged::Length)));
     record.client.held = Zeroizing::new(vec![0; long.length]);
     assert_eq!(record.encode().unwrap_err(), long);

@@ -43,10 +43,10 @@ impl Ended {
             Self::Client(error) | Self::Backend(error) if error.is_key_used_up() => {
                 EndReason::KeyUsedUp
             }
-            Self::Client(LegError::Tls(_)) => EndReason::ClientTls,
+            Self::Client(LegError::Tls(_) | LegError::FailedBefore) => EndReason::ClientTls,
             Self::Client(LegError::Dead(_)) => EndReason::ClientDead,
             Self::Client(_) => EndReason::ClientLost,
-            Self::Backend(LegError::Tls(_)) => EndReason::BackendTls,
+            Self::Backend(LegError::Tls(_) | LegError::FailedBefore) => EndReason::BackendTls,
             Self::Backend(LegError::Dead(_)) => EndReason::BackendDead,
             Self::Backend(_) => EndReason::BackendLost,
             Self::Stopped(reason) => reason.reason(),

@@ -2,27 +2,19 @@
 
 use std::task::{Context, Poll, ready};
 
+use super::step::Step;
 use crate::{
     protocol::watch::{Pass, Side, Watch},
     session::{
         conversation::{Conversation, Flow},
-        leg::{Leg, LegError, Received, Scratch},
-        live::LiveSession,
+        leg::{LegError, Received},
+        points::{Point, reach},
+        scratch::{Scratch, Span},
     },
 };
 
 /// How often a busy direction is served before other sessions get their turn.
 const BURST: usize = 8;
-
-/// One direction of a conversation.
-pub(super) struct Direction<'c, W> {
-    /// Who speaks.
-    side: Side,
-    from: &'c mut Leg,
-    to: &'c mut Leg,
-    watch: &'c mut W,
-    session: &'c LiveSession,
-}
 
 /// What ended a direction before its time.
 pub(super) enum Fault {
@@ -34,69 +26,95 @@ pub(super) enum Fault {
     To(LegError),
 }
 
-impl<'c, W: Watch> Direction<'c, W> {
-    /// Returns the direction in which a side speaks.
-    pub(super) fn of(
-        side: Side,
-        conversation: &'c mut Conversation<W>,
-        session: &'c LiveSession,
-    ) -> Self {
-        let Conversation {
-            client,
-            backend,
-            watch,
-            ..
-        } = conversation;
-        let (from, to) = match side {
-            Side::Client => (client, backend),
-            Side::Server => (backend, client),
-        };
-        Self {
-            side,
-            from,
-            to,
-            watch,
-            session,
-        }
-    }
-
-    /// Moves what one side sends to the other; ready when the side has ended and the other was told.
-    pub(super) fn poll(
+impl<W: Watch> Step<'_, W> {
+    /// Moves what a side sends to the other; ready when the side has ended and the other was told.
+    pub(super) fn poll_flow(
         &mut self,
+        from: Side,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
-        moved: &mut bool,
     ) -> Poll<Result<(), Fault>> {
         for _ in 0..BURST {
-            ready!(self.to.poll_flush(cx)).map_err(Fault::To)?;
-            match ready!(self.from.poll_receive(cx, scratch)).map_err(Fault::From)? {
-                (Received::Bytes(bytes), out) => {
-                    *moved = true;
-                    let pass = self.watch.pass(self.side, bytes);
-                    let (passed, rest) = match pass {
-                        Pass::All => (bytes, &[][..]),
-                        Pass::Until(end) => bytes.split_at(end.min(bytes.len())),
-                    };
-                    if !passed.is_empty() {
-                        self.to.submit(cx, passed, out).map_err(Fault::To)?;
-                        self.session.add(self.side, passed.len());
-                    }
-                    if matches!(pass, Pass::Until(_)) {
-                        self.from.unread(rest);
+            ready!(self.leg(from.other()).poll_flush(cx, scratch)).map_err(Fault::To)?;
+            scratch.begin();
+            let received = ready!(self.leg(from).poll_receive(cx, scratch));
+            reach(Point::AfterRead);
+            match received.map_err(Fault::From)? {
+                Received::Bytes(bytes) => {
+                    *self.moved = true;
+                    let interrupted = self.pass_on(from, bytes, scratch)?;
+                    ready!(self.poll_send(from, cx, scratch))?;
+                    if interrupted {
                         return Poll::Ready(Err(Fault::Interrupted));
                     }
                 }
-                (Received::End, _) => {
-                    // A peer that is told of a proper end believes that it has all there was.
-                    if self.from.was_cut() {
-                        self.to.cut();
-                    }
-                    return self.to.poll_close(cx).map_err(Fault::To);
-                }
+                Received::End => return self.poll_end(from, cx, scratch).map_err(Fault::To),
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Makes of what a side has sent what the other is to be sent, and notes that; returns whether the watch
+    /// interrupts the relay there.
+    fn pass_on(&mut self, from: Side, bytes: Span, scratch: &mut Scratch) -> Result<bool, Fault> {
+        let pass = self.conversation.watch.pass(from, scratch.get(bytes));
+        let (passed, rest) = match pass {
+            Pass::All => (bytes, None),
+            Pass::Until(end) => {
+                let (passed, rest) = bytes.split_at(end);
+                (passed, Some(rest))
+            }
+        };
+        if !passed.is_empty() {
+            self.leg(from.other())
+                .submit(passed, scratch)
+                .map_err(Fault::To)?;
+            self.session.add(from, passed.len());
+        }
+        if let Some(rest) = rest {
+            self.leg(from).unread(scratch.get(rest));
+        }
+        self.commit(scratch);
+        Ok(rest.is_some())
+    }
+
+    /// Sends what was made: to the other side, and what has to be answered; ready when the other side's was.
+    fn poll_send(
+        &mut self,
+        from: Side,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+    ) -> Poll<Result<(), Fault>> {
+        if let Poll::Ready(Err(error)) = self.leg(from).poll_flush(cx, scratch) {
+            return Poll::Ready(Err(Fault::From(error)));
+        }
+        let sent = self.leg(from.other()).poll_flush(cx, scratch);
+        reach(Point::AfterWrite);
+        sent.map_err(Fault::To)
+    }
+
+    /// Tells the other side that a side sends nothing more.
+    fn poll_end(
+        &mut self,
+        from: Side,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+    ) -> Poll<Result<(), LegError>> {
+        let was_cut = self.leg(from).was_cut();
+        let to = self.leg(from.other());
+        // A peer that is told of a proper end believes that it has all there was.
+        let is_new = if was_cut {
+            to.cut()
+        } else {
+            to.begin_close(scratch)
+        };
+        if is_new {
+            self.commit(scratch);
+        }
+        let closed = self.leg(from.other()).poll_close(cx, scratch);
+        reach(Point::AfterClose);
+        closed
     }
 }
 

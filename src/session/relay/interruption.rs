@@ -9,13 +9,15 @@ use std::{
 
 use tokio::time::Sleep;
 
-use super::ended::{Ended, SecondLoginEnd, SecondLoginFault};
+use super::{
+    ended::{Ended, SecondLoginEnd, SecondLoginFault},
+    step::Step,
+};
 use crate::{
     protocol::watch::{Failed, Output, Side, Wants, Watch},
     session::{
-        conversation::Conversation,
-        leg::{Leg, LegError, Outgoing, Received, Scratch, with_scratch},
-        live::LiveSession,
+        leg::{LegError, Received},
+        scratch::{Scratch, Span},
     },
     tls::seal::seal,
 };
@@ -24,16 +26,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Interruption {
     timer: Pin<Box<Sleep>>,
-}
-
-/// What an interruption acts on.
-pub(super) struct Stage<'c, W> {
-    /// The session's connections, and the watch.
-    pub(super) conversation: &'c mut Conversation<W>,
-    /// What is known of the session.
-    pub(super) session: &'c LiveSession,
-    /// Whether a byte has moved.
-    pub(super) moved: &'c mut bool,
 }
 
 impl Interruption {
@@ -48,41 +40,36 @@ impl Interruption {
     pub(super) fn poll<W: Watch>(
         &mut self,
         cx: &mut Context<'_>,
-        mut stage: Stage<'_, W>,
+        step: &mut Step<'_, W>,
+        scratch: &mut Scratch,
     ) -> Poll<Result<(), Ended>> {
         if self.timer.as_mut().poll(cx).is_ready() {
-            let failed = stage.conversation.watch.late();
-            return Poll::Ready(Err(stage.failed(failed)));
+            let failed = step.conversation.watch.late();
+            return Poll::Ready(Err(step.failed(failed)));
         }
         loop {
-            ready!(stage.poll_flush(cx))?;
-            match stage.conversation.watch.wants() {
+            ready!(step.poll_flush(cx, scratch))?;
+            scratch.begin();
+            match step.conversation.watch.wants() {
                 Wants::Nothing => return Poll::Ready(Ok(())),
                 Wants::Sealing(sealing) => {
                     let sealed = seal(&sealing.key, &sealing.message);
-                    let output = stage.conversation.watch.sealed(sealed);
-                    let output = output.map_err(|failed| stage.failed(failed))?;
-                    with_scratch(|scratch| stage.say(cx, &output, &mut scratch.out))?;
+                    let output = step.conversation.watch.sealed(sealed);
+                    let output = output.map_err(|failed| step.failed(failed))?;
+                    step.say(&output, scratch)?;
                 }
-                Wants::Bytes(_) => {
-                    ready!(with_scratch(|scratch| stage.poll_take(cx, scratch)))?;
-                }
+                Wants::Bytes(_) => ready!(step.poll_take(cx, scratch))?,
             }
+            step.commit(scratch);
         }
     }
 }
 
-impl<W: Watch> Stage<'_, W> {
-    fn leg(&mut self, side: Side) -> &mut Leg {
-        match side {
-            Side::Client => &mut self.conversation.client,
-            Side::Server => &mut self.conversation.backend,
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+impl<W: Watch> Step<'_, W> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<Result<(), Ended>> {
         for side in [Side::Server, Side::Client] {
-            ready!(self.leg(side).poll_flush(cx)).map_err(|error| self.lost(side, error))?;
+            ready!(self.leg(side).poll_flush(cx, scratch))
+                .map_err(|error| self.lost(side, error))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -101,39 +88,29 @@ impl<W: Watch> Stage<'_, W> {
                 continue;
             };
             return Poll::Ready(match received {
-                Ok((Received::Bytes(bytes), out)) => self.give(cx, side, bytes, out),
-                Ok((Received::End, _)) => Err(self.lost(side, LegError::Ended)),
+                Ok(Received::Bytes(bytes)) => self.give(side, bytes, scratch),
+                Ok(Received::End) => Err(self.lost(side, LegError::Ended)),
                 Err(error) => Err(self.lost(side, error)),
             });
         }
         Poll::Pending
     }
 
-    fn give(
-        &mut self,
-        cx: &mut Context<'_>,
-        side: Side,
-        bytes: &[u8],
-        out: &mut Outgoing,
-    ) -> Result<(), Ended> {
+    fn give(&mut self, side: Side, bytes: Span, scratch: &mut Scratch) -> Result<(), Ended> {
         // Only TLS itself may have had something to say.
         if bytes.is_empty() {
             return Ok(());
         }
         *self.moved = true;
-        let taken = self.conversation.watch.take(side, bytes);
+        let taken = self.conversation.watch.take(side, scratch.get(bytes));
         let (taken, output) = taken.map_err(|failed| self.failed(failed))?;
-        self.leg(side).unread(&bytes[taken.min(bytes.len())..]);
-        self.say(cx, &output, out)
+        let (_, rest) = bytes.split_at(taken);
+        self.leg(side).unread(scratch.get(rest));
+        self.say(&output, scratch)
     }
 
-    /// Sends what the watch says.
-    fn say(
-        &mut self,
-        cx: &mut Context<'_>,
-        output: &Output,
-        out: &mut Outgoing,
-    ) -> Result<(), Ended> {
+    /// Puts what the watch says behind what is to be sent.
+    fn say(&mut self, output: &Output, scratch: &mut Scratch) -> Result<(), Ended> {
         if let Some(user) = &output.user {
             self.session.logs_in(user);
         }
@@ -142,8 +119,8 @@ impl<W: Watch> Stage<'_, W> {
             (Side::Client, &output.to_client),
         ] {
             if !words.is_empty() {
-                let sent = self.leg(side).submit(cx, words, out);
-                sent.map_err(|error| self.lost(side, error))?;
+                let said = self.leg(side).say(words, scratch);
+                said.map_err(|error| self.lost(side, error))?;
                 self.session.add(side.other(), words.len());
             }
         }

@@ -6,6 +6,7 @@ mod goodbye;
 mod interruption;
 mod patience;
 mod peer_check;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -24,16 +25,21 @@ pub use self::{
     patience::Patience,
 };
 use self::{
-    flow::{Direction, Fault},
+    flow::Fault,
     goodbye::say_goodbye,
-    interruption::{Interruption, Stage},
+    interruption::Interruption,
     patience::{GONE, Idle, poll_timer},
     peer_check::{Found, PeerCheck},
+    step::Step,
 };
 use super::{
     conversation::{Conversation, First, Flow},
-    leg::{LegError, Scratch, with_scratch},
+    journal::Journal,
+    keep::keep,
+    keeper::Keeping,
+    leg::LegError,
     live::LiveSession,
+    scratch::{Scratch, with_scratch},
     socket::SocketEnd,
 };
 use crate::protocol::watch::{Side, Wants, Watch};
@@ -49,6 +55,10 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 struct Relay<W> {
     conversation: Conversation<W>,
     session: Arc<LiveSession>,
+    /// How the session comes to outlive its worker, until it does.
+    keeping: Option<Box<Keeping>>,
+    /// Where it is noted from then on.
+    journal: Option<Box<Journal>>,
     /// There while the watch interrupts the copying.
     interruption: Option<Interruption>,
     idle: Option<Box<Idle>>,
@@ -67,12 +77,31 @@ pub fn relay<W: Watch + Unpin>(
     conversation: Conversation<W>,
     patience: Patience,
     session: Arc<LiveSession>,
+    keeping: Option<Keeping>,
+) -> impl Future<Output = Ended> {
+    if let Some(keeping) = &keeping {
+        keeping.keeper.later(&session, keeping.after);
+    }
+    let mut relay = Box::new(Relay::new(conversation, patience, session));
+    relay.keeping = keeping.map(Box::new);
+    go_on(relay)
+}
+
+/// Goes on with a session that another worker has left behind, and that is noted here already.
+pub fn take_over<W: Watch + Unpin>(
+    conversation: Conversation<W>,
+    patience: Patience,
+    session: Arc<LiveSession>,
+    journal: Box<Journal>,
 ) -> impl Future<Output = Ended> {
     let mut relay = Box::new(Relay::new(conversation, patience, session));
-    async move {
-        let ended = (&mut *relay).await;
-        Box::pin(relay.finish(ended)).await
-    }
+    relay.journal = Some(journal);
+    go_on(relay)
+}
+
+async fn go_on<W: Watch + Unpin>(mut relay: Box<Relay<W>>) -> Ended {
+    let ended = (&mut *relay).await;
+    Box::pin(relay.finish(ended)).await
 }
 
 impl<W: Watch + Unpin> Future for Relay<W> {
@@ -82,8 +111,18 @@ impl<W: Watch + Unpin> Future for Relay<W> {
         let this = self.get_mut();
         let mut moved = false;
         let before = (this.conversation.up, this.conversation.down);
-        if let Poll::Ready(ended) = this.poll_bytes(cx, &mut moved) {
+        if let Some(journal) = &this.journal {
+            journal.begin_work();
+        }
+        let polled = this.poll_bytes(cx, &mut moved);
+        if let Some(journal) = &this.journal {
+            journal.end_work();
+        }
+        if let Poll::Ready(ended) = polled {
             return Poll::Ready(ended);
+        }
+        if this.session.takes_keep() {
+            this.keep();
         }
         if moved {
             this.warn_of_limits();
@@ -104,6 +143,8 @@ impl<W> Relay<W> {
         Self {
             conversation,
             session,
+            keeping: None,
+            journal: None,
             interruption: None,
             idle: patience.idle.map(|limit| Box::new(Idle::new(limit))),
             half_closed: None,
@@ -116,27 +157,68 @@ impl<W> Relay<W> {
 
     /// Tells both sides of the end.
     async fn finish(mut self: Box<Self>, ended: Ended) -> Ended {
+        // No worker goes on with it from here on: what is said now is noted nowhere.
+        let over = self.journal.take().map(Journal::end);
         let Conversation {
             client, backend, ..
         } = &mut self.conversation;
         say_goodbye(&ended, client, backend).await;
+        if over.is_some() {
+            client.socket().shut();
+            backend.socket().shut();
+        }
         ended
     }
 }
 
 impl<W: Watch> Relay<W> {
+    /// Has the session outlive its worker from now on, if that can be.
+    fn keep(&mut self) {
+        let Some(keeping) = self.keeping.take() else {
+            return;
+        };
+        let kept = with_scratch(|scratch| {
+            keep(
+                &mut self.conversation,
+                &self.session,
+                self.patience,
+                &keeping,
+                scratch,
+            )
+        });
+        match kept {
+            Ok(journal) => self.journal = Some(journal),
+            Err(reason) => {
+                keeping.keeper.unkept(reason);
+                // It counts as not kept for as long as it lasts.
+                self.keeping = Some(keeping);
+            }
+        }
+    }
+
     /// Copies bytes, or gives them to the watch while it interrupts that; ready when that ends the session.
     fn poll_bytes(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Poll<Ended> {
-        loop {
-            if !matches!(self.conversation.watch.wants(), Wants::Nothing)
-                && let Err(ended) = ready!(self.poll_interruption(cx, moved))
-            {
-                return Poll::Ready(ended);
+        with_scratch(|scratch| {
+            loop {
+                if !matches!(self.conversation.watch.wants(), Wants::Nothing)
+                    && let Err(ended) = ready!(self.poll_interruption(cx, scratch, moved))
+                {
+                    return Poll::Ready(ended);
+                }
+                match ready!(self.poll_both(cx, scratch, moved)) {
+                    Stop::Interrupted => {}
+                    Stop::Ended(ended) => return Poll::Ready(ended),
+                }
             }
-            match ready!(with_scratch(|scratch| self.poll_both(cx, scratch, moved))) {
-                Stop::Interrupted => {}
-                Stop::Ended(ended) => return Poll::Ready(ended),
-            }
+        })
+    }
+
+    fn step<'s>(&'s mut self, moved: &'s mut bool) -> Step<'s, W> {
+        Step {
+            conversation: &mut self.conversation,
+            session: &self.session,
+            journal: &mut self.journal,
+            moved,
         }
     }
 
@@ -161,25 +243,16 @@ impl<W: Watch> Relay<W> {
     fn poll_interruption(
         &mut self,
         cx: &mut Context<'_>,
+        scratch: &mut Scratch,
         moved: &mut bool,
     ) -> Poll<Result<(), Ended>> {
-        let Self {
-            conversation,
-            session,
-            interruption,
-            ..
-        } = self;
-        let mut current = interruption
-            .take()
-            .unwrap_or_else(|| Interruption::new(&conversation.watch));
-        let stage = Stage {
-            conversation,
-            session,
-            moved,
-        };
-        let polled = current.poll(cx, stage);
+        let current = self.interruption.take();
+        let mut current = current.unwrap_or_else(|| Interruption::new(&self.conversation.watch));
+        let mut step = self.step(moved);
+        let polled = current.poll(cx, &mut step, scratch);
+        step.settle(scratch);
         if polled.is_pending() {
-            *interruption = Some(current);
+            self.interruption = Some(current);
         }
         polled
     }
@@ -275,6 +348,9 @@ impl<W: Watch> Relay<W> {
             }
         }
         self.conversation.note_first(before);
+        if before != (self.conversation.up, self.conversation.down) {
+            self.step(moved).commit(scratch);
+        }
         if self.conversation.is_over() {
             let first = std::mem::replace(&mut self.conversation.first, First::Neither);
             return ended(Ended::closed(first));
@@ -293,8 +369,10 @@ impl<W: Watch> Relay<W> {
         if *Flow::of(side, &mut self.conversation) == Flow::Over {
             return Poll::Pending;
         }
-        let mut direction = Direction::of(side, &mut self.conversation, &self.session);
-        match ready!(direction.poll(cx, scratch, moved)) {
+        let mut step = self.step(moved);
+        let polled = step.poll_flow(side, cx, scratch);
+        step.settle(scratch);
+        match ready!(polled) {
             Ok(()) => *Flow::of(side, &mut self.conversation) = Flow::Over,
             Err(Fault::Interrupted) => return Poll::Ready(Stop::Interrupted),
             Err(Fault::From(error)) => return ended(failed(side, error)),

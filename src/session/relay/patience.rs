@@ -23,7 +23,7 @@ const HALF_CLOSED: Duration = Duration::from_secs(3600);
 pub(super) const GONE: Duration = Duration::from_secs(10);
 
 /// How long a session may last in which nothing moves, or a peer acknowledges nothing.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// While both sides are there; `None` is without end.
     pub(super) idle: Option<Duration>,
@@ -47,8 +47,33 @@ impl Patience {
         }
     }
 
+    /// Returns how long nothing may move, how long while one side has ended, and how long a peer may owe an
+    /// acknowledgement: in milliseconds, the highest number for no end.
+    pub fn to_milliseconds(self) -> [u64; 3] {
+        let all = [self.idle, Some(self.half_closed), self.dead];
+        all.map(|time| {
+            time.map_or(u64::MAX, |time| {
+                u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+            })
+        })
+    }
+
+    /// Returns what [`Self::to_milliseconds`] told.
+    pub fn of_milliseconds([idle, half_closed, dead]: [u64; 3]) -> Self {
+        let time = |it| {
+            Some(it)
+                .filter(|it| *it != u64::MAX)
+                .map(Duration::from_millis)
+        };
+        Self {
+            idle: time(idle),
+            half_closed: time(half_closed).unwrap_or(HALF_CLOSED),
+            dead: time(dead),
+        }
+    }
+
     #[cfg(test)]
-    pub(super) fn endless() -> Self {
+    pub(crate) fn endless() -> Self {
         Self {
             idle: None,
             half_closed: HALF_CLOSED,

@@ -1,20 +1,29 @@
 //! Sessions that go on from their records, in the middle of anything.
 
+mod deaths;
+
 use std::{
     future::poll_fn,
-    io::{ErrorKind, Read as _, Write as _},
+    io::{ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream as StdTcpStream},
     os::unix::net::UnixStream as StdUnixStream,
     sync::Arc,
 };
 
 use proptest::prelude::*;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::*;
 use crate::{
     facts::SessionId,
     protocol::watcher::Watcher,
-    session::{chains::Chains, counters::Counters, leg::Leg, record::Record, socket::Socket},
+    session::{
+        chains::Chains,
+        counters::Counters,
+        leg::Leg,
+        record::{Record, samples},
+        socket::Socket,
+    },
     tls::{
         records::{
             Role, Suite, Version,
@@ -28,9 +37,48 @@ use crate::{
 /// The most turns in which all that was said must arrive.
 const PATIENCE: usize = 10_000;
 
+/// A socket of either kind, outside.
+trait Duplex: Read + Write {}
+impl<S: Read + Write> Duplex for S {}
+
+/// The kind of a session's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tcp,
+    Unix,
+}
+
+/// Returns a connection: the end outside, and the session's own, which has opened it if it is a `role` of client.
+fn connect(kind: Kind, role: Role) -> (Box<dyn Duplex>, Socket) {
+    if kind == Kind::Unix {
+        let (socket, ours) = StdUnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        return (
+            Box::new(socket),
+            Socket::Unix(UnixStream::from_std(ours).unwrap()),
+        );
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let opened = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let accepted = listener.accept().unwrap().0;
+    for socket in [&opened, &accepted] {
+        socket.set_nonblocking(true).unwrap();
+        socket.set_nodelay(true).unwrap();
+    }
+    let (socket, ours) = match role {
+        Role::Client => (accepted, opened),
+        Role::Server => (opened, accepted),
+    };
+    (
+        Box::new(socket),
+        Socket::Tcp(TcpStream::from_std(ours).unwrap()),
+    )
+}
+
 /// One end of a session, outside.
 struct End {
-    socket: StdUnixStream,
+    socket: Box<dyn Duplex>,
     tls: Option<Peer>,
     /// What is to be sent yet, as it goes over the wire.
     outgoing: Vec<u8>,
@@ -41,11 +89,8 @@ struct End {
 
 impl End {
     /// Makes an end, and the session's own leg to it.
-    fn new(suite: Option<&Suite>, role: Role) -> (Self, Leg) {
-        let (socket, ours) = StdUnixStream::pair().unwrap();
-        socket.set_nonblocking(true).unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let ours = Socket::Unix(UnixStream::from_std(ours).unwrap());
+    fn new(suite: Option<&Suite>, role: Role, kind: Kind) -> (Self, Leg) {
+        let (socket, ours) = connect(kind, role);
         let mut leg = Leg::new(ours);
         let tls = suite.map(|suite| {
             let (records, peer, behind) = peer::session(suite, role, 2);
@@ -130,7 +175,7 @@ fn relay_of(conversation: Conversation<Watcher>, session: &Arc<LiveSession>) -> 
 
 /// Lets a session go on from its record, as another process would that has its sockets.
 fn keep(relay: Relay<Watcher>, session: &Arc<LiveSession>) -> Relay<Watcher> {
-    let record = relay.conversation.record(session).unwrap();
+    let record = samples::now(&relay.conversation, session);
     let bytes = record.encode().unwrap();
     let Conversation {
         client, backend, ..
@@ -155,8 +200,8 @@ async fn turn(relay: &mut Relay<Watcher>) {
 
 async fn play(suites: [Option<&'static Suite>; 2], steps: &[Step]) {
     let session = Arc::new(live());
-    let (client, front) = End::new(suites[0], Role::Server);
-    let (backend, back) = End::new(suites[1], Role::Client);
+    let (client, front) = End::new(suites[0], Role::Server, Kind::Unix);
+    let (backend, back) = End::new(suites[1], Role::Client, Kind::Unix);
     front
         .tls()
         .inspect(|tls| session.note_tls(tls, &Chains::default()));

@@ -5,6 +5,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use super::{Findings, Ground};
 use crate::{
     config::{Address, Config},
+    link::worker::MOST_PAIRS,
     supervisor::refusal::Refusal,
 };
 
@@ -12,8 +13,12 @@ use crate::{
 /// socket, page, helpers, timers, a few files at a time, and those kept back for starting children.
 const BASE: u64 = 41;
 
-/// The descriptors for a worker: its link, its standard error, its process, and its board.
-const OF_WORKER: u64 = 4;
+/// The descriptors for a worker: its link, its standard error, its process, its board, and its table.
+const OF_WORKER: u64 = 5;
+
+/// The descriptors that the sockets of kept sessions leave free beyond those that the daemon needs: some for what
+/// comes and goes, such as files that are read, and those of a message with sockets that a worker has just sent.
+const MARGIN: u64 = 64 + 2 * MOST_PAIRS as u64;
 
 pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
     // A start raises its own limit to this one.
@@ -36,6 +41,17 @@ pub(super) fn check(config: &Config, limit: u64) -> Result<(), Refusal> {
         config.workers,
         config.listeners.len()
     ))
+}
+
+/// Returns of how many sessions the supervisor can keep the sockets, with this configuration and the number of
+/// descriptors that it may open.
+pub(in crate::supervisor) fn most_kept(config: &Config) -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    usize::try_from(kept_within(config, limit)).unwrap_or(usize::MAX)
+}
+
+fn kept_within(config: &Config, limit: u64) -> u64 {
+    limit.saturating_sub(needed(config) + MARGIN) / 2
 }
 
 /// Returns how many descriptors the supervisor needs at least.
@@ -66,5 +82,7 @@ mod tests {
         check(&config, needed).unwrap();
         let told = check(&config, needed - 1).unwrap_err();
         assert!(told.contains("4 workers and 2 listeners need"), "{told}");
+        assert_eq!(kept_within(&config, needed), 0);
+        assert_eq!(kept_within(&config, needed + MARGIN + 2001), 1000);
     }
 }

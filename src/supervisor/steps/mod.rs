@@ -19,6 +19,7 @@ mod unix;
 
 pub(super) use self::{
     ground::{Ground, Origin, Who},
+    limits::most_kept,
     start::Start,
 };
 use super::refusal::Refusal;

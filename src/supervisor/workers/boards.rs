@@ -73,6 +73,11 @@ impl Boards {
         Ok(true)
     }
 
+    /// Returns how many established sessions a worker has that end with it, as its board says.
+    pub(super) fn unkept(&self, id: WorkerId) -> u64 {
+        self.shown.get(&id).map_or(0, |board| board.unkept())
+    }
+
     /// Empties the board of a worker that has ended, so that its sessions count no longer, and lets the
     /// `others` forget it.
     pub(super) fn remove<'a>(

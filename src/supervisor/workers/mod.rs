@@ -7,12 +7,14 @@ mod admission;
 mod boards;
 mod handovers;
 mod heard;
+mod keeping;
 mod numbers;
 mod origins;
 mod process;
 mod repair;
 mod resources;
 mod sessions;
+mod sessions_kept;
 mod sockets;
 mod tickets;
 
@@ -30,8 +32,10 @@ use tracing::{debug, error, info};
 pub(super) use self::{
     boards::Boards,
     heard::text,
+    keeping::Keeping,
     process::Process,
     resources::{Acquired, Acquirer},
+    sessions_kept::Handed,
     sockets::{explain, probe, when_free},
     tickets::Tickets,
 };
@@ -62,6 +66,7 @@ pub(super) struct Workers {
     processes: HashMap<WorkerId, Process>,
     sockets: Sockets,
     boards: Boards,
+    keeping: Keeping,
     numbers: Numbers,
     repair: Repair,
     /// The resources that the staged generation needs beyond those in force.
@@ -90,7 +95,7 @@ impl Workers {
         slots: usize,
         acquired: Acquired,
         listeners: &[Listener],
-        (tickets, boards): (Tickets, Boards),
+        (tickets, boards, keeping): (Tickets, Boards, Keeping),
         (launcher, sink): (Launcher, Sink),
         inbox: Inbox<FromWorker>,
     ) -> Self {
@@ -98,6 +103,7 @@ impl Workers {
             processes: HashMap::new(),
             sockets: Sockets::new(slots),
             boards,
+            keeping,
             numbers: Numbers::default(),
             repair: Repair::default(),
             staged: acquired,
@@ -191,7 +197,7 @@ impl Workers {
         self.launcher.launch(id, role, self.inbox.clone());
     }
 
-    /// Takes a worker that was started, and hands it its board, sockets and secrets; once it has mapped the
+    /// Takes a worker that was started, and hands it its board, table, sockets and secrets; once it has mapped the
     /// board, [`Self::has_board`] follows. If it could not be started, logs why and reports its end.
     pub(super) fn launched(&mut self, id: WorkerId, launched: io::Result<Launched>) {
         let Some(process) = self.processes.get_mut(&id) else {
@@ -207,6 +213,7 @@ impl Workers {
         });
         match run {
             Ok(true) => {
+                self.hand_table(id);
                 if !held_back {
                     self.hand_sockets(id, slot);
                 }
@@ -423,6 +430,7 @@ impl Workers {
     /// Does what could not be done before: keeps descriptors back again.
     pub(super) fn tidy(&mut self) {
         self.boards.refill();
+        self.keeping.refill();
         self.launcher.refill();
     }
 

@@ -10,7 +10,7 @@ use crate::{
     tls::{
         material::{Bundle, Identity},
         prove::complete,
-        stream::{Outgoing, TlsError, TlsStream},
+        stream::{Space, TlsError, TlsStream},
         testing::{Ca, Leaf, identity, listener, params, self_signed},
     },
 };
@@ -188,7 +188,7 @@ impl Returning {
         let name = ServerName::try_from("db").unwrap();
         let mut client = ClientConnection::new(self.client.clone(), name)?;
         let mut server = TlsStream::server(policy)?;
-        let mut out = Outgoing::default();
+        let mut out = Space::default();
         while client.wants_write() || client.is_handshaking() {
             let mut flight = server.held().to_vec();
             while client.wants_write() {

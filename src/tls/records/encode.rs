@@ -28,6 +28,10 @@ use super::{
 /// The most bytes that a state takes.
 pub const MAX_LEN: usize = 12 + 2 * (16 + MAX_SECRET);
 
+/// The bytes of what moves in a state: flags, counters and reading as above, and of each direction the number of the
+/// next record and the blocks protected.
+pub const MOVING_LEN: usize = 1 + 4 + 5 + 2 * 16;
+
 const SERVER: u8 = 1;
 const PEER_CLOSED: u8 = 2;
 const SENT_CLOSE: u8 = 4;
@@ -39,17 +43,60 @@ impl State {
     pub fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.suite.code.to_be_bytes());
         out.push(self.flags());
-        let Counters {
-            warnings,
-            renegotiations,
-            key_updates,
-            empty_records,
-        } = self.counters;
-        out.extend_from_slice(&[warnings, renegotiations, key_updates, empty_records]);
+        out.extend_from_slice(&self.counters.to_bytes());
         out.extend_from_slice(&put_reading(self.reading));
         for half in [&self.sending, &self.receiving] {
             half.put(self.suite, out);
         }
+    }
+
+    /// Returns what changes with each record and not with the keys.
+    pub fn moving(&self) -> [u8; MOVING_LEN] {
+        let mut bytes = [0; MOVING_LEN];
+        let (head, numbers) = bytes.split_at_mut(10);
+        head[0] = self.flags();
+        head[1..5].copy_from_slice(&self.counters.to_bytes());
+        head[5..].copy_from_slice(&put_reading(self.reading));
+        let [sending, receiving] = [&self.sending, &self.receiving];
+        let all = [
+            sending.sequence,
+            sending.blocks,
+            receiving.sequence,
+            receiving.blocks,
+        ];
+        for (space, number) in numbers.chunks_exact_mut(8).zip(all) {
+            space.copy_from_slice(&number.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Returns the state with the same keys that moves as another one did.
+    pub fn with_moving(mut self, moving: &[u8; MOVING_LEN]) -> Result<Self, StateError> {
+        let mut rest = &moving[..];
+        let [flags] = take(&mut rest)?;
+        self.set_flags(flags)?;
+        self.counters = take_counters(take(&mut rest)?)?;
+        self.reading = take_reading(take(&mut rest)?)?;
+        for half in [&mut self.sending, &mut self.receiving] {
+            half.sequence = u64::from_be_bytes(take(&mut rest)?);
+            half.blocks = u64::from_be_bytes(take(&mut rest)?);
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    fn set_flags(&mut self, flags: u8) -> Result<(), StateError> {
+        if flags & !ALL_FLAGS != 0 {
+            return Err(StateError::Value("flag"));
+        }
+        self.role = match flags & SERVER {
+            0 => Role::Client,
+            _ => Role::Server,
+        };
+        self.peer_closed = flags & PEER_CLOSED != 0;
+        self.sent_close = flags & SENT_CLOSE != 0;
+        self.answer_owed = flags & ANSWER_OWED != 0;
+        Ok(())
     }
 
     fn flags(&self) -> u8 {
@@ -70,23 +117,18 @@ impl State {
         let code = u16::from_be_bytes(take(&mut rest)?);
         let suite = Suite::find(code).ok_or(StateError::Suite(code))?;
         let [flags] = take(&mut rest)?;
-        if flags & !ALL_FLAGS != 0 {
-            return Err(StateError::Value("flag"));
-        }
-        let state = Self {
+        let mut state = Self {
             suite,
-            role: match flags & SERVER {
-                0 => Role::Client,
-                _ => Role::Server,
-            },
+            role: Role::Client,
             counters: take_counters(take(&mut rest)?)?,
             reading: take_reading(take(&mut rest)?)?,
             sending: Half::take(suite, &mut rest)?,
             receiving: Half::take(suite, &mut rest)?,
-            peer_closed: flags & PEER_CLOSED != 0,
-            sent_close: flags & SENT_CLOSE != 0,
-            answer_owed: flags & ANSWER_OWED != 0,
+            peer_closed: false,
+            sent_close: false,
+            answer_owed: false,
         };
+        state.set_flags(flags)?;
         state.check()?;
         Ok((state, bytes.len() - rest.len()))
     }

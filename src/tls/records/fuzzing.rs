@@ -3,7 +3,7 @@
 //! It takes any bytes and panics when a promise of this room is broken.
 
 use super::{
-    Fault, Outgoing, Records, Role, State, key, open,
+    Fault, Records, Role, Space, State, key, open,
     state::{MAX_KEY, MAX_SECRET, NONCE_LEN, Secrets},
     suite::{SUITES, Suite},
 };
@@ -94,7 +94,7 @@ struct Play {
 impl Play {
     /// Lets the peer send a record.
     fn record(&mut self, kind: u8, content: &[u8]) -> Result<(), Fault> {
-        let mut sealed = Outgoing::default();
+        let mut sealed = Space::default();
         let result = self.peer.seal(kind, content, &mut sealed);
         result.expect("a record that can be sealed");
         let was_closed = self.ours.peer_closed();
@@ -115,7 +115,7 @@ impl Play {
 
     /// Gives the session bytes in pieces; returns what they held.
     fn give(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
-        let (mut plain, mut out, mut waiting) = (Vec::new(), Outgoing::default(), Vec::new());
+        let (mut plain, mut out, mut waiting) = (Vec::new(), Space::default(), Vec::new());
         for piece in bytes.chunks(self.piece) {
             waiting.extend_from_slice(piece);
             let result = self.ours.receive(&waiting, &mut plain, &mut out);
@@ -129,12 +129,12 @@ impl Play {
 
     /// Lets the session send; the peer hears what was sent.
     fn send(&mut self, content: &[u8]) {
-        let mut out = Outgoing::default();
+        let mut out = Space::default();
         if self.ours.send(content, &mut out).is_ok() {
             let mut plain = Vec::new();
             let end = self
                 .peer
-                .receive(out.filled(), &mut plain, &mut Outgoing::default());
+                .receive(out.filled(), &mut plain, &mut Space::default());
             assert_eq!((end, &plain[..]), (Ok(out.filled().len()), content));
         }
         self.move_on();
@@ -143,16 +143,14 @@ impl Play {
     /// Lets the peer hear what a session answers, or how it ends.
     fn hear(&mut self, bytes: &[u8], fault: Option<Fault>) {
         let mut plain = Vec::new();
-        let heard = self
-            .peer
-            .receive(bytes, &mut plain, &mut Outgoing::default());
+        let heard = self.peer.receive(bytes, &mut plain, &mut Space::default());
         assert!(plain.is_empty());
         match fault.and_then(Fault::alert) {
             Some(alert) => assert_eq!(heard, Err(Fault::AlertReceived(alert))),
             None => assert_eq!(heard, Ok(bytes.len())),
         }
         if fault.is_some() {
-            let over = self.ours.send(b"more", &mut Outgoing::default());
+            let over = self.ours.send(b"more", &mut Space::default());
             assert_eq!(over, Err(Fault::SentBehindClose));
         }
     }

@@ -31,7 +31,7 @@ pub use self::{
     state::{Role, State},
     suite::{Suite, Version},
 };
-use super::outgoing::Outgoing;
+use super::space::{Plaintext, Space};
 
 /// The most bytes of plaintext in one record (RFC 8446 §5.1, RFC 5246 §6.2.1).
 pub const MAX_PLAIN: usize = 1 << 14;
@@ -46,6 +46,8 @@ pub struct Records {
     state: Box<State>,
     sealing: Option<LessSafeKey>,
     opening: Option<LessSafeKey>,
+    /// How often a key was renewed, in either direction.
+    renewals: u32,
     limits: &'static Limits,
 }
 
@@ -70,6 +72,7 @@ impl Records {
             state: Box::new(state),
             sealing: None,
             opening: None,
+            renewals: 0,
             limits,
         }
     }
@@ -80,6 +83,12 @@ impl Records {
     /// different records.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Returns how often a key was renewed since this began, in either direction: as long as that stays the same,
+    /// so do the keys.
+    pub fn renewals(&self) -> u32 {
+        self.renewals
     }
 
     /// Returns the cipher suite.
@@ -118,8 +127,8 @@ impl Records {
     pub fn receive(
         &mut self,
         bytes: &[u8],
-        plain: &mut Vec<u8>,
-        out: &mut Outgoing,
+        plain: &mut impl Plaintext,
+        out: &mut Space,
     ) -> Result<usize, Fault> {
         let mut used = 0;
         while !self.state.peer_closed {
@@ -138,7 +147,7 @@ impl Records {
     /// Seals `plain` into as many records as it takes.
     ///
     /// Nothing may be sent behind [`Self::close`] or an error.
-    pub fn send(&mut self, plain: &[u8], out: &mut Outgoing) -> Result<(), Fault> {
+    pub fn send(&mut self, plain: &[u8], out: &mut Space) -> Result<(), Fault> {
         if plain.is_empty() {
             return Ok(());
         }
@@ -150,13 +159,13 @@ impl Records {
     }
 
     /// Puts out the message that nothing more will be sent (RFC 8446 §6.1), once.
-    pub fn close(&mut self, out: &mut Outgoing) {
+    pub fn close(&mut self, out: &mut Space) {
         self.seal_last_alert(alert::Level::Warning, Alert::CLOSE_NOTIFY, out);
     }
 
     /// Ends the session because of a fault: tells the peer, if there is an alert for it, and sends
     /// nothing more (RFC 8446 §6.2).
-    fn fail(&mut self, fault: Fault, out: &mut Outgoing) {
+    fn fail(&mut self, fault: Fault, out: &mut Space) {
         match fault.alert() {
             Some(alert) => self.seal_last_alert(alert::Level::Fatal, alert, out),
             None => self.state.sent_close = true,

@@ -10,7 +10,10 @@ use super::{
     state::{Counters, NONCE_LEN, State},
     suite::Version,
 };
-use crate::tls::{outgoing::Outgoing, record_header::HEADER_LEN};
+use crate::tls::{
+    record_header::HEADER_LEN,
+    space::{Plaintext, Space},
+};
 
 /// Bytes behind what is protected, by each suite.
 pub(super) const TAG_LEN: usize = 16;
@@ -125,28 +128,28 @@ impl Records {
     pub(super) fn receive_one(
         &mut self,
         bytes: &[u8],
-        plain: &mut Vec<u8>,
-        out: &mut Outgoing,
+        plain: &mut impl Plaintext,
+        out: &mut Space,
     ) -> Result<usize, Fault> {
         let Some(record) = Record::split(bytes, self.state.version())? else {
             return Ok(0);
         };
-        let start = plain.len();
+        let start = plain.length();
         let result = self.open(&record, plain).and_then(|kind| {
-            let content = &plain[start..];
+            let content = plain.since(start);
             if kind == kind::DATA {
                 return self.take_data(content.len()).map(|()| true);
             }
             self.take_message(kind, content, out).map(|()| false)
         });
         if !matches!(result, Ok(true)) {
-            plain.truncate(start);
+            plain.cut(start);
         }
         result.map(|_| HEADER_LEN + record.body.len())
     }
 
     /// Appends a record's content to `plain`; returns its type.
-    fn open(&mut self, record: &Record<'_>, plain: &mut Vec<u8>) -> Result<u8, Fault> {
+    fn open(&mut self, record: &Record<'_>, plain: &mut impl Plaintext) -> Result<u8, Fault> {
         let state = &mut *self.state;
         let Sealed {
             nonce,
@@ -165,15 +168,14 @@ impl Records {
             record.header,
             protected.len(),
         )?;
-        let start = plain.len();
-        plain.resize(start + protected.len(), 0);
+        let start = plain.length();
         cipher
             .open_separate_gather(
                 key::unique(nonce),
                 Aad::from(additional),
                 protected,
                 tag,
-                &mut plain[start..],
+                plain.grow(protected.len()),
             )
             .map_err(|_| Fault::BadRecord)?;
         state.receiving.count(blocks);
@@ -199,7 +201,7 @@ impl Records {
     }
 
     /// Takes the content of any other record.
-    fn take_message(&mut self, kind: u8, content: &[u8], out: &mut Outgoing) -> Result<(), Fault> {
+    fn take_message(&mut self, kind: u8, content: &[u8], out: &mut Space) -> Result<(), Fault> {
         match kind {
             // RFC 8446 §5.4, RFC 5246 §6.2.1
             kind::ALERT | kind::HANDSHAKE if content.is_empty() => Err(Fault::EmptyRecord(kind)),
@@ -224,7 +226,7 @@ impl Records {
         }
     }
 
-    fn take_handshake(&mut self, mut content: &[u8], out: &mut Outgoing) -> Result<(), Fault> {
+    fn take_handshake(&mut self, mut content: &[u8], out: &mut Space) -> Result<(), Fault> {
         while let Some(event) = message::read(&mut self.state, &mut content)? {
             match event {
                 Event::Ticket => {}
@@ -251,11 +253,12 @@ impl Records {
         }
         state.receiving.renew(state.suite)?;
         self.opening = None;
+        self.renewals = self.renewals.wrapping_add(1);
         Ok(())
     }
 
     /// Refuses new keys in TLS 1.2, once (RFC 5246 §7.2.2). Behind our own end nothing is said.
-    fn refuse_renegotiation(&mut self, out: &mut Outgoing) -> Result<(), Fault> {
+    fn refuse_renegotiation(&mut self, out: &mut Space) -> Result<(), Fault> {
         let counters = &mut self.state.counters;
         let left = counters.renegotiations.checked_sub(1);
         counters.renegotiations = left.ok_or(Fault::TooManyRenegotiations)?;
@@ -268,14 +271,14 @@ impl Records {
 
 /// Takes content type and padding off the end of what a record of TLS 1.3 held; returns the type
 /// (RFC 8446 §5.2, §5.4).
-fn unpad(start: usize, plain: &mut Vec<u8>) -> Result<u8, Fault> {
-    let inner = &plain[start..];
+fn unpad(start: usize, plain: &mut impl Plaintext) -> Result<u8, Fault> {
+    let inner = plain.since(start);
     if inner.len() > MAX_PLAIN + 1 {
         return Err(Fault::Overflow);
     }
     let end = inner.iter().rposition(|byte| *byte != 0);
-    let end = start + end.ok_or(Fault::NoContentType)?;
-    let kind = plain[end];
-    plain.truncate(end);
+    let end = end.ok_or(Fault::NoContentType)?;
+    let kind = inner[end];
+    plain.cut(start + end);
     Ok(kind)
 }

@@ -14,14 +14,14 @@ use super::{
     state::{Counters, NONCE_LEN, State},
     suite::{Aead, Version},
 };
-use crate::tls::{outgoing::Outgoing, record_header::HEADER_LEN};
+use crate::tls::{record_header::HEADER_LEN, space::Space};
 
 /// `KeyUpdate` that asks for none in return (RFC 8446 §4.6.3).
 const UPDATE_NOT_REQUESTED: [u8; HEAD_LEN + 1] = [KEY_UPDATE, 0, 0, 1, 0];
 
 impl Records {
     /// Seals data, renewing the key in front of each record that needs it.
-    pub(super) fn seal_data(&mut self, plain: &[u8], out: &mut Outgoing) -> Result<(), Fault> {
+    pub(super) fn seal_data(&mut self, plain: &[u8], out: &mut Space) -> Result<(), Fault> {
         let records = plain.len().div_ceil(MAX_PLAIN);
         out.reserve(plain.len() + records * MAX_OVERHEAD);
         for piece in plain.chunks(MAX_PLAIN) {
@@ -34,7 +34,7 @@ impl Records {
     }
 
     /// Sends a `KeyUpdate` if the peer has asked for one or the key is used up.
-    fn renew_if_needed(&mut self, length: usize, out: &mut Outgoing) -> Result<(), Fault> {
+    fn renew_if_needed(&mut self, length: usize, out: &mut Space) -> Result<(), Fault> {
         let blocks = limits::blocks(length + 1) + limits::blocks(UPDATE_NOT_REQUESTED.len() + 1);
         if !self.limits.before_sealing(&self.state, blocks)? && !self.state.answer_owed {
             return Ok(());
@@ -44,11 +44,12 @@ impl Records {
         let state = &mut *self.state;
         state.sending.renew(state.suite)?;
         self.sealing = None;
+        self.renewals = self.renewals.wrapping_add(1);
         Ok(())
     }
 
     /// Seals an alert behind which nothing is sent any more, once.
-    pub(super) fn seal_last_alert(&mut self, level: Level, alert: Alert, out: &mut Outgoing) {
+    pub(super) fn seal_last_alert(&mut self, level: Level, alert: Alert, out: &mut Space) {
         if !std::mem::replace(&mut self.state.sent_close, true) {
             // What fails here is told to the peer by the socket's end instead.
             let _ = self.seal_alert(level, alert, out);
@@ -59,18 +60,13 @@ impl Records {
         &mut self,
         level: Level,
         alert: Alert,
-        out: &mut Outgoing,
+        out: &mut Space,
     ) -> Result<(), Fault> {
         self.seal(kind::ALERT, &[level as u8, alert.0], out)
     }
 
     /// Seals one record.
-    pub(super) fn seal(
-        &mut self,
-        kind: u8,
-        content: &[u8],
-        out: &mut Outgoing,
-    ) -> Result<(), Fault> {
+    pub(super) fn seal(&mut self, kind: u8, content: &[u8], out: &mut Space) -> Result<(), Fault> {
         let state = &mut *self.state;
         if self.sealing.is_none() {
             self.sealing = Some(state.sending.cipher(state.suite)?);

@@ -100,6 +100,16 @@ pub struct Counters {
 }
 
 impl Counters {
+    pub(super) fn to_bytes(self) -> [u8; 4] {
+        let Self {
+            warnings,
+            renegotiations,
+            key_updates,
+            empty_records,
+        } = self;
+        [warnings, renegotiations, key_updates, empty_records]
+    }
+
     /// As rustls 0.23 and `BoringSSL` count.
     pub(super) const FULL: Self = Self {
         warnings: 4,

@@ -52,7 +52,7 @@ fn server(config: ServerConfig) -> TlsStream {
 #[derive(Default)]
 struct Heard {
     plain: Vec<u8>,
-    out: Outgoing,
+    out: Space,
 }
 
 /// Gives `bytes` to a stream behind what it holds.
@@ -166,7 +166,7 @@ fn what_a_handshake_has_shown_is_known_until_it_is_forgotten() {
 #[test]
 fn nothing_is_sent_in_a_handshake_and_closing_it_says_nothing() {
     let mut server = server(server_config(&TLS13));
-    let mut out = Outgoing::default();
+    let mut out = Space::default();
     assert!(server.send(b"data", &mut out).is_err());
     server.close(&mut out);
     assert!(out.filled().is_empty() && server.suite().is_none());

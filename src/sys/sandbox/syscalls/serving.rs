@@ -91,6 +91,12 @@ const OPTIONS: &[(i32, i32)] = &[
 /// the workers that share it.
 const DESCRIPTOR: &[i32] = &[F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_GET_SEALS];
 
+/// How many bytes of a socket wait to be read, and how many to be acknowledged (`SIOCINQ` and `SIOCOUTQ`, tcp(7)).
+const COUNTS: &[u64] = &[FIONREAD, TIOCOUTQ];
+
+/// Options of connected sockets that sessions need to outlive their worker.
+const KEEPING: &[(i32, i32)] = &[(SOL_SOCKET, SO_OOBINLINE), (SOL_SOCKET, SO_PEEK_OFF)];
+
 /// What a page can call.
 pub(super) fn page() -> Rules {
     let rules = Rules::default()
@@ -102,7 +108,7 @@ pub(super) fn page() -> Rules {
 
 /// What a worker can call.
 pub(super) fn worker() -> Rules {
-    backends(page())
+    keeping(backends(page()))
 }
 
 /// Returns the filters that allow `rules` alone.
@@ -161,6 +167,20 @@ fn backends(mut rules: Rules) -> Rules {
         rules = rules.with(SYS_socket, &stream_of(family));
     }
     rules.always(&[SYS_connect])
+}
+
+/// Sessions that outlive the worker: the counts of their sockets, and the lock on the table that notes them.
+fn keeping(mut rules: Rules) -> Rules {
+    for what in COUNTS {
+        // Their numbers are small.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+        let what = *what as i32;
+        rules = rules.with(SYS_ioctl, &[Is(1, what)]);
+    }
+    for (level, option) in KEEPING {
+        rules = rules.with(SYS_setsockopt, &[Is(1, *level), Is(2, *option)]);
+    }
+    rules.with(SYS_fcntl, &[Is(1, F_SETLK)])
 }
 
 /// The family's own stream sockets: MPTCP, SCTP and SMC have them too, each with a protocol number and

@@ -32,7 +32,7 @@ fn a_session_goes_on_from_its_bytes_at_any_moment() {
             bytes.extend(peer.update_key());
         }
         bytes.extend(peer.seal(b"two"));
-        let (mut plain, mut out, mut waiting) = (Vec::new(), Outgoing::default(), Vec::new());
+        let (mut plain, mut out, mut waiting) = (Vec::new(), Space::default(), Vec::new());
         for byte in bytes {
             waiting.push(byte);
             let used = ours.receive(&waiting, &mut plain, &mut out).unwrap();
@@ -164,7 +164,7 @@ proptest! {
             bytes.extend(seal(&mut rogue.0, piece));
         }
         let expected = pieces.concat();
-        let (mut plain, mut out, mut waiting) = (Vec::new(), Outgoing::default(), Vec::new());
+        let (mut plain, mut out, mut waiting) = (Vec::new(), Space::default(), Vec::new());
         let mut rest = &bytes[..];
         for cut in cuts.iter().copied().chain([usize::MAX]) {
             let (piece, behind) = rest.split_at(cut.min(rest.len()));
@@ -190,7 +190,7 @@ proptest! {
                     break;
                 }
             }
-            let _ = ours.receive(&bytes, &mut Vec::new(), &mut Outgoing::default());
+            let _ = ours.receive(&bytes, &mut Vec::new(), &mut Space::default());
         }
         if let Ok((state, taken)) = State::take(&bytes) {
             let mut again = Vec::new();

@@ -39,7 +39,7 @@ fn each_end_may_close_first() {
         assert!(heard.out.filled().is_empty() && ours.peer_closed());
         assert_eq!(peer.open(&seal(&mut ours, b"more")).unwrap(), b"more");
 
-        let mut out = Outgoing::default();
+        let mut out = Space::default();
         ours.close(&mut out);
         peer.open(out.filled()).unwrap();
         assert!(peer.is_told_of_the_end());
@@ -66,7 +66,7 @@ fn records_may_come_in_any_pieces() {
     each(|suite, role| {
         let (mut ours, mut peer, _) = session(suite, role, 0);
         let sealed = [peer.seal(b"one"), peer.seal(b"another")].concat();
-        let (mut plain, mut out, mut waiting) = (Vec::new(), Outgoing::default(), Vec::new());
+        let (mut plain, mut out, mut waiting) = (Vec::new(), Space::default(), Vec::new());
         for byte in sealed {
             waiting.push(byte);
             let used = ours.receive(&waiting, &mut plain, &mut out).unwrap();

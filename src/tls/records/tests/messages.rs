@@ -232,7 +232,7 @@ fn new_keys_in_tls_1_2_are_refused_once() {
             if !rest.is_empty() {
                 bytes.extend(rogue.handshake(rest));
             }
-            let (mut plain, mut out) = (Vec::new(), Outgoing::default());
+            let (mut plain, mut out) = (Vec::new(), Space::default());
             let end = ours.receive(&bytes, &mut plain, &mut out);
             assert_eq!(end, Err(Fault::TooManyRenegotiations));
             assert_eq!(rogue.hears(out.filled()), Some(Alert::UNEXPECTED_MESSAGE));
@@ -245,7 +245,7 @@ fn a_request_for_new_keys_behind_our_own_end_has_no_answer() {
     for suite in suites(Version::Tls12) {
         for (role, kind) in [(Role::Client, 0), (Role::Server, 1)] {
             let (mut ours, mut rogue) = pair(suite, role);
-            ours.close(&mut Outgoing::default());
+            ours.close(&mut Space::default());
             let bytes = [
                 rogue.handshake(&message(kind, &[])),
                 rogue.record(DATA, b"data"),

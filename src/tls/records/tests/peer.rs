@@ -183,7 +183,7 @@ pub(crate) fn session(suite: &Suite, role: Role, tickets: usize) -> (Records, Pe
         },
         None,
     );
-    let (mut out, mut waiting) = (Outgoing::default(), Vec::new());
+    let (mut out, mut waiting) = (Space::default(), Vec::new());
     loop {
         out.clear();
         let used = ours.receive(&mut waiting, &mut out).unwrap();
@@ -226,7 +226,7 @@ pub(super) fn each(mut act: impl FnMut(&'static Suite, Role)) {
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) plain: Vec<u8>,
-    pub(super) out: Outgoing,
+    pub(super) out: Space,
 }
 
 /// Lets `records` take `bytes`, which are whole records.
@@ -239,7 +239,7 @@ pub(super) fn hear(records: &mut Records, bytes: &[u8]) -> Result<Heard, Fault> 
 
 /// Returns `plain`, sealed by `records`.
 pub(super) fn seal(records: &mut Records, plain: &[u8]) -> Vec<u8> {
-    let mut out = Outgoing::default();
+    let mut out = Space::default();
     records.send(plain, &mut out).unwrap();
     out.filled().to_vec()
 }
@@ -261,7 +261,7 @@ impl Rogue {
 
     /// Returns a record of this type with this content.
     pub(super) fn record(&mut self, kind: u8, content: &[u8]) -> Vec<u8> {
-        let mut out = Outgoing::default();
+        let mut out = Space::default();
         self.0.seal(kind, content, &mut out).unwrap();
         out.filled().to_vec()
     }
@@ -309,7 +309,7 @@ impl Rogue {
 
     /// Sees `ours` end because of `bytes`; returns why and which alert told of it.
     pub(super) fn ends(&mut self, ours: &mut Records, bytes: &[u8]) -> (Fault, Option<Alert>) {
-        let (mut plain, mut out) = (Vec::new(), Outgoing::default());
+        let (mut plain, mut out) = (Vec::new(), Space::default());
         let fault = ours.receive(bytes, &mut plain, &mut out).unwrap_err();
         let told = self.hears(out.filled());
         out.clear();

@@ -89,7 +89,7 @@ fn a_record_that_is_too_long_ends_the_session_by_its_header() {
         each(|suite, role| {
             let (mut ours, _) = pair(suite, role);
             if Some(suite.version()) == version {
-                let (mut plain, mut out) = (Vec::new(), Outgoing::default());
+                let (mut plain, mut out) = (Vec::new(), Space::default());
                 let waits = ours.receive(&header(longest), &mut plain, &mut out);
                 assert_eq!(waits, Ok(0));
             }
@@ -270,7 +270,7 @@ fn an_alert_that_is_none_ends_the_session() {
 fn nothing_is_sent_behind_our_own_end() {
     each(|suite, role| {
         let (mut ours, mut rogue) = pair(suite, role);
-        let mut out = Outgoing::default();
+        let mut out = Space::default();
         ours.close(&mut out);
         assert_eq!(rogue.hears(out.filled()), None);
         assert!(rogue.0.peer_closed());
@@ -292,7 +292,7 @@ fn nothing_is_sent_behind_our_own_end() {
 fn what_came_before_a_fault_in_the_same_read_is_kept() {
     each(|suite, role| {
         let (mut ours, mut rogue) = pair(suite, role);
-        let (mut plain, mut out) = (Vec::new(), Outgoing::default());
+        let (mut plain, mut out) = (Vec::new(), Space::default());
         let bytes = [rogue.record(DATA, b"data"), rogue.alert(2, Alert(80))].concat();
         let end = ours.receive(&bytes, &mut plain, &mut out);
         assert_eq!(end, Err(Fault::AlertReceived(Alert(80))));

@@ -63,7 +63,7 @@ fn a_key_of_tls_1_2_ends_its_session_and_says_so_before() {
         let (ours, mut rogue) = pair(suite, role);
         let mut ours = worn(&ours);
         let mut warned = None;
-        let mut out = Outgoing::default();
+        let mut out = Space::default();
         let end = loop {
             out.clear();
             if let Err(fault) = ours.send(&vec![7; MAX_PLAIN / 4], &mut out) {
@@ -115,7 +115,7 @@ fn chacha_ends_by_its_sequence_number_alone() {
     let suite = Suite::find(0xcca9).unwrap();
     let (ours, mut rogue) = pair(suite, Role::Server);
     let mut ours = worn(&ours);
-    let mut out = Outgoing::default();
+    let mut out = Space::default();
     let sent = (0..2000).take_while(|_| {
         out.clear();
         ours.send(&[7; 100], &mut out).is_ok() && hear(&mut rogue.0, out.filled()).is_ok()
@@ -132,10 +132,10 @@ fn a_days_work_reaches_no_limit_and_the_last_sequence_number_is_never_used() {
         let (mut ours, _) = pair(suite, role);
         // 24 hours at 10 Gbit/s.
         ours.state.sending.blocks = 24 * 3600 * 10_000_000_000 / 8 / 16;
-        ours.send(b"data", &mut Outgoing::default()).unwrap();
+        ours.send(b"data", &mut Space::default()).unwrap();
         ours.state.sending.sequence = u64::MAX;
         ours.state.receiving.sequence = u64::MAX;
-        let mut out = Outgoing::default();
+        let mut out = Space::default();
         ours.close(&mut out);
         assert!(out.filled().is_empty());
         let mut rogue = Rogue::of(&ours);

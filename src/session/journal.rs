@@ -1,0 +1,354 @@
+//! Notes a session in its worker's table, so that another worker can go on with it.
+//!
+//! What was made for a socket is noted before it is sent, and what a record no longer needs is given back after the
+//! record that does not need it. The kernel counts what was read from a TCP socket and written to it, so nothing is
+//! noted around these.
+
+use std::{fmt, sync::Arc};
+
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{
+    conversation::Conversation,
+    keeper::Keeper,
+    leg::{Ledger, Leg},
+    live::LiveSession,
+    points::{Point, reach},
+    record::{Body, Flows, MOST_WATCHER, Moving, Place, Seat, moving, split_watcher, waiting},
+    relay::Patience,
+    scratch::Scratch,
+    table::{Block, Slot, Table, layout::State, layout::slot, with_table},
+};
+use crate::{
+    facts::{SessionId, UnkeptReason},
+    protocol::watch::Watch,
+};
+
+/// Bytes in front of each half: its length.
+const LENGTH: usize = 2;
+
+/// Where a session is noted.
+pub struct Journal {
+    id: SessionId,
+    slot: Slot,
+    /// Both halves, and the first body behind them.
+    block: Block,
+    half: u16,
+    second: bool,
+    commits: u64,
+    /// A body that was written later.
+    later_body: Option<Block>,
+    body: Place,
+    waiting: Option<(Block, usize)>,
+    /// How often keys had been renewed, and facts changed, when the body was written.
+    written: Version,
+    fixed: Fixed,
+    keeper: Arc<Keeper>,
+}
+
+/// What is fixed for a kept session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fixed {
+    /// The number by which workers count its listener's sessions.
+    pub number: u16,
+    /// Whether it counts as one of its client's sessions.
+    pub counts_client: bool,
+    /// How long it may last in which nothing moves.
+    pub patience: Patience,
+    /// How often in a row its worker has died while it worked on it.
+    pub suspicions: u8,
+}
+
+/// What a body depends on.
+type Version = [u32; 3];
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal")
+            .field("id", &self.id)
+            .field("slot", &self.slot)
+            .field("commits", &self.commits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is noted, and where it lies.
+struct Draft {
+    moving: Zeroizing<Vec<u8>>,
+    /// The bytes that wait, if any do.
+    waiting: Option<(Block, usize)>,
+    /// A new body, if one is needed.
+    body: Option<(Block, Place)>,
+}
+
+impl Journal {
+    /// Begins to note a session. Its sockets are the caller's business.
+    pub fn begin<W: Watch>(
+        conversation: &mut Conversation<W>,
+        session: &LiveSession,
+        fixed: Fixed,
+        keeper: &Arc<Keeper>,
+        scratch: &Scratch,
+    ) -> Result<Box<Self>, UnkeptReason> {
+        let watcher = encode_watcher(&conversation.watch)?;
+        let body = encode_body(conversation, session, &fixed)?;
+        let half = half_of(conversation, &watcher);
+        let begun = with_table(|table| {
+            let length = 2 * half + body.len();
+            let block = table.take(length).ok_or(UnkeptReason::NoRoom)?;
+            let Some(slot) = table.take_slot(session.id) else {
+                table.give(block);
+                return Err(UnkeptReason::NoRoom);
+            };
+            table.write(block, 2 * half, &body);
+            Ok((block, slot))
+        });
+        let (block, slot) = begun.unwrap_or(Err(UnkeptReason::NoRoom))?;
+        let mut journal = Box::new(Self {
+            id: session.id,
+            slot,
+            block,
+            half: u16::try_from(half).map_err(|_| UnkeptReason::TooLong)?,
+            second: true,
+            commits: 0,
+            later_body: None,
+            body: block.place(2 * half, body.len()),
+            waiting: None,
+            written: version(conversation, session),
+            fixed,
+            keeper: Arc::clone(keeper),
+        });
+        with_table(|table| {
+            for (index, leg) in [&mut conversation.client, &mut conversation.backend]
+                .into_iter()
+                .enumerate()
+            {
+                leg.is_kept(Some(Ledger {
+                    written: table.word(slot, slot::WRITTEN + index),
+                    consumed: table.word(slot, slot::CONSUMED + index),
+                }));
+            }
+        });
+        if let Err(reason) = journal.commit(conversation, session, scratch) {
+            drop(journal.end());
+            return Err(reason);
+        }
+        Ok(journal)
+    }
+
+    /// Notes the session as it is now. Once this returns, another worker would go on from here.
+    pub fn commit<W: Watch>(
+        &mut self,
+        conversation: &Conversation<W>,
+        session: &LiveSession,
+        scratch: &Scratch,
+    ) -> Result<(), UnkeptReason> {
+        let draft = with_table(|table| self.draft(table, conversation, session, scratch));
+        let draft = draft.unwrap_or(Err(UnkeptReason::NoRoom))?;
+        with_table(|table| self.enact(table, draft));
+        Ok(())
+    }
+
+    /// Returns how often the session was noted.
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Says that the session is being worked on.
+    pub fn begin_work(&self) {
+        with_table(|table| table.work_on(Some(self.slot)));
+    }
+
+    /// Says that it is not any more.
+    pub fn end_work(&self) {
+        with_table(|table| table.work_on(None));
+    }
+
+    /// Ends the noting of a session that can be kept no longer, and goes on without.
+    pub fn give_up(self: Box<Self>, reason: UnkeptReason) {
+        self.keeper.unkept(reason);
+        drop(self.end());
+    }
+
+    fn draft<W: Watch>(
+        &self,
+        table: &mut Table,
+        conversation: &Conversation<W>,
+        session: &LiveSession,
+        scratch: &Scratch,
+    ) -> Result<Draft, UnkeptReason> {
+        let watcher = encode_watcher(&conversation.watch)?;
+        let (beside, waits) = split_watcher(&watcher);
+        let legs = [&conversation.client, &conversation.backend];
+        let waiting = put_waiting(table, legs.map(Leg::waiting), waits)?;
+        let is_current = version(conversation, session) == self.written;
+        let body = if is_current {
+            None
+        } else {
+            let body = encode_body(conversation, session, &self.fixed)?;
+            let block = table.take(body.len()).ok_or(UnkeptReason::NoRoom)?;
+            table.write(block, 0, &body);
+            Some((block, block.place(0, body.len())))
+        };
+        let (bytes_up, bytes_down) = session.bytes();
+        let place = |(block, length): (Block, usize)| block.place(0, length);
+        let moving = Moving {
+            commits: self.commits + 1,
+            takeovers: session.takeovers(),
+            suspicions: self.fixed.suspicions,
+            bytes_up,
+            bytes_down,
+            moved: session.moved_at_boot(),
+            flows: Flows::of(conversation.up, conversation.down, &conversation.first),
+            body: body.map_or(self.body, |(_, place)| place),
+            waiting: waiting.map(place),
+            legs: [legs[0].moving(scratch)?, legs[1].moving(scratch)?],
+            watcher: beside.map(|it| Zeroizing::new(it.to_vec())),
+        };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(moving::MOST_MOVING));
+        moving.put(&mut bytes);
+        if LENGTH + bytes.len() > usize::from(self.half) {
+            // A watcher that was small when the session was kept first.
+            return Err(UnkeptReason::TooLong);
+        }
+        Ok(Draft {
+            moving: bytes,
+            waiting,
+            body,
+        })
+    }
+
+    fn enact(&mut self, table: &mut Table, draft: Draft) {
+        self.second = !self.second;
+        self.commits += 1;
+        let half = usize::from(self.half);
+        let offset = if self.second { half } else { 0 };
+        let length = u16::try_from(draft.moving.len()).unwrap_or(0);
+        table.write(self.block, offset, &length.to_be_bytes());
+        table.write(self.block, offset + LENGTH, &draft.moving);
+        reach(Point::BeforeFlip);
+        let at = self.block.place(0, 0).at;
+        table.set(
+            self.slot,
+            State::Live {
+                at,
+                half: self.half,
+                second: self.second,
+            },
+        );
+        if let Some((block, _)) = std::mem::replace(&mut self.waiting, draft.waiting) {
+            table.give(block);
+        }
+        if let Some((block, place)) = draft.body {
+            if let Some(before) = self.later_body.replace(block) {
+                table.give(before);
+            }
+            self.body = place;
+        }
+    }
+}
+
+impl Journal {
+    /// Ends what is noted of the session: it counts no more and is wiped. The sockets are the supervisor's until the
+    /// returned guard is dropped.
+    pub fn end(self: Box<Self>) -> Over {
+        with_table(|table| {
+            table.end_slot(self.slot);
+            reach(Point::AfterEnd);
+            let waiting = self.waiting.map(|(block, _)| block);
+            let blocks = [Some(self.block), self.later_body, waiting];
+            for block in blocks.into_iter().flatten() {
+                table.give(block);
+            }
+        });
+        Over {
+            id: self.id,
+            keeper: self.keeper,
+        }
+    }
+}
+
+/// Tells the supervisor that it need not keep a session's sockets any more, when this is dropped.
+#[derive(Debug)]
+pub struct Over {
+    id: SessionId,
+    keeper: Arc<Keeper>,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.keeper.over(self.id);
+    }
+}
+
+/// Writes the bytes that wait into a block, if any do.
+fn put_waiting(
+    table: &mut Table,
+    legs: [[&[u8]; 3]; 2],
+    watcher: Option<&[u8]>,
+) -> Result<Option<(Block, usize)>, UnkeptReason> {
+    if watcher.is_none() && legs.iter().flatten().all(|it| it.is_empty()) {
+        return Ok(None);
+    }
+    let length = waiting::length(legs, watcher);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
+    waiting::put(legs, watcher, &mut bytes).map_err(|_| UnkeptReason::TooLong)?;
+    let block = table.take(length).ok_or(UnkeptReason::NoRoom)?;
+    table.write(block, 0, &bytes);
+    Ok(Some((block, length)))
+}
+
+fn encode_watcher<W: Watch>(watch: &W) -> Result<Zeroizing<Vec<u8>>, UnkeptReason> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(W::MAX_ENCODED.min(256)));
+    let encoded = watch.encode(&mut bytes);
+    encoded.map_err(|_| UnkeptReason::TooLong)?;
+    Ok(bytes)
+}
+
+fn encode_body<W>(
+    conversation: &Conversation<W>,
+    session: &LiveSession,
+    fixed: &Fixed,
+) -> Result<Zeroizing<Vec<u8>>, UnkeptReason> {
+    let legs = [&conversation.client, &conversation.backend];
+    let seat = Seat {
+        listener: session.counters.listener.clone(),
+        number: fixed.number,
+        counts_client: fixed.counts_client,
+    };
+    let body = Body {
+        id: session.id,
+        began: u64::try_from(session.began_at().as_microsecond()).unwrap_or(0),
+        seat: &seat,
+        patience: fixed.patience,
+        cookies: legs.map(|leg| leg.socket().cookie()),
+        tls: legs.map(Leg::tls_state),
+        facts: &session.facts(),
+    };
+    // Memory that a vector has grown out of is not wiped.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(8 * 1024));
+    let put = body.put(&mut bytes);
+    put.map_err(|_| UnkeptReason::TooLong)?;
+    if bytes.capacity() > 8 * 1024 {
+        let whole = Zeroizing::new(bytes.to_vec());
+        bytes.zeroize();
+        return Ok(whole);
+    }
+    Ok(bytes)
+}
+
+fn version<W>(conversation: &Conversation<W>, session: &LiveSession) -> Version {
+    [
+        conversation.client.renewals(),
+        conversation.backend.renewals(),
+        session.facts_version(),
+    ]
+}
+
+/// Returns how much room a half needs, its length included.
+fn half_of<W>(conversation: &Conversation<W>, watcher: &[u8]) -> usize {
+    let legs = [&conversation.client, &conversation.backend];
+    let legs: usize = legs.into_iter().map(Leg::most_moving).sum();
+    let watcher = if watcher.len() <= 1 { 1 } else { MOST_WATCHER };
+    LENGTH + moving::FIXED + legs + watcher
+}

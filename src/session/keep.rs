@@ -1,0 +1,66 @@
+//! Begins to keep a session, so that it outlives its worker.
+
+use super::{
+    conversation::Conversation,
+    journal::{Fixed, Journal},
+    keeper::Keeping,
+    leg::Leg,
+    live::LiveSession,
+    points::{Point, reach},
+    relay::Patience,
+    scratch::Scratch,
+    socket::Socket,
+};
+use crate::{
+    facts::UnkeptReason,
+    protocol::watch::Watch,
+    sys::{keeping, tcp_counts::OPENER_WRITTEN, tcp_counts::TcpCounts},
+};
+
+/// Notes a session and has the supervisor keep its sockets. The reason why it is not kept leaves all as it was.
+pub(crate) fn keep<W: Watch>(
+    conversation: &mut Conversation<W>,
+    session: &LiveSession,
+    patience: Patience,
+    how: &Keeping,
+    scratch: &Scratch,
+) -> Result<Box<Journal>, UnkeptReason> {
+    prepare(&conversation.client, 0)?;
+    prepare(&conversation.backend, OPENER_WRITTEN)?;
+    let sockets = [&conversation.client, &conversation.backend];
+    let [client, backend] = sockets.map(|leg| leg.socket().duplicate());
+    let sockets = [
+        client.map_err(|_| UnkeptReason::Descriptors)?,
+        backend.map_err(|_| UnkeptReason::Descriptors)?,
+    ];
+    let fixed = Fixed {
+        number: how.number,
+        counts_client: how.counts_client,
+        patience,
+        suspicions: 0,
+    };
+    let journal = Journal::begin(conversation, session, fixed, &how.keeper, scratch)?;
+    reach(Point::AfterRecord);
+    how.keeper.keep(session.id, sockets);
+    Ok(journal)
+}
+
+/// Prepares a leg's socket, if the kernel counts its bytes as we do. A socket that this end has opened begins with
+/// `first` bytes written.
+fn prepare(leg: &Leg, first: u64) -> Result<(), UnkeptReason> {
+    match leg.socket() {
+        Socket::Tcp(stream) => {
+            if !keeping::is_tcp(stream).unwrap_or(false) {
+                return Err(UnkeptReason::Socket);
+            }
+            keeping::oob_inline(stream).map_err(|_| UnkeptReason::Socket)?;
+            let counts = TcpCounts::of(stream).map_err(|_| UnkeptReason::Counts)?;
+            let (taken, sent) = leg.counts();
+            let are_ours = counts.read() == taken && counts.written() == sent + first;
+            are_ours.then_some(()).ok_or(UnkeptReason::Counts)
+        }
+        Socket::Unix(stream) => {
+            keeping::peek_from(stream, Some(0)).map_err(|_| UnkeptReason::Socket)
+        }
+    }
+}

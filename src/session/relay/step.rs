@@ -1,0 +1,78 @@
+//! A step of a session: bytes of one side are taken, what they lead to is noted, and only then is it sent.
+
+use crate::{
+    protocol::watch::{Side, Watch},
+    session::{
+        conversation::Conversation,
+        journal::Journal,
+        leg::Leg,
+        live::LiveSession,
+        points::{Point, reach},
+        scratch::Scratch,
+    },
+};
+
+/// What a step acts on.
+pub(super) struct Step<'c, W> {
+    /// The session's connections, and the watch.
+    pub(super) conversation: &'c mut Conversation<W>,
+    /// What is known of the session.
+    pub(super) session: &'c LiveSession,
+    /// Where the session is noted, so that it outlives its worker; `None` while it is not kept.
+    pub(super) journal: &'c mut Option<Box<Journal>>,
+    /// Whether a byte has moved.
+    pub(super) moved: &'c mut bool,
+}
+
+impl<W: Watch> Step<'_, W> {
+    /// Returns a side's connection.
+    pub(super) fn leg(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Client => &mut self.conversation.client,
+            Side::Server => &mut self.conversation.backend,
+        }
+    }
+
+    /// Notes the session as it is now. Whatever was made may be sent from now on, and what was taken need not be
+    /// there any more.
+    pub(super) fn commit(&mut self, scratch: &Scratch) {
+        let Some(journal) = self.journal else {
+            return;
+        };
+        reach(Point::BeforeCommit);
+        match journal.commit(self.conversation, self.session, scratch) {
+            Ok(()) => {
+                let commit = journal.commits();
+                reach(Point::AfterCommit);
+                self.consume(commit);
+            }
+            Err(reason) => {
+                if let Some(journal) = self.journal.take() {
+                    journal.give_up(reason);
+                }
+                self.consume(0);
+                for side in [Side::Client, Side::Server] {
+                    self.leg(side).is_kept(None);
+                }
+            }
+        }
+    }
+
+    /// Takes from Unix sockets what was peeked at. A socket that fails now is found to when it is used next.
+    fn consume(&mut self, commit: u64) {
+        for side in [Side::Client, Side::Server] {
+            let _ = self.leg(side).consume(commit);
+        }
+        reach(Point::AfterConsume);
+    }
+
+    /// Ends the step: what could not be sent moves out of the scratch space, which the next session uses.
+    pub(super) fn settle(&mut self, scratch: &Scratch) {
+        let client = self.conversation.client.settle(scratch);
+        let backend = self.conversation.backend.settle(scratch);
+        if client || backend {
+            self.commit(scratch);
+            reach(Point::AfterSettle);
+        }
+    }
+}

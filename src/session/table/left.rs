@@ -1,0 +1,142 @@
+//! The table that a worker has left behind.
+
+use std::{io, os::fd::OwnedFd};
+
+use super::layout::{BYTES, MAGIC, SLOTS, State, WORDS, WRITING, head, slot, word_of};
+use crate::{
+    facts::{Death, SessionId},
+    session::{
+        record::{Damaged, Moving, Place, Record},
+        scratch::INPUT_LEN,
+    },
+    sys::table::Inherited,
+};
+
+/// The table that a worker has left behind, which is read as hostile input.
+#[derive(Debug)]
+pub struct Left {
+    /// Its number.
+    pub number: u64,
+    /// How its worker ended.
+    pub death: Death,
+    memory: Inherited,
+}
+
+/// A session that was left behind.
+#[derive(Debug)]
+pub struct LeftSession {
+    /// Its record. Of output in the scratch space, `unsent` has nothing yet.
+    pub record: Record,
+    /// What moved in it last.
+    pub moving: Moving,
+    /// Of Unix sockets: how many bytes were written to each; `None` if that was going on when the worker ended.
+    pub written: [Option<u64>; 2],
+    /// Of Unix sockets: whether what the record counts as taken was taken from the socket for sure.
+    pub is_consumed: [bool; 2],
+}
+
+impl Left {
+    /// Maps a table.
+    pub fn map(number: u64, death: Death, file: OwnedFd) -> io::Result<Self> {
+        let memory = Inherited::map(file, WORDS, BYTES)?;
+        Ok(Self {
+            number,
+            death,
+            memory,
+        })
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        self.memory.word(index).unwrap_or(0)
+    }
+
+    /// Returns the slots that were used; none if the worker had not begun with the table.
+    pub fn slots(&self) -> std::ops::Range<u32> {
+        if self.word(head::MAGIC) != MAGIC {
+            return 0..0;
+        }
+        let used = self.word(head::USED).min(SLOTS as u64);
+        0..u32::try_from(used).unwrap_or(0)
+    }
+
+    /// Returns the id of the session that a slot has, or had before it ended; `None` if it has none.
+    pub fn id(&self, slot: u32) -> Option<(SessionId, State)> {
+        let state = State::of_word(self.word(word_of(slot, slot::STATE)));
+        let id = SessionId {
+            origin: self.word(word_of(slot, slot::ORIGIN)),
+            number: self.word(word_of(slot, slot::NUMBER)),
+        };
+        (state != State::Free).then_some((id, state))
+    }
+
+    /// Returns the slot of the session that the worker worked on when it ended.
+    pub fn worked_on(&self) -> Option<u32> {
+        u32::try_from(self.word(head::WORKING).checked_sub(1)?).ok()
+    }
+
+    /// Returns the table and the slot of the record that the worker read when it ended.
+    pub fn was_reading(&self) -> Option<(u64, u32)> {
+        let slot = self.word(head::READING_SLOT).checked_sub(1)?;
+        let table = self.word(head::READING_TABLE);
+        (table != 0).then_some((table, u32::try_from(slot).ok()?))
+    }
+
+    /// Returns when a byte of the session in a slot moved last, to take the busiest over first.
+    pub fn moved(&self, state: State) -> u64 {
+        self.moving(state).map_or(0, |moving| moving.moved)
+    }
+
+    fn bytes(&self, place: Place) -> Result<&[u8], Damaged> {
+        let start = usize::try_from(place.at).map_err(|_| Damaged::Length)?;
+        let end = start.checked_add(place.length as usize);
+        let bytes = end.and_then(|end| self.memory.bytes().get(start..end));
+        bytes.ok_or(Damaged::Length)
+    }
+
+    fn moving(&self, state: State) -> Result<Moving, Damaged> {
+        let State::Live { at, half, second } = state else {
+            return Err(Damaged::Value);
+        };
+        let at = if second { at + u64::from(half) } else { at };
+        let length = u32::from(half);
+        let bytes = self.bytes(Place { at, length })?;
+        let (length, bytes) = bytes.split_first_chunk().ok_or(Damaged::Short)?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        Moving::take(bytes.get(..length).ok_or(Damaged::Length)?)
+    }
+
+    /// Reads the session in a slot.
+    pub fn read(&self, slot: u32, state: State) -> Result<LeftSession, Damaged> {
+        let moving = self.moving(state)?;
+        let body = self.bytes(moving.body)?;
+        let waiting = moving.waiting.map(|place| self.bytes(place)).transpose()?;
+        let record = Record::of(&moving, body, waiting)?;
+        let both = [0, 1];
+        Ok(LeftSession {
+            written: both.map(|leg| {
+                let word = self.word(word_of(slot, slot::WRITTEN + leg));
+                (word & WRITING == 0).then_some(word)
+            }),
+            is_consumed: both.map(|leg| {
+                moving.legs[leg].peeked == 0
+                    || self.word(word_of(slot, slot::CONSUMED + leg)) == moving.commits
+            }),
+            record,
+            moving,
+        })
+    }
+
+    /// Returns the output that lies in the scratch space.
+    pub fn output(&self, place: Place) -> Result<&[u8], Damaged> {
+        self.bytes(place)
+    }
+
+    /// Returns the bytes that the worker had read last and noted nothing of: so many, behind those of a record that
+    /// was held.
+    pub fn input(&self, held: usize, read: u64) -> Result<&[u8], Damaged> {
+        let read = usize::try_from(read).map_err(|_| Damaged::Length)?;
+        let end = held.checked_add(read).filter(|end| *end <= INPUT_LEN);
+        let end = end.ok_or(Damaged::Length)?;
+        self.memory.bytes().get(held..end).ok_or(Damaged::Short)
+    }
+}

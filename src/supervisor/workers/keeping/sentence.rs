@@ -1,0 +1,121 @@
+//! How operators are told of sessions that were taken over. Pure.
+
+use std::fmt::Write as _;
+
+use super::{TakenOver, estate::LeftTable};
+use crate::facts::LossReason;
+
+impl TakenOver {
+    /// Returns a sentence about it, of the worker of this process id in a slot; `None` if there were no
+    /// sessions.
+    pub(in crate::supervisor::workers) fn sentence(&self, pid: u32, slot: usize) -> Option<String> {
+        let lost = self.lost.sum();
+        if self.taken == 0 && lost == 0 {
+            return None;
+        }
+        let whose: Vec<String> = self.tables.iter().map(whose).collect();
+        let mut sentence = format!(
+            "Worker {pid} in slot {slot} went on with {} of {}",
+            sessions(self.taken),
+            whose.join(" and ")
+        );
+        if lost > 0 {
+            let reasons = self.lost.iter().filter(|(_, count)| *count > 0);
+            let reasons: Vec<_> = reasons
+                .map(|(reason, count)| of_those(reason, count, lost))
+                .collect();
+            let were = if lost == 1 { "was" } else { "were" };
+            let _ = write!(sentence, "; {lost} {were} lost ({})", reasons.join(", "));
+        }
+        sentence.push('.');
+        Some(sentence)
+    }
+}
+
+fn whose(left: &LeftTable) -> String {
+    format!("worker {}, which {}", left.pid, left.end)
+}
+
+fn sessions(count: u64) -> String {
+    match count {
+        1 => "1 session".to_owned(),
+        _ => format!("{count} sessions"),
+    }
+}
+
+/// Returns a reason, with how many of those lost it is about if not about all.
+fn of_those(reason: LossReason, count: u64, all: u64) -> String {
+    let why = why(reason);
+    if count == all {
+        why.to_owned()
+    } else {
+        format!("{count}: {why}")
+    }
+}
+
+fn why(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::NotKept => "not kept",
+        LossReason::Descriptors => "no descriptors for the sockets",
+        LossReason::Mismatch => "the record does not fit the sockets",
+        LossReason::Damaged => "the record could not be read",
+        LossReason::UnixWrite => "the worker died while it wrote to a Unix socket",
+        LossReason::Suspect => "workers died while they worked on the session",
+        LossReason::NoRoom => "no room for the record",
+        LossReason::Ending => "the daemon was ending",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{super::Table, *};
+    use crate::{
+        children::End,
+        facts::{Death, LossCounts},
+        link::end,
+    };
+
+    fn left(pid: u32, end: End) -> LeftTable {
+        LeftTable {
+            table: Table {
+                number: 1,
+                file: Arc::new(end::pair().unwrap().0),
+            },
+            pid,
+            end,
+            death: Death::Fault,
+        }
+    }
+
+    fn taken_over(taken: u64, tables: Vec<LeftTable>, lost: &[(LossReason, u64)]) -> TakenOver {
+        let of = |reason| lost.iter().find(|it| it.0 == reason).map_or(0, |it| it.1);
+        TakenOver {
+            tables,
+            taken,
+            lost: LossCounts::new(of),
+            is_all: true,
+        }
+    }
+
+    #[test]
+    fn an_operator_is_told_who_goes_on_with_whose_sessions_and_which_are_lost() {
+        let tables = vec![left(100, End::Signal(9))];
+        let taken = taken_over(57, tables, &[(LossReason::Damaged, 1)]);
+        assert_eq!(
+            taken.sentence(123, 0).unwrap(),
+            "Worker 123 in slot 0 went on with 57 sessions of worker 100, which was ended by signal 9; \
+             1 was lost (the record could not be read)."
+        );
+        let tables = vec![left(100, End::Signal(11)), left(101, End::Code(70))];
+        let lost = [(LossReason::Suspect, 2), (LossReason::UnixWrite, 1)];
+        assert_eq!(
+            taken_over(1, tables, &lost).sentence(102, 1).unwrap(),
+            "Worker 102 in slot 1 went on with 1 session of worker 100, which was ended by signal 11 and \
+             worker 101, which exited with status 70; 3 were lost (1: the worker died while it wrote to a \
+             Unix socket, 2: workers died while they worked on the session)."
+        );
+        assert_eq!(taken_over(0, vec![], &[]).sentence(1, 1), None);
+    }
+}

@@ -1,0 +1,336 @@
+//! Goes on with the sessions of workers that have ended.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+use tokio::{sync::mpsc::UnboundedSender, task::yield_now};
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::{
+    keeping::Parcel,
+    places::{Counting, Places},
+    service::Services,
+    told::Told,
+};
+use crate::{
+    facts::{Death, EndReason, LossCounts, LossReason, Reason as _, SessionId},
+    link::{FromWorker, board::ListenerNumber, worker::MOST_OVER},
+    protocol::watcher::Watcher,
+    session::{
+        conversation::Conversation,
+        ending::SessionEnd,
+        journal::{Fixed, Journal},
+        keeper::Keeper,
+        live::LiveSession,
+        record::Record,
+        relay::take_over,
+        scratch::with_scratch,
+        socket::Socket,
+        table::{Left, layout::State, with_table},
+        takeover::{MOST_SUSPICION, resume, suspicion},
+    },
+};
+
+/// How many sessions are taken over before those that were before get their turn.
+const AT_ONCE: usize = 16;
+
+/// What workers that have ended have left to this one.
+#[derive(Debug, Default)]
+pub(super) struct Heir {
+    tables: Vec<Left>,
+    /// The numbers of all tables, those included that cannot be read.
+    numbers: Vec<u64>,
+    /// Whether a table cannot be read.
+    lacks_table: bool,
+    sockets: HashMap<SessionId, [OwnedFd; 2]>,
+    /// Sessions whose sockets did not arrive.
+    without_sockets: HashSet<SessionId>,
+}
+
+/// What a worker needs to go on with sessions.
+#[derive(Clone)]
+pub(super) struct Household {
+    pub(super) services: Arc<Services>,
+    pub(super) counting: Arc<Counting>,
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) tasks: TaskTracker,
+    pub(super) outbox: UnboundedSender<Parcel>,
+    /// Where counts are told, before the takeover is.
+    pub(super) counts: (Told, UnboundedSender<FromWorker>),
+}
+
+/// A session that was left behind.
+struct Candidate {
+    table: usize,
+    slot: u32,
+    state: State,
+    id: SessionId,
+    moved: u64,
+}
+
+/// A session with which this worker cannot go on.
+struct Loss {
+    reason: LossReason,
+    /// What is known of it, if its record could be read.
+    record: Option<Box<Record>>,
+}
+
+impl From<LossReason> for Loss {
+    fn from(reason: LossReason) -> Self {
+        Self {
+            reason,
+            record: None,
+        }
+    }
+}
+
+impl Loss {
+    fn of(reason: LossReason, record: Record) -> Self {
+        Self {
+            reason,
+            record: Some(Box::new(record)),
+        }
+    }
+
+    /// Counts and logs the end of the session.
+    fn note(&self, id: SessionId, services: &Services) {
+        let words = self.reason.words();
+        let Some(record) = &self.record else {
+            return warn!(session = %id, reason = self.reason.name(), "session lost: {words}");
+        };
+        let counters = services.counters_of(&record.seat.listener);
+        let session = LiveSession::taken_over(record, counters);
+        let words = format!("its worker ended, and {words}");
+        SessionEnd::new(EndReason::Lost, words).note(&session);
+    }
+}
+
+impl Heir {
+    /// Takes a table.
+    pub(super) fn inherit(&mut self, number: u64, death: Death, file: Option<OwnedFd>) {
+        self.numbers.push(number);
+        let file = file.ok_or_else(|| std::io::Error::other("it did not arrive"));
+        match file.and_then(|file| Left::map(number, death, file)) {
+            Ok(left) => self.tables.push(left),
+            Err(error) => {
+                self.lacks_table = true;
+                error!(table = number, %error, "the table of a worker that has ended is unusable; its sessions are lost");
+            }
+        }
+    }
+
+    /// Takes the sockets of sessions; none have come if this worker is short of descriptors.
+    pub(super) fn take_sockets(&mut self, ids: Vec<SessionId>, sockets: Vec<OwnedFd>) {
+        if sockets.len() != 2 * ids.len() {
+            self.without_sockets.extend(ids);
+            return;
+        }
+        let mut sockets = sockets.into_iter();
+        for id in ids {
+            if let (Some(client), Some(backend)) = (sockets.next(), sockets.next()) {
+                self.sockets.insert(id, [client, backend]);
+            }
+        }
+    }
+
+    /// Goes on with all sessions, those first in which bytes moved last; then tells the supervisor.
+    pub(super) async fn take_over(mut self, household: Household) {
+        with_table(|table| table.remember_ends());
+        let candidates = self.candidates();
+        let (mut taken, mut lost) = (0, LossCounts::default());
+        for (number, candidate) in candidates.into_iter().enumerate() {
+            if number % AT_ONCE == AT_ONCE - 1 {
+                yield_now().await;
+            }
+            let id = candidate.id;
+            match self.take_one(&candidate, &household) {
+                Ok(()) => taken += 1,
+                Err(loss) => {
+                    lost.add(LossCounts::new(|it| u64::from(it == loss.reason)));
+                    loss.note(id, &household.services);
+                    household.keeper.over(id);
+                }
+            }
+        }
+        self.forget_rest(&household, &mut lost);
+        let (told, counts) = &household.counts;
+        told.count(&household.services, None, counts);
+        info!(
+            taken,
+            lost = lost.sum(),
+            "sessions of a worker that has ended go on here"
+        );
+        let message = FromWorker::TookOver {
+            tables: self.numbers,
+            taken,
+            lost,
+        };
+        let _ = household.outbox.send((message, Vec::new()));
+    }
+
+    /// Returns the sessions that were left behind, each in the newest table that has it.
+    fn candidates(&mut self) -> Vec<Candidate> {
+        self.tables
+            .sort_by_key(|left| std::cmp::Reverse(left.number));
+        let mut seen = HashSet::new();
+        let mut candidates = Vec::new();
+        for (table, left) in self.tables.iter().enumerate() {
+            for slot in left.slots() {
+                let Some((id, state)) = left.id(slot) else {
+                    continue;
+                };
+                if seen.insert(id) && state != State::Ended {
+                    candidates.push(Candidate {
+                        table,
+                        slot,
+                        state,
+                        id,
+                        moved: left.moved(state),
+                    });
+                }
+            }
+        }
+        candidates.sort_by_key(|it| std::cmp::Reverse(it.moved));
+        candidates
+    }
+
+    /// Loses all sessions, because this worker has no table to keep them in.
+    pub(super) fn lose(mut self, outbox: &UnboundedSender<Parcel>) {
+        error!(
+            "this worker has no table and cannot go on with the sessions of another; they are lost"
+        );
+        let ids: Vec<SessionId> = self.sockets.keys().copied().collect();
+        for id in &ids {
+            self.shut(*id, LossReason::NoRoom);
+        }
+        for ids in ids.chunks(MOST_OVER) {
+            let over = FromWorker::Over { ids: ids.to_vec() };
+            let _ = outbox.send((over, Vec::new()));
+        }
+        let lost = ids.len() as u64;
+        let message = FromWorker::TookOver {
+            tables: self.numbers,
+            taken: 0,
+            lost: LossCounts::new(|it| if it == LossReason::NoRoom { lost } else { 0 }),
+        };
+        let _ = outbox.send((message, Vec::new()));
+    }
+
+    /// Takes a session over, and notes meanwhile which: should this worker die over it, the next will know.
+    fn take_one(&mut self, candidate: &Candidate, household: &Household) -> Result<(), Loss> {
+        let reading = (self.tables[candidate.table].number, candidate.slot);
+        with_table(|table| table.read_from(Some(reading)));
+        let taken = self.try_one(candidate, household);
+        with_table(|table| table.read_from(None));
+        taken
+    }
+
+    fn try_one(&mut self, candidate: &Candidate, household: &Household) -> Result<(), Loss> {
+        let Candidate {
+            slot, state, id, ..
+        } = *candidate;
+        let left = &self.tables[candidate.table];
+        let reading = Some((left.number, slot));
+        let worked_on = left.worked_on() == Some(slot);
+        let readers = self.tables.iter().filter(|it| it.was_reading() == reading);
+        let deaths = worked_on.then_some(left.death).into_iter();
+        let deaths: Vec<Death> = deaths.chain(readers.map(|it| it.death)).collect();
+        // One that has ended two workers by the mere reading of its record is not read.
+        if suspicion(0, false, deaths.iter().copied()) >= MOST_SUSPICION {
+            return Err(self.shut(id, LossReason::Suspect).into());
+        }
+        let session = left.read(slot, state);
+        let session = match session {
+            Ok(session) if session.record.id == id => session,
+            _ => return Err(self.shut(id, LossReason::Damaged).into()),
+        };
+        let has_moved = session.moving.commits > 1;
+        let suspicion = suspicion(session.record.suspicions, has_moved, deaths);
+        if suspicion >= MOST_SUSPICION {
+            let reason = self.shut(id, LossReason::Suspect);
+            return Err(Loss::of(reason, session.record));
+        }
+        let Some(sockets) = self.sockets.remove(&id) else {
+            let reason = if self.without_sockets.remove(&id) {
+                LossReason::Descriptors
+            } else {
+                LossReason::NotKept
+            };
+            return Err(Loss::of(reason, session.record));
+        };
+        let left = &self.tables[candidate.table];
+        let about = session.record.about();
+        let resumed = resume(left, session, sockets, worked_on);
+        let gone_on = resumed
+            .and_then(|conversation| household.go_on(conversation, about.clone(), suspicion));
+        gone_on.map_err(|reason| Loss::of(reason, about))
+    }
+
+    /// Ends the connections of a session that is lost.
+    fn shut(&mut self, id: SessionId, reason: LossReason) -> LossReason {
+        for socket in self.sockets.remove(&id).into_iter().flatten() {
+            if let Ok(socket) = Socket::take(socket) {
+                socket.shut();
+            }
+        }
+        reason
+    }
+
+    /// Drops the sockets of sessions that had ended, or whose table cannot be read.
+    fn forget_rest(&mut self, household: &Household, lost: &mut LossCounts) {
+        let rest: Vec<SessionId> = self.sockets.keys().copied().collect();
+        for id in rest {
+            self.shut(id, LossReason::Damaged);
+            if self.lacks_table {
+                lost.add(LossCounts::new(|it| u64::from(it == LossReason::Damaged)));
+            }
+            household.keeper.over(id);
+        }
+    }
+}
+
+impl Household {
+    /// Goes on with a session.
+    fn go_on(
+        &self,
+        mut conversation: Conversation<Watcher>,
+        mut record: Record,
+        suspicions: u8,
+    ) -> Result<(), LossReason> {
+        if let Some(tls) = &mut record.facts.tls {
+            let chain = tls.certificate.take();
+            tls.certificate = chain.map(|it| self.services.sessions.chains.same(it));
+        }
+        let seat = &record.seat;
+        let number = ListenerNumber::at(seat.number.into()).ok_or(LossReason::Damaged)?;
+        let counters = self.services.counters_of(&seat.listener);
+        let session = LiveSession::taken_over(&record, Arc::clone(&counters));
+        let session = self.services.sessions.resume(session);
+        let session = session.ok_or(LossReason::Damaged)?;
+        let fixed = Fixed {
+            number: seat.number,
+            counts_client: seat.counts_client,
+            patience: record.patience,
+            suspicions,
+        };
+        let journal = with_scratch(|scratch| {
+            Journal::begin(&mut conversation, &session, fixed, &self.keeper, scratch)
+        });
+        let journal = journal.map_err(|_| LossReason::NoRoom)?;
+        let client = record.facts.peers.client.map(|it| it.ip());
+        let places = Arc::new(Places::new(number, Arc::clone(&self.counting)));
+        let place = places.retake(client.filter(|_: &IpAddr| seat.counts_client));
+        let counted = (counters.take_over(), place);
+        let relayed = take_over(conversation, record.patience, Arc::clone(&session), journal);
+        self.tasks.spawn(async move {
+            SessionEnd::from(&relayed.await).note(&session);
+            drop(counted);
+        });
+        Ok(())
+    }
+}
