@@ -9,14 +9,12 @@
 
 #![expect(unsafe_code, reason = "mapping memory has no safe form")]
 
-#[cfg(not(test))]
-use std::sync::atomic::AtomicBool;
 use std::{
     fmt, io,
     os::fd::{AsFd, OwnedFd},
     ptr::{self, NonNull},
     slice,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use nix::libc;
@@ -38,7 +36,6 @@ const SEALS: SealFlags = SealFlags::SHRINK
     .union(SealFlags::SEAL);
 
 /// Whether this process has mapped a table of its own.
-#[cfg(not(test))]
 static MAPPED: AtomicBool = AtomicBool::new(false);
 
 /// Makes a table of so many bytes, which are zero; takes a descriptor.
@@ -224,8 +221,7 @@ fn lock(file: impl AsFd) -> io::Result<()> {
 
 /// Refuses a second table of this process's own. Tests stand for many workers in one process.
 fn claim() -> io::Result<()> {
-    #[cfg(not(test))]
-    if MAPPED.swap(true, Ordering::Relaxed) {
+    if !cfg!(test) && MAPPED.swap(true, Ordering::Relaxed) {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     Ok(())

@@ -5,9 +5,9 @@
 use std::{
     env, fs,
     io::{self, Read as _, Write as _},
-    net::{TcpListener, ToSocketAddrs as _},
+    net::{TcpListener, TcpStream, ToSocketAddrs as _},
     os::{
-        fd::AsRawFd as _,
+        fd::{AsRawFd as _, OwnedFd},
         linux::net::SocketAddrExt as _,
         unix::{
             net::{SocketAddr as UnixAddress, UnixListener, UnixStream},
@@ -34,7 +34,12 @@ use super::{
 };
 use crate::{
     facts::Enforcement,
-    sys::shared::{Memory, Seen, Written},
+    sys::{
+        keeping,
+        shared::{Memory, Seen, Written},
+        table,
+        tcp_counts::TcpCounts,
+    },
 };
 
 /// Set in the process that confines itself.
@@ -192,6 +197,7 @@ fn attack_as_server(profile: Profile) {
     }
     attack_memory();
     attack_socket(socket);
+    attack_table();
     attack_signals();
 }
 
@@ -265,6 +271,21 @@ fn attack_socket(socket: i64) {
     }
 }
 
+/// What locks, and what asks and changes descriptors by other requests than a worker's.
+fn attack_table() {
+    for command in [F_SETLKW, F_OFD_SETLK, F_SETLEASE, F_SETOWN, F_ADD_SEALS] {
+        assert_refused("fcntl", EPERM, || {
+            call(SYS_fcntl, [0, number(command), 0, 0, 0, 0])
+        });
+    }
+    for request in [FIONBIO, FIOASYNC, FIOCLEX, TIOCSTI] {
+        let request = i64::try_from(request).unwrap();
+        assert_refused("ioctl", EPERM, || {
+            call(SYS_ioctl, [0, request, pointer(&0_i32), 0, 0, 0])
+        });
+    }
+}
+
 fn attack_signals() {
     assert_refused("sigaction of SIGSYS", EPERM, || {
         call(SYS_rt_sigaction, [number(SIGSYS), 0, 0, 8, 0, 0])
@@ -302,6 +323,19 @@ fn a_page_that_was_taken_over_is_refused_what_it_does_not_need_and_lives_on() {
                 });
             }
             assert_refused("connect", EPERM, || call(SYS_connect, NOTHING));
+            // It has no sessions that outlive it.
+            for option in [SO_OOBINLINE, SO_PEEK_OFF] {
+                let arguments = [0, number(SOL_SOCKET), number(option), pointer(&1_i32), 4, 0];
+                assert_refused("setsockopt", EPERM, || call(SYS_setsockopt, arguments));
+            }
+            for request in [FIONREAD, TIOCOUTQ] {
+                let request = i64::try_from(request).unwrap();
+                let arguments = [0, request, pointer(&0_i32), 0, 0, 0];
+                assert_refused("ioctl", EPERM, || call(SYS_ioctl, arguments));
+            }
+            assert_refused("fcntl", EPERM, || {
+                call(SYS_fcntl, [0, number(F_SETLK), 0, 0, 0, 0])
+            });
         },
     );
 }
@@ -332,6 +366,29 @@ async fn serve(listener: TcpListener) {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
+/// Does with a table all that keeping sessions takes.
+fn keep(file: OwnedFd) {
+    const WORDS: usize = 512;
+    const BYTES: usize = 1 << 16;
+    let heir = file.try_clone().unwrap();
+    let own = table::Own::map(file, WORDS, BYTES).unwrap();
+    own.words[0].store(1, Ordering::Relaxed);
+    own.bytes.fill(7);
+    table::give_back(own.bytes);
+    let inherited = table::Inherited::map(heir, WORDS, BYTES).unwrap();
+    assert_eq!((inherited.word(0), inherited.bytes()[0]), (Some(1), 0));
+}
+
+/// Does with sockets all that keeping their sessions takes.
+fn keep_sockets(tcp: &TcpStream, unix: &UnixStream) {
+    keeping::oob_inline(tcp).unwrap();
+    assert!(keeping::is_tcp(tcp).unwrap());
+    TcpCounts::of(tcp).unwrap();
+    keeping::peek_from(unix, Some(0)).unwrap();
+    assert_eq!(keeping::peek_offset(unix).unwrap(), 0);
+    keeping::reset(tcp).unwrap();
+}
+
 #[test]
 fn a_worker_is_refused_nothing_that_it_does() {
     alone("a_worker_is_refused_nothing_that_it_does", || {
@@ -343,6 +400,9 @@ fn a_worker_is_refused_nothing_that_it_does() {
             .build()
             .unwrap();
         let counters = Memory::new(1).unwrap();
+        let table = table::create(512 * 8 + (1 << 16)).unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _peer = TcpListener::accept(&listener).unwrap();
         // The first call looks for devices that tell of clones of this machine.
         let mut random = [0; 32];
         aws_lc_rs::rand::fill(&mut random).unwrap();
@@ -350,6 +410,8 @@ fn a_worker_is_refused_nothing_that_it_does() {
             return;
         }
         runtime.block_on(serve(listener));
+        keep(table);
+        keep_sockets(&tcp, &near);
         near.write_all(b"x").unwrap();
         far.read_exact(&mut [0]).unwrap();
         // Large enough to be mapped, moved and given back.

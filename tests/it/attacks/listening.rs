@@ -199,6 +199,7 @@ fn options_that_a_worker_sets_on_a_listening_socket_are_undone() {
     let options = [
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE, off.to_vec()),
         (libc::SOL_SOCKET, libc::SO_LINGER, [on, off].concat()),
+        (libc::SOL_SOCKET, libc::SO_OOBINLINE, on.to_vec()),
         (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, on.to_vec()),
         (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, on.to_vec()),
         (libc::IPPROTO_TCP, libc::TCP_NODELAY, off.to_vec()),

@@ -87,15 +87,17 @@ const OPTIONS: &[(i32, i32)] = &[
     (IPPROTO_TCP, TCP_NODELAY),
 ];
 
+/// Options that a worker sets on the sockets of sessions that outlive it (`sys::keeping`).
+const OPTIONS_OF_KEPT: &[(i32, i32)] = &[(SOL_SOCKET, SO_OOBINLINE), (SOL_SOCKET, SO_PEEK_OFF)];
+
+/// What a worker asks of the sockets of such sessions by ioctl(2): how many bytes are unread (`SIOCINQ`), and how
+/// many are not acknowledged (`SIOCOUTQ`; `sys::tcp_counts`). `<linux/sockios.h>` gives both the numbers that
+/// these have.
+const COUNTS_OF_KEPT: &[u64] = &[FIONREAD, TIOCOUTQ];
+
 /// What can be asked of a descriptor. What changes it would change it for the supervisor too, and for
 /// the workers that share it.
 const DESCRIPTOR: &[i32] = &[F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_GET_SEALS];
-
-/// How many bytes of a socket wait to be read, and how many to be acknowledged (`SIOCINQ` and `SIOCOUTQ`, tcp(7)).
-const COUNTS: &[u64] = &[FIONREAD, TIOCOUTQ];
-
-/// Options of connected sockets that sessions need to outlive their worker.
-const KEEPING: &[(i32, i32)] = &[(SOL_SOCKET, SO_OOBINLINE), (SOL_SOCKET, SO_PEEK_OFF)];
 
 /// What a page can call.
 pub(super) fn page() -> Rules {
@@ -169,16 +171,17 @@ fn backends(mut rules: Rules) -> Rules {
     rules.always(&[SYS_connect])
 }
 
-/// Sessions that outlive the worker: the counts of their sockets, and the lock on the table that notes them.
+/// Sessions that outlive this process: their sockets, and the lock on its table (`sys::table`). Memory of the
+/// table is given back by madvise(2).
 fn keeping(mut rules: Rules) -> Rules {
-    for what in COUNTS {
-        // Their numbers are small.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
-        let what = *what as i32;
-        rules = rules.with(SYS_ioctl, &[Is(1, what)]);
-    }
-    for (level, option) in KEEPING {
+    for (level, option) in OPTIONS_OF_KEPT {
         rules = rules.with(SYS_setsockopt, &[Is(1, *level), Is(2, *option)]);
+    }
+    for request in COUNTS_OF_KEPT {
+        // The numbers have 16 bits.
+        #[expect(clippy::cast_possible_truncation)]
+        let request = *request as i32;
+        rules = rules.with(SYS_ioctl, &[Is(1, request)]);
     }
     rules.with(SYS_fcntl, &[Is(1, F_SETLK)])
 }
