@@ -29,6 +29,8 @@ mod dead_peers;
 mod daemonize;
 // The exit-failure command: where it is set, when and how it runs, and that nobody waits for it.
 mod exit_hook;
+// Sessions that outlive their worker.
+mod outlive;
 // Man pages and completions against the programs' definitions.
 mod generated;
 // How a daemon starts and ends, and what it leaves behind.

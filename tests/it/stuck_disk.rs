@@ -8,17 +8,17 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::support::{PATIENCE, is_root, process, scene::Scene, skip, until};
+use crate::support::{PATIENCE, daemon::TestDaemon, is_root, process, scene::Scene, skip, until};
 
 /// A separate file system that the test can freeze.
-struct Disk {
+pub(crate) struct Disk {
     mounted: PathBuf,
 }
 
 impl Disk {
     /// Mounts one, which only root can; `None` skips the test.
-    fn mount(scene: &Scene, name: &str) -> Option<Self> {
-        let (image, mounted) = (scene.daemon.path("image"), scene.daemon.path(name));
+    pub(crate) fn mount(daemon: &TestDaemon, name: &str) -> Option<Self> {
+        let (image, mounted) = (daemon.path("image"), daemon.path(name));
         fs::create_dir(&mounted).unwrap();
         fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
         let made = is_root()
@@ -34,11 +34,13 @@ impl Disk {
         Some(Self { mounted })
     }
 
-    fn freeze(&self) {
+    /// Lets every write wait from now on.
+    pub(crate) fn freeze(&self) {
         assert!(succeeds("fsfreeze", &["--freeze", text(&self.mounted)]));
     }
 
-    fn thaw(&self) -> bool {
+    /// Lets all go on; returns whether anything had to wait.
+    pub(crate) fn thaw(&self) -> bool {
         succeeds("fsfreeze", &["--unfreeze", text(&self.mounted)])
     }
 }
@@ -75,7 +77,7 @@ fn replaces_a_worker_and_a_certificate(scene: &Scene) {
 #[test]
 fn a_state_directory_that_does_not_answer_stops_nothing_else() {
     let mut scene = Scene::prepare(|builder| builder.workers(2));
-    let Some(disk) = Disk::mount(&scene, "state") else {
+    let Some(disk) = Disk::mount(&scene.daemon, "state") else {
         return;
     };
     scene.daemon.start();
@@ -99,7 +101,7 @@ fn a_state_directory_that_does_not_answer_stops_nothing_else() {
 fn a_log_on_a_disk_that_does_not_answer_stops_nothing_and_lost_lines_are_counted() {
     let mut scene =
         Scene::prepare(|builder| builder.workers(2).set("log", "{ file = \"logs/log\" }"));
-    let Some(disk) = Disk::mount(&scene, "logs") else {
+    let Some(disk) = Disk::mount(&scene.daemon, "logs") else {
         return;
     };
     scene.daemon.start();

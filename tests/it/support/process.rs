@@ -119,6 +119,13 @@ pub(crate) fn name(pid: u32) -> Option<String> {
     status_line(pid, "Name")
 }
 
+/// Returns the workers of a daemon that are alive, whatever the daemon says of them.
+pub(crate) fn workers(daemon: u32) -> Vec<u32> {
+    let mut workers = children(daemon);
+    workers.retain(|pid| is_alive(*pid) && name(*pid).as_deref() == Some("proxyd-worker"));
+    workers
+}
+
 /// Waits until a daemon has a resolver; returns its process id.
 #[track_caller]
 pub(crate) fn resolver(daemon: u32) -> u32 {

@@ -115,7 +115,8 @@ impl RawTls {
         at: usize,
         behind: impl FnOnce(&mut Direction) -> Vec<u8>,
     ) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
+        // A Unix socket has nothing of the kind.
+        let _ = socket.set_nodelay(true);
         let (last, tx, rx) = handshake::as_client(&mut socket, suite, longest)?;
         Self::new(socket, tx, rx).begin_torn(last, at, behind)
     }
@@ -238,6 +239,16 @@ impl RawTls {
     pub(crate) fn hear_some(&mut self) -> io::Result<Vec<u8>> {
         match self.next()? {
             Some(record) if record.kind == APPLICATION_DATA => Ok(record.content),
+            other => Err(io::Error::other(format!("no data but {other:?}"))),
+        }
+    }
+
+    /// Does the same; nothing where the other side has said that it is done.
+    pub(crate) fn hear_some_or_end(&mut self) -> io::Result<Vec<u8>> {
+        let goodbye = [WARNING, AlertDescription::CloseNotify.into()];
+        match self.next()? {
+            Some(record) if record.kind == APPLICATION_DATA => Ok(record.content),
+            Some(record) if record.kind == ALERT && record.content == goodbye => Ok(Vec::new()),
             other => Err(io::Error::other(format!("no data but {other:?}"))),
         }
     }
