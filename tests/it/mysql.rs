@@ -36,6 +36,8 @@ mod features;
 mod replication;
 // The certificates that `MySQL` makes by itself.
 mod own_certificates;
+// Sessions whose workers are killed.
+mod outlive;
 // Sessions that outlive what happens to the daemon.
 mod sessions;
 

@@ -10,6 +10,8 @@ mod features;
 mod matrix;
 // Every combination of libpq's settings.
 mod modes;
+// Sessions whose workers are killed.
+mod outlive;
 // The driver that programs use.
 mod psycopg;
 // What goes wrong, and what the client is told.

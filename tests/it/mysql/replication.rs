@@ -2,13 +2,17 @@
 
 use std::{path::PathBuf, process::Command};
 
+use nix::sys::signal::Signal;
+
 use crate::support::{
     PATIENCE,
     configuration::Listener,
     front::Front,
     own_server::OwnServer,
     pki::replace,
+    process,
     program::run,
+    reaper::lost_none,
     servers::{self, Kind, Server},
     skip, until,
 };
@@ -82,6 +86,59 @@ fn a_replica_of_a_newer_mariadb_follows_through_the_proxy() {
 #[test]
 fn a_replica_of_mysql_follows_through_the_proxy() {
     replicates(servers::mysql());
+}
+
+/// Kills every worker again and again under a replica, and sees that it goes on over the same connection.
+fn replicates_on(known: Option<Server>) {
+    let Some(known) = known else { return };
+    let source = OwnServer::start(&known, "127.0.0.1", &SOURCE);
+    let replica = OwnServer::start(&known, "127.0.0.1", &REPLICA);
+    let front = front(&source);
+    source.ask("CREATE TABLE test.numbers (number INT PRIMARY KEY, word CHAR(200))");
+    replica.ask(&begin(&front, &replica));
+    let follows = |number: u32| {
+        let word = "x".repeat(200);
+        source.ask(&format!(
+            "INSERT INTO test.numbers VALUES ({number}, '{word}')"
+        ));
+        let sql = "SELECT COALESCE(MAX(number), 0) FROM test.numbers";
+        until("the replica has the row", || {
+            let client = replica.server.client().at_socket(&replica.server.socket);
+            let outcome = client.tls(servers::Tls::Require).run(sql);
+            outcome.is_success() && outcome.answer() == number.to_string()
+        });
+    };
+    let connection = || {
+        source.ask(
+            "SELECT GROUP_CONCAT(id) FROM information_schema.processlist \
+             WHERE command LIKE 'Binlog Dump%'",
+        )
+    };
+    follows(1);
+    let before = connection();
+    front
+        .daemon
+        .await_status("the replica's session is kept", |status| {
+            status["sessions"]["kept"].as_u64() >= Some(1)
+        });
+    for number in 2..8 {
+        for worker in process::workers(front.daemon.pid()) {
+            process::send(worker, Signal::SIGKILL);
+        }
+        follows(number);
+    }
+    assert_eq!(connection(), before);
+    lost_none(&front.daemon, 1);
+}
+
+#[test]
+fn a_replica_of_mariadb_goes_on_over_its_connection_when_workers_are_killed() {
+    replicates_on(servers::mariadb());
+}
+
+#[test]
+fn a_replica_of_mysql_goes_on_over_its_connection_when_workers_are_killed() {
+    replicates_on(servers::mysql());
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod raw_tls;
+pub(crate) mod reaper;
 pub(crate) mod scene;
 pub(crate) mod servers;
 pub(crate) mod stream;
