@@ -10,7 +10,6 @@ mod disk;
 mod ending;
 mod faults;
 mod growth;
-mod holder;
 mod identities;
 mod journal;
 mod judge;
@@ -25,6 +24,7 @@ mod settings;
 mod settle;
 mod small_disk;
 mod summary;
+mod takeovers;
 mod tally;
 mod truth;
 
@@ -120,6 +120,7 @@ fn act(log: Log, settings: &Settings, tally: &Tally, journal: &Mutex<Journal>) -
         }
         keep_time(&run, settings.time / 2, &mut calm);
     });
+    takeovers::judge(&run);
     drop(run);
     ending::end(&mut scenery.daemon, tally);
     (calm, scenery.log())

@@ -16,6 +16,8 @@ pub(crate) enum Blow {
     Passing,
     /// It had no descriptors for a while, and had to turn clients away.
     Shortage,
+    /// It is the supervisor, which had no descriptors for a while, and could not keep sessions.
+    SupervisorShortage,
 }
 
 /// All faults that struck workers.
@@ -60,13 +62,22 @@ impl Deaths {
 
     /// Returns whether any worker may have ended in this time.
     pub(crate) fn any(&self, begun: Instant, ended: Instant) -> bool {
-        let mut struck = self.0.iter().filter(|it| it.blow != Blow::Shortage);
+        let is_deadly = |blow| matches!(blow, Blow::Deadly | Blow::Passing);
+        let mut struck = self.0.iter().filter(|it| is_deadly(it.blow));
         struck.any(|it| it.overlaps(begun, ended))
     }
 
     /// Returns whether any worker was short of descriptors in this time.
     pub(crate) fn shortage(&self, begun: Instant, ended: Instant) -> bool {
         let mut struck = self.0.iter().filter(|it| it.blow == Blow::Shortage);
+        struck.any(|it| it.overlaps(begun, ended))
+    }
+
+    /// Returns whether any process was short of the descriptors that it takes to keep a session or to take
+    /// it over in this time.
+    pub(crate) fn unkept(&self, begun: Instant, ended: Instant) -> bool {
+        let is_short = |blow| matches!(blow, Blow::Shortage | Blow::SupervisorShortage);
+        let mut struck = self.0.iter().filter(|it| is_short(it.blow));
         struck.any(|it| it.overlaps(begun, ended))
     }
 
@@ -77,7 +88,7 @@ impl Deaths {
             mine && match it.blow {
                 Blow::Deadly => true,
                 Blow::Passing => it.overlaps(before(at, ECHO), at),
-                Blow::Shortage => false,
+                Blow::Shortage | Blow::SupervisorShortage => false,
             }
         })
     }
@@ -107,6 +118,25 @@ mod tests {
         deaths.begin(7, Blow::Shortage, now);
         assert!(deaths.shortage(now, now));
         assert!(!deaths.any(now, now) && !deaths.explain(7, now));
+    }
+
+    #[test]
+    fn a_shortage_of_either_process_explains_why_a_session_was_not_kept() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for blow in [Blow::Shortage, Blow::SupervisorShortage] {
+            let mut deaths = Deaths::default();
+            deaths.begin(7, blow, at(10));
+            deaths.end(7, at(11), false);
+            assert!(deaths.unkept(at(9), at(10)) && deaths.unkept(at(11), at(20)));
+            assert!(!deaths.unkept(at(8), at(9)) && !deaths.unkept(at(12), at(20)));
+            assert!(!deaths.any(at(10), at(11)));
+        }
+        let mut deaths = Deaths::default();
+        deaths.begin(7, Blow::SupervisorShortage, start);
+        assert!(!deaths.shortage(start, start));
+        deaths.begin(8, Blow::Deadly, start);
+        assert!(deaths.any(start, start));
     }
 
     #[test]

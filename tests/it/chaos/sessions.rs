@@ -6,13 +6,16 @@ use std::{
 };
 
 use super::{
-    holder::holder,
     probers::{DEADLINE, attempt},
     random::Random,
     run::{Place, Run},
     tally::Kind,
 };
 use crate::support::client::Session;
+
+/// How old a session may be when its worker dies before it must outlive it, on a busy machine: it is kept
+/// after 100 ms, and its worker has to come to it.
+const YOUNG: Duration = Duration::from_secs(1);
 
 /// The longest message.
 const LONGEST: usize = 16 * 1024;
@@ -36,7 +39,6 @@ pub(crate) fn hold(run: &Run<'_>, place: &Place, mut random: Random) {
 struct Held {
     session: Session,
     place: &'static str,
-    worker: Option<u32>,
     began: Instant,
     /// When bytes came back last.
     last_good: Instant,
@@ -44,14 +46,11 @@ struct Held {
 }
 
 impl Held {
-    fn new(run: &Run<'_>, place: &Place, mut session: Session) -> Self {
+    fn new(run: &Run<'_>, place: &Place, session: Session) -> Self {
         let began = Instant::now();
         run.tally.sessions.one();
         session.read_timeout(DEADLINE);
-        let client = session.parts().1.local_addr();
-        let find = |client| holder(run.daemon.pid(), place.address, client);
         Self {
-            worker: client.ok().and_then(find),
             session,
             place: place.name,
             closings: run.closings(),
@@ -78,27 +77,33 @@ impl Held {
     fn tell(&self, run: &Run<'_>, broken: &Broken) {
         let now = Instant::now();
         let (place, age) = (self.place, self.began.elapsed());
-        let worker = self
-            .worker
-            .map_or("unknown".to_owned(), |it| it.to_string());
-        let whose = format!("at {place}, {age:?} old, of worker {worker}");
+        let quiet = now - self.last_good;
+        let whose = format!("at {place}, {age:?} old, quiet for {quiet:?}");
         match broken {
             Broken::Bytes(what) => run.tally.find(Kind::WrongBytes, format!("{whose}: {what}")),
             // A hang counts like an end: the timeout is longer than the supervisor takes to find a hung
             // worker, so that worker was killed by now.
-            Broken::Ended(_) if self.is_explained(run, now) => {
-                run.tally.sessions_of_killed.one();
-            }
+            Broken::Ended(_) if self.was_young(run, now) => run.tally.young_sessions.one(),
+            Broken::Ended(_) if self.was_not_kept(run, now) => run.tally.unkept_sessions.one(),
             Broken::Ended(error) => run
                 .tally
                 .find(Kind::LostSession, format!("{whose}: {error}")),
         }
     }
 
-    fn is_explained(&self, run: &Run<'_>, now: Instant) -> bool {
-        run.deaths(|deaths| match self.worker {
-            Some(pid) => deaths.explain(pid, now),
-            None => deaths.any(self.last_good, now),
+    /// Whether a worker may have ended before it had to be able to leave this session to another.
+    fn was_young(&self, run: &Run<'_>, now: Instant) -> bool {
+        let is_young = self.last_good - self.began < YOUNG;
+        is_young && run.deaths(|it| it.any(self.last_good, now))
+    }
+
+    /// Whether a worker may have ended, and there may have been no descriptors to keep this session when
+    /// that was due, or to take it over.
+    fn was_not_kept(&self, run: &Run<'_>, now: Instant) -> bool {
+        run.deaths(|it| {
+            let starved =
+                it.unkept(self.began, self.began + YOUNG) || it.unkept(self.last_good, now);
+            starved && it.any(self.last_good, now)
         })
     }
 }

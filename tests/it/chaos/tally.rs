@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     HungHandshake,
     /// A client was shown a certificate that was wrong at that time.
     WrongCertificate,
-    /// A session of a worker that no fault struck broke or hung.
+    /// A session broke or hung that should have outlived its worker.
     LostSession,
     /// A session carried other bytes than were sent.
     WrongBytes,
@@ -67,7 +67,7 @@ impl fmt::Display for Kind {
             Self::Refused => "refused clients",
             Self::HungHandshake => "hung handshakes",
             Self::WrongCertificate => "wrong certificates",
-            Self::LostSession => "lost sessions of workers that were left alone",
+            Self::LostSession => "lost sessions",
             Self::WrongBytes => "sessions with wrong bytes",
             Self::WrongStatus => "wrong statuses",
             Self::WrongAnswer => "wrong answers of commands",
@@ -123,8 +123,13 @@ pub(crate) struct Tally {
     pub(crate) handshakes_of_starved: Count,
     /// Held sessions that were opened.
     pub(crate) sessions: Count,
-    /// Held sessions that ended with their worker.
-    pub(crate) sessions_of_killed: Count,
+    /// Held sessions that ended with their worker before they could be kept.
+    pub(crate) young_sessions: Count,
+    /// Held sessions that ended with their worker because there were no descriptors to keep them, or to
+    /// take them over.
+    pub(crate) unkept_sessions: Count,
+    /// Times that a worker went on with a session of another.
+    pub(crate) taken_over: Count,
     /// Bytes that held sessions sent and got back.
     pub(crate) bytes: Count,
     /// Commands that were run.
@@ -159,7 +164,7 @@ impl Tally {
     }
 
     /// Returns the counts with their names.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 9] {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 11] {
         [
             ("handshakes", self.handshakes.get()),
             (
@@ -172,9 +177,14 @@ impl Tally {
             ),
             ("held sessions", self.sessions.get()),
             (
-                "held sessions that ended with a killed worker",
-                self.sessions_of_killed.get(),
+                "held sessions that ended with a killed worker, too young to be kept",
+                self.young_sessions.get(),
             ),
+            (
+                "held sessions that ended with a killed worker for want of descriptors",
+                self.unkept_sessions.get(),
+            ),
+            ("sessions taken over", self.taken_over.get()),
             ("bytes that held sessions checked", self.bytes.get()),
             ("commands", self.commands.get()),
             ("statuses, verdicts and pages judged", self.looks.get()),

@@ -9,7 +9,9 @@ use super::{
     workers::{kill, victims},
 };
 use crate::{
-    chaos::{commands::load, journal::Entry, judge::Question, random::Random, run::Run},
+    chaos::{
+        commands::load, deaths::Blow, journal::Entry, judge::Question, random::Random, run::Run,
+    },
     support::process,
 };
 
@@ -31,11 +33,28 @@ fn pause(run: &Run<'_>, random: &mut Random, _: Entry) -> Outcome {
     Outcome::Struck
 }
 
+/// A shortage of the supervisor.
+struct Starved<'run> {
+    run: &'run Run<'run>,
+    shortage: Option<Shortage>,
+}
+
+impl Drop for Starved<'_> {
+    fn drop(&mut self) {
+        drop(self.shortage.take());
+        self.run.struck(self.run.daemon.pid());
+    }
+}
+
 /// Leaves the supervisor few descriptors.
-fn starve(run: &Run<'_>, random: &mut Random, entry: Entry) -> Option<Shortage> {
+fn starve<'run>(run: &'run Run<'_>, random: &mut Random, entry: Entry) -> Option<Starved<'run>> {
     let spare = random.below(8);
     run.note(entry, format!("{spare} to spare"));
-    Shortage::begin(run.daemon.pid(), spare)
+    let supervisor = run.daemon.pid();
+    run.strike(supervisor, Blow::SupervisorShortage);
+    let shortage = Shortage::begin(supervisor, spare);
+    let starved = Starved { run, shortage };
+    starved.shortage.is_some().then_some(starved)
 }
 
 /// A worker dies while there are no descriptors for its successor.
