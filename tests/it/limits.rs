@@ -47,6 +47,8 @@ impl Front {
         let ca = Ca::new("authority");
         let daemon = TestDaemon::builder()
             .workers(2)
+            // Where a worker is killed here, its sessions are to end with it.
+            .set("keep_after", "\"off\"")
             .identity("default", &ca.leaf("localhost"));
         let listeners = listeners(&daemon.backend().address());
         let daemon = listeners.into_iter().fold(daemon, Builder::listener);

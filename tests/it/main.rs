@@ -57,7 +57,7 @@ mod mysql;
 mod postgres;
 // The drivers by which programs reach both.
 mod drivers;
-// Many sessions at work while certificates are replaced and a worker dies.
+// Many sessions at work while certificates are replaced and workers die.
 mod load;
 // The servers' own regression tests.
 mod suites;

@@ -29,9 +29,12 @@ fn a_session_goes_on_when_the_certificate_is_replaced() {
 }
 
 #[test]
-fn a_worker_that_is_killed_takes_only_its_own_sessions_along() {
+fn with_keep_after_off_a_worker_that_is_killed_takes_only_its_own_sessions_along() {
     for (server, _) in servers_and_clients() {
-        let front = Front::with(|it| it.workers(2).listener(listener(&server, "plain")));
+        let front = Front::with(|it| {
+            let it = it.workers(2).set("keep_after", "\"off\"");
+            it.listener(listener(&server, "plain"))
+        });
         let client = front.client(&server, "plain");
         let open = || -> Vec<(u64, u64)> {
             let status = front.daemon.status();
