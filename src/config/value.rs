@@ -14,8 +14,8 @@ pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The shortest time after which a session is kept; workers' timers count in milliseconds.
 pub(super) const SHORTEST_KEEP: Duration = Duration::from_millis(1);
 
-/// The longest time after which a session is kept; more is taken for a mistake, because `off` says it.
-pub(super) const LONGEST_KEEP: Duration = Duration::from_secs(60 * 60);
+/// The longest time after which a session is kept: each that is younger takes memory, also for a while after its end.
+pub(super) const LONGEST_KEEP: Duration = Duration::from_secs(60);
 
 /// Why a text is not the value it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub(super) enum ValueError {
     Negative(String),
     #[error("`{0}` is longer than 30 days")]
     TooLong(String),
-    #[error("`{0}` is not a time to keep sessions after: write 1ms to 1h, or `off` to keep none")]
+    #[error("`{0}` is not a time to keep sessions after: write 1ms to 1m, or `off` to keep none")]
     KeepAfter(String),
     #[error("`{0}` is neither a DNS name nor an IP address")]
     ServerName(String),
@@ -185,16 +185,16 @@ mod tests {
         for (text, millis) in [
             ("1ms", Some(1)),
             ("1m 30s", Some(90_000)),
-            ("1h", Some(3_600_000)),
+            ("1m", Some(60_000)),
             ("off", None),
         ] {
             let after = millis.map(Duration::from_millis);
             assert_eq!(text.parse(), Ok(KeepAfter(after)));
         }
-        for text in ["", "0s", "999us", "1h 1s", "-1s", "100", "Off", "never"] {
+        for text in ["", "0s", "999us", "1m 1s", "-1s", "100", "Off", "never"] {
             let error = text.parse::<KeepAfter>().unwrap_err().to_string();
             assert!(
-                error.contains("write 1ms to 1h, or `off`"),
+                error.contains("write 1ms to 1m, or `off`"),
                 "{text}: {error}"
             );
         }

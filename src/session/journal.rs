@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{
     conversation::Conversation,
@@ -325,15 +325,9 @@ fn encode_body<W>(
         tls: legs.map(Leg::tls_state),
         facts: &session.facts(),
     };
-    // Memory that a vector has grown out of is not wiped.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(8 * 1024));
-    let put = body.put(&mut bytes);
-    put.map_err(|_| UnkeptReason::TooLong)?;
-    if bytes.capacity() > 8 * 1024 {
-        let whole = Zeroizing::new(bytes.to_vec());
-        bytes.zeroize();
-        return Ok(whole);
-    }
+    // Room for all of it, because memory that a vector has grown out of is not wiped.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(body.room()));
+    body.put(&mut bytes).map_err(|_| UnkeptReason::TooLong)?;
     Ok(bytes)
 }
 

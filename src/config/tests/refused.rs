@@ -44,10 +44,10 @@ fn a_time_to_keep_sessions_after_is_a_time_or_off() {
     for (line, fragment) in [
         (
             "keep_after = \"none\"",
-            "`none` is not a time to keep sessions after: write 1ms to 1h, or `off` to keep none",
+            "`none` is not a time to keep sessions after: write 1ms to 1m, or `off` to keep none",
         ),
         ("keep_after = \"0s\"", "`0s` is not a time to keep"),
-        ("keep_after = \"61m\"", "write 1ms to 1h"),
+        ("keep_after = \"61s\"", "write 1ms to 1m"),
         ("keep_after = 100", "expected a string"),
         ("keep_after = false", "expected a string"),
     ] {

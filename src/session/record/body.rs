@@ -76,6 +76,23 @@ pub struct ReadBody {
 }
 
 impl Body<'_> {
+    /// Returns how many bytes the body has at most.
+    pub fn room(&self) -> usize {
+        let text = |text: &Option<Box<str>>| 5 + text.as_ref().map_or(0, |it| it.len());
+        let Facts {
+            server_name,
+            user,
+            backend,
+            tls,
+            ..
+        } = self.facts;
+        let texts = text(server_name) + text(user) + text(backend);
+        let chain = tls.as_ref().and_then(|it| it.certificate.as_ref());
+        let chain = chain.map_or(0, |it| it.ders.iter().map(|der| 4 + der.len()).sum());
+        let tls = self.tls.iter().flatten().count() * MAX_LEN;
+        256 + self.seat.listener.len() + tls + texts + chain
+    }
+
     /// Appends the body; on an error nothing is appended.
     pub fn put(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         let before = out.len();

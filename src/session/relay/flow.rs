@@ -36,6 +36,8 @@ impl<W: Watch> Step<'_, W> {
     ) -> Poll<Result<(), Fault>> {
         for _ in 0..BURST {
             ready!(self.leg(from.other()).poll_flush(cx, scratch)).map_err(Fault::To)?;
+            // What was answered may still lie there.
+            self.settle(scratch);
             scratch.begin();
             let received = ready!(self.leg(from).poll_receive(cx, scratch));
             reach(Point::AfterRead);

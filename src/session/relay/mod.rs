@@ -162,6 +162,9 @@ impl<W> Relay<W> {
         let Conversation {
             client, backend, ..
         } = &mut self.conversation;
+        for leg in [&mut *client, &mut *backend] {
+            leg.is_kept(None);
+        }
         say_goodbye(&ended, client, backend).await;
         if over.is_some() {
             client.socket().shut();

@@ -95,6 +95,11 @@ impl Table {
             }
         };
         let slot = Slot(number);
+        for leg in [0, 1] {
+            // The session before may have left the number of a commit.
+            self.word(slot, slot::CONSUMED + leg)
+                .store(0, Ordering::Release);
+        }
         self.word(slot, slot::ORIGIN)
             .store(id.origin, Ordering::Release);
         self.word(slot, slot::NUMBER)
