@@ -9,6 +9,10 @@ use super::{
 /// How long a worker may take to get ready.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a worker may be silent at least that has confirmed no generation: it does not know yet how often it
+/// is to send a beat, and a busy host may take a while to start its process.
+const NEW_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How many starts may fail in a row before a daemon that has never served gives up.
 const START_TRIES: u32 = 3;
 
@@ -130,7 +134,11 @@ impl Plan {
 /// Returns why to kill a worker at `now`; `None` if it is in order.
 fn fault(worker: &Worker, now: Duration, heartbeat_timeout: Duration) -> Option<Condemned> {
     let unconfirmed = worker.owed.is_some_and(|owed| owed.until <= now);
-    let is_silent = worker.silence >= heartbeat_timeout;
+    let patience = match worker.generation {
+        0 => heartbeat_timeout.max(NEW_PATIENCE),
+        _ => heartbeat_timeout,
+    };
+    let is_silent = worker.silence >= patience;
     match worker.doing {
         // Its sessions wait for it as those of one that serves do.
         Doing::Starting if worker.heir != Heir::No && is_silent => Some(Condemned::Silent),

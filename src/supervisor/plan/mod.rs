@@ -8,9 +8,8 @@
 //!   repeatedly until that worker reports that it does;
 //! - no worker serves in the place of another before the disk was read again, unless a rollback holds
 //!   what is served;
-//! - a worker that takes over the sessions of one that ended is started at once, and whether it serves or
-//!   not, a reload does not wait for it before it is to serve; only if a worker ends before it has taken
-//!   sessions over does the next start wait;
+//! - where a worker has left sessions, another one is started at once to take them over, unless the one that
+//!   ended had itself not taken over what it was to; no reload waits for it before it is to serve;
 //! - a generation is put in force after every worker that answers has made it ready, and not at all
 //!   if one cannot;
 //! - a request for a reload is answered once, after a load that began later than the request, when

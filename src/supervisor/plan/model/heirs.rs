@@ -172,3 +172,15 @@ fn a_stop_takes_over_nothing() {
     world.make(&Move::Leave(0, KILLED));
     assert!(world.is_over());
 }
+
+#[test]
+fn an_heir_that_does_not_know_the_heartbeat_yet_has_time_for_its_first_beats() {
+    let mut world = World::with(1, Duration::from_millis(100));
+    world.make(&Move::Answer(0));
+    world.make(&Move::Leave(0, KILLED));
+    world.make(&Move::Hang(0));
+    world.pass(Duration::from_secs(2));
+    assert!(is_held_back(&world, 0));
+    world.pass(Duration::from_secs(2));
+    assert_eq!(worker(&world, 0).condemned(), Some(Condemned::Silent));
+}

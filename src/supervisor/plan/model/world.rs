@@ -72,7 +72,12 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(slots: usize) -> Self {
-        let (plan, actions) = Plan::new(slots, HEARTBEAT);
+        Self::with(slots, HEARTBEAT)
+    }
+
+    /// Begins with a heartbeat timeout.
+    pub(super) fn with(slots: usize, heartbeat: Duration) -> Self {
+        let (plan, actions) = Plan::new(slots, heartbeat);
         let mut world = Self {
             plan,
             now: Duration::ZERO,
