@@ -151,3 +151,28 @@ fn a_message_that_asks_for_more_descriptors_than_any_may_bring_breaks_the_link()
         assert_eq!(decoded.is_ok(), is_one);
     }
 }
+
+#[tokio::test]
+async fn ten_thousand_pairs_of_sockets_cross_a_link() {
+    let ((_, supervisor), (mut worker, _), _) = ends();
+    let socket = any_descriptor();
+    let along = vec![socket.as_fd(); 2 * MOST_PAIRS];
+    let id = SessionId {
+        origin: 1,
+        number: 1,
+    };
+    let sending = async {
+        for _ in 0..80 {
+            let ids = vec![id; MOST_PAIRS];
+            let sent = supervisor.send(&ToWorker::Sockets { ids }, &along).await;
+            sent.unwrap();
+        }
+    };
+    let receiving = async {
+        for _ in 0..80 {
+            let received = worker.receive().await.unwrap().unwrap();
+            assert_eq!(received.descriptors.len(), 2 * MOST_PAIRS);
+        }
+    };
+    tokio::join!(sending, receiving);
+}

@@ -85,8 +85,8 @@ pub(in crate::supervisor) struct Waiting {
 /// What a worker has taken over.
 #[derive(Debug)]
 pub(super) struct TakenOver {
-    /// The tables.
-    tables: Vec<LeftTable>,
+    /// The process ids of the workers that left them, and how these ended.
+    from: Vec<(u32, End)>,
     /// How many sessions it goes on with.
     pub(super) taken: u64,
     /// How many sessions are lost.
@@ -229,6 +229,7 @@ impl Keeping {
         self.totals.unkept.add(holder.unkept);
         if ended.as_told {
             self.closer.close(holder.kept.into_values());
+            self.closer.close_tables(holder.table);
             self.waiting.extend(holder.inherited);
             return;
         }
@@ -236,6 +237,7 @@ impl Keeping {
         let unheld = holder.unheld.len() as u64;
         if holder.kept.is_empty() && holder.inherited.is_empty() {
             self.lose(LossReason::Descriptors, unheld);
+            self.closer.close_tables(holder.table);
             return;
         }
         let death = match ended.end {
@@ -308,6 +310,8 @@ impl Keeping {
         );
         self.lose(why, lost);
         self.closer.close(estate.kept.into_values());
+        let tables = estate.tables.into_iter().map(|it| it.table);
+        self.closer.close_tables(tables);
     }
 
     fn lose(&mut self, why: LossReason, count: u64) {
@@ -338,11 +342,16 @@ impl Keeping {
         });
         self.totals.taken_over = self.totals.taken_over.saturating_add(taken);
         self.totals.lost.add(lost);
+        let is_all = holder.inherited.is_empty();
+        let tables: Vec<_> = estates.into_iter().flat_map(|it| it.tables).collect();
+        let from = tables.iter().map(|it| (it.pid, it.end)).collect();
+        let tables = tables.into_iter().map(|it| it.table);
+        self.closer.close_tables(tables);
         Some(TakenOver {
-            tables: estates.into_iter().flat_map(|it| it.tables).collect(),
+            from,
             taken,
             lost,
-            is_all: holder.inherited.is_empty(),
+            is_all,
         })
     }
 

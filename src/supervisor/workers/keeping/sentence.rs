@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{TakenOver, estate::LeftTable};
-use crate::facts::LossReason;
+use super::TakenOver;
+use crate::{facts::LossReason, supervisor::plan::End};
 
 impl TakenOver {
     /// Returns a sentence about it, of the worker of this process id in a slot; `None` if there were no
@@ -13,7 +13,7 @@ impl TakenOver {
         if self.taken == 0 && lost == 0 {
             return None;
         }
-        let whose: Vec<String> = self.tables.iter().map(whose).collect();
+        let whose: Vec<String> = self.from.iter().map(whose).collect();
         let mut sentence = format!(
             "Worker {pid} in slot {slot} went on with {} of {}",
             sessions(self.taken),
@@ -32,8 +32,8 @@ impl TakenOver {
     }
 }
 
-fn whose(left: &LeftTable) -> String {
-    format!("worker {}, which {}", left.pid, left.end)
+fn whose((pid, end): &(u32, End)) -> String {
+    format!("worker {pid}, which {end}")
 }
 
 fn sessions(count: u64) -> String {
@@ -68,31 +68,13 @@ fn why(reason: LossReason) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use super::*;
+    use crate::facts::LossCounts;
 
-    use super::{super::Table, *};
-    use crate::{
-        children::End,
-        facts::{Death, LossCounts},
-        link::end,
-    };
-
-    fn left(pid: u32, end: End) -> LeftTable {
-        LeftTable {
-            table: Table {
-                number: 1,
-                file: Arc::new(end::pair().unwrap().0),
-            },
-            pid,
-            end,
-            death: Death::Fault,
-        }
-    }
-
-    fn taken_over(taken: u64, tables: Vec<LeftTable>, lost: &[(LossReason, u64)]) -> TakenOver {
+    fn taken_over(taken: u64, from: &[(u32, End)], lost: &[(LossReason, u64)]) -> TakenOver {
         let of = |reason| lost.iter().find(|it| it.0 == reason).map_or(0, |it| it.1);
         TakenOver {
-            tables,
+            from: from.to_vec(),
             taken,
             lost: LossCounts::new(of),
             is_all: true,
@@ -101,21 +83,21 @@ mod tests {
 
     #[test]
     fn an_operator_is_told_who_goes_on_with_whose_sessions_and_which_are_lost() {
-        let tables = vec![left(100, End::Signal(9))];
-        let taken = taken_over(57, tables, &[(LossReason::Damaged, 1)]);
+        let from = [(100, End::Signal(9))];
+        let taken = taken_over(57, &from, &[(LossReason::Damaged, 1)]);
         assert_eq!(
             taken.sentence(123, 0).unwrap(),
             "Worker 123 in slot 0 went on with 57 sessions of worker 100, which was ended by signal 9; \
              1 was lost (the record could not be read)."
         );
-        let tables = vec![left(100, End::Signal(11)), left(101, End::Code(70))];
+        let from = [(100, End::Signal(11)), (101, End::Code(70))];
         let lost = [(LossReason::Suspect, 2), (LossReason::UnixWrite, 1)];
         assert_eq!(
-            taken_over(1, tables, &lost).sentence(102, 1).unwrap(),
+            taken_over(1, &from, &lost).sentence(102, 1).unwrap(),
             "Worker 102 in slot 1 went on with 1 session of worker 100, which was ended by signal 11 and \
              worker 101, which exited with status 70; 3 were lost (1: the worker died while it wrote to a \
              Unix socket, 2: workers died while they worked on the session)."
         );
-        assert_eq!(taken_over(0, vec![], &[]).sentence(1, 1), None);
+        assert_eq!(taken_over(0, &[], &[]).sentence(1, 1), None);
     }
 }

@@ -13,6 +13,7 @@ use rustix::{
 };
 use socket2::SockRef;
 
+use super::estate::Table;
 use crate::sys::child::Jobs;
 
 /// The two sockets of a session: its client's, then its backend's.
@@ -52,6 +53,14 @@ impl Closer {
     /// Starts the thread.
     pub(super) fn new() -> io::Result<Self> {
         Jobs::new("session-ends").map(Self)
+    }
+
+    /// Closes tables, which takes a while where much memory was written.
+    pub(super) fn close_tables(&self, tables: impl IntoIterator<Item = Table>) {
+        let tables: Vec<Table> = tables.into_iter().collect();
+        if !tables.is_empty() {
+            self.0.add(move || drop(tables));
+        }
     }
 
     /// Closes sockets, unless they are in use elsewhere.
