@@ -138,7 +138,7 @@ where
             Err(error) if error.raw_os_error() == Some(Errno::TOOMANYREFS.raw_os_error()) => {
                 sleep(IN_FLIGHT).await;
             }
-            sent => return sent,
+            done => return done,
         }
     }
 }

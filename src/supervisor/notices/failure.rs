@@ -187,8 +187,8 @@ mod tests {
     fn what_becomes_of_sessions_and_slot_is_told() {
         let told = |has_heir, wait| {
             let failure = Failure {
-                has_heir,
                 wait,
+                has_heir,
                 ..failure(None, true, End::Signal(9))
             };
             let exit = ExitStatus {
