@@ -69,8 +69,9 @@ mod thrown {
     }
 
     /// Has this thread throw [`Died`] when it reaches a point for the `passing`th time from now on, counted from 1.
-    pub(crate) fn arm(armed: Option<(Point, u64)>) {
-        ARMED.set(armed);
+    /// Returns what it was told before.
+    pub(crate) fn arm(armed: Option<(Point, u64)>) -> Option<(Point, u64)> {
+        ARMED.replace(armed)
     }
 
     /// Says that a point is reached.

@@ -110,6 +110,8 @@ impl Worker {
             relay,
             session,
         } = self;
+        // The points are those of sessions that go on.
+        let armed = arm(None);
         drop(relay);
         let left = Left::map(1, Death::Killed, table).unwrap();
         let heirs = new_table();
@@ -141,6 +143,7 @@ impl Worker {
         });
         let mut relay = relay_of(conversation, &session);
         relay.journal = Some(journal.unwrap());
+        arm(armed);
         Self {
             table: heirs,
             relay,
@@ -169,7 +172,9 @@ async fn play(suites: [Option<&'static Suite>; 2], kinds: [Kind; 2], moves: &[Mo
         match *step {
             Move::Say(side, length) => ends[side as usize].say(length),
             Move::UpdateKey(side) => ends[side as usize].update_key(suites[side as usize]),
-            Move::Arm(point, passing) => arm(Some((point, passing))),
+            Move::Arm(point, passing) => {
+                arm(Some((point, passing)));
+            }
             Move::Die => worker = worker.replace(&mut kept),
             Move::Turn(most) => {
                 for end in &mut ends {
