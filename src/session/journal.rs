@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
     conversation::Conversation,
@@ -17,7 +17,7 @@ use super::{
     record::{Body, Flows, MOST_WATCHER, Moving, Place, Seat, moving, split_watcher, waiting},
     relay::Patience,
     scratch::Scratch,
-    table::{Block, Slot, Table, layout::State, layout::slot, with_table},
+    table::{Block, Slot, Spaces, Table, layout::State, layout::slot, with_table},
 };
 use crate::{
     facts::{SessionId, UnkeptReason},
@@ -39,7 +39,7 @@ pub struct Journal {
     /// A body that was written later.
     later_body: Option<Block>,
     body: Place,
-    waiting: Option<(Block, usize)>,
+    waiting: Option<Block>,
     /// How often keys had been renewed, and facts changed, when the body was written.
     written: Version,
     fixed: Fixed,
@@ -72,13 +72,22 @@ impl fmt::Debug for Journal {
     }
 }
 
-/// What is noted, and where it lies.
+/// What is noted beside the moving part, and where it lies.
 struct Draft {
-    moving: Zeroizing<Vec<u8>>,
     /// The bytes that wait, if any do.
-    waiting: Option<(Block, usize)>,
+    waiting: Option<(Block, Place)>,
     /// A new body, if one is needed.
     body: Option<(Block, Place)>,
+    /// What the body is of.
+    written: Version,
+}
+
+impl Draft {
+    fn give_back(self, table: &mut Table) {
+        for (block, _) in [self.waiting, self.body].into_iter().flatten() {
+            table.give(block);
+        }
+    }
 }
 
 impl Journal {
@@ -90,7 +99,8 @@ impl Journal {
         keeper: &Arc<Keeper>,
         scratch: &Scratch,
     ) -> Result<Box<Self>, UnkeptReason> {
-        let watcher = encode_watcher(&conversation.watch)?;
+        let mut watcher = Zeroizing::new(Vec::with_capacity(W::MAX_ENCODED));
+        encode_watcher(&conversation.watch, &mut watcher)?;
         let body = encode_body(conversation, session, &fixed)?;
         let half = half_of(conversation, &watcher);
         let begun = with_table(|table| {
@@ -143,10 +153,16 @@ impl Journal {
         session: &LiveSession,
         scratch: &Scratch,
     ) -> Result<(), UnkeptReason> {
-        let draft = with_table(|table| self.draft(table, conversation, session, scratch));
-        let draft = draft.unwrap_or(Err(UnkeptReason::NoRoom))?;
-        with_table(|table| self.enact(table, draft));
-        Ok(())
+        let noted = with_table(|table| {
+            let mut spaces = std::mem::take(&mut table.spaces);
+            let draft = self.draft(table, &mut spaces, conversation, session, scratch);
+            let noted = draft.map(|draft| self.enact(table, &spaces.moving, draft));
+            spaces.moving.zeroize();
+            spaces.watcher.zeroize();
+            table.spaces = spaces;
+            noted
+        });
+        noted.unwrap_or(Err(UnkeptReason::NoRoom))
     }
 
     /// Returns how often the session was noted.
@@ -173,25 +189,33 @@ impl Journal {
     fn draft<W: Watch>(
         &self,
         table: &mut Table,
+        spaces: &mut Spaces,
         conversation: &Conversation<W>,
         session: &LiveSession,
         scratch: &Scratch,
     ) -> Result<Draft, UnkeptReason> {
-        let watcher = encode_watcher(&conversation.watch)?;
-        let (beside, waits) = split_watcher(&watcher);
+        encode_watcher(&conversation.watch, &mut spaces.watcher)?;
+        let (beside, waits) = split_watcher(&spaces.watcher);
         let legs = [&conversation.client, &conversation.backend];
-        let waiting = put_waiting(table, legs.map(Leg::waiting), waits)?;
-        let is_current = version(conversation, session) == self.written;
-        let body = if is_current {
+        let moving = [legs[0].moving(scratch)?, legs[1].moving(scratch)?];
+        let written = version(conversation, session);
+        let body = if written == self.written {
             None
         } else {
             let body = encode_body(conversation, session, &self.fixed)?;
-            let block = table.take(body.len()).ok_or(UnkeptReason::NoRoom)?;
-            table.write(block, 0, &body);
-            Some((block, block.place(0, body.len())))
+            Some(put_block(table, &body)?)
         };
+        let waiting = put_waiting(table, legs.map(Leg::waiting), waits);
+        let draft = Draft {
+            waiting: *waiting.as_ref().unwrap_or(&None),
+            body,
+            written,
+        };
+        if let Err(reason) = waiting {
+            draft.give_back(table);
+            return Err(reason);
+        }
         let (bytes_up, bytes_down) = session.bytes();
-        let place = |(block, length): (Block, usize)| block.place(0, length);
         let moving = Moving {
             commits: self.commits + 1,
             takeovers: session.takeovers(),
@@ -200,32 +224,28 @@ impl Journal {
             bytes_down,
             moved: session.moved_at_boot(),
             flows: Flows::of(conversation.up, conversation.down, &conversation.first),
-            body: body.map_or(self.body, |(_, place)| place),
-            waiting: waiting.map(place),
-            legs: [legs[0].moving(scratch)?, legs[1].moving(scratch)?],
-            watcher: beside.map(|it| Zeroizing::new(it.to_vec())),
+            body: draft.body.map_or(self.body, |(_, place)| place),
+            waiting: draft.waiting.map(|(_, place)| place),
+            legs: moving,
+            watcher: beside,
         };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(moving::MOST_MOVING));
-        moving.put(&mut bytes);
-        if LENGTH + bytes.len() > usize::from(self.half) {
+        moving.put(&mut spaces.moving);
+        if LENGTH + spaces.moving.len() > usize::from(self.half) {
             // A watcher that was small when the session was kept first.
+            draft.give_back(table);
             return Err(UnkeptReason::TooLong);
         }
-        Ok(Draft {
-            moving: bytes,
-            waiting,
-            body,
-        })
+        Ok(draft)
     }
 
-    fn enact(&mut self, table: &mut Table, draft: Draft) {
+    fn enact(&mut self, table: &mut Table, moving: &[u8], draft: Draft) {
         self.second = !self.second;
         self.commits += 1;
         let half = usize::from(self.half);
         let offset = if self.second { half } else { 0 };
-        let length = u16::try_from(draft.moving.len()).unwrap_or(0);
+        let length = u16::try_from(moving.len()).unwrap_or(0);
         table.write(self.block, offset, &length.to_be_bytes());
-        table.write(self.block, offset + LENGTH, &draft.moving);
+        table.write(self.block, offset + LENGTH, moving);
         reach(Point::BeforeFlip);
         let at = self.block.place(0, 0).at;
         table.set(
@@ -236,9 +256,11 @@ impl Journal {
                 second: self.second,
             },
         );
-        if let Some((block, _)) = std::mem::replace(&mut self.waiting, draft.waiting) {
-            table.give(block);
+        let waiting = draft.waiting.map(|(block, _)| block);
+        if let Some(before) = std::mem::replace(&mut self.waiting, waiting) {
+            table.give(before);
         }
+        self.written = draft.written;
         if let Some((block, place)) = draft.body {
             if let Some(before) = self.later_body.replace(block) {
                 table.give(before);
@@ -255,8 +277,7 @@ impl Journal {
         with_table(|table| {
             table.end_slot(self.slot);
             reach(Point::AfterEnd);
-            let waiting = self.waiting.map(|(block, _)| block);
-            let blocks = [Some(self.block), self.later_body, waiting];
+            let blocks = [Some(self.block), self.later_body, self.waiting];
             for block in blocks.into_iter().flatten() {
                 table.give(block);
             }
@@ -281,28 +302,29 @@ impl Drop for Over {
     }
 }
 
+/// Writes bytes into a block of their own.
+fn put_block(table: &mut Table, bytes: &[u8]) -> Result<(Block, Place), UnkeptReason> {
+    let block = table.take(bytes.len()).ok_or(UnkeptReason::NoRoom)?;
+    table.write(block, 0, bytes);
+    Ok((block, block.place(0, bytes.len())))
+}
+
 /// Writes the bytes that wait into a block, if any do.
 fn put_waiting(
     table: &mut Table,
     legs: [[&[u8]; 3]; 2],
     watcher: Option<&[u8]>,
-) -> Result<Option<(Block, usize)>, UnkeptReason> {
+) -> Result<Option<(Block, Place)>, UnkeptReason> {
     if watcher.is_none() && legs.iter().flatten().all(|it| it.is_empty()) {
         return Ok(None);
     }
-    let length = waiting::length(legs, watcher);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(waiting::length(legs, watcher)));
     waiting::put(legs, watcher, &mut bytes).map_err(|_| UnkeptReason::TooLong)?;
-    let block = table.take(length).ok_or(UnkeptReason::NoRoom)?;
-    table.write(block, 0, &bytes);
-    Ok(Some((block, length)))
+    put_block(table, &bytes).map(Some)
 }
 
-fn encode_watcher<W: Watch>(watch: &W) -> Result<Zeroizing<Vec<u8>>, UnkeptReason> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(W::MAX_ENCODED.min(256)));
-    let encoded = watch.encode(&mut bytes);
-    encoded.map_err(|_| UnkeptReason::TooLong)?;
-    Ok(bytes)
+fn encode_watcher<W: Watch>(watch: &W, out: &mut Vec<u8>) -> Result<(), UnkeptReason> {
+    watch.encode(out).map_err(|_| UnkeptReason::TooLong)
 }
 
 fn encode_body<W>(

@@ -135,9 +135,10 @@ pub fn resume(
 ) -> Result<Conversation<Watcher>, LossReason> {
     let LeftSession {
         mut record,
-        moving,
+        legs,
         written,
         is_consumed,
+        ..
     } = session;
     let [client, backend] = sockets.map(Socket::take);
     let sockets = [client, backend].map(|it| it.map_err(|_| LossReason::Mismatch));
@@ -150,7 +151,7 @@ pub fn resume(
         .into_iter()
         .enumerate()
     {
-        let moving = &moving.legs[index];
+        let moving = &legs[index];
         if sockets[index].cookie() != leg.cookie {
             return Err(LossReason::Mismatch);
         }

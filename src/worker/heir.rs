@@ -249,7 +249,7 @@ impl Heir {
             Ok(session) if session.record.id == id => session,
             _ => return Err(self.shut(id, LossReason::Damaged).into()),
         };
-        let has_moved = session.moving.commits > 1;
+        let has_moved = session.commits > 1;
         let suspicion = suspicion(session.record.suspicions, has_moved, deaths);
         if suspicion >= MOST_SUSPICION {
             let reason = self.shut(id, LossReason::Suspect);

@@ -136,13 +136,13 @@ pub enum Damaged {
 
 impl Record {
     /// Puts a record together from its parts.
-    pub fn of(moving: &Moving, body: &[u8], waiting: Option<&[u8]>) -> Result<Self, Damaged> {
+    pub fn of(moving: &Moving<'_>, body: &[u8], waiting: Option<&[u8]>) -> Result<Self, Damaged> {
         let body = ReadBody::take(body)?;
         let ([client, backend], waits) = match waiting {
             Some(waiting) => waiting::take(waiting, moving.watcher.is_none())?,
             None => Default::default(),
         };
-        let watcher = moving.watcher.as_ref().or(waits.as_ref());
+        let watcher = moving.watcher.or(waits.as_deref().map(Vec::as_slice));
         let watcher = watcher.ok_or(Damaged::Short)?;
         let (watcher, length) = Watcher::decode(watcher).and_then(|(it, length)| {
             if length == watcher.len() {
@@ -214,7 +214,7 @@ impl Record {
             body: place(body.len()),
             waiting: Some(place(waiting.len())),
             legs: [self.client.moving(), self.backend.moving()],
-            watcher: beside.map(|it| Zeroizing::new(it.to_vec())),
+            watcher: beside,
         };
         let mut head = Zeroizing::new(Vec::with_capacity(MOST_MOVING));
         moving.put(&mut head);

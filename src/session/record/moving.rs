@@ -18,7 +18,7 @@
 //! how far its closing is, 16 TLS, 32 output in the scratch space, 64 peeked); what moves in its TLS; where its output
 //! lies (12); how much of its socket was peeked at and is counted as taken (4).
 
-use zeroize::Zeroizing;
+use std::fmt;
 
 use super::{Damaged, Flows, fields::take_u64};
 use crate::{protocol::bytes::Reader, session::leg::WriteSide, tls::records::encode::MOVING_LEN};
@@ -42,8 +42,8 @@ pub const FIXED: usize = 8 + 4 + 1 + 24 + 5 + 12 + 1 + 12;
 pub const MOST_MOVING: usize = FIXED + 2 * MovingLeg::most(true, true) + MOST_WATCHER;
 
 /// What changes with every step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moving {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Moving<'m> {
     /// How often the record was written.
     pub commits: u64,
     /// How often another worker has taken the session over.
@@ -66,7 +66,19 @@ pub struct Moving {
     /// The client's leg, and the backend's.
     pub legs: [MovingLeg; 2],
     /// What watches the session; `None` if it lies where the bytes wait.
-    pub watcher: Option<Zeroizing<Vec<u8>>>,
+    pub watcher: Option<&'m [u8]>,
+}
+
+/// What watches the session may be secret; only how long it is is shown.
+impl fmt::Debug for Moving<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Moving")
+            .field("commits", &self.commits)
+            .field("flows", &self.flows)
+            .field("legs", &self.legs)
+            .field("watcher", &self.watcher.map(<[u8]>::len))
+            .finish_non_exhaustive()
+    }
 }
 
 /// What changes of a leg.
@@ -100,7 +112,7 @@ const TLS: u8 = 16;
 const OUTPUT: u8 = 32;
 const PEEKED: u8 = 64;
 
-impl Moving {
+impl<'m> Moving<'m> {
     /// Appends the part, [`MOST_MOVING`] bytes at most.
     pub fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.commits.to_be_bytes());
@@ -124,13 +136,13 @@ impl Moving {
         for leg in &self.legs {
             leg.put(out);
         }
-        if let Some(watcher) = &self.watcher {
+        if let Some(watcher) = self.watcher {
             out.extend_from_slice(watcher);
         }
     }
 
     /// Reads the part; nothing may stand behind it.
-    pub fn take(bytes: &[u8]) -> Result<Self, Damaged> {
+    pub fn take(bytes: &'m [u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(bytes);
         let commits = take_u64(&mut reader)?;
         let takeovers = reader.u32_be().ok_or(Damaged::Short)?;
@@ -151,7 +163,7 @@ impl Moving {
         let rest = reader.rest();
         let watcher = match flags & WATCHER_WAITS {
             0 if rest.len() > MOST_WATCHER => return Err(Damaged::Length),
-            0 => Some(Zeroizing::new(rest.to_vec())),
+            0 => Some(rest),
             _ if rest.is_empty() => None,
             _ => return Err(Damaged::Long),
         };

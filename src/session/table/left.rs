@@ -6,7 +6,7 @@ use super::layout::{BYTES, MAGIC, SLOTS, State, WORDS, WRITING, head, slot, word
 use crate::{
     facts::{Death, SessionId},
     session::{
-        record::{Damaged, Moving, Place, Record},
+        record::{Damaged, Moving, MovingLeg, Place, Record},
         scratch::INPUT_LEN,
     },
     sys::table::Inherited,
@@ -27,8 +27,10 @@ pub struct Left {
 pub struct LeftSession {
     /// Its record. Of output in the scratch space, `unsent` has nothing yet.
     pub record: Record,
-    /// What moved in it last.
-    pub moving: Moving,
+    /// What moved in its legs last, the client's first.
+    pub legs: [MovingLeg; 2],
+    /// How often the record was written.
+    pub commits: u64,
     /// Of Unix sockets: how many bytes were written to each; `None` if that was going on when the worker ended.
     pub written: [Option<u64>; 2],
     /// Of Unix sockets: whether what the record counts as taken was taken from the socket for sure.
@@ -93,7 +95,7 @@ impl Left {
         bytes.ok_or(Damaged::Length)
     }
 
-    fn moving(&self, state: State) -> Result<Moving, Damaged> {
+    fn moving(&self, state: State) -> Result<Moving<'_>, Damaged> {
         let State::Live { at, half, second } = state else {
             return Err(Damaged::Value);
         };
@@ -122,7 +124,8 @@ impl Left {
                     || self.word(word_of(slot, slot::CONSUMED + leg)) == moving.commits
             }),
             record,
-            moving,
+            legs: moving.legs,
+            commits: moving.commits,
         })
     }
 

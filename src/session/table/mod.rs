@@ -22,8 +22,15 @@ pub use self::{
     arena::Block,
     left::{Left, LeftSession},
 };
-use super::scratch::{Areas, with_scratch};
-use crate::{facts::SessionId, sys::table::Own};
+use super::{
+    record::MOST_MOVING,
+    scratch::{Areas, with_scratch},
+};
+use crate::{
+    facts::SessionId,
+    protocol::{watch::Watch as _, watcher::Watcher},
+    sys::table::Own,
+};
 
 thread_local! {
     static TABLE: RefCell<Option<Table>> = const { RefCell::new(None) };
@@ -39,6 +46,15 @@ pub struct Table {
     free: Vec<u32>,
     /// Slots of sessions that have ended, as long as other tables may have a copy of them.
     ended: Option<Vec<u32>>,
+    /// Space in which parts of records are put together.
+    pub(super) spaces: Spaces,
+}
+
+/// Space in which parts of records are put together, wiped after each use.
+#[derive(Debug, Default)]
+pub(super) struct Spaces {
+    pub(super) moving: Vec<u8>,
+    pub(super) watcher: Vec<u8>,
 }
 
 /// A slot of this thread's table.
@@ -69,6 +85,10 @@ pub fn begin(file: OwnedFd) -> io::Result<()> {
             used: 0,
             free: Vec::new(),
             ended: None,
+            spaces: Spaces {
+                moving: Vec::with_capacity(MOST_MOVING),
+                watcher: Vec::with_capacity(Watcher::MAX_ENCODED),
+            },
         });
     });
     Ok(())
