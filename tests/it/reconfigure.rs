@@ -37,6 +37,36 @@ fn a_listener_is_added_and_the_others_keep_their_sessions() {
 }
 
 #[test]
+fn when_sessions_are_kept_changes_for_those_that_begin_after_the_reload() {
+    let mut scene = Scene::with(|builder| builder.workers(1).set("keep_after", "\"off\""));
+    let sessions = |scene: &Scene| scene.daemon.status()["sessions"].clone();
+    let mut first = scene.session();
+    assert_eq!(sessions(&scene)["keeping"]["state"], "off");
+    scene
+        .daemon
+        .reconfigure(|it| it.set("keep_after", "\"1ms\""));
+    reload(&scene);
+    let mut second = scene.session();
+    scene.daemon.await_status("the second is kept", |status| {
+        status["sessions"]["kept"] == 1
+    });
+    assert_eq!(sessions(&scene)["keeping"]["state"], "on");
+    scene
+        .daemon
+        .reconfigure(|it| it.set("keep_after", "\"off\""));
+    reload(&scene);
+    let mut third = scene.session();
+    for session in [&mut first, &mut second, &mut third] {
+        session.echo("still there").unwrap();
+    }
+    let sessions = sessions(&scene);
+    assert_eq!(
+        (&sessions["open"], &sessions["kept"]),
+        (&3.into(), &1.into())
+    );
+}
+
+#[test]
 fn a_listener_is_removed_and_its_sessions_go_on() {
     let mut scene = Scene::with(|builder| {
         let backend = builder.backend().address();
