@@ -62,6 +62,9 @@ pub const LISTENERS_MAX: usize = 4096;
 /// The highest bound for the sessions of one client.
 pub const PER_CLIENT_MAX: u32 = 1_000_000;
 
+/// How long sessions may go on once the daemon was told to end, unless the configuration says otherwise.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The name of what was not given one: the identity that is created, the listener of the command
 /// line.
 pub const DEFAULT_NAME: &str = "default";

@@ -48,6 +48,7 @@ use self::{
     told::Told,
 };
 use crate::{
+    config::DRAIN_TIMEOUT,
     link::{
         Fault, FromWorker, Given, Handover, ListenerKey, Received, ToWorker, Unusable,
         beat_interval,
@@ -114,6 +115,7 @@ struct Worker {
     heir: Heir,
     told: Told,
     beat: Duration,
+    /// The default until it serves, because it may have taken sessions over before that.
     drain_timeout: Duration,
     refusals: Refusals,
     /// Where pairs to the resolver go.
@@ -171,7 +173,7 @@ async fn run(link: OwnedFd, args: &Args) -> ExitCode {
         heir: Heir::default(),
         told: Told::default(),
         beat: FIRST_BEAT,
-        drain_timeout: Duration::ZERO,
+        drain_timeout: DRAIN_TIMEOUT,
         refusals: Refusals::default(),
         pairs,
     };

@@ -160,6 +160,30 @@ fn workers_of_a_killed_supervisor_finish_their_sessions() {
 }
 
 #[test]
+fn a_worker_that_serves_no_clients_yet_finishes_the_sessions_it_took_over() {
+    let mut scene = Scene::with(|builder| builder.workers(1));
+    let mut session = scene.session();
+    scene
+        .daemon
+        .await_status("it is kept", |status| status["sessions"]["kept"] == 1);
+    // After so many failures in a row, a worker serves only after a second or more.
+    for _ in 0..7 {
+        for worker in process::workers(scene.daemon.pid()) {
+            process::send(worker, Signal::SIGKILL);
+            until("it is dead", || !process::is_alive(worker));
+        }
+        session.echo("still there").unwrap();
+    }
+    scene.daemon.signal(Signal::SIGKILL);
+    scene.daemon.wait_exit(PATIENCE);
+    let killed = Instant::now();
+    while killed.elapsed() < Duration::from_millis(300) {
+        session.echo("still there").unwrap();
+    }
+    session.close().unwrap();
+}
+
+#[test]
 fn the_successor_of_a_killed_supervisor_takes_the_port_at_once() {
     let port = client::free_port();
     let mut scene = Scene::with(|builder| {

@@ -21,8 +21,8 @@ use toml::Spanned;
 
 use self::pair::PairKeys;
 use super::{
-    Address, Config, DEFAULT_NAME, ExitHook, IdentityFiles, Log, LogFormat, LogLevel, Problem,
-    Source, WORKERS_MAX,
+    Address, Config, DEFAULT_NAME, DRAIN_TIMEOUT, ExitHook, IdentityFiles, Log, LogFormat,
+    LogLevel, Problem, Source, WORKERS_MAX,
     address::{Overlap, UNIX_PATH_MAX},
     file::{self, File, Parsed, Table, Word},
     value::{Name, Text, Time},
@@ -136,9 +136,7 @@ impl Check<'_> {
             control_socket: places.control_socket,
             control_group: owned(file.control_group),
             pid_file: places.pid_file,
-            drain_timeout: file
-                .drain_timeout
-                .map_or(Duration::from_secs(30), |drain| drain.0.0),
+            drain_timeout: file.drain_timeout.map_or(DRAIN_TIMEOUT, |drain| drain.0.0),
             heartbeat_timeout,
             keep_after: file
                 .keep_after
