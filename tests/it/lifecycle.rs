@@ -341,23 +341,27 @@ fn workers_have_no_descriptor_that_they_do_not_need() {
     let _session = scene.session();
     let folder = scene.daemon.folder().to_owned();
     for worker in scene.daemon.workers() {
+        let mut tables = 0;
         for (number, target) in process::descriptors(worker) {
             let target = target.to_str().unwrap();
             assert!(
                 !target.contains(folder.to_str().unwrap()),
                 "{number}: {target}"
             );
-            // The last is the sealed memory in which chains and keys lie.
+            // The last two are the sealed memory in which chains and keys lie, and the worker's own table.
             let known = [
                 "socket:",
                 "pipe:",
                 "anon_inode:[event",
                 "/dev/null",
                 "/memfd:proxyd-identities",
+                "/memfd:proxyd-table",
             ];
             let known = known.iter().any(|start| target.starts_with(start));
             assert!(known, "{number}: {target}");
+            tables += u32::from(target.starts_with("/memfd:proxyd-table"));
         }
+        assert_eq!(tables, 1);
     }
 }
 
