@@ -47,6 +47,19 @@ impl Daemon {
         Self::run(folder, workers, &identity, backend, "")
     }
 
+    /// Does the same with a further table in its configuration.
+    pub(crate) fn start_with_table(
+        workers: usize,
+        leaf: &Leaf,
+        backend: SocketAddr,
+        table: &str,
+    ) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir()?;
+        present(folder.path(), leaf)?;
+        let identities = format!("{}\n\n{table}", identity(folder.path()));
+        Self::run(folder, workers, &identities, backend, "")
+    }
+
     /// Starts one whose backend is another, before `backend`, with TLS between the two.
     pub(crate) fn start_with_tls_backend(
         workers: usize,

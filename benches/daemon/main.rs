@@ -17,6 +17,7 @@ mod daemon;
 mod front;
 mod identities;
 mod idle;
+mod kills;
 mod pki;
 mod process;
 mod reload;
@@ -36,7 +37,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// A measure: its name, the cores it has, and what adds its lines to the table.
 type Measure = (&'static str, Cores, fn(&mut Table) -> Result<(), Failure>);
 
-const MEASURES: [Measure; 8] = [
+const MEASURES: [Measure; 12] = [
     ("connections", Cores::One, connections::measure),
     ("requests", Cores::One, requests::measure),
     ("bytes", Cores::One, bytes::measure),
@@ -45,6 +46,10 @@ const MEASURES: [Measure; 8] = [
     ("identities", Cores::All, identities::measure),
     ("crash-one", Cores::All, crash::measure_one),
     ("crash-all", Cores::All, crash::measure_all),
+    ("kills", Cores::All, kills::measure),
+    ("kill-idle", Cores::All, kills::measure_idle),
+    ("kill-back-off", Cores::All, kills::measure_back_off),
+    ("kill-stuck", Cores::All, kills::measure_stuck),
 ];
 
 fn main() -> ExitCode {

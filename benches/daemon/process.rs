@@ -22,6 +22,26 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration, Failure> {
     Ok(total)
 }
 
+/// Returns the workers of a daemon that are alive.
+pub(crate) fn workers(supervisor: u32) -> Vec<u32> {
+    let supervisor = supervisor.to_string();
+    let is_worker = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let Some((head, rest)) = stat.rsplit_once(')') else {
+            return false;
+        };
+        let mut fields = rest.split_whitespace();
+        let is_alive = fields.next().is_some_and(|state| state != "Z");
+        let is_child = fields.next() == Some(&supervisor);
+        is_alive && is_child && head.ends_with("(proxyd-worker")
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten();
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut workers: Vec<u32> = pids.filter(is_worker).collect();
+    workers.sort_unstable();
+    workers
+}
+
 fn ticks(pid: u32) -> Result<Duration, Failure> {
     /// Clock ticks of a second, the same on every Linux that this runs on (proc(5)).
     const PER_SECOND: u64 = 100;
