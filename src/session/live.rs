@@ -109,7 +109,7 @@ impl LiveSession {
             id,
             counters,
             began: Instant::now(),
-            started_at: Timestamp::now(),
+            started_at: in_microseconds(Timestamp::now()),
             stage: AtomicU8::new(ACCEPTED),
             moved_at: AtomicU64::new(milliseconds(clock::coarse())),
             stop: StopCell::default(),
@@ -325,6 +325,11 @@ impl LiveSession {
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns a time as a record has room for it, so that no takeover changes it.
+fn in_microseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 fn milliseconds(time: Duration) -> u64 {
