@@ -94,8 +94,12 @@ pub fn take_over<W: Watch + Unpin>(
     session: Arc<LiveSession>,
     journal: Box<Journal>,
 ) -> impl Future<Output = Ended> {
+    let idle = session.idle();
     let mut relay = Box::new(Relay::new(conversation, patience, session));
     relay.journal = Some(journal);
+    relay.idle = patience
+        .idle
+        .map(|limit| Box::new(Idle::since(limit, idle)));
     go_on(relay)
 }
 

@@ -103,6 +103,17 @@ impl Idle {
         }
     }
 
+    /// Begins as if nothing had moved for so long already.
+    pub(super) fn since(limit: Duration, idle: Duration) -> Self {
+        let now = Instant::now();
+        let last = now.checked_sub(idle).unwrap_or(now);
+        Self {
+            limit,
+            last,
+            timer: Box::pin(tokio::time::sleep_until(last + limit)),
+        }
+    }
+
     /// Notes whether anything moved; ready when nothing has for too long.
     fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<()> {
         if moved {
