@@ -47,6 +47,11 @@ fn taken_over_sessions_count(limit: &str, others: bool) {
             "after {deaths} deaths"
         );
         assert_eq!(is_served(&stage, Ipv4Addr::new(127, 0, 0, 2)), others);
+        // That one must not die with the next worker.
+        stage.daemon.ctl(&["end", "--client", "127.0.0.2"]);
+        stage.daemon.await_status("the other is gone", |status| {
+            status["sessions"]["open"] == 2
+        });
     }
     talks.pop().unwrap().finish();
     until("there is a place again", || {
