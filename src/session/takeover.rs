@@ -5,6 +5,7 @@
 
 use std::{io, os::fd::OwnedFd};
 
+use socket2::SockRef;
 use zeroize::Zeroizing;
 
 use super::{
@@ -35,9 +36,16 @@ pub enum Found {
         read: u64,
         /// Bytes that were written, without what an opener begins with.
         written: u64,
-        /// The connection was reset, or both directions have ended: what was read may be one more, and what was
-        /// written one less.
-        is_closed: bool,
+    },
+    /// One of TCP whose connection was reset.
+    Reset {
+        /// Bytes that were read since it was connected.
+        read: u64,
+    },
+    /// One of TCP whose connection was reset, of which the kernel does not say whether the peer had ended before.
+    Doubtful {
+        /// Bytes that were read since it was connected, or one less.
+        read: u64,
     },
     /// A Unix socket, by what its worker has noted.
     Unix {
@@ -76,30 +84,34 @@ pub fn recover(
                 is_cut: false,
             })
         }
-        Found::Tcp {
-            read,
-            written,
-            is_closed: false,
-        } => {
-            let read = read.checked_sub(leg.taken).ok_or(LossReason::Mismatch)?;
-            if read > 0 && !worked_on {
-                return Err(LossReason::Mismatch);
-            }
-            Ok(Recovered {
-                read,
-                unsent: left_of(leg.queued, sent_before, written)?,
-                is_cut: false,
-            })
-        }
+        Found::Tcp { read, written } => Ok(Recovered {
+            read: read_since(leg.taken, read, worked_on)?,
+            unsent: left_of(leg.queued, sent_before, written)?,
+            is_cut: false,
+        }),
         // Nothing can be sent any more, so that it does not matter how much was.
-        Found::Tcp { read, .. } if leg.taken == read || leg.taken == read + 1 => Ok(Recovered {
+        Found::Reset { read } => Ok(Recovered {
+            read: read_since(leg.taken, read, worked_on)?,
+            unsent: made,
+            is_cut: true,
+        }),
+        Found::Doubtful { read } if leg.taken == read || leg.taken == read + 1 => Ok(Recovered {
             read: 0,
             unsent: made,
             is_cut: true,
         }),
         // Whether the last of what was read is a byte or the peer's end cannot be known.
-        Found::Tcp { .. } => Err(LossReason::Mismatch),
+        Found::Doubtful { .. } => Err(LossReason::Mismatch),
     }
+}
+
+/// Returns how much was read that is not noted as taken.
+fn read_since(taken: u64, read: u64, worked_on: bool) -> Result<u64, LossReason> {
+    let more = read.checked_sub(taken).ok_or(LossReason::Mismatch)?;
+    if more > 0 && !worked_on {
+        return Err(LossReason::Mismatch);
+    }
+    Ok(more)
 }
 
 /// Returns how much of what was made is still to be sent.
@@ -164,7 +176,7 @@ pub fn resume(
             };
             leg.unsent = Zeroizing::new(output.to_vec());
         }
-        let found = look(&sockets[index], firsts[index], written[index]);
+        let found = look(&sockets[index], firsts[index], moving, written[index]);
         let found = found.map_err(|_| LossReason::Mismatch)?;
         let recovered = recover(moving, leg.unsent.len() as u64, found, worked_on)?;
         keep_last(&mut leg.unsent, recovered.unsent);
@@ -216,16 +228,36 @@ fn keep_last(bytes: &mut Zeroizing<Vec<u8>>, last: u64) {
 }
 
 /// Asks the kernel how far a socket has come.
-fn look(socket: &Socket, first: u64, written: Option<u64>) -> io::Result<Found> {
+fn look(socket: &Socket, first: u64, leg: &MovingLeg, written: Option<u64>) -> io::Result<Found> {
     let Socket::Tcp(stream) = socket else {
         return Ok(Found::Unix { written });
     };
     let counts = TcpCounts::of(stream)?;
-    Ok(Found::Tcp {
-        read: counts.read(),
-        written: counts.written().saturating_sub(first),
-        is_closed: counts.is_closed(),
-    })
+    if !counts.is_closed() {
+        return Ok(Found::Tcp {
+            read: counts.read(),
+            written: counts.written().saturating_sub(first),
+        });
+    }
+    let error = SockRef::from(stream).take_error()?;
+    let error = error.and_then(|error| error.raw_os_error());
+    Ok(closed(&counts, first, leg, error))
+}
+
+/// Judges the counts of a connection that is over; `error` is that of its socket.
+fn closed(counts: &TcpCounts, first: u64, leg: &MovingLeg, error: Option<i32>) -> Found {
+    let all = leg.queued.saturating_add(first);
+    let (read, more) = (counts.read(), counts.read_without_fin());
+    match counts.peer_ended(all, error) {
+        // If all of it was taken, a worker before was told the error.
+        ended if ended == Some(false) || leg.taken == more => Found::Reset { read: more },
+        // This end's own is no byte.
+        Some(_) => Found::Tcp {
+            read,
+            written: counts.written().saturating_sub(first).min(leg.queued),
+        },
+        None => Found::Doubtful { read },
+    }
 }
 
 /// Takes from a Unix socket what its record counts as taken, as far as that was not done, and peeks from its front again.
@@ -243,6 +275,8 @@ fn settle_unix(socket: &Socket, moving: &MovingLeg, is_consumed: bool) -> io::Re
 
 #[cfg(test)]
 mod tests {
+    use nix::libc;
+
     use super::*;
     use crate::session::leg::WriteSide;
 
@@ -260,11 +294,7 @@ mod tests {
     }
 
     fn tcp(read: u64, written: u64) -> Found {
-        Found::Tcp {
-            read,
-            written,
-            is_closed: false,
-        }
+        Found::Tcp { read, written }
     }
 
     #[test]
@@ -288,18 +318,46 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_has_ended_is_cut_and_what_was_read_of_it_must_be_certain() {
-        let closed = |read| Found::Tcp {
-            read,
-            written: 49,
-            is_closed: true,
-        };
-        for read in [9, 10] {
-            let recovered = recover(&leg(10, 50), 3, closed(read), true).unwrap();
-            assert!(recovered.is_cut && recovered.unsent == 3, "{read}");
+    fn a_connection_that_was_reset_is_cut_and_what_was_read_of_it_must_be_certain() {
+        for found in [
+            Found::Doubtful { read: 9 },
+            Found::Doubtful { read: 10 },
+            Found::Reset { read: 10 },
+        ] {
+            let recovered = recover(&leg(10, 50), 3, found, true).unwrap();
+            assert!(recovered.is_cut && recovered.unsent == 3, "{found:?}");
+            assert_eq!(recovered.read, 0);
         }
-        let uncertain = recover(&leg(10, 50), 3, closed(12), true);
+        let recovered = recover(&leg(10, 50), 3, Found::Reset { read: 12 }, true).unwrap();
+        assert!(recovered.is_cut && recovered.read == 2);
+        let uncertain = recover(&leg(10, 50), 3, Found::Doubtful { read: 12 }, true);
         assert_eq!(uncertain, Err(LossReason::Mismatch));
+    }
+
+    #[test]
+    fn a_connection_that_both_ends_have_ended_is_no_cut() {
+        let counts = TcpCounts {
+            state: 7,
+            received: 33,
+            unread: 0,
+            acknowledged: 52,
+            waiting: 0,
+        };
+        let found = closed(&counts, OPENER_WRITTEN, &leg(10, 50), None);
+        assert_eq!(found, tcp(32, 50));
+        let recovered = recover(&leg(10, 50), 20, found, true).unwrap();
+        assert_eq!((recovered.read, recovered.unsent), (22, 0));
+        assert!(!recovered.is_cut);
+        let reset = closed(
+            &counts,
+            OPENER_WRITTEN,
+            &leg(10, 50),
+            Some(libc::ECONNRESET),
+        );
+        assert_eq!(reset, Found::Reset { read: 33 });
+        // All 33 were bytes, and the worker before was told of the reset.
+        let known = closed(&counts, OPENER_WRITTEN, &leg(33, 50), None);
+        assert_eq!(known, Found::Reset { read: 33 });
     }
 
     #[test]

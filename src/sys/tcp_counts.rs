@@ -13,8 +13,9 @@
 //! | 7 CLOSE, by the two FINs | yes | yes | received − unread − 1 | one too many |
 //! | 7 CLOSE, by a reset | perhaps | perhaps | perhaps one too few | perhaps one too many |
 //!
-//! A socket whose both FINs were acknowledged is in CLOSE; TIME-WAIT is not a process's to see. In CLOSE nothing
-//! tells which FINs there were. A SYN counts as acknowledged, so that the end that connected begins with
+//! A socket whose both FINs were acknowledged is in CLOSE; TIME-WAIT is not a process's to see. Which FINs there were
+//! then, [`TcpCounts::peer_ended`] tells where it can be known. A SYN counts as acknowledged, so that the end that
+//! connected begins with
 //! [`OPENER_WRITTEN`]. An urgent byte fits the sums only where it is read as part of the stream (`SO_OOBINLINE`).
 
 #![expect(
@@ -140,6 +141,27 @@ impl TcpCounts {
         );
         let all = self.acknowledged.saturating_add(self.waiting);
         all.saturating_sub(u64::from(fin))
+    }
+
+    /// Tells of a connection that is over whether the peer's FIN came before: it is what [`Self::read`] takes off;
+    /// otherwise [`Self::read_without_fin`] is right. `None` where that cannot be known.
+    ///
+    /// `all` is what [`Self::written`] is without this end's FIN once all is written that there was to write, and
+    /// `error` is that of the socket (`SO_ERROR`), which is told once and so must not have been told before to
+    /// one that wrote.
+    ///
+    /// `tcp_reset` of the kernel gives a connection whose peer had ended EPIPE if this end had not, and ECONNRESET
+    /// in all other states. If this end's FIN was acknowledged, all that a reset could have found is FIN-WAIT-2.
+    #[must_use]
+    pub fn peer_ended(&self, all: u64, error: Option<i32>) -> Option<bool> {
+        let sequence = self.acknowledged.saturating_add(self.waiting);
+        let has_ended = sequence == all.saturating_add(1);
+        match error {
+            Some(libc::EPIPE) => Some(true),
+            Some(libc::ECONNRESET) if !has_ended || self.waiting == 0 => Some(false),
+            None if has_ended && self.waiting == 0 => Some(true),
+            _ => None,
+        }
     }
 
     /// Tells whether the connection is over: both FINs were acknowledged, or it was reset. What is unread can

@@ -61,6 +61,12 @@ fn until(socket: &TcpStream, fits: impl Fn(&TcpCounts) -> bool) -> TcpCounts {
     }
 }
 
+/// Returns the error of a socket, which is told once.
+fn error_of(socket: &TcpStream) -> Option<i32> {
+    let error = SockRef::from(socket).take_error().unwrap();
+    error.map(|error| error.raw_os_error().unwrap())
+}
+
 /// Waits for the state, and asserts what was read and written then.
 #[track_caller]
 fn assert_counts(socket: &TcpStream, state: u8, read: u64, written: u64) {
@@ -206,7 +212,10 @@ fn a_connection_that_both_ended_is_closed_and_what_is_unread_can_be_read() {
     // Both know of both ends; each counts its own one too.
     assert_counts(&accepted, CLOSE, 4, 21);
     assert_counts(&opener, CLOSE, 5, OPENER_WRITTEN + 11);
-    assert!(until(&opener, |_| true).is_closed());
+    for (socket, all) in [(&accepted, 20), (&opener, OPENER_WRITTEN + 10)] {
+        let counts = until(socket, TcpCounts::is_closed);
+        assert_eq!(counts.peer_ended(all, error_of(socket)), Some(true));
+    }
     let mut rest = Vec::new();
     opener.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, [2; 15]);
@@ -225,6 +234,7 @@ fn a_reset_leaves_the_counts_without_an_end_and_what_is_unread_can_be_read() {
     let counts = until(&accepted, TcpCounts::is_closed);
     assert_eq!((counts.read_without_fin(), counts.read()), (4, 3));
     assert_eq!(counts.written(), 3);
+    assert_eq!(counts.peer_ended(3, Some(libc::ECONNRESET)), Some(false));
     // The error comes behind the bytes.
     let mut rest = [0; 16];
     assert_eq!(accepted.read(&mut rest).unwrap(), 6);
@@ -248,6 +258,34 @@ fn a_reset_behind_the_peers_end_leaves_that_end_in_the_counts() {
     accepted.write_all(&[2; 3]).unwrap();
     let counts = until(&accepted, TcpCounts::is_closed);
     assert_eq!((counts.read(), counts.read_without_fin()), (4, 5));
+    assert_eq!(counts.peer_ended(3, error_of(&accepted)), Some(true));
+}
+
+#[test]
+fn a_reset_behind_the_own_end_is_told_from_an_end_of_the_peer() {
+    let (mut opener, accepted) = pair();
+    opener.write_all(&[1; 10]).unwrap();
+    until_received(&accepted, 10);
+    close(&accepted);
+    assert_counts(&accepted, FIN_WAIT2, 0, 0);
+    reset(&opener).unwrap();
+    let counts = until(&accepted, TcpCounts::is_closed);
+    assert_eq!(counts.peer_ended(0, error_of(&accepted)), Some(false));
+    assert_eq!(counts.read_without_fin(), 0);
+}
+
+#[test]
+fn whether_the_peer_had_ended_is_unknown_where_the_kernel_does_not_say() {
+    let (opener, accepted) = pair();
+    let written = fill(&accepted);
+    close(&accepted);
+    assert_counts(&accepted, FIN_WAIT1, 0, written);
+    reset(&opener).unwrap();
+    // It is the same in CLOSING.
+    let counts = until(&accepted, TcpCounts::is_closed);
+    assert_eq!(counts.peer_ended(written, error_of(&accepted)), None);
+    // Without this end's own, an error that was told before may have been any.
+    assert_eq!(counts.peer_ended(written + 1, None), None);
 }
 
 #[test]
