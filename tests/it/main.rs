@@ -110,6 +110,8 @@ mod session_log;
 mod shortage;
 // What keeps a daemon from starting, told before it does.
 mod start_steps;
+// Workers that are killed at each of their system calls, in the middle of sessions.
+mod stepper;
 // Disks that do not answer.
 mod stuck_disk;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.

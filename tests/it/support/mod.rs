@@ -24,6 +24,7 @@ pub(crate) mod raw_tls;
 pub(crate) mod reaper;
 pub(crate) mod scene;
 pub(crate) mod servers;
+pub(crate) mod stepper;
 pub(crate) mod stream;
 pub(crate) mod wire;
 
