@@ -15,16 +15,21 @@ const REAPER: &str = "
             state, parent = rest.split()[:2]
             if parent == 'SUPERVISOR' and state not in 'ZX' and head.endswith('(proxyd-worker'):
                 yield int(pid)
-    def status():
-        words = ['PROXYCTL', '--socket', 'SOCKET', '--json', 'status']
-        return json.loads(subprocess.run(words, check=True, capture_output=True).stdout)['sessions']
+    def ask(*words):
+        words = ['PROXYCTL', '--socket', 'SOCKET', '--json', *words]
+        return json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
     def until(what, look):
         end = time.monotonic() + 30
         while not look():
             assert time.monotonic() < end, what
             time.sleep(0.002)
-    def kept(number=1):
-        until('the sessions are kept', lambda: status()['kept'] >= number)
+    def are_kept():
+        # That of the leg before may not have ended yet.
+        young = len(ask('sessions')) - len(ask('sessions', '--older-than', '500ms'))
+        sessions = ask('status')['sessions']
+        return young == 0 and sessions['kept'] == sessions['open']
+    def kept():
+        until('the sessions are kept', are_kept)
     def kill():
         dead = []
         while not dead:
@@ -34,8 +39,8 @@ const REAPER: &str = "
         until('they are dead', lambda: not set(dead) & set(children()))
 ";
 
-/// Returns a program behind `kept(number)`, which waits until so many sessions outlive their worker, and
-/// `kill()`, which kills all workers of a daemon.
+/// Returns a program behind `kept()`, which waits until all sessions outlive their worker, and `kill()`, which
+/// kills all workers of a daemon.
 pub(crate) fn killing(daemon: &TestDaemon, program: &str) -> String {
     let socket = daemon.socket();
     let reaper = REAPER
