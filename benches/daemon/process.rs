@@ -55,13 +55,19 @@ fn ticks(pid: u32) -> Result<Duration, Failure> {
     Ok(Duration::from_millis((user + system) * 1000 / PER_SECOND))
 }
 
-/// Returns the KiB of memory that a process shares with no file: its heap and its stacks.
+/// Returns the KiB of memory that a process shares with no file of a disk: its heap, its stacks, and what it shares with
+/// other processes of the daemon, such as the table in which a worker notes its sessions.
 ///
 /// `status` tells it of any process; `smaps` does not of one that is protected.
 pub(crate) fn memory(pid: u32) -> Result<f64, Failure> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let figure = line.and_then(|line| line.split_whitespace().next());
-    let kib: u32 = figure.ok_or("status has no RssAnon")?.parse()?;
-    Ok(f64::from(kib))
+    let figure = |name: &str| -> Result<f64, Failure> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let figure = line.and_then(|line| line.split_whitespace().next());
+        let kib: u32 = figure
+            .ok_or_else(|| format!("status has no {name}"))?
+            .parse()?;
+        Ok(kib.into())
+    };
+    Ok(figure("RssAnon:")? + figure("RssShmem:")?)
 }
