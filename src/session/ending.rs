@@ -95,6 +95,7 @@ impl SessionEnd {
                     bytes_up,
                     bytes_down,
                     duration_s = seconds(session),
+                    takeovers = Some(session.takeovers()).filter(|it| *it > 0),
                     reason = self.reason.name(),
                     by = self.by.as_deref(),
                     left_out,
