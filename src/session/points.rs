@@ -96,9 +96,15 @@ mod armed {
     /// How often each point is passed before the worker dies there; 0 if it does not.
     static LEFT: [AtomicU64; Point::ALL.len()] = [const { AtomicU64::new(0) }; Point::ALL.len()];
 
-    /// Has the worker die when it reaches a point for the `passing`th time from now on, counted from 1.
-    pub fn arm(point: Point, passing: u64) {
-        LEFT[point as usize].store(passing, Ordering::Relaxed);
+    /// Has the worker die when it reaches a point for the `passing`th time from now on, counted from 1, and at no
+    /// other.
+    pub fn arm(armed: Option<(Point, u64)>) {
+        for left in &LEFT {
+            left.store(0, Ordering::Relaxed);
+        }
+        if let Some((point, passing)) = armed {
+            LEFT[point as usize].store(passing, Ordering::Relaxed);
+        }
     }
 
     /// Says that a point is reached: a worker that was told to die there does.

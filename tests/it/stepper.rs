@@ -1,25 +1,17 @@
-//! Workers that are killed at any system call of a conversation, at its entry and at its exit: the session goes on in
-//! the worker's successor, and every byte arrives once.
+//! Workers that die in the middle of a conversation: the session goes on in the worker's successor, and every byte
+//! arrives once.
 //!
-//! Each stop takes a conversation of its own, until conversations end before they come to it. A daemon serves many:
-//! its sessions are opened before, and each death hands all that are left to the next worker.
+//! A worker is killed at the entry and at the exit of any system call, or dies at a point between the steps of its
+//! sessions. Each death takes a conversation of its own, until conversations end before they come to it. A daemon serves
+//! many: its sessions are opened before, and each death hands all that are left to the next worker.
 
 mod conversation;
+mod points;
 mod service;
+mod stage;
 
-use self::{
-    conversation::{Ended, Kind, Talk},
-    service::Service,
-};
-use crate::support::{
-    PATIENCE,
-    client::Client,
-    configuration::Listener,
-    eventually, is_root, process,
-    scene::Scene,
-    skip,
-    stepper::{Stepped, Stepper},
-};
+use self::{conversation::Kind, stage::Stage};
+use crate::support::{is_root, skip, stepper::Stepper};
 
 /// Sessions of one daemon. Each is for one death.
 const SESSIONS: usize = 60;
@@ -30,106 +22,26 @@ const ENOUGH: usize = 3;
 /// A conversation stops its worker at least so often; otherwise this tests nothing.
 const FEWEST: usize = 15;
 
-/// A daemon of one worker with sessions that were not used yet.
-struct Stage {
-    scene: Scene,
-    /// One that is never worked on when its worker dies.
-    witness: Talk,
-    fresh: Vec<Talk>,
-    /// How many sessions ended with their worker.
-    ended: u64,
-}
-
-impl Stage {
-    fn new(kind: Kind) -> Self {
-        let mut service = None;
-        let scene = Scene::with(|builder| {
-            let started = Service::start(kind, builder.folder());
-            let mut listener =
-                Listener::tcp("main", &started.address()).line("tls = { mode = \"preferred\" }");
-            if kind == Kind::Unix {
-                let path = builder.folder().join("front.sock");
-                listener = listener.bind(&format!("unix:{}", path.display()));
-            }
-            if kind == Kind::BothTls {
-                listener = listener.line("backend_tls = { mode = \"require\" }");
-            }
-            service = Some(started);
-            builder
-                .set("keep_after", "\"1ms\"")
-                .set("heartbeat_timeout", "\"60s\"")
-                .listener(listener)
-        });
-        let service = service.expect("it was started");
-        let client = Client::new(&scene.ca);
-        let open = |mode| Talk::begin(kind.open(&scene.daemon, &client), mode, &service);
-        let witness = open(Kind::ECHO);
-        let fresh = (0..SESSIONS).map(|_| open(kind.mode())).collect();
-        scene
-            .daemon
-            .await_status("all sessions are kept", |status| {
-                status["sessions"]["kept"] == SESSIONS + 1
-            });
-        Self {
-            scene,
-            witness,
-            fresh,
-            ended: 0,
-        }
-    }
-
-    /// Returns the only worker, which is not this one.
-    fn worker_after(&self, last: u32) -> u32 {
-        eventually("there is a worker", PATIENCE, || {
-            let children = process::children(self.scene.daemon.pid()).into_iter();
-            let mut workers = children.filter(|pid| *pid != last && process::is_alive(*pid));
-            workers.find(|pid| process::name(*pid).as_deref() == Some("proxyd-worker"))
-        })
-    }
-
-    /// Has one conversation while the worker is stepped, and another one over a session that was idle meanwhile.
-    fn converse(&mut self, kind: Kind, worker: u32, stop: usize) -> Stepped {
-        let mut talk = self.fresh.pop().expect("there are some left");
-        let stepper = Stepper::attach(worker, Some(stop));
-        let said = talk.converse();
-        let stepped = stepper.finish();
-        let context = format!("{kind:?}, stop {stop}: {stepped:?}");
-        match said {
-            Ok(Ended::Well) => {}
-            // Nothing tells whether a Unix socket took what its worker was just writing.
-            Ok(Ended::Early) if kind == Kind::Unix && stepped.killed.is_some() => self.ended += 1,
-            said => panic!("{context}: {said:?}"),
-        }
-        let idle = self.witness.converse();
-        assert!(matches!(idle, Ok(Ended::Well)), "{context}, idle: {idle:?}");
-        stepped
-    }
-
-    /// Asserts that sessions were lost for the one reason that there may be, which may also be behind the last byte.
-    fn assert_lost(&self) {
-        let sessions = &self.scene.daemon.status()["sessions"];
-        let lost = sessions["lost_total"].as_u64().unwrap();
-        assert!(lost >= self.ended, "{sessions}, {} ended", self.ended);
-        assert_eq!(sessions["lost_by_reason"]["unix_write"], lost, "{sessions}");
-    }
-}
-
 /// Kills workers at each stop that a conversation of this kind brings about.
 fn at_every_stop(kind: Kind) {
     if !is_root() {
         return skip("only root may attach to a worker");
     }
     let (mut stop, mut unreached, mut last) = (0, 0, 0);
-    let mut stage = Stage::new(kind);
+    let mut stage = Stage::new(kind, SESSIONS);
     while unreached < ENOUGH {
-        if stage.fresh.is_empty() {
+        if stage.is_used_up() {
             stage.assert_lost();
-            stage = Stage::new(kind);
+            stage = Stage::new(kind, SESSIONS);
         }
         stop += 1;
         let worker = stage.worker_after(last);
-        let stepped = stage.converse(kind, worker, stop);
-        if stepped.killed.is_some() {
+        let stepper = Stepper::attach(worker, Some(stop));
+        let said = stage.converse();
+        let outcome = stepper.finish();
+        let died = outcome.killed.is_some();
+        stage.judge(said, died, &format!("stop {stop}: {outcome:?}"));
+        if died {
             (unreached, last) = (0, worker);
         } else {
             unreached += 1;

@@ -2,7 +2,7 @@
 //!
 //! A client that may speak without TLS and begins with [`GREETING`] is not passed on. It sends orders, and
 //! the worker makes the system calls that they name, as a worker would that was taken over: with the rights
-//! and the confinement of one, from its only thread.
+//! and the confinement of one, from its only thread. It can also be told to die at a point of a session.
 
 mod order;
 mod room;
@@ -17,12 +17,15 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use self::{
-    order::{Answer, Order, Outcome, Welcome},
+    order::{Answer, Death, Order, Outcome, Welcome},
     room::Ready,
 };
 use super::opening::Failure;
 use crate::{
-    session::leg::{Leg, LegError},
+    session::{
+        leg::{Leg, LegError},
+        points::arm,
+    },
     sys::raw_call,
 };
 
@@ -76,8 +79,11 @@ async fn tell(client: &mut Leg, said: &impl Serialize) -> Result<(), LegError> {
     client.send(&line).await
 }
 
-/// Makes the calls of an order, as often as it says, and nothing else meanwhile.
+/// Notes where it is to die, and makes the calls of an order, as often as it says, and nothing else meanwhile.
 fn carry_out(order: Order) -> io::Result<Answer> {
+    if let Some(Death { point, passing }) = order.die {
+        arm((passing > 0).then_some((point, passing)));
+    }
     let calls: io::Result<Vec<Ready>> = order.calls.into_iter().map(Ready::new).collect();
     let mut calls = calls?;
     let end = Instant::now() + Duration::from_millis(order.for_ms);

@@ -2,20 +2,45 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::link::{Ask, FromWorker};
+use crate::{
+    link::{Ask, FromWorker},
+    session::points::Point,
+};
 
-/// System calls that a worker is to make.
+/// What a worker is to do: make system calls, or die later.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Order {
     /// The calls, in order.
+    #[serde(default)]
     pub(super) calls: Vec<Call>,
+    /// Where the worker is to die later.
+    #[serde(default)]
+    pub(super) die: Option<Death>,
     /// For how many milliseconds they are repeated; 0 is once. Meanwhile the worker does nothing else.
     #[serde(default)]
     pub(super) for_ms: u64,
     /// The pause between two rounds, in milliseconds.
     #[serde(default)]
     pub(super) pause_ms: u64,
+}
+
+/// A death at a point between the steps of sessions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Death {
+    /// The point, by its name in the source.
+    #[serde(deserialize_with = "point")]
+    pub(super) point: Point,
+    /// At which passing of it from now on, counted from 1; 0 has the worker live.
+    pub(super) passing: u64,
+}
+
+fn point<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Point, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let mut points = Point::ALL.into_iter();
+    let point = points.find(|point| format!("{point:?}") == name);
+    point.ok_or_else(|| serde::de::Error::custom("there is no such point"))
 }
 
 /// A system call.

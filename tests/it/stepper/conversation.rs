@@ -2,8 +2,9 @@
 
 use std::{
     io::{self, Read, Write as _},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,7 +17,6 @@ use super::service::{COLLECT, ECHO, POUR, Service, TOO_MUCH, WELCOME, pattern};
 use crate::support::{
     PATIENCE,
     client::{Client, Session, connect},
-    daemon::TestDaemon,
     eventually,
 };
 
@@ -56,32 +56,35 @@ impl Kind {
     }
 
     /// Opens a session.
-    pub(super) fn open(self, daemon: &TestDaemon, client: &Client) -> Line {
-        let line = match self {
-            Self::Unix => UnixStream::connect(daemon.path("front.sock")).map(Line::Unix),
-            Self::Plain => connect(daemon.address()).map(Line::Plain),
-            Self::Tls12 => {
+    pub(super) fn open(self, front: &Front, client: &Client) -> io::Result<Line> {
+        match (self, front) {
+            (_, Front::Unix(path)) => UnixStream::connect(path).map(Line::Unix),
+            (Self::Plain, Front::Tcp(address)) => connect(*address).map(Line::Plain),
+            (Self::Tls12, Front::Tcp(address)) => {
                 let client = client.clone().tls12();
-                client.connect(daemon.address()).map(Line::tls)
+                client.connect(*address).map(Line::tls)
             }
-            Self::Tls13 | Self::BothTls | Self::HalfClosed => {
-                client.connect(daemon.address()).map(Line::tls)
-            }
-            Self::Slow => narrow(daemon)
+            (Self::Slow, Front::Tcp(address)) => narrow(*address)
                 .and_then(|socket| client.over(socket))
                 .map(Line::tls),
-        };
-        line.unwrap()
+            (_, Front::Tcp(address)) => client.connect(*address).map(Line::tls),
+        }
     }
+}
+
+/// Where the daemon is.
+pub(super) enum Front {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
 }
 
 /// Connects by a socket that has little room, and has the other side send small segments: the kernel keeps more
 /// for a connection of large ones.
-fn narrow(daemon: &TestDaemon) -> io::Result<TcpStream> {
+fn narrow(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_recv_buffer_size(1 << 14)?;
     socket.set_tcp_mss(1400)?;
-    socket.connect_timeout(&daemon.address().into(), PATIENCE)?;
+    socket.connect_timeout(&address.into(), PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket.into())
 }
@@ -147,20 +150,20 @@ pub(super) struct Talk {
 
 impl Talk {
     /// Tells the service how to answer, and waits until it has heard.
-    pub(super) fn begin(mut line: Line, mode: u8, service: &Service) -> Self {
+    pub(super) fn begin(mut line: Line, mode: u8, service: &Service) -> io::Result<Self> {
         if let Line::Unix(stream) = &line {
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE))?;
         }
-        line.send(&[mode]).unwrap();
+        line.send(&[mode])?;
         let mut welcome = [0];
-        line.read_exact(&mut welcome).unwrap();
+        line.read_exact(&mut welcome)?;
         assert_eq!(welcome, [WELCOME]);
-        Self {
+        Ok(Self {
             line,
             mode,
             sent: 0,
             poured: service.poured(),
-        }
+        })
     }
 
     /// Says what there is to say and compares what comes back; the error tells what is wrong with it.

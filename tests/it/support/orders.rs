@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     PATIENCE, builder::Builder, client::connect, configuration::Listener, eventually, pki::hex,
-    scene::Scene, skip,
+    process, scene::Scene, skip,
 };
 
 /// The line with which a client begins that gives orders.
@@ -112,9 +112,35 @@ impl Worker {
         self.order(calls, time, pause)
     }
 
+    /// Has it die when a session reaches a point for the `passing`th time from now on, counted from 1.
+    #[track_caller]
+    pub(crate) fn die_at(&self, point: &str, passing: u64) {
+        let stream = eventually("the worker takes an order", PATIENCE, || {
+            self.connect().ok().flatten()
+        });
+        let order = json!({"die": {"point": point, "passing": passing}});
+        Self::send(stream, &order, Duration::ZERO).finish().unwrap();
+    }
+
+    /// Has it live after all; returns `false` if it has died.
+    #[track_caller]
+    pub(crate) fn live_on(&self, point: &str) -> bool {
+        let stream = eventually(
+            "the worker takes an order or is dead",
+            PATIENCE,
+            || match self.connect() {
+                Ok(Some(stream)) => Some(Some(stream)),
+                _ if process::is_alive(self.pid) => None,
+                _ => Some(None),
+            },
+        );
+        let order = json!({"die": {"point": point, "passing": 0}});
+        stream.is_some_and(|it| Self::send(it, &order, Duration::ZERO).finish().is_ok())
+    }
+
     #[track_caller]
     fn order(&self, calls: &[Value], time: Duration, pause: Duration) -> Busy {
-        let mut stream = eventually("the worker takes an order", PATIENCE, || {
+        let stream = eventually("the worker takes an order", PATIENCE, || {
             self.connect().ok().flatten()
         });
         let order = json!({
@@ -122,6 +148,12 @@ impl Worker {
             "for_ms": u64::try_from(time.as_millis()).unwrap(),
             "pause_ms": u64::try_from(pause.as_millis()).unwrap(),
         });
+        Self::send(stream, &order, time)
+    }
+
+    /// Sends an order that takes so long.
+    #[track_caller]
+    fn send(mut stream: BufReader<TcpStream>, order: &Value, time: Duration) -> Busy {
         let line = format!("{order}\n");
         stream.get_mut().write_all(line.as_bytes()).unwrap();
         assert_eq!(read_answer(&mut stream).unwrap(), "begun");
