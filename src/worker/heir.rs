@@ -334,3 +334,50 @@ impl Household {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        session::table::{self, layout},
+        sys::table::create,
+    };
+
+    /// Returns a table with this number that a worker has left, in which these sessions live and those have ended.
+    fn left(number: u64, living: &[u64], ended: &[u64]) -> Left {
+        let file = create(layout::LENGTH).unwrap();
+        table::begin(file.try_clone().unwrap()).unwrap();
+        with_table(|table| {
+            table.remember_ends();
+            for number in living.iter().chain(ended) {
+                let slot = table.take_slot(id(*number)).unwrap();
+                let (at, half, second) = (layout::BLOCKS as u64, 0, false);
+                table.set(slot, State::Live { at, half, second });
+                if ended.contains(number) {
+                    table.end_slot(slot);
+                }
+            }
+        });
+        Left::map(number, Death::Killed, file).unwrap()
+    }
+
+    fn id(number: u64) -> SessionId {
+        SessionId { origin: 1, number }
+    }
+
+    #[test]
+    fn a_session_is_taken_from_the_last_worker_that_had_it_whatever_numbers_tables_have() {
+        // A worker that was there already, with the number 5, took over some of what the one with 9 had left.
+        let mut heir = Heir {
+            tables: vec![left(9, &[1, 2, 3], &[]), left(5, &[1], &[2])],
+            ..Heir::default()
+        };
+        let mut found: Vec<_> = heir
+            .candidates()
+            .into_iter()
+            .map(|it| (it.id, heir.tables[it.table].number))
+            .collect();
+        found.sort();
+        assert_eq!(found, [(id(1), 5), (id(3), 9)]);
+    }
+}

@@ -44,8 +44,10 @@ pub struct Table {
     arena: Arena,
     used: u32,
     free: Vec<u32>,
-    /// Slots of sessions that have ended, as long as other tables may have a copy of them.
-    ended: Option<Vec<u32>>,
+    /// Slots of sessions that have ended while other tables may have a copy of them.
+    ended: Vec<u32>,
+    /// How many takeovers of such tables the supervisor does not know of yet.
+    takeovers: u32,
     /// Space in which parts of records are put together.
     pub(super) spaces: Spaces,
 }
@@ -84,7 +86,8 @@ pub fn begin(file: OwnedFd) -> io::Result<()> {
             arena: Arena::default(),
             used: 0,
             free: Vec::new(),
-            ended: None,
+            ended: Vec::new(),
+            takeovers: 0,
             spaces: Spaces {
                 moving: Vec::with_capacity(MOST_MOVING),
                 watcher: Vec::with_capacity(Watcher::MAX_ENCODED),
@@ -135,26 +138,29 @@ impl Table {
 
     /// Gives back the slot of a session that has ended or is kept no longer.
     pub fn end_slot(&mut self, slot: Slot) {
-        match &mut self.ended {
-            Some(ended) => {
-                ended.push(slot.0);
-                self.set(slot, State::Ended);
-            }
-            None => {
-                self.set(slot, State::Free);
-                self.free.push(slot.0);
-            }
+        if self.takeovers > 0 {
+            self.ended.push(slot.0);
+            self.set(slot, State::Ended);
+        } else {
+            self.set(slot, State::Free);
+            self.free.push(slot.0);
         }
     }
 
-    /// Remembers from now on which sessions have ended, because other tables may have copies of them.
+    /// Remembers from now on which sessions have ended, because tables that are being taken over may have copies of
+    /// them.
     pub fn remember_ends(&mut self) {
-        self.ended.get_or_insert_default();
+        self.takeovers += 1;
     }
 
-    /// Forgets the sessions that have ended, because no other table counts any more.
+    /// Forgets the sessions that have ended, once as often as they were to be remembered: no other table counts any
+    /// more.
     pub fn forget_ends(&mut self) {
-        for number in self.ended.take().unwrap_or_default() {
+        self.takeovers = self.takeovers.saturating_sub(1);
+        if self.takeovers > 0 {
+            return;
+        }
+        for number in std::mem::take(&mut self.ended) {
             self.set(Slot(number), State::Free);
             self.free.push(number);
         }

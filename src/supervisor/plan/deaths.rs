@@ -47,6 +47,8 @@ impl Plan {
             return;
         };
         let wait = slot.fail(worker.served_since(), now);
+        let heir_wait = slot.fail_heir(&worker).min(wait);
+        slot.heir_at = None;
         let failure = Failure {
             slot: index,
             worker: id,
@@ -59,7 +61,7 @@ impl Plan {
         };
         if ending {
             if was_unwanted(&worker, end) {
-                let has_heir = leaves && self.may_drain_on(&worker, now);
+                let has_heir = leaves && self.may_drain_on(index, now);
                 self.ending.note_failure();
                 actions.push(Action::Report(Failure {
                     has_heir,
@@ -73,7 +75,7 @@ impl Plan {
         }
         slot.state = SlotState::Waiting { until: now + wait };
         let gives_up = self.phase == Phase::Starting && failure.failures >= START_TRIES;
-        let has_heir = leaves && !gives_up && may_be_replaced_at_once(&worker, wait);
+        let has_heir = leaves && !gives_up && heir_wait.is_zero();
         actions.push(Action::Report(Failure {
             has_heir,
             ..failure
@@ -84,6 +86,8 @@ impl Plan {
         }
         if has_heir {
             self.start_heir(index, now + wait, now, actions);
+        } else if leaves {
+            self.slots[index].heir_at = Some(now + heir_wait);
         }
         if wait.is_zero() {
             self.refill(index, now, actions);
@@ -155,12 +159,6 @@ fn fault(worker: &Worker, now: Duration, heartbeat_timeout: Duration) -> Option<
 fn has_served(worker: &Worker) -> bool {
     let took_over = worker.heir == Heir::TookOver;
     worker.served_since().is_some() || took_over || worker.doing == Doing::Draining
-}
-
-/// Returns whether another worker may take the sessions of this one over before the `wait` is over. A program
-/// that cannot go on with them must not be started in a loop.
-fn may_be_replaced_at_once(worker: &Worker, wait: Duration) -> bool {
-    worker.heir != Heir::TakesOver || wait.is_zero()
 }
 
 /// Returns whether a worker's end while the daemon ends is a failure.

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use super::{Action, Condemned, Doing, End, Heir, HeldBack, Phase, Plan, Slot, Worker, WorkerId};
+use super::{
+    Action, Condemned, Doing, End, Heir, HeldBack, Phase, Plan, Slot, SlotState, Worker, WorkerId,
+};
 
 /// The worker that is to take over what a worker has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,9 @@ pub enum Successor {
     /// None will be there, because the daemon is ending.
     Never,
 }
+
+/// How many workers in a row may fail to take over sessions while the daemon drains.
+const DRAIN_TRIES: u32 = 3;
 
 impl Plan {
     /// Returns which worker is to take over what a worker of `slot` has left. One that serves clients of
@@ -70,11 +75,23 @@ impl Plan {
         self.start((slot, true), heir, now, actions);
     }
 
-    /// Returns whether the sessions of a worker that has ended may go on in another one, while the daemon
-    /// drains.
-    pub(super) fn may_drain_on(&self, ended: &Worker, now: Duration) -> bool {
+    /// Starts the workers that are due to take over the sessions that were left in slots in a back-off.
+    pub(super) fn start_due_heirs(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            if slot.heir_at.take_if(|at| *at <= now).is_some()
+                && let SlotState::Waiting { until } = slot.state
+            {
+                self.start_heir(index, until, now, actions);
+            }
+        }
+    }
+
+    /// Returns whether the sessions of a worker that has ended in a slot may go on in another one, while the daemon
+    /// drains: after as many that could not take them over, they may not.
+    pub(super) fn may_drain_on(&self, slot: usize, now: Duration) -> bool {
         let is_time = matches!(self.phase, Phase::Draining { until } if now < until);
-        is_time && ended.heir != Heir::TakesOver
+        is_time && self.slots[slot].failed_heirs < DRAIN_TRIES
     }
 
     /// Notes that a worker was handed sessions to take over.

@@ -87,6 +87,8 @@ impl Plan {
             state: SlotState::Empty,
             failures: 0,
             unaccepted_since: Some(Duration::ZERO),
+            failed_heirs: 0,
+            heir_at: None,
         };
         let mut plan = Self {
             phase: Phase::Starting,
@@ -144,7 +146,9 @@ impl Plan {
             let look = slot.worker().map(|_| self.looked + self.look_interval());
             [slot.backs_off_until(), look]
         });
+        let heirs = self.slots.iter().filter_map(|slot| slot.heir_at);
         let own = [
+            heirs.min(),
             self.loads.deadline(),
             self.staged.as_ref().map(|staged| staged.until),
             self.retry.due,
@@ -364,6 +368,7 @@ impl Plan {
             self.reload((Trigger::Watch, Partial::Allow), None, now, actions);
         }
         self.look(now, actions);
+        self.start_due_heirs(now, actions);
         self.end_overdue(now, actions);
     }
 }

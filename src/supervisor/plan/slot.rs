@@ -17,6 +17,10 @@ pub struct Slot {
     pub failures: u32,
     /// Since when no worker accepts for it; `None` while one does.
     pub unaccepted_since: Option<Duration>,
+    /// Workers in a row that ended before they had taken over the sessions that were left in the slot.
+    pub failed_heirs: u32,
+    /// When the next worker that is to take them over is started, if that is before the back-off is over.
+    pub heir_at: Option<Duration>,
 }
 
 /// What a slot holds.
@@ -201,6 +205,17 @@ impl Slot {
         }
     }
 
+    /// Counts how a worker ended that was to take sessions over, or was not; returns how long to wait before the next
+    /// one is started to do so. A back-off of its own: sessions do not wait for the one before new clients are served,
+    /// and a program that cannot go on with them is not started in a loop.
+    pub(super) fn fail_heir(&mut self, worker: &Worker) -> Duration {
+        self.failed_heirs = match worker.heir {
+            Heir::TakesOver => self.failed_heirs.saturating_add(1),
+            Heir::No | Heir::TookOver => 0,
+        };
+        wait_after(self.failed_heirs)
+    }
+
     /// Counts a failure at `now`; returns how long to wait before the next start.
     pub fn fail(&mut self, served_since: Option<Duration>, now: Duration) -> Duration {
         if is_healthy(served_since, now) {
@@ -271,6 +286,8 @@ mod tests {
             state: SlotState::Empty,
             failures: 7,
             unaccepted_since: None,
+            failed_heirs: 0,
+            heir_at: None,
         };
         let served = Some(Duration::from_secs(5));
         assert_eq!(slot.fail(served, Duration::from_secs(15)), Duration::ZERO);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{super::*, Move};
+use crate::children::restart::wait_after;
 
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -42,6 +43,10 @@ pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) now: Duration,
     alive: BTreeMap<WorkerId, Living>,
+    /// Workers in a row of a slot that ended before they had taken over what they were to.
+    failed_heirs: BTreeMap<usize, u32>,
+    /// From when on a worker may take over what was left in a slot.
+    heir_at: BTreeMap<usize, Duration>,
     pub(super) hung: BTreeSet<WorkerId>,
     /// The workers that were killed and may not have ended yet.
     killed: BTreeSet<WorkerId>,
@@ -82,6 +87,8 @@ impl World {
             plan,
             now: Duration::ZERO,
             alive: BTreeMap::new(),
+            failed_heirs: BTreeMap::new(),
+            heir_at: BTreeMap::new(),
             hung: BTreeSet::new(),
             killed: BTreeSet::new(),
             losing: false,
@@ -239,7 +246,9 @@ impl World {
     fn start(&mut self, (slot, held_back): (usize, bool), worker: WorkerId) {
         let mut others = self.alive.values();
         assert!(!others.any(|it| it.slot == slot), "two workers in {slot}");
-        let takes_over = self.left.remove(&slot);
+        let is_due = self.heir_at.remove(&slot).is_some_and(|at| at <= self.now);
+        let is_late = is_due && held_back;
+        let takes_over = self.left.remove(&slot) || is_late;
         match self.plan.phase() {
             Phase::Draining { until } => {
                 assert!(takes_over && held_back && self.now < until);
@@ -247,8 +256,10 @@ impl World {
             Phase::Stopping { .. } => panic!("started while stopping"),
             Phase::Starting | Phase::Serving => assert_eq!(takes_over, held_back),
         }
-        let back_off = self.back_off.remove(&slot).unwrap_or_default();
-        assert!(back_off <= self.now, "started before the back-off was over");
+        if !is_late {
+            let back_off = self.back_off.remove(&slot).unwrap_or_default();
+            assert!(back_off <= self.now, "started before the back-off was over");
+        }
         let living = Living {
             slot,
             held_back,
@@ -456,13 +467,20 @@ impl World {
             return;
         };
         let wait = failure.wait.unwrap_or_default();
+        let failed = self.failed_heirs.entry(living.slot).or_default();
+        *failed = if living.takes_over { *failed + 1 } else { 0 };
+        let at_once = wait.is_zero() || wait_after(*failed).is_zero();
         let expected = match phase {
             Phase::Starting => failure.has_heir,
-            Phase::Serving => leaves && (!living.takes_over || wait.is_zero()),
-            Phase::Draining { until } => leaves && !living.takes_over && self.now < until,
+            Phase::Serving => leaves && at_once,
+            Phase::Draining { until } => leaves && *failed < 3 && self.now < until,
             Phase::Stopping { .. } => false,
         };
         assert_eq!(failure.has_heir, expected, "{failure:?}");
+        if leaves && !expected {
+            let at = self.now + wait_after(self.failed_heirs[&living.slot]);
+            self.heir_at.insert(living.slot, at);
+        }
     }
 
     /// Hands a worker that is no successor sessions to take over, as the supervisor does where none is

@@ -51,7 +51,7 @@ pub(super) struct LeftTable {
 pub(super) struct Estate {
     /// The slot of the worker that ended last.
     pub(super) slot: usize,
-    /// The tables, the oldest first.
+    /// The tables: behind each, those of workers that were to take over its sessions.
     pub(super) tables: Vec<LeftTable>,
     /// The sockets.
     pub(super) kept: Kept,
@@ -86,7 +86,6 @@ impl Estate {
             joined.kept.extend(older.kept);
             joined.without += older.without;
         }
-        joined.tables.sort_by_key(|it| it.table.number);
         joined.tables.extend(self.tables);
         joined
     }
