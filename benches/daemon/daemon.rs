@@ -134,6 +134,11 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Returns what it has logged.
+    pub(crate) fn log(&self) -> io::Result<String> {
+        fs::read_to_string(self.folder.path().join("log"))
+    }
+
     /// Returns the workers' processes.
     pub(crate) fn workers(&self) -> Result<Vec<u32>, Failure> {
         let workers = self.status()?.workers;

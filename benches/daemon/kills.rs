@@ -196,10 +196,18 @@ impl Stage {
 
     /// Has all sessions end, and tells how many were lost.
     fn end(self, table: &mut Table, what: &str) -> Result<(), Failure> {
-        let told = self.daemon.status()?.sessions;
         let lost = self.sessions.end()?;
+        // What the last worker has taken over is told a moment later than sessions go on.
+        let told = self.daemon.status()?.sessions;
+        let say = |text: &str| io::Write::write_fmt(&mut io::stderr(), format_args!("  {text}\n"));
         for why in lost.iter().take(TOLD) {
-            io::Write::write_fmt(&mut io::stderr(), format_args!("  lost: {why}\n"))?;
+            say(&format!("lost: {why}"))?;
+        }
+        if !lost.is_empty() {
+            say(&format!("{:?}", told.lost_by_reason))?;
+            let log = self.daemon.log()?;
+            let about = |line: &&str| line.contains("lost") || line.contains("WARN");
+            log.lines().filter(about).try_for_each(say)?;
         }
         let number = |value: usize| u32::try_from(value).map(f64::from);
         table.single(&format!("{what}: lost"), number(lost.len())?)?;
