@@ -194,11 +194,11 @@ async fn talk(
 ) {
     let (reader, writer) = tokio::io::split(stream);
     let speaking = speak(writer, number, speaks, board, over.clone());
-    let hears = match speaks {
+    let other = match speaks {
         Way::Up => Way::Down,
         Way::Down => Way::Up,
     };
-    let listening = listen(reader, number, hears, board, over.clone());
+    let listening = listen(reader, number, other, board, over.clone());
     let mut ended = over;
     let both = async { tokio::join!(speaking, listening) };
     tokio::pin!(both);

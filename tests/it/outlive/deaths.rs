@@ -55,10 +55,16 @@ fn a_worker_that_only_pauses_keeps_its_sessions() {
     let mut talks = stage.open_all(&Kind::mixed());
     stage.await_kept(talks.len());
     let worker = stage.stop_one();
-    talks.iter_mut().for_each(|it| it.client_says(1000));
+    for it in &mut talks {
+        it.client_says(1000);
+    }
     process::send(worker, Signal::SIGCONT);
-    talks.iter_mut().for_each(|it| it.backend_hears_all());
-    talks.into_iter().for_each(|it| it.finish());
+    for it in &mut talks {
+        it.backend_hears_all();
+    }
+    for it in talks {
+        it.finish();
+    }
     let status = stage.daemon.status();
     assert_eq!(status["sessions"]["taken_over_total"], 0);
     assert_eq!(stage.daemon.workers(), [worker]);

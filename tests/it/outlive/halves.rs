@@ -8,7 +8,9 @@ use super::{kind::Kind, stage::Stage, talk::Talk};
 fn half_closed(kinds: &[Kind], half: fn(&mut Talk), after: fn(&mut Talk), last: fn(&mut Talk)) {
     let mut stage = Stage::new();
     let mut talks = stage.open_all(kinds);
-    talks.iter_mut().for_each(|it| it.exchange());
+    for it in &mut talks {
+        it.exchange();
+    }
     talks.iter_mut().for_each(half);
     stage.await_kept(talks.len());
     for _ in 0..2 {

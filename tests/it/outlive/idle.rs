@@ -10,12 +10,18 @@ use super::{
 fn outlive(kinds: &[Kind]) {
     let mut stage = Stage::new();
     let mut talks = stage.open_all(kinds);
-    talks.iter_mut().for_each(|it| it.exchange());
+    for it in &mut talks {
+        it.exchange();
+    }
     stage.await_kept(talks.len());
     stage.kill();
-    talks.iter_mut().for_each(|it| it.exchange());
+    for it in &mut talks {
+        it.exchange();
+    }
     stage.await_taken_over(talks.len());
-    talks.into_iter().for_each(|it| it.finish());
+    for it in talks {
+        it.finish();
+    }
     stage.lost_none();
 }
 
@@ -40,8 +46,12 @@ fn a_session_in_which_nothing_was_said_since_it_was_opened_outlives_its_worker()
     let mut talks = stage.open_all(&Kind::over_tcp());
     stage.await_kept(talks.len());
     stage.kill();
-    talks.iter_mut().for_each(|it| it.exchange());
-    talks.into_iter().for_each(|it| it.finish());
+    for it in &mut talks {
+        it.exchange();
+    }
+    for it in talks {
+        it.finish();
+    }
     stage.lost_none();
 }
 
@@ -54,9 +64,13 @@ fn one_worker_of_two_is_killed_and_the_sessions_of_both_go_on() {
     for slot in [0, 1, 0] {
         let worker = stage.daemon.workers()[slot];
         stage.kill_one(worker);
-        talks.iter_mut().for_each(|it| it.exchange());
+        for it in &mut talks {
+            it.exchange();
+        }
     }
-    talks.into_iter().for_each(|it| it.finish());
+    for it in talks {
+        it.finish();
+    }
     stage.lost_none();
 }
 
@@ -69,16 +83,26 @@ fn keys_are_changed_before_a_death_after_it_and_without_a_word_in_between() {
         Kind::of(TLS13, TLS13),
         Kind::of(TLS12, TLS13),
     ]);
-    talks.iter_mut().for_each(|it| it.change_keys());
+    for it in &mut talks {
+        it.change_keys();
+    }
     stage.await_kept(talks.len());
     for _ in 0..3 {
         stage.kill();
-        talks.iter_mut().for_each(|it| it.change_keys());
-        talks.iter_mut().for_each(|it| it.change_keys());
+        for it in &mut talks {
+            it.change_keys();
+        }
+        for it in &mut talks {
+            it.change_keys();
+        }
     }
     stage.kill();
-    talks.iter_mut().for_each(|it| it.exchange());
-    talks.into_iter().for_each(|it| it.finish());
+    for it in &mut talks {
+        it.exchange();
+    }
+    for it in talks {
+        it.finish();
+    }
     stage.lost_none();
 }
 
@@ -86,7 +110,9 @@ fn keys_are_changed_before_a_death_after_it_and_without_a_word_in_between() {
 fn a_peer_that_leaves_while_no_worker_serves_has_left_when_one_does() {
     let mut stage = Stage::new();
     let mut talks = stage.open_all(&Kind::mixed());
-    talks.iter_mut().for_each(|it| it.exchange());
+    for it in &mut talks {
+        it.exchange();
+    }
     stage.await_kept(talks.len());
     let worker = stage.stop_one();
     for talk in &mut talks {
@@ -106,7 +132,9 @@ fn a_peer_that_leaves_while_no_worker_serves_has_left_when_one_does() {
 fn words_that_come_while_no_worker_serves_are_carried_by_the_next() {
     let mut stage = Stage::new();
     let mut talks = stage.open_all(&[Kind::over_tcp(), Kind::over_unix()].concat());
-    talks.iter_mut().for_each(|it| it.exchange());
+    for it in &mut talks {
+        it.exchange();
+    }
     stage.await_kept(talks.len());
     let worker = stage.stop_one();
     for talk in &mut talks {
@@ -118,6 +146,8 @@ fn words_that_come_while_no_worker_serves_are_carried_by_the_next() {
         talk.backend_hears_all();
         talk.client_hears_all();
     }
-    talks.into_iter().for_each(|it| it.finish());
+    for it in talks {
+        it.finish();
+    }
     stage.lost_none();
 }

@@ -100,10 +100,16 @@ fn keys_that_were_changed_many_times_are_the_right_ones_after_each_death() {
     ]);
     stage.await_kept(talks.len());
     for _ in 0..10 {
-        talks.iter_mut().for_each(|it| it.change_keys());
+        for it in &mut talks {
+            it.change_keys();
+        }
         stage.kill();
-        talks.iter_mut().for_each(|it| it.exchange());
+        for it in &mut talks {
+            it.exchange();
+        }
     }
-    talks.into_iter().for_each(|it| it.finish());
+    for it in talks {
+        it.finish();
+    }
     stage.lost_none();
 }

@@ -158,7 +158,7 @@ fn a_client_s_certificate_is_listed_and_found_after_a_takeover() {
 #[test]
 fn a_client_behind_a_header_is_the_same_after_a_takeover_and_its_backend_is_told_once() {
     for version in ["v1", "v2"] {
-        let backend = Fake::new(|connection| connection.listen());
+        let backend = Fake::new(super::super::support::fake::Heard::listen);
         let line = format!(
             "proxy_protocol = {{ accept = true, from = \"127.0.0.1\", send = \"{version}\" }}"
         );

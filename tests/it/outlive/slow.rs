@@ -26,7 +26,9 @@ fn every_byte_comes(kinds: &[Kind], way: Way) {
     stalled.iter_mut().for_each(Stalled::answers);
     for _ in 0..3 {
         stage.kill();
-        stalled.iter_mut().for_each(|it| it.hears_some(MEGABYTE));
+        for it in &mut stalled {
+            it.hears_some(MEGABYTE);
+        }
     }
     stalled.into_iter().for_each(Stalled::hears_all);
     stage.lost_none();
