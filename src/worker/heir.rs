@@ -175,8 +175,8 @@ impl Heir {
 
     /// Returns the sessions that were left behind, each in the newest table that has it.
     fn candidates(&mut self) -> Vec<Candidate> {
-        self.tables
-            .sort_by_key(|left| std::cmp::Reverse(left.number));
+        // A worker that was to take over the sessions of a table comes behind that.
+        self.tables.reverse();
         let mut seen = HashSet::new();
         let mut candidates = Vec::new();
         for (table, left) in self.tables.iter().enumerate() {
