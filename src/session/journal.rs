@@ -156,7 +156,7 @@ impl Journal {
         let noted = with_table(|table| {
             let mut spaces = std::mem::take(&mut table.spaces);
             let draft = self.draft(table, &mut spaces, conversation, session, scratch);
-            let noted = draft.map(|draft| self.enact(table, &spaces.moving, draft));
+            let noted = draft.map(|draft| self.enact(table, &spaces.moving, &draft));
             spaces.moving.zeroize();
             spaces.watcher.zeroize();
             table.spaces = spaces;
@@ -181,7 +181,7 @@ impl Journal {
     }
 
     /// Ends the noting of a session that can be kept no longer, and goes on without.
-    pub fn give_up(self: Box<Self>, reason: UnkeptReason) {
+    pub fn give_up(self, reason: UnkeptReason) {
         self.keeper.unkept(reason);
         drop(self.end());
     }
@@ -238,7 +238,7 @@ impl Journal {
         Ok(draft)
     }
 
-    fn enact(&mut self, table: &mut Table, moving: &[u8], draft: Draft) {
+    fn enact(&mut self, table: &mut Table, moving: &[u8], draft: &Draft) {
         self.second = !self.second;
         self.commits += 1;
         let half = usize::from(self.half);
@@ -256,24 +256,27 @@ impl Journal {
                 second: self.second,
             },
         );
-        let waiting = draft.waiting.map(|(block, _)| block);
+        let Draft {
+            waiting,
+            body,
+            written,
+        } = *draft;
+        let waiting = waiting.map(|(block, _)| block);
         if let Some(before) = std::mem::replace(&mut self.waiting, waiting) {
             table.give(before);
         }
-        self.written = draft.written;
-        if let Some((block, place)) = draft.body {
+        self.written = written;
+        if let Some((block, place)) = body {
             if let Some(before) = self.later_body.replace(block) {
                 table.give(before);
             }
             self.body = place;
         }
     }
-}
 
-impl Journal {
     /// Ends what is noted of the session: it counts no more and is wiped. The sockets are the supervisor's until the
     /// returned guard is dropped.
-    pub fn end(self: Box<Self>) -> Over {
+    pub fn end(self) -> Over {
         with_table(|table| {
             table.end_slot(self.slot);
             reach(Point::AfterEnd);

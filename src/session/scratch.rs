@@ -91,11 +91,17 @@ impl Scratch {
 
     /// Uses memory that is given from now on.
     pub fn lie_in(&mut self, areas: Areas) {
+        let Areas {
+            input,
+            plain,
+            out,
+            places,
+        } = areas;
         *self = Self {
-            input: Input::Given(areas.input),
-            plain: Space::within(areas.plain),
-            out: Space::within(areas.out),
-            places: Some(areas.places),
+            input: Input::Given(input),
+            plain: Space::within(plain),
+            out: Space::within(out),
+            places: Some(places),
         };
     }
 

@@ -31,7 +31,7 @@ use crate::{
         relay::take_over,
         scratch::with_scratch,
         socket::Socket,
-        table::{Left, layout::State, with_table},
+        table::{Left, Table, layout::State, with_table},
         takeover::{MOST_SUSPICION, resume, suspicion},
     },
 };
@@ -140,7 +140,7 @@ impl Heir {
 
     /// Goes on with all sessions, those first in which bytes moved last; then tells the supervisor.
     pub(super) async fn take_over(mut self, household: Household) {
-        with_table(|table| table.remember_ends());
+        with_table(Table::remember_ends);
         let candidates = self.candidates();
         let (mut taken, mut lost) = (0, LossCounts::default());
         for (number, candidate) in candidates.into_iter().enumerate() {
@@ -150,9 +150,9 @@ impl Heir {
             let id = candidate.id;
             match self.take_one(&candidate, &household) {
                 Ok(()) => taken += 1,
-                Err(loss) => {
-                    lost.add(LossCounts::new(|it| u64::from(it == loss.reason)));
-                    loss.note(id, &household.services);
+                Err(end) => {
+                    lost.add(LossCounts::new(|it| u64::from(it == end.reason)));
+                    end.note(id, &household.services);
                     household.keeper.over(id);
                 }
             }

@@ -57,7 +57,7 @@ use crate::{
         end::{self, Receiver, Sender},
         worker::MOST_OF_GENERATION,
     },
-    session::table::{self, with_table},
+    session::table::{self, Table, with_table},
     sys::clock,
     tls::stream::warm_up,
 };
@@ -207,7 +207,7 @@ async fn send(
         match link.send(&message, &along).await {
             Ok(()) if matches!(message, FromWorker::TookOver { .. }) => {
                 // The supervisor gives the tables that were taken over to no other worker any more.
-                with_table(|table| table.forget_ends());
+                with_table(Table::forget_ends);
             }
             Ok(()) => {}
             Err(Fault::Io(_)) => return,

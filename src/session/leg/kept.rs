@@ -8,7 +8,10 @@ use crate::{
         scratch::Scratch,
         socket::Socket,
     },
-    tls::{records::State, stream::TlsStream},
+    tls::{
+        records::{Records, State},
+        stream::TlsStream,
+    },
 };
 
 /// Why a leg does not go on from a record.
@@ -57,7 +60,7 @@ impl Leg {
     /// Returns how often keys of TLS were renewed.
     pub fn renewals(&self) -> u32 {
         let records = self.tls.as_ref().and_then(|tls| tls.records());
-        records.map_or(0, |records| records.renewals())
+        records.map_or(0, Records::renewals)
     }
 
     /// Returns the most bytes of what [`Self::moving`] tells.

@@ -33,6 +33,10 @@ use crate::tls::{
 pub const MAX_OPENING: usize = 1 << 20;
 
 /// One of the two connections of a session.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "none of them depends on another"
+)]
 pub struct Leg {
     socket: Socket,
     tls: Option<Box<TlsStream>>,

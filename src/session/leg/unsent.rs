@@ -26,9 +26,10 @@ impl fmt::Debug for Unsent {
 impl Unsent {
     /// Returns what was left of earlier steps; none if there is nothing.
     pub(super) fn of(bytes: Vec<u8>) -> Self {
-        match bytes.is_empty() {
-            true => Self::Nothing,
-            false => Self::Own { bytes, sent: 0 },
+        if bytes.is_empty() {
+            Self::Nothing
+        } else {
+            Self::Own { bytes, sent: 0 }
         }
     }
 

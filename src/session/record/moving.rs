@@ -232,17 +232,20 @@ impl MovingLeg {
                 2 => WriteSide::Closed,
                 _ => return Err(Damaged::Value),
             },
-            tls: match is_set(TLS) {
-                true => Some(reader.array().ok_or(Damaged::Short)?),
-                false => None,
+            tls: if is_set(TLS) {
+                Some(reader.array().ok_or(Damaged::Short)?)
+            } else {
+                None
             },
-            output: match is_set(OUTPUT) {
-                true => Some(Place::take(reader)?),
-                false => None,
+            output: if is_set(OUTPUT) {
+                Some(Place::take(reader)?)
+            } else {
+                None
             },
-            peeked: match is_set(PEEKED) {
-                true => reader.u32_be().ok_or(Damaged::Short)?,
-                false => 0,
+            peeked: if is_set(PEEKED) {
+                reader.u32_be().ok_or(Damaged::Short)?
+            } else {
+                0
             },
         };
         let is_possible = !is_set(PEEKED) || leg.peeked > 0;

@@ -35,6 +35,12 @@ pub struct WaitingLeg {
     pub unsent: Zeroizing<Vec<u8>>,
 }
 
+/// The bytes that wait in both legs, the client's first.
+pub type WaitingLegs = [WaitingLeg; 2];
+
+/// A watcher as bytes, if it lies where bytes wait.
+pub type WaitingWatcher = Option<Zeroizing<Vec<u8>>>;
+
 /// Appends the bytes that wait; on an error nothing is appended.
 pub fn put(
     legs: [[&[u8]; 3]; 2],
@@ -65,10 +71,7 @@ pub fn length(legs: [[&[u8]; 3]; 2], watcher: Option<&[u8]>) -> usize {
 }
 
 /// Reads the bytes that wait, and the watcher if it `waits` there.
-pub fn take(
-    bytes: &[u8],
-    waits: bool,
-) -> Result<([WaitingLeg; 2], Option<Zeroizing<Vec<u8>>>), Damaged> {
+pub fn take(bytes: &[u8], waits: bool) -> Result<(WaitingLegs, WaitingWatcher), Damaged> {
     let mut reader = Reader::new(bytes);
     let mut leg = || {
         let mut part = |most| {
@@ -83,12 +86,11 @@ pub fn take(
         })
     };
     let legs = [leg()?, leg()?];
-    let watcher = match waits {
-        true => {
-            let bytes = take_bytes(&mut reader, Watcher::MAX_ENCODED)?;
-            Some(Zeroizing::new(bytes.to_vec()))
-        }
-        false => None,
+    let watcher = if waits {
+        let bytes = take_bytes(&mut reader, Watcher::MAX_ENCODED)?;
+        Some(Zeroizing::new(bytes.to_vec()))
+    } else {
+        None
     };
     if !reader.rest().is_empty() {
         return Err(Damaged::Long);

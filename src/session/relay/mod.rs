@@ -162,7 +162,7 @@ impl<W> Relay<W> {
     /// Tells both sides of the end.
     async fn finish(mut self: Box<Self>, ended: Ended) -> Ended {
         // No worker goes on with it from here on: what is said now is noted nowhere.
-        let over = self.journal.take().map(Journal::end);
+        let over = self.journal.take().map(|journal| journal.end());
         let Conversation {
             client, backend, ..
         } = &mut self.conversation;

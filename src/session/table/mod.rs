@@ -105,17 +105,16 @@ pub fn with_table<R>(act: impl FnOnce(&mut Table) -> R) -> Option<R> {
 impl Table {
     /// Takes a slot for a session; `None` if there is none left.
     pub fn take_slot(&mut self, id: SessionId) -> Option<Slot> {
-        let number = match self.free.pop() {
-            Some(free) => free,
-            None => {
-                let next = self.used;
-                if next as usize >= SLOTS {
-                    return None;
-                }
-                self.used += 1;
-                self.words[head::USED].store(self.used.into(), Ordering::Release);
-                next
+        let number = if let Some(free) = self.free.pop() {
+            free
+        } else {
+            let next = self.used;
+            if next as usize >= SLOTS {
+                return None;
             }
+            self.used += 1;
+            self.words[head::USED].store(self.used.into(), Ordering::Release);
+            next
         };
         let slot = Slot(number);
         for leg in [0, 1] {
