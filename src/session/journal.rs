@@ -140,6 +140,9 @@ impl Journal {
             }
         });
         if let Err(reason) = journal.commit(conversation, session, scratch) {
+            for leg in [&mut conversation.client, &mut conversation.backend] {
+                leg.is_kept(None);
+            }
             drop(journal.end());
             return Err(reason);
         }
@@ -183,6 +186,7 @@ impl Journal {
     /// Ends the noting of a session that can be kept no longer, and goes on without.
     pub fn give_up(self, reason: UnkeptReason) {
         self.keeper.unkept(reason);
+        self.end_work();
         drop(self.end());
     }
 
@@ -267,8 +271,9 @@ impl Journal {
         }
         self.written = written;
         if let Some((block, place)) = body {
-            if let Some(before) = self.later_body.replace(block) {
-                table.give(before);
+            match self.later_body.replace(block) {
+                Some(before) => table.give(before),
+                None => table.wipe(self.block, 2 * half),
             }
             self.body = place;
         }

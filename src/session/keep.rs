@@ -1,5 +1,7 @@
 //! Begins to keep a session, so that it outlives its worker.
 
+use std::os::fd::OwnedFd;
+
 use super::{
     conversation::Conversation,
     journal::{Fixed, Journal},
@@ -17,14 +19,15 @@ use crate::{
     sys::{keeping, tcp_counts::OPENER_WRITTEN, tcp_counts::TcpCounts},
 };
 
-/// Notes a session and has the supervisor keep its sockets. The reason why it is not kept leaves all as it was.
+/// Notes a session; returns with it descriptors of its sockets for the supervisor. The reason why it is not kept leaves all
+/// as it was.
 pub(crate) fn keep<W: Watch>(
     conversation: &mut Conversation<W>,
     session: &LiveSession,
     patience: Patience,
     how: &Keeping,
     scratch: &Scratch,
-) -> Result<Box<Journal>, UnkeptReason> {
+) -> Result<(Box<Journal>, [OwnedFd; 2]), UnkeptReason> {
     prepare(&conversation.client, 0)?;
     prepare(&conversation.backend, OPENER_WRITTEN)?;
     let sockets = [&conversation.client, &conversation.backend];
@@ -41,8 +44,7 @@ pub(crate) fn keep<W: Watch>(
     };
     let journal = Journal::begin(conversation, session, fixed, &how.keeper, scratch)?;
     reach(Point::AfterRecord);
-    how.keeper.keep(session.id, sockets);
-    Ok(journal)
+    Ok((journal, sockets))
 }
 
 /// Prepares a leg's socket, if the kernel counts its bytes as we do. A socket that this end has opened begins with

@@ -17,11 +17,15 @@ use tokio::{
 use super::live::LiveSession;
 use crate::facts::{SessionId, UnkeptReason};
 
+/// Counts a session among those that are not kept, until this is dropped.
+pub type Unkept = Box<dyn Any + Send>;
+
 /// What the supervisor is to hear of kept sessions.
 #[derive(Debug)]
 pub enum News {
-    /// It is to keep the sockets of a session: the client's and the backend's.
-    Keep(SessionId, [OwnedFd; 2]),
+    /// It is to keep the sockets of a session: the client's and the backend's. Until it does, the session counts among
+    /// those that are not kept.
+    Keep(SessionId, [OwnedFd; 2], Unkept),
     /// It need not keep those of a session any more.
     Over(SessionId),
     /// A session could not be kept.
@@ -46,8 +50,8 @@ pub struct Keeping {
     pub number: u16,
     /// Whether it counts as one of its client's sessions.
     pub counts_client: bool,
-    /// Counts it among those that are not kept, until this is dropped.
-    pub unkept: Box<dyn Any + Send>,
+    /// Counts it among those that are not kept.
+    pub unkept: Unkept,
 }
 
 impl fmt::Debug for Keeping {
@@ -105,8 +109,8 @@ impl Keeper {
     }
 
     /// Has the supervisor keep the sockets of a session.
-    pub fn keep(&self, id: SessionId, sockets: [OwnedFd; 2]) {
-        self.tell(News::Keep(id, sockets));
+    pub fn keep(&self, id: SessionId, sockets: [OwnedFd; 2], unkept: Unkept) {
+        self.tell(News::Keep(id, sockets, unkept));
     }
 
     /// Has the supervisor forget the sockets of a session.

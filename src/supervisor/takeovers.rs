@@ -41,7 +41,11 @@ impl Supervisor {
                     continue;
                 }
             };
-            match self.workers.hand_sessions(waiting.key, heir) {
+            let handed = self.workers.hand_sessions(waiting.key, heir);
+            if handed != Handed::NotYet {
+                self.plan.has_placed(waiting.slot);
+            }
+            match handed {
                 Handed::Now => self.tell(Event::Inherits(heir)),
                 Handed::NotYet => {}
                 Handed::Never => self.tell(Event::TookOver(heir)),

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::mpsc::UnboundedSender, task::yield_now};
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     keeping::Parcel,
@@ -101,7 +101,8 @@ impl Loss {
     fn note(&self, id: SessionId, services: &Services) {
         let words = self.reason.words();
         let Some(record) = &self.record else {
-            return warn!(session = %id, reason = self.reason.name(), "session lost: {words}");
+            // There may be very many of them; how many there were is told at the end.
+            return debug!(session = %id, reason = self.reason.name(), "session lost: {words}");
         };
         let counters = services.counters_of(&record.seat.listener);
         let session = LiveSession::taken_over(record, counters);
@@ -157,9 +158,17 @@ impl Heir {
                 }
             }
         }
-        self.forget_rest(&household, &mut lost);
+        self.forget_rest(&household, &mut lost).await;
         let (told, counts) = &household.counts;
         told.count(&household.services, None, counts);
+        for (reason, count) in lost.iter().filter(|(_, count)| *count > 0) {
+            let words = reason.words();
+            warn!(
+                lost = count,
+                reason = reason.name(),
+                "sessions are lost: {words}"
+            );
+        }
         info!(
             taken,
             lost = lost.sum(),
@@ -170,7 +179,7 @@ impl Heir {
             taken,
             lost,
         };
-        let _ = household.outbox.send((message, Vec::new()));
+        let _ = household.outbox.send(message.into());
     }
 
     /// Returns the sessions that were left behind, each in the newest table that has it.
@@ -210,7 +219,7 @@ impl Heir {
         }
         for ids in ids.chunks(MOST_OVER) {
             let over = FromWorker::Over { ids: ids.to_vec() };
-            let _ = outbox.send((over, Vec::new()));
+            let _ = outbox.send(over.into());
         }
         let lost = ids.len() as u64;
         let message = FromWorker::TookOver {
@@ -218,7 +227,7 @@ impl Heir {
             taken: 0,
             lost: LossCounts::new(|it| if it == LossReason::NoRoom { lost } else { 0 }),
         };
-        let _ = outbox.send((message, Vec::new()));
+        let _ = outbox.send(message.into());
     }
 
     /// Takes a session over, and notes meanwhile which: should this worker die over it, the next will know.
@@ -244,6 +253,15 @@ impl Heir {
         if suspicion(0, false, deaths.iter().copied()) >= MOST_SUSPICION {
             return Err(self.shut(id, LossReason::Suspect).into());
         }
+        // Without its sockets nothing of it is needed, and a table may have any number of such records.
+        if !self.sockets.contains_key(&id) {
+            let reason = if self.without_sockets.remove(&id) {
+                LossReason::Descriptors
+            } else {
+                LossReason::NotKept
+            };
+            return Err(reason.into());
+        }
         let session = left.read(slot, state);
         let session = match session {
             Ok(session) if session.record.id == id => session,
@@ -256,12 +274,7 @@ impl Heir {
             return Err(Loss::of(reason, session.record));
         }
         let Some(sockets) = self.sockets.remove(&id) else {
-            let reason = if self.without_sockets.remove(&id) {
-                LossReason::Descriptors
-            } else {
-                LossReason::NotKept
-            };
-            return Err(Loss::of(reason, session.record));
+            return Err(Loss::of(LossReason::NotKept, session.record));
         };
         let left = &self.tables[candidate.table];
         let about = session.record.about();
@@ -282,9 +295,12 @@ impl Heir {
     }
 
     /// Drops the sockets of sessions that had ended, or whose table cannot be read.
-    fn forget_rest(&mut self, household: &Household, lost: &mut LossCounts) {
+    async fn forget_rest(&mut self, household: &Household, lost: &mut LossCounts) {
         let rest: Vec<SessionId> = self.sockets.keys().copied().collect();
-        for id in rest {
+        for (number, id) in rest.into_iter().enumerate() {
+            if number % AT_ONCE == AT_ONCE - 1 {
+                yield_now().await;
+            }
             self.shut(id, LossReason::Damaged);
             if self.lacks_table {
                 lost.add(LossCounts::new(|it| u64::from(it == LossReason::Damaged)));

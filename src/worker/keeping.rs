@@ -10,14 +10,31 @@ use tokio::{
 use crate::{
     facts::{Reason as _, SessionId, UnkeptCounts, UnkeptReason},
     link::{FromWorker, worker::MOST_OVER, worker::MOST_PAIRS},
-    session::keeper::{Keeper, News},
+    session::keeper::{Keeper, News, Unkept},
 };
 
 /// How long news wait for others, so that one message tells of several sessions.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// A message to the supervisor, with the descriptors that belong to it.
-pub(super) type Parcel = (FromWorker, Vec<OwnedFd>);
+/// A message to the supervisor.
+pub(super) struct Parcel {
+    /// The message.
+    pub(super) message: FromWorker,
+    /// The descriptors that belong to it.
+    pub(super) along: Vec<OwnedFd>,
+    /// What is dropped when the supervisor has it.
+    pub(super) until_sent: Vec<Unkept>,
+}
+
+impl From<FromWorker> for Parcel {
+    fn from(message: FromWorker) -> Self {
+        Self {
+            message,
+            along: Vec::new(),
+            until_sent: Vec::new(),
+        }
+    }
+}
 
 /// Keeps sessions from now on; returns what has them kept. What the supervisor is to hear goes to `outbox`.
 pub(super) fn begin(outbox: UnboundedSender<Parcel>) -> Arc<Keeper> {
@@ -33,6 +50,7 @@ pub(super) fn begin(outbox: UnboundedSender<Parcel>) -> Arc<Keeper> {
 struct Gathered {
     keep: Vec<SessionId>,
     sockets: Vec<OwnedFd>,
+    until_sent: Vec<Unkept>,
     over: Vec<SessionId>,
     unkept: Option<UnkeptCounts>,
 }
@@ -60,9 +78,10 @@ async fn tell(mut news: UnboundedReceiver<News>, outbox: UnboundedSender<Parcel>
 impl Gathered {
     fn take(&mut self, news: News, unkept: &mut UnkeptCounts) {
         match news {
-            News::Keep(id, sockets) => {
+            News::Keep(id, sockets, unkept) => {
                 self.keep.push(id);
                 self.sockets.extend(sockets);
+                self.until_sent.push(unkept);
             }
             News::Over(id) => self.over.push(id),
             News::Unkept(reason) => {
@@ -80,13 +99,17 @@ impl Gathered {
     fn parcels(self) -> Vec<Parcel> {
         let mut parcels = Vec::new();
         if !self.keep.is_empty() {
-            parcels.push((FromWorker::Keep { ids: self.keep }, self.sockets));
+            parcels.push(Parcel {
+                message: FromWorker::Keep { ids: self.keep },
+                along: self.sockets,
+                until_sent: self.until_sent,
+            });
         }
         if !self.over.is_empty() {
-            parcels.push((FromWorker::Over { ids: self.over }, Vec::new()));
+            parcels.push(FromWorker::Over { ids: self.over }.into());
         }
         if let Some(counts) = self.unkept {
-            parcels.push((FromWorker::Unkept { counts }, Vec::new()));
+            parcels.push(FromWorker::Unkept { counts }.into());
         }
         parcels
     }

@@ -195,20 +195,22 @@ async fn send(
     mut parcels: mpsc::UnboundedReceiver<Parcel>,
 ) {
     loop {
-        let (message, along) = tokio::select! {
+        let parcel = tokio::select! {
             biased;
             message = messages.recv() => match message {
-                Some(message) => (message, Vec::new()),
+                Some(message) => message.into(),
                 None => return,
             },
             Some(parcel) = parcels.recv() => parcel,
         };
-        let along: Vec<_> = along.iter().map(AsFd::as_fd).collect();
-        match link.send(&message, &along).await {
-            Ok(()) if matches!(message, FromWorker::TookOver { .. }) => {
-                // The supervisor gives the tables that were taken over to no other worker any more.
-                with_table(Table::forget_ends);
-            }
+        let along: Vec<_> = parcel.along.iter().map(AsFd::as_fd).collect();
+        let sent = link.send(&parcel.message, &along).await;
+        drop(parcel.until_sent);
+        if matches!(parcel.message, FromWorker::TookOver { .. }) {
+            // The supervisor gives the tables that were taken over to no other worker any more.
+            with_table(Table::forget_ends);
+        }
+        match sent {
             Ok(()) => {}
             Err(Fault::Io(_)) => return,
             // The message was not sent, and the link still works.

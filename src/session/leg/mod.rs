@@ -51,6 +51,8 @@ pub struct Leg {
     taken: u64,
     /// Bytes that were made for the socket.
     queued: u64,
+    /// TLS has failed, whether or not the leg has said so yet.
+    has_failed: bool,
     /// Whole records may wait among the bytes that TLS holds.
     has_more: bool,
     /// The socket was reset, which it may have told another worker before.
@@ -169,6 +171,7 @@ impl Leg {
             write: WriteSide::Open,
             taken: 0,
             queued: 0,
+            has_failed: false,
             has_more: false,
             ends_cut: false,
             peeked: 0,
@@ -256,6 +259,7 @@ impl Leg {
         let decrypted = self.decrypt(length, scratch);
         let span = Span::new(Area::Plain, start, scratch.plain.len());
         if let Err(error) = decrypted {
+            self.has_failed = true;
             if span.is_empty() {
                 return Err(error);
             }

@@ -7,6 +7,9 @@ use zeroize::Zeroizing;
 use super::{Damaged, MovingLeg, WaitingLeg};
 use crate::{session::leg::WriteSide, tls::records::State};
 
+/// No connection carries so many bytes; counts below it can be added up.
+const MOST_COUNT: u64 = 1 << 62;
+
 /// One connection of a session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LegRecord {
@@ -82,8 +85,8 @@ impl LegRecord {
         };
         // Heads of records are of TLS, and so are its failures; both counts include what waits.
         let is_possible = (leg.tls.is_some() || (leg.held.is_empty() && !leg.failed))
-            && leg.taken >= leg.held.len() as u64
-            && leg.queued >= leg.unsent.len() as u64;
+            && (leg.held.len() as u64..MOST_COUNT).contains(&leg.taken)
+            && (leg.unsent.len() as u64..MOST_COUNT).contains(&leg.queued);
         is_possible.then_some(leg).ok_or(Damaged::Value)
     }
 

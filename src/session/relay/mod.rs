@@ -115,10 +115,13 @@ impl<W: Watch + Unpin> Future for Relay<W> {
         let this = self.get_mut();
         let mut moved = false;
         let before = (this.conversation.up, this.conversation.down);
-        if let Some(journal) = &this.journal {
-            journal.begin_work();
-        }
-        let polled = this.poll_bytes(cx, &mut moved);
+        let polled = {
+            let _fatal = this.journal.as_ref().map(|journal| {
+                journal.begin_work();
+                Fatal
+            });
+            this.poll_bytes(cx, &mut moved)
+        };
         if let Some(journal) = &this.journal {
             journal.end_work();
         }
@@ -139,6 +142,19 @@ impl<W: Watch + Unpin> Future for Relay<W> {
             return Poll::Ready(ended);
         }
         this.poll_patience(cx, moved)
+    }
+}
+
+/// Ends the worker if a kept session panics while this is there: the session then goes on in another worker, or is
+/// suspect. Tokio would let it vanish, and leave its record and its sockets where they are.
+struct Fatal;
+
+#[cfg(not(test))]
+impl Drop for Fatal {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
     }
 }
 
@@ -194,7 +210,11 @@ impl<W: Watch> Relay<W> {
             )
         });
         match kept {
-            Ok(journal) => self.journal = Some(journal),
+            Ok((journal, sockets)) => {
+                self.journal = Some(journal);
+                let Keeping { keeper, unkept, .. } = *keeping;
+                keeper.keep(self.session.id, sockets, unkept);
+            }
             Err(reason) => {
                 keeping.keeper.unkept(reason);
                 // It counts as not kept for as long as it lasts.

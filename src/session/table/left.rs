@@ -1,6 +1,8 @@
 //! The table that a worker has left behind.
 
-use std::{io, os::fd::OwnedFd};
+use std::{cell::Cell, io, os::fd::OwnedFd};
+
+use rustix::fs::fstat;
 
 use super::layout::{BYTES, MAGIC, SLOTS, State, WORDS, WRITING, head, slot, word_of};
 use crate::{
@@ -20,6 +22,9 @@ pub struct Left {
     /// How its worker ended.
     pub death: Death,
     memory: Inherited,
+    /// How many bytes may still be read of what waits in sessions: no more than the table has memory, or records
+    /// would name the same bytes again and again.
+    budget: Cell<u64>,
 }
 
 /// A session that was left behind.
@@ -40,11 +45,14 @@ pub struct LeftSession {
 impl Left {
     /// Maps a table.
     pub fn map(number: u64, death: Death, file: OwnedFd) -> io::Result<Self> {
+        let blocks = u64::try_from(fstat(&file)?.st_blocks).unwrap_or(0);
         let memory = Inherited::map(file, WORDS, BYTES)?;
         Ok(Self {
             number,
             death,
             memory,
+            // A block of stat(2) has 512 bytes.
+            budget: Cell::new(blocks.saturating_mul(512)),
         })
     }
 
@@ -95,6 +103,13 @@ impl Left {
         bytes.ok_or(Damaged::Length)
     }
 
+    /// Returns bytes that wait, as far as there may be so many.
+    fn spend(&self, place: Place) -> Result<&[u8], Damaged> {
+        let left = self.budget.get().checked_sub(place.length.into());
+        self.budget.set(left.ok_or(Damaged::Length)?);
+        self.bytes(place)
+    }
+
     fn moving(&self, state: State) -> Result<Moving<'_>, Damaged> {
         let State::Live { at, half, second } = state else {
             return Err(Damaged::Value);
@@ -111,7 +126,7 @@ impl Left {
     pub fn read(&self, slot: u32, state: State) -> Result<LeftSession, Damaged> {
         let moving = self.moving(state)?;
         let body = self.bytes(moving.body)?;
-        let waiting = moving.waiting.map(|place| self.bytes(place)).transpose()?;
+        let waiting = moving.waiting.map(|place| self.spend(place)).transpose()?;
         let record = Record::of(&moving, body, waiting)?;
         let both = [0, 1];
         Ok(LeftSession {
@@ -131,7 +146,7 @@ impl Left {
 
     /// Returns the output that lies in the scratch space.
     pub fn output(&self, place: Place) -> Result<&[u8], Damaged> {
-        self.bytes(place)
+        self.spend(place)
     }
 
     /// Returns the bytes that the worker had read last and noted nothing of: so many, behind those of a record that

@@ -11,13 +11,15 @@ use std::{
     cell::RefCell,
     io,
     os::fd::OwnedFd,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering, compiler_fence},
 };
 
 use self::{
     arena::Arena,
     layout::{AREAS, BYTES, MAGIC, SLOTS, State, WORDS, head, slot, word_of},
 };
+use zeroize::Zeroize as _;
+
 pub use self::{
     arena::Block,
     left::{Left, LeftSession},
@@ -133,6 +135,8 @@ impl Table {
     pub fn set(&self, slot: Slot, state: State) {
         self.word(slot, slot::STATE)
             .store(state.to_word(), Ordering::Release);
+        // What is wiped because of it is wiped behind it.
+        compiler_fence(Ordering::SeqCst);
     }
 
     /// Gives back the slot of a session that has ended or is kept no longer.
@@ -191,6 +195,16 @@ impl Table {
     /// Gives a block back, and wipes it.
     pub fn give(&mut self, block: Block) {
         self.arena.give(block, self.bytes);
+    }
+
+    /// Wipes a block from `offset` bytes behind its beginning on.
+    pub fn wipe(&mut self, block: Block, offset: usize) {
+        if let Some(bytes) = self
+            .bytes
+            .get_mut(block.at + offset..block.at + block.length)
+        {
+            bytes.zeroize();
+        }
     }
 
     /// Writes into a block, `offset` bytes from its beginning.

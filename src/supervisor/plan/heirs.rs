@@ -75,6 +75,13 @@ impl Plan {
         self.start((slot, true), heir, now, actions);
     }
 
+    /// Notes that nothing that was left in a slot waits for a worker any more.
+    pub fn has_placed(&mut self, slot: usize) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.heir_at = None;
+        }
+    }
+
     /// Starts the workers that are due to take over the sessions that were left in slots in a back-off.
     pub(super) fn start_due_heirs(&mut self, now: Duration, actions: &mut Vec<Action>) {
         for index in 0..self.slots.len() {

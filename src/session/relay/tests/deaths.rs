@@ -14,7 +14,7 @@ use crate::{
     session::{
         journal::{Fixed, Journal},
         keep::keep,
-        keeper::{Keeper, Keeping, News},
+        keeper::{Keeper, Keeping},
         points::{Died, Point, arm},
         table::{self, Left, layout},
         takeover::resume,
@@ -41,44 +41,72 @@ fn new_table() -> OwnedFd {
     table
 }
 
-/// Begins a session in a first worker, and keeps it.
-fn begin(suites: [Option<&'static Suite>; 2], kinds: [Kind; 2]) -> ([End; 2], Worker, Kept) {
-    let table = new_table();
+/// A session in a first worker, which is not kept yet.
+fn open(
+    suites: [Option<&'static Suite>; 2],
+    kinds: [Kind; 2],
+) -> ([End; 2], Relay<Watcher>, Arc<LiveSession>) {
     let session = Arc::new(live());
     let (client, front) = End::new(suites[0], Role::Server, kinds[0]);
     let (backend, back) = End::new(suites[1], Role::Client, kinds[1]);
     front
         .tls()
         .inspect(|tls| session.note_tls(tls, &Chains::default()));
-    let mut relay = relay_of(Conversation::new(front, back, Watcher::None), &session);
-    let (keeper, mut news) = Keeper::new();
-    let keeping = Keeping {
+    let relay = relay_of(Conversation::new(front, back, Watcher::None), &session);
+    ([client, backend], relay, session)
+}
+
+fn keeping() -> Keeping {
+    let (keeper, _) = Keeper::new();
+    Keeping {
         keeper,
         after: Duration::ZERO,
         number: 1,
         counts_client: false,
         unkept: Box::new(()),
-    };
-    let journal = with_scratch(|scratch| {
+    }
+}
+
+/// Begins a session in a first worker, and keeps it.
+fn begin(suites: [Option<&'static Suite>; 2], kinds: [Kind; 2]) -> ([End; 2], Worker, Kept) {
+    let table = new_table();
+    let (ends, mut relay, session) = open(suites, kinds);
+    let kept = with_scratch(|scratch| {
         let patience = relay.patience;
-        keep(
-            &mut relay.conversation,
-            &session,
-            patience,
-            &keeping,
-            scratch,
-        )
+        let conversation = &mut relay.conversation;
+        keep(conversation, &session, patience, &keeping(), scratch)
     });
-    relay.journal = Some(journal.unwrap());
-    let Ok(News::Keep(_, sockets)) = news.try_recv() else {
-        panic!("the sockets are kept");
-    };
+    let (journal, sockets) = kept.unwrap();
+    relay.journal = Some(journal);
     let worker = Worker {
         table,
         relay,
         session,
     };
-    ([client, backend], worker, Kept { sockets, deaths: 0 })
+    (ends, worker, Kept { sockets, deaths: 0 })
+}
+
+#[tokio::test]
+async fn a_session_that_is_too_long_to_be_kept_goes_on_without() {
+    let _table = new_table();
+    let (mut ends, mut relay, session) = open([None; 2], [Kind::Unix; 2]);
+    let long = vec![7; 300_000];
+    relay.conversation.client.unread(&long);
+    ends[0].said.extend(&long);
+    relay.keeping = Some(Box::new(keeping()));
+    relay.keep();
+    assert!(relay.journal.is_none());
+    for side in [0, 1, 0, 1] {
+        ends[side].say(400_000);
+        for _ in 0..50 {
+            for end in &mut ends {
+                end.turn(1 << 20);
+            }
+            turn(&mut relay).await;
+        }
+    }
+    assert!(ends[1].heard == ends[0].said && ends[0].heard == ends[1].said);
+    assert_eq!(session.bytes(), (1_100_000, 800_000));
 }
 
 impl Worker {
