@@ -26,7 +26,7 @@ fn losses(lost: &Value) -> Vec<String> {
         return vec!["the status tells nothing of lost sessions".to_owned()];
     };
     let forbidden = reasons.iter().filter(|(reason, number)| {
-        **number != Value::from(0) && !ALLOWED.contains(&reason.as_str())
+        number.as_u64() != Some(0) && !ALLOWED.contains(&reason.as_str())
     });
     forbidden
         .map(|(reason, number)| format!("the daemon says that it lost {number}: {reason}"))

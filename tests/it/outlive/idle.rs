@@ -63,7 +63,7 @@ fn one_worker_of_two_is_killed_and_the_sessions_of_both_go_on() {
     stage.await_kept(talks.len());
     for slot in [0, 1, 0] {
         let worker = stage.daemon.workers()[slot];
-        stage.kill_one(worker);
+        Stage::kill_one(worker);
         for it in &mut talks {
             it.exchange();
         }
@@ -119,7 +119,7 @@ fn a_peer_that_leaves_while_no_worker_serves_has_left_when_one_does() {
         // It is said, and nothing in between hears it before the worker dies.
         talk.client.finish().unwrap();
     }
-    stage.kill_one(worker);
+    Stage::kill_one(worker);
     for talk in &mut talks {
         talk.backend_hears_end();
         talk.down(1000);
@@ -141,7 +141,7 @@ fn words_that_come_while_no_worker_serves_are_carried_by_the_next() {
         talk.client_says(5000);
         talk.backend_says(5000);
     }
-    stage.kill_one(worker);
+    Stage::kill_one(worker);
     for talk in &mut talks {
         talk.backend_hears_all();
         talk.client_hears_all();

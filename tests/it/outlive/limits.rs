@@ -116,12 +116,12 @@ fn the_time_that_a_session_was_idle_before_its_worker_died_counts() {
 
 #[test]
 fn a_peer_that_acknowledges_nothing_is_dead_after_the_limit_also_to_the_next_worker() {
+    const LIMIT: Duration = Duration::from_secs(2);
     let test = "outlive::limits::a_peer_that_acknowledges_nothing_is_dead_after_the_limit_also_to_\
                 the_next_worker";
     let Some(network) = network_of(test) else {
         return;
     };
-    const LIMIT: Duration = Duration::from_secs(2);
     let ca = Ca::new("authority");
     let leaf = ca.leaf(BEYOND);
     let listen = || std::net::TcpListener::bind((BEYOND, 0)).unwrap();

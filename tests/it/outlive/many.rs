@@ -47,7 +47,7 @@ fn each_worker_in_turn_is_killed_and_the_sessions_of_all_go_on() {
         busy.go_on();
         let workers = process::workers(stage.daemon.pid());
         if let Some(worker) = workers.get(round % workers.len().max(1)) {
-            stage.kill_one(*worker);
+            Stage::kill_one(*worker);
         }
     }
     busy.go_on();

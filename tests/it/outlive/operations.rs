@@ -53,7 +53,7 @@ fn one_worker_of_two_dies_in_a_drain_and_its_sessions_go_on() {
     stage.daemon.await_status("it drains", |status| {
         status["supervisor"]["state"] == "draining"
     });
-    stage.kill_one(workers[0]);
+    Stage::kill_one(workers[0]);
     talks.iter_mut().for_each(Talk::exchange);
     talks.into_iter().for_each(Talk::finish);
     assert!(stage.daemon.wait_exit(PATIENCE).success());

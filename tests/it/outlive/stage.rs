@@ -213,7 +213,7 @@ impl Stage {
 
     /// Kills this worker.
     #[track_caller]
-    pub(super) fn kill_one(&self, worker: u32) {
+    pub(super) fn kill_one(worker: u32) {
         process::send(worker, Signal::SIGKILL);
         until("it is dead", || !process::is_alive(worker));
     }
