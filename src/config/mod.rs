@@ -91,8 +91,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How long a worker may be silent before it is taken for hung and killed.
     pub heartbeat_timeout: Duration,
-    /// How long an established session has lasted when it begins to outlive its worker, from 1 ms to 1 h; `None`
-    /// lets every session end with its worker. A session keeps what was in force when it began.
+    /// After how long an established session begins to outlive its worker, from 1 ms to 1 min; with `None` every
+    /// session ends with its worker. A session keeps the value that was in force when it began.
     pub keep_after: Option<Duration>,
     /// Whether the daemon reloads by itself when the TLS files change.
     pub watch: bool,

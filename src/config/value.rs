@@ -14,7 +14,8 @@ pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The shortest time after which a session is kept; workers' timers count in milliseconds.
 pub(super) const SHORTEST_KEEP: Duration = Duration::from_millis(1);
 
-/// The longest time after which a session is kept: each that is younger takes memory, also for a while after its end.
+/// The longest time after which a session is kept. Until then the session has an entry in a queue, also if it ends
+/// before.
 pub(super) const LONGEST_KEEP: Duration = Duration::from_secs(60);
 
 /// Why a text is not the value it should be.

@@ -50,7 +50,7 @@ pub struct SessionsStatus {
     pub taken_over_total: u64,
     /// Established sessions that ended with their worker, since the daemon started.
     pub lost_total: u64,
-    /// These by reason.
+    /// The lost sessions, by reason.
     pub lost_by_reason: LossCounts,
     /// Established sessions that could not be kept, so that they end with their worker, since the daemon started.
     pub unkept_by_reason: UnkeptCounts,
@@ -77,14 +77,15 @@ impl SessionsStatus {
 /// Whether sessions that begin now are kept, so that they outlive their worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeepingStatus {
-    /// Whether they are.
+    /// Whether they are kept, and if not, why in a word.
     pub state: KeepingState,
     /// Why the host does not let them be kept, in a sentence without its full stop.
     pub reason: Option<String>,
 }
 
 impl KeepingStatus {
-    /// Returns it for a configuration and for what, if anything, the host lacks.
+    /// Returns the document for `keep_after` of a configuration, and for why this host supports no keeping, if it
+    /// does not.
     #[must_use]
     pub fn new(keep_after: Option<Duration>, unsupported: Option<&str>) -> Self {
         let (state, reason) = match (keep_after, unsupported) {

@@ -37,7 +37,7 @@ impl LossReason {
             Self::Mismatch => "what the kernel says of its sockets does not fit its record",
             Self::Damaged => "its record could not be read",
             Self::UnixWrite => {
-                "it was writing to a Unix socket, of which the kernel does not say what was written"
+                "it was writing to a Unix socket, and the kernel does not say how much of that went"
             }
             Self::Suspect => "workers had ended again and again while they worked on it",
             Self::NoRoom => "the next worker had no room for its record",
@@ -87,7 +87,7 @@ pub enum UnkeptReason {
     Counts,
     /// One of its sockets is of a kind whose bytes the kernel does not count, such as MPTCP.
     Socket,
-    /// More bytes wait in it than a record has room for.
+    /// More bytes wait in it than a record has room for, or its certificates and names are too long.
     TooLong,
     /// The worker's table has no room for it.
     NoRoom,
@@ -124,7 +124,7 @@ impl Reason<UNKEPT_REASONS> for UnkeptReason {
 pub struct KeepingCounts {
     /// Sessions that outlive their worker, now.
     pub kept: u64,
-    /// Sessions that another worker went on with; one that several workers did counts each time.
+    /// Times that another worker went on with a session: a session counts once for each takeover.
     pub taken_over: u64,
     /// Established sessions that ended with their worker.
     pub lost: LossCounts,
@@ -138,6 +138,6 @@ pub enum Death {
     /// By a fault of the program: a signal of its own, an exit, or silence. The session that it worked on is
     /// suspect at once.
     Fault,
-    /// By SIGKILL from outside, which tells little of the session that it worked on.
+    /// By SIGKILL from outside, which says little about the session that it worked on.
     Killed,
 }

@@ -251,7 +251,7 @@ pub enum FromWorker {
         /// The sessions, [`MOST_OVER`] at most.
         ids: Vec<SessionId>,
     },
-    /// How many sessions it could not keep since it was started; sent with a beat if there are new ones.
+    /// How many sessions it could not keep since it was started; sent when there are new ones.
     Unkept {
         /// The sessions, by reason.
         counts: UnkeptCounts,

@@ -1,7 +1,7 @@
 //! Notes a session in its worker's table, so that another worker can go on with it.
 //!
-//! What was made for a socket is noted before it is sent, and what a record no longer needs is given back after the
-//! record that does not need it. The kernel counts what was read from a TCP socket and written to it, so nothing is
+//! What was made for a socket is noted before it is sent, and a block is given back only once a record counts that no
+//! longer needs it. The kernel counts what was read from a TCP socket and written to it, so nothing is
 //! noted around these.
 
 use std::{fmt, sync::Arc};
@@ -24,14 +24,14 @@ use crate::{
     protocol::watch::Watch,
 };
 
-/// Bytes in front of each half: its length.
+/// Bytes of the length that stands in front of each half.
 const LENGTH: usize = 2;
 
 /// Where a session is noted.
 pub struct Journal {
     id: SessionId,
     slot: Slot,
-    /// Both halves, and the first body behind them.
+    /// Both halves of the moving part, and the first body behind them.
     block: Block,
     half: u16,
     second: bool,
@@ -40,7 +40,7 @@ pub struct Journal {
     later_body: Option<Block>,
     body: Place,
     waiting: Option<Block>,
-    /// How often keys had been renewed, and facts changed, when the body was written.
+    /// The version of keys and facts that the body holds.
     written: Version,
     fixed: Fixed,
     keeper: Arc<Keeper>,
@@ -53,13 +53,13 @@ pub struct Fixed {
     pub number: u16,
     /// Whether it counts as one of its client's sessions.
     pub counts_client: bool,
-    /// How long it may last in which nothing moves.
+    /// How long nothing may move in it before it ends.
     pub patience: Patience,
-    /// How often in a row its worker has died while it worked on it.
+    /// How suspect it is of ending its workers ([`super::takeover::suspicion`]).
     pub suspicions: u8,
 }
 
-/// What a body depends on.
+/// How often the keys of both legs were renewed, and the facts changed: all that a body depends on.
 type Version = [u32; 3];
 
 impl fmt::Debug for Journal {
@@ -78,7 +78,7 @@ struct Draft {
     waiting: Option<(Block, Place)>,
     /// A new body, if one is needed.
     body: Option<(Block, Place)>,
-    /// What the body is of.
+    /// The version of keys and facts that the body holds, old or new.
     written: Version,
 }
 
@@ -91,7 +91,9 @@ impl Draft {
 }
 
 impl Journal {
-    /// Begins to note a session. Its sockets are the caller's business.
+    /// Begins to note a session. The caller sends its sockets to the supervisor.
+    ///
+    /// On an error nothing is noted of it, and the session goes on as before.
     pub fn begin<W: Watch>(
         conversation: &mut Conversation<W>,
         session: &LiveSession,
@@ -149,7 +151,8 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Notes the session as it is now. Once this returns, another worker would go on from here.
+    /// Notes the session as it is now. Once this returns `Ok`, another worker would go on from here; on an error, from
+    /// the commit before.
     pub fn commit<W: Watch>(
         &mut self,
         conversation: &Conversation<W>,
@@ -235,7 +238,7 @@ impl Journal {
         };
         moving.put(&mut spaces.moving);
         if LENGTH + spaces.moving.len() > usize::from(self.half) {
-            // A watcher that was small when the session was kept first.
+            // The watcher has grown since the session was kept first.
             draft.give_back(table);
             return Err(UnkeptReason::TooLong);
         }

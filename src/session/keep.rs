@@ -19,8 +19,8 @@ use crate::{
     sys::{keeping, tcp_counts::OPENER_WRITTEN, tcp_counts::TcpCounts},
 };
 
-/// Notes a session; returns with it descriptors of its sockets for the supervisor. The reason why it is not kept leaves all
-/// as it was.
+/// Notes a session, and returns descriptors of its sockets, the client's first, that the supervisor is to keep; otherwise
+/// returns the reason for which it cannot be kept, and the session goes on as before.
 pub(crate) fn keep<W: Watch>(
     conversation: &mut Conversation<W>,
     session: &LiveSession,
@@ -47,8 +47,8 @@ pub(crate) fn keep<W: Watch>(
     Ok((journal, sockets))
 }
 
-/// Prepares a leg's socket, if the kernel counts its bytes as we do. A socket that this end has opened begins with
-/// `first` bytes written.
+/// Prepares a leg's socket; refuses one whose bytes the kernel does not count as this worker does. The kernel's count of
+/// written bytes begins with `first`.
 fn prepare(leg: &Leg, first: u64) -> Result<(), UnkeptReason> {
     match leg.socket() {
         Socket::Tcp(stream) => {

@@ -63,7 +63,7 @@ impl fmt::Debug for Keeping {
 }
 
 impl Keeper {
-    /// Begins without sessions; returns what is to be told of them.
+    /// Returns one without sessions, and the news that the supervisor is to hear.
     pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<News>) {
         let (news, told) = mpsc::unbounded_channel();
         let keeper = Self {
@@ -74,7 +74,7 @@ impl Keeper {
         (Arc::new(keeper), told)
     }
 
-    /// Tells a session that it is to be kept, once so much time has passed.
+    /// Tells a session that it is to be kept once it has lasted for so long.
     pub fn later(&self, session: &Arc<LiveSession>, after: Duration) {
         let due = Instant::now() + after;
         self.young().push_back((due, Arc::downgrade(session)));

@@ -327,7 +327,7 @@ impl LiveSession {
     }
 }
 
-/// Returns a time as a record has room for it, so that no takeover changes it.
+/// Returns a time in whole microseconds, as a record holds it, so that no takeover changes it.
 fn in_microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }

@@ -44,7 +44,7 @@ impl Point {
     ];
 }
 
-/// Says that a point is reached: a worker that was told to die there does.
+/// Says that a point is reached. A worker that was told to die there dies.
 #[cfg(not(any(test, feature = "orders")))]
 #[inline]
 pub fn reach(_point: Point) {}
@@ -107,7 +107,7 @@ mod armed {
         }
     }
 
-    /// Says that a point is reached: a worker that was told to die there does.
+    /// Says that a point is reached. A worker that was told to die there dies.
     pub fn reach(point: Point) {
         let left = &LEFT[point as usize];
         let before = left.load(Ordering::Relaxed);

@@ -58,7 +58,7 @@ pub struct Areas {
     pub plain: &'static mut [u8],
     /// For what is made.
     pub out: &'static mut [u8],
-    /// Where each begins, in bytes from where its reader counts.
+    /// Where each begins, in bytes from where the bytes of the table begin.
     pub places: [usize; 3],
 }
 
@@ -89,7 +89,7 @@ impl Scratch {
         Self::new()
     }
 
-    /// Uses memory that is given from now on.
+    /// Uses this memory from now on.
     pub fn lie_in(&mut self, areas: Areas) {
         let Areas {
             input,
@@ -154,7 +154,7 @@ impl Scratch {
         (bytes, &mut self.out)
     }
 
-    /// Returns where a span lies in the memory that was given; `None` if it lies elsewhere.
+    /// Returns where a span lies, in bytes from where the bytes of the table begin; `None` if it lies elsewhere.
     pub fn place(&self, span: Span) -> Option<usize> {
         let places = self.places?;
         let (place, has_left) = match span.area {

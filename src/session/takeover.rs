@@ -1,7 +1,7 @@
 //! Goes on with a session that another worker has left behind.
 //!
 //! The record says how far the session had come when it was noted last, and the kernel what was read and written since.
-//! What was read and not noted lies in the scratch space of the worker that has ended, and is looked at anew.
+//! What was read and not noted lies in the scratch space of the worker that has ended, and is processed again.
 
 use std::{io, os::fd::OwnedFd};
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The suspicion at which a session is ended instead of being taken over.
+/// The suspicion at which a session is ended instead of being taken over: two faults, or three times SIGKILL.
 pub const MOST_SUSPICION: u8 = 6;
 
 /// What the kernel and the table say of a socket.
@@ -121,10 +121,12 @@ fn left_of(queued: u64, sent_before: u64, written: u64) -> Result<u64, LossReaso
     left.ok_or(LossReason::Mismatch)
 }
 
-/// Returns how suspect a session is of ending its workers: how suspect it was, and has it come any further since
-/// another worker took it over? Of `deaths` it was what was worked on.
+/// Returns how suspect a session is of ending its workers, up to [`MOST_SUSPICION`] and beyond.
 ///
-/// The second death in a row by a fault of the program ends a session, and the third by a signal from outside.
+/// `before` is how suspect it was, which counts unless the session `has_moved` on since it was taken over. `deaths` are
+/// those of the workers that died while they worked on it or read its record; without any it is not suspect.
+///
+/// The second death in a row by a fault of the program ends a session, and the third by SIGKILL from outside.
 pub fn suspicion(before: u8, has_moved: bool, deaths: impl IntoIterator<Item = Death>) -> u8 {
     let mut deaths = deaths.into_iter().peekable();
     if deaths.peek().is_none() {
@@ -249,9 +251,9 @@ fn closed(counts: &TcpCounts, first: u64, leg: &MovingLeg, error: Option<i32>) -
     let all = leg.queued.saturating_add(first);
     let (read, more) = (counts.read(), counts.read_without_fin());
     match counts.peer_ended(all, error) {
-        // If all of it was taken, a worker before was told the error.
+        // If all of it was taken, the kernel has told an earlier worker of the reset, and does not do so again.
         ended if ended == Some(false) || leg.taken == more => Found::Reset { read: more },
-        // This end's own is no byte.
+        // The FIN of this end is no byte.
         Some(_) => Found::Tcp {
             read,
             written: counts.written().saturating_sub(first).min(leg.queued),
@@ -308,7 +310,7 @@ mod tests {
     #[test]
     fn counts_that_cannot_be_true_lose_the_session() {
         let mismatch = Err(LossReason::Mismatch);
-        // Nobody has read from it.
+        // The worker was not working on it, and so has read nothing.
         assert_eq!(recover(&leg(10, 50), 0, tcp(11, 50), false), mismatch);
         // More is noted than was read.
         assert_eq!(recover(&leg(10, 50), 0, tcp(9, 50), true), mismatch);

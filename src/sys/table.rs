@@ -38,9 +38,11 @@ const SEALS: SealFlags = SealFlags::SHRINK
 /// Whether this process has mapped a table of its own.
 static MAPPED: AtomicBool = AtomicBool::new(false);
 
-/// Makes a table of so many bytes, which are zero; takes a descriptor.
+/// Makes a table of so many bytes, which are zero. It uses one descriptor, and memory only for pages that were read or
+/// written.
 ///
-/// It takes memory only for pages that were read or written. The name is for operators who look at what processes have open.
+/// Operators see its name where they look at what processes have open. Fails as `memfd_create(2)`, ftruncate(2) and
+/// fcntl(2) do.
 pub fn create(bytes: u64) -> io::Result<OwnedFd> {
     const NAME: &str = "proxyd-table";
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -219,7 +221,7 @@ fn lock(file: impl AsFd) -> io::Result<()> {
     }
 }
 
-/// Refuses a second table of this process's own. Tests stand for many workers in one process.
+/// Refuses a second table of this process's own, but in unit tests, whose one process stands for many workers.
 fn claim() -> io::Result<()> {
     if !cfg!(test) && MAPPED.swap(true, Ordering::Relaxed) {
         return Err(io::ErrorKind::AlreadyExists.into());

@@ -1,11 +1,11 @@
-//! Space for bytes of TLS on their way: to the network, or to whom opened records are for.
+//! Space for bytes of TLS on their way: sealed ones to the network, opened ones to the relay.
 
 use rustls::unbuffered::{EncodeError, EncryptError, InsufficientSizeError};
 
 /// Space for bytes, kept at its size between uses.
 ///
-/// Its memory may be given, such as memory that outlives the process; what does not fit into that lies in memory
-/// of its own ([`Self::has_left`]).
+/// The caller may give it memory, such as memory that outlives the process. What does not fit into that lies in memory
+/// of the space's own ([`Self::has_left`]).
 #[derive(Debug, Default)]
 pub struct Space {
     given: Option<&'static mut [u8]>,
@@ -15,7 +15,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// Makes space in memory that is given.
+    /// Makes space in this memory.
     pub fn within(given: &'static mut [u8]) -> Self {
         Self {
             given: Some(given),
@@ -49,7 +49,7 @@ impl Space {
         self.has_left = false;
     }
 
-    /// Puts in `bytes` that are no connection's own.
+    /// Puts in `bytes`.
     pub fn put(&mut self, bytes: &[u8]) {
         self.grow(bytes.len()).copy_from_slice(bytes);
     }

@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// How many sessions are taken over before those that were before get their turn.
+/// How many sessions are taken over before sessions that run here already get their turn.
 const AT_ONCE: usize = 16;
 
 /// What workers that have ended have left to this one.
@@ -60,7 +60,7 @@ pub(super) struct Household {
     pub(super) keeper: Arc<Keeper>,
     pub(super) tasks: TaskTracker,
     pub(super) outbox: UnboundedSender<Parcel>,
-    /// Where counts are told, before the takeover is.
+    /// Counts sessions, and where the counts go: the supervisor hears them before it hears of the takeover.
     pub(super) counts: (Told, UnboundedSender<FromWorker>),
 }
 
@@ -120,7 +120,10 @@ impl Heir {
             Ok(left) => self.tables.push(left),
             Err(error) => {
                 self.lacks_table = true;
-                error!(table = number, %error, "the table of a worker that has ended is unusable; its sessions are lost");
+                error!(
+                    table = number, %error,
+                    "the table of a worker that has ended is unusable; its sessions are lost"
+                );
             }
         }
     }
@@ -139,7 +142,7 @@ impl Heir {
         }
     }
 
-    /// Goes on with all sessions, those first in which bytes moved last; then tells the supervisor.
+    /// Goes on with all sessions, first with those in which bytes moved most recently; then tells the supervisor.
     pub(super) async fn take_over(mut self, household: Household) {
         with_table(Table::remember_ends);
         let candidates = self.candidates();
@@ -172,7 +175,7 @@ impl Heir {
         info!(
             taken,
             lost = lost.sum(),
-            "sessions of a worker that has ended go on here"
+            "took over the sessions of a worker that has ended"
         );
         let message = FromWorker::TookOver {
             tables: self.numbers,

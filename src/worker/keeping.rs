@@ -13,7 +13,7 @@ use crate::{
     session::keeper::{Keeper, News, Unkept},
 };
 
-/// How long news wait for others, so that one message tells of several sessions.
+/// How long news wait for more, so that one message tells of several sessions.
 const GATHER: Duration = Duration::from_millis(10);
 
 /// A message to the supervisor.
@@ -36,7 +36,7 @@ impl From<FromWorker> for Parcel {
     }
 }
 
-/// Keeps sessions from now on; returns what has them kept. What the supervisor is to hear goes to `outbox`.
+/// Starts to keep sessions; returns what does. The messages for the supervisor go to `outbox`.
 pub(super) fn begin(outbox: UnboundedSender<Parcel>) -> Arc<Keeper> {
     let (keeper, news) = Keeper::new();
     tokio::spawn(tell(news, outbox));

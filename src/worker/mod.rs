@@ -109,7 +109,7 @@ struct Worker {
     listeners: Listeners,
     sessions: TaskTracker,
     outbox: mpsc::UnboundedSender<FromWorker>,
-    /// For messages with descriptors, and those that keep an order with them.
+    /// For messages with descriptors, and for those that have to keep their order among these.
     parcels: mpsc::UnboundedSender<Parcel>,
     /// What workers that have ended have left to this one.
     heir: Heir,
@@ -188,7 +188,7 @@ async fn run(link: OwnedFd, args: &Args) -> ExitCode {
 /// A message that came over the link, with its descriptors.
 type Order = Received<ToWorker>;
 
-/// Sends messages until no more come in the first of both ways.
+/// Sends the messages of both queues until the first queue is closed.
 async fn send(
     link: Sender<FromWorker>,
     mut messages: mpsc::UnboundedReceiver<FromWorker>,

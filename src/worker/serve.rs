@@ -58,7 +58,7 @@ struct Begun {
     session: Registered,
     /// Kept for as long as the session counts.
     counted: Option<(OpenSession, Arc<Place>)>,
-    /// What keeps it once it has lasted so long.
+    /// What keeps the session, and after how long.
     keeper: Option<(Arc<Keeper>, Duration)>,
     patience: Patience,
     opened: Result<Opened, Failure>,

@@ -40,7 +40,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest that a change may go unnoticed, or a broken file unreported.
 const LONGEST_WATCH: Duration = Duration::from_secs(60 * 60);
 
-/// What keeping costs is spared the sessions of clients that connect for one query.
+/// After how long sessions are kept by default: clients that connect for one query do not pay for being kept.
 const KEEP_AFTER: Duration = Duration::from_millis(100);
 
 /// Returns the configuration that `file` and the rest of `source` describe, or all `problems`.

@@ -55,7 +55,7 @@ pub struct Leg {
     has_failed: bool,
     /// Whole records may wait among the bytes that TLS holds.
     has_more: bool,
-    /// The socket was reset, which it may have told another worker before.
+    /// The connection was reset; the kernel says so once, and may have told an earlier worker.
     ends_cut: bool,
     /// Bytes of a kept Unix socket that count as taken and are still to be taken from it.
     peeked: u32,

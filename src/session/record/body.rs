@@ -26,7 +26,7 @@ use crate::{
 pub const MOST_BODY: usize =
     256 + 2 * MAX_LEN + 5 * (5 + about::MOST_TEXT) + 32 * 4 + about::MOST_CHAIN;
 
-/// Which places a session has among those that are limited.
+/// How a session counts against the limits of its listener and of its client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seat {
     /// The listener's name.
@@ -44,9 +44,9 @@ pub struct Body<'b> {
     pub id: SessionId,
     /// When it began, in microseconds since 1970.
     pub began: u64,
-    /// Its places.
+    /// How it counts against limits.
     pub seat: &'b Seat,
-    /// How long it may last in which nothing moves.
+    /// How long nothing may move in it before it ends.
     pub patience: Patience,
     /// The sockets, by the numbers that the kernel never uses twice (`SO_COOKIE`, socket(7)).
     pub cookies: [u64; 2],

@@ -58,7 +58,8 @@ pub struct Record {
     pub id: SessionId,
     /// How often another worker has taken it over.
     pub takeovers: u32,
-    /// How often in a row its worker died while it worked on it.
+    /// How suspect it is of ending its workers
+    /// ([`takeover::suspicion`](crate::session::takeover::suspicion)).
     pub suspicions: u8,
     /// Bytes of the client that were passed on.
     pub bytes_up: u64,
@@ -69,9 +70,9 @@ pub struct Record {
     /// When a byte moved last, in milliseconds since the machine was started (`CLOCK_BOOTTIME`,
     /// `clock_gettime(2)`).
     pub moved: u64,
-    /// Its places among those that are limited.
+    /// How it counts against limits.
     pub seat: Seat,
-    /// How long it may last in which nothing moves.
+    /// How long nothing may move in it before it ends.
     pub patience: Patience,
     /// How far both directions have come.
     pub flows: Flows,

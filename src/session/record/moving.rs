@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 8 | how often the record was written |
 //! | 4 | how often the session was taken over |
-//! | 1 | how often in a row its worker died while it worked on it |
+//! | 1 | how suspect the session is of ending its workers |
 //! | 8, 8 | bytes that were passed on, of the client and of the backend |
 //! | 8 | when a byte moved last, in milliseconds of the clock that runs while the machine sleeps |
 //! | 5 | which directions are over, and which side ended first |
@@ -48,7 +48,8 @@ pub struct Moving<'m> {
     pub commits: u64,
     /// How often another worker has taken the session over.
     pub takeovers: u32,
-    /// How often in a row its worker died while it worked on it.
+    /// How suspect it is of ending its workers
+    /// ([`takeover::suspicion`](crate::session::takeover::suspicion)).
     pub suspicions: u8,
     /// Bytes of the client that were passed on.
     pub bytes_up: u64,

@@ -177,7 +177,7 @@ impl<W> Relay<W> {
 
     /// Tells both sides of the end.
     async fn finish(mut self: Box<Self>, ended: Ended) -> Ended {
-        // No worker goes on with it from here on: what is said now is noted nowhere.
+        // No other worker goes on with it from here on, so that what is sent now is not noted.
         let over = self.journal.take().map(|journal| journal.end());
         let Conversation {
             client, backend, ..

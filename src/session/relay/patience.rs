@@ -1,4 +1,4 @@
-//! How long a session may last in which nothing moves.
+//! How long nothing may move in a session before it ends.
 
 use std::{
     future::Future as _,
@@ -22,7 +22,7 @@ const HALF_CLOSED: Duration = Duration::from_secs(3600);
 /// a peer whose TLS was cut does not listen any more.
 pub(super) const GONE: Duration = Duration::from_secs(10);
 
-/// How long a session may last in which nothing moves, or a peer acknowledges nothing.
+/// How long nothing may move in a session, or a peer may acknowledge nothing, before the session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// While both sides are there; `None` is without end.

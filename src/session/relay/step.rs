@@ -33,8 +33,8 @@ impl<W: Watch> Step<'_, W> {
         }
     }
 
-    /// Notes the session as it is now. Whatever was made may be sent from now on, and what was taken need not be
-    /// there any more.
+    /// Notes the session as it is now. From then on what was made may be sent, and what was taken is no longer
+    /// needed. A session that cannot be noted is kept no longer, and goes on.
     pub(super) fn commit(&mut self, scratch: &Scratch) {
         let Some(journal) = self.journal else {
             return;
@@ -58,7 +58,7 @@ impl<W: Watch> Step<'_, W> {
         }
     }
 
-    /// Takes from Unix sockets what was peeked at. A socket that fails now is found to when it is used next.
+    /// Takes from Unix sockets what was peeked at. If a socket fails here, it fails again when it is used next.
     fn consume(&mut self, commit: u64) {
         for side in [Side::Client, Side::Server] {
             let _ = self.leg(side).consume(commit);

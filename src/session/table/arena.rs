@@ -9,13 +9,13 @@ use zeroize::Zeroize as _;
 use super::layout::{BLOCKS, BYTES};
 use crate::{session::record::Place, sys::table::give_back};
 
-/// What the sizes of small blocks are multiples of.
+/// Small blocks have a multiple of so many bytes.
 const STEP: usize = 64;
 
-/// Larger blocks have a power of two of bytes.
+/// The most bytes of a small block; the size of a larger one is a power of two.
 const SMALL: usize = 2048;
 
-/// From this size on, the memory of a free block goes back to the system.
+/// From so many bytes on, the memory of a free block goes back to the system.
 const LARGE: usize = 16 << 10;
 
 /// A block.

@@ -1,7 +1,7 @@
-//! Where what lies in a table.
+//! The layout of a table: where its words and bytes lie.
 //!
-//! A table begins with words, each of which is written at once, so that whoever reads it finds the value before or the
-//! one after. Behind a head of [`HEAD`] words each slot has [`SLOT`] of them. Then come bytes: the scratch space of the
+//! A table begins with words, each of which is written at once, so that its reader finds either the value before or
+//! the one after. Behind a head of [`HEAD`] words each slot has [`SLOT`] of them. Then come bytes: the scratch space of the
 //! worker, and the blocks of sessions.
 
 use crate::session::scratch::INPUT_LEN;
@@ -66,7 +66,7 @@ pub const AREAS: [usize; 3] = [INPUT, PLAIN, OUT];
 /// Where blocks begin.
 pub const BLOCKS: usize = INPUT + PLAIN + OUT;
 
-/// The bytes of a table: memory that is never touched costs nothing.
+/// The bytes behind the words, 8 GiB: memory that is never touched costs nothing.
 pub const BYTES: usize = 8 << 30;
 
 /// The length of a table's memory in bytes.
@@ -79,7 +79,7 @@ const _: () = assert!(INPUT >= INPUT_LEN);
 pub enum State {
     /// Nothing.
     Free,
-    /// A session that has ended, or is in no table any more.
+    /// A session that has ended or is kept no longer; copies of it in older tables do not count either.
     Ended,
     /// A session: where its block lies, how long each half of its record may be, and which half counts.
     Live {

@@ -30,7 +30,7 @@ pub struct Left {
 /// A session that was left behind.
 #[derive(Debug)]
 pub struct LeftSession {
-    /// Its record. Of output in the scratch space, `unsent` has nothing yet.
+    /// Its record. Its `unsent` does not hold yet what lies in the scratch space.
     pub record: Record,
     /// What moved in its legs last, the client's first.
     pub legs: [MovingLeg; 2],
@@ -43,7 +43,7 @@ pub struct LeftSession {
 }
 
 impl Left {
-    /// Maps a table.
+    /// Maps a table; fails as [`Inherited::map`] does.
     pub fn map(number: u64, death: Death, file: OwnedFd) -> io::Result<Self> {
         let blocks = u64::try_from(fstat(&file)?.st_blocks).unwrap_or(0);
         let memory = Inherited::map(file, WORDS, BYTES)?;
@@ -122,7 +122,7 @@ impl Left {
         Moving::take(bytes.get(..length).ok_or(Damaged::Length)?)
     }
 
-    /// Reads the session in a slot.
+    /// Reads the session in a slot; fails if anything in its record is not as a worker writes it.
     pub fn read(&self, slot: u32, state: State) -> Result<LeftSession, Damaged> {
         let moving = self.moving(state)?;
         let body = self.bytes(moving.body)?;
@@ -149,8 +149,8 @@ impl Left {
         self.spend(place)
     }
 
-    /// Returns the bytes that the worker had read last and noted nothing of: so many, behind those of a record that
-    /// was held.
+    /// Returns the `read` bytes that the worker had read last and that no record counts. They lie behind the `held`
+    /// bytes of a TLS record's head.
     pub fn input(&self, held: usize, read: u64) -> Result<&[u8], Damaged> {
         let read = usize::try_from(read).map_err(|_| Damaged::Length)?;
         let end = held.checked_add(read).filter(|end| *end <= INPUT_LEN);

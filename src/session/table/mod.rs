@@ -65,7 +65,7 @@ pub(super) struct Spaces {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(u32);
 
-/// Uses a table from now on: for this thread's scratch space, and for its sessions.
+/// Uses a table from now on: for this thread's scratch space, and for its sessions. Fails as [`Own::map`] does.
 pub fn begin(file: OwnedFd) -> io::Result<()> {
     let Own { words, bytes } = Own::map(file, WORDS, BYTES)?;
     let [input, plain, out] = AREAS;
@@ -131,7 +131,7 @@ impl Table {
         Some(slot)
     }
 
-    /// Says what a slot holds from now on. All that was written before counts.
+    /// Says what a slot holds from now on. What was written before is in the table when that is.
     pub fn set(&self, slot: Slot, state: State) {
         self.word(slot, slot::STATE)
             .store(state.to_word(), Ordering::Release);

@@ -57,7 +57,7 @@ pub(super) struct Estate {
     pub(super) kept: Kept,
     /// How many sessions may be in the tables whose sockets are not here.
     pub(super) without: u64,
-    /// How many sessions whose sockets are here there were when it was handed to a worker.
+    /// How many sessions it had sockets of when it was handed to a worker.
     pub(super) given: u64,
     /// How much harm it may have done.
     pub(super) harm: u32,

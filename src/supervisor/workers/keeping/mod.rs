@@ -74,7 +74,7 @@ pub(super) struct Ended {
 /// What no worker was handed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::supervisor) struct Waiting {
-    /// What it is known by.
+    /// The number by which callers name it.
     pub(in crate::supervisor) key: u64,
     /// The slot of the worker that left it.
     pub(in crate::supervisor) slot: usize,
@@ -160,8 +160,8 @@ impl Keeping {
         }
     }
 
-    /// Keeps the sockets that a worker sent of these sessions: of each two, or none of any if the
-    /// descriptors for them were short.
+    /// Keeps the sockets of these sessions that a worker sent: two for each, or none at all if the worker or the
+    /// supervisor was short of descriptors.
     pub(super) fn keep(&mut self, id: WorkerId, ids: &[SessionId], sockets: Vec<OwnedFd>) {
         let mut unwanted = Vec::new();
         let mut missed = Vec::new();
@@ -319,7 +319,8 @@ impl Keeping {
         self.totals.lost.add(lost);
     }
 
-    /// Notes that a worker has taken over what it says, as far as it was handed that; `None` if it was not.
+    /// Notes that a worker says to have taken these tables over, as far as it was handed them; `None` if it was handed
+    /// none of them.
     pub(super) fn took_over(
         &mut self,
         id: WorkerId,
@@ -374,7 +375,7 @@ impl Keeping {
     }
 }
 
-/// What an estate is known by: the number of a table that no other estate has.
+/// The number by which callers name an estate: that of a table that no other estate has.
 fn key(estate: &Estate) -> u64 {
     estate.tables.last().map_or(0, |it| it.table.number)
 }

@@ -43,7 +43,7 @@ fn sessions(count: u64) -> String {
     }
 }
 
-/// Returns a reason, with how many of those lost it is about if not about all.
+/// Returns why sessions were lost, behind how many of them were lost for this reason unless all were.
 fn of_those(reason: LossReason, count: u64, all: u64) -> String {
     let why = why(reason);
     if count == all {
