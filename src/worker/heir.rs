@@ -185,9 +185,9 @@ impl Heir {
         let _ = household.outbox.send(message.into());
     }
 
-    /// Returns the sessions that were left behind, each in the newest table that has it.
+    /// Returns the sessions that were left behind, each from the table of the last worker that had it.
     fn candidates(&mut self) -> Vec<Candidate> {
-        // A worker that was to take over the sessions of a table comes behind that.
+        // The table of a worker that was to take over another table stands behind that one.
         self.tables.reverse();
         let mut seen = HashSet::new();
         let mut candidates = Vec::new();

@@ -2,7 +2,7 @@
 //! go on.
 //!
 //! A record has three parts, because they change at different times: what [moves](moving) with every step, the
-//! [body](body) that hardly ever changes, and the bytes that [wait](waiting). All numbers are in network order.
+//! [body] that hardly ever changes, and the bytes that [wait](waiting). All numbers are in network order.
 //!
 //! What is read is hostile input, since a worker that was taken over may have written it: each length is bounded
 //! before it is believed, and nothing is cast. A record holds keys and what passes through a session, and is

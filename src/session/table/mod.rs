@@ -48,7 +48,7 @@ pub struct Table {
     free: Vec<u32>,
     /// Slots of sessions that have ended while other tables may have a copy of them.
     ended: Vec<u32>,
-    /// How many takeovers of such tables the supervisor does not know of yet.
+    /// How many takeovers have begun whose end the supervisor was not told yet.
     takeovers: u32,
     /// Space in which parts of records are put together.
     pub(super) spaces: Spaces,
@@ -156,8 +156,8 @@ impl Table {
         self.takeovers += 1;
     }
 
-    /// Forgets the sessions that have ended, once as often as they were to be remembered: no other table counts any
-    /// more.
+    /// Ends what one call of [`Self::remember_ends`] began. After the last one the sessions that have ended are
+    /// forgotten, because no other table counts any more.
     pub fn forget_ends(&mut self) {
         self.takeovers = self.takeovers.saturating_sub(1);
         if self.takeovers > 0 {

@@ -9,8 +9,8 @@ use super::{
 /// How long a worker may take to get ready.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a worker may be silent at least that has confirmed no generation: it does not know yet how often it
-/// is to send a beat, and a busy host may take a while to start its process.
+/// How long a worker that has confirmed no generation may be silent at least: it does not know yet how often it is to
+/// send a beat, and a busy host may take a while to start its process.
 const NEW_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How many starts may fail in a row before a daemon that has never served gives up.
@@ -144,7 +144,7 @@ fn fault(worker: &Worker, now: Duration, heartbeat_timeout: Duration) -> Option<
     };
     let is_silent = worker.silence >= patience;
     match worker.doing {
-        // Its sessions wait for it as those of one that serves do.
+        // Its sessions stand still while it is silent, as those of a worker that serves do.
         Doing::Starting if worker.heir != Heir::No && is_silent => Some(Condemned::Silent),
         Doing::Starting if now >= worker.started + START_PATIENCE => Some(Condemned::NeverReady),
         Doing::HeldBack(_) | Doing::Serving { .. } | Doing::Draining if is_silent => {
@@ -155,7 +155,7 @@ fn fault(worker: &Worker, now: Duration, heartbeat_timeout: Duration) -> Option<
     }
 }
 
-/// Returns whether a worker ever did something for clients.
+/// Returns whether a worker ever served clients, took sessions over, or drained.
 fn has_served(worker: &Worker) -> bool {
     let took_over = worker.heir == Heir::TookOver;
     worker.served_since().is_some() || took_over || worker.doing == Doing::Draining

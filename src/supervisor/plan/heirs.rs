@@ -1,7 +1,7 @@
 //! Workers that take over the sessions of those that ended.
 //!
-//! Sessions wait for neither the disk nor a back-off: these hold a worker back from serving, not from
-//! going on with sessions.
+//! Sessions wait neither for the disk nor for the back-off before new clients are served: these hold a worker back
+//! from serving, not from going on with sessions.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ pub enum Successor {
     Never,
 }
 
-/// How many workers in a row may fail to take over sessions while the daemon drains.
+/// How many workers in a row may end before they have taken over sessions while the daemon drains; then the sessions
+/// are lost.
 const DRAIN_TRIES: u32 = 3;
 
 impl Plan {
@@ -94,8 +95,8 @@ impl Plan {
         }
     }
 
-    /// Returns whether the sessions of a worker that has ended in a slot may go on in another one, while the daemon
-    /// drains: after as many that could not take them over, they may not.
+    /// Returns whether another worker may take over the sessions that were left in a slot while the daemon drains:
+    /// until the drain timeout is over, and until [`DRAIN_TRIES`] workers in a row have ended before they had.
     pub(super) fn may_drain_on(&self, slot: usize, now: Duration) -> bool {
         let is_time = matches!(self.phase, Phase::Draining { until } if now < until);
         is_time && self.slots[slot].failed_heirs < DRAIN_TRIES

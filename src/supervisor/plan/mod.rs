@@ -8,8 +8,9 @@
 //!   repeatedly until that worker reports that it does;
 //! - no worker serves in the place of another before the disk was read again, unless a rollback holds
 //!   what is served;
-//! - where a worker has left sessions, another one is started at once to take them over, unless the one that
-//!   ended had itself not taken over what it was to; no reload waits for it before it is to serve;
+//! - where a worker has left sessions, another one is started to take them over: at once, or after a wait of its
+//!   own where workers in a row ended before they had taken them over. It waits neither for the disk nor for the
+//!   back-off, and no reload waits for it before it is to serve;
 //! - a generation is put in force after every worker that answers has made it ready, and not at all
 //!   if one cannot;
 //! - a request for a reload is answered once, after a load that began later than the request, when

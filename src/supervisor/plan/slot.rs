@@ -19,7 +19,7 @@ pub struct Slot {
     pub unaccepted_since: Option<Duration>,
     /// Workers in a row that ended before they had taken over the sessions that were left in the slot.
     pub failed_heirs: u32,
-    /// When the next worker that is to take them over is started, if that is before the back-off is over.
+    /// When the next worker that is to take them over is started, if it waits for that and the back-off lasts longer.
     pub heir_at: Option<Duration>,
 }
 
@@ -47,7 +47,7 @@ pub enum SlotState {
 pub struct Worker {
     /// Its id.
     pub id: WorkerId,
-    /// When it was started, or was let serve if it had been held back.
+    /// When it was started, or, if it was held back, when it was let serve.
     pub started: Duration,
     /// What it does.
     pub doing: Doing,
@@ -205,9 +205,11 @@ impl Slot {
         }
     }
 
-    /// Counts how a worker ended that was to take sessions over, or was not; returns how long to wait before the next
-    /// one is started to do so. A back-off of its own: sessions do not wait for the one before new clients are served,
-    /// and a program that cannot go on with them is not started in a loop.
+    /// Counts a worker that ended before it had taken over the sessions that it was to; any other end begins the count
+    /// anew. Returns how long to wait before the next worker is started to take over what was left.
+    ///
+    /// This wait is shorter than the back-off before new clients are served, and keeps a program that cannot take
+    /// sessions over from being started in a loop.
     pub(super) fn fail_heir(&mut self, worker: &Worker) -> Duration {
         self.failed_heirs = match worker.heir {
             Heir::TakesOver => self.failed_heirs.saturating_add(1),
