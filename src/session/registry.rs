@@ -131,8 +131,8 @@ impl Registry {
         all.filter(|it| it.is_in(selection)).count() as u64
     }
 
-    /// Returns the first sessions that a selection holds, of those whose id comes after `after`: as many as
-    /// `fits` says yes to, one after the other.
+    /// Returns the first sessions that a selection holds, of those whose id comes after `after`, for as long as `fits`
+    /// returns true.
     pub fn page(
         &self,
         selection: &Selection,

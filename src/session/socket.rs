@@ -89,17 +89,17 @@ impl Socket {
         }
     }
 
-    /// Resets the connection, so that the kernel keeps nothing to send again to a peer that does not answer,
-    /// whichever process holds the socket too.
+    /// Resets the connection, so that the kernel keeps nothing to send again to a peer that does not answer, also while
+    /// other processes hold the socket.
     pub fn give_up(&self) {
         if let Self::Tcp(stream) = self {
-            // What cannot be done is left to the kernel, which gives up by itself.
+            // If that fails, the kernel gives the connection up by itself.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             let _ = keeping::reset(stream);
         }
     }
 
-    /// Ends both directions, whichever process holds the socket too.
+    /// Ends both directions, also while other processes hold the socket.
     pub fn shut(&self) {
         // One that is not connected any more has ended already.
         let _ = match self {
@@ -127,7 +127,7 @@ impl Socket {
         }
     }
 
-    /// Takes so many bytes, which are there, from a Unix socket, and forgets them.
+    /// Takes so many bytes, which have come already, from a Unix socket, and forgets them.
     pub fn discard(&self, mut bytes: usize) -> io::Result<()> {
         let Self::Unix(stream) = self else {
             return Ok(());

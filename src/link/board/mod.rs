@@ -41,7 +41,7 @@ const CLIENTS: usize = 1 << 16;
 /// How many entries a client's may be among: those that follow where its key points.
 const WINDOW: usize = 32;
 
-/// Where the number of sessions stands that would end with their worker.
+/// Which counter holds the number of sessions that would end with their worker.
 const UNKEPT: usize = NUMBERS + CLIENTS;
 
 /// How many counters a board has: one for each number of a listener, then the entries of clients, then the

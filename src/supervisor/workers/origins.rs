@@ -7,7 +7,8 @@ use jiff::Timestamp;
 /// Makes the origins of workers, with which the ids of their sessions begin.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
-    /// All that were given out, which grow: a session keeps its own past any number of workers' ends.
+    /// All that were given out, the lowest first: a session keeps the origin of the worker that accepted its client,
+    /// however many workers it outlives.
     given: Vec<u64>,
 }
 

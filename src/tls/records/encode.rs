@@ -70,7 +70,8 @@ impl State {
         bytes
     }
 
-    /// Returns the state with the same keys that moves as another one did.
+    /// Returns the state with the keys of this one, and with what [`Self::moving`] of another one returned; fails if
+    /// that is no part of a possible state.
     pub fn with_moving(mut self, moving: &[u8; MOVING_LEN]) -> Result<Self, StateError> {
         let mut rest = &moving[..];
         let [flags] = take(&mut rest)?;

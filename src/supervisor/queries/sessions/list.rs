@@ -75,7 +75,8 @@ impl List {
         Some(self.question(ask, Some(after), left))
     }
 
-    /// Keeps the oldest, each once: two workers have told of a session that one took over from the other.
+    /// Keeps the oldest sessions, each once: both workers have told of a session that one took over from the other
+    /// meanwhile.
     fn trim(&mut self) {
         let mut known = HashSet::new();
         // What was told last is newer.

@@ -13,7 +13,7 @@ const MOST_UNHELD: usize = 1 << 18;
 pub(super) struct Holder {
     /// Its table; `None` if sessions of it are not kept.
     pub(super) table: Option<Table>,
-    /// With what the ids of its sessions begin: its own origin, and those of sessions that it has taken over.
+    /// The origins that the ids of its sessions may have: its own, and those of sessions that it has taken over.
     pub(super) origins: BTreeSet<u64>,
     /// The sockets of its sessions.
     pub(super) kept: Kept,
@@ -21,12 +21,12 @@ pub(super) struct Holder {
     pub(super) inherited: Vec<Estate>,
     /// The sessions that it believes are kept, and whose sockets could not be.
     pub(super) unheld: HashSet<SessionId>,
-    /// How many sessions it could not keep, by what it says and as far as that is possible.
+    /// How many sessions the worker could not keep, as it says and as far as that is possible.
     pub(super) unkept: UnkeptCounts,
 }
 
 impl Holder {
-    /// Begins with none of a worker with this origin.
+    /// Returns one for a worker with this origin, of whose sessions none is kept yet.
     pub(super) fn new(origin: u64, table: Option<Table>) -> Self {
         Self {
             table,
@@ -38,7 +38,7 @@ impl Holder {
         }
     }
 
-    /// Returns whether it can have a session of this id.
+    /// Returns whether the worker can have a session of this id.
     pub(super) fn can_have(&self, id: SessionId) -> bool {
         self.table.is_some() && self.origins.contains(&id.origin)
     }
@@ -80,7 +80,8 @@ impl Holder {
         self.unkept = UnkeptCounts::new(possible);
     }
 
-    /// Takes what it says it has taken over, of what it was handed: that of which it names all tables.
+    /// Returns the estates that the worker was handed and of which it names all tables, because it has taken them over.
+    /// Their sockets are kept as those of its own sessions from then on.
     pub(super) fn took_over(&mut self, tables: &[u64]) -> Vec<Estate> {
         let is_named = |estate: &mut Estate| {
             let mut all = estate.tables.iter();
