@@ -41,7 +41,7 @@ pub struct Journal {
     body: Place,
     waiting: Option<Block>,
     /// The version of keys and facts that the body holds.
-    written: Version,
+    written: BodyVersion,
     fixed: Fixed,
     keeper: Arc<Keeper>,
 }
@@ -60,7 +60,7 @@ pub struct Fixed {
 }
 
 /// How often the keys of both legs were renewed, and the facts changed: all that a body depends on.
-type Version = [u32; 3];
+type BodyVersion = [u32; 3];
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,7 +79,7 @@ struct Draft {
     /// A new body, if one is needed.
     body: Option<(Block, Place)>,
     /// The version of keys and facts that the body holds, old or new.
-    written: Version,
+    written: BodyVersion,
 }
 
 impl Draft {
@@ -364,7 +364,7 @@ fn encode_body<W>(
     Ok(bytes)
 }
 
-fn version<W>(conversation: &Conversation<W>, session: &LiveSession) -> Version {
+fn version<W>(conversation: &Conversation<W>, session: &LiveSession) -> BodyVersion {
     [
         conversation.client.renewals(),
         conversation.backend.renewals(),

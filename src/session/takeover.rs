@@ -27,9 +27,9 @@ use crate::{
 /// The suspicion at which a session is ended instead of being taken over: two faults, or three times SIGKILL.
 pub const MOST_SUSPICION: u8 = 6;
 
-/// What the kernel and the table say of a socket.
+/// How far a socket has come, as the kernel or its ledger says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum Progress {
     /// One of TCP, by the kernel's counts since it was connected.
     Tcp {
         /// Bytes that were read.
@@ -70,12 +70,12 @@ pub struct Recovered {
 pub fn recover(
     leg: &MovingLeg,
     made: u64,
-    found: Found,
+    found: Progress,
     worked_on: bool,
 ) -> Result<Recovered, LossReason> {
     let sent_before = leg.queued.checked_sub(made).ok_or(LossReason::Damaged)?;
     match found {
-        Found::Unix { written } => {
+        Progress::Unix { written } => {
             let written = written.ok_or(LossReason::UnixWrite)?;
             let unsent = left_of(leg.queued, sent_before, written)?;
             Ok(Recovered {
@@ -84,24 +84,26 @@ pub fn recover(
                 is_cut: false,
             })
         }
-        Found::Tcp { read, written } => Ok(Recovered {
+        Progress::Tcp { read, written } => Ok(Recovered {
             read: read_since(leg.taken, read, worked_on)?,
             unsent: left_of(leg.queued, sent_before, written)?,
             is_cut: false,
         }),
         // Nothing can be sent any more, so that it does not matter how much was.
-        Found::Reset { read } => Ok(Recovered {
+        Progress::Reset { read } => Ok(Recovered {
             read: read_since(leg.taken, read, worked_on)?,
             unsent: made,
             is_cut: true,
         }),
-        Found::Doubtful { read } if leg.taken == read || leg.taken == read + 1 => Ok(Recovered {
-            read: 0,
-            unsent: made,
-            is_cut: true,
-        }),
+        Progress::Doubtful { read } if leg.taken == read || leg.taken == read + 1 => {
+            Ok(Recovered {
+                read: 0,
+                unsent: made,
+                is_cut: true,
+            })
+        }
         // Whether the last of what was read is a byte or the peer's end cannot be known.
-        Found::Doubtful { .. } => Err(LossReason::Mismatch),
+        Progress::Doubtful { .. } => Err(LossReason::Mismatch),
     }
 }
 
@@ -178,7 +180,7 @@ pub fn resume(
             };
             leg.unsent = Zeroizing::new(output.to_vec());
         }
-        let found = look(&sockets[index], firsts[index], moving, written[index]);
+        let found = progress_of(&sockets[index], firsts[index], moving, written[index]);
         let found = found.map_err(|_| LossReason::Mismatch)?;
         let recovered = recover(moving, leg.unsent.len() as u64, found, worked_on)?;
         keep_last(&mut leg.unsent, recovered.unsent);
@@ -229,14 +231,19 @@ fn keep_last(bytes: &mut Zeroizing<Vec<u8>>, last: u64) {
     bytes.drain(..sent);
 }
 
-/// Asks the kernel how far a socket has come.
-fn look(socket: &Socket, first: u64, leg: &MovingLeg, written: Option<u64>) -> io::Result<Found> {
+/// Asks the kernel how far a socket of TCP has come; of a Unix socket the table has said how much was `written`.
+fn progress_of(
+    socket: &Socket,
+    first: u64,
+    leg: &MovingLeg,
+    written: Option<u64>,
+) -> io::Result<Progress> {
     let Socket::Tcp(stream) = socket else {
-        return Ok(Found::Unix { written });
+        return Ok(Progress::Unix { written });
     };
     let counts = TcpCounts::of(stream)?;
     if !counts.is_closed() {
-        return Ok(Found::Tcp {
+        return Ok(Progress::Tcp {
             read: counts.read(),
             written: counts.written().saturating_sub(first),
         });
@@ -247,18 +254,18 @@ fn look(socket: &Socket, first: u64, leg: &MovingLeg, written: Option<u64>) -> i
 }
 
 /// Judges the counts of a connection that is over; `error` is that of its socket.
-fn closed(counts: &TcpCounts, first: u64, leg: &MovingLeg, error: Option<i32>) -> Found {
+fn closed(counts: &TcpCounts, first: u64, leg: &MovingLeg, error: Option<i32>) -> Progress {
     let all = leg.queued.saturating_add(first);
     let (read, more) = (counts.read(), counts.read_without_fin());
     match counts.peer_ended(all, error) {
         // If all of it was taken, the kernel has told an earlier worker of the reset, and does not do so again.
-        ended if ended == Some(false) || leg.taken == more => Found::Reset { read: more },
+        ended if ended == Some(false) || leg.taken == more => Progress::Reset { read: more },
         // The FIN of this end is no byte.
-        Some(_) => Found::Tcp {
+        Some(_) => Progress::Tcp {
             read,
             written: counts.written().saturating_sub(first).min(leg.queued),
         },
-        None => Found::Doubtful { read },
+        None => Progress::Doubtful { read },
     }
 }
 
@@ -295,8 +302,8 @@ mod tests {
         }
     }
 
-    fn tcp(read: u64, written: u64) -> Found {
-        Found::Tcp { read, written }
+    fn tcp(read: u64, written: u64) -> Progress {
+        Progress::Tcp { read, written }
     }
 
     #[test]
@@ -322,17 +329,17 @@ mod tests {
     #[test]
     fn a_connection_that_was_reset_is_cut_and_what_was_read_of_it_must_be_certain() {
         for found in [
-            Found::Doubtful { read: 9 },
-            Found::Doubtful { read: 10 },
-            Found::Reset { read: 10 },
+            Progress::Doubtful { read: 9 },
+            Progress::Doubtful { read: 10 },
+            Progress::Reset { read: 10 },
         ] {
             let recovered = recover(&leg(10, 50), 3, found, true).unwrap();
             assert!(recovered.is_cut && recovered.unsent == 3, "{found:?}");
             assert_eq!(recovered.read, 0);
         }
-        let recovered = recover(&leg(10, 50), 3, Found::Reset { read: 12 }, true).unwrap();
+        let recovered = recover(&leg(10, 50), 3, Progress::Reset { read: 12 }, true).unwrap();
         assert!(recovered.is_cut && recovered.read == 2);
-        let uncertain = recover(&leg(10, 50), 3, Found::Doubtful { read: 12 }, true);
+        let uncertain = recover(&leg(10, 50), 3, Progress::Doubtful { read: 12 }, true);
         assert_eq!(uncertain, Err(LossReason::Mismatch));
     }
 
@@ -356,15 +363,15 @@ mod tests {
             &leg(10, 50),
             Some(libc::ECONNRESET),
         );
-        assert_eq!(reset, Found::Reset { read: 33 });
+        assert_eq!(reset, Progress::Reset { read: 33 });
         // All 33 were bytes, and the worker before was told of the reset.
         let known = closed(&counts, OPENER_WRITTEN, &leg(33, 50), None);
-        assert_eq!(known, Found::Reset { read: 33 });
+        assert_eq!(known, Progress::Reset { read: 33 });
     }
 
     #[test]
     fn a_write_to_a_unix_socket_that_was_going_on_loses_the_session() {
-        let found = |written| Found::Unix { written };
+        let found = |written| Progress::Unix { written };
         let lost = recover(&leg(10, 50), 20, found(None), true);
         assert_eq!(lost, Err(LossReason::UnixWrite));
         let recovered = recover(&leg(10, 50), 20, found(Some(40)), true).unwrap();
