@@ -102,7 +102,7 @@ impl Loss {
         let words = self.reason.words();
         let Some(record) = &self.record else {
             // There may be very many of them; how many there were is told at the end.
-            return debug!(session = %id, reason = self.reason.name(), "session lost: {words}");
+            return debug!(session = %id, reason = self.reason.name(), "a session is lost, because {words}");
         };
         let counters = services.counters_of(&record.seat.listener);
         let session = LiveSession::taken_over(record, counters);
@@ -169,7 +169,7 @@ impl Heir {
             warn!(
                 lost = count,
                 reason = reason.name(),
-                "sessions are lost: {words}"
+                "sessions are lost, each because {words}"
             );
         }
         info!(
@@ -256,7 +256,8 @@ impl Heir {
         if suspicion(0, false, deaths.iter().copied()) >= MOST_SUSPICION {
             return Err(self.shut(id, LossReason::Suspect).into());
         }
-        // Without its sockets nothing of it is needed, and a table may have any number of such records.
+        // Without its sockets a session cannot go on, and its record is not read: an attacker's table may have any number
+        // of such records.
         if !self.sockets.contains_key(&id) {
             let reason = if self.without_sockets.remove(&id) {
                 LossReason::Descriptors
@@ -297,7 +298,7 @@ impl Heir {
         reason
     }
 
-    /// Drops the sockets of sessions that had ended, or whose table cannot be read.
+    /// Ends the connections of sessions of which no table has a record: they had ended, or their table cannot be read.
     async fn forget_rest(&mut self, household: &Household, lost: &mut LossCounts) {
         let rest: Vec<SessionId> = self.sockets.keys().copied().collect();
         for (number, id) in rest.into_iter().enumerate() {

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{Damaged, MovingLeg, WaitingLeg};
 use crate::{session::leg::WriteSide, tls::records::State};
 
-/// No connection carries so many bytes; counts below it can be added up.
+/// More bytes than any connection carries. Counts below it can be added up without overflow.
 const MOST_COUNT: u64 = 1 << 62;
 
 /// One connection of a session.

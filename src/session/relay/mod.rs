@@ -145,8 +145,8 @@ impl<W: Watch + Unpin> Future for Relay<W> {
     }
 }
 
-/// Ends the worker if a kept session panics while this is there: the session then goes on in another worker, or is
-/// suspect. Tokio would let it vanish, and leave its record and its sockets where they are.
+/// Ends the worker if a kept session panics while this is there: the session then goes on in another worker, unless it is
+/// too suspect. Tokio would only drop the session's task, and leave its record and its sockets where they are.
 struct Fatal;
 
 #[cfg(not(test))]

@@ -22,8 +22,8 @@ pub struct Left {
     /// How its worker ended.
     pub death: Death,
     memory: Inherited,
-    /// How many bytes may still be read of what waits in sessions: no more than the table has memory, or records
-    /// would name the same bytes again and again.
+    /// How many bytes of what waits in sessions may still be read: in all as many as the table has memory, so that
+    /// records cannot have the same bytes read again and again.
     budget: Cell<u64>,
 }
 
@@ -103,7 +103,7 @@ impl Left {
         bytes.ok_or(Damaged::Length)
     }
 
-    /// Returns bytes that wait, as far as there may be so many.
+    /// Returns bytes that wait in a session; fails once more of such bytes were read than the table has memory.
     fn spend(&self, place: Place) -> Result<&[u8], Damaged> {
         let left = self.budget.get().checked_sub(place.length.into());
         self.budget.set(left.ok_or(Damaged::Length)?);

@@ -131,11 +131,12 @@ impl Table {
         Some(slot)
     }
 
-    /// Says what a slot holds from now on. What was written before is in the table when that is.
+    /// Says what a slot holds from now on. A reader that finds this state finds all that was written
+    /// before.
     pub fn set(&self, slot: Slot, state: State) {
         self.word(slot, slot::STATE)
             .store(state.to_word(), Ordering::Release);
-        // What is wiped because of it is wiped behind it.
+        // Blocks that this state no longer needs are wiped only after it is stored.
         compiler_fence(Ordering::SeqCst);
     }
 
@@ -197,7 +198,7 @@ impl Table {
         self.arena.give(block, self.bytes);
     }
 
-    /// Wipes a block from `offset` bytes behind its beginning on.
+    /// Wipes what lies in a block behind its first `offset` bytes.
     pub fn wipe(&mut self, block: Block, offset: usize) {
         if let Some(bytes) = self
             .bytes
