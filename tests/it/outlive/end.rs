@@ -18,11 +18,11 @@ const CHUNK: usize = 64 * 1024;
 pub(super) enum End {
     /// One without TLS.
     Plain(TcpStream),
-    /// One whose records are made here.
+    /// One with TLS, whose records the test makes itself.
     Tls(Box<RawTls>),
 }
 
-/// Returns a Unix socket as if it were one of TCP, of which reading, writing and shutting down are the same.
+/// Returns a Unix socket as if it were one of TCP: the calls that read, write and shut down are the same for both.
 pub(super) fn as_tcp(socket: UnixStream) -> TcpStream {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -66,7 +66,7 @@ impl End {
         }
     }
 
-    /// Returns TLS of version 1.3 here, if that is spoken: it alone can change its keys.
+    /// Returns the TLS of this end if its version is 1.3, the only one in which keys can change.
     pub(super) fn tls13(&mut self) -> Option<&mut RawTls> {
         match self {
             Self::Tls(raw) if raw.is_tls13() => Some(raw),

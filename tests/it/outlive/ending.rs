@@ -11,7 +11,7 @@ fn all_are_lost(stage: &Stage, talks: Vec<Talk>) {
     stage.kill();
     for mut talk in talks {
         for end in [&mut talk.client, &mut talk.backend] {
-            // A TLS that ends without a word is an error, as is a reset.
+            // TLS that ends without `close_notify` is an error, as is a reset.
             let over = matches!(end, End::Plain(_));
             let heard = end.hear();
             assert!(

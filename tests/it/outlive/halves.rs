@@ -2,8 +2,8 @@
 
 use super::{kind::Kind, stage::Stage, talk::Talk};
 
-/// Has one side of sessions be done, kills the worker, has `after` see that the other side still speaks,
-/// and ends them by `last`.
+/// Ends one direction of sessions by `half` and kills the worker; `after` sees that the other side still speaks, and
+/// `last` ends the sessions.
 #[track_caller]
 fn half_closed(kinds: &[Kind], half: fn(&mut Talk), after: fn(&mut Talk), last: fn(&mut Talk)) {
     let mut stage = Stage::new();

@@ -116,7 +116,7 @@ fn a_peer_that_leaves_while_no_worker_serves_has_left_when_one_does() {
     stage.await_kept(talks.len());
     let worker = stage.stop_one();
     for talk in &mut talks {
-        // It is said, and nothing in between hears it before the worker dies.
+        // The worker is stopped, so no process has read this end when the worker dies.
         talk.client.finish().unwrap();
     }
     Stage::kill_one(worker);

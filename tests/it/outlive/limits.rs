@@ -47,7 +47,7 @@ fn taken_over_sessions_count(limit: &str, others: bool) {
             "after {deaths} deaths"
         );
         assert_eq!(is_served(&stage, Ipv4Addr::new(127, 0, 0, 2)), others);
-        // That one must not die with the next worker.
+        // This session must not end with the next worker.
         stage.daemon.ctl(&["end", "--client", "127.0.0.2"]);
         stage.daemon.await_status("the other is gone", |status| {
             status["sessions"]["open"] == 2
@@ -149,7 +149,7 @@ fn a_peer_that_acknowledges_nothing_is_dead_after_the_limit_also_to_the_next_wor
     network.fail();
     let began = Instant::now();
     session.send(b"a request\n").unwrap();
-    // The next worker has to find out by itself.
+    // The next worker has to find out by itself that the peer is dead.
     until("half of the time is over", || began.elapsed() > LIMIT / 2);
     kill();
     let error = session.rest().unwrap_err();

@@ -64,7 +64,7 @@ fn a_worker_that_dies_while_it_takes_sessions_over_loses_none() {
     for _ in 0..3 {
         busy.go_on();
         stage.kill();
-        // It is in the middle of its start, or of taking over.
+        // The worker is in the middle of its start, or of a takeover.
         stage.kill();
     }
     busy.go_on();

@@ -113,7 +113,7 @@ fn a_session_is_ended_by_its_id_after_a_takeover() {
         .unwrap();
     let answer = front.daemon.ctl(&["end", id]).answer();
     assert_eq!(answer, "Ended 1 session.");
-    // An end that TLS does not announce is an error here.
+    // TLS that ends without `close_notify` is an error here.
     assert_eq!(ended.rest().unwrap(), b"");
     left.echo("still here").unwrap();
     assert_eq!(

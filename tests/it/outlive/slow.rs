@@ -70,7 +70,8 @@ fn an_end_behind_words_that_wait_comes_behind_them() {
     let mut stage = Stage::new();
     let talks = stage.open_all(&Kind::mixed());
     stage.await_kept(talks.len());
-    // More than fits was said, and then all that fits was read, so that the end is on its way.
+    // The speaker has said more than the buffers hold, and the reader has read all that they held, so the end of the
+    // stream is on its way.
     let mut stalled: Vec<_> = talks
         .into_iter()
         .map(|it| Stalled::start(it, Way::Down))

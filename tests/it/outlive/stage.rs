@@ -44,12 +44,12 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts one with a worker.
+    /// Starts a daemon with one worker.
     pub(super) fn new() -> Self {
         Self::with(&[], |it| it)
     }
 
-    /// Starts one whose listeners have these further lines, after `change` has changed the builder.
+    /// Starts a daemon whose listeners have these further lines, after `change` has changed the builder.
     pub(super) fn with(lines: &[&str], change: impl FnOnce(Builder) -> Builder) -> Self {
         let mut stage = Self::prepare(lines, change);
         stage.daemon.start();
@@ -128,7 +128,7 @@ impl Stage {
         self.open_over(near, kind)
     }
 
-    /// Opens one over a connection that is there already.
+    /// Opens a session over a connection that is there already.
     #[track_caller]
     pub(super) fn open_over(&mut self, near: TcpStream, kind: &Kind) -> Talk {
         let mut client = near_end(near, kind.client.tls);

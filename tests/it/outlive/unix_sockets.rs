@@ -1,5 +1,5 @@
-//! Unix sockets under death after death: what a worker wrote to one when it died is not known, so that at
-//! most one session ends for each death, and it ends cleanly.
+//! Unix sockets under death after death. How much a worker had written to one when it died is not known, so at most
+//! one session ends for each death, and that session ends cleanly.
 
 use super::{
     busy::{Busy, Fate},
@@ -27,7 +27,7 @@ fn sessions_over_unix_sockets_lose_at_most_one_for_each_death_and_never_a_byte_i
     for death in 1..=DEATHS {
         busy.go_on();
         stage.kill();
-        // The next counts those that it did not go on with.
+        // The next worker counts the sessions that it could not go on with.
         let status = stage.daemon.await_status("all are counted", |status| {
             let sessions = &status["sessions"];
             let number = |name: &str| sessions[name].as_u64().unwrap();

@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Unix,
     /// The client ends its direction and is answered then, over TLS 1.3.
     HalfClosed,
-    /// The client is slow to read more than it has room for, over TLS 1.3.
+    /// The client slowly reads more than its buffers hold, over TLS 1.3.
     Slow,
 }
 
@@ -78,8 +78,7 @@ pub(super) enum Front {
     Unix(PathBuf),
 }
 
-/// Connects by a socket that has little room, and has the other side send small segments: the kernel keeps more
-/// for a connection of large ones.
+/// Connects by a socket with a small buffer and small segments: for large segments the kernel keeps more room.
 fn narrow(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_recv_buffer_size(1 << 14)?;
@@ -129,7 +128,7 @@ impl Read for Line {
     }
 }
 
-/// How a conversation ended in which nothing wrong was heard.
+/// How a conversation ended in which every byte that came was right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// All was heard.

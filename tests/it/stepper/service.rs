@@ -26,22 +26,23 @@ use socket2::SockRef;
 use super::conversation::Kind;
 use crate::support::pki::Ca;
 
-/// A client that begins with this is sent back what it sends.
+/// To a client that begins with this, the service sends back each message.
 pub(super) const ECHO: u8 = b'E';
 
-/// A client that begins with this is sent back all that it has sent once it has ended.
+/// To a client that begins with this, the service sends back everything once the client has ended its direction.
 pub(super) const COLLECT: u8 = b'C';
 
-/// A client that begins with this is sent, when it sends a byte, as much as there is room for on the way.
+/// To a client that begins with this and then sends a byte, the service sends as much as there is room for on the way.
 pub(super) const POUR: u8 = b'P';
 
 /// What the service says once it knows how to answer.
 pub(super) const WELCOME: u8 = b'!';
 
-/// More than there can be room for.
+/// More bytes than all buffers on the way can hold.
 pub(super) const TOO_MUCH: usize = 64 << 20;
 
-/// How long a write waits for room before there is none. A worker may take shorter to be replaced, or longer.
+/// How long a write waits before the service takes it that there is no room. A worker may be replaced within that
+/// time, or after it.
 const NO_ROOM: Duration = Duration::from_millis(40);
 
 /// The service, on threads of its own.
@@ -79,7 +80,7 @@ impl Service {
         self.address.clone()
     }
 
-    /// Returns how many bytes it has poured, once it has; its clients set it to zero.
+    /// Returns how many bytes the service has poured; 0 before it has. Its clients set it back to 0.
     pub(super) fn poured(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.poured)
     }
@@ -87,7 +88,7 @@ impl Service {
 
 fn tcp(take: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // So that it soon waits for room.
+    // With a small buffer the service soon waits for room.
     SockRef::from(&listener)
         .set_send_buffer_size(1 << 16)
         .unwrap();

@@ -126,12 +126,12 @@ impl Stage {
         talk.map_or(Ok(Ended::Early), |mut talk| talk.converse())
     }
 
-    /// Asserts that a conversation whose worker died in the middle, or did not, heard all and a session that was idle
-    /// meanwhile goes on.
+    /// Asserts that a conversation heard all, whether or not its worker died in the middle, and that a session that was
+    /// idle meanwhile goes on.
     pub(super) fn judge(&mut self, said: Result<Ended, String>, died: bool, context: &str) {
         match said {
             Ok(Ended::Well) => {}
-            // Nothing tells whether a Unix socket took what its worker was just writing.
+            // The kernel does not say whether a Unix socket took what its worker was just writing.
             Ok(Ended::Early) if self.kind == Kind::Unix && died => self.ended += 1,
             said => panic!("{:?}, {context}: {said:?}", self.kind),
         }
@@ -148,7 +148,8 @@ impl Stage {
         );
     }
 
-    /// Asserts that sessions were lost for the one reason that there may be, which may also be behind the last byte.
+    /// Asserts that sessions were lost for no reason but the one that is allowed here. A session may also be lost behind its
+    /// last byte.
     pub(super) fn assert_lost(&self) {
         let sessions = &self.daemon().status()["sessions"];
         let lost = sessions["lost_total"].as_u64().unwrap();

@@ -22,7 +22,7 @@ use nix::{
 
 use super::{PATIENCE, process};
 
-/// A signal that a process ignores, and by which its tracer is told that it is to let it go.
+/// A signal that the process ignores. When it arrives, the tracer stops tracing the process.
 const LET_GO: Signal = Signal::SIGWINCH;
 
 /// A process of one thread that stops at each system call.
