@@ -14,10 +14,10 @@ use super::{
     leg::{Ledger, Leg},
     live::LiveSession,
     points::{Point, reach},
-    record::{Body, Flows, MOST_WATCHER, Moving, Place, Seat, moving, split_watcher, waiting},
+    record::{Body, Extent, Flows, MOST_WATCHER, Moving, Seat, moving, split_watcher, waiting},
     relay::Patience,
     scratch::Scratch,
-    table::{Block, Slot, Spaces, Table, layout::State, layout::slot, with_table},
+    table::{Block, Row, Spaces, Table, layout::RowState, layout::row, with_table},
 };
 use crate::{
     facts::{SessionId, UnkeptReason},
@@ -30,7 +30,7 @@ const LENGTH: usize = 2;
 /// Where a session is noted.
 pub struct Journal {
     id: SessionId,
-    slot: Slot,
+    row: Row,
     /// Both halves of the moving part, and the first body behind them.
     block: Block,
     half: u16,
@@ -38,17 +38,17 @@ pub struct Journal {
     commits: u64,
     /// A body that was written later.
     later_body: Option<Block>,
-    body: Place,
+    body: Extent,
     waiting: Option<Block>,
     /// The version of keys and facts that the body holds.
     written: BodyVersion,
-    fixed: Fixed,
+    terms: KeptTerms,
     keeper: Arc<Keeper>,
 }
 
-/// What is fixed for a kept session.
+/// What is terms for a kept session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fixed {
+pub struct KeptTerms {
     /// The number by which workers count its listener's sessions.
     pub number: u16,
     /// Whether it counts as one of its client's sessions.
@@ -66,7 +66,7 @@ impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Journal")
             .field("id", &self.id)
-            .field("slot", &self.slot)
+            .field("row", &self.row)
             .field("commits", &self.commits)
             .finish_non_exhaustive()
     }
@@ -75,9 +75,9 @@ impl fmt::Debug for Journal {
 /// What is noted beside the moving part, and where it lies.
 struct Draft {
     /// The bytes that wait, if any do.
-    waiting: Option<(Block, Place)>,
+    waiting: Option<(Block, Extent)>,
     /// A new body, if one is needed.
-    body: Option<(Block, Place)>,
+    body: Option<(Block, Extent)>,
     /// The version of keys and facts that the body holds, old or new.
     written: BodyVersion,
 }
@@ -97,28 +97,28 @@ impl Journal {
     pub fn begin<W: Watch>(
         conversation: &mut Conversation<W>,
         session: &LiveSession,
-        fixed: Fixed,
+        terms: KeptTerms,
         keeper: &Arc<Keeper>,
         scratch: &Scratch,
     ) -> Result<Box<Self>, UnkeptReason> {
         let mut watcher = Zeroizing::new(Vec::with_capacity(W::MAX_ENCODED));
         encode_watcher(&conversation.watch, &mut watcher)?;
-        let body = encode_body(conversation, session, &fixed)?;
+        let body = encode_body(conversation, session, &terms)?;
         let half = half_of(conversation, &watcher);
         let begun = with_table(|table| {
             let length = 2 * half + body.len();
             let block = table.take(length).ok_or(UnkeptReason::NoRoom)?;
-            let Some(slot) = table.take_slot(session.id) else {
+            let Some(row) = table.take_row(session.id) else {
                 table.give(block);
                 return Err(UnkeptReason::NoRoom);
             };
             table.write(block, 2 * half, &body);
-            Ok((block, slot))
+            Ok((block, row))
         });
-        let (block, slot) = begun.unwrap_or(Err(UnkeptReason::NoRoom))?;
+        let (block, row) = begun.unwrap_or(Err(UnkeptReason::NoRoom))?;
         let mut journal = Box::new(Self {
             id: session.id,
-            slot,
+            row,
             block,
             half: u16::try_from(half).map_err(|_| UnkeptReason::TooLong)?,
             second: true,
@@ -127,7 +127,7 @@ impl Journal {
             body: block.place(2 * half, body.len()),
             waiting: None,
             written: version(conversation, session),
-            fixed,
+            terms,
             keeper: Arc::clone(keeper),
         });
         with_table(|table| {
@@ -136,8 +136,8 @@ impl Journal {
                 .enumerate()
             {
                 leg.is_kept(Some(Ledger {
-                    written: table.word(slot, slot::WRITTEN + index),
-                    consumed: table.word(slot, slot::CONSUMED + index),
+                    written: table.word(row, row::WRITTEN + index),
+                    consumed: table.word(row, row::CONSUMED + index),
                 }));
             }
         });
@@ -178,7 +178,7 @@ impl Journal {
 
     /// Says that the session is being worked on.
     pub fn begin_work(&self) {
-        with_table(|table| table.work_on(Some(self.slot)));
+        with_table(|table| table.work_on(Some(self.row)));
     }
 
     /// Says that it is not any more.
@@ -209,7 +209,7 @@ impl Journal {
         let body = if written == self.written {
             None
         } else {
-            let body = encode_body(conversation, session, &self.fixed)?;
+            let body = encode_body(conversation, session, &self.terms)?;
             Some(put_block(table, &body)?)
         };
         let waiting = put_waiting(table, legs.map(Leg::waiting), waits);
@@ -226,7 +226,7 @@ impl Journal {
         let moving = Moving {
             commits: self.commits + 1,
             takeovers: session.takeovers(),
-            suspicions: self.fixed.suspicions,
+            suspicions: self.terms.suspicions,
             bytes_up,
             bytes_down,
             moved: session.moved_at_boot(),
@@ -256,8 +256,8 @@ impl Journal {
         reach(Point::BeforeFlip);
         let at = self.block.place(0, 0).at;
         table.set(
-            self.slot,
-            State::Live {
+            self.row,
+            RowState::Live {
                 at,
                 half: self.half,
                 second: self.second,
@@ -286,7 +286,7 @@ impl Journal {
     /// returned guard is dropped.
     pub fn end(self) -> Over {
         with_table(|table| {
-            table.end_slot(self.slot);
+            table.end_row(self.row);
             reach(Point::AfterEnd);
             let blocks = [Some(self.block), self.later_body, self.waiting];
             for block in blocks.into_iter().flatten() {
@@ -314,7 +314,7 @@ impl Drop for Over {
 }
 
 /// Writes bytes into a block of their own.
-fn put_block(table: &mut Table, bytes: &[u8]) -> Result<(Block, Place), UnkeptReason> {
+fn put_block(table: &mut Table, bytes: &[u8]) -> Result<(Block, Extent), UnkeptReason> {
     let block = table.take(bytes.len()).ok_or(UnkeptReason::NoRoom)?;
     table.write(block, 0, bytes);
     Ok((block, block.place(0, bytes.len())))
@@ -325,7 +325,7 @@ fn put_waiting(
     table: &mut Table,
     legs: [[&[u8]; 3]; 2],
     watcher: Option<&[u8]>,
-) -> Result<Option<(Block, Place)>, UnkeptReason> {
+) -> Result<Option<(Block, Extent)>, UnkeptReason> {
     if watcher.is_none() && legs.iter().flatten().all(|it| it.is_empty()) {
         return Ok(None);
     }
@@ -341,19 +341,19 @@ fn encode_watcher<W: Watch>(watch: &W, out: &mut Vec<u8>) -> Result<(), UnkeptRe
 fn encode_body<W>(
     conversation: &Conversation<W>,
     session: &LiveSession,
-    fixed: &Fixed,
+    terms: &KeptTerms,
 ) -> Result<Zeroizing<Vec<u8>>, UnkeptReason> {
     let legs = [&conversation.client, &conversation.backend];
     let seat = Seat {
         listener: session.counters.listener.clone(),
-        number: fixed.number,
-        counts_client: fixed.counts_client,
+        number: terms.number,
+        counts_client: terms.counts_client,
     };
     let body = Body {
         id: session.id,
         began: u64::try_from(session.began_at().as_microsecond()).unwrap_or(0),
         seat: &seat,
-        patience: fixed.patience,
+        patience: terms.patience,
         cookies: legs.map(|leg| leg.socket().cookie()),
         tls: legs.map(Leg::tls_state),
         facts: &session.facts(),

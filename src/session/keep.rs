@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::{
     conversation::Conversation,
-    journal::{Fixed, Journal},
+    journal::{Journal, KeptTerms},
     keeper::Keeping,
     leg::Leg,
     live::LiveSession,
@@ -36,13 +36,13 @@ pub(crate) fn keep<W: Watch>(
         client.map_err(|_| UnkeptReason::Descriptors)?,
         backend.map_err(|_| UnkeptReason::Descriptors)?,
     ];
-    let fixed = Fixed {
+    let terms = KeptTerms {
         number: how.number,
         counts_client: how.counts_client,
         patience,
         suspicions: 0,
     };
-    let journal = Journal::begin(conversation, session, fixed, &how.keeper, scratch)?;
+    let journal = Journal::begin(conversation, session, terms, &how.keeper, scratch)?;
     reach(Point::AfterRecord);
     Ok((journal, sockets))
 }

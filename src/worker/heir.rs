@@ -24,14 +24,14 @@ use crate::{
     session::{
         conversation::Conversation,
         ending::SessionEnd,
-        journal::{Fixed, Journal},
+        journal::{Journal, KeptTerms},
         keeper::Keeper,
         live::LiveSession,
         record::Record,
         relay::take_over,
         scratch::with_scratch,
         socket::Socket,
-        table::{Left, Table, layout::State, with_table},
+        table::{Left, Table, layout::RowState, with_table},
         takeover::{MOST_SUSPICION, resume, suspicion},
     },
 };
@@ -67,8 +67,8 @@ pub(super) struct Household {
 /// A session that was left behind.
 struct Candidate {
     table: usize,
-    slot: u32,
-    state: State,
+    row: u32,
+    state: RowState,
     id: SessionId,
     moved: u64,
 }
@@ -192,14 +192,14 @@ impl Heir {
         let mut seen = HashSet::new();
         let mut candidates = Vec::new();
         for (table, left) in self.tables.iter().enumerate() {
-            for slot in left.slots() {
-                let Some((id, state)) = left.id(slot) else {
+            for row in left.rows() {
+                let Some((id, state)) = left.id(row) else {
                     continue;
                 };
-                if seen.insert(id) && state != State::Ended {
+                if seen.insert(id) && state != RowState::Ended {
                     candidates.push(Candidate {
                         table,
-                        slot,
+                        row,
                         state,
                         id,
                         moved: left.moved(state),
@@ -235,7 +235,7 @@ impl Heir {
 
     /// Takes a session over, and notes meanwhile which: should this worker die over it, the next will know.
     fn take_one(&mut self, candidate: &Candidate, household: &Household) -> Result<(), Loss> {
-        let reading = (self.tables[candidate.table].number, candidate.slot);
+        let reading = (self.tables[candidate.table].number, candidate.row);
         with_table(|table| table.read_from(Some(reading)));
         let taken = self.try_one(candidate, household);
         with_table(|table| table.read_from(None));
@@ -243,12 +243,10 @@ impl Heir {
     }
 
     fn try_one(&mut self, candidate: &Candidate, household: &Household) -> Result<(), Loss> {
-        let Candidate {
-            slot, state, id, ..
-        } = *candidate;
+        let Candidate { row, state, id, .. } = *candidate;
         let left = &self.tables[candidate.table];
-        let reading = Some((left.number, slot));
-        let worked_on = left.worked_on() == Some(slot);
+        let reading = Some((left.number, row));
+        let worked_on = left.worked_on() == Some(row);
         let readers = self.tables.iter().filter(|it| it.was_reading() == reading);
         let deaths = worked_on.then_some(left.death).into_iter();
         let deaths: Vec<Death> = deaths.chain(readers.map(|it| it.death)).collect();
@@ -266,7 +264,7 @@ impl Heir {
             };
             return Err(reason.into());
         }
-        let session = left.read(slot, state);
+        let session = left.read(row, state);
         let session = match session {
             Ok(session) if session.record.id == id => session,
             _ => return Err(self.shut(id, LossReason::Damaged).into()),
@@ -332,14 +330,14 @@ impl Household {
         let session = LiveSession::taken_over(&record, Arc::clone(&counters));
         let session = self.services.sessions.resume(session);
         let session = session.ok_or(LossReason::Damaged)?;
-        let fixed = Fixed {
+        let terms = KeptTerms {
             number: seat.number,
             counts_client: seat.counts_client,
             patience: record.patience,
             suspicions,
         };
         let journal = with_scratch(|scratch| {
-            Journal::begin(&mut conversation, &session, fixed, &self.keeper, scratch)
+            Journal::begin(&mut conversation, &session, terms, &self.keeper, scratch)
         });
         let journal = journal.map_err(|_| LossReason::NoRoom)?;
         let client = record.facts.peers.client.map(|it| it.ip());
@@ -370,11 +368,11 @@ mod tests {
         with_table(|table| {
             table.remember_ends();
             for number in living.iter().chain(ended) {
-                let slot = table.take_slot(id(*number)).unwrap();
+                let row = table.take_row(id(*number)).unwrap();
                 let (at, half, second) = (layout::BLOCKS as u64, 0, false);
-                table.set(slot, State::Live { at, half, second });
+                table.set(row, RowState::Live { at, half, second });
                 if ended.contains(number) {
-                    table.end_slot(slot);
+                    table.end_row(row);
                 }
             }
         });

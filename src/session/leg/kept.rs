@@ -4,7 +4,7 @@ use super::{Ledger, Leg, LegError, Unsent};
 use crate::{
     facts::UnkeptReason,
     session::{
-        record::{LegRecord, MovingLeg, Place},
+        record::{Extent, LegRecord, MovingLeg},
         scratch::Scratch,
         socket::Socket,
     },
@@ -26,7 +26,7 @@ impl Leg {
             Unsent::Scratch(span) if !span.is_empty() => {
                 let at = scratch.place(*span).ok_or(UnkeptReason::TooLong)?;
                 let length = u32::try_from(span.len()).map_err(|_| UnkeptReason::TooLong)?;
-                Some(Place {
+                Some(Extent {
                     at: at as u64,
                     length,
                 })

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 pub use self::{
     body::{Body, ReadBody, Seat},
     leg::LegRecord,
-    moving::{MOST_MOVING, MOST_WATCHER, Moving, MovingLeg, Place},
+    moving::{Extent, MOST_MOVING, MOST_WATCHER, Moving, MovingLeg},
     waiting::{MOST_WAITING, WaitingLeg},
 };
 use super::{
@@ -200,7 +200,7 @@ impl Record {
         waiting::put(legs, waits, &mut waiting)?;
         let mut body = Zeroizing::new(Vec::with_capacity(body::MOST_BODY));
         self.body().put(&mut body)?;
-        let place = |length: usize| Place {
+        let place = |length: usize| Extent {
             at: 0,
             length: u32::try_from(length).unwrap_or(u32::MAX),
         };

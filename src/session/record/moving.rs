@@ -25,7 +25,7 @@ use crate::{protocol::bytes::Reader, session::leg::WriteSide, tls::records::enco
 
 /// Where bytes lie in a table: in bytes from where its bytes begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Extent {
     /// The first byte.
     pub at: u64,
     /// How many there are.
@@ -61,9 +61,9 @@ pub struct Moving<'m> {
     /// How far both directions have come.
     pub flows: Flows,
     /// Where the body lies.
-    pub body: Place,
+    pub body: Extent,
     /// Where the bytes lie that wait in the session, if any do.
-    pub waiting: Option<Place>,
+    pub waiting: Option<Extent>,
     /// The client's leg, and the backend's.
     pub legs: [MovingLeg; 2],
     /// What watches the session; `None` if it lies where the bytes wait.
@@ -98,7 +98,7 @@ pub struct MovingLeg {
     /// What moves in its TLS, if it has any.
     pub tls: Option<[u8; MOVING_LEN]>,
     /// Where the last of what was made for the socket lies, if it was made in the scratch space.
-    pub output: Option<Place>,
+    pub output: Option<Extent>,
     /// How many bytes of a Unix socket are counted as taken, though they may have been peeked at alone.
     pub peeked: u32,
 }
@@ -151,14 +151,14 @@ impl<'m> Moving<'m> {
         let mut number = || take_u64(&mut reader);
         let (bytes_up, bytes_down, moved) = (number()?, number()?, number()?);
         let flows = Flows::take(&mut reader)?;
-        let body = Place::take(&mut reader)?;
+        let body = Extent::take(&mut reader)?;
         let flags = reader.u8().ok_or(Damaged::Short)?;
         if flags & !(WAITING | WATCHER_WAITS) != 0 || flags == WATCHER_WAITS {
             return Err(Damaged::Value);
         }
         let waiting = match flags & WAITING {
             0 => None,
-            _ => Some(Place::take(&mut reader)?),
+            _ => Some(Extent::take(&mut reader)?),
         };
         let legs = [MovingLeg::take(&mut reader)?, MovingLeg::take(&mut reader)?];
         let rest = reader.rest();
@@ -239,7 +239,7 @@ impl MovingLeg {
                 None
             },
             output: if is_set(OUTPUT) {
-                Some(Place::take(reader)?)
+                Some(Extent::take(reader)?)
             } else {
                 None
             },
@@ -255,7 +255,7 @@ impl MovingLeg {
     }
 }
 
-impl Place {
+impl Extent {
     fn put(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.at.to_be_bytes());
         out.extend_from_slice(&self.length.to_be_bytes());

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use zeroize::Zeroize as _;
 
 use super::layout::{BLOCKS, BYTES};
-use crate::{session::record::Place, sys::table::give_back};
+use crate::{session::record::Extent, sys::table::give_back};
 
 /// Small blocks have a multiple of so many bytes.
 const STEP: usize = 64;
@@ -29,8 +29,8 @@ pub struct Block {
 
 impl Block {
     /// Returns where `length` bytes of it lie that begin at `offset`.
-    pub fn place(self, offset: usize, length: usize) -> Place {
-        Place {
+    pub fn place(self, offset: usize, length: usize) -> Extent {
+        Extent {
             at: (BLOCKS + self.at + offset) as u64,
             length: u32::try_from(length).unwrap_or(0),
         }

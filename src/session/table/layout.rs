@@ -1,7 +1,7 @@
 //! The layout of a table: where its words and bytes lie.
 //!
 //! A table begins with words, each of which is written at once, so that its reader finds either the value before or
-//! the one after. Behind a head of [`HEAD`] words each slot has [`SLOT`] of them. Then come bytes: the scratch space of the
+//! the one after. Behind a head of [`HEAD`] words each row has [`ROW`] of them. Then come bytes: the scratch space of the
 //! worker, and the blocks of sessions.
 
 use crate::session::scratch::INPUT_LEN;
@@ -9,32 +9,32 @@ use crate::session::scratch::INPUT_LEN;
 /// Words of the head.
 pub const HEAD: usize = 512;
 
-/// Words of a slot.
-pub const SLOT: usize = 8;
+/// Words of a row.
+pub const ROW: usize = 8;
 
 /// How many sessions a table can hold.
-pub const SLOTS: usize = 1 << 18;
+pub const ROWS: usize = 1 << 18;
 
 /// The words of a table.
-pub const WORDS: usize = HEAD + SLOTS * SLOT;
+pub const WORDS: usize = HEAD + ROWS * ROW;
 
 /// Which words of the head say what.
 pub mod head {
     /// [`super::MAGIC`].
     pub const MAGIC: usize = 0;
-    /// The slot of the session that is worked on, from 1; 0 for none.
+    /// The row of the session that is worked on, from 1; 0 for none.
     pub const WORKING: usize = 1;
-    /// How many slots were ever used.
+    /// How many rows were ever used.
     pub const USED: usize = 2;
     /// The number of the table of which a record is being read; 0 for none.
     pub const READING_TABLE: usize = 3;
-    /// The slot of that record, from 1.
-    pub const READING_SLOT: usize = 4;
+    /// The row of that record, from 1.
+    pub const READING_ROW: usize = 4;
 }
 
-/// Which words of a slot say what.
-pub mod slot {
-    /// What the slot holds ([`super::State`]).
+/// Which words of a row say what.
+pub mod row {
+    /// What the row holds ([`super::RowState`]).
     pub const STATE: usize = 0;
     /// Of a Unix socket of the client's leg: how many bytes were written to it, with [`super::WRITING`] while some
     /// are; the next word is the backend's.
@@ -74,9 +74,9 @@ pub const LENGTH: u64 = (WORDS * 8 + BYTES) as u64;
 
 const _: () = assert!(INPUT >= INPUT_LEN);
 
-/// What a slot holds.
+/// What a row holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum RowState {
     /// Nothing.
     Free,
     /// A session that has ended or is kept no longer; copies of it in older tables do not count either.
@@ -98,7 +98,7 @@ const SECOND: u64 = 1 << 61;
 const HALF: u32 = 40;
 const AT: u64 = (1 << HALF) - 1;
 
-impl State {
+impl RowState {
     /// Returns the state as a word.
     pub fn to_word(self) -> u64 {
         match self {
@@ -127,7 +127,7 @@ impl State {
     }
 }
 
-/// Returns where a word of a slot is among all words.
-pub fn word_of(slot: u32, word: usize) -> usize {
-    HEAD + slot as usize * SLOT + word
+/// Returns where a word of a row is among all words.
+pub fn word_of(row: u32, word: usize) -> usize {
+    HEAD + row as usize * ROW + word
 }

@@ -4,11 +4,11 @@ use std::{cell::Cell, io, os::fd::OwnedFd};
 
 use rustix::fs::fstat;
 
-use super::layout::{BYTES, MAGIC, SLOTS, State, WORDS, WRITING, head, slot, word_of};
+use super::layout::{BYTES, MAGIC, ROWS, RowState, WORDS, WRITING, head, row, word_of};
 use crate::{
     facts::{Death, SessionId},
     session::{
-        record::{Damaged, Moving, MovingLeg, Place, Record},
+        record::{Damaged, Extent, Moving, MovingLeg, Record},
         scratch::INPUT_LEN,
     },
     sys::table::Inherited,
@@ -60,43 +60,43 @@ impl Left {
         self.memory.word(index).unwrap_or(0)
     }
 
-    /// Returns the slots that were used; none if the worker had not begun with the table.
-    pub fn slots(&self) -> std::ops::Range<u32> {
+    /// Returns the rows that were used; none if the worker had not begun with the table.
+    pub fn rows(&self) -> std::ops::Range<u32> {
         if self.word(head::MAGIC) != MAGIC {
             return 0..0;
         }
-        let used = self.word(head::USED).min(SLOTS as u64);
+        let used = self.word(head::USED).min(ROWS as u64);
         0..u32::try_from(used).unwrap_or(0)
     }
 
-    /// Returns the id of the session that a slot has, or had before it ended; `None` if it has none.
-    pub fn id(&self, slot: u32) -> Option<(SessionId, State)> {
-        let state = State::of_word(self.word(word_of(slot, slot::STATE)));
+    /// Returns the id of the session that a row has, or had before it ended; `None` if it has none.
+    pub fn id(&self, row: u32) -> Option<(SessionId, RowState)> {
+        let state = RowState::of_word(self.word(word_of(row, row::STATE)));
         let id = SessionId {
-            origin: self.word(word_of(slot, slot::ORIGIN)),
-            number: self.word(word_of(slot, slot::NUMBER)),
+            origin: self.word(word_of(row, row::ORIGIN)),
+            number: self.word(word_of(row, row::NUMBER)),
         };
-        (state != State::Free).then_some((id, state))
+        (state != RowState::Free).then_some((id, state))
     }
 
-    /// Returns the slot of the session that the worker worked on when it ended.
+    /// Returns the row of the session that the worker worked on when it ended.
     pub fn worked_on(&self) -> Option<u32> {
         u32::try_from(self.word(head::WORKING).checked_sub(1)?).ok()
     }
 
-    /// Returns the table and the slot of the record that the worker read when it ended.
+    /// Returns the table and the row of the record that the worker read when it ended.
     pub fn was_reading(&self) -> Option<(u64, u32)> {
-        let slot = self.word(head::READING_SLOT).checked_sub(1)?;
+        let row = self.word(head::READING_ROW).checked_sub(1)?;
         let table = self.word(head::READING_TABLE);
-        (table != 0).then_some((table, u32::try_from(slot).ok()?))
+        (table != 0).then_some((table, u32::try_from(row).ok()?))
     }
 
-    /// Returns when a byte of the session in a slot moved last, to take the busiest over first.
-    pub fn moved(&self, state: State) -> u64 {
+    /// Returns when a byte of the session in a row moved last, to take the busiest over first.
+    pub fn moved(&self, state: RowState) -> u64 {
         self.moving(state).map_or(0, |moving| moving.moved)
     }
 
-    fn bytes(&self, place: Place) -> Result<&[u8], Damaged> {
+    fn bytes(&self, place: Extent) -> Result<&[u8], Damaged> {
         let start = usize::try_from(place.at).map_err(|_| Damaged::Length)?;
         let end = start.checked_add(place.length as usize);
         let bytes = end.and_then(|end| self.memory.bytes().get(start..end));
@@ -104,26 +104,26 @@ impl Left {
     }
 
     /// Returns bytes that wait in a session; fails once more of such bytes were read than the table has memory.
-    fn spend(&self, place: Place) -> Result<&[u8], Damaged> {
+    fn spend(&self, place: Extent) -> Result<&[u8], Damaged> {
         let left = self.budget.get().checked_sub(place.length.into());
         self.budget.set(left.ok_or(Damaged::Length)?);
         self.bytes(place)
     }
 
-    fn moving(&self, state: State) -> Result<Moving<'_>, Damaged> {
-        let State::Live { at, half, second } = state else {
+    fn moving(&self, state: RowState) -> Result<Moving<'_>, Damaged> {
+        let RowState::Live { at, half, second } = state else {
             return Err(Damaged::Value);
         };
         let at = if second { at + u64::from(half) } else { at };
         let length = u32::from(half);
-        let bytes = self.bytes(Place { at, length })?;
+        let bytes = self.bytes(Extent { at, length })?;
         let (length, bytes) = bytes.split_first_chunk().ok_or(Damaged::Short)?;
         let length = usize::from(u16::from_be_bytes(*length));
         Moving::take(bytes.get(..length).ok_or(Damaged::Length)?)
     }
 
-    /// Reads the session in a slot; fails if anything in its record is not as a worker writes it.
-    pub fn read(&self, slot: u32, state: State) -> Result<LeftSession, Damaged> {
+    /// Reads the session in a row; fails if anything in its record is not as a worker writes it.
+    pub fn read(&self, row: u32, state: RowState) -> Result<LeftSession, Damaged> {
         let moving = self.moving(state)?;
         let body = self.bytes(moving.body)?;
         let waiting = moving.waiting.map(|place| self.spend(place)).transpose()?;
@@ -131,12 +131,12 @@ impl Left {
         let both = [0, 1];
         Ok(LeftSession {
             written: both.map(|leg| {
-                let word = self.word(word_of(slot, slot::WRITTEN + leg));
+                let word = self.word(word_of(row, row::WRITTEN + leg));
                 (word & WRITING == 0).then_some(word)
             }),
             is_consumed: both.map(|leg| {
                 moving.legs[leg].peeked == 0
-                    || self.word(word_of(slot, slot::CONSUMED + leg)) == moving.commits
+                    || self.word(word_of(row, row::CONSUMED + leg)) == moving.commits
             }),
             record,
             legs: moving.legs,
@@ -145,7 +145,7 @@ impl Left {
     }
 
     /// Returns the output that lies in the scratch space.
-    pub fn output(&self, place: Place) -> Result<&[u8], Damaged> {
+    pub fn output(&self, place: Extent) -> Result<&[u8], Damaged> {
         self.spend(place)
     }
 

@@ -16,7 +16,7 @@ use std::{
 
 use self::{
     arena::Arena,
-    layout::{AREAS, BYTES, MAGIC, SLOTS, State, WORDS, head, slot, word_of},
+    layout::{AREAS, BYTES, MAGIC, ROWS, RowState, WORDS, head, row, word_of},
 };
 use zeroize::Zeroize as _;
 
@@ -61,9 +61,9 @@ pub(super) struct Spaces {
     pub(super) watcher: Vec<u8>,
 }
 
-/// A slot of this thread's table.
+/// A row of this thread's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slot(u32);
+pub struct Row(u32);
 
 /// Uses a table from now on: for this thread's scratch space, and for its sessions. Fails as [`Own::map`] does.
 pub fn begin(file: OwnedFd) -> io::Result<()> {
@@ -105,49 +105,49 @@ pub fn with_table<R>(act: impl FnOnce(&mut Table) -> R) -> Option<R> {
 }
 
 impl Table {
-    /// Takes a slot for a session; `None` if there is none left.
-    pub fn take_slot(&mut self, id: SessionId) -> Option<Slot> {
+    /// Takes a row for a session; `None` if there is none left.
+    pub fn take_row(&mut self, id: SessionId) -> Option<Row> {
         let number = if let Some(free) = self.free.pop() {
             free
         } else {
             let next = self.used;
-            if next as usize >= SLOTS {
+            if next as usize >= ROWS {
                 return None;
             }
             self.used += 1;
             self.words[head::USED].store(self.used.into(), Ordering::Release);
             next
         };
-        let slot = Slot(number);
+        let row = Row(number);
         for leg in [0, 1] {
             // The session before may have left the number of a commit.
-            self.word(slot, slot::CONSUMED + leg)
+            self.word(row, row::CONSUMED + leg)
                 .store(0, Ordering::Release);
         }
-        self.word(slot, slot::ORIGIN)
+        self.word(row, row::ORIGIN)
             .store(id.origin, Ordering::Release);
-        self.word(slot, slot::NUMBER)
+        self.word(row, row::NUMBER)
             .store(id.number, Ordering::Release);
-        Some(slot)
+        Some(row)
     }
 
-    /// Says what a slot holds from now on. A reader that finds this state finds all that was written
+    /// Says what a row holds from now on. A reader that finds this state finds all that was written
     /// before.
-    pub fn set(&self, slot: Slot, state: State) {
-        self.word(slot, slot::STATE)
+    pub fn set(&self, row: Row, state: RowState) {
+        self.word(row, row::STATE)
             .store(state.to_word(), Ordering::Release);
         // Blocks that this state no longer needs are wiped only after it is stored.
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// Gives back the slot of a session that has ended or is kept no longer.
-    pub fn end_slot(&mut self, slot: Slot) {
+    /// Gives back the row of a session that has ended or is kept no longer.
+    pub fn end_row(&mut self, row: Row) {
         if self.takeovers > 0 {
-            self.ended.push(slot.0);
-            self.set(slot, State::Ended);
+            self.ended.push(row.0);
+            self.set(row, RowState::Ended);
         } else {
-            self.set(slot, State::Free);
-            self.free.push(slot.0);
+            self.set(row, RowState::Free);
+            self.free.push(row.0);
         }
     }
 
@@ -165,26 +165,26 @@ impl Table {
             return;
         }
         for number in std::mem::take(&mut self.ended) {
-            self.set(Slot(number), State::Free);
+            self.set(Row(number), RowState::Free);
             self.free.push(number);
         }
     }
 
-    /// Returns a word of a slot.
-    pub fn word(&self, slot: Slot, word: usize) -> &'static AtomicU64 {
-        &self.words[word_of(slot.0, word)]
+    /// Returns a word of a row.
+    pub fn word(&self, row: Row, word: usize) -> &'static AtomicU64 {
+        &self.words[word_of(row.0, word)]
     }
 
     /// Says which session is worked on, if one is.
-    pub fn work_on(&self, slot: Option<Slot>) {
-        let slot = slot.map_or(0, |slot| u64::from(slot.0) + 1);
-        self.words[head::WORKING].store(slot, Ordering::Release);
+    pub fn work_on(&self, row: Option<Row>) {
+        let row = row.map_or(0, |row| u64::from(row.0) + 1);
+        self.words[head::WORKING].store(row, Ordering::Release);
     }
 
     /// Says which record of which other table is being read, if one is.
     pub fn read_from(&self, record: Option<(u64, u32)>) {
-        let (table, slot) = record.map_or((0, 0), |(table, slot)| (table, u64::from(slot) + 1));
-        self.words[head::READING_SLOT].store(slot, Ordering::Release);
+        let (table, row) = record.map_or((0, 0), |(table, row)| (table, u64::from(row) + 1));
+        self.words[head::READING_ROW].store(row, Ordering::Release);
         self.words[head::READING_TABLE].store(table, Ordering::Release);
     }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     facts::Death,
     session::{
-        journal::{Fixed, Journal},
+        journal::{Journal, KeptTerms},
         keep::keep,
         keeper::{Keeper, Keeping},
         points::{Died, Point, arm},
@@ -144,8 +144,8 @@ impl Worker {
         let left = Left::map(1, Death::Killed, table).unwrap();
         let heirs = new_table();
         kept.deaths += 1;
-        let slots: Vec<u32> = left.slots().collect();
-        assert_eq!(slots, [0]);
+        let rows: Vec<u32> = left.rows().collect();
+        assert_eq!(rows, [0]);
         let (id, state) = left.id(0).unwrap();
         assert_eq!(id, session.id);
         let read = left.read(0, state).unwrap();
@@ -160,14 +160,14 @@ impl Worker {
         assert_eq!(session.takeovers(), kept.deaths);
         let session = Arc::new(session);
         let (keeper, _) = Keeper::new();
-        let fixed = Fixed {
+        let terms = KeptTerms {
             number: 1,
             counts_client: false,
             patience: record.patience,
             suspicions: 0,
         };
         let journal = with_scratch(|scratch| {
-            Journal::begin(&mut conversation, &session, fixed, &keeper, scratch)
+            Journal::begin(&mut conversation, &session, terms, &keeper, scratch)
         });
         let mut relay = relay_of(conversation, &session);
         relay.journal = Some(journal.unwrap());
