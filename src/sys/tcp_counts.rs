@@ -18,10 +18,7 @@
 //! connected begins with
 //! [`OPENER_WRITTEN`]. An urgent byte fits the sums only where it is read as part of the stream (`SO_OOBINLINE`).
 
-#![expect(
-    unsafe_code,
-    reason = "no crate here has a safe form of getsockopt(2) with TCP_INFO and of SIOCOUTQ"
-)]
+#![expect(unsafe_code, reason = "no crate here has a safe form of SIOCOUTQ")]
 
 use std::{
     io,
@@ -30,6 +27,8 @@ use std::{
 
 use nix::libc;
 use rustix::io::ioctl_fionread;
+
+use super::tcp_info::ask;
 
 mod self_test;
 
@@ -174,25 +173,8 @@ impl TcpCounts {
 
 impl Info {
     fn of(socket: impl AsFd) -> io::Result<Self> {
-        let mut bytes = [0_u8; LENGTH];
-        // The constant fits.
-        #[expect(clippy::cast_possible_truncation)]
-        let mut length = LENGTH as libc::socklen_t;
-        // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes, which
-        // is how many `bytes` has, and any bytes are valid there.
-        let result = unsafe {
-            libc::getsockopt(
-                socket.as_fd().as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_INFO,
-                bytes.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if usize::try_from(length) != Ok(LENGTH) {
+        let (bytes, told) = ask::<LENGTH>(socket)?;
+        if told != LENGTH {
             return Err(io::ErrorKind::Unsupported.into());
         }
         Ok(Self::read(&bytes))

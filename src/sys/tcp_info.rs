@@ -57,24 +57,7 @@ impl TcpInfo {
     ///
     /// Fails for a socket that is not one of TCP.
     pub fn of(socket: impl AsFd) -> io::Result<Self> {
-        let mut bytes = [0_u8; LENGTH];
-        // The constant fits.
-        #[expect(clippy::cast_possible_truncation)]
-        let mut length = LENGTH as libc::socklen_t;
-        // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes,
-        // which is how many `bytes` has, and any bytes are valid there.
-        let result = unsafe {
-            libc::getsockopt(
-                socket.as_fd().as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_INFO,
-                bytes.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let (bytes, _) = ask::<LENGTH>(socket)?;
         Ok(Self::read(&bytes))
     }
 
@@ -118,6 +101,28 @@ impl TcpInfo {
             Wait::Room
         }
     }
+}
+
+/// Asks the kernel for the first `LENGTH` bytes of what it knows of a connection; returns them, zero where an older
+/// kernel does not tell, and how many it told.
+pub(super) fn ask<const LENGTH: usize>(socket: impl AsFd) -> io::Result<([u8; LENGTH], usize)> {
+    let mut bytes = [0_u8; LENGTH];
+    let mut length = libc::socklen_t::try_from(LENGTH).unwrap_or(0);
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `length` bytes, which is at
+    // most how many `bytes` has, and any bytes are valid there.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            bytes.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((bytes, usize::try_from(length).unwrap_or(LENGTH)))
 }
 
 #[cfg(test)]

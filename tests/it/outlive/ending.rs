@@ -39,7 +39,7 @@ fn with_keep_after_off_sessions_end_with_their_worker_and_are_counted() {
 
 #[test]
 fn sessions_that_are_younger_than_keep_after_end_with_their_worker_and_are_counted() {
-    let mut stage = Stage::with(&[], |it| it.set("keep_after", "\"1h\""));
+    let mut stage = Stage::with(&[], |it| it.set("keep_after", "\"1m\""));
     let mut talks = stage.open_all(&Kind::mixed());
     talks.iter_mut().for_each(Talk::exchange);
     all_are_lost(&stage, talks);
