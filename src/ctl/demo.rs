@@ -102,8 +102,7 @@ fn play(stage: &mut Stage, teller: &mut Teller<'_>) -> Result<(), DemoError> {
     );
     teller.tell("Connect a client", saw)?;
     reload(stage, teller, &status, &mut session)?;
-    drop(session);
-    crash(stage, teller)
+    crash(stage, teller, &mut session)
 }
 
 fn reload(
@@ -140,8 +139,8 @@ fn reload(
     stage.living()
 }
 
-fn crash(stage: &mut Stage, teller: &mut Teller<'_>) -> Result<(), DemoError> {
-    let status = stage.serving()?;
+fn crash(stage: &mut Stage, teller: &mut Teller<'_>, old: &mut Session) -> Result<(), DemoError> {
+    let status = until_kept(stage)?;
     stage.issue()?;
     let newest = on_disk(stage)?;
     let victim = victim(&status).ok_or(DemoError::Wrong("no worker serves"))?;
@@ -153,8 +152,22 @@ fn crash(stage: &mut Stage, teller: &mut Teller<'_>) -> Result<(), DemoError> {
         source: error.into(),
     })?;
     let gap = until_served(stage, &status, &newest)?;
-    teller.tell("Kill a worker with signal 9", gap.text(victim, &newest))?;
+    teller.tell(
+        "Kill the worker that serves the session, with signal 9",
+        gap.text(victim, &newest),
+    )?;
+    old.echo("and still here")?;
     let status = stage.serving()?;
+    if status.sessions.taken_over_total == 0 {
+        return Err(DemoError::Wrong(
+            "the session of the worker that was killed was not taken over",
+        ));
+    }
+    let saw = format!(
+        "it still echoes, in another worker, under certificate {}",
+        fingerprint(old)
+    );
+    teller.tell("Use the session again", saw)?;
     if status.restarts.total == 0 {
         return Err(DemoError::Wrong("the status does not tell of the restart"));
     }
@@ -164,6 +177,19 @@ fn crash(stage: &mut Stage, teller: &mut Teller<'_>) -> Result<(), DemoError> {
         "restarts: {restarts}; generation {generation}, loaded because of: {trigger}; all workers serve"
     );
     teller.tell("Ask for the status", saw)
+}
+
+/// Returns the status once the session that is open outlives its worker.
+fn until_kept(stage: &mut Stage) -> Result<Status, DemoError> {
+    let start = Instant::now();
+    while start.elapsed() < stage.timeout() {
+        let status = stage.serving()?;
+        if status.sessions.kept > 0 && status.workers.iter().any(|it| it.connections > 0) {
+            return Ok(status);
+        }
+        pause(BETWEEN_TRIES);
+    }
+    Err(DemoError::Wrong("the session is not kept"))
 }
 
 /// What clients noticed of a crash.
@@ -233,11 +259,11 @@ fn on_disk(stage: &Stage) -> Result<String, DemoError> {
         .ok_or(DemoError::Wrong("the certificate on disk would not load"))
 }
 
+/// Returns the worker that serves the most sessions.
 fn victim(status: &Status) -> Option<u32> {
-    let mut workers = status.workers.iter();
-    workers
-        .find(|worker| worker.state == WorkerState::Serving)?
-        .pid
+    let workers = status.workers.iter();
+    let serving = workers.filter(|worker| worker.state == WorkerState::Serving);
+    serving.max_by_key(|worker| worker.connections)?.pid
 }
 
 fn fingerprint(session: &Session) -> &str {
