@@ -85,8 +85,11 @@ fn a_session_that_was_just_being_kept_ends_with_its_worker_and_no_other_does() {
     };
     let worker = stage.obeys().worker(0);
     worker.die_at("AfterRecord", 1);
-    let said = stage.converse_anew();
-    assert_eq!(said, Ok(Ended::Early));
+    // One that is over before it has lasted for `keep_after` is not kept.
+    let mut all = (0..100).map(|_| stage.converse_anew());
+    let said = all.find(|said| *said != Ok(Ended::Well));
+    drop(all);
+    assert_eq!(said, Some(Ok(Ended::Early)));
     assert!(!worker.live_on("AfterRecord"), "it never passes the point");
     stage.assert_idle_one_lives("AfterRecord");
     let status = stage
