@@ -46,7 +46,7 @@ pub struct Journal {
     keeper: Arc<Keeper>,
 }
 
-/// What is terms for a kept session.
+/// The terms on which a session is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptTerms {
     /// The number by which workers count its listener's sessions.
@@ -56,7 +56,7 @@ pub struct KeptTerms {
     /// How long nothing may move in it before it ends.
     pub patience: Patience,
     /// How suspect it is of ending its workers ([`super::takeover::suspicion`]).
-    pub suspicions: u8,
+    pub suspicion: u8,
 }
 
 /// How often the keys of both legs were renewed, and the facts changed: all that a body depends on.
@@ -226,7 +226,7 @@ impl Journal {
         let moving = Moving {
             commits: self.commits + 1,
             takeovers: session.takeovers(),
-            suspicions: self.terms.suspicions,
+            suspicion: self.terms.suspicion,
             bytes_up,
             bytes_down,
             moved: session.moved_at_boot(),

@@ -40,7 +40,7 @@ pub(crate) fn keep<W: Watch>(
         number: how.number,
         counts_client: how.counts_client,
         patience,
-        suspicions: 0,
+        suspicion: 0,
     };
     let journal = Journal::begin(conversation, session, terms, &how.keeper, scratch)?;
     reach(Point::AfterRecord);

@@ -142,7 +142,7 @@ pub fn suspicion(before: u8, has_moved: bool, deaths: impl IntoIterator<Item = D
     deaths.map(weight).fold(before, u8::saturating_add)
 }
 
-/// Returns the conversation of a session that was left in a slot, over the sockets that were kept for it.
+/// Returns the conversation of a session that was left in a table, over the sockets that were kept for it.
 pub fn resume(
     left: &Left,
     session: LeftSession,

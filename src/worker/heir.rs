@@ -270,7 +270,7 @@ impl Heir {
             _ => return Err(self.shut(id, LossReason::Damaged).into()),
         };
         let has_moved = session.commits > 1;
-        let suspicion = suspicion(session.record.suspicions, has_moved, deaths);
+        let suspicion = suspicion(session.record.suspicion, has_moved, deaths);
         if suspicion >= MOST_SUSPICION {
             let reason = self.shut(id, LossReason::Suspect);
             return Err(Loss::of(reason, session.record));
@@ -318,7 +318,7 @@ impl Household {
         &self,
         mut conversation: Conversation<Watcher>,
         mut record: Record,
-        suspicions: u8,
+        suspicion: u8,
     ) -> Result<(), LossReason> {
         if let Some(tls) = &mut record.facts.tls {
             let chain = tls.certificate.take();
@@ -334,7 +334,7 @@ impl Household {
             number: seat.number,
             counts_client: seat.counts_client,
             patience: record.patience,
-            suspicions,
+            suspicion,
         };
         let journal = with_scratch(|scratch| {
             Journal::begin(&mut conversation, &session, terms, &self.keeper, scratch)

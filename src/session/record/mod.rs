@@ -60,7 +60,7 @@ pub struct Record {
     pub takeovers: u32,
     /// How suspect it is of ending its workers
     /// ([`takeover::suspicion`](crate::session::takeover::suspicion)).
-    pub suspicions: u8,
+    pub suspicion: u8,
     /// Bytes of the client that were passed on.
     pub bytes_up: u64,
     /// Bytes of the backend that were passed on.
@@ -159,7 +159,7 @@ impl Record {
         Ok(Self {
             id: body.id,
             takeovers: moving.takeovers,
-            suspicions: moving.suspicions,
+            suspicion: moving.suspicion,
             bytes_up: moving.bytes_up,
             bytes_down: moving.bytes_down,
             began: body.began,
@@ -207,7 +207,7 @@ impl Record {
         let moving = Moving {
             commits: 1,
             takeovers: self.takeovers,
-            suspicions: self.suspicions,
+            suspicion: self.suspicion,
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,
             moved: self.moved,

@@ -50,7 +50,7 @@ pub struct Moving<'m> {
     pub takeovers: u32,
     /// How suspect it is of ending its workers
     /// ([`takeover::suspicion`](crate::session::takeover::suspicion)).
-    pub suspicions: u8,
+    pub suspicion: u8,
     /// Bytes of the client that were passed on.
     pub bytes_up: u64,
     /// Bytes of the backend that were passed on.
@@ -118,7 +118,7 @@ impl<'m> Moving<'m> {
     pub fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.commits.to_be_bytes());
         out.extend_from_slice(&self.takeovers.to_be_bytes());
-        out.push(self.suspicions);
+        out.push(self.suspicion);
         for number in [self.bytes_up, self.bytes_down, self.moved] {
             out.extend_from_slice(&number.to_be_bytes());
         }
@@ -147,7 +147,7 @@ impl<'m> Moving<'m> {
         let mut reader = Reader::new(bytes);
         let commits = take_u64(&mut reader)?;
         let takeovers = reader.u32_be().ok_or(Damaged::Short)?;
-        let suspicions = reader.u8().ok_or(Damaged::Short)?;
+        let suspicion = reader.u8().ok_or(Damaged::Short)?;
         let mut number = || take_u64(&mut reader);
         let (bytes_up, bytes_down, moved) = (number()?, number()?, number()?);
         let flows = Flows::take(&mut reader)?;
@@ -171,7 +171,7 @@ impl<'m> Moving<'m> {
         Ok(Self {
             commits,
             takeovers,
-            suspicions,
+            suspicion,
             bytes_up,
             bytes_down,
             moved,

@@ -111,7 +111,7 @@ fn record(client: Option<State>, backend: Option<State>, flows: Flows) -> Record
             number: 26,
         },
         takeovers: 2,
-        suspicions: 3,
+        suspicion: 3,
         seat: Seat {
             listener: "orders".to_owned(),
             number: 1,

@@ -14,12 +14,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering, compiler_fence},
 };
 
+use zeroize::Zeroize as _;
+
 use self::{
     arena::Arena,
     layout::{AREAS, BYTES, MAGIC, ROWS, RowState, WORDS, head, row, word_of},
 };
-use zeroize::Zeroize as _;
-
 pub use self::{
     arena::Block,
     left::{Left, LeftSession},
@@ -46,7 +46,7 @@ pub struct Table {
     arena: Arena,
     used: u32,
     free: Vec<u32>,
-    /// Slots of sessions that have ended while other tables may have a copy of them.
+    /// Rows of sessions that have ended while other tables may have a copy of them.
     ended: Vec<u32>,
     /// How many takeovers have begun whose end the supervisor was not told yet.
     takeovers: u32,

@@ -164,7 +164,7 @@ impl Worker {
             number: 1,
             counts_client: false,
             patience: record.patience,
-            suspicions: 0,
+            suspicion: 0,
         };
         let journal = with_scratch(|scratch| {
             Journal::begin(&mut conversation, &session, terms, &keeper, scratch)
