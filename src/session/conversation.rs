@@ -25,6 +25,18 @@ pub struct Conversation<W> {
     pub watch: W,
 }
 
+impl<W> Conversation<W> {
+    /// Returns both connections, the client's first.
+    pub fn legs(&self) -> [&Leg; 2] {
+        [&self.client, &self.backend]
+    }
+
+    /// Returns both connections, the client's first.
+    pub fn legs_mut(&mut self) -> [&mut Leg; 2] {
+        [&mut self.client, &mut self.backend]
+    }
+}
+
 impl<W: Watch> Conversation<W> {
     /// Begins with two connections that have nothing more to do than to carry bytes.
     pub fn new(mut client: Leg, mut backend: Leg, watch: W) -> Self {

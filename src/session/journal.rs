@@ -131,21 +131,15 @@ impl Journal {
             keeper: Arc::clone(keeper),
         });
         with_table(|table| {
-            for (index, leg) in [&mut conversation.client, &mut conversation.backend]
-                .into_iter()
-                .enumerate()
-            {
-                leg.is_kept(Some(Ledger {
+            for (index, leg) in conversation.legs_mut().into_iter().enumerate() {
+                leg.set_ledger(Some(Ledger {
                     written: table.word(row, row::WRITTEN + index),
                     consumed: table.word(row, row::CONSUMED + index),
                 }));
             }
         });
         if let Err(reason) = journal.commit(conversation, session, scratch) {
-            for leg in [&mut conversation.client, &mut conversation.backend] {
-                leg.is_kept(None);
-            }
-            drop(journal.end());
+            drop(journal.end(conversation));
             return Err(reason);
         }
         Ok(journal)
@@ -176,21 +170,16 @@ impl Journal {
         self.commits
     }
 
-    /// Says that the session is being worked on.
-    pub fn begin_work(&self) {
+    /// Says that the session is worked on until the returned guard is dropped.
+    pub fn work(&self) -> Working {
         with_table(|table| table.work_on(Some(self.row)));
+        Working
     }
 
-    /// Says that it is not any more.
-    pub fn end_work(&self) {
-        with_table(|table| table.work_on(None));
-    }
-
-    /// Ends the noting of a session that can be kept no longer, and goes on without.
-    pub fn give_up(self, reason: UnkeptReason) {
+    /// Ends the noting of a session that can be kept no longer and goes on without.
+    pub fn give_up<W>(self, reason: UnkeptReason, conversation: &mut Conversation<W>) {
         self.keeper.unkept(reason);
-        self.end_work();
-        drop(self.end());
+        drop(self.end(conversation));
     }
 
     fn draft<W: Watch>(
@@ -203,7 +192,7 @@ impl Journal {
     ) -> Result<Draft, UnkeptReason> {
         encode_watcher(&conversation.watch, &mut spaces.watcher)?;
         let (beside, waits) = split_watcher(&spaces.watcher);
-        let legs = [&conversation.client, &conversation.backend];
+        let legs = conversation.legs();
         let moving = [legs[0].moving(scratch)?, legs[1].moving(scratch)?];
         let written = version(conversation, session);
         let body = if written == self.written {
@@ -212,15 +201,17 @@ impl Journal {
             let body = encode_body(conversation, session, &self.terms)?;
             Some(put_block(table, &body)?)
         };
-        let waiting = put_waiting(table, legs.map(Leg::waiting), waits);
-        let draft = Draft {
-            waiting: *waiting.as_ref().unwrap_or(&None),
+        let mut draft = Draft {
+            waiting: None,
             body,
             written,
         };
-        if let Err(reason) = waiting {
-            draft.give_back(table);
-            return Err(reason);
+        match put_waiting(table, legs.map(Leg::waiting), waits) {
+            Ok(waiting) => draft.waiting = waiting,
+            Err(reason) => {
+                draft.give_back(table);
+                return Err(reason);
+            }
         }
         let (bytes_up, bytes_down) = session.bytes();
         let moving = Moving {
@@ -282,9 +273,12 @@ impl Journal {
         }
     }
 
-    /// Ends what is noted of the session: it counts no more and is wiped. The sockets are the supervisor's until the
-    /// returned guard is dropped.
-    pub fn end(self) -> Over {
+    /// Ends what is noted of the session: it counts no more and is wiped, and what is done with its connections is not
+    /// noted any more. The supervisor keeps the sockets until the returned guard is dropped.
+    pub fn end<W>(self, conversation: &mut Conversation<W>) -> Over {
+        for leg in conversation.legs_mut() {
+            leg.set_ledger(None);
+        }
         with_table(|table| {
             table.end_row(self.row);
             reach(Point::AfterEnd);
@@ -296,6 +290,24 @@ impl Journal {
         Over {
             id: self.id,
             keeper: self.keeper,
+        }
+    }
+}
+
+/// Says that its session is not worked on any more, when this is dropped.
+///
+/// If the session panics meanwhile, this ends the worker: the session then goes on in another worker, unless it is too
+/// suspect. Tokio would only drop the session's task, and leave its record and its sockets where they are.
+#[derive(Debug)]
+#[must_use]
+pub struct Working;
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            with_table(|table| table.work_on(None));
+        } else if !cfg!(test) {
+            std::process::abort();
         }
     }
 }
@@ -343,7 +355,6 @@ fn encode_body<W>(
     session: &LiveSession,
     terms: &KeptTerms,
 ) -> Result<Zeroizing<Vec<u8>>, UnkeptReason> {
-    let legs = [&conversation.client, &conversation.backend];
     let seat = Seat {
         listener: session.counters.listener.clone(),
         number: terms.number,
@@ -354,8 +365,8 @@ fn encode_body<W>(
         began: u64::try_from(session.began_at().as_microsecond()).unwrap_or(0),
         seat: &seat,
         patience: terms.patience,
-        cookies: legs.map(|leg| leg.socket().cookie()),
-        tls: legs.map(Leg::tls_state),
+        cookies: conversation.legs().map(|leg| leg.socket().cookie()),
+        tls: conversation.legs().map(Leg::tls_state),
         facts: &session.facts(),
     };
     // Room for all of it, because memory that a vector has grown out of is not wiped.
@@ -374,8 +385,7 @@ fn version<W>(conversation: &Conversation<W>, session: &LiveSession) -> BodyVers
 
 /// Returns how much room a half needs, its length included.
 fn half_of<W>(conversation: &Conversation<W>, watcher: &[u8]) -> usize {
-    let legs = [&conversation.client, &conversation.backend];
-    let legs: usize = legs.into_iter().map(Leg::most_moving).sum();
+    let legs: usize = conversation.legs().into_iter().map(Leg::most_moving).sum();
     let watcher = if watcher.len() <= 1 { 1 } else { MOST_WATCHER };
     LENGTH + moving::FIXED + legs + watcher
 }

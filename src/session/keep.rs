@@ -30,8 +30,7 @@ pub(crate) fn keep<W: Watch>(
 ) -> Result<(Box<Journal>, [OwnedFd; 2]), UnkeptReason> {
     prepare(&conversation.client, 0)?;
     prepare(&conversation.backend, OPENER_WRITTEN)?;
-    let sockets = [&conversation.client, &conversation.backend];
-    let [client, backend] = sockets.map(|leg| leg.socket().duplicate());
+    let [client, backend] = conversation.legs().map(|leg| leg.socket().duplicate());
     let sockets = [
         client.map_err(|_| UnkeptReason::Descriptors)?,
         backend.map_err(|_| UnkeptReason::Descriptors)?,

@@ -10,7 +10,6 @@ use zeroize::Zeroizing;
 
 use super::{
     conversation::Conversation,
-    leg::Leg,
     record::{LegRecord, MovingLeg},
     socket::Socket,
     table::{Left, LeftSession},
@@ -197,12 +196,9 @@ pub fn resume(
     let [client, backend] = sockets;
     let conversation = Conversation::resume(client, backend, record);
     let mut conversation = conversation.map_err(|_| LossReason::Mismatch)?;
-    for (leg, is_cut) in [&mut conversation.client, &mut conversation.backend]
-        .into_iter()
-        .zip(cuts)
-    {
+    for (leg, is_cut) in conversation.legs_mut().into_iter().zip(cuts) {
         if is_cut {
-            Leg::is_cut(leg);
+            leg.mark_cut();
         }
     }
     Ok(conversation)

@@ -75,8 +75,8 @@ impl Leg {
         (self.taken, self.queued - self.unsent.len() as u64)
     }
 
-    /// Notes that the session is kept from now on, or is not any more; the ledger is for a Unix socket.
-    pub fn is_kept(&mut self, ledger: Option<Ledger>) {
+    /// Notes from now on what is done with the socket, if it is a Unix socket; with `None`, notes it no longer.
+    pub fn set_ledger(&mut self, ledger: Option<Ledger>) {
         self.ledger = ledger.filter(|_| matches!(self.socket, Socket::Unix(_)));
         if let Some(ledger) = &self.ledger {
             ledger.note_written(self.counts().1, false);
@@ -84,7 +84,7 @@ impl Leg {
     }
 
     /// Notes that the connection has ended without a proper end, though its socket may not say so any more.
-    pub fn is_cut(&mut self) {
+    pub fn mark_cut(&mut self) {
         self.ends_cut = true;
     }
 

@@ -116,15 +116,9 @@ impl<W: Watch + Unpin> Future for Relay<W> {
         let mut moved = false;
         let before = (this.conversation.up, this.conversation.down);
         let polled = {
-            let _fatal = this.journal.as_ref().map(|journal| {
-                journal.begin_work();
-                Fatal
-            });
+            let _working = this.journal.as_ref().map(|journal| journal.work());
             this.poll_bytes(cx, &mut moved)
         };
-        if let Some(journal) = &this.journal {
-            journal.end_work();
-        }
         if let Poll::Ready(ended) = polled {
             return Poll::Ready(ended);
         }
@@ -142,19 +136,6 @@ impl<W: Watch + Unpin> Future for Relay<W> {
             return Poll::Ready(ended);
         }
         this.poll_patience(cx, moved)
-    }
-}
-
-/// Ends the worker if a kept session panics while this is there: the session then goes on in another worker, unless it is
-/// too suspect. Tokio would only drop the session's task, and leave its record and its sockets where they are.
-struct Fatal;
-
-#[cfg(not(test))]
-impl Drop for Fatal {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
-        }
     }
 }
 
@@ -178,13 +159,11 @@ impl<W> Relay<W> {
     /// Tells both sides of the end.
     async fn finish(mut self: Box<Self>, ended: Ended) -> Ended {
         // No other worker goes on with it from here on, so that what is sent now is not noted.
-        let over = self.journal.take().map(|journal| journal.end());
+        let journal = self.journal.take();
+        let over = journal.map(|journal| journal.end(&mut self.conversation));
         let Conversation {
             client, backend, ..
         } = &mut self.conversation;
-        for leg in [&mut *client, &mut *backend] {
-            leg.is_kept(None);
-        }
         say_goodbye(&ended, client, backend).await;
         if over.is_some() {
             client.socket().shut();

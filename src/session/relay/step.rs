@@ -48,20 +48,17 @@ impl<W: Watch> Step<'_, W> {
             }
             Err(reason) => {
                 if let Some(journal) = self.journal.take() {
-                    journal.give_up(reason);
+                    journal.give_up(reason, self.conversation);
                 }
                 self.consume(0);
-                for side in [Side::Client, Side::Server] {
-                    self.leg(side).is_kept(None);
-                }
             }
         }
     }
 
     /// Takes from Unix sockets what was peeked at. If a socket fails here, it fails again when it is used next.
     fn consume(&mut self, commit: u64) {
-        for side in [Side::Client, Side::Server] {
-            let _ = self.leg(side).consume(commit);
+        for leg in self.conversation.legs_mut() {
+            let _ = leg.consume(commit);
         }
         reach(Point::AfterConsume);
     }
