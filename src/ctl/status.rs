@@ -373,8 +373,8 @@ fn sessions(sessions: &SessionsStatus, paint: Paint) -> String {
 
 /// Lists the reasons that were counted; `None` if none was.
 fn by_reason<R: Reason<N>, const N: usize>(counts: &Tally<R, N>) -> Option<String> {
-    let counted = counts.iter().filter(|(_, number)| *number > 0);
-    let words: Vec<_> = counted
+    let words: Vec<_> = counts
+        .counted()
         .map(|(reason, number)| format!("{number} {}", reason.name()))
         .collect();
     (!words.is_empty()).then(|| words.join(", "))
@@ -594,8 +594,7 @@ On exit failure  No command is set
                 LossReason::UnixWrite => 1,
                 _ => 0,
             });
-            it.unkept_by_reason =
-                UnkeptCounts::new(|reason| u64::from(reason == UnkeptReason::Descriptors));
+            it.unkept_by_reason = UnkeptCounts::only(UnkeptReason::Descriptors, 1);
         });
         assert_eq!(
             lost,

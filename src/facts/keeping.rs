@@ -28,19 +28,17 @@ pub enum LossReason {
 }
 
 impl LossReason {
-    /// Returns the reason as the rest of a sentence that begins with the session's end.
+    /// Returns the reason as a clause, for logs and warnings.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Self::NotKept => "the supervisor had not kept it",
-            Self::Descriptors => "no descriptors were left for its sockets",
-            Self::Mismatch => "what the kernel says of its sockets does not fit its record",
-            Self::Damaged => "its record could not be read",
-            Self::UnixWrite => {
-                "it was writing to a Unix socket, and the kernel does not say how much of that went"
-            }
-            Self::Suspect => "workers had ended again and again while they worked on it",
-            Self::NoRoom => "the next worker had no room for its record",
+            Self::NotKept => "the session was not kept",
+            Self::Descriptors => "no descriptors were left for the sockets",
+            Self::Mismatch => "the record does not fit the sockets",
+            Self::Damaged => "the record could not be read",
+            Self::UnixWrite => "the worker died while it wrote to a Unix socket",
+            Self::Suspect => "workers died while they worked on the session",
+            Self::NoRoom => "the next worker had no room for the record",
             Self::Ending => "the daemon was ending",
         }
     }

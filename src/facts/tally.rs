@@ -35,9 +35,19 @@ impl<R: Reason<N>, const N: usize> Tally<R, N> {
         Self(R::ALL.map(of), PhantomData)
     }
 
+    /// Counts `count` times this reason, and no other.
+    pub fn only(reason: R, count: u64) -> Self {
+        Self::new(|it| if it == reason { count } else { 0 })
+    }
+
     /// Returns each reason with its count.
     pub fn iter(&self) -> impl Iterator<Item = (R, u64)> {
         R::ALL.into_iter().zip(self.0)
+    }
+
+    /// Returns each reason that was counted, with its count.
+    pub fn counted(&self) -> impl Iterator<Item = (R, u64)> {
+        self.iter().filter(|(_, count)| *count > 0)
     }
 
     /// Returns how often it happened for this reason.
@@ -85,9 +95,8 @@ impl<R, const N: usize> Eq for Tally<R, N> {}
 
 impl<R: Reason<N>, const N: usize> fmt::Debug for Tally<R, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counted = self.iter().filter(|(_, count)| *count > 0);
         f.debug_map()
-            .entries(counted.map(|(reason, count)| (reason.name(), count)))
+            .entries(self.counted().map(|(reason, count)| (reason.name(), count)))
             .finish()
     }
 }

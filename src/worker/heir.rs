@@ -106,7 +106,7 @@ impl Loss {
         };
         let counters = services.counters_of(&record.seat.listener);
         let session = LiveSession::taken_over(record, counters);
-        let words = format!("its worker ended, and {words}");
+        let words = format!("its worker ended: {words}");
         SessionEnd::new(EndReason::Lost, words).note(&session);
     }
 }
@@ -155,7 +155,7 @@ impl Heir {
             match self.take_one(&candidate, &household) {
                 Ok(()) => taken += 1,
                 Err(end) => {
-                    lost.add(LossCounts::new(|it| u64::from(it == end.reason)));
+                    lost.add(LossCounts::only(end.reason, 1));
                     end.note(id, &household.services);
                     household.keeper.over(id);
                 }
@@ -164,7 +164,7 @@ impl Heir {
         self.forget_rest(&household, &mut lost).await;
         let (told, counts) = &household.counts;
         told.count(&household.services, None, counts);
-        for (reason, count) in lost.iter().filter(|(_, count)| *count > 0) {
+        for (reason, count) in lost.counted() {
             let words = reason.words();
             warn!(
                 lost = count,
@@ -228,7 +228,7 @@ impl Heir {
         let message = FromWorker::TookOver {
             tables: self.numbers,
             taken: 0,
-            lost: LossCounts::new(|it| if it == LossReason::NoRoom { lost } else { 0 }),
+            lost: LossCounts::only(LossReason::NoRoom, lost),
         };
         let _ = outbox.send(message.into());
     }
@@ -305,7 +305,7 @@ impl Heir {
             }
             self.shut(id, LossReason::Damaged);
             if self.lacks_table {
-                lost.add(LossCounts::new(|it| u64::from(it == LossReason::Damaged)));
+                lost.add(LossCounts::only(LossReason::Damaged, 1));
             }
             household.keeper.over(id);
         }

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    facts::{Reason as _, SessionId, UnkeptCounts, UnkeptReason},
+    facts::{SessionId, UnkeptCounts},
     link::{FromWorker, worker::MOST_OVER, worker::MOST_PAIRS},
     session::keeper::{Keeper, News, Unkept},
 };
@@ -85,7 +85,7 @@ impl Gathered {
             }
             News::Over(id) => self.over.push(id),
             News::Unkept(reason) => {
-                unkept.add(one(reason));
+                unkept.add(UnkeptCounts::only(reason, 1));
                 self.unkept = Some(*unkept);
             }
         }
@@ -113,8 +113,4 @@ impl Gathered {
         }
         parcels
     }
-}
-
-fn one(reason: UnkeptReason) -> UnkeptCounts {
-    UnkeptCounts::new(|it| u64::from(it.position() == reason.position()))
 }

@@ -200,11 +200,8 @@ impl Keeping {
         };
         let new = sessions.iter().filter(|session| holder.miss(**session));
         let new = new.count() as u64;
-        let only_descriptors = |reason| match reason {
-            UnkeptReason::Descriptors => new,
-            _ => 0,
-        };
-        self.totals.unkept.add(UnkeptCounts::new(only_descriptors));
+        let unkept = UnkeptCounts::only(UnkeptReason::Descriptors, new);
+        self.totals.unkept.add(unkept);
     }
 
     /// Closes what is kept of sessions of a worker that are over.
@@ -315,8 +312,7 @@ impl Keeping {
     }
 
     fn lose(&mut self, why: LossReason, count: u64) {
-        let lost = LossCounts::new(|it| if it == why { count } else { 0 });
-        self.totals.lost.add(lost);
+        self.totals.lost.add(LossCounts::only(why, count));
     }
 
     /// Notes that a worker says to have taken these tables over, as far as it was handed them; `None` if it was handed

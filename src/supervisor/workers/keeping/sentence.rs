@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use super::TakenOver;
-use crate::{facts::LossReason, supervisor::plan::End};
+use crate::{
+    facts::{LossReason, amount},
+    supervisor::plan::End,
+};
 
 impl TakenOver {
     /// Returns a sentence about it, of the worker of this process id in a slot; `None` if there were no
@@ -16,11 +19,11 @@ impl TakenOver {
         let whose: Vec<String> = self.from.iter().map(whose).collect();
         let mut sentence = format!(
             "Worker {pid} in slot {slot} went on with {} of {}",
-            sessions(self.taken),
+            amount(self.taken, "session"),
             whose.join(" and ")
         );
         if lost > 0 {
-            let reasons = self.lost.iter().filter(|(_, count)| *count > 0);
+            let reasons = self.lost.counted();
             let reasons: Vec<_> = reasons
                 .map(|(reason, count)| of_those(reason, count, lost))
                 .collect();
@@ -36,33 +39,13 @@ fn whose((pid, end): &(u32, End)) -> String {
     format!("worker {pid}, which {end}")
 }
 
-fn sessions(count: u64) -> String {
-    match count {
-        1 => "1 session".to_owned(),
-        _ => format!("{count} sessions"),
-    }
-}
-
 /// Returns why sessions were lost, behind how many of them were lost for this reason unless all were.
 fn of_those(reason: LossReason, count: u64, all: u64) -> String {
-    let why = why(reason);
+    let why = reason.words();
     if count == all {
         why.to_owned()
     } else {
         format!("{count}: {why}")
-    }
-}
-
-fn why(reason: LossReason) -> &'static str {
-    match reason {
-        LossReason::NotKept => "not kept",
-        LossReason::Descriptors => "no descriptors for the sockets",
-        LossReason::Mismatch => "the record does not fit the sockets",
-        LossReason::Damaged => "the record could not be read",
-        LossReason::UnixWrite => "the worker died while it wrote to a Unix socket",
-        LossReason::Suspect => "workers died while they worked on the session",
-        LossReason::NoRoom => "no room for the record",
-        LossReason::Ending => "the daemon was ending",
     }
 }
 

@@ -94,7 +94,7 @@ fn handed_ids(parcels: &[Parcel]) -> Vec<SessionId> {
 }
 
 fn lost(reason: LossReason, count: u64) -> LossCounts {
-    LossCounts::new(|it| if it == reason { count } else { 0 })
+    LossCounts::only(reason, count)
 }
 
 const KILLED: End = End::Signal(9);
