@@ -10,6 +10,7 @@ pub(crate) mod image;
 pub mod keeping;
 pub mod listening;
 pub mod locks;
+mod memfd;
 pub(crate) mod mounts;
 pub mod oom;
 pub mod orphans;

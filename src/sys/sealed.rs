@@ -1,5 +1,4 @@
-//! Memory that processes share by a descriptor and none of them can change (`memfd_create(2)`, and
-//! `F_ADD_SEALS` in fcntl(2)).
+//! Memory that processes share by a descriptor and none of them can change (`F_SEAL_WRITE` in fcntl(2)).
 
 use std::{
     io,
@@ -8,10 +7,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create},
-    io::{Errno, pread, write},
+    fs::{SealFlags, fcntl_add_seals, fstat},
+    io::{pread, write},
 };
 use zeroize::Zeroizing;
+
+use super::memfd;
 
 /// A file in memory that is being written, and that no other process knows yet.
 #[derive(Debug)]
@@ -31,13 +32,7 @@ impl Unsealed {
     /// Makes an empty file; takes a descriptor. The name is for people who look at what processes have
     /// open.
     pub fn new(name: &str) -> io::Result<Self> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        // Kernels before 6.3 do not know the flag; later ones may be told to insist on it (sysctl
-        // vm.memfd_noexec).
-        let file = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-            Err(Errno::INVAL) => memfd_create(name, flags),
-            made => made,
-        }?;
+        let file = memfd::create(name)?;
         Ok(Self { file, length: 0 })
     }
 
@@ -118,6 +113,8 @@ impl Sealed {
 #[cfg(test)]
 mod tests {
     use std::{fs::OpenOptions, io::Write as _, os::fd::AsRawFd as _};
+
+    use rustix::io::Errno;
 
     use super::*;
 

@@ -1,5 +1,4 @@
-//! Memory of counters that one process writes and other processes read (`memfd_create(2)`,
-//! mmap(2)).
+//! Memory of counters that one process writes and other processes read (mmap(2)).
 //!
 //! The length is sealed, so that a process that maps the memory can always read all of it: memory
 //! that another process could shorten would end its readers with SIGBUS. Once those that are to write it
@@ -19,10 +18,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create},
-    io::Errno,
+    fs::{SealFlags, fcntl_add_seals, ftruncate},
     mm::{MapFlags, ProtFlags, mmap, munmap},
 };
+
+use super::memfd;
 
 /// Bytes of a counter.
 const COUNTER: usize = size_of::<AtomicU64>();
@@ -52,7 +52,7 @@ struct Mapping {
 impl Memory {
     /// Makes memory of so many counters, which are zero; takes a descriptor.
     pub fn new(counters: usize) -> io::Result<Self> {
-        let file = create()?;
+        let file = memfd::create("proxyd-board")?;
         ftruncate(&file, bytes_of(counters)? as u64)?;
         fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK)?;
         let own = Written::map(&file, counters)?;
@@ -80,18 +80,6 @@ impl Memory {
     pub fn counters(&self) -> &[AtomicU64] {
         self.own.counters()
     }
-}
-
-fn create() -> io::Result<OwnedFd> {
-    const NAME: &str = "proxyd-board";
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Kernels before 6.3 do not know the flag; later ones may be told to insist on it (sysctl
-    // vm.memfd_noexec).
-    let file = match memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => memfd_create(NAME, flags),
-        made => made,
-    }?;
-    Ok(file)
 }
 
 impl Written {
@@ -130,7 +118,7 @@ impl Seen {
 impl Mapping {
     fn new(file: impl AsFd, counters: usize, access: ProtFlags) -> io::Result<Self> {
         let bytes = bytes_of(counters)?;
-        check(&file, bytes)?;
+        memfd::check(&file, SealFlags::SHRINK, bytes)?;
         // SAFETY: the kernel chooses an address that is free, so no reference to that memory exists.
         // What other processes write there is read through atomics alone.
         let start = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, &file, 0) }?;
@@ -158,31 +146,18 @@ fn bytes_of(counters: usize) -> io::Result<usize> {
     bytes.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// Refuses what another process can shorten, or what is not so long.
-fn check(file: impl AsFd, bytes: usize) -> io::Result<()> {
-    let seals = fcntl_get_seals(&file)?;
-    if !seals.contains(SealFlags::SHRINK) {
-        return Err(io::Error::other("its length is not sealed"));
-    }
-    let length = fstat(&file)?.st_size;
-    if usize::try_from(length) != Ok(bytes) {
-        return Err(io::Error::other(format!(
-            "it has {length} bytes, not {bytes}"
-        )));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd as _;
+
+    use rustix::io::Errno;
 
     use super::*;
 
     const COUNTERS: usize = 1024;
 
     fn unsealed(bytes: usize) -> OwnedFd {
-        let file = create().unwrap();
+        let file = memfd::create("test").unwrap();
         ftruncate(&file, bytes as u64).unwrap();
         file
     }

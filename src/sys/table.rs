@@ -1,5 +1,5 @@
 //! The memory in which a worker keeps what outlives it: records of sessions and bytes that wait
-//! (`memfd_create(2)`, mmap(2)).
+//! (mmap(2)).
 //!
 //! The supervisor makes a table and never maps it. One worker maps it to write; once that worker has ended,
 //! its heir maps it to read. The length is sealed, so that no process can end another by SIGBUS. A process
@@ -19,13 +19,12 @@ use std::{
 
 use nix::libc;
 use rustix::{
-    fs::{
-        FlockOperation, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fcntl_lock, fstat,
-        ftruncate, memfd_create,
-    },
+    fs::{FlockOperation, SealFlags, fcntl_add_seals, fcntl_lock, ftruncate},
     io::Errno,
     mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap},
 };
+
+use super::memfd;
 
 /// Bytes of a word.
 const WORD: usize = size_of::<AtomicU64>();
@@ -41,17 +40,10 @@ static MAPPED: AtomicBool = AtomicBool::new(false);
 /// Makes a table of so many bytes, which are zero. It uses one descriptor, and memory only for pages that were read or
 /// written.
 ///
-/// Operators see its name where they look at what processes have open. Fails as `memfd_create(2)`, ftruncate(2) and
+/// Fails as `memfd_create(2)`, ftruncate(2) and
 /// fcntl(2) do.
 pub fn create(bytes: u64) -> io::Result<OwnedFd> {
-    const NAME: &str = "proxyd-table";
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Kernels before 6.3 do not know the flag; later ones may be told to insist on it (sysctl
-    // vm.memfd_noexec).
-    let file = match memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => memfd_create(NAME, flags),
-        made => made,
-    }?;
+    let file = memfd::create("proxyd-table")?;
     ftruncate(&file, bytes)?;
     fcntl_add_seals(&file, SEALS)?;
     Ok(file)
@@ -200,15 +192,7 @@ fn check(file: impl AsFd, words: usize, bytes: usize) -> io::Result<usize> {
         .filter(|front| front % page_size() == 0);
     let length = front.and_then(|front| front.checked_add(bytes));
     let length = length.ok_or(io::ErrorKind::InvalidInput)?;
-    if !fcntl_get_seals(&file)?.contains(SEALS) {
-        return Err(io::Error::other("its length is not sealed"));
-    }
-    let found = fstat(&file)?.st_size;
-    if usize::try_from(found) != Ok(length) {
-        return Err(io::Error::other(format!(
-            "it has {found} bytes, not {length}"
-        )));
-    }
+    memfd::check(file, SEALS, length)?;
     Ok(length)
 }
 
