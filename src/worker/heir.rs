@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     facts::{Death, EndReason, LossCounts, LossReason, Reason as _, SessionId},
-    link::{FromWorker, board::ListenerNumber, worker::MOST_OVER},
+    link::{FromWorker, ToWorker, board::ListenerNumber, worker::MOST_OVER},
     protocol::watcher::Watcher,
     session::{
         conversation::Conversation,
@@ -31,7 +31,7 @@ use crate::{
         relay::take_over,
         scratch::with_scratch,
         socket::Socket,
-        table::{Left, Table, layout::RowState, with_table},
+        table::{Left, LeftSession, Table, layout::RowState, with_table},
         takeover::{MOST_SUSPICION, resume, suspicion},
     },
 };
@@ -45,8 +45,6 @@ pub(super) struct Heir {
     tables: Vec<Left>,
     /// The numbers of all tables, those included that cannot be read.
     numbers: Vec<u64>,
-    /// Whether a table cannot be read.
-    lacks_table: bool,
     sockets: HashMap<SessionId, [OwnedFd; 2]>,
     /// Sessions whose sockets did not arrive.
     without_sockets: HashSet<SessionId>,
@@ -112,24 +110,49 @@ impl Loss {
 }
 
 impl Heir {
+    /// Takes what the supervisor sends of workers that have ended. When it says so, this worker goes on with their sessions
+    /// in a task that its own end waits for, or loses them if it has no household.
+    pub(super) fn take(
+        &mut self,
+        message: ToWorker,
+        descriptors: Vec<OwnedFd>,
+        household: Option<Household>,
+        outbox: &UnboundedSender<Parcel>,
+    ) {
+        match message {
+            ToWorker::Inherit { table, death } => {
+                self.inherit(table, death, descriptors.into_iter().next());
+            }
+            ToWorker::Sockets { ids } => self.take_sockets(ids, descriptors),
+            ToWorker::TakeOver => {
+                let heir = std::mem::take(self);
+                match household {
+                    Some(household) => {
+                        let tasks = household.tasks.clone();
+                        tasks.spawn(heir.take_over(household));
+                    }
+                    None => heir.lose(outbox),
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Takes a table.
-    pub(super) fn inherit(&mut self, number: u64, death: Death, file: Option<OwnedFd>) {
+    fn inherit(&mut self, number: u64, death: Death, file: Option<OwnedFd>) {
         self.numbers.push(number);
         let file = file.ok_or_else(|| std::io::Error::other("it did not arrive"));
         match file.and_then(|file| Left::map(number, death, file)) {
             Ok(left) => self.tables.push(left),
-            Err(error) => {
-                self.lacks_table = true;
-                error!(
-                    table = number, %error,
-                    "the table of a worker that has ended is unusable; its sessions are lost"
-                );
-            }
+            Err(error) => error!(
+                table = number, %error,
+                "the table of a worker that has ended is unusable; its sessions are lost"
+            ),
         }
     }
 
     /// Takes the sockets of sessions; none have come if this worker is short of descriptors.
-    pub(super) fn take_sockets(&mut self, ids: Vec<SessionId>, sockets: Vec<OwnedFd>) {
+    fn take_sockets(&mut self, ids: Vec<SessionId>, sockets: Vec<OwnedFd>) {
         if sockets.len() != 2 * ids.len() {
             self.without_sockets.extend(ids);
             return;
@@ -143,7 +166,7 @@ impl Heir {
     }
 
     /// Goes on with all sessions, first with those in which bytes moved most recently; then tells the supervisor.
-    pub(super) async fn take_over(mut self, household: Household) {
+    async fn take_over(mut self, household: Household) {
         with_table(Table::remember_ends);
         let candidates = self.candidates();
         let (mut taken, mut lost) = (0, LossCounts::default());
@@ -212,14 +235,12 @@ impl Heir {
     }
 
     /// Loses all sessions, because this worker has no table to keep them in.
-    pub(super) fn lose(mut self, outbox: &UnboundedSender<Parcel>) {
+    fn lose(self, outbox: &UnboundedSender<Parcel>) {
         error!(
             "this worker has no table and cannot go on with the sessions of another; they are lost"
         );
         let ids: Vec<SessionId> = self.sockets.keys().copied().collect();
-        for id in &ids {
-            self.shut(*id, LossReason::NoRoom);
-        }
+        shut(self.sockets.into_values().flatten());
         for ids in ids.chunks(MOST_OVER) {
             let over = FromWorker::Over { ids: ids.to_vec() };
             let _ = outbox.send(over.into());
@@ -243,42 +264,34 @@ impl Heir {
     }
 
     fn try_one(&mut self, candidate: &Candidate, household: &Household) -> Result<(), Loss> {
-        let Candidate { row, state, id, .. } = *candidate;
-        let left = &self.tables[candidate.table];
-        let reading = Some((left.number, row));
-        let worked_on = left.worked_on() == Some(row);
-        let readers = self.tables.iter().filter(|it| it.was_reading() == reading);
-        let deaths = worked_on.then_some(left.death).into_iter();
-        let deaths: Vec<Death> = deaths.chain(readers.map(|it| it.death)).collect();
+        let Candidate { row, id, .. } = *candidate;
+        let worked_on = self.tables[candidate.table].worked_on() == Some(row);
+        let deaths = self.deaths_over(candidate, worked_on);
+        let sockets = self.sockets.remove(&id);
         // One that has ended two workers by the mere reading of its record is not read.
         if suspicion(0, false, deaths.iter().copied()) >= MOST_SUSPICION {
-            return Err(self.shut(id, LossReason::Suspect).into());
+            shut(sockets.into_iter().flatten());
+            return Err(LossReason::Suspect.into());
         }
         // Without its sockets a session cannot go on, and its record is not read: an attacker's table may have any number
         // of such records.
-        if !self.sockets.contains_key(&id) {
-            let reason = if self.without_sockets.remove(&id) {
+        let Some(sockets) = sockets else {
+            let did_not_arrive = self.without_sockets.remove(&id);
+            let reason = if did_not_arrive {
                 LossReason::Descriptors
             } else {
                 LossReason::NotKept
             };
             return Err(reason.into());
-        }
-        let session = left.read(row, state);
-        let session = match session {
-            Ok(session) if session.record.id == id => session,
-            _ => return Err(self.shut(id, LossReason::Damaged).into()),
-        };
-        let has_moved = session.commits > 1;
-        let suspicion = suspicion(session.record.suspicion, has_moved, deaths);
-        if suspicion >= MOST_SUSPICION {
-            let reason = self.shut(id, LossReason::Suspect);
-            return Err(Loss::of(reason, session.record));
-        }
-        let Some(sockets) = self.sockets.remove(&id) else {
-            return Err(Loss::of(LossReason::NotKept, session.record));
         };
         let left = &self.tables[candidate.table];
+        let (session, suspicion) = match read(left, candidate, deaths) {
+            Ok(read) => read,
+            Err(loss) => {
+                shut(sockets);
+                return Err(loss);
+            }
+        };
         let about = session.record.about();
         let resumed = resume(left, session, sockets, worked_on);
         let gone_on = resumed
@@ -286,28 +299,49 @@ impl Heir {
         gone_on.map_err(|reason| Loss::of(reason, about))
     }
 
-    /// Ends the connections of a session that is lost.
-    fn shut(&mut self, id: SessionId, reason: LossReason) -> LossReason {
-        for socket in self.sockets.remove(&id).into_iter().flatten() {
-            if let Ok(socket) = Socket::take(socket) {
-                socket.shut();
-            }
-        }
-        reason
+    /// Returns the deaths of the workers that died while they worked on a session or read its record.
+    fn deaths_over(&self, candidate: &Candidate, worked_on: bool) -> Vec<Death> {
+        let left = &self.tables[candidate.table];
+        let reading = Some((left.number, candidate.row));
+        let readers = self.tables.iter().filter(|it| it.was_reading() == reading);
+        let died_over_it = worked_on.then_some(left).into_iter().chain(readers);
+        died_over_it.map(|it| it.death).collect()
     }
 
     /// Ends the connections of sessions of which no table has a record: they had ended, or their table cannot be read.
     async fn forget_rest(&mut self, household: &Household, lost: &mut LossCounts) {
-        let rest: Vec<SessionId> = self.sockets.keys().copied().collect();
-        for (number, id) in rest.into_iter().enumerate() {
+        let lacks_table = self.tables.len() < self.numbers.len();
+        for (number, (id, sockets)) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             if number % AT_ONCE == AT_ONCE - 1 {
                 yield_now().await;
             }
-            self.shut(id, LossReason::Damaged);
-            if self.lacks_table {
+            shut(sockets);
+            if lacks_table {
                 lost.add(LossCounts::only(LossReason::Damaged, 1));
             }
             household.keeper.over(id);
+        }
+    }
+}
+
+/// Reads the record of a session, and returns it with how suspect the session is; refuses one that is too suspect.
+fn read(left: &Left, candidate: &Candidate, deaths: Vec<Death>) -> Result<(LeftSession, u8), Loss> {
+    let session = left.read(candidate.row, candidate.state);
+    let session = session.ok().filter(|it| it.record.id == candidate.id);
+    let session = session.ok_or(LossReason::Damaged)?;
+    let has_moved = session.commits > 1;
+    let suspicion = suspicion(session.record.suspicion, has_moved, deaths);
+    if suspicion >= MOST_SUSPICION {
+        return Err(Loss::of(LossReason::Suspect, session.record));
+    }
+    Ok((session, suspicion))
+}
+
+/// Ends the connections of sessions that are lost.
+fn shut(sockets: impl IntoIterator<Item = OwnedFd>) {
+    for socket in sockets {
+        if let Ok(socket) = Socket::take(socket) {
+            socket.shut();
         }
     }
 }

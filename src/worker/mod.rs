@@ -311,11 +311,11 @@ impl Worker {
                 sessions::answer(message, &self.services.sessions, &self.outbox);
             }
             ToWorker::Table { number } => self.take_table(number, fds.next()),
-            ToWorker::Inherit { table, death } => self.heir.inherit(table, death, fds.next()),
-            ToWorker::Sockets { ids } => self.heir.take_sockets(ids, fds.collect()),
-            ToWorker::TakeOver => {
-                let heir = std::mem::take(&mut self.heir);
-                take_over(heir, self.household(), &self.parcels);
+            message
+            @ (ToWorker::Inherit { .. } | ToWorker::Sockets { .. } | ToWorker::TakeOver) => {
+                let household = self.household();
+                self.heir
+                    .take(message, fds.collect(), household, &self.parcels);
             }
             ToWorker::Drain { within_ms } => {
                 self.drain_timeout = Duration::from_millis(within_ms);
@@ -535,17 +535,10 @@ impl Worker {
                             pairs.give(order.descriptors.into_iter().next());
                             continue;
                         }
-                        ToWorker::Inherit { table, death } => {
-                            heir.inherit(table, death, order.descriptors.into_iter().next());
-                            continue;
-                        }
-                        ToWorker::Sockets { ids } => {
-                            heir.take_sockets(ids, order.descriptors);
-                            continue;
-                        }
-                        ToWorker::TakeOver => {
-                            let heir = std::mem::take(&mut heir);
-                            take_over(heir, household.clone(), &parcels);
+                        message @ (ToWorker::Inherit { .. }
+                        | ToWorker::Sockets { .. }
+                        | ToWorker::TakeOver) => {
+                            heir.take(message, order.descriptors, household.clone(), &parcels);
                             continue;
                         }
                         message => {
@@ -568,16 +561,5 @@ impl Worker {
             code = self.drain() => code,
             () = still_here => ExitCode::SUCCESS,
         }
-    }
-}
-
-/// Goes on with what other workers have left, in a task of its own that the worker's end waits for.
-fn take_over(heir: Heir, household: Option<Household>, parcels: &mpsc::UnboundedSender<Parcel>) {
-    match household {
-        Some(household) => {
-            let tasks = household.tasks.clone();
-            tasks.spawn(heir.take_over(household));
-        }
-        None => heir.lose(parcels),
     }
 }
