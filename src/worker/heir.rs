@@ -292,10 +292,10 @@ impl Heir {
                 return Err(loss);
             }
         };
-        let about = session.record.about();
+        let mut about = session.record.about();
         let resumed = resume(left, session, sockets, worked_on);
-        let gone_on = resumed
-            .and_then(|conversation| household.go_on(conversation, about.clone(), suspicion));
+        let gone_on =
+            resumed.and_then(|conversation| household.go_on(conversation, &mut about, suspicion));
         gone_on.map_err(|reason| Loss::of(reason, about))
     }
 
@@ -351,7 +351,7 @@ impl Household {
     fn go_on(
         &self,
         mut conversation: Conversation<Watcher>,
-        mut record: Record,
+        record: &mut Record,
         suspicion: u8,
     ) -> Result<(), LossReason> {
         if let Some(tls) = &mut record.facts.tls {
@@ -361,7 +361,7 @@ impl Household {
         let seat = &record.seat;
         let number = ListenerNumber::at(seat.number.into()).ok_or(LossReason::Damaged)?;
         let counters = self.services.counters_of(&seat.listener);
-        let session = LiveSession::taken_over(&record, Arc::clone(&counters));
+        let session = LiveSession::taken_over(record, Arc::clone(&counters));
         let session = self.services.sessions.resume(session);
         let session = session.ok_or(LossReason::Damaged)?;
         let terms = KeptTerms {

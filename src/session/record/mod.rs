@@ -145,14 +145,11 @@ impl Record {
         };
         let watcher = moving.watcher.or(waits.as_deref().map(Vec::as_slice));
         let watcher = watcher.ok_or(Damaged::Short)?;
-        let (watcher, length) = Watcher::decode(watcher).and_then(|(it, length)| {
-            if length == watcher.len() {
-                Ok((it, length))
-            } else {
-                Err(Malformed)
-            }
-        })?;
-        debug_assert!(length > 0);
+        let all = watcher.len();
+        let (watcher, length) = Watcher::decode(watcher)?;
+        if length != all {
+            return Err(Malformed.into());
+        }
         let [client_tls, backend_tls] = body.tls;
         let [client_cookie, backend_cookie] = body.cookies;
         let [moving_client, moving_backend] = &moving.legs;
