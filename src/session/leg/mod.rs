@@ -4,33 +4,26 @@
 //! Buffers belong to the thread, not to the connection: an idle leg owns none.
 
 use std::{
-    fmt,
-    future::poll_fn,
-    io,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+mod error;
 mod kept;
 mod ledger;
+mod opening;
 mod unsent;
 
 use self::unsent::Unsent;
-pub use self::{kept::OtherSocket, ledger::Ledger};
+pub use self::{error::LegError, kept::OtherSocket, ledger::Ledger};
 use super::{
-    scratch::{Area, READ_SIZE, Scratch, Span, with_scratch},
+    scratch::{Area, READ_SIZE, Scratch, Span},
     socket::{Socket, SocketEnd},
 };
-use crate::tls::{
-    records::{Fault, Wear},
-    stream::{TlsError, TlsStream, holds_client_hello},
-};
-
-/// The most plaintext that a client may have sent while its opening is still being read.
-pub const MAX_OPENING: usize = 1 << 20;
+use crate::tls::{records::Wear, stream::TlsStream};
 
 /// One of the two connections of a session.
 #[expect(
@@ -95,66 +88,6 @@ pub enum Received {
     Bytes(Span),
     /// The peer sends nothing more.
     End,
-}
-
-/// What was heard from a leg whose opening is being read.
-enum Heard {
-    /// Bytes, or only what TLS itself had to say.
-    Bytes,
-    /// The peer sends nothing more.
-    End,
-}
-
-/// Why a leg failed.
-#[derive(Debug, thiserror::Error)]
-pub enum LegError {
-    /// The socket failed.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// TLS failed.
-    #[error("TLS: {0}")]
-    Tls(#[from] TlsError),
-    /// TLS failed, as the worker that served the session before has found.
-    #[error("TLS failed while another worker served the session")]
-    FailedBefore,
-    /// The peer left in the middle.
-    #[error("it closed the connection")]
-    Ended,
-    /// The peer sent more than its opening can need.
-    #[error("it sent more than {MAX_OPENING} bytes before its opening was over")]
-    TooLong,
-    /// The peer acknowledged nothing for so long, while something waited for that.
-    #[error(
-        "it has acknowledged nothing for {:.1} s of what was sent to it (limits.dead_peer_timeout)",
-        .0.as_secs_f64()
-    )]
-    Dead(Duration),
-}
-
-impl LegError {
-    /// Returns the number of the system's error, if it is one (errno(3)).
-    pub fn os_error(&self) -> Option<i32> {
-        match self {
-            Self::Io(error) => error.raw_os_error(),
-            _ => None,
-        }
-    }
-
-    /// Returns whether a TLS key that cannot be renewed has protected as much as it may.
-    pub fn is_key_used_up(&self) -> bool {
-        matches!(self, Self::Tls(TlsError::Session(Fault::KeysExhausted(_))))
-    }
-
-    /// Returns whether TLS failed, and not the connection below it.
-    pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::FailedBefore)
-    }
-
-    /// Returns whether the peer itself said in TLS that it ends; an attacker on the network can cause all
-    /// other errors.
-    pub fn is_told(&self) -> bool {
-        matches!(self, Self::Tls(error) if error.is_told())
-    }
 }
 
 impl Leg {
@@ -415,100 +348,6 @@ impl Leg {
         Poll::Ready(Ok(()))
     }
 
-    /// Does a step by itself: what it leaves to be sent is kept.
-    fn step<R>(&mut self, act: impl FnOnce(&mut Self, &mut Scratch) -> R) -> R {
-        with_scratch(|scratch| {
-            scratch.begin();
-            let done = act(self, scratch);
-            self.settle(scratch);
-            done
-        })
-    }
-
-    /// Receives what comes next, and sends what has to be answered as far as the socket takes it.
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut Vec<u8>,
-    ) -> Poll<Result<Heard, LegError>> {
-        self.step(|leg, scratch| {
-            let received = ready!(leg.poll_receive(cx, scratch));
-            if let Poll::Ready(sent) = leg.poll_flush(cx, scratch)
-                && received.is_ok()
-            {
-                sent?;
-            }
-            Poll::Ready(Ok(match received? {
-                Received::Bytes(span) => {
-                    into.extend_from_slice(scratch.get(span));
-                    Heard::Bytes
-                }
-                Received::End => Heard::End,
-            }))
-        })
-    }
-
-    /// Receives at least one byte, to the end of `into`.
-    pub async fn receive(&mut self, into: &mut Vec<u8>) -> Result<(), LegError> {
-        let before = into.len();
-        while into.len() == before {
-            match poll_fn(|cx| self.poll_next(cx, into)).await? {
-                Heard::Bytes => {}
-                Heard::End => return Err(LegError::Ended),
-            }
-        }
-        if into.len() > MAX_OPENING {
-            return Err(LegError::TooLong);
-        }
-        Ok(())
-    }
-
-    /// Sends all of `bytes`.
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), LegError> {
-        let said = poll_fn(|cx| {
-            Poll::Ready(self.step(|leg, scratch| {
-                let said = leg.say(bytes, scratch);
-                match leg.poll_flush(cx, scratch) {
-                    Poll::Ready(Err(error)) => Err(error),
-                    _ => said,
-                }
-            }))
-        });
-        said.await?;
-        self.flush().await
-    }
-
-    /// Sends all that was kept.
-    pub async fn flush(&mut self) -> Result<(), LegError> {
-        poll_fn(|cx| self.step(|leg, scratch| leg.poll_flush(cx, scratch))).await
-    }
-
-    /// Says that nothing more will be sent, and waits until that has gone out.
-    pub async fn close(&mut self) -> Result<(), LegError> {
-        poll_fn(|cx| self.step(|leg, scratch| leg.poll_close(cx, scratch))).await
-    }
-
-    /// Ends TLS here as the server, with `first` already read.
-    ///
-    /// `begin` chooses the configuration once the client has spoken, and not before.
-    pub async fn accept_tls(
-        &mut self,
-        mut first: Vec<u8>,
-        begin: impl FnOnce(&[u8]) -> Result<TlsStream, TlsError>,
-    ) -> Result<(), LegError> {
-        while !holds_client_hello(&first)? {
-            self.receive(&mut first).await?;
-        }
-        match begin(&first) {
-            Ok(tls) => self.tls = Some(Box::new(tls)),
-            Err(error) => {
-                self.send(error.alert()).await?;
-                return Err(error.into());
-            }
-        }
-        self.handshake(first).await
-    }
-
     /// Forgets TLS that has failed, so that the connection can be closed without it.
     ///
     /// The alert that tells the peer is on its way or kept to be sent.
@@ -534,57 +373,6 @@ impl Leg {
     /// Returns, once, which key of TLS has protected most of what it may and cannot be renewed.
     pub fn limit_news(&mut self) -> Option<Wear> {
         self.tls.as_mut()?.limit_news()
-    }
-
-    /// Begins TLS here as the client.
-    pub async fn connect_tls(&mut self, tls: TlsStream) -> Result<(), LegError> {
-        self.tls = Some(Box::new(tls));
-        self.handshake(Vec::new()).await
-    }
-
-    /// Finishes a handshake, beginning with the bytes in `first`.
-    async fn handshake(&mut self, mut first: Vec<u8>) -> Result<(), LegError> {
-        let mut early = Vec::new();
-        let begun = poll_fn(|cx| Poll::Ready(self.begin_handshake(cx, &mut first, &mut early)));
-        begun.await?;
-        while self.is_handshaking() {
-            self.flush().await?;
-            match poll_fn(|cx| self.poll_next(cx, &mut early)).await? {
-                // The peer's last message of the handshake and its goodbye may come together.
-                Heard::End if self.is_handshaking() => return Err(LegError::Ended),
-                Heard::Bytes | Heard::End => {}
-            }
-        }
-        self.early = early;
-        self.flush().await
-    }
-
-    /// Takes in bytes that were received before, which may be more than are read at once.
-    fn begin_handshake(
-        &mut self,
-        cx: &mut Context<'_>,
-        first: &mut [u8],
-        early: &mut Vec<u8>,
-    ) -> Result<(), LegError> {
-        self.step(|leg, scratch| {
-            let Some(tls) = &mut leg.tls else {
-                return Ok(());
-            };
-            let before = scratch.out.len();
-            let result = tls.receive(first, early, &mut scratch.out);
-            leg.ended |= tls.peer_closed();
-            leg.queue_made(before, scratch);
-            if let Poll::Ready(sent) = leg.poll_flush(cx, scratch)
-                && result.is_ok()
-            {
-                sent?;
-            }
-            Ok(result?)
-        })
-    }
-
-    fn is_handshaking(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 }
 

@@ -9,7 +9,10 @@ use rustls::{AlertDescription, Error};
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::tls::records::{Fault, Role, State, Suite, limits, tests::peer};
+use crate::tls::{
+    records::{Fault, Role, State, Suite, limits, tests::peer},
+    stream::TlsError,
+};
 
 /// Where the bytes of a state have what its sending key has protected: behind what all states begin with,
 /// and the number of the next record.
