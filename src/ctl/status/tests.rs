@@ -1,0 +1,199 @@
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    control::{KeepingStatus, RollbackStatus},
+    facts::{LossCounts, LossReason, UnkeptCounts, UnkeptReason},
+};
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A daemon that fares well, as its document.
+pub(crate) fn document() -> Value {
+    json!({
+        "schema": 1,
+        "supervisor": {"pid": 1, "version": "0.1.0", "started_at": "2026-01-01T10:00:00Z",
+                       "uptime_s": 192.5, "state": "serving", "config": null},
+        "workers": [{"pid": 2, "slot": 0, "state": "serving",
+                     "started_at": "2026-01-01T10:00:01Z", "generation": 3, "connections": 7, "denied_calls": 0}],
+        "restarts": {"total": 1, "consecutive": 0,
+                     "last": {"at": "2026-01-01T10:01:00Z", "pid": 9, "kind": "signal",
+                              "signal": 9, "code": null, "uptime_s": 3.2}},
+        "tls": {"generation": 3, "loaded_at": "2026-01-01T10:02:00Z", "trigger": "reload-tls",
+                "disk": {"state": "same", "reason": null, "unseen": null,
+                         "since": "2026-01-01T10:00:00Z", "settling": false},
+                "restart_safe": true, "not_tried": [], "last_error": null,
+                "watch": {"state": "events", "reason": null, "interval_s": 5.0,
+                          "grace_s": 10.0},
+                "identities": [{"name": "default", "cert": "/c", "key": "/k",
+                    "subject": "CN=db", "issuer": "CN=ca", "serial": "0a",
+                    "sha256": "ab".repeat(32), "not_before": "2026-01-01T00:00:00Z",
+                    "not_after": "2026-04-01T00:00:00Z",
+                    "path_not_after": "2026-04-01T00:00:00Z", "days_left": 89,
+                    "dns_names": ["db"], "key_type": "ecdsa-p256", "kept_since": null}],
+                "rollback": null, "expiries": []},
+        "on_exit_failure": {"command": null, "timeout_s": null, "source": "unset",
+                            "last_run": null},
+        "listeners": [{"name": "orders", "bind": "0.0.0.0:3307", "protocol": "mysql",
+                       "backend": "127.0.0.1:3306",
+                       "backends": [{"address": "127.0.0.1:3306", "healthy": true,
+                                     "since": "2026-01-01T10:00:02Z",
+                                     "checked_at": "2026-01-01T10:00:09Z",
+                                     "last_error": "refused",
+                                     "last_error_at": "2026-01-01T10:00:01Z",
+                                     "connected": 97, "failed": 1,
+                                     "certificate": null,
+                                     "certificate_seen_at": null}],
+                       "resumption": "off",
+                       "connections": {"open": 7, "total": 100, "failed_handshakes": 2,
+                                       "failed_by_reason": failed(),
+                                       "refused": 0, "failed_backends": 1,
+                                       "ended": ended()}}],
+        "sessions": {"open": 7, "kept": 6, "taken_over_total": 5, "lost_total": 0,
+                     "lost_by_reason": {"not_kept": 0, "descriptors": 0, "mismatch": 0, "damaged": 0,
+                                        "unix_write": 0, "suspect": 0, "no_room": 0, "ending": 0},
+                     "unkept_by_reason": {"descriptors": 0, "counts": 0, "socket": 0, "too_long": 0,
+                                          "no_room": 0},
+                     "keeping": {"state": "on", "reason": null}},
+        "log": {"lost_lines": 0},
+        "sandbox": {"files": "full", "scopes": true, "system_calls": true, "missing": [],
+                    "denied_calls": 0}
+    })
+}
+
+fn failed() -> Value {
+    json!({"no_certificate": 0, "unknown_issuer": 0, "expired": 1, "not_yet_valid": 0,
+           "revoked": 1, "revocation_unknown": 0, "not_allowed": 0, "bad_certificate": 0,
+           "unsupported_version": 0, "nothing_shared": 0, "wrong_protocol": 0, "unknown_name": 0,
+           "client_alert": 0, "not_tls": 0, "no_tls": 0, "timeout": 0, "client_left": 0,
+           "protocol": 0})
+}
+
+fn ended() -> Value {
+    let mut ended = json!({"closed": 1, "client_closed": 80, "backend_closed": 5,
+           "idle_timeout": 2, "half_closed": 0, "client_lost": 0, "client_dead": 0, "client_tls": 1,
+           "backend_lost": 0, "backend_dead": 0, "backend_tls": 0, "key_used_up": 0, "drained": 0,
+           "lost": 0,
+           "ended_by_operator": 0,
+           "change_user_failed": 0,
+           "cancel": 0, "login_denied": 1, "login_left": 0, "silent": 0, "full": 0, "client_full": 0,
+           "backend_failed": 1});
+    let refused = failed().as_object().unwrap().clone();
+    ended.as_object_mut().unwrap().extend(refused);
+    ended
+}
+
+/// The same with `change` applied.
+pub(crate) fn status(change: impl FnOnce(&mut Status)) -> Status {
+    let mut status = serde_json::from_value(document()).unwrap();
+    change(&mut status);
+    status
+}
+
+#[test]
+fn the_document_has_exactly_the_promised_names() {
+    let written = serde_json::to_value(status(|_| {})).unwrap();
+    assert_eq!(written, document());
+}
+
+#[test]
+fn the_text_tells_everything() {
+    let expected = "\
+proxyd 0.1.0 is serving
+  pid 1, up 3m 12s since 2026-01-01T10:00:00Z, configuration: command line
+
+TLS
+  IDENTITY  SUBJECT  EXPIRES               LEFT  KEY         SHA-256           CERT
+  default   CN=db    2026-04-01T00:00:00Z  89d   ecdsa-p256  abababababababab  /c
+  generation 3, loaded 2026-01-01T10:02:00Z by reload-tls
+  on disk: what is served
+  watched: as they change, and every 5s
+  restart safe: yes
+
+Workers
+  SLOT  PID  STATE    GENERATION  SESSIONS  SINCE
+  0     2    serving  3           7         2026-01-01T10:00:01Z
+
+Listeners
+  LISTENER  BIND          PROTOCOL  BACKEND         OPEN  TOTAL  FAILED  NO BACKEND  REFUSED
+  orders    0.0.0.0:3307  mysql     127.0.0.1:3306  7     100    2       1           0
+  failed handshakes of orders: 1 expired, 1 revoked
+  sessions of orders ended by: 2 idle_timeout, 1 client_tls
+
+Sessions  7 open, 6 outlive their worker, 5 taken over
+Restarts  1; last 2026-01-01T10:01:00Z: worker 9 was ended by signal 9 after 3.2s
+On exit failure  No command is set
+";
+    assert_eq!(text(&status(|_| {}), Paint::new(false)), expected);
+}
+
+#[test]
+fn what_is_wrong_is_said_in_words() {
+    let status = status(|status| {
+        status.tls.restart_safe = false;
+        status.tls.disk.state = DiskState::Invalid;
+        status.tls.disk.reason = Some("/c: is \x1b[31mempty".into());
+        status.listeners[0].resumption = Resumption::Tickets;
+        status.tls.disk.settling = true;
+        status.tls.not_tried = vec!["a port".into()];
+        status.tls.watch.state = WatchState::Interval;
+        status.tls.watch.reason = Some("nothing is left".into());
+        status.tls.identities[0].kept_since = Some(at("2026-01-01T11:00:00Z"));
+        status.listeners[0].backends[0].healthy = false;
+        status.tls.rollback = Some(RollbackStatus {
+            since: at("2026-01-01T10:30:00Z"),
+            from_generation: 2,
+            to_generation: 1,
+            trust_went_back: vec!["main".to_owned()],
+        });
+        status.log.lost_lines = 3;
+        status.workers[0].pid = None;
+        status.workers[0].state = WorkerState::Waiting;
+    });
+    let text = text(&status, Paint::new(false));
+    for words in [
+        "on disk: invalid: /c: is \\u{1b}[31mempty (since 2026-01-01T10:00:00Z, and may be",
+        "watched: every 5s, because nothing is left",
+        "kept in its last good state since 2026-01-01T11:00:00Z: default",
+        "rolled back since 2026-01-01T10:30:00Z: to what generation 1 served, in the place of gen",
+        "lists for clients of listener \"main\" went back too",
+        "restart safe: no",
+        "not tried: a port",
+        "-    waiting",
+        "backend 127.0.0.1:3306 of orders is down since 2026-01-01T10:00:02Z: refused",
+        "orders resumes TLS sessions by tickets",
+        "Log  3 lines lost",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+}
+#[test]
+fn lost_sessions_and_those_that_cannot_be_kept_are_said_with_reasons() {
+    let shown = |change: fn(&mut SessionsStatus)| {
+        let status = status(|it| change(&mut it.sessions));
+        sessions(&status.sessions, Paint::new(false))
+    };
+    let lost = shown(|it| {
+        it.lost_by_reason = LossCounts::new(|reason| match reason {
+            LossReason::NotKept => 2,
+            LossReason::UnixWrite => 1,
+            _ => 0,
+        });
+        it.unkept_by_reason = UnkeptCounts::only(UnkeptReason::Descriptors, 1);
+    });
+    assert_eq!(
+        lost,
+        "7 open, 6 outlive their worker, 5 taken over\n  \
+         lost with their worker: 2 not_kept, 1 unix_write\n  \
+         could not be kept: 1 descriptors\n"
+    );
+    let off = shown(|it| it.keeping = KeepingStatus::new(None, Some("it is old")));
+    assert!(off.ends_with("\n  new ones end with their worker: keep_after is off\n"));
+    let unsupported = shown(|it| {
+        it.keeping = KeepingStatus::new(Some(Duration::ZERO), Some("it is \x1bold"));
+    });
+    assert!(unsupported.ends_with("end with their worker: it is \\u{1b}old\n"));
+}
