@@ -60,9 +60,8 @@ fn a_worker_without_descriptors_says_so_and_recovers() {
 fn a_supervisor_without_descriptors_still_replaces_workers() {
     let scene = Scene::with(|builder| builder.workers(2));
     let supervisor = scene.daemon.pid();
-    // One is for the connection that asks how things stand, and two are for a session that lasts so long on a busy
-    // machine that it is kept.
-    if !leave(supervisor, 3) {
+    // One is for the connection that asks how things stand.
+    if !leave(supervisor, 1) {
         return;
     }
     for restarts in 1..=4 {
