@@ -14,7 +14,9 @@ use super::{
     leg::{Ledger, Leg},
     live::LiveSession,
     points::{Point, reach},
-    record::{Body, Extent, Flows, MOST_WATCHER, Moving, Seat, moving, split_watcher, waiting},
+    record::{
+        self, Body, Extent, Flows, MOST_WATCHER, Moving, Seat, moving, split_watcher, waiting,
+    },
     relay::Patience,
     scratch::Scratch,
     table::{Block, Row, Spaces, Table, layout::RowState, layout::row, with_table},
@@ -59,8 +61,9 @@ pub struct KeptTerms {
     pub suspicion: u8,
 }
 
-/// How often the keys of both legs were renewed, and the facts changed: all that a body depends on.
-type BodyVersion = [u32; 3];
+/// How often the keys of both legs were renewed, how often the facts changed, and in which version records are written:
+/// all that a body depends on.
+type BodyVersion = [u32; 4];
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -361,6 +364,7 @@ fn encode_body<W>(
         counts_client: terms.counts_client,
     };
     let body = Body {
+        version: record::version::written(),
         id: session.id,
         began: u64::try_from(session.began_at().as_microsecond()).unwrap_or(0),
         seat: &seat,
@@ -380,6 +384,7 @@ fn version<W>(conversation: &Conversation<W>, session: &LiveSession) -> BodyVers
         conversation.client.renewals(),
         conversation.backend.renewals(),
         session.facts_version(),
+        u32::from(record::version::written()),
     ]
 }
 

@@ -2,7 +2,8 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 2 | [`VERSION`](super::VERSION) |
+//! | 2 | the [version](super::version) |
+//! | 1 | in version 2, which no release writes: the version again |
 //! | 16 | the session's id |
 //! | 8 | when it began, in microseconds since 1970 |
 //! | | the listener's name |
@@ -14,6 +15,7 @@
 use super::{
     Damaged, TooLong, about,
     fields::{put_text, take_flag, take_text, take_u64},
+    version,
 };
 use crate::{
     facts::SessionId,
@@ -25,6 +27,9 @@ use crate::{
 /// The most bytes of a body.
 pub const MOST_BODY: usize =
     256 + 2 * MAX_LEN + 5 * (5 + about::MOST_TEXT) + 32 * 4 + about::MOST_CHAIN;
+
+/// What makes version 2 another one than version 1.
+const MARK: u8 = 2;
 
 /// How a session counts against the limits of its listener and of its client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub struct Seat {
 /// A body that is to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct Body<'b> {
+    /// The version in which it is written.
+    pub version: u16,
     /// The session's id.
     pub id: SessionId,
     /// When it began, in microseconds since 1970.
@@ -97,7 +104,10 @@ impl Body<'_> {
     pub fn put(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         let before = out.len();
         about::bounded(self.seat.listener.len(), about::MOST_TEXT)?;
-        out.extend_from_slice(&super::VERSION.to_be_bytes());
+        out.extend_from_slice(&self.version.to_be_bytes());
+        if self.version >= 2 {
+            out.push(MARK);
+        }
         out.extend_from_slice(&self.id.to_bytes());
         out.extend_from_slice(&self.began.to_be_bytes());
         put_text(Some(&self.seat.listener), out);
@@ -122,8 +132,11 @@ impl ReadBody {
     pub fn take(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(bytes);
         let version = reader.u16_be().ok_or(Damaged::Short)?;
-        if version != super::VERSION {
+        if !version::is_read(version) {
             return Err(Damaged::Version(version));
+        }
+        if version >= 2 && reader.u8() != Some(MARK) {
+            return Err(Damaged::Value);
         }
         let id = SessionId::from_bytes(reader.array().ok_or(Damaged::Short)?);
         let began = take_u64(&mut reader)?;

@@ -17,6 +17,7 @@ pub mod moving;
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
+pub mod version;
 pub mod waiting;
 
 use std::io;
@@ -27,6 +28,7 @@ pub use self::{
     body::{Body, ReadBody, Seat},
     leg::LegRecord,
     moving::{Extent, MOST_MOVING, MOST_WATCHER, Moving, MovingLeg},
+    version::VERSION,
     waiting::{MOST_WAITING, WaitingLeg},
 };
 use super::{
@@ -43,9 +45,6 @@ use crate::{
     },
     tls::records::state::StateError,
 };
-
-/// The version of records that this program writes and reads.
-pub const VERSION: u16 = 1;
 
 /// The most bytes of a record.
 pub const MOST_BYTES: usize =
@@ -227,6 +226,7 @@ impl Record {
 
     fn body(&self) -> Body<'_> {
         Body {
+            version: VERSION,
             id: self.id,
             began: self.began,
             seat: &self.seat,
