@@ -138,4 +138,6 @@ pub enum Death {
     Fault,
     /// By SIGKILL from outside, which says little about the session that it worked on.
     Killed,
+    /// By its own exit once it had handed over its sessions, which says nothing against any of them.
+    HandedOver,
 }

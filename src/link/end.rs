@@ -45,8 +45,23 @@ pub enum Fault {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The other process is of another version of the program.
-    #[error("the other process speaks version {0} of the link, and this one version {FORMAT}")]
-    Version(u16),
+    #[error("the other process speaks version {theirs} of the link, and this one version {ours}")]
+    Version {
+        /// The format of the packet.
+        theirs: u16,
+        /// The format of the link.
+        ours: u16,
+    },
+    /// The message is newer than the format of the link.
+    #[error(
+        "a message needs version {needed} of the link, and the other process speaks version {format}"
+    )]
+    TooNew {
+        /// The first format that has the message.
+        needed: u16,
+        /// The format of the link.
+        format: u16,
+    },
     /// The packet is longer than any message.
     #[error("a packet is longer than {MOST_BYTES} bytes")]
     TooLong,
@@ -70,6 +85,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 #[derive(Debug)]
 pub struct Sender<Out> {
     socket: Arc<UnixStream>,
+    format: u16,
     out: PhantomData<fn(Out)>,
 }
 
@@ -77,6 +93,7 @@ pub struct Sender<Out> {
 #[derive(Debug)]
 pub struct Receiver<In> {
     socket: Arc<UnixStream>,
+    format: u16,
     reserve: Reserve,
     /// Whether the next message may use the reserve.
     makes_room: bool,
@@ -95,29 +112,43 @@ pub struct Received<In> {
     pub bytes: usize,
 }
 
-/// Makes the halves of an end that receives messages of the type `In` and sends those of the type `Out`.
+/// Makes the halves of an end of a link between processes of one program, which speak [`FORMAT`]: one that receives
+/// messages of the type `In` and one that sends those of the type `Out`.
 /// Must be called in a runtime, with an end that [`pair`] has made: it does not block already, and a
 /// process that is confined may not change that.
 pub fn open<In: Message, Out: Message>(end: OwnedFd) -> io::Result<(Receiver<In>, Sender<Out>)> {
     // Only reading and writing differ between kinds of Unix sockets, and these are done here.
     let socket = StdUnixStream::from(end);
-    let socket = Arc::new(UnixStream::from_std(socket)?);
+    Ok(halves(UnixStream::from_std(socket)?, FORMAT))
+}
+
+/// Makes the halves of an end whose other end speaks `format`, which is [`FORMAT`] or one before.
+pub(super) fn halves<In: Message, Out: Message>(
+    socket: UnixStream,
+    format: u16,
+) -> (Receiver<In>, Sender<Out>) {
+    let socket = Arc::new(socket);
     let receiver = Receiver {
         socket: Arc::clone(&socket),
+        format,
         reserve: Reserve::new(0),
         makes_room: false,
         space: Zeroizing::new(Vec::new()),
         kind: PhantomData,
     };
-    let out = PhantomData;
-    Ok((receiver, Sender { socket, out }))
+    let sender = Sender {
+        socket,
+        format,
+        out: PhantomData,
+    };
+    (receiver, sender)
 }
 
 impl<Out: Message> Sender<Out> {
     /// Sends a message with the descriptors that belong to it; waits until the other process has read
     /// enough of those before.
     pub async fn send(&self, message: &Out, along: &[BorrowedFd<'_>]) -> Result<(), Fault> {
-        let packet = encode(message)?;
+        let packet = encode(message, self.format)?;
         if !message.descriptors().contains(&along.len()) {
             return Err(Fault::Descriptors);
         }
@@ -170,7 +201,7 @@ impl<In: Message> Receiver<In> {
             return Err(Fault::TooLong);
         }
         let body = &self.space[..packet.length];
-        let message: In = decode(body)?;
+        let message: In = decode(body, self.format)?;
         let expected = message.descriptors();
         let descriptors = packet.descriptors;
         if expected.contains(&descriptors.len()) && !packet.lacks_descriptors {
@@ -225,24 +256,34 @@ impl<In: Message> Receiver<In> {
     }
 }
 
-/// Returns the packet of a message.
-pub(super) fn encode<Out: Message>(message: &Out) -> Result<Zeroizing<Vec<u8>>, Fault> {
+/// Returns the packet of a message on a link of this format; fails for a message that the format does not have.
+pub(super) fn encode<Out: Message>(
+    message: &Out,
+    format: u16,
+) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let needed = message.since();
+    if needed > format {
+        return Err(Fault::TooNew { needed, format });
+    }
     let most = most_bytes(message);
     let body = Zeroizing::new(wire::encode(message, most as u64)?);
     let mut packet = Zeroizing::new(Vec::with_capacity(VERSION_BYTES + body.len()));
-    packet.extend_from_slice(&FORMAT.to_be_bytes());
+    packet.extend_from_slice(&format.to_be_bytes());
     packet.extend_from_slice(&body);
     Ok(packet)
 }
 
-/// Returns the message in a packet, which any process may have sent.
-pub fn decode<In: Message>(packet: &[u8]) -> Result<In, Fault> {
+/// Returns the message in a packet on a link of this format, which any process may have sent.
+pub fn decode<In: Message>(packet: &[u8], format: u16) -> Result<In, Fault> {
     let Some((version, body)) = packet.split_first_chunk() else {
         return Err(Fault::Codec(WireError::Truncated));
     };
     let version = u16::from_be_bytes(*version);
-    if version != FORMAT {
-        return Err(Fault::Version(version));
+    if version != format {
+        return Err(Fault::Version {
+            theirs: version,
+            ours: format,
+        });
     }
     let message: In = wire::decode(body, MOST_BYTES as u64)?;
     if body.len() > most_bytes(&message) {

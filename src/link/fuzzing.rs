@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::{Ask, FromPage, FromResolver, FromWorker, Message, end};
+use super::{Ask, FORMAT, FromPage, FromResolver, FromWorker, Message, end};
 
 /// Reads `data` as a packet of a child that was taken over: as the supervisor reads it from a worker, the
 /// resolver or the page, and as the resolver reads it from a worker.
@@ -18,9 +18,9 @@ pub fn from_child(data: &[u8]) {
 }
 
 fn message<In: Message + Debug + PartialEq>(packet: &[u8]) {
-    if let Ok(message) = end::decode::<In>(packet) {
-        let again = end::encode(&message).expect("what was decoded can be encoded");
-        let again = end::decode::<In>(&again).expect("and decoded");
+    if let Ok(message) = end::decode::<In>(packet, FORMAT) {
+        let again = end::encode(&message, FORMAT).expect("what was decoded can be encoded");
+        let again = end::decode::<In>(&again, FORMAT).expect("and decoded");
         assert_eq!(again, message);
         assert!(*message.descriptors().end() <= In::MOST_DESCRIPTORS);
     }
@@ -33,7 +33,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::link::FORMAT;
 
     fn corpus() -> Vec<Vec<u8>> {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/link_from_child");
@@ -50,7 +49,7 @@ mod tests {
         }
         let messages = inputs
             .iter()
-            .filter(|it| end::decode::<FromWorker>(it).is_ok());
+            .filter(|it| end::decode::<FromWorker>(it, FORMAT).is_ok());
         assert!(messages.count() >= 5);
     }
 

@@ -17,6 +17,13 @@ pub trait Message: Serialize + DeserializeOwned {
         0..=0
     }
 
+    /// Returns the first format of the link ([`FORMAT`](super::FORMAT)) that has this message; 1 unless a type says
+    /// otherwise. A later format only adds messages behind those of the one before, so that an end reads what every
+    /// earlier format has.
+    fn since(&self) -> u16 {
+        1
+    }
+
     /// Returns the most bytes that the body of this message may have.
     fn most_bytes(&self) -> usize;
 }

@@ -7,6 +7,7 @@
 
 pub mod board;
 pub mod child;
+pub mod door;
 pub mod end;
 pub mod fuzzing;
 #[cfg(test)]
@@ -38,7 +39,9 @@ use crate::{
     tls::material::Material,
 };
 
-/// The version of the messages, which is in front of each, and by which their recorded bytes are kept.
+/// The newest version of the messages, which is in front of each, and by which their recorded bytes are kept. A version
+/// has the messages of the one before and may add others behind them; two processes of different versions speak the
+/// highest that both know ([`door`]).
 pub const FORMAT: u16 = 1;
 
 /// One immutable state of everything that is served: configuration and material together.

@@ -152,6 +152,36 @@ pub enum ToWorker {
         /// The operator who ends them, as log lines are to name it.
         operator: String,
     },
+    /// Lets the next supervisor reach the worker through the socket that comes along, once the link is gone; see
+    /// [`door`](super::door).
+    Door {
+        /// The user who may come in beside root: the daemon's.
+        owner: u32,
+    },
+    /// Keeps the listening socket that comes along, and accepts from it only while there is no supervisor. It replaces
+    /// one that came before for the same listener and slot, and is dropped with the next generation that does not have
+    /// the listener.
+    Spare {
+        /// The listener.
+        key: ListenerKey,
+        /// The slot that the socket belongs to, which is not the worker's own.
+        slot: usize,
+    },
+    /// Keeps the memory that comes along for the next supervisor, instead of what came before: the supervisor's book,
+    /// the memory of its generation, and the packs of that.
+    State,
+    /// Writes its log lines to the pipe that comes along from now on.
+    Log,
+    /// Tells the next supervisor all that the worker has: [`FromWorker::About`], [`FromWorker::State`] and
+    /// [`FromWorker::Board`] if it has them, every [`FromWorker::Socket`], a [`FromWorker::Keep`] of every session that is
+    /// kept, the counts, and at last [`FromWorker::Told`].
+    Tell,
+    /// Stops accepting, has all sessions kept, and exits without touching them once another worker can go on with
+    /// them; answers with [`FromWorker::HandedOver`].
+    HandOver {
+        /// The version in which the records of its sessions are to be.
+        record: u16,
+    },
 }
 
 /// A worker's messages to the supervisor.
@@ -275,7 +305,53 @@ pub enum FromWorker {
         /// Their ids, as many as a message holds.
         ids: Vec<SessionId>,
     },
+    /// What it is, told to a supervisor that did not start it; its table comes along if it has one.
+    About(Box<About>),
+    /// A listening socket that it has, which comes along.
+    Socket {
+        /// The listener.
+        key: ListenerKey,
+        /// The slot that the socket belongs to.
+        slot: usize,
+    },
+    /// What its supervisor has left for the next one, which comes along as it came with [`ToWorker::State`].
+    State,
+    /// Its board, which comes along.
+    Board,
+    /// It has told all that it has.
+    Told,
+    /// How far it is with [`ToWorker::HandOver`]; sent when that has changed. With none left it exits at once.
+    HandedOver {
+        /// How many sessions cannot be kept, so that it serves all that it has until these have ended.
+        stays: u64,
+    },
 }
+
+/// What a worker is, for a supervisor that did not start it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Its process id, as it knows it.
+    pub pid: u32,
+    /// Its slot.
+    pub slot: usize,
+    /// What the ids of the sessions begin with that it has accepted.
+    pub origin: u64,
+    /// The number of its table; `None` if it has none.
+    pub table: Option<u64>,
+    /// The number of the generation that it serves; 0 if it serves none.
+    pub generation: u64,
+    /// The version of its program, [`MOST_OF_VERSION`] bytes at most.
+    pub version: String,
+    /// Whether it accepts clients.
+    pub accepts: bool,
+}
+
+/// The most bytes of the version of a program.
+pub const MOST_OF_VERSION: usize = 32;
+
+/// The most descriptors that a supervisor leaves for the next one: its book, the memory of its generation, and the
+/// packs of that.
+pub const MOST_OF_STATE: usize = 2 + MAX_PACKS;
 
 impl Message for ToWorker {
     const MOST_DESCRIPTORS: usize = 2 * MOST_PAIRS;
@@ -287,9 +363,13 @@ impl Message for ToWorker {
             | Self::Table { .. }
             | Self::Inherit { .. }
             | Self::AddBoard { .. }
+            | Self::Door { .. }
+            | Self::Spare { .. }
+            | Self::Log
             | Self::Resolver => 1..=1,
             Self::Sockets { ids } => 2 * ids.len()..=2 * ids.len(),
             Self::Stage { .. } => 1..=MOST_OF_GENERATION,
+            Self::State => 1..=MOST_OF_STATE,
             Self::RemoveBoard { .. }
             | Self::Number { .. }
             | Self::Release { .. }
@@ -301,6 +381,8 @@ impl Message for ToWorker {
             | Self::Probe { .. }
             | Self::Drain { .. }
             | Self::TakeOver
+            | Self::Tell
+            | Self::HandOver { .. }
             | Self::FindRevoked { .. }
             | Self::Sessions { .. }
             | Self::End { .. } => 0..=0,
@@ -322,6 +404,12 @@ impl Message for FromWorker {
     fn descriptors(&self) -> RangeInclusive<usize> {
         match self {
             Self::Keep { ids } => 2 * ids.len()..=2 * ids.len(),
+            Self::About(about) => {
+                let tables = usize::from(about.table.is_some());
+                tables..=tables
+            }
+            Self::Socket { .. } | Self::Board => 1..=1,
+            Self::State => 1..=MOST_OF_STATE,
             _ => 0..=0,
         }
     }

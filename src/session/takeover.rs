@@ -129,13 +129,15 @@ fn left_of(queued: u64, sent_before: u64, written: u64) -> Result<u64, LossReaso
 ///
 /// The second death in a row by a fault of the program ends a session, and the third by SIGKILL from outside.
 pub fn suspicion(before: u8, has_moved: bool, deaths: impl IntoIterator<Item = Death>) -> u8 {
-    let mut deaths = deaths.into_iter().peekable();
+    let deaths = deaths.into_iter();
+    let mut deaths = deaths.filter(|it| *it != Death::HandedOver).peekable();
     if deaths.peek().is_none() {
         return 0;
     }
     let weight = |death| match death {
         Death::Fault => MOST_SUSPICION / 2,
         Death::Killed => MOST_SUSPICION / 3,
+        Death::HandedOver => 0,
     };
     let before = if has_moved { 0 } else { before };
     deaths.map(weight).fold(before, u8::saturating_add)
@@ -376,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_session_is_suspect_only_as_long_as_workers_die_over_it_without_getting_further() {
-        use Death::{Fault, Killed};
+        use Death::{Fault, HandedOver, Killed};
         let first = suspicion(0, true, [Fault]);
         assert!(first < MOST_SUSPICION);
         assert!(suspicion(first, false, [Fault]) >= MOST_SUSPICION);
@@ -385,5 +387,6 @@ mod tests {
         assert!(second < MOST_SUSPICION);
         assert!(suspicion(second, false, [Killed]) >= MOST_SUSPICION);
         assert_eq!(suspicion(second, false, []), 0);
+        assert_eq!(suspicion(second, false, [HandedOver]), 0);
     }
 }

@@ -158,6 +158,13 @@ impl Supervisor {
                 let told = sessions.ended(worker, ask, ended, &self.workers);
                 self.say(told);
             }
+            // Only a supervisor that did not start the worker has asked for these.
+            FromWorker::About(_)
+            | FromWorker::Socket { .. }
+            | FromWorker::State
+            | FromWorker::Board
+            | FromWorker::Told
+            | FromWorker::HandedOver { .. } => {}
             FromWorker::Revoked { ask, found } => {
                 let found = self.workers.revoked(worker, found);
                 let sessions = &mut self.queries.sessions;

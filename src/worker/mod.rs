@@ -315,6 +315,12 @@ impl Worker {
                 self.heir
                     .take(message, fds.collect(), household, &self.parcels);
             }
+            ToWorker::Door { .. }
+            | ToWorker::Spare { .. }
+            | ToWorker::State
+            | ToWorker::Log
+            | ToWorker::Tell
+            | ToWorker::HandOver { .. } => {}
             ToWorker::Drain { within_ms } => {
                 self.drain_timeout = Duration::from_millis(within_ms);
                 return Then::Drain;

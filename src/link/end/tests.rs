@@ -69,7 +69,7 @@ async fn forged(packet: &[u8], along: &[BorrowedFd<'_>]) -> Fault {
 
 #[tokio::test]
 async fn a_worker_that_breaks_a_limit_breaks_its_link() {
-    let beat = encode(&FromWorker::Beat).unwrap();
+    let beat = encode(&FromWorker::Beat, FORMAT).unwrap();
     let gift = any_descriptor();
     assert!(matches!(
         forged(&beat, &[gift.as_fd(); 16]).await,
@@ -77,7 +77,7 @@ async fn a_worker_that_breaks_a_limit_breaks_its_link() {
     ));
     let mut other = beat.to_vec();
     other[1] ^= 0x80;
-    assert!(matches!(forged(&other, &[]).await, Fault::Version(_)));
+    assert!(matches!(forged(&other, &[]).await, Fault::Version { .. }));
     assert!(matches!(forged(&beat[..1], &[]).await, Fault::Codec(_)));
     let longer = [&beat[..], b"x"].concat();
     assert!(matches!(forged(&longer, &[]).await, Fault::Codec(_)));
@@ -106,7 +106,7 @@ async fn a_message_that_is_long_for_its_kind_is_neither_sent_nor_taken() {
 #[tokio::test]
 async fn a_sender_waits_for_a_receiver_that_is_slow() {
     let (mut supervisor, worker, raw) = ends();
-    let beat = encode(&FromWorker::Beat).unwrap();
+    let beat = encode(&FromWorker::Beat, FORMAT).unwrap();
     let mut sent = 0_u32;
     loop {
         match rustix::net::send(&raw, &beat, rustix::net::SendFlags::DONTWAIT) {
@@ -146,8 +146,8 @@ fn a_message_that_asks_for_more_descriptors_than_any_may_bring_breaks_the_link()
     };
     for (count, is_one) in [(MOST_PAIRS, true), (MOST_PAIRS + 1, false)] {
         let ids = vec![id; count];
-        let packet = encode(&FromWorker::Keep { ids }).unwrap();
-        let decoded = decode::<FromWorker>(&packet);
+        let packet = encode(&FromWorker::Keep { ids }, FORMAT).unwrap();
+        let decoded = decode::<FromWorker>(&packet, FORMAT);
         assert_eq!(decoded.is_ok(), is_one);
     }
 }

@@ -73,6 +73,7 @@ impl Estate {
         let death = self.tables.last().map(|it| it.death);
         let done = match death {
             Some(Death::Killed) => 1,
+            Some(Death::HandedOver) => 0,
             _ => MOST_HARM / 4,
         };
         let before = inherited.iter().map(|it| it.harm).max().unwrap_or(0);
