@@ -42,7 +42,7 @@ use crate::{
 /// The newest version of the messages, which is in front of each, and by which their recorded bytes are kept. A version
 /// has the messages of the one before and may add others behind them; two processes of different versions speak the
 /// highest that both know ([`door`]).
-pub const FORMAT: u16 = 1;
+pub const FORMAT: u16 = if cfg!(feature = "next") { 2 } else { 1 };
 
 /// One immutable state of everything that is served: configuration and material together.
 #[derive(Debug, Clone)]

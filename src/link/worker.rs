@@ -182,6 +182,12 @@ pub enum ToWorker {
         /// The version in which the records of its sessions are to be.
         record: u16,
     },
+    /// Writes records of sessions in this version from now on, or in the nearest that it can write
+    /// ([`record::version`](crate::session::record::version)).
+    Records {
+        /// The version.
+        version: u16,
+    },
 }
 
 /// A worker's messages to the supervisor.
@@ -383,6 +389,7 @@ impl Message for ToWorker {
             | Self::TakeOver
             | Self::Tell
             | Self::HandOver { .. }
+            | Self::Records { .. }
             | Self::FindRevoked { .. }
             | Self::Sessions { .. }
             | Self::End { .. } => 0..=0,

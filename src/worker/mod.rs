@@ -58,7 +58,10 @@ use crate::{
         end::{self, Receiver, Sender},
         worker::MOST_OF_GENERATION,
     },
-    session::table::{self, Table, with_table},
+    session::{
+        record,
+        table::{self, Table, with_table},
+    },
     sys::clock,
     tls::stream::warm_up,
 };
@@ -315,6 +318,7 @@ impl Worker {
                 self.heir
                     .take(message, fds.collect(), household, &self.parcels);
             }
+            ToWorker::Records { version } => record::version::write(version),
             ToWorker::Door { .. }
             | ToWorker::Spare { .. }
             | ToWorker::State
