@@ -58,6 +58,7 @@ mod tests {
         new.watch_grace += Duration::from_secs(1);
         new.drain_timeout += Duration::from_secs(1);
         new.keep_after = None;
+        new.orphan_timeout = Duration::ZERO;
         new.on_exit_failure = None;
         new.log.sessions = !old.log.sessions;
         assert!(needs_restart(&old, &new).is_empty());

@@ -36,6 +36,7 @@ pub(super) struct File {
     pub(super) drain_timeout: Option<Parsed<Time>>,
     pub(super) heartbeat_timeout: Option<Spanned<Parsed<Time>>>,
     pub(super) keep_after: Option<Parsed<KeepAfter>>,
+    pub(super) orphan_timeout: Option<Parsed<Time>>,
     pub(super) watch: Option<bool>,
     pub(super) watch_interval: Option<Spanned<Parsed<Time>>>,
     pub(super) watch_grace: Option<Spanned<Parsed<Time>>>,

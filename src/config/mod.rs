@@ -65,6 +65,9 @@ pub const PER_CLIENT_MAX: u32 = 1_000_000;
 /// How long sessions may go on once the daemon was told to end, unless the configuration says otherwise.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long workers go on serving when their supervisor is gone, unless the configuration says otherwise.
+pub const ORPHAN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The name of what was not given one: the identity that is created, the listener of the command
 /// line.
 pub const DEFAULT_NAME: &str = "default";
@@ -94,6 +97,8 @@ pub struct Config {
     /// After how long an established session begins to outlive its worker, from 1 ms to 1 min; with `None` every
     /// session ends with its worker. A session keeps the value that was in force when it began.
     pub keep_after: Option<Duration>,
+    /// How long workers go on serving when their supervisor is gone; zero lets them drain at once.
+    pub orphan_timeout: Duration,
     /// Whether the daemon reloads by itself when the TLS files change.
     pub watch: bool,
     /// How often it compares their content, whether or not the kernel told of a change.

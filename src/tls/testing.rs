@@ -313,6 +313,7 @@ pub(crate) fn config(listeners: Vec<Listener>) -> Config {
         drain_timeout: Duration::ZERO,
         heartbeat_timeout: Duration::ZERO,
         keep_after: None,
+        orphan_timeout: Duration::ZERO,
         watch: false,
         watch_interval: Duration::ZERO,
         watch_grace: Duration::ZERO,

@@ -22,7 +22,7 @@ use toml::Spanned;
 use self::pair::PairKeys;
 use super::{
     Address, Config, DEFAULT_NAME, DRAIN_TIMEOUT, ExitHook, IdentityFiles, Log, LogFormat,
-    LogLevel, Problem, Source, WORKERS_MAX,
+    LogLevel, ORPHAN_TIMEOUT, Problem, Source, WORKERS_MAX,
     address::{Overlap, UNIX_PATH_MAX},
     file::{self, File, Parsed, Table, Word},
     value::{Name, Text, Time},
@@ -141,6 +141,9 @@ impl Check<'_> {
             keep_after: file
                 .keep_after
                 .map_or(Some(KEEP_AFTER), |keep_after| keep_after.0.0),
+            orphan_timeout: file
+                .orphan_timeout
+                .map_or(ORPHAN_TIMEOUT, |orphan| orphan.0.0),
             watch: file.watch.unwrap_or(true),
             watch_interval,
             watch_grace,

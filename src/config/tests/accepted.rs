@@ -29,6 +29,7 @@ fn defaults_are_those_of_the_manual() {
             drain_timeout: Duration::from_secs(30),
             heartbeat_timeout: Duration::from_secs(5),
             keep_after: Some(Duration::from_millis(100)),
+            orphan_timeout: Duration::from_secs(30),
             watch: true,
             watch_interval: Duration::from_secs(5),
             watch_grace: Duration::from_secs(10),
@@ -92,6 +93,7 @@ pid_file = "/run/proxyd/proxyd.pid"
 drain_timeout = "30s"
 heartbeat_timeout = "7s"
 keep_after = "2s"
+orphan_timeout = "90s"
 watch = true
 watch_interval = "1s"
 watch_grace = "0s"
@@ -131,6 +133,7 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(config.control_group.as_deref(), Some("proxyadmin"));
     assert_eq!(config.heartbeat_timeout, Duration::from_secs(7));
     assert_eq!(config.keep_after, Some(Duration::from_secs(2)));
+    assert_eq!(config.orphan_timeout, Duration::from_secs(90));
     assert_eq!(config.watch_interval, Duration::from_secs(1));
     assert_eq!(config.watch_grace, Duration::ZERO);
     assert_eq!(
@@ -175,6 +178,12 @@ fn a_dead_peer_may_be_left_to_the_kernel() {
     let off = EVERY_KEY.replace("dead_peer_timeout = \"1m\"", "dead_peer_timeout = \"0s\"");
     let config = parse(&off).unwrap();
     assert_eq!(config.listeners[0].limits.dead_peer_timeout, Duration::ZERO);
+}
+
+#[test]
+fn workers_may_be_told_not_to_serve_without_a_supervisor() {
+    let config = parse(&format!("orphan_timeout = \"0s\"\n{GOOD}")).unwrap();
+    assert_eq!(config.orphan_timeout, Duration::ZERO);
 }
 
 #[test]
