@@ -38,7 +38,7 @@ struct Step {
 type Attempt = fn(&Ground<'_>, &mut Findings);
 
 /// The steps, in the order in which a start takes them.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step {
         name: "program",
         take: nothing,
@@ -68,6 +68,11 @@ const STEPS: [Step; 14] = [
         name: "pid file",
         take: Start::lock_pid_file,
         attempt: Some(files::attempt_pid_file),
+    },
+    Step {
+        name: "predecessor",
+        take: Start::find_predecessor,
+        attempt: Some(nothing_to_try),
     },
     Step {
         name: "users and groups",
@@ -165,6 +170,9 @@ pub(super) fn take(start: &mut Start) -> Result<(), Refusal> {
 fn nothing(_: &mut Start) -> Result<(), Refusal> {
     Ok(())
 }
+
+/// Tries a step that keeps no daemon from starting.
+fn nothing_to_try(_: &Ground<'_>, _: &mut Findings) {}
 
 #[cfg(test)]
 mod tests {

@@ -21,6 +21,7 @@ use crate::{
         control_socket, helpers,
         loads::Files,
         pid_file::PidFile,
+        predecessor::{self, Predecessor},
         preflight,
         refusal::{Refusal, make_folder},
         workers::{Acquired, Acquirer, Boards, Tickets, explain},
@@ -47,6 +48,8 @@ pub(in crate::supervisor) struct Start {
     doubts: Vec<String>,
     memo: Arc<Memo>,
     pid_file: Option<PidFile>,
+    /// What the supervisor before this one has left.
+    predecessor: Option<Predecessor>,
     runtime: Option<Runtime>,
     signals: Option<Signals>,
     starting: Arc<AtomicBool>,
@@ -67,6 +70,8 @@ pub(in crate::supervisor) struct Taken {
     pub(in crate::supervisor) config: Config,
     pub(in crate::supervisor) memo: Arc<Memo>,
     pub(in crate::supervisor) pid_file: PidFile,
+    /// What the supervisor before this one has left, if there was one.
+    pub(in crate::supervisor) predecessor: Option<Predecessor>,
     pub(in crate::supervisor) runtime: Runtime,
     pub(in crate::supervisor) signals: Signals,
     /// Whether TERM and INT end the process at once.
@@ -94,6 +99,7 @@ impl Start {
             doubts,
             memo: Arc::new(Memo::default()),
             pid_file: None,
+            predecessor: None,
             runtime: None,
             signals: None,
             starting: Arc::new(AtomicBool::new(true)),
@@ -116,6 +122,7 @@ impl Start {
             config: self.config,
             memo: self.memo,
             pid_file: self.pid_file?,
+            predecessor: self.predecessor,
             runtime: self.runtime?,
             signals: self.signals?,
             starting: self.starting,
@@ -176,6 +183,12 @@ impl Start {
 
     pub(super) fn lock_pid_file(&mut self) -> Result<(), Refusal> {
         self.pid_file = Some(PidFile::lock(&self.config.pid_file)?);
+        Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it is a step like others")]
+    pub(super) fn find_predecessor(&mut self) -> Result<(), Refusal> {
+        self.predecessor = predecessor::find(&self.config);
         Ok(())
     }
 

@@ -1,0 +1,190 @@
+//! The book: what a supervisor knows beside what is served and the sessions, so that the next one goes on with it.
+//!
+//! Plain data. Supervisors of other versions read and write it: a part is only ever added, has a default for books
+//! that lack it, and one that is unknown is passed over.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::ExitHook,
+    control::{Event, ExitHookRun, ExitStatus, LoadError, RollbackStatus},
+    facts::{KeepingCounts, ListenerCounts, Trigger},
+    link::{ListenerKey, board::ClientSecret},
+    tls::tickets::TicketSecrets,
+};
+
+/// What a supervisor knows beside what is served and the sessions.
+///
+/// It holds secrets, which its `Debug` does not show and whose memory is wiped.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct Book {
+    /// The number of the supervisor that wrote it: when it began, in microseconds since 1970, and more than the number of
+    /// the supervisor before it. The higher one of two books is the newer.
+    pub(in crate::supervisor) reign: u64,
+    /// The version of its program.
+    pub(in crate::supervisor) program: String,
+    /// Its process id.
+    pub(in crate::supervisor) pid: u32,
+    /// When its program began to run in this process.
+    pub(in crate::supervisor) started_at: Timestamp,
+    /// When it left on purpose, so that the next one goes on; `None` if it did not.
+    pub(in crate::supervisor) left_at: Option<Timestamp>,
+    /// What it knows of loads and the generation in force.
+    pub(in crate::supervisor) loads: LoadsBook,
+    /// What it knows of workers that failed.
+    pub(in crate::supervisor) restarts: RestartsBook,
+    /// The events.
+    pub(in crate::supervisor) events: EventsBook,
+    /// What it knows of the exit-failure command.
+    pub(in crate::supervisor) hook: HookBook,
+    /// What it knows of workers.
+    pub(in crate::supervisor) workers: WorkersBook,
+    /// The numbers that were given out, so that none is given out again.
+    pub(in crate::supervisor) ids: IdsBook,
+    /// The secrets of tickets for resumption.
+    pub(in crate::supervisor) tickets: TicketsBook,
+    /// The secret by which boards name clients; `None` in a book that was written before there was one.
+    pub(in crate::supervisor) clients: Option<ClientSecret>,
+    /// The listeners whose sockets are bound.
+    pub(in crate::supervisor) sockets: Vec<ListenerKey>,
+    /// What it knows of upgrades.
+    pub(in crate::supervisor) upgrades: UpgradesBook,
+}
+
+/// What is known of loads and the generation in force.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct LoadsBook {
+    /// The number of the generation in force; 0 before the first.
+    pub(in crate::supervisor) generation: u64,
+    /// When it was loaded.
+    pub(in crate::supervisor) loaded_at: Timestamp,
+    /// Why; `None` before the first.
+    pub(in crate::supervisor) trigger: Option<Trigger>,
+    /// The rollback in force, if there is one.
+    pub(in crate::supervisor) rollback: Option<RollbackStatus>,
+    /// What the last load found wrong.
+    pub(in crate::supervisor) last_error: Option<LoadError>,
+}
+
+/// What is known of workers that failed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct RestartsBook {
+    /// Workers started in the place of one that failed.
+    pub(in crate::supervisor) total: u64,
+    /// Failures in a row, for each slot.
+    pub(in crate::supervisor) failures: Vec<u32>,
+    /// The last failure.
+    pub(in crate::supervisor) last: Option<ExitStatus>,
+}
+
+/// The events.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct EventsBook {
+    /// The number of the last event; 0 before the first.
+    pub(in crate::supervisor) last: u64,
+    /// The newest events, the oldest of them first.
+    pub(in crate::supervisor) newest: Vec<Arc<Event>>,
+}
+
+/// What is known of the exit-failure command.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct HookBook {
+    /// The command that was set at run time, which is on disk too unless the disk has lost it.
+    pub(in crate::supervisor) runtime: Option<ExitHook>,
+    /// How its last run ended.
+    pub(in crate::supervisor) last_run: Option<ExitHookRun>,
+}
+
+/// What is known of workers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct WorkersBook {
+    /// The workers that have not ended.
+    pub(in crate::supervisor) living: Vec<WorkerBook>,
+    /// The counts of workers that have ended, by listener.
+    pub(in crate::supervisor) retired: BTreeMap<String, ListenerCounts>,
+    /// System calls that workers that have ended were refused.
+    pub(in crate::supervisor) denied: u64,
+    /// What became of sessions, the counts of living workers left out.
+    pub(in crate::supervisor) sessions: KeepingCounts,
+}
+
+/// A worker that has not ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct WorkerBook {
+    /// Its number, see [`crate::supervisor::plan::WorkerId`].
+    pub(in crate::supervisor) id: u64,
+    /// Its process id.
+    pub(in crate::supervisor) pid: u32,
+    /// Its slot.
+    pub(in crate::supervisor) slot: usize,
+    /// The number with which the ids of its sessions begin.
+    pub(in crate::supervisor) origin: u64,
+    /// The number of its table, if it has one.
+    pub(in crate::supervisor) table: Option<u64>,
+    /// Its counts, by listener.
+    pub(in crate::supervisor) counts: BTreeMap<String, ListenerCounts>,
+    /// System calls that it was refused.
+    pub(in crate::supervisor) denied: u64,
+}
+
+/// The numbers that were given out, so that none is given out again.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct IdsBook {
+    /// The last number of a worker.
+    pub(in crate::supervisor) workers: u64,
+    /// All origins of workers that sessions may still have, the lowest first.
+    pub(in crate::supervisor) origins: Vec<u64>,
+    /// The last number of a table.
+    pub(in crate::supervisor) tables: u64,
+    /// The numbers by which boards name listeners.
+    pub(in crate::supervisor) listeners: BTreeMap<String, usize>,
+    /// The position of the next such number.
+    pub(in crate::supervisor) next_listener: usize,
+}
+
+/// The secrets of tickets for resumption.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct TicketsBook {
+    /// The secrets in use, the newest first.
+    pub(in crate::supervisor) secrets: TicketSecrets,
+    /// When they are to change, by the wall clock.
+    pub(in crate::supervisor) due: Timestamp,
+}
+
+/// What is known of upgrades.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct UpgradesBook {
+    /// Upgrades that were done.
+    pub(in crate::supervisor) total: u64,
+    /// The last upgrade that was tried.
+    pub(in crate::supervisor) last: Option<UpgradeBook>,
+}
+
+/// An upgrade that was tried.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct UpgradeBook {
+    /// When it ended.
+    pub(in crate::supervisor) at: Timestamp,
+    /// The version before.
+    pub(in crate::supervisor) from: String,
+    /// The version that it was to.
+    pub(in crate::supervisor) to: String,
+    /// How it ended: `done`, `refused` or `rolled-back`.
+    pub(in crate::supervisor) result: String,
+    /// Why it was not done.
+    pub(in crate::supervisor) reason: Option<String>,
+}
