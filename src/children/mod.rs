@@ -5,6 +5,7 @@
 //! environment, no other descriptor. What it says is taken at a bounded pace into a bounded inbox, so that
 //! a child that was taken over can delay its own messages and no others.
 
+mod adopted;
 mod along;
 mod launcher;
 mod log_copy;
@@ -17,6 +18,7 @@ use std::{fmt, io};
 use tokio::sync::mpsc;
 
 pub use self::{
+    adopted::Adopted,
     along::Along,
     launcher::{Launched, Launcher},
     process::{Process, Voice},

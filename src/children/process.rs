@@ -30,10 +30,10 @@ use crate::{
 };
 
 /// How long reading a child's last messages may take after its end.
-const LAST_MESSAGES: Duration = Duration::from_millis(500);
+pub(super) const LAST_MESSAGES: Duration = Duration::from_millis(500);
 
 /// Messages on their way to a child. The supervisor kills a child that lets them become more.
-const OUTBOX: usize = 4096;
+pub(super) const OUTBOX: usize = 4096;
 
 /// The most messages that are taken from a child in a second.
 const MOST_MESSAGES: u64 = 20_000;
@@ -49,12 +49,12 @@ pub struct Process<Out> {
     pub started_at: Timestamp,
     /// When it was requested, to compute with it.
     pub started: Instant,
-    life: Life<Out>,
+    pub(super) life: Life<Out>,
 }
 
 /// How far the start of a process has come.
 #[derive(Debug)]
-enum Life<Out> {
+pub(super) enum Life<Out> {
     /// It is being started; `killed` if it is to be killed as soon as that is done.
     Starting { killed: bool },
     /// It was started.
@@ -64,9 +64,9 @@ enum Life<Out> {
 /// Sends messages to a child that was started. A task keeps a clone to send the child its result later.
 #[derive(Debug)]
 pub struct Voice<Out> {
-    pid: u32,
-    handle: Handle,
-    outbox: mpsc::Sender<Parcel<Out>>,
+    pub(super) pid: u32,
+    pub(super) handle: Handle,
+    pub(super) outbox: mpsc::Sender<Parcel<Out>>,
 }
 
 impl<Out> Clone for Voice<Out> {
@@ -81,7 +81,7 @@ impl<Out> Clone for Voice<Out> {
 
 /// A message on its way to a child.
 #[derive(Debug)]
-struct Parcel<Out> {
+pub(super) struct Parcel<Out> {
     message: Out,
     along: Vec<Arc<OwnedFd>>,
 }
@@ -200,7 +200,7 @@ impl<Out> Voice<Out> {
 
 /// Sends a child what it is told, until it has ended. A child that can be told nothing any more is killed,
 /// because it would go on with what it was told before.
-async fn send<Out: link::Message>(
+pub(super) async fn send<Out: link::Message>(
     sender: Sender<Out>,
     mut parcels: mpsc::Receiver<Parcel<Out>>,
     (pid, handle): (u32, Handle),
@@ -225,7 +225,7 @@ async fn send<Out: link::Message>(
 
 /// Forwards what a child says, at a bounded pace, until it has ended. A child that breaks the link is
 /// killed, because no message of it can be believed any more.
-async fn receive<In: link::Message>(
+pub(super) async fn receive<In: link::Message>(
     mut receiver: Receiver<In>,
     (id, pid, handle): (Id, u32, Handle),
     inbox: Inbox<In>,

@@ -6,7 +6,10 @@
 pub use std::process::ExitStatus;
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
     process::{ChildStderr, ChildStdout, Command},
     sync::{
         Arc,
@@ -16,10 +19,19 @@ use std::{
     thread,
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    },
+};
 use tokio::io::unix::AsyncFd;
 
-use super::{orphans::Awaited, processes};
+use super::{
+    orphans::{Awaited, Claimed},
+    processes,
+};
 
 /// A thread that does one job after the other, so that the caller need not wait for any.
 #[derive(Debug)]
@@ -70,16 +82,8 @@ impl Started {
     /// Starts a program; waits until the system has read its file.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let mut child = Awaited::spawn(command)?;
-        let opened = i32::try_from(child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| io::Error::other("it has no process id"))
-            .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
-        let handle = match opened {
-            Ok(process) => Handle {
-                process: Arc::new(process),
-                killed: Arc::default(),
-            },
+        let handle = match Handle::open(child.id()) {
+            Ok(handle) => handle,
             Err(error) => {
                 // A process whose end cannot be noticed must not go on.
                 let _ = child.kill();
@@ -142,7 +146,94 @@ fn watch(handle: &Handle) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     AsyncFd::new(Arc::clone(&handle.process))
 }
 
+/// A process that this program has not started: another supervisor did.
+///
+/// It may be a child of this process even so: a process keeps its children when it executes another program.
+#[derive(Debug)]
+pub struct Found {
+    /// Its process id.
+    pub pid: u32,
+    handle: Handle,
+    _claimed: Claimed,
+}
+
+impl Found {
+    /// Takes the process that has this id now. It is the caller's to make sure that it is the one that is meant: what
+    /// it says later shows that it had not ended before.
+    ///
+    /// Fails as pidfd_open(2) does, with [`io::ErrorKind::NotFound`] or `ESRCH` if there is no such process.
+    pub fn open(pid: u32) -> io::Result<Self> {
+        Ok(Self {
+            pid,
+            handle: Handle::open(pid)?,
+            _claimed: Claimed::new(pid),
+        })
+    }
+
+    /// Returns the handle to signal the process by.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits until the process has ended; must run in a runtime. Fails with `ECHILD` if it was no child of this
+    /// process: only its parent learns how it ended.
+    pub async fn wait(self) -> io::Result<ExitStatus> {
+        match watch(&self.handle) {
+            Ok(ended) => drop(ended.readable().await?),
+            // If the kernel can watch no more descriptors, a thread waits instead.
+            Err(_) => {
+                let handle = self.handle.clone();
+                let waited = tokio::task::spawn_blocking(move || handle.await_end());
+                waited.await.map_err(io::Error::other)??;
+            }
+        }
+        self.status()
+    }
+
+    /// Returns how a process has ended that is a child.
+    fn status(&self) -> io::Result<ExitStatus> {
+        let id = || WaitId::PidFd(self.handle.process.as_fd());
+        waitid(id(), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+        // Until the process was waited for, its id and that of its group mean no other.
+        processes::kill_group(self.pid);
+        let status = waitid(id(), WaitIdOptions::EXITED)?.ok_or(io::ErrorKind::WouldBlock)?;
+        // The form of wait(2), of which `ExitStatus` is made.
+        let raw = match status.terminating_signal() {
+            Some(signal) => signal,
+            None => status.exit_status().unwrap_or(0) << 8,
+        };
+        Ok(ExitStatus::from_raw(raw))
+    }
+}
+
 impl Handle {
+    /// Opens a handle to the process that has this id now.
+    fn open(pid: u32) -> io::Result<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("it has no process id"))?;
+        Ok(Self {
+            process: Arc::new(pidfd_open(pid, PidfdFlags::empty())?),
+            killed: Arc::default(),
+        })
+    }
+
+    /// Waits until the process has ended. Blocks.
+    fn await_end(&self) -> io::Result<()> {
+        let mut asked = [PollFd::new(&*self.process, PollFlags::IN)];
+        loop {
+            match poll(&mut asked, None) {
+                Err(Errno::INTR) => {}
+                ended => return ended.map(drop).map_err(io::Error::from),
+            }
+        }
+    }
+
+    /// Returns whether the process has ended.
+    pub fn has_ended(&self) -> bool {
+        let mut asked = [PollFd::new(&*self.process, PollFlags::IN)];
+        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     /// Kills the process, which may have ended already.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Relaxed);
@@ -157,9 +248,43 @@ impl Handle {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt as _;
-
     use super::*;
+
+    #[test]
+    fn a_process_that_was_found_is_waited_for_and_its_status_told_if_it_is_a_child() {
+        let mut child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let found = Found::open(child.id()).unwrap();
+        let status = runtime().block_on(found.wait()).unwrap();
+        assert_eq!(status.code(), Some(7));
+        // It was waited for.
+        child.wait().unwrap_err();
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let found = Found::open(child.id()).unwrap();
+        assert!(!found.handle().has_ended());
+        found.handle().kill();
+        let status = runtime().block_on(found.wait()).unwrap();
+        assert_eq!(status.signal(), Some(9));
+    }
+
+    #[test]
+    fn the_end_of_a_process_that_is_no_child_is_noticed() {
+        use std::io::{BufRead as _, BufReader};
+        let mut shell = Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let found = Found::open(line.trim().parse().unwrap()).unwrap();
+        let handle = found.handle();
+        handle.kill();
+        assert!(runtime().block_on(found.wait()).is_err());
+        assert!(handle.has_ended() && handle.has_killed());
+        shell.wait().unwrap();
+    }
 
     fn runtime() -> tokio::runtime::Runtime {
         let mut builder = tokio::runtime::Builder::new_current_thread();

@@ -46,6 +46,26 @@ impl Awaited {
     }
 }
 
+/// A child that this process has not started itself, or started before it executed this program, and that [`reap`]
+/// leaves to the holder of this.
+#[derive(Debug)]
+pub struct Claimed(u32);
+
+impl Claimed {
+    /// Claims a child by its pid, until this is dropped; it need not be one.
+    #[must_use]
+    pub fn new(pid: u32) -> Self {
+        awaited().started.insert(pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        awaited().started.remove(&self.0);
+    }
+}
+
 impl Deref for Awaited {
     type Target = Child;
 
