@@ -20,6 +20,7 @@ pub mod processes;
 #[cfg(feature = "orders")]
 pub mod raw_call;
 pub mod reserve;
+pub mod rewritten;
 pub mod sandbox;
 pub mod sealed;
 pub mod shared;
