@@ -5,6 +5,7 @@
 
 mod cookie;
 mod fault;
+pub mod fixed;
 
 use std::{
     io::{self, Read, Write},
@@ -32,11 +33,16 @@ impl Client {
     /// Connects, exchanges hellos and shows the cookie, then leaves what remains of `timeout` for one
     /// exchange.
     pub fn connect(path: &Path, timeout: Duration) -> Result<Self, ClientError> {
+        Self::connect_as(&Hello::ours(), path, timeout)
+    }
+
+    /// The same, with this hello, which says what the client is going to speak.
+    fn connect_as(hello: &Hello, path: &Path, timeout: Duration) -> Result<Self, ClientError> {
         let until = Instant::now().checked_add(timeout);
-        let (mut stream, mut verdict) = approach(path, until, timeout)?;
+        let (mut stream, mut verdict) = approach(hello, path, until, timeout)?;
         // A daemon that has just started has written another cookie meanwhile.
         if matches!(verdict, Verdict::WrongCookie(_)) {
-            (stream, verdict) = approach(path, until, timeout)?;
+            (stream, verdict) = approach(hello, path, until, timeout)?;
         }
         match verdict {
             Verdict::Admitted => Ok(Self { stream }),
@@ -84,7 +90,11 @@ impl Client {
 
     fn send(&mut self, request: &Request) -> Result<(), ClientError> {
         let body = wire::encode(request, MAX_FRAME).map_err(|error| self.broken(error))?;
-        match wire::write_frame_blocking(&mut self.stream, &body, MAX_FRAME) {
+        self.send_frame(&body, MAX_FRAME)
+    }
+
+    fn send_frame(&mut self, body: &[u8], limit: u64) -> Result<(), ClientError> {
+        match wire::write_frame_blocking(&mut self.stream, body, limit) {
             // A daemon that refuses us closes early; its reason is still there to be read.
             Err(WireError::Io(error)) if hung_up(&error) => Ok(()),
             other => other.map_err(|error| self.broken(error)),
@@ -201,6 +211,7 @@ fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
 
 /// Connects and greets; returns what the daemon says to the cookie.
 fn approach(
+    hello: &Hello,
     path: &Path,
     until: Option<Instant>,
     within: Duration,
@@ -212,16 +223,27 @@ fn approach(
         within,
     };
     let said = |error| greeting(error, path, within);
-    greet(&mut stream).map_err(said)?;
+    let theirs = greet(&mut stream, hello).map_err(said)?;
     let left = stream.left().map_err(|error| said(error.into()))?;
     let cookie = cookie::read(path, left)?;
     let verdict = send_early(&mut stream, cookie.bytes()).and_then(|()| Verdict::read(&mut stream));
-    Ok((stream, verdict.map_err(said)?))
+    match verdict {
+        // It ends the connection instead of a verdict because it takes the hello for a wrong one.
+        Err(WireError::Truncated) if hello.is_fixed() => Err(ClientError::NoFixedPart {
+            their_version: theirs.version,
+        }),
+        verdict => Ok((stream, verdict.map_err(said)?)),
+    }
 }
 
-fn greet(stream: &mut Timed) -> Result<(), WireError> {
-    send_early(stream, &Hello::ours().to_bytes())?;
-    wire::read_hello_blocking(stream)?.accept().map(drop)
+/// Exchanges hellos; returns the daemon's.
+fn greet(stream: &mut Timed, hello: &Hello) -> Result<Hello, WireError> {
+    send_early(stream, &hello.to_bytes())?;
+    let theirs = wire::read_hello_blocking(stream)?;
+    if hello.is_fixed() {
+        return Ok(theirs);
+    }
+    theirs.accept()
 }
 
 /// Sends what a daemon that refuses this client does not read; its reason is still there to be read.
@@ -414,6 +436,26 @@ mod tests {
             Err(ClientError::Silent { .. })
         ));
         assert!(matches!(against(drop), Err(ClientError::NotProxyd { .. })));
+    }
+
+    #[test]
+    fn a_daemon_without_the_fixed_part_is_told_from_a_stranger() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        cookie_file::write(&path, None, &Cookie::random().unwrap()).unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"PRXD\x00\x08\x050.1.0").unwrap();
+            wire::read_hello_blocking(&mut stream).unwrap();
+        });
+        let status = crate::control::fixed::Request::Status {};
+        let error = fixed::ask(&path, SHORT, &status).unwrap_err();
+        server.join().unwrap();
+        assert!(
+            matches!(&error, ClientError::NoFixedPart { their_version } if their_version == "0.1.0"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The entry of the fuzz target, shared with the test that replays the recorded inputs.
 
 use super::{
-    Request, Response, cookie,
+    Request, Response, cookie, fixed,
     verdict::Verdict,
     wire::{MAX_FRAME, decode, encode, read_frame_blocking, read_hello_blocking},
 };
@@ -33,6 +33,11 @@ fn frames(mut stream: &[u8]) {
 }
 
 fn message(body: &[u8]) {
+    let _ = fixed::answer(body);
+    if let Ok(request) = fixed::request(body) {
+        let again = fixed::encode(&request).expect("what was decoded can be encoded");
+        assert_eq!(fixed::request(&again).expect("and decoded"), request);
+    }
     let _ = decode::<Response>(body, MAX_FRAME);
     if let Ok(request) = decode::<Request>(body, MAX_FRAME) {
         let again = encode(&request, MAX_FRAME).expect("what was decoded can be encoded");

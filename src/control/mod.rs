@@ -9,6 +9,7 @@ mod call;
 pub mod client;
 pub mod cookie;
 pub(crate) mod cookie_file;
+pub mod fixed;
 pub mod fuzzing;
 #[cfg(test)]
 pub(crate) mod golden;

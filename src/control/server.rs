@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::{
     Request, Response,
     call::Parcel,
+    fixed::{self, Answer, Asker},
     silent::{SILENCE, Silent},
     verdict::Verdict,
     wire::{self, Hello, MAX_FRAME, MAX_RESPONSE, WireError},
@@ -40,13 +41,22 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 const BACK_OFF: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_secs(10);
 
+/// Where requests go.
+#[derive(Debug, Clone)]
+pub struct Calls {
+    /// Those of clients of this version.
+    pub own: mpsc::Sender<Call>,
+    /// Those of the fixed part of the protocol, of clients of any version.
+    pub fixed: mpsc::Sender<fixed::Call>,
+}
+
 /// Serves the control socket until nobody takes calls any more.
 ///
 /// Must run inside a [`tokio::task::LocalSet`].
 pub async fn serve(
     listener: std::os::unix::net::UnixListener,
     access: Access,
-    calls: mpsc::Sender<Call>,
+    calls: Calls,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -56,7 +66,7 @@ pub async fn serve(
         let next = async { (service.place(&places).await, listener.accept().await) };
         let accepted = tokio::select! {
             accepted = next => accepted,
-            () = service.calls.closed() => return Ok(()),
+            () = service.calls.own.closed() => return Ok(()),
         };
         match accepted {
             (Ok(place), Ok((stream, _))) => {
@@ -130,7 +140,8 @@ enum Fault {
 
 /// What came of a greeting that broke no rule.
 enum Entry {
-    Admitted,
+    /// It may ask; `fixed` if it speaks only the fixed part of the protocol.
+    Admitted { fixed: bool },
     /// The peer left before it said anything, as one does that only looks whether the daemon listens.
     Left,
 }
@@ -145,14 +156,14 @@ impl Fault {
 /// What connections share.
 struct Service {
     access: Access,
-    calls: mpsc::Sender<Call>,
+    calls: Calls,
     followers: Arc<Semaphore>,
     silent: RefCell<Silent>,
     hostile: RefCell<Complaints>,
 }
 
 impl Service {
-    fn new(access: Access, calls: mpsc::Sender<Call>) -> Self {
+    fn new(access: Access, calls: Calls) -> Self {
         Self {
             access,
             calls,
@@ -172,12 +183,12 @@ impl Service {
         }
     }
 
-    async fn connection(self: Rc<Self>, mut stream: UnixStream, place: OwnedSemaphorePermit) {
+    async fn connection(self: Rc<Self>, stream: UnixStream, place: OwnedSemaphorePermit) {
         let peer = match Peer::of(&stream) {
             Ok(peer) => peer,
             Err(error) => return warn!(%error, "cannot tell who is at a control connection"),
         };
-        match self.converse(&mut stream, peer, place).await {
+        match self.converse(stream, peer, place).await {
             Ok(()) => {}
             // It looked whether somebody listens, or it had seen enough.
             Err(Fault::Wire(WireError::Io(error))) => debug!(%peer, %error, "control client gone"),
@@ -192,16 +203,62 @@ impl Service {
 
     async fn converse(
         &self,
+        mut stream: UnixStream,
+        peer: Peer,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(), Fault> {
+        write_hello(&mut stream).await?;
+        let fixed = match self.admit(&mut stream, peer).await {
+            Ok(Entry::Admitted { fixed }) => fixed,
+            Ok(Entry::Left) => return Ok(()),
+            Err(fault) => return self.turn_away(&mut stream, peer, fault).await,
+        };
+        write_verdict(&mut stream, &Verdict::Admitted).await?;
+        if fixed {
+            self.pass_on(stream, peer, place).await
+        } else {
+            self.answer(&mut stream, peer, place).await
+        }
+    }
+
+    /// Gives the loop a request of the fixed part, and with it the connection.
+    async fn pass_on(
+        &self,
+        mut stream: UnixStream,
+        peer: Peer,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(), Fault> {
+        let request = read_fixed(&mut stream).await;
+        let asker = Asker::new(stream.into_std().map_err(WireError::from)?.into(), place);
+        match request {
+            Ok(None) => Ok(()),
+            Ok(Some(request)) => {
+                log_fixed(&request, peer);
+                let call = fixed::Call {
+                    request,
+                    peer,
+                    asker,
+                };
+                if let Err(unsent) = self.calls.fixed.send(call).await {
+                    let refused = Answer::refused(&Fault::Ending.to_string());
+                    unsent.0.asker.deliver(refused).await;
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                asker.deliver(Answer::refused(&fault.to_string())).await;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Reads a request and delivers what the loop answers.
+    async fn answer(
+        &self,
         stream: &mut UnixStream,
         peer: Peer,
         place: OwnedSemaphorePermit,
     ) -> Result<(), Fault> {
-        write_hello(stream).await?;
-        match self.admit(stream, peer).await {
-            Ok(Entry::Admitted) => write_verdict(stream, &Verdict::Admitted).await?,
-            Ok(Entry::Left) => return Ok(()),
-            Err(fault) => return self.turn_away(stream, peer, fault).await,
-        }
         let request = match read_request(stream).await {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
@@ -218,7 +275,7 @@ impl Service {
             peer,
             reply,
         };
-        if self.calls.send(call).await.is_err() {
+        if self.calls.own.send(call).await.is_err() {
             return refuse(stream, Fault::Ending).await;
         }
         deliver(stream, parcels).await
@@ -242,15 +299,19 @@ impl Service {
 
     /// Reads hello and cookie.
     async fn greet(&self, stream: &mut UnixStream) -> Result<Entry, Fault> {
-        match timeout(HELLO_DEADLINE, wire::read_hello(stream)).await {
+        let hello = match timeout(HELLO_DEADLINE, wire::read_hello(stream)).await {
             Err(_) => return Err(Fault::NoHello),
             Ok(Err(WireError::Truncated)) => return Ok(Entry::Left),
-            Ok(hello) => hello?.accept()?,
+            Ok(hello) => hello?,
         };
+        let fixed = hello.is_fixed();
+        if !fixed {
+            hello.accept()?;
+        }
         match timeout(COOKIE_DEADLINE, wire::read_cookie(stream)).await {
             Err(_) | Ok(Err(WireError::Truncated)) => Err(Fault::NoCookie),
             Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(shown)) if self.access.knows(&shown) => Ok(Entry::Admitted),
+            Ok(Ok(shown)) if self.access.knows(&shown) => Ok(Entry::Admitted { fixed }),
             Ok(Ok(_)) => Err(Fault::WrongCookie),
         }
     }
@@ -310,6 +371,17 @@ fn log(request: &Request, peer: Peer) {
     info!(%peer, request = name, "control request");
 }
 
+/// The same for a request of the fixed part.
+fn log_fixed(request: &fixed::Request, peer: Peer) {
+    match request {
+        fixed::Request::Status {} => debug!(%peer, ?request, "control request"),
+        fixed::Request::Upgrade(it) if it.check => {
+            info!(%peer, request = "upgrade --check", "control request");
+        }
+        fixed::Request::Upgrade(_) => info!(%peer, request = "upgrade", "control request"),
+    }
+}
+
 async fn write_hello(stream: &mut UnixStream) -> Result<(), Fault> {
     write(stream, &Hello::ours().to_bytes()).await
 }
@@ -331,6 +403,16 @@ async fn read_request(stream: &mut UnixStream) -> Result<Option<Request>, Fault>
     let body = timeout(REQUEST_DEADLINE, wire::read_frame(stream, MAX_FRAME)).await;
     match body.map_err(|_| Fault::NoRequest)?? {
         Some(body) => Ok(Some(wire::decode(&body, MAX_FRAME)?)),
+        None => Ok(None),
+    }
+}
+
+/// Reads a request of the fixed part; `None` from a peer that leaves without one.
+async fn read_fixed(stream: &mut UnixStream) -> Result<Option<fixed::Request>, Fault> {
+    let body = wire::read_frame(stream, fixed::MAX_REQUEST);
+    let body = timeout(REQUEST_DEADLINE, body).await;
+    match body.map_err(|_| Fault::NoRequest)?? {
+        Some(body) => Ok(Some(fixed::request(&body)?)),
         None => Ok(None),
     }
 }
@@ -421,16 +503,40 @@ pub(crate) mod tests {
             .build()
             .unwrap();
         let client = thread::spawn(move || client(path));
-        let (sender, mut calls) = mpsc::channel(8);
+        let (own, mut calls) = mpsc::channel(8);
+        let (fixed, mut fixed_calls) = mpsc::channel(8);
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            tokio::task::spawn_local(serve(listener, access, sender));
+            tokio::task::spawn_local(serve(listener, access, Calls { own, fixed }));
             while !client.is_finished() {
-                if let Ok(Some(call)) = timeout(BACK_OFF, calls.recv()).await {
-                    handle(call);
+                tokio::select! {
+                    Some(call) = calls.recv() => handle(call),
+                    Some(call) = fixed_calls.recv() => answer_fixed(call),
+                    () = sleep(BACK_OFF) => {}
                 }
             }
         });
         client.join().unwrap()
+    }
+
+    /// Answers for a daemon of the version that [`crate::ctl`]'s tests ask.
+    fn answer_fixed(call: fixed::Call) {
+        call.asker.answer(match call.request {
+            fixed::Request::Status {} => Answer::Status(fixed::Status {
+                version: "9.9.9".into(),
+                protocol: 99,
+                pid: 7,
+                state: "serving".into(),
+                generation: 3,
+                workers: 2,
+                sessions: 11,
+            }),
+            fixed::Request::Upgrade(it) if it.check => Answer::Checked(fixed::Checked {
+                from: "0.1.0".into(),
+                to: "9.9.9".into(),
+                path: it.binary.unwrap_or("/usr/sbin/proxyd".into()),
+            }),
+            fixed::Request::Upgrade(it) => Answer::refused(&format!("{:?}", it.binary)),
+        });
     }
 
     fn refuse_all(call: Call) {
@@ -537,6 +643,45 @@ pub(crate) mod tests {
             assert!(told.contains(&format!("child process {own} ")), "{told}");
             drop(listed);
             assert_eq!(refused(ask(&path, &Request::Stop)), "Stop");
+        });
+    }
+
+    #[test]
+    fn a_client_of_any_version_is_answered_in_the_fixed_part() {
+        use crate::control::client::fixed::ask;
+        with_server(refuse_all, |path| {
+            let status = ask(&path, PATIENCE, &fixed::Request::Status {}).unwrap();
+            assert!(matches!(status, Answer::Status(it) if it.pid == 7));
+            let binary = Some("/opt/proxyd".into());
+            let upgrade = fixed::Upgrade {
+                binary,
+                check: false,
+            };
+            let refused = ask(&path, PATIENCE, &fixed::Request::Upgrade(upgrade)).unwrap_err();
+            assert_eq!(refused.to_string(), "Some(\"/opt/proxyd\")");
+        });
+    }
+
+    #[test]
+    fn a_request_of_the_fixed_part_that_is_not_understood_is_refused_with_its_reason() {
+        with_server(refuse_all, |path| {
+            let cookie = cookie::read(&cookie::path(&path)).unwrap();
+            let hello = Hello::fixed().to_bytes();
+            let mut said = [&hello, cookie.bytes().as_slice()].concat();
+            wire::write_frame_blocking(&mut said, b"{\"downgrade\":{}}", MAX_FRAME).unwrap();
+            let (mut stream, verdict) = greet(&path, &said);
+            assert_eq!(verdict, Some(Verdict::Admitted));
+            let body = wire::read_frame_blocking(&mut stream, fixed::MAX_ANSWER).unwrap();
+            let Ok(Answer::Refused { reason }) = fixed::answer(&body.unwrap()) else {
+                panic!("not refused");
+            };
+            assert!(reason.contains("downgrade"), "{reason}");
+            let other = Cookie::random().unwrap();
+            let (_, verdict) = greet(&path, &[&hello, other.bytes().as_slice()].concat());
+            assert!(
+                matches!(verdict, Some(Verdict::WrongCookie(_))),
+                "{verdict:?}"
+            );
         });
     }
 

@@ -162,6 +162,19 @@ pub enum SupervisorState {
     Draining,
 }
 
+impl SupervisorState {
+    /// Returns its word in the document.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Degraded => "degraded",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// A worker process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerStatus {

@@ -16,7 +16,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
-use super::cookie::{self, Cookie};
+use super::{
+    cookie::{self, Cookie},
+    fixed,
+};
 
 /// The version of the messages in [`super`].
 pub const PROTOCOL: u16 = 8;
@@ -63,6 +66,9 @@ pub enum WireError {
     /// The bytes are no message, or a value is none that can be sent.
     #[error("a message could not be understood: {0}")]
     Codec(#[source] bincode::Error),
+    /// The bytes are no message of the fixed part of the protocol.
+    #[error("a message could not be understood: {0}")]
+    Fixed(#[source] serde_json::Error),
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(#[source] io::Error),
@@ -95,6 +101,21 @@ impl Hello {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    /// Returns the hello of a client that speaks only the fixed part of the protocol.
+    #[must_use]
+    pub fn fixed() -> Self {
+        Self {
+            protocol: fixed::PROTOCOL,
+            ..Self::ours()
+        }
+    }
+
+    /// Returns whether its sender speaks only the fixed part of the protocol.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        self.protocol == fixed::PROTOCOL
     }
 
     /// Returns the bytes to send: magic, protocol, length of the version, version.

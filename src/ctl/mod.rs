@@ -14,6 +14,7 @@ mod render;
 mod sessions;
 mod stage;
 mod status;
+mod upgrade;
 mod words;
 
 use std::{
@@ -68,6 +69,8 @@ enum CtlError {
     WarnsTooLate,
     #[error("proxyd ended, or gave this connection up because it was read too slowly")]
     EventsLost,
+    #[error("cannot tell the current folder: {0}; name the program by its absolute path")]
+    CurrentDirectory(io::Error),
     #[error(transparent)]
     Demo(#[from] stage::DemoError),
 }
@@ -91,7 +94,7 @@ fn client_exit_code(error: &ClientError) -> u8 {
         | ClientError::Unreachable { .. }
         | ClientError::Silent { .. }
         | ClientError::NotProxyd { .. } => exit::NO_DAEMON,
-        ClientError::WrongProtocol { .. } => exit::OTHER_VERSION,
+        ClientError::WrongProtocol { .. } | ClientError::NoFixedPart { .. } => exit::OTHER_VERSION,
         ClientError::CookieMissing { .. }
         | ClientError::CookieForbidden { .. }
         | ClientError::CookieUnreadable { .. }
@@ -121,6 +124,7 @@ fn run(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
         Command::Events(events) => events::run(arguments, events.follow, output),
         Command::Drain(_) => lifecycle::end(arguments, &Request::Drain, output),
         Command::Stop(_) => lifecycle::end(arguments, &Request::Stop, output),
+        Command::Upgrade(how) => upgrade::run(arguments, how, output),
         Command::Sessions(how) => sessions::run(arguments, how, output),
         Command::End(how) => sessions::end(arguments, how, output),
         Command::Demo(_) => demo::run(arguments, output),
@@ -360,6 +364,20 @@ mod tests {
         let (code, _, err) = against(answer(true), "drain --timeout 100ms");
         assert_eq!(code, 1);
         assert!(err.contains("has not ended within 0.4s"), "{err}");
+    }
+
+    #[test]
+    fn a_daemon_of_any_version_is_asked_to_upgrade() {
+        let none = |call: Call| panic!("{call:?}");
+        let (code, out, _) = against(none, "upgrade --check --binary /opt/proxyd");
+        let told = "proxyd 9.9.9 (/opt/proxyd) can go on for proxyd 0.1.0, which still runs.\n";
+        assert_eq!((code, out.as_str()), (0, told));
+        let (code, out, err) = against(none, "upgrade");
+        assert_eq!((code, out.as_str(), err.as_str()), (1, "", "error: None\n"));
+        let (_, out, _) = against(none, "--json upgrade --check");
+        let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(document["upgraded"], false);
+        assert_eq!(document["to"], "9.9.9");
     }
 
     #[test]

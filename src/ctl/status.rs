@@ -5,6 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use super::{
     CtlError, Output, ask, exit_hook, pause,
     render::{Cell, Paint, Table, Tone, clean, moment, seconds, short},
+    upgrade,
     words::{end, trust_went_back},
 };
 use crate::{
@@ -35,7 +36,13 @@ pub(super) fn fetch(arguments: &Proxyctl) -> Result<Box<Status>, ClientError> {
 
 /// Shows the status.
 pub(super) fn once(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
-    let status = fetch(arguments)?;
+    let status = match fetch(arguments) {
+        Err(error @ ClientError::WrongProtocol { .. }) => {
+            upgrade::minimal_status(arguments, output)?;
+            return Err(error.into());
+        }
+        fetched => fetched?,
+    };
     output.answer(&status, |paint| text(&status, paint))?;
     Ok(exit::DONE)
 }

@@ -15,8 +15,8 @@ use super::refusal::Refusal;
 use crate::{
     control::{
         cookie::{self, Cookie},
-        cookie_file,
-        server::{self, Access, BindError, Call},
+        cookie_file, fixed,
+        server::{self, Access, BindError, Call, Calls},
     },
     sys::own_children::OwnChildren,
 };
@@ -29,7 +29,7 @@ const CALL_QUEUE: usize = 256;
 pub(super) struct ControlSocket {
     place: Place,
     children: OwnChildren,
-    calls: mpsc::Sender<Call>,
+    calls: Calls,
     open: Rc<RefCell<Open>>,
 }
 
@@ -68,6 +68,15 @@ pub(super) fn bind(path: &Path, group: Option<u32>) -> Result<Bound, Refusal> {
     Ok(Bound { place, listener })
 }
 
+/// The requests that come over the socket.
+#[derive(Debug)]
+pub(super) struct Called {
+    /// Those of clients of this version.
+    pub(super) own: mpsc::Receiver<Call>,
+    /// Those of the fixed part of the protocol.
+    pub(super) fixed: mpsc::Receiver<fixed::Call>,
+}
+
 /// A socket that is bound and served.
 #[derive(Debug)]
 struct Open {
@@ -78,9 +87,15 @@ struct Open {
 impl ControlSocket {
     /// Serves the socket, inside a [`tokio::task::LocalSet`], to all but the daemon's `children`; returns it
     /// and its calls.
-    pub(super) fn open(bound: Bound, children: OwnChildren) -> (Self, mpsc::Receiver<Call>) {
+    pub(super) fn open(bound: Bound, children: OwnChildren) -> (Self, Called) {
         let Bound { place, listener } = bound;
-        let (calls, inbox) = mpsc::channel(CALL_QUEUE);
+        let (own, own_calls) = mpsc::channel(CALL_QUEUE);
+        let (fixed, fixed_calls) = mpsc::channel(CALL_QUEUE);
+        let calls = Calls { own, fixed };
+        let inbox = Called {
+            own: own_calls,
+            fixed: fixed_calls,
+        };
         let open = Open {
             file: file(&place.path),
             serving: serve(listener, &place, children.clone(), calls.clone()),
@@ -180,7 +195,7 @@ fn serve(
     listener: UnixListener,
     place: &Place,
     children: OwnChildren,
-    calls: mpsc::Sender<Call>,
+    calls: Calls,
 ) -> AbortHandle {
     let access = Access::new(&place.path, place.group, place.cookie.clone(), children);
     let serving = tokio::task::spawn_local(async move {

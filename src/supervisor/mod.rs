@@ -40,7 +40,7 @@ use tracing::{info, warn};
 
 use self::{
     clock::{Clock, Jump, Moment},
-    control_socket::ControlSocket,
+    control_socket::{Called, ControlSocket},
     helpers::Helpers,
     life::{EndRequest, Life},
     loads::Loads,
@@ -51,7 +51,7 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    control::{EventKind, server::Call},
+    control::EventKind,
     facts::{Partial, Trigger},
     telemetry::log::Sink,
 };
@@ -79,7 +79,7 @@ struct Inputs {
     queries: mpsc::UnboundedReceiver<queries::Message>,
     notices: mpsc::UnboundedReceiver<notices::Message>,
     ends: mpsc::UnboundedReceiver<EndRequest>,
-    calls: mpsc::Receiver<Call>,
+    calls: Called,
     signals: signal_hook_tokio::Signals,
     clock: Clock,
 }
@@ -109,7 +109,8 @@ impl Supervisor {
                     let at_once = self.life.take(request);
                     self.end(at_once);
                 }
-                Some(call) = inputs.calls.recv() => self.answer(call),
+                Some(call) = inputs.calls.own.recv() => self.answer(call),
+                Some(call) = inputs.calls.fixed.recv() => self.answer_fixed(call),
                 Some(signal) = inputs.signals.next() => self.signal(signal),
                 () = until(due) => self.tick(),
                 moment = inputs.clock.next(changes_at) => self.take_moment(moment),

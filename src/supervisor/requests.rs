@@ -9,6 +9,7 @@ use crate::{
     config::ExitHook,
     control::{
         EventKind, Request, Response,
+        fixed::{self, Answer},
         server::{Call, Reply},
     },
     facts::{Partial, Reads, Trigger},
@@ -65,6 +66,16 @@ impl Supervisor {
             Request::Drain => self.end_for(false, reply),
             Request::Stop => self.end_for(true, reply),
         }
+    }
+
+    /// Answers a request of the fixed part of the protocol.
+    pub(super) fn answer_fixed(&self, call: fixed::Call) {
+        call.asker.answer(match call.request {
+            fixed::Request::Status {} => Answer::Status(self.sources().minimal()),
+            fixed::Request::Upgrade(_) => Answer::refused(
+                "this version cannot upgrade in place; restart it to run another program",
+            ),
+        });
     }
 
     fn reload(&mut self, trigger: Trigger, partial: Partial, reply: Reply) {

@@ -21,6 +21,9 @@ use crate::{
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longer than the daemon takes for any of the steps of an upgrade together.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(120);
+
 const AFTER_HELP: &str = "\
 Examples:
   proxyctl reload-tls                 Serve the certificates now on disk
@@ -36,7 +39,7 @@ Exit status:
   1  The daemon refused or it failed; the reason is on stderr
   2  The arguments make no sense
   3  No daemon answers at the socket
-  4  The daemon speaks another protocol version
+  4  The daemon speaks another protocol version; `status` shows the little that it tells all the same
 For `check`: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
 /// Control a running proxyd
@@ -127,6 +130,15 @@ pub enum Command {
     /// Returns when the daemon has ended.
     Stop(Timeout),
 
+    /// Run the program that is on disk now in the place of the one that runs
+    ///
+    /// Sessions and clients notice nothing. The program is tried first: it reads what the daemon holds and the
+    /// configuration, and has a worker get ready. Then the daemon goes on as that program, with the same process id,
+    /// and new workers take all sessions over. Returns when that is done. If anything fails, all is as it was, and
+    /// the exit status is 1. Works with a daemon of any version that has this command.
+    #[command(after_help = UPGRADE_HELP)]
+    Upgrade(Upgrade),
+
     /// Show the sessions that are open, the oldest first
     ///
     /// With options, those for which all of them hold. Sessions whose client was not let in yet are shown too.
@@ -171,6 +183,15 @@ Examples:
   proxyctl end 18c9f2a3b4d5e-1a
   proxyctl end --listener orders --older-than 12h --dry-run
   proxyctl end --client-cert 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+const UPGRADE_HELP: &str = "\
+The program's file, and every folder above it, must belong to root or the daemon's user, and only they may
+write to them.
+
+Examples:
+  proxyctl upgrade --check
+  proxyctl upgrade
+  proxyctl upgrade --binary /opt/proxyd-next/proxyd";
 
 const CHECK_HELP: &str = "\
 Critical: no worker serves, a certificate, or a revocation list whose end refuses clients, is at its
@@ -266,6 +287,24 @@ pub struct Status {
     timeout: Timeout,
 }
 
+/// Arguments of `upgrade`.
+#[derive(Debug, Args)]
+pub struct Upgrade {
+    /// Run this program instead of the one at the path that the daemon was started by
+    ///
+    /// For root and the daemon's user alone. A later restart runs the program at the old path again.
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
+
+    /// Only try the program
+    #[arg(long)]
+    pub check: bool,
+
+    /// How long to wait for the daemon [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+}
+
 /// Arguments of `events`.
 #[derive(Debug, Args)]
 pub struct Events {
@@ -356,9 +395,14 @@ impl Proxyctl {
             Command::Check(check) => check.timeout.timeout,
             Command::Sessions(sessions) => sessions.timeout.timeout,
             Command::End(end) => end.timeout.timeout,
+            Command::Upgrade(upgrade) => upgrade.timeout,
             Command::SetOnExitFailure(_) | Command::Completions { .. } => None,
         };
-        own.or(self.timeout.timeout).unwrap_or(DEFAULT_TIMEOUT)
+        let usual = match &self.command {
+            Command::Upgrade(_) => UPGRADE_TIMEOUT,
+            _ => DEFAULT_TIMEOUT,
+        };
+        own.or(self.timeout.timeout).unwrap_or(usual)
     }
 
     /// Returns the path of the daemon's control socket.
@@ -492,7 +536,9 @@ mod tests {
     #[test]
     fn the_timeout_stands_before_or_after_the_command() {
         assert_eq!(parse("status").unwrap().timeout(), DEFAULT_TIMEOUT);
+        assert_eq!(parse("upgrade").unwrap().timeout(), UPGRADE_TIMEOUT);
         for line in [
+            "--timeout 3s upgrade",
             "--timeout 3s status",
             "status --timeout 3s",
             "--timeout 9s stop --timeout 3s",

@@ -88,6 +88,15 @@ pub enum ClientError {
         /// The daemon's program version.
         their_version: String,
     },
+    /// The daemon is older than the fixed part of the protocol.
+    #[error(
+        "proxyd {their_version} runs, which cannot be asked by another version and cannot upgrade in place; to run another \
+         program, restart it"
+    )]
+    NoFixedPart {
+        /// The daemon's program version.
+        their_version: String,
+    },
     /// There is no cookie beside the socket.
     #[error(
         "proxyd answers only clients that show its cookie, and the cookie's file {} is not there; in a \

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::{
     control::{
         IdentityStatus, KeepingStatus, ListenerStatus, LogStatus, RestartStatus, SessionsStatus,
-        Status, SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus,
+        Status, SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus, fixed,
+        wire,
     },
     facts::{CertificateFacts, Expiry, KeepingCounts, Moment},
     link::Generation,
@@ -73,6 +74,20 @@ impl Sources<'_> {
             },
             sandbox: self.sandbox.status(self.workers.denied_calls()),
             sessions: self.sessions(),
+        }
+    }
+
+    /// Returns the little that clients of every version understand.
+    pub(in crate::supervisor) fn minimal(&self) -> fixed::Status {
+        let slots = self.plan.slots().iter();
+        fixed::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: wire::PROTOCOL,
+            pid: std::process::id(),
+            state: self.state().word().to_owned(),
+            generation: self.plan.generation(),
+            workers: slots.filter_map(Slot::serving).count() as u64,
+            sessions: self.workers.sessions(),
         }
     }
 
