@@ -8,6 +8,7 @@
 mod carry_out;
 mod clock;
 mod control_socket;
+pub mod fuzzing;
 mod helpers;
 mod inputs;
 mod life;

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::codec::lenient;
 use crate::{
     config::ExitHook,
     control::{Event, ExitHookRun, ExitStatus, LoadError, RollbackStatus},
@@ -36,10 +37,12 @@ pub(in crate::supervisor) struct Book {
     /// What it knows of loads and the generation in force.
     pub(in crate::supervisor) loads: LoadsBook,
     /// What it knows of workers that failed.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) restarts: RestartsBook,
     /// The events.
     pub(in crate::supervisor) events: EventsBook,
     /// What it knows of the exit-failure command.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) hook: HookBook,
     /// What it knows of workers.
     pub(in crate::supervisor) workers: WorkersBook,
@@ -50,8 +53,10 @@ pub(in crate::supervisor) struct Book {
     /// The secret by which boards name clients; `None` in a book that was written before there was one.
     pub(in crate::supervisor) clients: Option<ClientSecret>,
     /// The listeners whose sockets are bound.
+    #[serde(deserialize_with = "lenient::list")]
     pub(in crate::supervisor) sockets: Vec<ListenerKey>,
     /// What it knows of upgrades.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) upgrades: UpgradesBook,
 }
 
@@ -64,10 +69,13 @@ pub(in crate::supervisor) struct LoadsBook {
     /// When it was loaded.
     pub(in crate::supervisor) loaded_at: Timestamp,
     /// Why; `None` before the first.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) trigger: Option<Trigger>,
     /// The rollback in force, if there is one.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) rollback: Option<RollbackStatus>,
     /// What the last load found wrong.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) last_error: Option<LoadError>,
 }
 
@@ -80,6 +88,7 @@ pub(in crate::supervisor) struct RestartsBook {
     /// Failures in a row, for each slot.
     pub(in crate::supervisor) failures: Vec<u32>,
     /// The last failure.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) last: Option<ExitStatus>,
 }
 
@@ -90,6 +99,7 @@ pub(in crate::supervisor) struct EventsBook {
     /// The number of the last event; 0 before the first.
     pub(in crate::supervisor) last: u64,
     /// The newest events, the oldest of them first.
+    #[serde(deserialize_with = "lenient::list")]
     pub(in crate::supervisor) newest: Vec<Arc<Event>>,
 }
 
@@ -98,8 +108,10 @@ pub(in crate::supervisor) struct EventsBook {
 #[serde(default)]
 pub(in crate::supervisor) struct HookBook {
     /// The command that was set at run time, which is on disk too unless the disk has lost it.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) runtime: Option<ExitHook>,
     /// How its last run ended.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) last_run: Option<ExitHookRun>,
 }
 
@@ -108,12 +120,15 @@ pub(in crate::supervisor) struct HookBook {
 #[serde(default)]
 pub(in crate::supervisor) struct WorkersBook {
     /// The workers that have not ended.
+    #[serde(deserialize_with = "lenient::list")]
     pub(in crate::supervisor) living: Vec<WorkerBook>,
     /// The counts of workers that have ended, by listener.
+    #[serde(deserialize_with = "lenient::map")]
     pub(in crate::supervisor) retired: BTreeMap<String, ListenerCounts>,
     /// System calls that workers that have ended were refused.
     pub(in crate::supervisor) denied: u64,
     /// What became of sessions, the counts of living workers left out.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) sessions: KeepingCounts,
 }
 
@@ -132,6 +147,7 @@ pub(in crate::supervisor) struct WorkerBook {
     /// The number of its table, if it has one.
     pub(in crate::supervisor) table: Option<u64>,
     /// Its counts, by listener.
+    #[serde(deserialize_with = "lenient::map")]
     pub(in crate::supervisor) counts: BTreeMap<String, ListenerCounts>,
     /// System calls that it was refused.
     pub(in crate::supervisor) denied: u64,
@@ -170,6 +186,7 @@ pub(in crate::supervisor) struct UpgradesBook {
     /// Upgrades that were done.
     pub(in crate::supervisor) total: u64,
     /// The last upgrade that was tried.
+    #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) last: Option<UpgradeBook>,
 }
 

@@ -3,6 +3,7 @@
 //! The *book* holds what the supervisor knows beside what is served and the sessions.
 
 mod book;
+mod codec;
 
 #[allow(unused_imports, reason = "owners begin to use their parts one by one")]
 pub(in crate::supervisor) use self::book::{
