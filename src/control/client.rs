@@ -4,6 +4,7 @@
 //! daemon that drips one byte a second does not stretch it.
 
 mod cookie;
+mod ended;
 mod fault;
 pub mod fixed;
 
@@ -14,14 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::fault::unreachable;
 pub use self::{cookie::Readers, fault::ClientError};
+use self::{ended::Listening, fault::unreachable};
 use super::{
     Request, Response,
     verdict::Verdict,
     wire::{self, Hello, MAX_FRAME, MAX_RESPONSE, WireError},
 };
-use crate::control::cookie::path_for_client;
+use crate::{control::cookie::path_for_client, facts::SessionsAtEnd};
 
 /// A connection to a daemon that has let this client in.
 #[derive(Debug)]
@@ -73,18 +74,25 @@ impl Client {
         self.stream.until = None;
     }
 
-    /// Waits until the daemon closes this connection, which it does when it has ended.
-    ///
-    /// Returns whether that happened within `within`.
-    #[must_use]
-    pub fn wait_end(mut self, within: Duration) -> bool {
+    /// Waits until the daemon closes this connection and its process has ended, so that the next one finds its pid file
+    /// unlocked. Returns what the daemon said last of its sessions, if it did.
+    pub fn wait_end(mut self, within: Duration) -> Result<Option<SessionsAtEnd>, StillRuns> {
+        let process = Listening::at(&self.stream.stream);
         self.stream.allow(within);
+        let mut counts = None;
         loop {
             match self.receive() {
+                Ok(Some(Response::Ended(told))) => counts = Some(told),
                 Ok(Some(_)) => {}
-                Err(ClientError::NoAnswer { .. }) => return false,
-                Ok(None) | Err(_) => return true,
+                Err(ClientError::NoAnswer { .. }) => return Err(StillRuns),
+                Ok(None) | Err(_) => break,
             }
+        }
+        // A deadline that is over is a failure only if the process has not ended.
+        let left = self.stream.left().ok().flatten().unwrap_or_default();
+        match process {
+            Some(process) if !process.wait(left) => Err(StillRuns),
+            _ => Ok(counts),
         }
     }
 
@@ -125,6 +133,11 @@ impl Client {
         }
     }
 }
+
+/// The daemon has not ended within the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the daemon has not ended")]
+pub struct StillRuns;
 
 /// The responses to one request.
 #[derive(Debug)]
@@ -461,12 +474,14 @@ mod tests {
     #[test]
     fn another_protocol_is_named() {
         let error = against(|mut stream| {
-            stream.write_all(b"PRXD\x00\x09\x053.0.0").unwrap();
+            stream.write_all(b"PRXD\x00\x63\x053.0.0").unwrap();
             linger(&stream);
         })
         .unwrap_err();
         assert!(
-            error.to_string().contains("proxyd 3.0.0 speaks protocol 9"),
+            error
+                .to_string()
+                .contains("proxyd 3.0.0 speaks protocol 99"),
             "{error}"
         );
     }

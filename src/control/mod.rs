@@ -35,7 +35,7 @@ pub use self::{
         SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState, WorkerStatus,
     },
 };
-use crate::facts::{EndedSessions, Partial, Reads, Selection, SessionList};
+use crate::facts::{EndedSessions, Partial, Reads, Selection, SessionList, SessionsAtEnd};
 
 /// What `proxyctl` asks of the daemon, one a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +82,15 @@ pub enum Request {
         /// Which sessions; never all.
         selection: Selection,
     },
+    /// Ends the supervisor alone: its workers go on, and the next supervisor takes them over.
+    Leave,
 }
 
 /// What the daemon answers.
 ///
-/// One for each request, but for [`Request::Events`], which is answered by an
-/// [`Response::Event`] for each event and a [`Response::End`] behind the last that there will be.
+/// One for each request, but for two. [`Request::Events`] is answered by an [`Response::Event`] for each event and a
+/// [`Response::End`] behind the last that there will be. [`Request::Drain`] and [`Request::Stop`] are answered by
+/// [`Response::Ending`], and by [`Response::Ended`] at the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Response {
     /// The result of a reload.
@@ -102,7 +105,7 @@ pub enum Response {
     Event(Event),
     /// There is nothing more to come.
     End,
-    /// The daemon is ending; it closes this connection when it has ended.
+    /// The daemon is ending; it says [`Self::Ended`] and closes this connection when it has ended.
     Ending {
         /// Sessions still open.
         connections: u64,
@@ -118,6 +121,17 @@ pub enum Response {
     Sessions(SessionList),
     /// Sessions were ended.
     EndedSessions(EndedSessions),
+    /// The supervisor ends alone; it closes this connection when it has ended.
+    Leaving {
+        /// Workers that go on.
+        workers: u64,
+        /// Their sessions.
+        connections: u64,
+        /// How long the exit-failure command that runs now may delay the end; zero if none runs.
+        within: Duration,
+    },
+    /// The daemon has ended.
+    Ended(SessionsAtEnd),
 }
 
 /// Something that happened.

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The version of the messages in [`super`].
-pub const PROTOCOL: u16 = 8;
+pub const PROTOCOL: u16 = 9;
 
 /// The longest frame that the daemon takes, in bytes.
 pub const MAX_FRAME: u64 = 1 << 20;

@@ -65,6 +65,8 @@ enum CtlError {
     Program(#[from] exit_hook::ProgramError),
     #[error("proxyd is ending but has not ended within {}; sessions may still be open", render::duration(*.0))]
     NotEnded(Duration),
+    #[error("the supervisor has not ended within {}", render::duration(*.0))]
+    NotLeft(Duration),
     #[error("--warn is less than --critical, so that nothing would be warned of; exchange them")]
     WarnsTooLate,
     #[error("proxyd ended, or gave this connection up because it was read too slowly")]
@@ -123,7 +125,7 @@ fn run(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
         Command::Check(check) => check::run(arguments, check, output),
         Command::Events(events) => events::run(arguments, events.follow, output),
         Command::Drain(_) => lifecycle::end(arguments, &Request::Drain, output),
-        Command::Stop(_) => lifecycle::end(arguments, &Request::Stop, output),
+        Command::Stop(how) => lifecycle::stop(arguments, how, output),
         Command::Upgrade(how) => upgrade::run(arguments, how, output),
         Command::Sessions(how) => sessions::run(arguments, how, output),
         Command::End(how) => sessions::end(arguments, how, output),
@@ -234,7 +236,7 @@ mod tests {
             Event, EventKind, ReloadReport,
             server::{Call, tests::with_server},
         },
-        facts::{Partial, Problem, Reads},
+        facts::{Partial, Problem, Reads, SessionsAtEnd},
     };
 
     /// Bytes that can be read after they went into a box.
@@ -360,7 +362,8 @@ mod tests {
             }
         };
         let (code, out, _) = against(answer(false), "drain");
-        assert_eq!((code, out.lines().last()), (0, Some("proxyd has ended.")));
+        let unsaid = "proxyd has ended without saying what became of its sessions.";
+        assert_eq!((code, out.lines().last()), (0, Some(unsaid)));
         let (code, _, err) = against(answer(true), "drain --timeout 100ms");
         assert_eq!(code, 1);
         assert!(err.contains("has not ended within 0.4s"), "{err}");
@@ -378,6 +381,45 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(document["upgraded"], false);
         assert_eq!(document["to"], "9.9.9");
+    }
+
+    #[test]
+    fn an_end_tells_what_became_of_the_sessions() {
+        let handle = |call: Call| {
+            let ending = Response::Ending {
+                connections: 7,
+                within: Duration::ZERO,
+            };
+            call.reply.push(ending).unwrap();
+            let counts = SessionsAtEnd { ended: 5, cut: 2 };
+            call.reply.answer(Response::Ended(counts));
+        };
+        let (code, out, _) = against(handle, "stop");
+        let told = "proxyd has ended: 5 sessions ended by themselves and 2 were cut.";
+        assert_eq!((code, out.lines().last()), (0, Some(told)));
+        let (_, out, _) = against(handle, "--json stop");
+        let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let expected = serde_json::json!({
+            "ended": true, "connections": 7, "within_s": 0.0, "sessions_ended": 5, "sessions_cut": 2
+        });
+        assert_eq!(document, expected);
+    }
+
+    #[test]
+    fn a_supervisor_that_leaves_tells_what_goes_on() {
+        let handle = |call: Call| {
+            assert_eq!(call.request, Request::Leave);
+            call.reply.answer(Response::Leaving {
+                workers: 2,
+                connections: 1,
+                within: Duration::ZERO,
+            });
+        };
+        let (code, out, err) = against(handle, "stop --for-restart");
+        assert_eq!((code, err.as_str()), (0, ""));
+        let told = "The supervisor has ended. 2 workers go on with 1 session until proxyd is started again, for \
+                    orphan_timeout at most.\n";
+        assert_eq!(out, told);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! [`PROTOCOL`](crate::control::wire::PROTOCOL).
 
 mod amount;
+mod at_end;
 mod backend;
 mod certificate;
 mod confinement;
@@ -25,6 +26,7 @@ mod tally;
 
 pub use self::{
     amount::amount,
+    at_end::SessionsAtEnd,
     backend::BackendStatus,
     certificate::CertificateFacts,
     confinement::{Confinement, Enforcement},

@@ -213,7 +213,8 @@ impl Supervisor {
         if self.plan.doing(worker) != Some(Doing::Draining) {
             return;
         }
-        if let Some(sentence) = self.workers.drained(worker, cut) {
+        if let Some((cut, sentence)) = self.workers.drained(worker, cut) {
+            self.life.cut(cut);
             self.notices.events.add(EventKind::Ending, sentence);
         }
     }

@@ -29,10 +29,7 @@ mod steps;
 mod takeovers;
 mod workers;
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -43,7 +40,7 @@ use self::{
     clock::{Clock, Jump, Moment},
     control_socket::{Called, ControlSocket},
     helpers::Helpers,
-    life::{EndRequest, Life},
+    life::{EndRequest, Exited, How, Life},
     loads::Loads,
     notices::Notices,
     plan::{Action, Event, Phase, Plan, Slot},
@@ -86,16 +83,19 @@ struct Inputs {
 }
 
 impl Supervisor {
-    /// Runs until the daemon has ended.
-    async fn run(mut self, first: Vec<Action>, mut inputs: Inputs) -> ExitCode {
+    /// Runs until the daemon has ended, or the supervisor alone.
+    async fn run(mut self, first: Vec<Action>, mut inputs: Inputs) -> Exited {
         self.follow_backends();
         self.act(first);
         loop {
             self.report_to_manager();
-            if let Some(code) = self.life.exit_code(self.notices.hook.is_idle()) {
-                // Boxed, because it is large.
-                Box::pin(self.finish(inputs)).await;
-                return code;
+            if let Some(outcome) = self.life.exited(self.notices.hook.is_idle()) {
+                // Boxed, because they are large.
+                match outcome {
+                    Exited::WithAll(_) => Box::pin(self.finish(inputs)).await,
+                    Exited::Alone => Box::pin(self.part()).await,
+                }
+                return outcome;
             }
             let due = self.due().map(|due| self.life.at(due));
             let changes_at = self.loads.changes_at();
@@ -107,8 +107,8 @@ impl Supervisor {
                 Some(message) = inputs.queries.recv() => self.take_query(message),
                 Some(message) = inputs.notices.recv() => self.take_notice(message),
                 Some(request) = inputs.ends.recv() => {
-                    let at_once = self.life.take(request);
-                    self.end(at_once);
+                    let how = self.life.take(request);
+                    self.end(how);
                 }
                 Some(call) = inputs.calls.own.recv() => self.answer(call),
                 Some(call) = inputs.calls.fixed.recv() => self.answer_fixed(call),
@@ -116,6 +116,7 @@ impl Supervisor {
                 () = until(due) => self.tick(),
                 moment = inputs.clock.next(changes_at) => self.take_moment(moment),
                 () = until(self.life.manager.due()) => {}
+                () = until(self.life.leaves_by()) => {}
                 () = until(self.loads.next_end()) => {
                     self.loads.tell_ends(&mut self.notices.events);
                 }
@@ -127,10 +128,27 @@ impl Supervisor {
     /// Ends the helpers, and waits for a moment until clients have the last events and the files of closed
     /// sockets are removed.
     async fn finish(mut self, mut inputs: Inputs) {
+        let counts = self.life.count(self.workers.keeping().lost.sum());
+        if let Some(counts) = counts {
+            let sentence = format!("The daemon has ended: {counts}.");
+            self.notices.say(EventKind::Ending, &sentence);
+        }
         let helpers = self.helpers.end(&mut inputs.resolver, &mut inputs.page);
         let events = self.notices.events.finish();
-        let all = async { tokio::join!(helpers, events, self.workers.finish()) };
+        let told = async {
+            if let Some(counts) = counts {
+                self.life.tell_end(counts).await;
+            }
+        };
+        let all = async { tokio::join!(helpers, events, told, self.workers.finish()) };
         let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, all).await;
+    }
+
+    /// Leaves the workers to the next supervisor: the links to them end with this process. Waits for a moment until
+    /// clients have the last events.
+    async fn part(mut self) {
+        let events = self.notices.events.finish();
+        let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, events).await;
     }
 
     /// Passes an event to the plan and carries out its actions.
@@ -233,10 +251,10 @@ impl Supervisor {
                 });
             }
             SIGCHLD => inputs::reap_orphans(),
-            SIGINT | SIGTERM => self.end(!matches!(
-                self.plan.phase(),
-                Phase::Starting | Phase::Serving
-            )),
+            SIGINT | SIGTERM => self.end(match self.plan.phase() {
+                Phase::Starting | Phase::Serving => How::Drain,
+                Phase::Draining { .. } | Phase::Stopping { .. } => How::AtOnce,
+            }),
             SIGUSR1 => self.sink.reopen(),
             SIGUSR2 => warn!(
                 "signal USR2: this version cannot upgrade in place; restart it to run another binary"

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::{Supervisor, plan::Event, queries::StatusRequester, witnesses};
+use super::{Supervisor, life::How, plan::Event, queries::StatusRequester, witnesses};
 use crate::{
     config::ExitHook,
     control::{
@@ -12,9 +12,12 @@ use crate::{
         fixed::{self, Answer},
         server::{Call, Reply},
     },
-    facts::{Partial, Reads, Trigger},
+    facts::{Partial, Reads, Trigger, amount},
     link::PARTING,
 };
+
+/// How long runs of the exit-failure command may delay a supervisor that leaves: less than the unit gives `ExecStop=`.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(20);
 
 impl Supervisor {
     /// Answers a request, now or when its work is done.
@@ -63,8 +66,9 @@ impl Supervisor {
             Request::EndSessions { selection } => {
                 self.queries.end_sessions(peer.uid, selection, reply);
             }
-            Request::Drain => self.end_for(false, reply),
-            Request::Stop => self.end_for(true, reply),
+            Request::Drain => self.end_for(How::Drain, reply),
+            Request::Stop => self.end_for(How::AtOnce, reply),
+            Request::Leave => self.leave_for(reply),
         }
     }
 
@@ -94,41 +98,97 @@ impl Supervisor {
     }
 
     /// Tells a client that the daemon will end, and ends it once the client knows.
-    fn end_for(&self, at_once: bool, reply: Reply) {
-        let within = if at_once {
-            Duration::ZERO
-        } else {
-            self.loads.current().config.drain_timeout
+    fn end_for(&self, how: How, reply: Reply) {
+        let within = match how {
+            How::Drain => self.loads.current().config.drain_timeout,
+            How::AtOnce | How::Leave { .. } => Duration::ZERO,
         };
-        let connections = self.workers.sessions();
-        info!(at_once, "the daemon was told to end");
+        info!(at_once = how == How::AtOnce, "the daemon was told to end");
         let response = Response::Ending {
-            connections,
+            connections: self.workers.sessions_now(),
             within,
         };
-        self.life.ask_to_end(at_once, response, reply);
+        self.life.ask_to_end(how, response, reply);
     }
 
-    /// Ends the daemon when its sessions have ended, or at once.
-    pub(super) fn end(&mut self, at_once: bool) {
-        let now = Instant::now();
-        if at_once {
-            self.life.manager.stopping(None, now);
-            self.notices
-                .say(EventKind::Ending, "The daemon ends at once.");
-            self.tell(Event::Stop);
-        } else {
-            let within = self.loads.current().config.drain_timeout;
-            self.life.manager.stopping(Some(within + PARTING), now);
-            let message = format!(
-                "The daemon ends when its sessions have, within {} s.",
-                within.as_secs_f64()
+    /// Tells a client that the supervisor will end alone, and ends it once the client knows.
+    fn leave_for(&self, reply: Reply) {
+        if let Some(reason) = self.why_stay(std::process::id()) {
+            let reason = reason.to_owned();
+            return reply.answer(Response::Refused { reason });
+        }
+        let within = self.notices.hook.patience().min(LEAVE_PATIENCE);
+        let response = Response::Leaving {
+            workers: self.workers.running().count() as u64,
+            connections: self.workers.sessions_now(),
+            within,
+        };
+        self.life.ask_to_end(How::Leave { within }, response, reply);
+    }
+
+    /// Returns why the supervisor, which is process `pid`, must not end alone; `None` if it may.
+    fn why_stay(&self, pid: u32) -> Option<&'static str> {
+        if self.plan.is_ending() {
+            return Some(
+                "proxyd is ending already, with its workers; start it again when it has ended",
             );
-            self.notices.say(EventKind::Ending, &message);
-            self.tell(Event::Drain { within });
+        }
+        (pid == 1).then_some(
+            "proxyd is process 1 of a container, and the system kills its workers when process 1 ends; end it \
+             with `proxyctl drain`",
+        )
+    }
+
+    /// Ends the daemon when its sessions have ended, or at once; or the supervisor alone.
+    pub(super) fn end(&mut self, how: How) {
+        let now = Instant::now();
+        match how {
+            How::Leave { within } => return self.leave(within),
+            How::AtOnce => {
+                self.begin_to_end(how);
+                self.life.manager.stopping(None, now);
+                self.notices
+                    .say(EventKind::Ending, "The daemon ends at once.");
+                self.tell(Event::Stop);
+            }
+            How::Drain => {
+                self.begin_to_end(how);
+                let within = self.loads.current().config.drain_timeout;
+                self.life.manager.stopping(Some(within + PARTING), now);
+                let message = format!(
+                    "The daemon ends when its sessions have, within {} s.",
+                    within.as_secs_f64()
+                );
+                self.notices.say(EventKind::Ending, &message);
+                self.tell(Event::Drain { within });
+            }
         }
         // What no worker is left for is lost.
         self.place_sessions();
+    }
+
+    fn begin_to_end(&mut self, how: How) {
+        let (open, lost) = (
+            self.workers.sessions_now(),
+            self.workers.keeping().lost.sum(),
+        );
+        self.life.begin_to_end(how, open, lost);
+    }
+
+    /// Ends the supervisor alone, unless the daemon has begun to end meanwhile.
+    fn leave(&mut self, within: Duration) {
+        if self.plan.is_ending() {
+            return;
+        }
+        let workers = self.workers.running().count() as u64;
+        let sessions = self.workers.sessions_now();
+        let message = format!(
+            "The supervisor ends for a restart and leaves {} with {} to the next supervisor.",
+            amount(workers, "worker"),
+            amount(sessions, "session"),
+        );
+        self.notices.say(EventKind::Ending, &message);
+        self.life.leave(within);
     }
 }
 

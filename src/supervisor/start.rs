@@ -24,7 +24,7 @@ use super::{
     clock::Clock,
     control_socket::{self, ControlSocket},
     helpers::Helpers,
-    life::{Life, Ready, ServiceManager, await_daemon},
+    life::{Exited, Life, Ready, ServiceManager, await_daemon},
     loads::{Files, Loads},
     notices::{Hook, Notices},
     plan::{Action, Plan},
@@ -147,7 +147,7 @@ fn serve(
     #[cfg(feature = "orders")]
     tracing::warn!("{}", crate::worker::orders::WARNING);
     let runtime = taken.runtime;
-    let code = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
+    let outcome = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
         let parts = Parts {
             signals: taken.signals,
             starting: taken.starting,
@@ -172,9 +172,13 @@ fn serve(
     }));
     // A thread that reads a disk that does not answer must not keep the daemon from ending.
     runtime.shutdown_background();
-    let code = code?;
-    taken.pid_file.remove();
-    Ok(code)
+    match outcome? {
+        Exited::WithAll(code) => {
+            taken.pid_file.remove();
+            Ok(code)
+        }
+        Exited::Alone => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// The parts from which the start makes the loop.
@@ -201,7 +205,7 @@ struct Parts {
 }
 
 impl Parts {
-    async fn run(self) -> Result<ExitCode, Refusal> {
+    async fn run(self) -> Result<Exited, Refusal> {
         for signal in [SIGCHLD, SIGINT, SIGTERM] {
             let added = self.signals.handle().add_signal(signal);
             added.map_err(|error| format!("no signals: {error}"))?;
@@ -209,10 +213,12 @@ impl Parts {
         self.starting.store(false, Ordering::Relaxed);
         let (supervisor, first, inputs) = self.put_together()?;
         let socket = supervisor.control_socket.clone();
-        let code = Box::pin(supervisor.run(first, inputs)).await;
-        let removed = tokio::task::spawn_blocking(socket.removal());
-        let _ = tokio::time::timeout(CLEANUP_PATIENCE, removed).await;
-        Ok(code)
+        let outcome = Box::pin(supervisor.run(first, inputs)).await;
+        if let Exited::WithAll(_) = outcome {
+            let removed = tokio::task::spawn_blocking(socket.removal());
+            let _ = tokio::time::timeout(CLEANUP_PATIENCE, removed).await;
+        }
+        Ok(outcome)
     }
 
     /// Gives each owner its part; returns the owners, the first actions, and the inputs of the loop.

@@ -21,6 +21,8 @@ mod confinement;
 mod control;
 // Every way a worker can die, with every state the disk can be in then.
 mod crash;
+// What a daemon says at its end, and a supervisor that ends alone.
+mod ends;
 // What `proxyctl` prints and exits with.
 mod ctl;
 // Peers that acknowledge nothing any more, and peers that only do not read.

@@ -122,13 +122,15 @@ pub enum Command {
 
     /// Stop accepting, let sessions end, and end the daemon
     ///
-    /// Returns when the daemon has ended.
+    /// Sessions may go on for `drain_timeout`; those that are left then are cut. Returns when the daemon has ended, and
+    /// says how many sessions ended by themselves and how many were cut.
     Drain(Timeout),
 
     /// End the daemon and its sessions at once
     ///
-    /// Returns when the daemon has ended.
-    Stop(Timeout),
+    /// Returns when the daemon has ended, and says how many sessions were cut. To restart or upgrade without cutting
+    /// any, see the options, `systemctl restart` and `proxyctl upgrade`.
+    Stop(Stop),
 
     /// Run the program that is on disk now in the place of the one that runs
     ///
@@ -316,6 +318,32 @@ pub struct Events {
     timeout: Timeout,
 }
 
+/// Arguments of `stop`.
+#[expect(
+    clippy::doc_markdown,
+    reason = "clap shows these comments as they are, so they hold no Markdown"
+)]
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// End the supervisor alone and leave its workers serving, to start proxyd again at once
+    ///
+    /// The workers go on with their sessions and accept new ones for `orphan_timeout`. A proxyd that starts meanwhile
+    /// takes over sessions, sockets and state: no client is refused and no session is cut. `systemctl restart` does this
+    /// by itself. Refused where proxyd is process 1 of a container, because the system kills the workers there.
+    #[arg(long)]
+    pub for_restart: bool,
+
+    /// For ExecStop= of a systemd unit: end as systemd's job for UNIT wants it
+    ///
+    /// Asks systemd whether it restarts UNIT. If so, this is --for-restart; if not, or if systemd does not say it within
+    /// 3 seconds, it is `drain`. Without a daemon there is nothing to do, which is no failure.
+    #[arg(long, value_name = "UNIT", conflicts_with = "for_restart")]
+    pub systemd: Option<String>,
+
+    #[command(flatten)]
+    timeout: Timeout,
+}
+
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct Check {
@@ -388,8 +416,8 @@ impl Proxyctl {
             Command::TlsRollback(own)
             | Command::Verify(own)
             | Command::Drain(own)
-            | Command::Stop(own)
             | Command::Demo(own) => own.timeout,
+            Command::Stop(stop) => stop.timeout.timeout,
             Command::Status(status) => status.timeout.timeout,
             Command::Events(events) => events.timeout.timeout,
             Command::Check(check) => check.timeout.timeout,

@@ -128,6 +128,14 @@ impl Board {
         load(self.0.counters(), number.position()) > 0
     }
 
+    /// Returns how many sessions its worker has, as it says: those of all listeners, also those whose client was not
+    /// let in yet.
+    pub fn sessions(&self) -> u64 {
+        let counters = self.0.counters().iter().take(NUMBERS);
+        let counts = counters.map(|it| it.load(Ordering::Relaxed));
+        counts.fold(0, u64::saturating_add)
+    }
+
     /// Returns how many established sessions its worker has that no other process keeps, as it says.
     pub fn unkept(&self) -> u64 {
         load(self.0.counters(), UNKEPT)

@@ -73,6 +73,11 @@ impl Boards {
         Ok(true)
     }
 
+    /// Returns how many sessions a worker has now, as its board says.
+    pub(super) fn sessions(&self, id: WorkerId) -> u64 {
+        self.shown.get(&id).map_or(0, |board| board.sessions())
+    }
+
     /// Returns how many established sessions a worker has that end with it, as its board says.
     pub(super) fn unkept(&self, id: WorkerId) -> u64 {
         self.shown.get(&id).map_or(0, |board| board.unkept())

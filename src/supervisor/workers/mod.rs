@@ -52,7 +52,7 @@ use super::plan::{End, WorkerId};
 use crate::{
     children::{self, Along, Inbox, Launched, Launcher, Role},
     config::Listener,
-    facts::{BackendStatus, ConnectionCounts, ListenerCounts},
+    facts::{BackendStatus, ConnectionCounts, ListenerCounts, amount},
     link::{FromWorker, Generation, ListenerKey, ToWorker},
     telemetry::log::Sink,
 };
@@ -512,6 +512,15 @@ impl Workers {
         counts.map(|counts| counts.connections.open).sum()
     }
 
+    /// Returns how many sessions are open now, by the boards of the workers and as far as that is possible.
+    pub(super) fn sessions_now(&self) -> u64 {
+        let all = self.processes.iter().map(|(id, process)| {
+            let most = heard::most(process.child.started.elapsed());
+            self.boards.sessions(*id).min(most)
+        });
+        all.fold(0, u64::saturating_add)
+    }
+
     /// Returns the sum of all counts, including those of workers that have ended.
     pub(super) fn counts(&self) -> BTreeMap<String, ListenerCounts> {
         let mut sums = self.retired.clone();
@@ -548,22 +557,24 @@ impl Workers {
         }
     }
 
-    /// Logs how many sessions a worker has cut at the end of the drain; returns that as a sentence.
-    /// `None` if the worker has said so before.
-    pub(super) fn drained(&mut self, id: WorkerId, cut: u64) -> Option<String> {
+    /// Logs how many sessions a worker has cut at the end of the drain, as far as that is possible; returns that, also
+    /// as a sentence. `None` if the worker has said so before.
+    pub(super) fn drained(&mut self, id: WorkerId, cut: u64) -> Option<(u64, String)> {
         let process = self.processes.get_mut(&id)?;
         if std::mem::replace(&mut process.has_drained, true) {
             return None;
         }
         let (slot, pid) = (process.slot, process.pid()?);
+        let cut = cut.min(heard::most(process.child.started.elapsed()));
         let message = match cut {
             0 => format!("All sessions of worker {pid} in slot {slot} have ended."),
             _ => format!(
-                "Worker {pid} in slot {slot} cut {cut} sessions, because the drain timeout was over."
+                "Worker {pid} in slot {slot} cut {}, because the drain timeout was over.",
+                amount(cut, "session")
             ),
         };
         info!(slot, pid, cut, "{message}");
-        Some(message)
+        Some((cut, message))
     }
 
     /// Logs that a worker serves for the first time; returns that as a sentence.

@@ -176,6 +176,13 @@ impl Hook {
         !self.busy
     }
 
+    /// Returns how long the runs that go on and wait may take; zero if there are none.
+    pub(in crate::supervisor) fn patience(&self) -> Duration {
+        let runs = self.waiting.len() + usize::from(self.busy);
+        let timeout = self.in_force().map_or(Duration::ZERO, |hook| hook.timeout);
+        timeout.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX))
+    }
+
     fn next(&mut self) {
         if self.busy {
             return;
