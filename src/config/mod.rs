@@ -23,6 +23,7 @@ mod odd;
 mod read;
 mod report;
 mod source;
+mod source_text;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -50,6 +51,7 @@ pub use self::{
     },
     report::{ConfigError, Problem, Report},
     source::{DEFAULT_FILE, Source},
+    source_text::SourceText,
 };
 pub use crate::facts::{Network, NetworkError};
 
@@ -77,6 +79,9 @@ pub const DEFAULT_NAME: &str = "default";
 pub struct Config {
     /// The file it came from; `None` when it came from the command line alone.
     pub source: Option<PathBuf>,
+    /// The text of that file; empty when there is none.
+    #[serde(skip)]
+    pub text: SourceText,
     /// Worker processes, at least one.
     pub workers: usize,
     /// The user whom workers run as when the supervisor is root; `None` leaves the choice to

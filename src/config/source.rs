@@ -91,8 +91,13 @@ impl Source {
             }
             None => (File::default(), Vec::new()),
         };
-        check::check(file, problems, self)
-            .map_err(|problems| Report::new(self.file.clone(), text, problems).into())
+        match check::check(file, problems, self) {
+            Ok(config) => Ok(Config {
+                text: text.as_str().into(),
+                ..config
+            }),
+            Err(problems) => Err(Report::new(self.file.clone(), text, problems).into()),
+        }
     }
 
     pub(super) fn overrides(&self) -> &Overrides {

@@ -14,7 +14,7 @@ use super::material::{Der, Identity, KeyPair, PrivateKey};
 use crate::{
     config::{
         Address, BackendTls, ChannelBinding, ClientAuth, Config, Limits, Listener, Log, LogFormat,
-        LogLevel, ProxyProtocol, TlsPolicy,
+        LogLevel, ProxyProtocol, SourceText, TlsPolicy,
     },
     protocol::Protocol,
     x509::{certificate, pem},
@@ -304,6 +304,7 @@ pub(crate) fn listener(identities: &[&str]) -> Listener {
 pub(crate) fn config(listeners: Vec<Listener>) -> Config {
     Config {
         source: None,
+        text: SourceText::default(),
         workers: 1,
         user: None,
         state_dir: PathBuf::new(),

@@ -22,7 +22,7 @@ use toml::Spanned;
 use self::pair::PairKeys;
 use super::{
     Address, Config, DEFAULT_NAME, DRAIN_TIMEOUT, ExitHook, IdentityFiles, Log, LogFormat,
-    LogLevel, ORPHAN_TIMEOUT, Problem, Source, WORKERS_MAX,
+    LogLevel, ORPHAN_TIMEOUT, Problem, Source, SourceText, WORKERS_MAX,
     address::{Overlap, UNIX_PATH_MAX},
     file::{self, File, Parsed, Table, Word},
     value::{Name, Text, Time},
@@ -130,6 +130,7 @@ impl Check<'_> {
         let places = places?;
         let config = Config {
             source: source.file().map(Path::to_owned),
+            text: SourceText::default(),
             workers,
             user: owned(file.user),
             state_dir: places.state_dir,

@@ -7,8 +7,8 @@ use crate::{
     config::{
         Address, BackendTls, BackendTlsMode, ChannelBinding, ClientAuth, ClientAuthMode, Config,
         IdentityDir, IdentityFiles, Limits, Listener, Log, LogFormat, LogLevel, OnUnknown,
-        PairEncoding, PassphraseSource, ProxyProtocol, Resumption, TlsMode, TlsPolicy, TlsVersion,
-        UnknownName, fixture::parse,
+        PairEncoding, PassphraseSource, ProxyProtocol, Resumption, SourceText, TlsMode, TlsPolicy,
+        TlsVersion, UnknownName, fixture::parse,
     },
     protocol::Protocol,
 };
@@ -20,6 +20,7 @@ fn defaults_are_those_of_the_manual() {
         config,
         Config {
             source: Some("/etc/proxyd/proxyd.toml".into()),
+            text: SourceText::default(),
             workers: 4,
             user: None,
             state_dir: "/home/op/.local/state/proxyd".into(),
