@@ -28,7 +28,7 @@ pub use self::{
     end::{Fault, Received},
     handover::{Given, Handover, Unusable},
     message::Message,
-    packs::{Card, Packs},
+    packs::{Card, Left, Packs},
     page::{FromPage, ToPage},
     resolver::{Answer, Ask, FromResolver, ToResolver},
     worker::{FromWorker, ToWorker},

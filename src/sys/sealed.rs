@@ -7,12 +7,18 @@ use std::{
 };
 
 use rustix::{
-    fs::{SealFlags, fcntl_add_seals, fstat},
+    fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat},
     io::{pread, write},
 };
 use zeroize::Zeroizing;
 
 use super::memfd;
+
+/// What no process may do to it: write it, change its length, or change that.
+const SEALS: SealFlags = SealFlags::WRITE
+    .union(SealFlags::GROW)
+    .union(SealFlags::SHRINK)
+    .union(SealFlags::SEAL);
 
 /// A file in memory that is being written, and that no other process knows yet.
 #[derive(Debug)]
@@ -53,8 +59,7 @@ impl Unsealed {
 
     /// Lets nobody change it from now on.
     pub fn seal(self) -> io::Result<Sealed> {
-        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-        fcntl_add_seals(&self.file, seals)?;
+        fcntl_add_seals(&self.file, SEALS)?;
         Ok(Sealed {
             file: Arc::new(self.file),
             length: self.length,
@@ -70,6 +75,18 @@ impl Sealed {
             file: Arc::new(file),
             length,
         })
+    }
+
+    /// Takes one that a process of the user `owner` has sealed; refuses any other file, so that neither its content nor
+    /// its length can change, and no process of another user has made it.
+    pub fn authentic(file: OwnedFd, owner: u32) -> io::Result<Self> {
+        if !fcntl_get_seals(&file)?.contains(SEALS) {
+            return Err(io::Error::other("its content is not sealed"));
+        }
+        if fstat(&file)?.st_uid != owner {
+            return Err(io::Error::other("it belongs to another user"));
+        }
+        Self::from_descriptor(file)
     }
 
     /// Returns the descriptor by which another process can read it.
@@ -138,6 +155,23 @@ mod tests {
         for (offset, length) in [(0, 4), (3, 1), (4, 0), (u64::MAX, 1)] {
             assert!(file.read(offset, length).is_err(), "{offset} {length}");
         }
+    }
+
+    #[test]
+    fn only_what_this_user_has_sealed_is_authentic() {
+        let own = rustix::process::geteuid().as_raw();
+        let copy = || sealed(b"one").descriptor().try_clone().unwrap();
+        Sealed::authentic(copy(), own).unwrap();
+        let error = Sealed::authentic(copy(), own + 1).unwrap_err();
+        assert!(error.to_string().contains("another user"), "{error}");
+        for missing in SEALS.iter() {
+            let open = Unsealed::new("test").unwrap().file;
+            fcntl_add_seals(&open, SEALS - missing).unwrap();
+            let error = Sealed::authentic(open, own).unwrap_err();
+            assert!(error.to_string().contains("not sealed"), "{error}");
+        }
+        let null = std::fs::File::open("/dev/null").unwrap();
+        Sealed::authentic(null.into(), own).unwrap_err();
     }
 
     #[test]

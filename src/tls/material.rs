@@ -234,6 +234,11 @@ impl PrivateKey {
         self.0.len()
     }
 
+    /// Returns the bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(crate) fn to_rustls(&self) -> Result<PrivateKeyDer<'static>, rustls::Error> {
         PrivateKeyDer::try_from(self.0.as_slice())
             .map(|key| key.clone_key())

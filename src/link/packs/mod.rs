@@ -8,6 +8,7 @@
 
 mod card;
 mod digest;
+mod left;
 mod tidy;
 
 use std::{
@@ -19,8 +20,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-pub use self::card::Card;
 pub(super) use self::tidy::MAX_PACKS;
+pub use self::{card::Card, left::Left};
 use self::{
     digest::{ByDigest, Digest},
     tidy::Fill,

@@ -3,19 +3,25 @@
 //! It is looked for once, at the start. What is found is judged, never believed: each part has its own place, and a part
 //! that is broken costs only itself.
 
-use std::os::fd::OwnedFd;
+use std::{collections::HashSet, io, os::fd::OwnedFd, path::Path};
 
-use super::state::Book;
-use crate::{config::Config, link::ListenerKey};
+use rustix::{fs::fstat, process::geteuid};
+use tokio::runtime::Runtime;
+
+use super::state::{Book, Earlier};
+use crate::{link::ListenerKey, sys::rewritten};
 
 /// What the supervisor before this one has left.
-#[allow(dead_code, reason = "owners begin to use their parts one by one")]
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct Predecessor {
     /// What it knew; an empty one if none could be read.
     pub(in crate::supervisor) book: Book,
+    /// What it served; `None` if that could not be read.
+    pub(in crate::supervisor) generation: Option<Earlier>,
     /// Its listening sockets, with the slot of each.
     pub(in crate::supervisor) sockets: Vec<(ListenerKey, usize, OwnedFd)>,
+    /// What could not be read of what was found, as sentences for operators.
+    pub(in crate::supervisor) troubles: Vec<String>,
 }
 
 /// What was found of predecessors, in all the places where they leave something.
@@ -24,20 +30,68 @@ struct Found {
     /// What each holder of state was handed: the descriptors of a book, of a generation and of its packs, in this order.
     states: Vec<Vec<OwnedFd>>,
     sockets: Vec<(ListenerKey, usize, OwnedFd)>,
+    troubles: Vec<String>,
 }
 
-/// Looks for what the supervisor before this one has left; `None` if that is nothing. Blocks.
-pub(in crate::supervisor) fn find(_config: &Config) -> Option<Predecessor> {
-    Found::default().choose()
+/// Looks for what the supervisor before this one has left, which had this control socket; `None` if that is nothing. At most
+/// so many sessions are kept. Blocks.
+pub(in crate::supervisor) fn find(
+    _runtime: &Runtime,
+    _control_socket: &Path,
+    _most: usize,
+) -> Option<Predecessor> {
+    Found::default().choose(geteuid().as_raw())
 }
 
 impl Found {
-    /// Chooses the newest of what was found.
-    fn choose(self) -> Option<Predecessor> {
-        let is_nothing = self.states.is_empty() && self.sockets.is_empty();
-        (!is_nothing).then(|| Predecessor {
-            book: Book::default(),
+    /// Chooses the newest of what was found, as far as a supervisor of the user `owner` has written it.
+    fn choose(mut self, owner: u32) -> Option<Predecessor> {
+        if self.states.is_empty() && self.sockets.is_empty() {
+            return None;
+        }
+        let mut seen = HashSet::new();
+        let mut books = Vec::new();
+        let mut generations = Vec::new();
+        for state in std::mem::take(&mut self.states) {
+            let mut state = state.into_iter();
+            let book = state.next().filter(|it| is_new(it, &mut seen));
+            books.extend(book.and_then(|it| self.note("what it knew", book_of(&it, owner))));
+            let generation = state.next().filter(|it| is_new(it, &mut seen));
+            let generation = generation.map(|it| Earlier::read(it, state.collect(), owner));
+            generations.extend(generation.and_then(|it| self.note("what it served", it)));
+        }
+        // Two supervisors, of which the first left workers that still ran when the second one died.
+        let book = books.into_iter().max_by_key(|book| book.reign);
+        let generation = generations.into_iter();
+        let generation = generation.max_by_key(|it| (it.reign, it.number));
+        Some(Predecessor {
+            book: book.unwrap_or_default(),
+            generation,
             sockets: self.sockets,
+            troubles: self.troubles,
         })
     }
+
+    /// Notes why a part cannot be read, if so.
+    fn note<T, E: std::fmt::Display>(&mut self, what: &str, read: Result<T, E>) -> Option<T> {
+        read.map_err(|error| {
+            self.troubles.push(format!(
+                "The supervisor before this one left {what}, but this one cannot go on with it: {error}."
+            ));
+        })
+        .ok()
+    }
 }
+
+/// Returns whether a file was not seen before; many workers have the same.
+fn is_new(file: &OwnedFd, seen: &mut HashSet<(u64, u64)>) -> bool {
+    fstat(file).is_ok_and(|about| seen.insert((about.st_dev, about.st_ino)))
+}
+
+fn book_of(file: &OwnedFd, owner: u32) -> io::Result<Book> {
+    let bytes = rewritten::read(file, owner)?;
+    Book::decode(&bytes).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests;

@@ -188,7 +188,14 @@ impl Start {
 
     #[expect(clippy::unnecessary_wraps, reason = "it is a step like others")]
     pub(super) fn find_predecessor(&mut self) -> Result<(), Refusal> {
-        self.predecessor = predecessor::find(&self.config);
+        if let Some(runtime) = &self.runtime {
+            let (socket, most) = (&self.config.control_socket, limits::most_kept(&self.config));
+            self.predecessor = predecessor::find(runtime, socket, most);
+        }
+        let found = self.predecessor.iter();
+        for trouble in found.flat_map(|it| &it.troubles) {
+            tracing::warn!("{trouble}");
+        }
         Ok(())
     }
 
