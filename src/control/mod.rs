@@ -129,6 +129,8 @@ pub enum Response {
         connections: u64,
         /// How long the exit-failure command that runs now may delay the end; zero if none runs.
         within: Duration,
+        /// How long the workers accept new sessions without a supervisor (`orphan_timeout`).
+        serves_for: Duration,
     },
     /// The daemon has ended.
     Ended(SessionsAtEnd),

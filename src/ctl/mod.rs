@@ -413,12 +413,13 @@ mod tests {
                 workers: 2,
                 connections: 1,
                 within: Duration::ZERO,
+                serves_for: Duration::from_secs(30),
             });
         };
         let (code, out, err) = against(handle, "stop --for-restart");
         assert_eq!((code, err.as_str()), (0, ""));
-        let told = "The supervisor has ended. 2 workers go on with 1 session until proxyd is started again, for \
-                    orphan_timeout at most.\n";
+        let told = "The supervisor has ended. 2 workers go on with 1 session and accept new ones for 30s; start proxyd \
+                    again within that time.\n";
         assert_eq!(out, told);
     }
 

@@ -122,6 +122,7 @@ impl Supervisor {
             workers: self.workers.running().count() as u64,
             connections: self.workers.sessions_now(),
             within,
+            serves_for: self.loads.current().config.orphan_timeout,
         };
         self.life.ask_to_end(How::Leave { within }, response, reply);
     }

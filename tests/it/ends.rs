@@ -157,7 +157,7 @@ fn a_restart_by_systemd_leaves_the_workers() {
     let mut scene = Scene::new();
     let mut session = scene.session();
     let outcome = stop_by(&scene, "echo 7 proxyd.service restart running");
-    assert!(outcome.answer().contains("1 worker goes on"));
+    assert!(outcome.answer().contains("1 worker goes on with 1 session"));
     assert!(scene.daemon.wait_exit(PATIENCE).success());
     session.echo("still there").unwrap();
 }

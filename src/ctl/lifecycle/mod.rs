@@ -34,6 +34,7 @@ struct Left {
     left: bool,
     workers: u64,
     connections: u64,
+    serves_for_s: f64,
 }
 
 /// Ends the daemon, or the supervisor alone, and waits until it has ended.
@@ -95,6 +96,7 @@ fn leave(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
         workers,
         connections,
         within,
+        serves_for,
     } = client.ask(&Request::Leave)?
     else {
         return Err(ClientError::Unexpected.into());
@@ -107,20 +109,31 @@ fn leave(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
         left: true,
         workers,
         connections,
+        serves_for_s: serves_for.as_secs_f64(),
     };
     output.answer(&left, |_| {
-        format!(
-            "The supervisor has ended. {} with {} until proxyd is started again, for orphan_timeout at most.\n",
-            go_on(workers),
-            amount(connections, "session"),
-        )
+        let go_on = go_on(workers, connections, serves_for);
+        format!("The supervisor has ended. {go_on}\n")
     })?;
     Ok(exit::DONE)
 }
 
-fn go_on(workers: u64) -> String {
-    let verb = if workers == 1 { "goes" } else { "go" };
-    format!("{} {verb} on", amount(workers, "worker"))
+/// Says what workers do that were left with sessions.
+fn go_on(workers: u64, sessions: u64, serves_for: Duration) -> String {
+    let (go, accept) = match workers {
+        1 => ("goes", "accepts"),
+        _ => ("go", "accept"),
+    };
+    let (workers, sessions) = (amount(workers, "worker"), amount(sessions, "session"));
+    if serves_for.is_zero() {
+        return format!(
+            "{workers} {go} on with {sessions} and {accept} no new ones, because orphan_timeout is 0; start proxyd again."
+        );
+    }
+    format!(
+        "{workers} {go} on with {sessions} and {accept} new ones for {}; start proxyd again within that time.",
+        duration(serves_for)
+    )
 }
 
 /// Asks the daemon to end and waits until it has.
