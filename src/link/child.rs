@@ -65,6 +65,8 @@ pub struct Log {
 pub struct Begun {
     /// The link to the supervisor.
     pub link: OwnedFd,
+    /// Where its log lines go.
+    pub log: Pipe,
     /// The runtime of its one thread.
     pub runtime: Runtime,
 }
@@ -101,7 +103,8 @@ pub fn begin(name: &CStr, log: Log) -> Result<Begun, CannotBegin> {
     signals::leave_to_supervisor();
     // Otherwise process lists would show the name of the link in /proc from which it was executed.
     let _ = nix::sys::prctl::set_name(name);
-    log::start(Pipe::stderr(log.form), log.level, log.form);
+    let pipe = Pipe::stderr(log.form);
+    log::start(pipe.clone(), log.level, log.form);
     let link = take_link().map_err(CannotBegin::NoLink)?;
     sandbox::protect_memory().map_err(CannotBegin::Unprotected)?;
     if let Err(error) = oom::give_up_protection() {
@@ -109,7 +112,11 @@ pub fn begin(name: &CStr, log: Log) -> Result<Begun, CannotBegin> {
     }
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CannotBegin::NoRuntime)?;
-    Ok(Begun { link, runtime })
+    Ok(Begun {
+        link,
+        log: pipe,
+        runtime,
+    })
 }
 
 /// Takes the link, which is standard input, under a descriptor of its own, so that no other code uses it

@@ -43,7 +43,7 @@ pub fn main(args: &Args) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn serve(Begun { link, runtime }: Begun) -> io::Result<()> {
+fn serve(Begun { link, runtime, .. }: Begun) -> io::Result<()> {
     // A page that hangs would otherwise keep its port from the next daemon.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     LocalSet::new().block_on(&runtime, async {

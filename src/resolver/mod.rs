@@ -61,7 +61,7 @@ pub fn main(args: &Args) -> ExitCode {
     )
 }
 
-fn serve(Begun { link, runtime }: Begun) -> io::Result<u8> {
+fn serve(Begun { link, runtime, .. }: Begun) -> io::Result<u8> {
     let files = NameFiles::now();
     let confinement = sandbox::confine(Profile::Resolver);
     runtime.block_on(async {

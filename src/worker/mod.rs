@@ -84,7 +84,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
     match child::begin(c"proxyd-worker", args.log) {
-        Ok(Begun { link, runtime }) => {
+        Ok(Begun { link, runtime, .. }) => {
             warm_up();
             clock::coarse();
             runtime.block_on(run(link, args))
