@@ -65,6 +65,9 @@ pub struct KeptTerms {
 /// all that a body depends on.
 type BodyVersion = [u32; 4];
 
+/// Where in it the version of records is.
+const VERSION: usize = 3;
+
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Journal")
@@ -173,15 +176,30 @@ impl Journal {
         self.commits
     }
 
+    /// Returns whether the record is in the version in which records are written now.
+    pub fn is_current(&self) -> bool {
+        self.written[VERSION] == u32::from(record::version::written())
+    }
+
     /// Says that the session is worked on until the returned guard is dropped.
     pub fn work(&self) -> Working {
         with_table(|table| table.work_on(Some(self.row)));
         Working
     }
 
+    /// Returns what keeps the session.
+    pub fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
+    }
+
     /// Ends the noting of a session that can be kept no longer and goes on without.
-    pub fn give_up<W>(self, reason: UnkeptReason, conversation: &mut Conversation<W>) {
-        self.keeper.unkept(reason);
+    pub fn give_up<W>(
+        self,
+        reason: UnkeptReason,
+        conversation: &mut Conversation<W>,
+        session: &LiveSession,
+    ) {
+        self.keeper.unkept(session, reason);
         drop(self.end(conversation));
     }
 

@@ -5,7 +5,10 @@ use std::{
     collections::VecDeque,
     fmt,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,8 +17,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::live::LiveSession;
-use crate::facts::{SessionId, UnkeptReason};
+use super::{live::LiveSession, standing::Changes};
+use crate::facts::{SessionId, UnkeptCounts, UnkeptReason};
 
 /// Counts a session among those that are not kept, until this is dropped.
 pub type Unkept = Box<dyn Any + Send>;
@@ -28,8 +31,8 @@ pub enum News {
     Keep(SessionId, [OwnedFd; 2], Unkept),
     /// It need not keep those of a session any more.
     Over(SessionId),
-    /// A session could not be kept.
-    Unkept(UnkeptReason),
+    /// How many sessions could not be kept.
+    Unkept(UnkeptCounts),
 }
 
 /// Has sessions kept once they have lasted long enough.
@@ -38,6 +41,28 @@ pub struct Keeper {
     news: mpsc::UnboundedSender<News>,
     young: Mutex<VecDeque<(Instant, Weak<LiveSession>)>>,
     comes: Notify,
+    /// How many sessions could not be kept.
+    failed: Mutex<UnkeptCounts>,
+    /// Whether sessions are to be kept as soon as they are established.
+    at_once: AtomicBool,
+    /// The number of the worker's link.
+    link: AtomicU32,
+    /// How many messages with sockets are not sent yet.
+    on_their_way: Arc<AtomicU64>,
+    changes: Arc<Changes>,
+}
+
+/// Counts sockets that are on their way to the supervisor, until this is dropped.
+struct OnTheirWay {
+    count: Arc<AtomicU64>,
+    changes: Arc<Changes>,
+}
+
+impl Drop for OnTheirWay {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.changes.note();
+    }
 }
 
 /// How a session comes to be kept.
@@ -63,22 +88,51 @@ impl fmt::Debug for Keeping {
 }
 
 impl Keeper {
-    /// Returns one without sessions, and the news that the supervisor is to hear.
-    pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<News>) {
+    /// Returns one without sessions, and the news that the supervisor is to hear. It notes in `changes` what sessions
+    /// have answered.
+    pub fn new(changes: Arc<Changes>) -> (Arc<Self>, mpsc::UnboundedReceiver<News>) {
         let (news, told) = mpsc::unbounded_channel();
         let keeper = Self {
             news,
             young: Mutex::default(),
             comes: Notify::new(),
+            failed: Mutex::default(),
+            at_once: AtomicBool::new(false),
+            link: AtomicU32::new(1),
+            on_their_way: Arc::default(),
+            changes,
         };
         (Arc::new(keeper), told)
     }
 
     /// Tells a session that it is to be kept once it has lasted for so long.
     pub fn later(&self, session: &Arc<LiveSession>, after: Duration) {
+        if self.at_once.load(Ordering::Relaxed) {
+            return session.is_to_be_kept();
+        }
         let due = Instant::now() + after;
         self.young().push_back((due, Arc::downgrade(session)));
         self.comes.notify_one();
+    }
+
+    /// Says whether sessions that are established later are to be kept at once.
+    pub fn keep_at_once(&self, at_once: bool) {
+        self.at_once.store(at_once, Ordering::Relaxed);
+    }
+
+    /// Returns the number of the link over which sockets are sent now.
+    pub fn link(&self) -> u32 {
+        self.link.load(Ordering::Relaxed)
+    }
+
+    /// Begins another link: its supervisor has none of the sockets that were sent before.
+    pub fn begin_link(&self) {
+        self.link.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns whether all sockets are sent.
+    pub fn has_sent_all(&self) -> bool {
+        self.on_their_way.load(Ordering::Relaxed) == 0
     }
 
     /// Tells sessions that they are to be kept when it is time to.
@@ -108,9 +162,18 @@ impl Keeper {
         }
     }
 
-    /// Has the supervisor keep the sockets of a session.
-    pub fn keep(&self, id: SessionId, sockets: [OwnedFd; 2], unkept: Unkept) {
-        self.tell(News::Keep(id, sockets, unkept));
+    /// Has the supervisor keep the sockets of a session, which counts among those that are not kept until it does, by
+    /// `unkept` if it was not kept before.
+    pub fn keep(&self, session: &LiveSession, sockets: [OwnedFd; 2], unkept: Option<Unkept>) {
+        session.keep.is_kept(self.link());
+        self.on_their_way.fetch_add(1, Ordering::Relaxed);
+        let on_their_way = OnTheirWay {
+            count: Arc::clone(&self.on_their_way),
+            changes: Arc::clone(&self.changes),
+        };
+        let until_sent = Box::new((on_their_way, unkept));
+        self.tell(News::Keep(session.id, sockets, until_sent));
+        self.changes.note();
     }
 
     /// Has the supervisor forget the sockets of a session.
@@ -118,9 +181,26 @@ impl Keeper {
         self.tell(News::Over(id));
     }
 
-    /// Counts a session that could not be kept.
-    pub fn unkept(&self, reason: UnkeptReason) {
-        self.tell(News::Unkept(reason));
+    /// Counts a session that could not be kept, unless it was counted before.
+    pub fn unkept(&self, session: &LiveSession, reason: UnkeptReason) {
+        if session.keep.has_failed() {
+            self.failed().add(UnkeptCounts::only(reason, 1));
+            self.tell_unkept();
+        }
+        self.changes.note();
+    }
+
+    /// Tells the supervisor how many sessions could not be kept, if any.
+    pub fn tell_unkept(&self) {
+        let failed = *self.failed();
+        if failed != UnkeptCounts::default() {
+            self.tell(News::Unkept(failed));
+        }
+    }
+
+    /// Locks the counts, as [`Self::young`] does.
+    fn failed(&self) -> MutexGuard<'_, UnkeptCounts> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, news: News) {
@@ -129,7 +209,7 @@ impl Keeper {
     }
 
     /// Locks the young sessions, which only the worker's one thread uses, so this never waits.
-    fn young(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Weak<LiveSession>)>> {
+    fn young(&self) -> MutexGuard<'_, VecDeque<(Instant, Weak<LiveSession>)>> {
         self.young.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,6 +16,7 @@ use super::{
     counters::Counters,
     peers::Peers,
     record::Record,
+    standing::KeepState,
     stop::StopCell,
 };
 use crate::{
@@ -56,8 +57,8 @@ pub struct LiveSession {
     facts_version: AtomicU32,
     /// How often another worker has taken it over.
     takeovers: u32,
-    /// Whether it has lasted so long that it is to be kept.
-    to_be_kept: AtomicBool,
+    /// How far it is with being kept.
+    pub keep: KeepState,
 }
 
 /// The facts that become known in the course of a session.
@@ -122,7 +123,7 @@ impl LiveSession {
             }),
             facts_version: AtomicU32::new(0),
             takeovers: 0,
-            to_be_kept: AtomicBool::new(false),
+            keep: KeepState::default(),
         }
     }
 
@@ -149,19 +150,14 @@ impl LiveSession {
             facts: Mutex::new(record.facts.clone()),
             facts_version: AtomicU32::new(0),
             takeovers: record.takeovers.saturating_add(1),
-            to_be_kept: AtomicBool::new(false),
+            keep: KeepState::default(),
         }
     }
 
-    /// Tells the session that it has lasted so long that it is to be kept.
+    /// Tells the session that it is to be kept, or, if it is, that it is to send the supervisor its sockets again.
     pub fn is_to_be_kept(&self) {
-        self.to_be_kept.store(true, Ordering::Relaxed);
+        self.keep.ask();
         self.stop.wake();
-    }
-
-    /// Returns, once, whether the session was told that it is to be kept.
-    pub fn takes_keep(&self) -> bool {
-        self.to_be_kept.load(Ordering::Relaxed) && self.to_be_kept.swap(false, Ordering::Relaxed)
     }
 
     /// Returns how often another worker has taken the session over.
@@ -232,6 +228,11 @@ impl LiveSession {
     /// Notes that client and backend talk to each other from now on.
     pub fn is_established(&self) {
         self.stage.store(ESTABLISHED, Ordering::Relaxed);
+    }
+
+    /// Returns whether it was opened.
+    pub fn has_opened(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) == ESTABLISHED
     }
 
     /// Counts bytes of one side that were passed on to the other.

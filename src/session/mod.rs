@@ -21,6 +21,7 @@ pub mod registry;
 pub mod relay;
 pub mod scratch;
 pub mod socket;
+pub mod standing;
 pub mod stop;
 pub mod table;
 pub mod takeover;

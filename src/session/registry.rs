@@ -11,6 +11,7 @@ use super::{
     chains::{Chains, ClientChain},
     counters::Counters,
     live::LiveSession,
+    standing::Changes,
     stop::StopReason,
 };
 use crate::facts::{Selection, SessionEntry, SessionId};
@@ -22,6 +23,8 @@ pub struct Registry {
     origin: u64,
     /// The certificates of clients.
     pub chains: Chains,
+    /// Wakes the worker when a session ends or is further with being kept.
+    pub changes: Arc<Changes>,
     state: Mutex<State>,
 }
 
@@ -68,8 +71,14 @@ impl Registry {
         Self {
             origin,
             chains: Chains::default(),
+            changes: Arc::default(),
             state: Mutex::default(),
         }
+    }
+
+    /// Returns what the ids of the sessions begin with whose clients this worker accepts.
+    pub fn origin(&self) -> u64 {
+        self.origin
     }
 
     /// Returns an id that no session has had.
@@ -122,6 +131,11 @@ impl Registry {
         for session in state.sessions.values() {
             session.stop.stop(StopReason::Drained);
         }
+    }
+
+    /// Returns all sessions.
+    pub fn all(&self) -> Vec<Arc<LiveSession>> {
+        self.lock().sessions.values().cloned().collect()
     }
 
     /// Returns how many sessions a selection holds.
@@ -225,6 +239,7 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         state.sessions.remove(&self.session.id);
+        self.registry.changes.note();
     }
 }
 

@@ -56,7 +56,8 @@ impl Reserve {
 }
 
 /// Returns whether an error means that the process, or the system, has no descriptors left.
-fn is_shortage(error: &io::Error) -> bool {
+/// Returns whether an error says that no more descriptors can be opened.
+pub fn is_shortage(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     [Errno::MFILE, Errno::NFILE]
         .iter()

@@ -55,6 +55,8 @@ pub struct Own {
     pub words: &'static [AtomicU64],
     /// The bytes behind them.
     pub bytes: &'static mut [u8],
+    /// The table itself. No copy of it may be closed in this process, which would drop the lock.
+    pub file: &'static OwnedFd,
 }
 
 impl Own {
@@ -73,7 +75,7 @@ impl Own {
         // not what memory holds.
         unsafe { madvise(start.as_ptr().cast(), length, Advice::LinuxDontDump) }?;
         // Closing it would drop the lock.
-        std::mem::forget(file);
+        let file = Box::leak(Box::new(file));
         // SAFETY: the mapping is that long, its seals keep every process from shortening it, and it is never
         // unmapped. It is aligned to a page and holds initialized bytes, of which any are a valid `AtomicU64`.
         let counters = unsafe { slice::from_raw_parts(start.as_ptr().cast(), words) };
@@ -84,6 +86,7 @@ impl Own {
         Ok(Self {
             words: counters,
             bytes,
+            file,
         })
     }
 }
@@ -95,6 +98,7 @@ impl fmt::Debug for Own {
             .debug_struct("Own")
             .field("words", &self.words.len())
             .field("bytes", &self.bytes.len())
+            .field("file", &self.file)
             .finish()
     }
 }

@@ -30,6 +30,11 @@ impl Refusals {
         (calls != before).then_some(calls)
     }
 
+    /// Has [`Self::count`] return all calls again, for a supervisor that was told of none.
+    pub fn forget_told(&mut self) {
+        self.calls = 0;
+    }
+
     /// Warns if a call was refused for the first time.
     pub fn tell(&mut self) {
         if let Some(call) = self.news(sandbox::denied()) {

@@ -7,12 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{sync::mpsc::UnboundedSender, task::yield_now};
+use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::{
-    keeping::Parcel,
+    contact::Voice,
     places::{Counting, Places},
     service::Services,
     told::Told,
@@ -57,9 +57,9 @@ pub(super) struct Household {
     pub(super) counting: Arc<Counting>,
     pub(super) keeper: Arc<Keeper>,
     pub(super) tasks: TaskTracker,
-    pub(super) outbox: UnboundedSender<Parcel>,
-    /// Counts sessions, and where the counts go: the supervisor hears them before it hears of the takeover.
-    pub(super) counts: (Told, UnboundedSender<FromWorker>),
+    pub(super) voice: Voice,
+    /// Counts sessions: the supervisor hears the counts before it hears of the takeover.
+    pub(super) told: Told,
 }
 
 /// A session that was left behind.
@@ -117,7 +117,7 @@ impl Heir {
         message: ToWorker,
         descriptors: Vec<OwnedFd>,
         household: Option<Household>,
-        outbox: &UnboundedSender<Parcel>,
+        voice: &Voice,
     ) {
         match message {
             ToWorker::Inherit { table, death } => {
@@ -131,7 +131,7 @@ impl Heir {
                         let tasks = household.tasks.clone();
                         tasks.spawn(heir.take_over(household));
                     }
-                    None => heir.lose(outbox),
+                    None => heir.lose(voice),
                 }
             }
             _ => {}
@@ -185,8 +185,9 @@ impl Heir {
             }
         }
         self.forget_rest(&household, &mut lost).await;
-        let (told, counts) = &household.counts;
-        told.count(&household.services, None, counts);
+        household
+            .told
+            .count(&household.services, None, &household.voice.outbox);
         for (reason, count) in lost.counted() {
             let words = reason.words();
             warn!(
@@ -205,7 +206,7 @@ impl Heir {
             taken,
             lost,
         };
-        let _ = household.outbox.send(message.into());
+        household.voice.send(message);
     }
 
     /// Returns the sessions that were left behind, each from the table of the last worker that had it.
@@ -235,15 +236,14 @@ impl Heir {
     }
 
     /// Loses all sessions, because this worker has no table to keep them in.
-    fn lose(self, outbox: &UnboundedSender<Parcel>) {
+    fn lose(self, voice: &Voice) {
         error!(
             "this worker has no table and cannot go on with the sessions of another; they are lost"
         );
         let ids: Vec<SessionId> = self.sockets.keys().copied().collect();
         shut(self.sockets.into_values().flatten());
         for ids in ids.chunks(MOST_OVER) {
-            let over = FromWorker::Over { ids: ids.to_vec() };
-            let _ = outbox.send(over.into());
+            voice.send(FromWorker::Over { ids: ids.to_vec() });
         }
         let lost = ids.len() as u64;
         let message = FromWorker::TookOver {
@@ -251,7 +251,7 @@ impl Heir {
             taken: 0,
             lost: LossCounts::only(LossReason::NoRoom, lost),
         };
-        let _ = outbox.send(message.into());
+        voice.send(message);
     }
 
     /// Takes a session over, and notes meanwhile which: should this worker die over it, the next will know.

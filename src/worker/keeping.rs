@@ -2,44 +2,26 @@
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender},
-    time::sleep,
-};
+use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
 
+use super::contact::{Along, Parcel, Voice};
 use crate::{
     facts::{SessionId, UnkeptCounts},
     link::{FromWorker, worker::MOST_OVER, worker::MOST_PAIRS},
-    session::keeper::{Keeper, News, Unkept},
+    session::{
+        keeper::{Keeper, News, Unkept},
+        standing::Changes,
+    },
 };
 
 /// How long news wait for more, so that one message tells of several sessions.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// A message to the supervisor.
-pub(super) struct Parcel {
-    /// The message.
-    pub(super) message: FromWorker,
-    /// The descriptors that belong to it.
-    pub(super) along: Vec<OwnedFd>,
-    /// What is dropped when the supervisor has it.
-    pub(super) until_sent: Vec<Unkept>,
-}
-
-impl From<FromWorker> for Parcel {
-    fn from(message: FromWorker) -> Self {
-        Self {
-            message,
-            along: Vec::new(),
-            until_sent: Vec::new(),
-        }
-    }
-}
-
-/// Starts to keep sessions; returns what does. The messages for the supervisor go to `outbox`.
-pub(super) fn begin(outbox: UnboundedSender<Parcel>) -> Arc<Keeper> {
-    let (keeper, news) = Keeper::new();
-    tokio::spawn(tell(news, outbox));
+/// Starts to keep sessions; returns what does. `voice` tells the supervisor, and what sessions answer is noted in
+/// `changes`.
+pub(super) fn begin(voice: Voice, changes: Arc<Changes>) -> Arc<Keeper> {
+    let (keeper, news) = Keeper::new(changes);
+    tokio::spawn(tell(news, voice));
     let running = Arc::clone(&keeper);
     tokio::spawn(async move { running.run().await });
     keeper
@@ -55,28 +37,29 @@ struct Gathered {
     unkept: Option<UnkeptCounts>,
 }
 
-async fn tell(mut news: UnboundedReceiver<News>, outbox: UnboundedSender<Parcel>) {
-    let mut unkept = UnkeptCounts::default();
+async fn tell(mut news: UnboundedReceiver<News>, voice: Voice) {
     while let Some(first) = news.recv().await {
         if news.is_empty() {
             sleep(GATHER).await;
         }
         let mut gathered = Gathered::default();
-        gathered.take(first, &mut unkept);
+        gathered.take(first);
         while !gathered.is_full() {
             let Ok(next) = news.try_recv() else { break };
-            gathered.take(next, &mut unkept);
+            gathered.take(next);
         }
         for parcel in gathered.parcels() {
-            if outbox.send(parcel).is_err() {
-                return;
-            }
+            voice.send(parcel);
         }
     }
 }
 
+fn along(socket: OwnedFd) -> Along {
+    Arc::new(socket)
+}
+
 impl Gathered {
-    fn take(&mut self, news: News, unkept: &mut UnkeptCounts) {
+    fn take(&mut self, news: News) {
         match news {
             News::Keep(id, sockets, unkept) => {
                 self.keep.push(id);
@@ -84,10 +67,7 @@ impl Gathered {
                 self.until_sent.push(unkept);
             }
             News::Over(id) => self.over.push(id),
-            News::Unkept(reason) => {
-                unkept.add(UnkeptCounts::only(reason, 1));
-                self.unkept = Some(*unkept);
-            }
+            News::Unkept(counts) => self.unkept = Some(counts),
         }
     }
 
@@ -101,7 +81,7 @@ impl Gathered {
         if !self.keep.is_empty() {
             parcels.push(Parcel {
                 message: FromWorker::Keep { ids: self.keep },
-                along: self.sockets,
+                along: self.sockets.into_iter().map(along).collect(),
                 until_sent: self.until_sent,
             });
         }

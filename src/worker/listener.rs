@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{SocketAddr, TcpListener as StdTcpListener},
-    os::{fd::OwnedFd, unix::net::UnixListener as StdUnixListener},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixListener as StdUnixListener,
+    },
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,13 +34,27 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often the warning about failing accepts is logged at most.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The sockets that a worker accepts from.
+/// The sockets that a worker accepts from, and those that it would accept from without a supervisor.
 #[derive(Debug)]
 pub struct Listeners {
     services: Arc<Services>,
     sessions: TaskTracker,
     waiting: Vec<(ListenerKey, usize, OwnedFd)>,
-    accepting: BTreeMap<(ListenerKey, usize), AbortHandle>,
+    accepting: BTreeMap<(ListenerKey, usize), Accepting>,
+    spares: BTreeMap<(ListenerKey, usize), Arc<OwnedFd>>,
+}
+
+/// A socket that is accepted from, until this is dropped.
+#[derive(Debug)]
+struct Accepting {
+    socket: Arc<Listening>,
+    task: AbortHandle,
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Listeners {
@@ -48,6 +65,7 @@ impl Listeners {
             sessions,
             waiting: Vec::new(),
             accepting: BTreeMap::new(),
+            spares: BTreeMap::new(),
         }
     }
 
@@ -62,28 +80,59 @@ impl Listeners {
     /// Accepts from the sockets of listeners that are served now, and no longer from those of others.
     pub fn follow(&mut self) {
         let services = Arc::clone(&self.services);
-        self.accepting.retain(|(key, _), task| {
-            let keep = services.get(key).is_some();
-            if !keep {
-                task.abort();
-            }
-            keep
-        });
+        self.accepting
+            .retain(|(key, _), _| services.get(key).is_some());
         let waiting = std::mem::take(&mut self.waiting);
         for (key, slot, socket) in waiting {
             if services.get(&key).is_none() {
                 self.waiting.push((key, slot, socket));
                 continue;
             }
-            match self.accept(key.clone(), socket) {
-                Ok(task) => {
-                    if let Some(old) = self.accepting.insert((key, slot), task) {
-                        old.abort();
-                    }
+            self.begin(key, slot, socket);
+        }
+    }
+
+    /// Keeps a listening socket for the time without a supervisor, instead of one that came before.
+    pub fn spare(&mut self, key: ListenerKey, slot: usize, socket: OwnedFd) {
+        self.spares.insert((key, slot), Arc::new(socket));
+    }
+
+    /// Drops the spare sockets of listeners that are not served.
+    pub fn drop_idle_spares(&mut self) {
+        let services = Arc::clone(&self.services);
+        self.spares
+            .retain(|(key, _), _| services.get(key).is_some());
+    }
+
+    /// Accepts from the spare sockets too, because there is no supervisor that would have another worker do so.
+    pub fn accept_from_spares(&mut self) {
+        for ((key, slot), socket) in std::mem::take(&mut self.spares) {
+            if self.accepting.contains_key(&(key.clone(), slot))
+                || self.services.get(&key).is_none()
+            {
+                continue;
+            }
+            // It may be on its way to a supervisor that has just ended.
+            match Arc::try_unwrap(socket).or_else(|socket| socket.try_clone()) {
+                Ok(socket) => self.begin(key, slot, socket),
+                Err(error) => {
+                    warn!(listener = key.bind, %error, "a spare listening socket is unusable");
                 }
-                Err(error) => error!(listener = key.bind, %error, "a listening socket is unusable"),
             }
         }
+    }
+
+    /// Returns the listening sockets that the worker has, spare ones included.
+    pub fn sockets(&self) -> Vec<(ListenerKey, usize, Arc<dyn AsFd + Send + Sync>)> {
+        let accepting = self.accepting.iter().map(|((key, slot), it)| {
+            let socket: Arc<dyn AsFd + Send + Sync> = Arc::clone(&it.socket) as _;
+            (key.clone(), *slot, socket)
+        });
+        let spares = self.spares.iter().map(|((key, slot), socket)| {
+            let socket: Arc<dyn AsFd + Send + Sync> = Arc::clone(socket) as _;
+            (key.clone(), *slot, socket)
+        });
+        accepting.chain(spares).collect()
     }
 
     /// Returns whether the worker has the sockets of a slot for all of these listeners.
@@ -117,30 +166,34 @@ impl Listeners {
     /// Stops accepting for a slot.
     pub fn release(&mut self, slot: usize) {
         self.waiting.retain(|(_, other, _)| *other != slot);
-        self.accepting.retain(|(_, other), task| {
-            if *other == slot {
-                task.abort();
-            }
-            *other != slot
-        });
+        self.accepting.retain(|(_, other), _| *other != slot);
     }
 
     /// Stops accepting altogether.
     pub fn close(&mut self) {
         self.waiting.clear();
-        for task in self.accepting.values() {
-            task.abort();
-        }
         self.accepting.clear();
+        self.spares.clear();
     }
 
-    fn accept(&self, key: ListenerKey, socket: OwnedFd) -> io::Result<AbortHandle> {
-        let door = Door::new(&key, socket)?;
+    /// Accepts from a socket, instead of another of its listener and slot.
+    fn begin(&mut self, key: ListenerKey, slot: usize, socket: OwnedFd) {
+        match self.accept(key.clone(), socket) {
+            Ok(accepting) => drop(self.accepting.insert((key, slot), accepting)),
+            Err(error) => error!(listener = key.bind, %error, "a listening socket is unusable"),
+        }
+    }
+
+    fn accept(&self, key: ListenerKey, socket: OwnedFd) -> io::Result<Accepting> {
+        let socket = Arc::new(Listening::new(&key, socket)?);
         let (services, sessions) = (Arc::clone(&self.services), self.sessions.clone());
-        let task = tokio::spawn(accept_all(door, key, services, sessions));
+        let task = tokio::spawn(accept_all(Arc::clone(&socket), key, services, sessions));
         let handle = task.abort_handle();
         tokio::spawn(async move { end_with(task.await) });
-        Ok(handle)
+        Ok(Accepting {
+            socket,
+            task: handle,
+        })
     }
 }
 
@@ -160,12 +213,13 @@ fn end_with(ended: Result<(), JoinError>) {
 }
 
 /// A listening socket.
-enum Door {
+#[derive(Debug)]
+enum Listening {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-impl Door {
+impl Listening {
     fn new(key: &ListenerKey, socket: OwnedFd) -> io::Result<Self> {
         if key.is_unix() {
             UnixListener::from_std(StdUnixListener::from(socket)).map(Self::Unix)
@@ -186,6 +240,15 @@ impl Door {
     }
 }
 
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 /// Returns the IPv4 address of an IPv4 client of an IPv6 socket (ipv6(7), `::ffff:` addresses); any other
 /// address as it is.
 fn plain(peer: SocketAddr) -> SocketAddr {
@@ -195,17 +258,22 @@ fn plain(peer: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn accept_all(door: Door, key: ListenerKey, services: Arc<Services>, sessions: TaskTracker) {
+async fn accept_all(
+    socket: Arc<Listening>,
+    key: ListenerKey,
+    services: Arc<Services>,
+    sessions: TaskTracker,
+) {
     let key = Arc::new(key);
     let mut pause = SHORTEST_PAUSE;
     let mut complained: Option<Instant> = None;
     loop {
-        match door.accept().await {
-            Ok((socket, peer)) => {
+        match socket.accept().await {
+            Ok((client, peer)) => {
                 pause = SHORTEST_PAUSE;
                 if let Some(service) = services.get(&key) {
                     sessions.spawn(serve(Accepted {
-                        socket,
+                        socket: client,
                         peer,
                         service,
                         services: Arc::clone(&services),

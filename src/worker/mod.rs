@@ -7,13 +7,14 @@ pub mod backend_probe;
 pub mod backends;
 pub mod confinement;
 pub mod connect;
+mod contact;
 pub mod context;
 pub mod deadline;
-mod draining;
 mod heir;
 mod keeping;
 #[cfg(test)]
 mod layers;
+mod life;
 pub mod listener;
 pub mod names;
 pub mod opening;
@@ -24,45 +25,38 @@ mod revoked;
 pub mod serve;
 pub mod service;
 mod sessions;
+mod succession;
 mod told;
 
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, os::fd::OwnedFd, process::ExitCode, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::interval};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use self::{
     confinement::{Refusals, confine},
+    contact::{Contact, Door, Order, Voice},
     heir::{Heir, Household},
-    keeping::Parcel,
+    life::{Ended, Phase},
     listener::Listeners,
     names::Pairs,
     places::{Counting, Places},
     service::{Built, ServeError, Services},
+    succession::{Asking, Bequest},
     told::Told,
 };
 use crate::{
-    config::DRAIN_TIMEOUT,
+    config::{DRAIN_TIMEOUT, ORPHAN_TIMEOUT},
     link::{
-        Fault, FromWorker, Given, Handover, ListenerKey, Received, ToWorker, Unusable,
-        beat_interval,
+        FromWorker, Given, Handover, ListenerKey, ToWorker, Unusable, beat_interval,
         board::{Boards, ClientKeys, ClientSecret},
         child::{self, Begun, Worker as Args},
-        end::{self, Receiver, Sender},
-        worker::MOST_OF_GENERATION,
+        end,
     },
-    session::{
-        record,
-        table::{self, Table, with_table},
-    },
+    session::{record, table},
     sys::clock,
+    telemetry::log::Pipe,
     tls::stream::warm_up,
 };
 
@@ -75,19 +69,24 @@ const FIRST_BEAT: Duration = Duration::from_millis(200);
 /// The longest reason for which a generation is refused, in characters.
 const LONGEST_REASON: usize = 1000;
 
-/// Messages of the supervisor that may wait for the worker.
-const ORDERS: usize = 64;
-
 /// How long the last messages to the supervisor may take.
 const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
     match child::begin(c"proxyd-worker", args.log) {
-        Ok(Begun { link, runtime, .. }) => {
+        Ok(Begun { link, log, runtime }) => {
             warm_up();
             clock::coarse();
-            runtime.block_on(run(link, args))
+            match runtime.block_on(run(link, log, args)) {
+                None => ExitCode::FAILURE,
+                Some(Ended::Done) => ExitCode::SUCCESS,
+                Some(Ended::HandedOver) => {
+                    // Sessions end with their tasks, and another worker goes on with these.
+                    std::mem::forget(runtime);
+                    ExitCode::SUCCESS
+                }
+            }
         }
         Err(error) => error.tell(),
     }
@@ -105,19 +104,31 @@ struct Worker {
     refusal: Option<String>,
     /// The slots that the supervisor was last told of as accepted from.
     accepts: Vec<usize>,
+    /// Where its log lines go.
+    log: Pipe,
+    /// How it is in contact with supervisors.
+    contact: Contact,
+    /// Tells the supervisor things.
+    voice: Voice,
+    phase: Phase,
+    /// Until when it serves without a supervisor, while there is none.
+    alone_until: Option<Instant>,
+    /// What it has for the next supervisor.
+    bequest: Bequest,
+    /// The answer to a supervisor that asks for all, until that is complete.
+    telling: Option<Asking>,
     /// The generation to which the supervisor hands over the next one as a difference.
     given: Option<Given>,
     listeners: Listeners,
     sessions: TaskTracker,
-    outbox: mpsc::UnboundedSender<FromWorker>,
-    /// For messages with descriptors, and for those that have to keep their order among these.
-    parcels: mpsc::UnboundedSender<Parcel>,
     /// What workers that have ended have left to this one.
     heir: Heir,
     told: Told,
     beat: Duration,
     /// The default until it serves, because it may have taken sessions over before that.
     drain_timeout: Duration,
+    /// How long it serves without a supervisor; the default until it serves.
+    orphan_timeout: Duration,
     refusals: Refusals,
     /// Where pairs to the resolver go.
     pairs: Pairs,
@@ -134,28 +145,18 @@ enum SwapError {
     NoSocket,
 }
 
-/// Whether the worker goes on serving after a message.
-enum Then {
-    Serve,
-    Drain,
-}
-
-async fn run(link: OwnedFd, args: &Args) -> ExitCode {
+async fn run(link: OwnedFd, log: Pipe, args: &Args) -> Option<Ended> {
     let (receiver, sender) = match end::open(link) {
         Ok(halves) => halves,
         Err(error) => {
             error!(%error, "the link is unusable");
-            return ExitCode::FAILURE;
+            return None;
         }
     };
     // Whatever opens a file or changes a descriptor has happened.
     let confinement = confine();
-    let (outbox, messages) = mpsc::unbounded_channel();
-    let _ = outbox.send(FromWorker::Confined(confinement));
-    let (parcels, along) = mpsc::unbounded_channel();
-    let sending = tokio::spawn(send(sender, messages, along));
-    let (told, orders) = mpsc::channel(ORDERS);
-    tokio::spawn(receive(receiver, told));
+    let (voice, speaking) = Voice::new(sender);
+    voice.tell(FromWorker::Confined(confinement));
     let services = Arc::new(Services::new(args.origin));
     let pairs = Pairs::new(services.dialer.names());
     let sessions = TaskTracker::new();
@@ -165,112 +166,38 @@ async fn run(link: OwnedFd, args: &Args) -> ExitCode {
         staged: None,
         refusal: None,
         accepts: Vec::new(),
+        log,
+        contact: Contact::new(receiver, voice.clone()),
+        voice,
+        phase: Phase::Serving,
+        alone_until: None,
+        bequest: Bequest::default(),
+        telling: None,
         listeners: Listeners::new(Arc::clone(&services), sessions.clone()),
         services,
         given: None,
         sessions,
-        outbox,
-        parcels,
         heir: Heir::default(),
         told: Told::default(),
         beat: FIRST_BEAT,
         drain_timeout: DRAIN_TIMEOUT,
+        orphan_timeout: ORPHAN_TIMEOUT,
         refusals: Refusals::default(),
         pairs,
     };
-    let code = worker.serve(orders).await;
-    worker.tell_refusals();
-    // The supervisor must get the last messages before the worker ends.
-    drop(worker);
-    let _ = tokio::time::timeout(LAST_MESSAGES, sending).await;
-    code
-}
-
-/// A message that came over the link, with its descriptors.
-type Order = Received<ToWorker>;
-
-/// Sends the messages of both queues until the first queue is closed.
-async fn send(
-    link: Sender<FromWorker>,
-    mut messages: mpsc::UnboundedReceiver<FromWorker>,
-    mut parcels: mpsc::UnboundedReceiver<Parcel>,
-) {
-    loop {
-        let parcel = tokio::select! {
-            biased;
-            message = messages.recv() => match message {
-                Some(message) => message.into(),
-                None => return,
-            },
-            Some(parcel) = parcels.recv() => parcel,
-        };
-        let along: Vec<_> = parcel.along.iter().map(AsFd::as_fd).collect();
-        let sent = link.send(&parcel.message, &along).await;
-        drop(parcel.until_sent);
-        if matches!(parcel.message, FromWorker::TookOver { .. }) {
-            // The supervisor gives the tables that were taken over to no other worker any more.
-            with_table(Table::forget_ends);
-        }
-        match sent {
-            Ok(()) => {}
-            Err(Fault::Io(_)) => return,
-            // The message was not sent, and the link still works.
-            Err(fault) => warn!(%fault, "this worker could not send the supervisor a message"),
-        }
+    let ended = worker.live().await;
+    if ended == Ended::Done {
+        worker.tell_refusals();
+        // The supervisor must get the last messages before the worker ends.
+        drop(worker);
+        let _ = tokio::time::timeout(LAST_MESSAGES, speaking).await;
     }
-}
-
-async fn receive(receiver: Receiver<ToWorker>, orders: mpsc::Sender<Order>) {
-    // A worker whose sessions have taken all descriptors must still get new certificates.
-    let mut receiver = receiver.keep_back(MOST_OF_GENERATION);
-    loop {
-        match receiver.receive().await {
-            Ok(Some(order)) => {
-                if let ToWorker::MakeRoom = order.message {
-                    receiver.make_room();
-                }
-                if orders.send(order).await.is_err() {
-                    return;
-                }
-            }
-            Ok(None) => return,
-            Err(error) => {
-                error!(%error, "the link to the supervisor broke");
-                return;
-            }
-        }
-    }
+    Some(ended)
 }
 
 impl Worker {
-    /// Serves until it is told to drain or the supervisor is gone; then drains.
-    async fn serve(&mut self, mut orders: mpsc::Receiver<Order>) -> ExitCode {
-        let mut beats = interval(self.beat);
-        let mut period = self.beat;
-        loop {
-            tokio::select! {
-                order = orders.recv() => match order {
-                    None => {
-                        info!("the supervisor is gone; this worker finishes its sessions and exits");
-                        return self.drain().await;
-                    }
-                    Some(order) => {
-                        if let Then::Drain = self.take(order) {
-                            return self.drain_and_beat(orders).await;
-                        }
-                        self.tell_accepts();
-                    }
-                },
-                _ = beats.tick() => self.beat(),
-            }
-            if period != self.beat {
-                period = self.beat;
-                beats = interval(period);
-            }
-        }
-    }
-
-    fn take(&mut self, order: Order) -> Then {
+    /// Takes a message that neither ends this worker's work nor asks for all that it has.
+    fn take(&mut self, order: Order) {
         let mut fds = order.descriptors.into_iter();
         match order.message {
             ToWorker::Accept { key, slot } => {
@@ -296,48 +223,75 @@ impl Worker {
             ToWorker::Resolver => self.pairs.give(fds.next()),
             ToWorker::Release { slot } => self.listeners.release(slot),
             ToWorker::Tickets(secrets) => self.services.set_ticket_secrets(secrets),
-            // The receiver has done so.
-            ToWorker::MakeRoom => {}
             ToWorker::Stage { offer } => self.stage(offer, fds.collect()),
             ToWorker::Serve { generation } => self.serve_staged(generation),
-            ToWorker::Withdraw => {
-                self.staged = None;
-                self.listeners.drop_waiting();
-                self.services.drop_places();
-            }
+            ToWorker::Withdraw => self.withdraw(),
             ToWorker::Count { ask } => self.count(Some(ask)),
             ToWorker::Probe { ask } => self.probe(ask),
-            ToWorker::FindRevoked { ask } => revoked::find(&self.services, ask, &self.outbox),
+            ToWorker::FindRevoked { ask } => {
+                revoked::find(&self.services, ask, &self.voice.outbox);
+            }
             message @ (ToWorker::Sessions { .. } | ToWorker::End { .. }) => {
-                sessions::answer(message, &self.services.sessions, &self.outbox);
+                sessions::answer(message, &self.services.sessions, &self.voice.outbox);
             }
             ToWorker::Table { number } => self.take_table(number, fds.next()),
             message
             @ (ToWorker::Inherit { .. } | ToWorker::Sockets { .. } | ToWorker::TakeOver) => {
                 let household = self.household();
                 self.heir
-                    .take(message, fds.collect(), household, &self.parcels);
+                    .take(message, fds.collect(), household, &self.voice);
             }
             ToWorker::Records { version } => record::version::write(version),
-            ToWorker::Door { .. }
-            | ToWorker::Spare { .. }
-            | ToWorker::State
-            | ToWorker::Log
-            | ToWorker::Tell
-            | ToWorker::HandOver { .. } => {}
-            ToWorker::Drain { within_ms } => {
-                self.drain_timeout = Duration::from_millis(within_ms);
-                return Then::Drain;
+            ToWorker::Door { owner } => self.take_door(owner, fds.next()),
+            ToWorker::Spare { key, slot } => {
+                if let Some(socket) = fds.next() {
+                    self.listeners.spare(key, slot, socket);
+                } else {
+                    warn!(slot, "a spare listening socket did not arrive");
+                }
             }
+            ToWorker::State => self.bequest.set_state(fds.collect()),
+            ToWorker::Log => {
+                let pipe = fds
+                    .next()
+                    .ok_or_else(|| io::Error::other("it did not arrive"));
+                if let Err(error) = pipe.and_then(|pipe| self.log.lead_to(pipe)) {
+                    warn!(%error, "the pipe for log lines of this worker is unusable");
+                }
+            }
+            // The receiver has done the first, and the others are obeyed elsewhere.
+            ToWorker::MakeRoom
+            | ToWorker::Tell
+            | ToWorker::HandOver { .. }
+            | ToWorker::Drain { .. } => {}
         }
-        Then::Serve
+    }
+
+    /// Drops what was made ready and is not served yet.
+    fn withdraw(&mut self) {
+        self.staged = None;
+        self.listeners.drop_waiting();
+        self.services.drop_places();
+    }
+
+    /// Lets the next supervisor in by this door, when that comes.
+    fn take_door(&mut self, owner: u32, door: Option<OwnedFd>) {
+        let door = door.ok_or_else(|| io::Error::other("it did not arrive"));
+        match door.and_then(|door| Door::new(door, owner)) {
+            Ok(door) => self.contact.set_door(door),
+            Err(error) => warn!(
+                %error,
+                "the door of this worker is unusable; should the supervisor end, the next one will not find this worker"
+            ),
+        }
     }
 
     /// Counts sessions on its board from now on, and says so, or why it cannot serve without.
     fn take_board(&mut self, secret: &ClientSecret, board: Option<OwnedFd>) {
         let board = board.ok_or_else(|| io::Error::other("it did not arrive"));
-        match board.and_then(Boards::new) {
-            Ok(boards) => {
+        match board.and_then(|board| Ok((Boards::new(&board)?, board))) {
+            Ok((boards, board)) => {
+                self.bequest.board = Some(Arc::new(board));
                 self.counting = Some(Arc::new(Counting {
                     boards: Arc::new(boards),
                     keys: ClientKeys::new(secret),
@@ -356,7 +310,9 @@ impl Worker {
         let table = table.ok_or_else(|| io::Error::other("it did not arrive"));
         match table.and_then(table::begin) {
             Ok(()) => {
-                let keeper = keeping::begin(self.parcels.clone());
+                self.bequest.table = Some(number);
+                let changes = Arc::clone(&self.services.sessions.changes);
+                let keeper = keeping::begin(self.voice.clone(), changes);
                 let _ = self.services.keeper.set(keeper);
             }
             Err(error) => warn!(
@@ -373,8 +329,8 @@ impl Worker {
             counting: Arc::clone(self.counting.as_ref()?),
             keeper: Arc::clone(self.services.keeper.get()?),
             tasks: self.sessions.clone(),
-            outbox: self.parcels.clone(),
-            counts: (self.told.clone(), self.outbox.clone()),
+            voice: self.voice.clone(),
+            told: self.told.clone(),
         })
     }
 
@@ -434,7 +390,9 @@ impl Worker {
         self.services.install(built);
         self.beat = beat_interval(generation.config.heartbeat_timeout);
         self.drain_timeout = generation.config.drain_timeout;
+        self.orphan_timeout = generation.config.orphan_timeout;
         self.listeners.follow();
+        self.listeners.drop_idle_spares();
         // What is left is of listeners that are gone.
         self.listeners.drop_waiting();
         self.given = Some(generation);
@@ -461,10 +419,13 @@ impl Worker {
     }
 
     fn beat(&mut self) {
+        self.log.go_on();
         self.tell(FromWorker::Beat);
-        self.tell(FromWorker::Accepts {
-            slots: self.accepts.clone(),
-        });
+        if let Phase::Serving = self.phase {
+            self.tell(FromWorker::Accepts {
+                slots: self.accepts.clone(),
+            });
+        }
         if self.pairs.are_needed() {
             self.tell(FromWorker::NeedsResolver);
         }
@@ -474,13 +435,13 @@ impl Worker {
     /// Reports the counts, and the refused calls that were made before.
     fn count(&mut self, ask: Option<u64>) {
         self.tell_refusals();
-        self.told.count(&self.services, ask, &self.outbox);
+        self.told.count(&self.services, ask, &self.voice.outbox);
     }
 
     /// Probes backends in a task of its own; then sends the counts and reports the end of the probe.
     fn probe(&self, ask: u64) {
         let (services, tasks) = (Arc::clone(&self.services), self.sessions.clone());
-        let (told, outbox) = (self.told.clone(), self.outbox.clone());
+        let (told, outbox) = (self.told.clone(), self.voice.outbox.clone());
         tokio::spawn(async move {
             backend_probe::probe(&services, &tasks).await;
             told.count(&services, None, &outbox);
@@ -489,7 +450,6 @@ impl Worker {
     }
 
     fn tell(&self, message: FromWorker) {
-        // If the supervisor is gone, messages are dropped.
-        let _ = self.outbox.send(message);
+        self.voice.tell(message);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -18,6 +18,15 @@ use crate::{
 pub(super) struct Told(Arc<Mutex<HashMap<String, ListenerCounts>>>);
 
 impl Told {
+    /// Has all be told again, to a supervisor that was told nothing.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, ListenerCounts>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells what has changed, and that this is all, if an `ask` waits for that.
     pub(super) fn count(
         &self,
@@ -25,7 +34,7 @@ impl Told {
         ask: Option<u64>,
         outbox: &UnboundedSender<FromWorker>,
     ) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.lock();
         let mut messages = Vec::new();
         for (listener, counts) in services.counts() {
             if let Some(before) = told.get(&listener) {

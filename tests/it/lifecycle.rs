@@ -144,8 +144,8 @@ fn an_interrupt_typed_at_a_terminal_does_not_end_workers() {
 }
 
 #[test]
-fn workers_of_a_killed_supervisor_finish_their_sessions() {
-    let mut scene = Scene::with(|builder| builder.workers(2));
+fn workers_that_may_not_serve_alone_finish_their_sessions_when_the_supervisor_is_killed() {
+    let mut scene = Scene::with(|it| it.workers(2).set("orphan_timeout", "\"0s\""));
     let mut session = scene.session();
     let workers = scene.daemon.workers();
     scene.daemon.signal(Signal::SIGKILL);
@@ -190,6 +190,7 @@ fn the_successor_of_a_killed_supervisor_takes_the_port_at_once() {
         let listener = Listener::tcp("main", &builder.backend().address());
         builder
             .workers(2)
+            .set("orphan_timeout", "\"0s\"")
             .listener(listener.bind(&format!("127.0.0.1:{port}")))
     });
     let mut session = scene.session();
@@ -348,7 +349,7 @@ fn workers_have_no_descriptor_that_they_do_not_need() {
                 !target.contains(folder.to_str().unwrap()),
                 "{number}: {target}"
             );
-            // The last two are the sealed memory in which chains and keys lie, and the worker's own table.
+            // The last three are the sealed memory in which chains and keys lie, and the worker's own table and board.
             let known = [
                 "socket:",
                 "pipe:",
@@ -356,6 +357,7 @@ fn workers_have_no_descriptor_that_they_do_not_need() {
                 "/dev/null",
                 "/memfd:proxyd-identities",
                 "/memfd:proxyd-table",
+                "/memfd:proxyd-board",
             ];
             let known = known.iter().any(|start| target.starts_with(start));
             assert!(known, "{number}: {target}");

@@ -36,7 +36,7 @@ use super::{
     conversation::{Conversation, First, Flow},
     journal::Journal,
     keep::keep,
-    keeper::Keeping,
+    keeper::{Keeper, Keeping},
     leg::LegError,
     live::LiveSession,
     scratch::{Scratch, with_scratch},
@@ -79,8 +79,12 @@ pub fn relay<W: Watch + Unpin>(
     session: Arc<LiveSession>,
     keeping: Option<Keeping>,
 ) -> impl Future<Output = Ended> {
-    if let Some(keeping) = &keeping {
-        keeping.keeper.later(&session, keeping.after);
+    match &keeping {
+        Some(keeping) => keeping.keeper.later(&session, keeping.after),
+        // It ends with this worker.
+        None => {
+            session.keep.has_failed();
+        }
     }
     let mut relay = Box::new(Relay::new(conversation, patience, session));
     relay.keeping = keeping.map(Box::new);
@@ -95,6 +99,7 @@ pub fn take_over<W: Watch + Unpin>(
     journal: Box<Journal>,
 ) -> impl Future<Output = Ended> {
     let idle = session.idle();
+    session.keep.is_kept(journal.keeper().link());
     let mut relay = Box::new(Relay::new(conversation, patience, session));
     relay.journal = Some(journal);
     relay.idle = patience
@@ -122,7 +127,7 @@ impl<W: Watch + Unpin> Future for Relay<W> {
         if let Poll::Ready(ended) = polled {
             return Poll::Ready(ended);
         }
-        if this.session.takes_keep() {
+        if this.session.keep.takes_ask() {
             this.keep();
         }
         if moved {
@@ -158,6 +163,7 @@ impl<W> Relay<W> {
 
     /// Tells both sides of the end.
     async fn finish(mut self: Box<Self>, ended: Ended) -> Ended {
+        self.session.keep.is_over();
         // No other worker goes on with it from here on, so that what is sent now is not noted.
         let journal = self.journal.take();
         let over = journal.map(|journal| journal.end(&mut self.conversation));
@@ -174,8 +180,15 @@ impl<W> Relay<W> {
 }
 
 impl<W: Watch> Relay<W> {
-    /// Has the session outlive its worker from now on, if that can be.
+    /// Has the session outlive its worker from now on, if that can be. If it does already, sends the supervisor its
+    /// sockets again, with its record in the version in which records are written now.
     fn keep(&mut self) {
+        if self.journal.as_ref().is_some_and(|it| !it.is_current()) {
+            with_scratch(|scratch| self.step(&mut false).commit(scratch));
+        }
+        if let Some(journal) = &self.journal {
+            return self.send_again(journal.keeper());
+        }
         let Some(keeping) = self.keeping.take() else {
             return;
         };
@@ -192,13 +205,23 @@ impl<W: Watch> Relay<W> {
             Ok((journal, sockets)) => {
                 self.journal = Some(journal);
                 let Keeping { keeper, unkept, .. } = *keeping;
-                keeper.keep(self.session.id, sockets, unkept);
+                keeper.keep(&self.session, sockets, Some(unkept));
             }
             Err(reason) => {
-                keeping.keeper.unkept(reason);
+                keeping.keeper.unkept(&self.session, reason);
                 // It counts as not kept for as long as it lasts.
                 self.keeping = Some(keeping);
             }
+        }
+    }
+
+    /// Sends the supervisor the sockets of a session that is kept. Where this process is short of descriptors, that
+    /// supervisor goes without.
+    fn send_again(&self, keeper: &Arc<Keeper>) {
+        if let [Ok(client), Ok(backend)] =
+            self.conversation.legs().map(|it| it.socket().duplicate())
+        {
+            keeper.keep(&self.session, [client, backend], None);
         }
     }
 

@@ -48,7 +48,7 @@ impl<W: Watch> Step<'_, W> {
             }
             Err(reason) => {
                 if let Some(journal) = self.journal.take() {
-                    journal.give_up(reason, self.conversation);
+                    journal.give_up(reason, self.conversation, self.session);
                 }
                 self.consume(0);
             }

@@ -43,6 +43,7 @@ thread_local! {
 pub struct Table {
     words: &'static [AtomicU64],
     bytes: &'static mut [u8],
+    file: &'static OwnedFd,
     arena: Arena,
     used: u32,
     free: Vec<u32>,
@@ -67,7 +68,7 @@ pub struct Row(u32);
 
 /// Uses a table from now on: for this thread's scratch space, and for its sessions. Fails as [`Own::map`] does.
 pub fn begin(file: OwnedFd) -> io::Result<()> {
-    let Own { words, bytes } = Own::map(file, WORDS, BYTES)?;
+    let Own { words, bytes, file } = Own::map(file, WORDS, BYTES)?;
     let [input, plain, out] = AREAS;
     let (input_area, rest) = bytes.split_at_mut(input);
     let (plain_area, rest) = rest.split_at_mut(plain);
@@ -85,6 +86,7 @@ pub fn begin(file: OwnedFd) -> io::Result<()> {
         *table = Some(Table {
             words,
             bytes: blocks,
+            file,
             arena: Arena::default(),
             used: 0,
             free: Vec::new(),
@@ -105,6 +107,12 @@ pub fn with_table<R>(act: impl FnOnce(&mut Table) -> R) -> Option<R> {
 }
 
 impl Table {
+    /// Returns its memory, by which the worker's heir will map it. No copy of the descriptor may be closed in this
+    /// process, which would drop the lock on the table.
+    pub fn file(&self) -> &'static OwnedFd {
+        self.file
+    }
+
     /// Takes a row for a session; `None` if there is none left.
     pub fn take_row(&mut self, id: SessionId) -> Option<Row> {
         let number = if let Some(free) = self.free.pop() {

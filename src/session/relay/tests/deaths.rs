@@ -57,7 +57,7 @@ fn open(
 }
 
 fn keeping() -> Keeping {
-    let (keeper, _) = Keeper::new();
+    let (keeper, _) = Keeper::new(Arc::default());
     Keeping {
         keeper,
         after: Duration::ZERO,
@@ -159,7 +159,7 @@ impl Worker {
         let session = LiveSession::taken_over(&record, Arc::clone(&session.counters));
         assert_eq!(session.takeovers(), kept.deaths);
         let session = Arc::new(session);
-        let (keeper, _) = Keeper::new();
+        let (keeper, _) = Keeper::new(Arc::default());
         let terms = KeptTerms {
             number: 1,
             counts_client: false,
