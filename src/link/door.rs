@@ -14,10 +14,10 @@ use std::{
 use tokio::{io::Interest, net::UnixStream};
 
 use super::{
-    FORMAT, FromWorker, ToWorker,
+    FORMAT, Fault, FromWorker, ToWorker,
     end::{self, Receiver, Sender},
 };
-use crate::sys::fds;
+use crate::sys::{fds, senders};
 
 /// What both packets begin with.
 const MAGIC: [u8; 8] = *b"PRXDOOR\0";
@@ -56,25 +56,76 @@ pub enum Refusal {
         "the other process speaks none of the versions {LOWEST_FORMAT} to {FORMAT} of the link that this one speaks"
     )]
     NoFormat,
+    /// The other process is not of this pid namespace, or not the one that was greeted.
+    #[error("the other process cannot be told from others")]
+    Foreign,
+    /// The message could not be sent.
+    #[error(transparent)]
+    Fault(#[from] Fault),
     /// The other process runs as a user who may not come in.
     #[error("a process of the user {0} may not use the door")]
     User(u32),
 }
 
-/// Comes to a link with the worker behind a door. Takes a socket that is connected to the door and does not block.
+/// A worker that has answered at its door.
+#[derive(Debug)]
+pub struct Greeted {
+    /// Its process id, by the kernel. The process may have ended since, and another have its id, until [`Self::ask`] has
+    /// shown that it has not.
+    pub pid: u32,
+    socket: UnixStream,
+    format: u16,
+}
+
+/// Greets the worker behind a door. Takes a socket that is connected to the door and does not block.
 ///
 /// Waits for the worker without end, so that the caller needs a deadline; a worker answers at once when it has no link
 /// and no other supervisor is at its door.
-pub async fn greet(socket: OwnedFd) -> Result<OfSupervisor, Refusal> {
+pub async fn greet(socket: OwnedFd) -> Result<Greeted, Refusal> {
     let socket = UnixStream::from_std(StdUnixStream::from(socket))?;
+    senders::ask(&socket, true)?;
     send(&socket, &hello(LOWEST_FORMAT..=FORMAT)).await?;
     let mut space = [0; ANSWER + 1];
-    let length = receive(&socket, &mut space).await?;
+    let receiving = || senders::receive(&socket, &mut space);
+    let (length, pid) = socket.async_io(Interest::READABLE, receiving).await?;
+    match (length, pid) {
+        (0, _) => return Err(Refusal::Ended),
+        (_, 0) => return Err(Refusal::Foreign),
+        _ => {}
+    }
     let format = chosen(&space[..length]).ok_or(Refusal::NoHello)?;
     if !(LOWEST_FORMAT..=FORMAT).contains(&format) {
         return Err(Refusal::NoFormat);
     }
-    Ok(end::halves(socket, format))
+    Ok(Greeted {
+        pid,
+        socket,
+        format,
+    })
+}
+
+impl Greeted {
+    /// Sends the worker a message that it answers, and waits for that without end; returns the link, over which the
+    /// answer is to be received. The process that was greeted lived when it got the message: who has opened it by its
+    /// [`Self::pid`] before has the right one.
+    pub async fn ask(self, message: &ToWorker) -> Result<OfSupervisor, Refusal> {
+        let Self {
+            pid,
+            socket,
+            format,
+        } = self;
+        let packet = end::encode(message, format)?;
+        send(&socket, &packet).await?;
+        let peeking = || senders::peek(&socket, &mut [0]);
+        match socket.async_io(Interest::READABLE, peeking).await? {
+            (0, _) => Err(Refusal::Ended),
+            (_, sender) if sender == pid => {
+                senders::ask(&socket, false)?;
+                Ok(end::halves(socket, format))
+            }
+            _ => Err(Refusal::Foreign),
+        }
+    }
 }
 
 /// Lets a supervisor in that has connected to this worker's door, and runs as `owner` or root.
@@ -201,12 +252,15 @@ mod tests {
     async fn a_supervisor_that_is_let_in_has_a_link_both_ways() {
         let (ours, theirs) = pair();
         let (greeted, admitted) = tokio::join!(greet(ours), admit(theirs, own_user()));
-        let ((mut hears, says), (mut worker_hears, worker_says)) =
-            (greeted.unwrap(), admitted.unwrap());
-        says.send(&ToWorker::Tell, &[]).await.unwrap();
-        worker_says.send(&FromWorker::Told, &[]).await.unwrap();
-        let told = worker_hears.receive().await.unwrap().unwrap();
-        assert!(matches!(told.message, ToWorker::Tell));
+        let (greeted, (mut worker_hears, worker_says)) = (greeted.unwrap(), admitted.unwrap());
+        assert_eq!(greeted.pid, std::process::id());
+        let answer = async {
+            let asked = worker_hears.receive().await.unwrap().unwrap();
+            assert!(matches!(asked.message, ToWorker::Tell));
+            worker_says.send(&FromWorker::Told, &[]).await.unwrap();
+        };
+        let (link, ()) = tokio::join!(greeted.ask(&ToWorker::Tell), answer);
+        let (mut hears, _says) = link.unwrap();
         let told = hears.receive().await.unwrap().unwrap();
         assert_eq!(told.message, FromWorker::Told);
     }

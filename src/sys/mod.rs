@@ -3,6 +3,7 @@
 mod acl;
 pub mod child;
 pub mod clock;
+pub mod doors;
 pub mod fds;
 pub mod files;
 pub mod folders;
@@ -23,6 +24,7 @@ pub mod reserve;
 pub mod rewritten;
 pub mod sandbox;
 pub mod sealed;
+pub mod senders;
 pub mod shared;
 pub mod signals;
 pub mod table;
