@@ -103,6 +103,12 @@ impl Seen {
         Mapping::new(file, counters, ProtFlags::READ).map(Self)
     }
 
+    /// Maps memory of so many counters that is closed to writers already; fails for other memory.
+    pub fn map_closed(file: impl AsFd, counters: usize) -> io::Result<Self> {
+        memfd::check(&file, SealFlags::FUTURE_WRITE, bytes_of(counters)?)?;
+        Self::map(file, counters)
+    }
+
     /// Returns a counter as it is now, without any order with other accesses; 0 beyond the last.
     pub fn load(&self, index: usize) -> u64 {
         if index >= self.0.counters {

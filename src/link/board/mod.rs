@@ -79,7 +79,16 @@ pub struct Held {
 
 /// A worker's board, as the supervisor keeps it.
 #[derive(Debug)]
-pub struct Board(Memory);
+pub struct Board(Pages);
+
+/// The memory of a board.
+#[derive(Debug)]
+enum Pages {
+    /// This supervisor has made it.
+    Made(Memory),
+    /// A supervisor before it has, so that this one can only read it.
+    Found(Arc<OwnedFd>, Seen),
+}
 
 /// A worker's own board, and those of the other workers.
 #[derive(Debug)]
@@ -109,23 +118,36 @@ impl ListenerNumber {
 impl Board {
     /// Makes an empty board; takes a descriptor.
     pub fn new() -> io::Result<Self> {
-        Memory::new(COUNTERS).map(Self)
+        Memory::new(COUNTERS).map(|it| Self(Pages::Made(it)))
+    }
+
+    /// Takes the board of a worker that another supervisor has started, which is closed to writers. Fails for memory that
+    /// is no such board.
+    pub fn found(memory: OwnedFd) -> io::Result<Self> {
+        let seen = Seen::map_closed(&memory, COUNTERS)?;
+        Ok(Self(Pages::Found(Arc::new(memory), seen)))
     }
 
     /// Returns the descriptor, for the worker whose board it is; for other workers only after
     /// [`Self::close_to_writers`].
     pub fn descriptor(&self) -> Arc<OwnedFd> {
-        self.0.descriptor()
+        match &self.0 {
+            Pages::Made(memory) => memory.descriptor(),
+            Pages::Found(memory, _) => Arc::clone(memory),
+        }
     }
 
     /// Lets no worker write it from now on but the one that has mapped it.
     pub fn close_to_writers(&self) -> io::Result<()> {
-        self.0.close_to_writers()
+        match &self.0 {
+            Pages::Made(memory) => memory.close_to_writers(),
+            Pages::Found(..) => Ok(()),
+        }
     }
 
     /// Returns whether it counts sessions of a listener.
     pub fn counts(&self, number: ListenerNumber) -> bool {
-        load(self.0.counters(), number.position()) > 0
+        self.load(number.position()) > 0
     }
 
     /// Returns how many sessions its worker has, as it says: those of all listeners, also those whose client was not
@@ -138,12 +160,23 @@ impl Board {
 
     /// Returns how many established sessions its worker has that no other process keeps, as it says.
     pub fn unkept(&self) -> u64 {
-        load(self.0.counters(), UNKEPT)
+        self.load(UNKEPT)
     }
 
-    /// Empties it, because its worker has ended: the other workers no longer count its sessions.
+    fn load(&self, index: usize) -> u64 {
+        match &self.0 {
+            Pages::Made(memory) => load(memory.counters(), index),
+            Pages::Found(_, seen) => seen.load(index),
+        }
+    }
+
+    /// Empties it, because its worker has ended: the other workers no longer count its sessions. One that this supervisor
+    /// has not made stays as it is until they forget it.
     pub fn clear(&self) {
-        let used = self.0.counters().iter();
+        let Pages::Made(memory) = &self.0 else {
+            return;
+        };
+        let used = memory.counters().iter();
         let used = used.filter(|counter| counter.load(Ordering::Relaxed) != 0);
         used.for_each(|counter| counter.store(0, Ordering::Relaxed));
     }
