@@ -88,6 +88,11 @@ impl Launcher {
         });
     }
 
+    /// Puts a process that was not started by this on the list of the daemon's children.
+    pub fn list(&self, pid: u32) -> Listed {
+        self.starts.children.add(pid)
+    }
+
     /// Keeps back descriptors again that a start used up, once there are any.
     pub fn refill(&self) {
         if self.starts.lacks.swap(false, Ordering::Relaxed) {

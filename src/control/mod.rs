@@ -187,4 +187,8 @@ pub enum EventKind {
     SessionsRevoked,
     /// A worker went on with sessions of one that had ended.
     SessionsTakenOver,
+    /// Workers of a supervisor that has ended were found, or could not be gone on with.
+    WorkersFound,
+    /// A worker of a supervisor that has ended has handed over its sessions, or has ended otherwise.
+    WorkerHandedOver,
 }

@@ -206,6 +206,27 @@ pub enum WorkerState {
     Draining,
     /// Its slot waits for the disk to be read, or for a back-off to end.
     Waiting,
+    /// A supervisor that has ended started it; it serves until each slot has a worker of the one that runs.
+    Orphaned,
+    /// The same, but it hands over its sessions.
+    HandingOver,
+}
+
+impl WorkerState {
+    /// Returns whether an earlier supervisor started the worker, which so is beside those of the slots.
+    #[must_use]
+    pub fn is_of_earlier(self) -> bool {
+        matches!(self, Self::Orphaned | Self::HandingOver)
+    }
+}
+
+impl Status {
+    /// Returns how many slots for workers there are.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        let all = self.workers.iter();
+        all.filter(|it| !it.state.is_of_earlier()).count()
+    }
 }
 
 /// Restarts of workers since the daemon started.

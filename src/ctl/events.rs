@@ -69,6 +69,8 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::SessionsEnded => "sessions-ended",
         EventKind::SessionsRevoked => "sessions-revoked",
         EventKind::SessionsTakenOver => "sessions-taken-over",
+        EventKind::WorkersFound => "workers-found",
+        EventKind::WorkerHandedOver => "worker-handed-over",
     }
 }
 

@@ -248,6 +248,8 @@ fn workers(workers: &[WorkerStatus]) -> Table {
             WorkerState::Serving => ("serving", Tone::Good),
             WorkerState::Draining => ("draining", Tone::Odd),
             WorkerState::Waiting => ("waiting", Tone::Bad),
+            WorkerState::Orphaned => ("orphaned", Tone::Odd),
+            WorkerState::HandingOver => ("handing-over", Tone::Odd),
         };
         table.row([
             Cell::plain(worker.slot),

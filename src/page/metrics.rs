@@ -86,7 +86,7 @@ fn daemon(status: &Status, registry: &mut Registry) {
         registry,
         "workers",
         "Slots for workers",
-        whole(status.workers.len()),
+        whole(status.slots()),
     );
     count(
         registry,

@@ -66,11 +66,7 @@ impl Supervisor {
                 self.workers.tell(worker, ToWorker::Release { slot });
             }
             Action::Kill(worker) => self.workers.kill(worker),
-            Action::Drain(worker) => {
-                let within = self.plan.drain_left(self.life.now());
-                let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-                self.workers.tell(worker, ToWorker::Drain { within_ms });
-            }
+            Action::Drain(worker) => self.drain_worker(worker),
             Action::Answer { asks, answer } => self.loads.answer(asks, answer),
             Action::Settle {
                 load,
@@ -90,8 +86,15 @@ impl Supervisor {
             Action::Report(failure) => self.report(&failure),
             Action::Ready => self.say_ready(),
             Action::CloseSockets => self.workers.close_sockets(),
-            Action::Exit(exit) => self.life.exit(exit),
+            Action::Exit(exit) => self.exit(exit),
         }
+    }
+
+    /// Tells a worker to finish its sessions in the time that the daemon has left.
+    pub(super) fn drain_worker(&self, worker: WorkerId) {
+        let within = self.plan.drain_left(self.life.now());
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        self.workers.tell(worker, ToWorker::Drain { within_ms });
     }
 
     /// Tells those who wait for a load what it has put in force. Where it may have revoked certificates, workers

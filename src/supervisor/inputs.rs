@@ -21,7 +21,9 @@ impl Supervisor {
                 for told in self.queries.sessions.exited(worker, &self.workers) {
                     self.say(Some(told));
                 }
-                self.worker_ended(worker, end);
+                if !self.orphan_ended(worker, end) {
+                    self.worker_ended(worker, end);
+                }
                 self.repair_sockets(true);
                 reap_orphans();
             }
@@ -30,6 +32,9 @@ impl Supervisor {
                 self.helpers.join(&mut self.workers, Some(worker));
                 // None is waited for while one is being started.
                 reap_orphans();
+            }
+            workers::Message::Said(worker, said, along) if self.orphans.has(worker) => {
+                self.hear_orphan(worker, said, along);
             }
             workers::Message::Said(worker, said, along) => self.hear(worker, said, along),
         }
@@ -86,7 +91,7 @@ impl Supervisor {
         }
     }
 
-    fn hear(&mut self, worker: WorkerId, said: FromWorker, along: Along) {
+    pub(super) fn hear(&mut self, worker: WorkerId, said: FromWorker, along: Along) {
         match said {
             FromWorker::Accepts { slots } => {
                 let slots = slots.into_iter().collect();
@@ -192,6 +197,7 @@ impl Supervisor {
                 self.workers.hand_sockets(worker, slot);
             }
         }
+        self.workers.hand_spares(None);
     }
 
     fn serving(&mut self, worker: WorkerId, generation: u64) {
@@ -210,9 +216,13 @@ impl Supervisor {
 
     /// Reports how many sessions a worker that drains has cut at the end of the drain.
     fn drained(&mut self, worker: WorkerId, cut: u64) {
-        if self.plan.doing(worker) != Some(Doing::Draining) {
-            return;
+        if self.plan.doing(worker) == Some(Doing::Draining) {
+            self.note_cut(worker, cut);
         }
+    }
+
+    /// Tells how many sessions a worker that was told to drain has cut.
+    pub(super) fn note_cut(&mut self, worker: WorkerId, cut: u64) {
         if let Some((cut, sentence)) = self.workers.drained(worker, cut) {
             self.life.cut(cut);
             self.notices.events.add(EventKind::Ending, sentence);

@@ -5,9 +5,11 @@
 //! `queries`, `notices` and `life`. This loop passes events to the plan and has the owners carry
 //! out the plan's actions. It waits only for its next input: never for a disk, a pipe or a child.
 
+mod adoption;
 mod carry_out;
 mod clock;
 mod control_socket;
+mod doors;
 pub mod fuzzing;
 mod helpers;
 mod inputs;
@@ -15,6 +17,7 @@ mod life;
 mod loads;
 mod notices;
 mod operator;
+mod orphans;
 mod pid_file;
 pub mod plan;
 mod predecessor;
@@ -43,6 +46,7 @@ use self::{
     life::{EndRequest, Exited, How, Life},
     loads::Loads,
     notices::Notices,
+    orphans::Orphans,
     plan::{Action, Event, Phase, Plan, Slot},
     queries::{Queries, Sources, Witnesses},
     sandbox::Sandbox,
@@ -58,6 +62,7 @@ use crate::{
 struct Supervisor {
     plan: Plan,
     workers: Workers,
+    orphans: Orphans,
     helpers: Helpers,
     loads: Loads,
     queries: Queries,
@@ -155,6 +160,7 @@ impl Supervisor {
     fn tell(&mut self, event: Event) {
         let actions = self.plan.on(event, self.life.now());
         self.act(actions);
+        self.relieve_orphans();
     }
 
     /// Returns when something is due, as the time since the daemon's start.
@@ -162,6 +168,7 @@ impl Supervisor {
         let patience = self.loads.current().config.heartbeat_timeout;
         let all = [
             self.plan.deadline(),
+            self.orphans.due(),
             self.loads.deadline(),
             self.helpers.due(patience),
         ];
@@ -175,6 +182,7 @@ impl Supervisor {
         if self.loads.is_due(self.life.now()) {
             self.reload_by_watch();
         }
+        self.tell_orphans(orphans::Event::Tick);
         self.tell(Event::Tick);
     }
 
@@ -228,6 +236,7 @@ impl Supervisor {
         Sources {
             plan: &self.plan,
             workers: &self.workers,
+            orphans: &self.orphans,
             loads: &self.loads,
             notices: &self.notices,
             life: &self.life,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::{Supervisor, life::How, plan::Event, queries::StatusRequester, witnesses};
+use super::{Supervisor, life::How, orphans, plan::Event, queries::StatusRequester, witnesses};
 use crate::{
     config::ExitHook,
     control::{
@@ -151,6 +151,7 @@ impl Supervisor {
                 self.notices
                     .say(EventKind::Ending, "The daemon ends at once.");
                 self.tell(Event::Stop);
+                self.tell_orphans(orphans::Event::Stop);
             }
             How::Drain => {
                 self.begin_to_end(how);
@@ -162,6 +163,7 @@ impl Supervisor {
                 );
                 self.notices.say(EventKind::Ending, &message);
                 self.tell(Event::Drain { within });
+                self.tell_orphans(orphans::Event::Drain { within });
             }
         }
         // What no worker is left for is lost.

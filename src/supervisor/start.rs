@@ -23,10 +23,12 @@ use super::{
     Inputs, Supervisor,
     clock::Clock,
     control_socket::{self, ControlSocket},
+    doors::Doors,
     helpers::Helpers,
     life::{Exited, Life, Ready, ServiceManager, await_daemon},
     loads::{Files, Loads},
     notices::{Hook, Notices},
+    orphans::Orphans,
     plan::{Action, Plan},
     predecessor::Predecessor,
     preflight,
@@ -190,7 +192,6 @@ struct Parts {
     origin: Origin,
     config: Config,
     memo: Arc<Memo>,
-    #[allow(dead_code, reason = "owners begin to use their parts one by one")]
     predecessor: Option<Predecessor>,
     material: Material,
     files: Files,
@@ -262,15 +263,17 @@ impl Parts {
         let keeping = Keeping::new(no_counts(), steps::most_kept(&config)).map_err(no_thread)?;
         let manager = ServiceManager::new(|name| std::env::var_os(name));
         let helpers = Helpers::new(&launcher, &self.sink, to_resolver, (self.page, to_page));
-        let supervisor = Supervisor {
+        let doors = Doors::new(&config.control_socket).map_err(no_thread)?;
+        let mut supervisor = Supervisor {
             plan,
+            orphans: Orphans::new(config.heartbeat_timeout),
             helpers,
             workers: Workers::new(
                 config.workers,
                 self.acquired,
                 &config.listeners,
                 (self.tickets, self.boards, keeping),
-                (launcher, self.sink.clone()),
+                (launcher, self.sink.clone(), doors),
                 to_workers,
             ),
             loads: Loads::new(
@@ -287,6 +290,9 @@ impl Parts {
             control_socket,
             sink: self.sink,
         };
+        if let Some(predecessor) = self.predecessor {
+            supervisor.adopt(predecessor);
+        }
         let inputs = Inputs {
             workers,
             resolver,

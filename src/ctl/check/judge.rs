@@ -67,7 +67,12 @@ pub(super) fn serving(status: &Status) -> usize {
 /// Whether every worker serves or is getting ready.
 fn starting(status: &Status) -> bool {
     let fine = |state| matches!(state, WorkerState::Serving | WorkerState::Starting);
-    serving(status) > 0 && status.workers.iter().all(|worker| fine(worker.state))
+    serving(status) > 0 && of_slots(status).all(|worker| fine(worker.state))
+}
+
+/// Returns the workers that are not those of an earlier supervisor.
+fn of_slots(status: &Status) -> impl Iterator<Item = &WorkerStatus> {
+    status.workers.iter().filter(|it| !it.state.is_of_earlier())
 }
 
 fn service(status: &Status) -> Vec<Finding> {
@@ -83,8 +88,8 @@ fn service(status: &Status) -> Vec<Finding> {
         )),
         // The first workers of a daemon do not all get ready at the same moment.
         SupervisorState::Serving if status.restarts.consecutive == 0 && starting(status) => {}
-        SupervisorState::Serving if serving(status) < status.workers.len() => {
-            let (serving, all) = (serving(status), status.workers.len());
+        SupervisorState::Serving if serving(status) < of_slots(status).count() => {
+            let (serving, all) = (serving(status), of_slots(status).count());
             findings.push(warning(format!("{serving} of {all} workers serve")));
         }
         SupervisorState::Serving => {}

@@ -118,6 +118,23 @@ impl Plan {
         self.phase
     }
 
+    /// Returns the id of a worker that is not started for a slot: an earlier supervisor has started it.
+    pub fn issue(&mut self) -> WorkerId {
+        self.workers += 1;
+        WorkerId(self.workers)
+    }
+
+    /// Returns whether some worker has or had this id.
+    pub fn has_issued(&self, id: WorkerId) -> bool {
+        id.0 <= self.workers
+    }
+
+    /// Returns whether each slot has a worker of its own that serves, and accepts for it.
+    pub fn is_manned(&self) -> bool {
+        let mut slots = self.slots.iter();
+        slots.all(|slot| slot.serving().is_some()) && self.accepts_everywhere()
+    }
+
     /// Returns the slots.
     pub fn slots(&self) -> &[Slot] {
         &self.slots

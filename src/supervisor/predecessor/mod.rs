@@ -3,11 +3,14 @@
 //! It is looked for once, at the start. What is found is judged, never believed: each part has its own place, and a part
 //! that is broken costs only itself.
 
+pub(in crate::supervisor) mod doors;
+
 use std::{collections::HashSet, io, os::fd::OwnedFd, path::Path};
 
 use rustix::{fs::fstat, process::geteuid};
 use tokio::runtime::Runtime;
 
+use self::doors::Orphan;
 use super::state::{Book, Earlier};
 use crate::{link::ListenerKey, sys::rewritten};
 
@@ -18,6 +21,8 @@ pub(in crate::supervisor) struct Predecessor {
     pub(in crate::supervisor) book: Book,
     /// What it served; `None` if that could not be read.
     pub(in crate::supervisor) generation: Option<Earlier>,
+    /// Its workers that live.
+    pub(in crate::supervisor) orphans: Vec<Orphan>,
     /// Its listening sockets, with the slot of each.
     pub(in crate::supervisor) sockets: Vec<(ListenerKey, usize, OwnedFd)>,
     /// What could not be read of what was found, as sentences for operators.
@@ -30,23 +35,40 @@ struct Found {
     /// What each holder of state was handed: the descriptors of a book, of a generation and of its packs, in this order.
     states: Vec<Vec<OwnedFd>>,
     sockets: Vec<(ListenerKey, usize, OwnedFd)>,
+    orphans: Vec<Orphan>,
     troubles: Vec<String>,
 }
 
 /// Looks for what the supervisor before this one has left, which had this control socket; `None` if that is nothing. At most
 /// so many sessions are kept. Blocks.
 pub(in crate::supervisor) fn find(
-    _runtime: &Runtime,
-    _control_socket: &Path,
-    _most: usize,
+    runtime: &Runtime,
+    control_socket: &Path,
+    most: usize,
 ) -> Option<Predecessor> {
-    Found::default().choose(geteuid().as_raw())
+    let doors::Answers {
+        orphans,
+        sockets,
+        states,
+        troubles,
+    } = doors::find(runtime, control_socket, most);
+    let found = Found {
+        states,
+        sockets,
+        orphans,
+        troubles,
+    };
+    found.choose(geteuid().as_raw())
 }
 
 impl Found {
     /// Chooses the newest of what was found, as far as a supervisor of the user `owner` has written it.
     fn choose(mut self, owner: u32) -> Option<Predecessor> {
-        if self.states.is_empty() && self.sockets.is_empty() {
+        let is_nothing = self.states.is_empty()
+            && self.sockets.is_empty()
+            && self.orphans.is_empty()
+            && self.troubles.is_empty();
+        if is_nothing {
             return None;
         }
         let mut seen = HashSet::new();
@@ -67,6 +89,7 @@ impl Found {
         Some(Predecessor {
             book: book.unwrap_or_default(),
             generation,
+            orphans: self.orphans,
             sockets: self.sockets,
             troubles: self.troubles,
         })

@@ -17,6 +17,7 @@ use crate::{
         life::{Life, State, Summary},
         loads::{Loads, Verdict},
         notices::Notices,
+        orphans::{Orphans, Row},
         plan::{Doing, Phase, Plan, Slot, SlotState},
         sandbox::Sandbox,
         workers::Workers,
@@ -32,6 +33,7 @@ const SCHEMA: u32 = 1;
 pub(in crate::supervisor) struct Sources<'a> {
     pub(in crate::supervisor) plan: &'a Plan,
     pub(in crate::supervisor) workers: &'a Workers,
+    pub(in crate::supervisor) orphans: &'a Orphans,
     pub(in crate::supervisor) loads: &'a Loads,
     pub(in crate::supervisor) notices: &'a Notices,
     pub(in crate::supervisor) life: &'a Life,
@@ -137,7 +139,22 @@ impl Sources<'_> {
         slots
             .filter(|(_, slot)| slot.state != SlotState::Empty)
             .map(|(index, slot)| self.worker(index, slot, now))
+            .chain(self.orphans.rows().filter_map(|row| self.orphan(row)))
             .collect()
+    }
+
+    /// Returns a worker of an earlier supervisor.
+    fn orphan(&self, row: Row) -> Option<WorkerStatus> {
+        let process = self.workers.get(row.worker)?;
+        Some(WorkerStatus {
+            pid: process.pid(),
+            slot: row.slot,
+            state: row.state,
+            started_at: process.child.started_at,
+            generation: row.generation,
+            connections: process.open(),
+            denied_calls: process.denied_calls,
+        })
     }
 
     fn worker(&self, index: usize, slot: &Slot, now: Timestamp) -> WorkerStatus {
@@ -174,11 +191,7 @@ impl Sources<'_> {
             },
             started_at: process.child.started_at,
             generation: worker.generation,
-            connections: process
-                .counts
-                .values()
-                .map(|counts| counts.connections.open)
-                .sum(),
+            connections: process.open(),
             denied_calls: process.denied_calls,
         }
     }

@@ -24,7 +24,7 @@ use crate::{
         predecessor::{self, Predecessor},
         preflight,
         refusal::{Refusal, make_folder},
-        workers::{Acquired, Acquirer, Boards, Tickets, explain},
+        workers::{Acquired, Acquirer, Boards, FoundSockets, Tickets, explain},
     },
     sys::{
         files::{Standard, standard},
@@ -217,8 +217,11 @@ impl Start {
 
     pub(super) fn bind_listeners(&mut self) -> Result<(), Refusal> {
         let patience = self.port_patience();
+        let predecessor = self.predecessor.as_mut();
+        let found = predecessor.map(|it| std::mem::take(&mut it.sockets));
+        let found = FoundSockets::new(found.unwrap_or_default());
         let acquired = Acquirer::new(self.config.workers)
-            .acquire(&self.config.listeners, patience)
+            .acquire_with(&self.config.listeners, patience, found)
             .map_err(|error| error.to_string())?;
         let tickets = Tickets::new(Instant::now()).map_err(|error| error.to_string())?;
         let boards = Boards::new().map_err(|error| error.to_string())?;

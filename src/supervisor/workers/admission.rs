@@ -50,6 +50,7 @@ impl Workers {
         process.held_back = false;
         let slot = process.slot;
         self.hand_sockets(id, slot);
+        self.hand_spares_to(id, None);
         self.begin_to_serve(id, current);
     }
 }

@@ -1,6 +1,6 @@
 //! The boards on which workers count sessions: makes one for each worker and shows it to the others.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, os::fd::OwnedFd, sync::Arc};
 
 use crate::{
     children::Process,
@@ -76,6 +76,14 @@ impl Boards {
     /// Returns how many sessions a worker has now, as its board says.
     pub(super) fn sessions(&self, id: WorkerId) -> u64 {
         self.shown.get(&id).map_or(0, |board| board.sessions())
+    }
+
+    /// Takes the board of a worker that another supervisor has started. Other workers that were started by that know it
+    /// already. Fails for memory that is no board.
+    pub(super) fn adopt(&mut self, id: WorkerId, memory: OwnedFd) -> io::Result<()> {
+        let board = Board::found(memory)?;
+        self.shown.insert(id, Arc::new(board));
+        Ok(())
     }
 
     /// Returns how many established sessions a worker has that end with it, as its board says.

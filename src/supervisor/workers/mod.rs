@@ -5,17 +5,20 @@
 
 mod admission;
 mod boards;
+mod found;
 mod handovers;
 mod heard;
 mod keeping;
 mod numbers;
 mod origins;
+mod orphans;
 mod process;
 mod repair;
 mod resources;
 mod sessions;
 mod sessions_kept;
 mod sockets;
+mod spares;
 mod tickets;
 
 use std::{
@@ -31,8 +34,9 @@ use tracing::{debug, error, info};
 
 pub(super) use self::{
     boards::Boards,
+    found::{FoundSockets, listens_for},
     heard::text,
-    keeping::Keeping,
+    keeping::{Keeping, Pair, is_stream, pairs},
     process::Process,
     resources::{Acquired, Acquirer},
     sessions_kept::Handed,
@@ -48,7 +52,10 @@ use self::{
     repair::Repair,
     sockets::{SocketFile, Sockets},
 };
-use super::plan::{End, WorkerId};
+use super::{
+    doors::Doors,
+    plan::{End, WorkerId},
+};
 use crate::{
     children::{self, Along, Inbox, Launched, Launcher, Role},
     config::Listener,
@@ -84,6 +91,9 @@ pub(super) struct Workers {
     /// How many workers were started in the place of one that failed.
     restarts: u64,
     origins: Origins,
+    doors: Doors,
+    /// What the next supervisor is to get, which every worker keeps.
+    state: Vec<Arc<OwnedFd>>,
     /// The tasks that remove the files of closed sockets.
     removing: Vec<tokio::task::JoinHandle<()>>,
     inbox: Inbox<FromWorker>,
@@ -96,7 +106,7 @@ impl Workers {
         acquired: Acquired,
         listeners: &[Listener],
         (tickets, boards, keeping): (Tickets, Boards, Keeping),
-        (launcher, sink): (Launcher, Sink),
+        (launcher, sink, doors): (Launcher, Sink, Doors),
         inbox: Inbox<FromWorker>,
     ) -> Self {
         let mut workers = Self {
@@ -116,6 +126,8 @@ impl Workers {
             denied_calls: 0,
             restarts: 0,
             origins: Origins::default(),
+            doors,
+            state: Vec::new(),
             removing: Vec::new(),
             inbox,
         };
@@ -140,8 +152,10 @@ impl Workers {
     /// Puts the staged resources in force, and closes the sockets that `listeners` no longer name.
     pub(super) fn commit(&mut self, listeners: &[Listener]) {
         let Acquired { bindings, numbers } = std::mem::take(&mut self.staged);
+        let new = bindings.keys();
         let files = self.sockets.commit(bindings, listeners);
         self.remove(files);
+        self.hand_spares(Some(&new));
         self.numbers.commit(numbers, listeners);
         self.known = Known::new(listeners);
         self.retired.retain(|name, _| self.known.has(name));
@@ -184,6 +198,7 @@ impl Workers {
         for removal in self.removing {
             let _ = removal.await;
         }
+        self.doors.finish().await;
     }
 
     /// Starts a worker in a slot, which may be `held_back` until [`Self::admit`]; `again` tells whether it takes
@@ -216,7 +231,9 @@ impl Workers {
                 self.hand_table(id);
                 if !held_back {
                     self.hand_sockets(id, slot);
+                    self.hand_spares_to(id, None);
                 }
+                self.prepare_orphanhood(id);
                 self.tell(id, ToWorker::Tickets(self.tickets.secrets().clone()));
             }
             Ok(false) => {}
@@ -493,6 +510,7 @@ impl Workers {
         }
         let others = self.processes.values().map(|process| &process.child);
         self.boards.remove(id, others);
+        self.doors.remove(process.origin);
         Some(process)
     }
 

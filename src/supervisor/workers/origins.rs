@@ -23,6 +23,19 @@ impl Origins {
         origin
     }
 
+    /// Notes the origin of a worker that another supervisor has started.
+    pub(super) fn note(&mut self, origin: u64) {
+        if let Err(place) = self.given.binary_search(&origin) {
+            self.given.insert(place, origin);
+        }
+    }
+
+    /// Returns the origins of workers that have ended: all that were given out but those of the `living` and `own`.
+    pub(super) fn of_ended(&self, living: &BTreeSet<u64>, own: u64) -> impl Iterator<Item = u64> {
+        let all = self.given.iter().copied();
+        all.filter(move |it| *it != own && !living.contains(it))
+    }
+
     /// Returns whether a worker can have a session of this `origin`: the worker itself accepted the client,
     /// or it took the session over from a worker that has ended, and so is not among the `living`.
     pub(super) fn can_have(&self, own: u64, origin: u64, living: &BTreeSet<u64>) -> bool {

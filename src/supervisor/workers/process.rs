@@ -120,6 +120,21 @@ impl Process {
         }
     }
 
+    /// Makes the record of a worker that another supervisor has started: it is handed nothing that it does not ask for, and
+    /// takes no sessions over.
+    pub(super) fn adopted(slot: usize, origin: u64, child: children::Process<ToWorker>) -> Self {
+        Self {
+            child,
+            ..Self::starting((slot, true), origin)
+        }
+    }
+
+    /// Returns how many sessions it has open, by its last counts.
+    pub(in crate::supervisor) fn open(&self) -> u64 {
+        let counts = self.counts.values();
+        counts.map(|counts| counts.connections.open).sum()
+    }
+
     /// Returns its process id; `None` while it is being started.
     pub(in crate::supervisor) fn pid(&self) -> Option<u32> {
         self.child.pid()

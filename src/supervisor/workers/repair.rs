@@ -163,7 +163,7 @@ mod tests {
     use socket2::TcpKeepalive;
 
     use super::*;
-    use crate::{config::Address, tls::testing};
+    use crate::{config::Address, supervisor::workers::FoundSockets, tls::testing};
 
     #[test]
     fn a_tcp_socket_that_was_shut_down_listens_again_and_does_not_block() {
@@ -233,9 +233,11 @@ mod tests {
         let mut listener = testing::listener(&[]);
         listener.bind = Address::Unix(path.to_owned());
         let mut sockets = Sockets::new(1);
-        let bindings = sockets
-            .binder()
-            .bind(std::slice::from_ref(&listener), Duration::ZERO);
+        let bindings = sockets.binder().bind(
+            std::slice::from_ref(&listener),
+            Duration::ZERO,
+            FoundSockets::default(),
+        );
         sockets.commit(bindings.unwrap(), &[listener]);
         let (_, socket) = sockets.of_slot(0).remove(0);
         SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();

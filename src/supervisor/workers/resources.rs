@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     boards::any_counts,
+    found::FoundSockets,
     numbers::{NewNumbers, NoNumber, Numbers},
     sockets::{BindError, Binder, Bindings},
 };
@@ -53,9 +54,19 @@ impl Acquirer {
         listeners: &[Listener],
         patience: Duration,
     ) -> Result<Acquired, AcquireError> {
+        self.acquire_with(listeners, patience, FoundSockets::default())
+    }
+
+    /// Does the same, and goes on with the sockets that were found, as far as `listeners` need them.
+    pub(in crate::supervisor) fn acquire_with(
+        &self,
+        listeners: &[Listener],
+        patience: Duration,
+        found: FoundSockets,
+    ) -> Result<Acquired, AcquireError> {
         let is_counted = |number| any_counts(&self.boards, number);
         let numbers = self.numbers.for_new(listeners, is_counted)?;
-        let bindings = self.binder.bind(listeners, patience)?;
+        let bindings = self.binder.bind(listeners, patience, found)?;
         Ok(Acquired { bindings, numbers })
     }
 }

@@ -27,7 +27,7 @@ impl Workers {
     }
 
     /// Returns the origins of workers that have not ended.
-    fn living_origins(&self) -> BTreeSet<u64> {
+    pub(super) fn living_origins(&self) -> BTreeSet<u64> {
         self.processes.values().map(|it| it.origin).collect()
     }
 

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     facts::{KeepingCounts, LossCounts, LossReason, SessionId, UnkeptCounts},
     link::ToWorker,
+    supervisor::orphans,
 };
 
 /// What became of sessions that a worker was to be handed.
@@ -88,6 +89,7 @@ impl Workers {
             end,
             was_killed: process.child.was_killed(),
             as_told,
+            handed_over: false,
             unkept: self.boards.unkept(id).min(most),
         };
         if ended.unkept > 0 && !as_told {
@@ -99,6 +101,40 @@ impl Workers {
         }
         self.keeping.end(id, ended);
         self.keeping.waits_in(slot)
+    }
+
+    /// Takes what a worker of an earlier supervisor that has ended leaves, unless it ended as it was told.
+    pub(in crate::supervisor) fn leave_orphan(
+        &mut self,
+        id: WorkerId,
+        end: End,
+        how: orphans::Ended,
+    ) {
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        let most = heard::most(process.child.started.elapsed());
+        // It has said that no other process need have any more.
+        let unkept = if how.handed_over {
+            0
+        } else {
+            self.boards.unkept(id)
+        };
+        let ended = Ended {
+            slot: process.slot,
+            pid: process.pid().unwrap_or(0),
+            end,
+            was_killed: process.child.was_killed(),
+            as_told: how.as_told,
+            handed_over: how.handed_over,
+            unkept: unkept.min(most),
+        };
+        self.keeping.end(id, ended);
+    }
+
+    /// Returns of how many sessions of a worker the sockets are kept.
+    pub(in crate::supervisor) fn kept_of(&self, id: WorkerId) -> u64 {
+        self.keeping.kept_of(id)
     }
 
     /// Returns the sessions that wait for a worker to take them over.

@@ -23,7 +23,7 @@ use std::{
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::repair;
+use super::{found::FoundSockets, repair};
 use crate::{
     config::{Address, Listener},
     link::ListenerKey,
@@ -59,11 +59,11 @@ pub(super) struct Sockets {
 #[derive(Debug)]
 pub(super) struct Bound {
     /// One socket for each slot; a Unix listener has a single one for all slots.
-    sockets: Vec<Arc<OwnedFd>>,
+    pub(super) sockets: Vec<Arc<OwnedFd>>,
     /// The address that clients connect to, with the real port.
-    address: String,
+    pub(super) address: String,
     /// The file to remove when the listener is closed.
-    file: Option<SocketFile>,
+    pub(super) file: Option<SocketFile>,
 }
 
 /// The file that clients of a Unix listener connect to.
@@ -121,6 +121,26 @@ impl Sockets {
         of_slot(&self.bound, slot)
     }
 
+    /// Returns the sockets of all slots but one: those of listeners with these keys, or all. Unix listeners have none,
+    /// because all slots share theirs.
+    pub(super) fn of_others(
+        &self,
+        slot: usize,
+        keys: Option<&BTreeSet<ListenerKey>>,
+    ) -> Vec<(ListenerKey, usize, Arc<OwnedFd>)> {
+        let wanted = self.bound.iter();
+        let wanted = wanted.filter(|(key, bound)| {
+            bound.file.is_none() && keys.is_none_or(|keys| keys.contains(key))
+        });
+        let of = |(key, bound): (&ListenerKey, &Bound)| {
+            let key = key.clone();
+            let all = bound.sockets.clone().into_iter().enumerate();
+            all.filter(move |(other, _)| *other != slot)
+                .map(move |(other, socket)| (key.clone(), other, socket))
+        };
+        wanted.flat_map(of).collect()
+    }
+
     /// Returns the address that clients of `listener` connect to, with the real port.
     pub(super) fn address(&self, listener: &Listener) -> String {
         self.bound
@@ -165,6 +185,11 @@ impl Sockets {
 }
 
 impl Bindings {
+    /// Returns the keys of the listeners that they are of.
+    pub(super) fn keys(&self) -> BTreeSet<ListenerKey> {
+        self.0.keys().cloned().collect()
+    }
+
     /// Returns the new sockets of a slot.
     pub(super) fn of_slot(&self, slot: usize) -> Vec<(ListenerKey, Arc<OwnedFd>)> {
         of_slot(&self.0, slot)
@@ -178,7 +203,7 @@ impl Bindings {
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
             path: path.to_owned(),
@@ -205,13 +230,14 @@ fn of_slot(bound: &BTreeMap<ListenerKey, Bound>, slot: usize) -> Vec<(ListenerKe
 
 impl Binder {
     /// Binds what `listeners` need beyond what is bound already, trying for `patience` while an
-    /// address is in use.
+    /// address is in use. What an earlier supervisor has bound of it is used; the rest of that is closed.
     ///
     /// If one fails, none of the new ones is kept. Blocks.
     pub(super) fn bind(
         &self,
         listeners: &[Listener],
         patience: Duration,
+        mut found: FoundSockets,
     ) -> Result<Bindings, BindError> {
         let mut bindings = Bindings::default();
         for listener in listeners {
@@ -219,7 +245,12 @@ impl Binder {
             if self.bound.contains(&key) {
                 continue;
             }
-            match bind(listener, self.slots, patience) {
+            let there = found.take(&key).unwrap_or_default();
+            let bound = when_free(patience, || match there.bind(listener, self.slots) {
+                Some(bound) => bound,
+                None => bind(listener, self.slots),
+            });
+            match bound {
                 Ok(bound) => drop(bindings.0.insert(key, bound)),
                 Err(error) => {
                     bindings.discard().iter().for_each(SocketFile::remove);
@@ -336,11 +367,11 @@ fn explain_unix(error: &io::Error, path: &Path) -> String {
     }
 }
 
-fn bind(listener: &Listener, slots: usize, patience: Duration) -> io::Result<Bound> {
-    when_free(patience, || match &listener.bind {
+fn bind(listener: &Listener, slots: usize) -> io::Result<Bound> {
+    match &listener.bind {
         Address::Tcp { host, port } => bind_tcp((host, *port), listener.freebind, slots),
         Address::Unix(path) => bind_unix(path),
-    })
+    }
 }
 
 /// Calls `bind` until its address is not in use, but not for longer than `patience`. Blocks.
@@ -426,7 +457,7 @@ fn new_socket(address: SocketAddr, freebind: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(address: SocketAddr, freebind: bool) -> io::Result<Socket> {
+pub(super) fn listen(address: SocketAddr, freebind: bool) -> io::Result<Socket> {
     let socket = new_socket(address, freebind)?;
     socket.set_reuse_port(true)?;
     tune(&SockRef::from(&socket))?;

@@ -11,14 +11,20 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, io, os::fd::OwnedFd, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+};
 
 use tracing::warn;
 
+pub(in crate::supervisor) use self::socket::{Pair, is_stream};
 use self::{
     estate::{Estate, LeftTable, Parcel, Table},
     holder::Holder,
-    socket::{Closer, Pair, is_stream},
+    socket::Closer,
 };
 use crate::{
     facts::{
@@ -54,6 +60,24 @@ pub(in crate::supervisor) struct Keeping {
     closer: Closer,
 }
 
+/// Numbers of tables that a worker may say it has are below this one.
+const MOST_NUMBER: u64 = 1 << 48;
+
+/// What a worker that another supervisor has started has told of its sessions.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// What the ids of its sessions begin with.
+    pub(super) origin: u64,
+    /// What the ids of sessions begin with that it may have taken over.
+    pub(super) origins: BTreeSet<u64>,
+    /// The number and the memory of its table, if it has one.
+    pub(super) table: Option<(u64, OwnedFd)>,
+    /// The sockets of its sessions.
+    pub(super) kept: BTreeMap<SessionId, Pair>,
+    /// The sessions that it believes are kept, and whose sockets did not come.
+    pub(super) missed: HashSet<SessionId>,
+}
+
 /// How a worker ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
@@ -67,6 +91,8 @@ pub(super) struct Ended {
     pub(super) was_killed: bool,
     /// Whether it was told to end, and so left nothing.
     pub(super) as_told: bool,
+    /// Whether it had handed over all its sessions, and ended for that.
+    pub(super) handed_over: bool,
     /// How many established sessions it had that were not kept.
     pub(super) unkept: u64,
 }
@@ -86,7 +112,7 @@ pub(in crate::supervisor) struct Waiting {
 #[derive(Debug)]
 pub(super) struct TakenOver {
     /// The process ids of the workers that left them, and how these ended.
-    from: Vec<(u32, End)>,
+    from: Vec<(u32, End, Death)>,
     /// How many sessions it goes on with.
     pub(super) taken: u64,
     /// How many sessions are lost.
@@ -137,6 +163,49 @@ impl Keeping {
         let given = given.map(|it| (it.number, Arc::clone(&it.file)));
         self.holders.insert(id, Holder::new(origin, table));
         given
+    }
+
+    /// Goes on with keeping the sessions of a worker that another supervisor has started, with what it has told of them.
+    pub(super) fn adopt(&mut self, id: WorkerId, told: Told) {
+        let Told {
+            origin,
+            origins,
+            table,
+            kept,
+            missed,
+        } = told;
+        let table = table.map(|(number, file)| Table {
+            number: self.number_of(number),
+            file: Arc::new(file),
+        });
+        let mut holder = Holder::new(origin, table);
+        holder.origins.extend(origins);
+        if holder.table.is_some() {
+            holder.kept = kept;
+            holder.unheld = missed;
+        } else {
+            self.closer.close(kept.into_values());
+        }
+        self.holders.insert(id, holder);
+    }
+
+    /// Returns the number under which the table of a worker is known that another supervisor has started: the one that the
+    /// worker says it has, unless another table has it or it leaves none for those to come.
+    fn number_of(&mut self, told: u64) -> u64 {
+        let holders = self.holders.values().filter_map(|it| it.table.as_ref());
+        let is_taken = holders.clone().any(|it| it.number == told);
+        let number = if is_taken || !(1..MOST_NUMBER).contains(&told) {
+            self.tables + 1
+        } else {
+            told
+        };
+        self.tables = self.tables.max(number);
+        number
+    }
+
+    /// Returns of how many sessions of a worker the sockets are kept.
+    pub(super) fn kept_of(&self, id: WorkerId) -> u64 {
+        self.holders.get(&id).map_or(0, |it| it.count() as u64)
     }
 
     fn make_table(&mut self) -> Option<Table> {
@@ -238,6 +307,7 @@ impl Keeping {
             return;
         }
         let death = match ended.end {
+            _ if ended.handed_over => Death::HandedOver,
             End::Signal(9) if !ended.was_killed => Death::Killed,
             _ => Death::Fault,
         };
@@ -341,7 +411,8 @@ impl Keeping {
         self.totals.lost.add(lost);
         let is_all = holder.inherited.is_empty();
         let tables: Vec<_> = estates.into_iter().flat_map(|it| it.tables).collect();
-        let from = tables.iter().map(|it| (it.pid, it.end)).collect();
+        let from = tables.iter().map(|it| (it.pid, it.end, it.death));
+        let from = from.collect();
         let tables = tables.into_iter().map(|it| it.table);
         self.closer.close_tables(tables);
         Some(TakenOver {
@@ -377,7 +448,7 @@ fn key(estate: &Estate) -> u64 {
 }
 
 /// Returns descriptors two by two.
-fn pairs(descriptors: Vec<OwnedFd>) -> impl Iterator<Item = Pair> {
+pub(in crate::supervisor) fn pairs(descriptors: Vec<OwnedFd>) -> impl Iterator<Item = Pair> {
     let mut all = descriptors.into_iter().map(Arc::new);
     std::iter::from_fn(move || Some([all.next()?, all.next()?]))
 }

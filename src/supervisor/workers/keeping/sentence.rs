@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::TakenOver;
 use crate::{
-    facts::{LossReason, amount},
+    facts::{Death, LossReason, amount},
     supervisor::plan::End,
 };
 
@@ -35,8 +35,11 @@ impl TakenOver {
     }
 }
 
-fn whose((pid, end): &(u32, End)) -> String {
-    format!("worker {pid}, which {end}")
+fn whose((pid, end, death): &(u32, End, Death)) -> String {
+    match death {
+        Death::HandedOver => format!("worker {pid}, which has handed them over"),
+        Death::Fault | Death::Killed => format!("worker {pid}, which {end}"),
+    }
 }
 
 /// Returns why sessions were lost, behind how many of them were lost for this reason unless all were.
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
     use crate::facts::LossCounts;
 
-    fn taken_over(taken: u64, from: &[(u32, End)], lost: &[(LossReason, u64)]) -> TakenOver {
+    fn taken_over(taken: u64, from: &[(u32, End, Death)], lost: &[(LossReason, u64)]) -> TakenOver {
         let of = |reason| lost.iter().find(|it| it.0 == reason).map_or(0, |it| it.1);
         TakenOver {
             from: from.to_vec(),
@@ -66,14 +69,22 @@ mod tests {
 
     #[test]
     fn an_operator_is_told_who_goes_on_with_whose_sessions_and_which_are_lost() {
-        let from = [(100, End::Signal(9))];
+        let from = [(100, End::Unknown, Death::HandedOver)];
+        assert_eq!(
+            taken_over(57, &from, &[]).sentence(123, 0).unwrap(),
+            "Worker 123 in slot 0 went on with 57 sessions of worker 100, which has handed them over."
+        );
+        let from = [(100, End::Signal(9), Death::Killed)];
         let taken = taken_over(57, &from, &[(LossReason::Damaged, 1)]);
         assert_eq!(
             taken.sentence(123, 0).unwrap(),
             "Worker 123 in slot 0 went on with 57 sessions of worker 100, which was ended by signal 9; \
              1 was lost (the record could not be read)."
         );
-        let from = [(100, End::Signal(11)), (101, End::Code(70))];
+        let from = [
+            (100, End::Signal(11), Death::Fault),
+            (101, End::Code(70), Death::Fault),
+        ];
         let lost = [(LossReason::Suspect, 2), (LossReason::UnixWrite, 1)];
         assert_eq!(
             taken_over(1, &from, &lost).sentence(102, 1).unwrap(),

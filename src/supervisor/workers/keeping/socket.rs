@@ -17,11 +17,11 @@ use super::estate::Table;
 use crate::sys::child::Jobs;
 
 /// The two sockets of a session: its client's, then its backend's.
-pub(super) type Pair = [Arc<OwnedFd>; 2];
+pub(in crate::supervisor) type Pair = [Arc<OwnedFd>; 2];
 
 /// Returns whether a descriptor is a stream socket that may be connected: a worker that was taken over may
 /// send anything.
-pub(super) fn is_stream(descriptor: impl AsFd) -> bool {
+pub(in crate::supervisor) fn is_stream(descriptor: impl AsFd) -> bool {
     let families = [
         AddressFamily::INET,
         AddressFamily::INET6,

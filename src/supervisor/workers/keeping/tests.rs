@@ -52,6 +52,7 @@ fn keep(keeping: &mut Keeping, worker: WorkerId, count: u64) {
 
 fn ended(worker: WorkerId, end: End) -> Ended {
     Ended {
+        handed_over: false,
         slot: 0,
         pid: u32::try_from(worker.0).unwrap(),
         end,

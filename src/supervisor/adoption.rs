@@ -1,0 +1,159 @@
+//! Goes on with the workers of supervisors that have ended, until other workers have their sessions.
+
+use tracing::info;
+
+use super::{
+    Supervisor,
+    orphans::{Action, Event},
+    plan::{End, Exit, WorkerId},
+    predecessor::{Predecessor, doors::Orphan},
+    state::Book,
+};
+use crate::{
+    children::Along,
+    control::EventKind,
+    facts::amount,
+    link::{FromWorker, ToWorker},
+    session::record,
+};
+
+impl Supervisor {
+    /// Goes on with the workers that were found, and tells operators of them. Must be called in a
+    /// [`tokio::task::LocalSet`].
+    pub(super) fn adopt(&mut self, predecessor: Predecessor) {
+        let Predecessor {
+            book,
+            orphans,
+            troubles,
+            ..
+        } = predecessor;
+        for trouble in troubles {
+            self.notices.events.add(EventKind::WorkersFound, trouble);
+        }
+        if orphans.is_empty() {
+            return;
+        }
+        let sessions = orphans.iter().map(|it| it.kept.len() as u64).sum();
+        self.notices.say(
+            EventKind::WorkersFound,
+            &format!(
+                "{} of an earlier supervisor {} found, with {}. They serve until workers of this supervisor do.",
+                amount(orphans.len() as u64, "worker"),
+                if orphans.len() == 1 { "was" } else { "were" },
+                amount(sessions, "session"),
+            ),
+        );
+        for orphan in orphans {
+            self.adopt_one(orphan, &book);
+        }
+    }
+
+    fn adopt_one(&mut self, orphan: Orphan, book: &Book) {
+        let id = self.id_of(orphan.about.origin, book);
+        self.orphans.add(id, &orphan.about);
+        for said in self.workers.adopt(id, orphan) {
+            self.hear_orphan(id, said, Along::default());
+        }
+    }
+
+    /// Returns the id under which a worker is gone on with: the one that it had, by which other workers know its board, or
+    /// one that no worker has had.
+    fn id_of(&mut self, origin: u64, book: &Book) -> WorkerId {
+        let mut living = book.workers.living.iter();
+        let before = living
+            .find(|it| it.origin == origin)
+            .map(|it| WorkerId(it.id));
+        let is_free = |id: &WorkerId| {
+            self.plan.doing(*id).is_none()
+                && self.workers.get(*id).is_none()
+                && self.plan.has_issued(*id)
+        };
+        let before = before.filter(is_free);
+        before.unwrap_or_else(|| self.plan.issue())
+    }
+
+    /// Takes a message of a worker of an earlier supervisor.
+    pub(super) fn hear_orphan(&mut self, worker: WorkerId, said: FromWorker, along: Along) {
+        match said {
+            FromWorker::Beat => {
+                self.tell_orphans(Event::Heard(worker));
+                self.workers.tidy();
+                self.place_sessions();
+            }
+            FromWorker::HandedOver { stays } => {
+                self.tell_orphans(Event::HandedOver { worker, stays });
+                if let Some(sentence) = self.orphans.stays(worker, stays) {
+                    self.notices.say(EventKind::WorkerHandedOver, &sentence);
+                }
+            }
+            FromWorker::Drained { cut } => {
+                if self.orphans.is_draining(worker) {
+                    self.note_cut(worker, cut);
+                }
+            }
+            // It goes on as it is: it is neither handed generations nor sessions, and covers no slot.
+            FromWorker::HasBoard
+            | FromWorker::Accepts { .. }
+            | FromWorker::Serving { .. }
+            | FromWorker::Staged { .. }
+            | FromWorker::Refused { .. }
+            | FromWorker::TookOver { .. } => {}
+            said => self.hear(worker, said, along),
+        }
+    }
+
+    /// Has the workers of an earlier supervisor hand over once each slot has a worker of this one.
+    pub(super) fn relieve_orphans(&mut self) {
+        if !self.orphans.is_empty() && self.plan.is_manned() {
+            self.tell_orphans(Event::Covered);
+        }
+    }
+
+    /// Passes an event to what decides about the workers of an earlier supervisor, and carries out its actions.
+    pub(super) fn tell_orphans(&mut self, event: Event) {
+        for action in self.orphans.on(event, self.life.now()) {
+            match action {
+                Action::HandOver(worker) => {
+                    let record = record::VERSION;
+                    self.workers.tell(worker, ToWorker::HandOver { record });
+                }
+                Action::Drain(worker) => self.drain_worker(worker),
+                Action::Kill(worker, _) => self.workers.kill(worker),
+            }
+        }
+        // Some may have been left behind.
+        self.exit_without_orphans();
+    }
+
+    /// Has the sessions of a worker of an earlier supervisor that has ended taken over; returns whether it was one.
+    pub(super) fn orphan_ended(&mut self, worker: WorkerId, end: End) -> bool {
+        let kept = self.workers.kept_of(worker);
+        let Some((ended, sentence)) = self.orphans.ended(worker, end, kept) else {
+            return false;
+        };
+        if let Some(sentence) = sentence {
+            self.notices.say(EventKind::WorkerHandedOver, &sentence);
+        }
+        self.workers.leave_orphan(worker, end, ended);
+        self.workers.exited(worker);
+        self.place_sessions();
+        if self.orphans.is_empty() {
+            info!("no worker of an earlier supervisor is left");
+        }
+        self.exit_without_orphans();
+        true
+    }
+
+    /// Ends the daemon as the plan has decided, once no worker of an earlier supervisor is left.
+    pub(super) fn exit(&mut self, exit: Exit) {
+        if let Some(exit) = self.orphans.exit(exit) {
+            self.life.exit(exit);
+        }
+    }
+
+    fn exit_without_orphans(&mut self) {
+        if let Some(exit) = self.orphans.exit_now() {
+            self.life.exit(exit);
+        }
+    }
+}
