@@ -123,6 +123,7 @@ impl Supervisor {
         let Some(generation) = self.loads.commit(&mut self.notices.events) else {
             return;
         };
+        self.state.commit(Arc::clone(&generation));
         let config = Arc::clone(&generation.config);
         self.workers.commit(&config.listeners);
         self.workers.keep_at_most(steps::most_kept(&config));

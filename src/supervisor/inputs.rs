@@ -33,10 +33,16 @@ impl Supervisor {
                 // None is waited for while one is being started.
                 reap_orphans();
             }
-            workers::Message::Said(worker, said, along) if self.orphans.has(worker) => {
-                self.hear_orphan(worker, said, along);
+            workers::Message::Said(worker, said, along) => {
+                if !matches!(said, FromWorker::Beat) {
+                    self.state.count();
+                }
+                if self.orphans.has(worker) {
+                    self.hear_orphan(worker, said, along);
+                } else {
+                    self.hear(worker, said, along);
+                }
             }
-            workers::Message::Said(worker, said, along) => self.hear(worker, said, along),
         }
     }
 

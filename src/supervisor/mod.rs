@@ -13,6 +13,7 @@ mod doors;
 pub mod fuzzing;
 mod helpers;
 mod inputs;
+mod legacy;
 mod life;
 mod loads;
 mod notices;
@@ -50,6 +51,7 @@ use self::{
     plan::{Action, Event, Phase, Plan, Slot},
     queries::{Queries, Sources, Witnesses},
     sandbox::Sandbox,
+    state::State,
     workers::Workers,
 };
 use crate::{
@@ -69,6 +71,7 @@ struct Supervisor {
     notices: Notices,
     life: Life,
     sandbox: Sandbox,
+    state: State,
     control_socket: ControlSocket,
     sink: Sink,
 }
@@ -82,6 +85,7 @@ struct Inputs {
     queries: mpsc::UnboundedReceiver<queries::Message>,
     notices: mpsc::UnboundedReceiver<notices::Message>,
     ends: mpsc::UnboundedReceiver<EndRequest>,
+    state: mpsc::UnboundedReceiver<state::Message>,
     calls: Called,
     signals: signal_hook_tokio::Signals,
     clock: Clock,
@@ -94,6 +98,7 @@ impl Supervisor {
         self.act(first);
         loop {
             self.report_to_manager();
+            self.bequeath();
             if let Some(outcome) = self.life.exited(self.notices.hook.is_idle()) {
                 // Boxed, because they are large.
                 match outcome {
@@ -115,6 +120,7 @@ impl Supervisor {
                     let how = self.life.take(request);
                     self.end(how);
                 }
+                Some(message) = inputs.state.recv() => self.take_state(message),
                 Some(call) = inputs.calls.own.recv() => self.answer(call),
                 Some(call) = inputs.calls.fixed.recv() => self.answer_fixed(call),
                 Some(signal) = inputs.signals.next() => self.signal(signal),
@@ -122,6 +128,7 @@ impl Supervisor {
                 moment = inputs.clock.next(changes_at) => self.take_moment(moment),
                 () = until(self.life.manager.due()) => {}
                 () = until(self.life.leaves_by()) => {}
+                () = until(self.state.due()) => {}
                 () = until(self.loads.next_end()) => {
                     self.loads.tell_ends(&mut self.notices.events);
                 }
@@ -152,6 +159,7 @@ impl Supervisor {
     /// Leaves the workers to the next supervisor: the links to them end with this process. Waits for a moment until
     /// clients have the last events.
     async fn part(mut self) {
+        self.take_leave();
         let events = self.notices.events.finish();
         let _ = tokio::time::timeout(start::CLEANUP_PATIENCE, events).await;
     }

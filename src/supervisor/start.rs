@@ -2,6 +2,7 @@
 //! steps (see `steps`), workers, ready.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::TcpListener,
     process::ExitCode,
@@ -29,12 +30,13 @@ use super::{
     loads::{Files, Loads},
     notices::{Hook, Notices},
     orphans::Orphans,
-    plan::{Action, Plan},
+    plan::{Action, After, Plan},
     predecessor::Predecessor,
     preflight,
     queries::Queries,
     refusal::{Refusal, refuse},
     sandbox::Sandbox,
+    state::State,
     steps::{self, Ground, Origin, Start, Who},
     workers::{Acquired, Boards, Keeping, Tickets, Workers},
 };
@@ -232,10 +234,19 @@ impl Parts {
         let (to_queries, queries) = mpsc::unbounded_channel();
         let (to_notices, notices) = mpsc::unbounded_channel();
         let (to_life, ends) = mpsc::unbounded_channel();
+        let (to_state, state_written) = mpsc::unbounded_channel();
         let children = OwnChildren::default();
         let (control_socket, calls) = ControlSocket::open(self.control, children.clone());
         let config = Arc::new(self.config);
-        let (mut plan, first) = Plan::new(config.workers, config.heartbeat_timeout);
+        let book = self.predecessor.as_ref().map(|it| it.book.clone());
+        let mut book = book.unwrap_or_default();
+        book.workers.retire_others(&BTreeSet::new());
+        let after = After {
+            generation: book.loads.generation + 1,
+            rolled_back: book.loads.rollback.is_some(),
+            workers: book.ids.workers,
+        };
+        let (mut plan, first) = Plan::new(config.workers, config.heartbeat_timeout, after);
         plan.expect(
             self.material.pieces(),
             config.runs_passphrase_program(),
@@ -243,24 +254,27 @@ impl Parts {
         );
         let log = (config.log.level, self.sink.form());
         let launcher = Launcher::new((self.account, children), log).map_err(no_thread)?;
-        let hook = Hook::new(
+        let hook = Hook::resume(
             &config.state_dir,
             config.on_exit_failure.clone(),
             to_notices,
+            std::mem::take(&mut book.hook),
         );
         let packs = Packs::default().next(&self.material).map_err(|error| {
             format!("certificates and keys cannot be put into memory that workers share: {error}")
         })?;
         let expiries = Arc::new(Expiries::of(&config, &self.material));
         let generation = Generation {
-            number: 1,
+            number: after.generation,
             loaded_at: Timestamp::now(),
             trigger: Trigger::Start,
             config: Arc::clone(&config),
             material: self.material,
             packs,
         };
-        let keeping = Keeping::new(no_counts(), steps::most_kept(&config)).map_err(no_thread)?;
+        let keeping = Keeping::new(no_counts(), steps::most_kept(&config));
+        let mut keeping = keeping.map_err(no_thread)?;
+        keeping.resume(&book.ids, book.workers.sessions);
         let manager = ServiceManager::new(|name| std::env::var_os(name));
         let helpers = Helpers::new(&launcher, &self.sink, to_resolver, (self.page, to_page));
         let doors = Doors::new(&config.control_socket).map_err(no_thread)?;
@@ -275,6 +289,7 @@ impl Parts {
                 (self.tickets, self.boards, keeping),
                 (launcher, self.sink.clone(), doors),
                 to_workers,
+                &book,
             ),
             loads: Loads::new(
                 (self.source, self.origin),
@@ -282,14 +297,17 @@ impl Parts {
                 self.files,
                 (generation, expiries),
                 to_loads,
+                book.loads,
             ),
             queries: Queries::new(to_queries),
-            notices: Notices::new(hook.map_err(no_thread)?),
+            notices: Notices::resume(hook.map_err(no_thread)?, book.events, book.restarts.last),
             life: Life::new(self.ready, manager, to_life),
             sandbox: Sandbox::default(),
+            state: State::begin(book.reign, Timestamp::now(), to_state),
             control_socket,
             sink: self.sink,
         };
+        supervisor.state.commit(supervisor.loads.current());
         if let Some(predecessor) = self.predecessor {
             supervisor.adopt(predecessor);
         }
@@ -301,6 +319,7 @@ impl Parts {
             queries,
             notices,
             ends,
+            state: state_written,
             calls,
             signals: self.signals,
             clock: Clock::new(),

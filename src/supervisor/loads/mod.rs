@@ -41,6 +41,7 @@ use self::{
 use super::{
     notices::Events,
     plan::{AskId, LoadId, NoResult, Outcome},
+    state::LoadsBook,
     steps::Origin,
     workers::{Acquired, Acquirer},
 };
@@ -131,13 +132,14 @@ struct Found {
 
 impl Loads {
     /// Starts with the first generation and what of it ends when, and watches its files if the
-    /// configuration says so.
+    /// configuration says so. Goes on with the last error and the rollback of an earlier supervisor.
     pub(super) fn new(
         (source, origin): (Source, Origin),
         memo: Arc<Memo>,
         files: Files,
         (first, ends): (Generation, Arc<Expiries>),
         inbox: mpsc::UnboundedSender<Message>,
+        book: LoadsBook,
     ) -> Self {
         let current: Current = Rc::new(RefCell::new(Arc::new(first)));
         let changed = inbox.clone();
@@ -155,7 +157,7 @@ impl Loads {
             origin: Arc::new(origin),
             memo,
             current,
-            history: History::default(),
+            history: History::resume(book.rollback),
             files,
             last_ask: 0,
             asks: HashMap::new(),
@@ -163,10 +165,22 @@ impl Loads {
             found: None,
             odd: None,
             staged: None,
-            last_error: None,
+            last_error: book.last_error,
             changes_at,
             ends: Ends::new(ends),
             inbox,
+        }
+    }
+
+    /// Writes down what the next supervisor goes on with.
+    pub(super) fn bequeath(&self) -> LoadsBook {
+        let current = self.current.borrow();
+        LoadsBook {
+            generation: current.number,
+            loaded_at: current.loaded_at,
+            trigger: Some(current.trigger),
+            rollback: self.history.rollback().cloned(),
+            last_error: self.last_error.clone(),
         }
     }
 

@@ -51,6 +51,14 @@ pub(in crate::supervisor) struct Prepared {
 }
 
 impl History {
+    /// Goes on with the rollback that was in force under an earlier supervisor, if there was one.
+    pub(super) fn resume(rollback: Option<RollbackStatus>) -> Self {
+        Self {
+            earlier: None,
+            rollback,
+        }
+    }
+
     /// Returns the step back from `current`, or why there is none.
     pub(super) fn step_back(&self, current: Arc<Generation>) -> Result<Step, String> {
         if let Some(rollback) = &self.rollback {

@@ -76,6 +76,7 @@ fn with_loads(test: impl FnOnce(Loads, Events)) {
             Files::default(),
             (first, Arc::default()),
             inbox,
+            LoadsBook::default(),
         );
         test(loads, Events::default());
     });

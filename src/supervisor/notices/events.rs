@@ -1,10 +1,13 @@
 //! The newest events, for clients that ask once and clients that follow.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use jiff::Timestamp;
 
-use crate::control::{Event, EventKind, Response, server::Reply};
+use crate::{
+    control::{Event, EventKind, Response, server::Reply},
+    supervisor::state::EventsBook,
+};
 
 /// How many events are remembered.
 const REMEMBERED: usize = 1024;
@@ -13,22 +16,46 @@ const REMEMBERED: usize = 1024;
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct Events {
     last: u64,
-    newest: VecDeque<Event>,
+    newest: VecDeque<Arc<Event>>,
     followers: Vec<Reply>,
 }
 
 impl Events {
+    /// Goes on after the events of an earlier supervisor.
+    pub(super) fn resume(book: EventsBook) -> Self {
+        let newest = book.newest.last().map_or(0, |it| it.seq);
+        let older = book.newest.len().saturating_sub(REMEMBERED);
+        Self {
+            last: book.last.max(newest),
+            newest: book.newest.into_iter().skip(older).collect(),
+            followers: Vec::new(),
+        }
+    }
+
+    /// Writes them down for the next supervisor.
+    pub(super) fn bequeath(&self) -> EventsBook {
+        EventsBook {
+            last: self.last,
+            newest: self.newest.iter().cloned().collect(),
+        }
+    }
+
+    /// Returns the number of the last event; 0 before the first.
+    pub(in crate::supervisor) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Remembers an event, and sends it to the clients that follow.
     pub(in crate::supervisor) fn add(&mut self, kind: EventKind, message: String) {
         self.last += 1;
-        let event = Event {
+        let event = Arc::new(Event {
             seq: self.last,
             at: Timestamp::now(),
             kind,
             message,
-        };
+        });
         self.followers
-            .retain(|follower| follower.push(Response::Event(event.clone())).is_ok());
+            .retain(|follower| follower.push(told(&event)).is_ok());
         if self.newest.len() == REMEMBERED {
             self.newest.pop_front();
         }
@@ -48,7 +75,7 @@ impl Events {
     /// Sends `reply` the remembered events, and with `follow` the later ones as they happen.
     pub(in crate::supervisor) fn tell(&mut self, reply: Reply, follow: bool) {
         for event in &self.newest {
-            if reply.push(Response::Event(event.clone())).is_err() {
+            if reply.push(told(event)).is_err() {
                 return;
             }
         }
@@ -58,5 +85,34 @@ impl Events {
         } else {
             reply.answer(Response::End);
         }
+    }
+}
+
+fn told(event: &Arc<Event>) -> Response {
+    Response::Event(Event::clone(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_supervisor_goes_on_with_the_numbers_and_the_newest_events() {
+        let mut events = Events::default();
+        for _ in 0..REMEMBERED + 1 {
+            events.add(EventKind::Reloaded, "loaded".to_owned());
+        }
+        let mut next = Events::resume(events.bequeath());
+        next.add(EventKind::Started, "again".to_owned());
+        let numbers: Vec<u64> = next.newest.iter().map(|it| it.seq).collect();
+        let last = REMEMBERED as u64 + 2;
+        assert!(numbers.into_iter().eq(3..=last));
+        let lost = EventsBook {
+            last: 7,
+            newest: vec![],
+        };
+        let mut next = Events::resume(lost);
+        next.add(EventKind::Started, "again".to_owned());
+        assert_eq!(next.last(), 8);
     }
 }

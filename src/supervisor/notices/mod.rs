@@ -9,7 +9,10 @@ use tracing::{error, info, warn};
 
 use self::hook::Change;
 pub(super) use self::{events::Events, failure::Circumstances, hook::Hook};
-use super::plan::Failure;
+use super::{
+    plan::Failure,
+    state::{Book, EventsBook},
+};
 use crate::control::{EventKind, ExitHookRun, ExitStatus};
 
 /// What happens to the exit-failure command.
@@ -30,13 +33,20 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// Begins without events.
-    pub(super) fn new(hook: Hook) -> Self {
+    /// Goes on with the events and the last failure of an earlier supervisor.
+    pub(super) fn resume(hook: Hook, events: EventsBook, last: Option<ExitStatus>) -> Self {
         Self {
-            events: Events::default(),
+            events: Events::resume(events),
             hook,
-            last_failure: None,
+            last_failure: last,
         }
+    }
+
+    /// Writes down what the next supervisor goes on with.
+    pub(super) fn bequeath(&self, book: &mut Book) {
+        book.events = self.events.bequeath();
+        book.hook = self.hook.bequeath();
+        book.restarts.last.clone_from(&self.last_failure);
     }
 
     pub(super) fn take(&mut self, message: Message) {

@@ -81,9 +81,29 @@ pub struct Plan {
     ending: ending::Ending,
 }
 
+/// What a plan goes on after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct After {
+    /// The generation that is in force.
+    pub generation: u64,
+    /// Whether that is a rollback that no reload has ended.
+    pub rolled_back: bool,
+    /// The last number of a worker.
+    pub workers: u64,
+}
+
+impl After {
+    /// What the first supervisor goes on after: nothing but the first generation.
+    pub const NOTHING: Self = Self {
+        generation: 1,
+        rolled_back: false,
+        workers: 0,
+    };
+}
+
 impl Plan {
-    /// Begins with a generation already loaded; returns what to do first.
-    pub fn new(slots: usize, heartbeat_timeout: Duration) -> (Self, Vec<Action>) {
+    /// Begins with a generation already loaded, after what an earlier supervisor has done; returns what to do first.
+    pub fn new(slots: usize, heartbeat_timeout: Duration, after: After) -> (Self, Vec<Action>) {
         let empty = Slot {
             state: SlotState::Empty,
             failures: 0,
@@ -99,9 +119,9 @@ impl Plan {
             staged: None,
             confirming: Vec::new(),
             retry: Retry::default(),
-            generation: 1,
-            rolled_back: false,
-            workers: 0,
+            generation: after.generation,
+            rolled_back: after.rolled_back,
+            workers: after.workers,
             heartbeat_timeout,
             looked: Duration::ZERO,
             ending: ending::Ending::default(),
@@ -143,6 +163,11 @@ impl Plan {
     /// Returns the number of the generation in force.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Returns the last number of a worker.
+    pub fn workers(&self) -> u64 {
+        self.workers
     }
 
     /// Notes what is served: how many pieces of material there are, whether passphrase programs are

@@ -3,7 +3,10 @@
 //! Plain data. Supervisors of other versions read and write it: a part is only ever added, has a default for books
 //! that lack it, and one that is unknown is passed over.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +15,7 @@ use super::codec::lenient;
 use crate::{
     config::ExitHook,
     control::{Event, ExitHookRun, ExitStatus, LoadError, RollbackStatus},
-    facts::{KeepingCounts, ListenerCounts, Trigger},
+    facts::{KeepingCounts, ListenerCounts, Trigger, UnkeptCounts},
     link::{ListenerKey, board::ClientSecret},
     tls::tickets::TicketSecrets,
 };
@@ -85,8 +88,6 @@ pub(in crate::supervisor) struct LoadsBook {
 pub(in crate::supervisor) struct RestartsBook {
     /// Workers started in the place of one that failed.
     pub(in crate::supervisor) total: u64,
-    /// Failures in a row, for each slot.
-    pub(in crate::supervisor) failures: Vec<u32>,
     /// The last failure.
     #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) last: Option<ExitStatus>,
@@ -151,6 +152,26 @@ pub(in crate::supervisor) struct WorkerBook {
     pub(in crate::supervisor) counts: BTreeMap<String, ListenerCounts>,
     /// System calls that it was refused.
     pub(in crate::supervisor) denied: u64,
+    /// Established sessions of it that could not be kept.
+    #[serde(deserialize_with = "lenient::part")]
+    pub(in crate::supervisor) unkept: UnkeptCounts,
+}
+
+impl WorkersBook {
+    /// Counts workers as ended that are not among those that were `found`, by their origins: what they had counted is
+    /// known, and they will tell no more. The others tell it again.
+    pub(in crate::supervisor) fn retire_others(&mut self, found: &BTreeSet<u64>) {
+        let ended = self.living.extract_if(.., |it| !found.contains(&it.origin));
+        for worker in ended {
+            for (name, counts) in &worker.counts {
+                let sum = self.retired.entry(name.clone()).or_default();
+                sum.add(counts);
+                sum.connections.open = 0;
+            }
+            self.denied = self.denied.saturating_add(worker.denied);
+            self.sessions.unkept.add(worker.unkept);
+        }
+    }
 }
 
 /// The numbers that were given out, so that none is given out again.
@@ -159,7 +180,7 @@ pub(in crate::supervisor) struct WorkerBook {
 pub(in crate::supervisor) struct IdsBook {
     /// The last number of a worker.
     pub(in crate::supervisor) workers: u64,
-    /// All origins of workers that sessions may still have, the lowest first.
+    /// The newest origins of workers, which sessions may still have, the lowest first.
     pub(in crate::supervisor) origins: Vec<u64>,
     /// The last number of a table.
     pub(in crate::supervisor) tables: u64,

@@ -6,10 +6,12 @@
 mod book;
 mod codec;
 mod generation;
+mod keeper;
 
-#[allow(unused_imports, reason = "owners begin to use their parts one by one")]
-pub(in crate::supervisor) use self::book::{
-    Book, EventsBook, HookBook, IdsBook, LoadsBook, RestartsBook, TicketsBook, UpgradeBook,
-    UpgradesBook, WorkerBook, WorkersBook,
+#[cfg(test)]
+pub(in crate::supervisor) use self::generation::write as write_generation;
+pub(in crate::supervisor) use self::{
+    book::{Book, EventsBook, HookBook, IdsBook, LoadsBook, TicketsBook, WorkerBook, WorkersBook},
+    generation::Earlier,
+    keeper::{Message, Stamp, State},
 };
-pub(in crate::supervisor) use self::generation::{Earlier, write as write_generation};

@@ -10,8 +10,9 @@ use crate::{
 };
 
 /// The descriptors of a daemon without listeners and workers: standard ones, log, pid file, control
-/// socket, page, helpers, timers, a few files at a time, and those kept back for starting children.
-const BASE: u64 = 41;
+/// socket, page, helpers, timers, a few files at a time, those kept back for starting children, and what is written down for
+/// the next supervisor.
+const BASE: u64 = 43;
 
 /// The descriptors for a worker: its link, its standard error, its process, its board, and its table.
 const OF_WORKER: u64 = 5;

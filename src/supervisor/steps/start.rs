@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2},
     flag,
@@ -218,13 +219,15 @@ impl Start {
     pub(super) fn bind_listeners(&mut self) -> Result<(), Refusal> {
         let patience = self.port_patience();
         let predecessor = self.predecessor.as_mut();
-        let found = predecessor.map(|it| std::mem::take(&mut it.sockets));
-        let found = FoundSockets::new(found.unwrap_or_default());
-        let acquired = Acquirer::new(self.config.workers)
-            .acquire_with(&self.config.listeners, patience, found)
+        let (book, found) = predecessor
+            .map(|it| (it.book.clone(), std::mem::take(&mut it.sockets)))
+            .unwrap_or_default();
+        let acquired = Acquirer::new(self.config.workers, &book.ids)
+            .acquire_with(&self.config.listeners, patience, FoundSockets::new(found))
             .map_err(|error| error.to_string())?;
-        let tickets = Tickets::new(Instant::now()).map_err(|error| error.to_string())?;
-        let boards = Boards::new().map_err(|error| error.to_string())?;
+        let now = (Instant::now(), Timestamp::now());
+        let tickets = Tickets::resume(book.tickets, now).map_err(|error| error.to_string())?;
+        let boards = Boards::resume(book.clients).map_err(|error| error.to_string())?;
         self.acquired = Some((acquired, tickets, boards));
         Ok(())
     }

@@ -32,14 +32,22 @@ pub(in crate::supervisor) struct Boards {
 pub(in crate::supervisor) struct NoSecret;
 
 impl Boards {
-    /// Begins with none.
-    pub(in crate::supervisor) fn new() -> Result<Self, NoSecret> {
+    /// Begins with none, and with the secret that an earlier supervisor left; makes one if it left none.
+    pub(in crate::supervisor) fn resume(left: Option<ClientSecret>) -> Result<Self, NoSecret> {
         Ok(Self {
-            secret: ClientSecret::new().map_err(|_| NoSecret)?,
+            secret: match left {
+                Some(secret) => secret,
+                None => ClientSecret::new().map_err(|_| NoSecret)?,
+            },
             handed: BTreeMap::new(),
             shown: BTreeMap::new(),
             reserve: Reserve::new(KEPT_BACK),
         })
+    }
+
+    /// Returns the secret by which boards name clients, for the next supervisor.
+    pub(super) fn secret(&self) -> ClientSecret {
+        self.secret.clone()
     }
 
     /// Makes a board for a worker that was started, and hands it over.

@@ -9,6 +9,7 @@ mod found;
 mod handovers;
 mod heard;
 mod keeping;
+mod legacy;
 mod numbers;
 mod origins;
 mod orphans;
@@ -55,6 +56,7 @@ use self::{
 use super::{
     doors::Doors,
     plan::{End, WorkerId},
+    state::Book,
 };
 use crate::{
     children::{self, Along, Inbox, Launched, Launcher, Role},
@@ -92,15 +94,18 @@ pub(super) struct Workers {
     restarts: u64,
     origins: Origins,
     doors: Doors,
-    /// What the next supervisor is to get, which every worker keeps.
-    state: Vec<Arc<OwnedFd>>,
+    /// How often workers, or what they are handed, have changed.
+    changes: u64,
+    /// What they keep for the next supervisor.
+    left: Vec<Arc<OwnedFd>>,
     /// The tasks that remove the files of closed sockets.
     removing: Vec<tokio::task::JoinHandle<()>>,
     inbox: Inbox<FromWorker>,
 }
 
 impl Workers {
-    /// Keeps so many slots, with the resources that were `acquired`.
+    /// Keeps so many slots, with the resources that were `acquired`; goes on with what is in the book of an earlier
+    /// supervisor.
     pub(super) fn new(
         slots: usize,
         acquired: Acquired,
@@ -108,13 +113,14 @@ impl Workers {
         (tickets, boards, keeping): (Tickets, Boards, Keeping),
         (launcher, sink, doors): (Launcher, Sink, Doors),
         inbox: Inbox<FromWorker>,
+        book: &Book,
     ) -> Self {
         let mut workers = Self {
             processes: HashMap::new(),
             sockets: Sockets::new(slots),
             boards,
             keeping,
-            numbers: Numbers::default(),
+            numbers: Numbers::resume(&book.ids),
             repair: Repair::default(),
             staged: acquired,
             handovers: Handovers::new(),
@@ -122,12 +128,13 @@ impl Workers {
             launcher,
             sink,
             known: Known::default(),
-            retired: BTreeMap::new(),
-            denied_calls: 0,
-            restarts: 0,
-            origins: Origins::default(),
+            retired: book.workers.retired.clone(),
+            denied_calls: book.workers.denied,
+            restarts: book.restarts.total,
+            origins: Origins::resume(&book.ids),
             doors,
-            state: Vec::new(),
+            changes: 0,
+            left: Vec::new(),
             removing: Vec::new(),
             inbox,
         };
@@ -153,6 +160,7 @@ impl Workers {
     pub(super) fn commit(&mut self, listeners: &[Listener]) {
         let Acquired { bindings, numbers } = std::mem::take(&mut self.staged);
         let new = bindings.keys();
+        self.changes += 1;
         let files = self.sockets.commit(bindings, listeners);
         self.remove(files);
         self.hand_spares(Some(&new));
@@ -204,6 +212,7 @@ impl Workers {
     /// Starts a worker in a slot, which may be `held_back` until [`Self::admit`]; `again` tells whether it takes
     /// the place of one that failed.
     pub(super) fn start(&mut self, (slot, held_back): (usize, bool), id: WorkerId, again: bool) {
+        self.changes += 1;
         self.restarts += u64::from(again);
         let origin = self.origins.next(Timestamp::now());
         let process = Process::starting((slot, held_back), origin);
@@ -215,6 +224,7 @@ impl Workers {
     /// Takes a worker that was started, and hands it its board, table, sockets and secrets; once it has mapped the
     /// board, [`Self::has_board`] follows. If it could not be started, logs why and reports its end.
     pub(super) fn launched(&mut self, id: WorkerId, launched: io::Result<Launched>) {
+        self.changes += 1;
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
@@ -235,6 +245,7 @@ impl Workers {
                 }
                 self.prepare_orphanhood(id);
                 self.tell(id, ToWorker::Tickets(self.tickets.secrets().clone()));
+                self.hand_left(id);
             }
             Ok(false) => {}
             Err(error) => self.not_started(id, slot, &error),
@@ -502,6 +513,7 @@ impl Workers {
     /// Removes a worker that has ended; returns what is known of its process.
     pub(super) fn exited(&mut self, id: WorkerId) -> Option<Process> {
         let process = self.processes.remove(&id)?;
+        self.changes += 1;
         self.denied_calls = self.denied_calls.saturating_add(process.denied_calls);
         for (name, counts) in &process.counts {
             let sum = self.retired.entry(name.clone()).or_default();
@@ -564,6 +576,7 @@ impl Workers {
     pub(super) fn rotate_tickets(&mut self) {
         match self.tickets.rotate(Instant::now()) {
             Ok(()) => {
+                self.changes += 1;
                 debug!("the secrets of tickets have changed");
                 for process in self.processes.values() {
                     process

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     config::Listener,
     link::board::{ListenerNumber, NUMBERS},
+    supervisor::state::IdsBook,
 };
 
 /// The numbers of all listeners, by name.
@@ -28,6 +29,25 @@ pub(super) struct NewNumbers {
 pub(in crate::supervisor) struct NoNumber;
 
 impl Numbers {
+    /// Goes on with the numbers that an earlier supervisor gave.
+    pub(super) fn resume(ids: &IdsBook) -> Self {
+        let given = ids.listeners.iter();
+        let given = given.filter_map(|(name, at)| Some((name.clone(), ListenerNumber::at(*at)?)));
+        Self {
+            given: given.collect(),
+            next: ids.next_listener % NUMBERS,
+        }
+    }
+
+    /// Writes the numbers down for the next supervisor.
+    pub(super) fn bequeath(&self, ids: &mut IdsBook) {
+        let given = self.given.iter();
+        ids.listeners = given
+            .map(|(name, it)| (name.clone(), it.position()))
+            .collect();
+        ids.next_listener = self.next;
+    }
+
     /// Gives numbers to those of `listeners` that have none: numbers that no listener has, and, as long as
     /// there are such, under which no worker still has sessions, as `is_counted` tells.
     pub(super) fn for_new(
@@ -113,6 +133,19 @@ mod tests {
         let none = NewNumbers::default();
         numbers.commit(none, &listeners(&["a", "b"]));
         assert_eq!(put_in_force(&mut numbers, &["a", "z"], &[]), [3, 4]);
+    }
+
+    #[test]
+    fn the_next_supervisor_goes_on_with_the_numbers() {
+        let mut numbers = Numbers::default();
+        put_in_force(&mut numbers, &["a", "b", "c"], &[]);
+        let mut ids = IdsBook::default();
+        numbers.bequeath(&mut ids);
+        let mut next = Numbers::resume(&ids);
+        assert_eq!(put_in_force(&mut next, &["a", "c", "d"], &[]), [0, 2, 3]);
+        ids.listeners
+            .insert("of another version".to_owned(), NUMBERS);
+        assert_eq!(Numbers::resume(&ids).all().len(), 3);
     }
 
     #[test]

@@ -4,6 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use crate::supervisor::state::IdsBook;
+
+/// How many origins are left to the next supervisor: those of more workers than are started while a session lasts.
+const LEFT: usize = 4096;
+
 /// Makes the origins of workers, with which the ids of their sessions begin.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
@@ -13,6 +18,20 @@ pub(super) struct Origins {
 }
 
 impl Origins {
+    /// Goes on after the origins that an earlier supervisor gave out.
+    pub(super) fn resume(ids: &IdsBook) -> Self {
+        let given: BTreeSet<u64> = ids.origins.iter().copied().collect();
+        Self {
+            given: given.into_iter().collect(),
+        }
+    }
+
+    /// Writes the newest of them down for the next supervisor.
+    pub(super) fn bequeath(&self, ids: &mut IdsBook) {
+        let older = self.given.len().saturating_sub(LEFT);
+        ids.origins = self.given[older..].to_vec();
+    }
+
     /// Returns the origin of a worker that is started `now`: microseconds since 1970, or one more than the last
     /// if the clock has not gone on since that.
     pub(super) fn next(&mut self, now: Timestamp) -> u64 {
@@ -55,6 +74,21 @@ mod tests {
         let all = [100, 100, 90, -5, 200].map(|it| origins.next(at(it)));
         assert_eq!(all, [100, 101, 102, 103, 200]);
     }
+
+    #[test]
+    fn the_next_supervisor_gives_out_none_of_them_again() {
+        let mut origins = Origins::default();
+        let at = |microseconds| Timestamp::from_microsecond(microseconds).unwrap();
+        let first: Vec<u64> = (0..LEFT + 2).map(|_| origins.next(at(100))).collect();
+        let mut ids = IdsBook::default();
+        origins.bequeath(&mut ids);
+        assert_eq!(ids.origins, first[2..]);
+        let mut next = Origins::resume(&ids);
+        let new = next.next(at(100));
+        assert!(new > first[LEFT + 1]);
+        assert!(next.can_have(new, first[LEFT + 1], &[new].into()));
+    }
+
     #[test]
     fn a_worker_has_sessions_of_its_own_and_of_workers_that_have_ended() {
         let mut origins = Origins::default();

@@ -10,7 +10,7 @@ use super::{
     numbers::{NewNumbers, NoNumber, Numbers},
     sockets::{BindError, Binder, Bindings},
 };
-use crate::{config::Listener, link::board::Board};
+use crate::{config::Listener, link::board::Board, supervisor::state::IdsBook};
 
 /// Acquires the resources that a new configuration needs beyond those in force.
 #[derive(Debug, Clone)]
@@ -37,11 +37,12 @@ pub(in crate::supervisor) enum AcquireError {
 }
 
 impl Acquirer {
-    /// Makes an acquirer for a daemon of so many slots that has no resources yet.
-    pub(in crate::supervisor) fn new(slots: usize) -> Self {
+    /// Makes an acquirer for a daemon of so many slots that has no resources yet, and goes on with the numbers that an
+    /// earlier supervisor gave.
+    pub(in crate::supervisor) fn new(slots: usize, ids: &IdsBook) -> Self {
         Self {
             binder: super::sockets::Sockets::new(slots).binder(),
-            numbers: Numbers::default(),
+            numbers: Numbers::resume(ids),
             boards: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! What workers get for the time without a supervisor: the listening sockets of other slots, a door, and what the next
 //! supervisor is to know.
 
-use std::{collections::BTreeSet, os::fd::OwnedFd, sync::Arc};
+use std::collections::BTreeSet;
 
 use super::{WorkerId, Workers};
 use crate::link::{ListenerKey, ToWorker};
@@ -28,28 +28,13 @@ impl Workers {
         }
     }
 
-    /// Makes a worker that was started its door, and hands it what the next supervisor is to know.
+    /// Makes a worker that was started its door.
     pub(super) fn prepare_orphanhood(&self, id: WorkerId) {
         let Some(process) = self.processes.get(&id) else {
             return;
         };
         if let Some(voice) = process.child.voice() {
             self.doors.make(process.origin, voice.clone());
-        }
-        self.hand_state(id);
-    }
-
-    /// Has every worker keep from now on what the next supervisor is to know, in these descriptors.
-    pub(in crate::supervisor) fn leave_state(&mut self, state: Vec<Arc<OwnedFd>>) {
-        self.state = state;
-        for id in self.processes.keys() {
-            self.hand_state(*id);
-        }
-    }
-
-    fn hand_state(&self, id: WorkerId) {
-        if let Some(process) = self.processes.get(&id).filter(|_| !self.state.is_empty()) {
-            process.child.send_with(ToWorker::State, self.state.clone());
         }
     }
 }

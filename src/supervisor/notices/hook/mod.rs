@@ -5,6 +5,7 @@ mod run;
 
 use std::{collections::VecDeque, io, path::Path, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{sync::mpsc, time::timeout};
 use tracing::{info, warn};
 
@@ -13,6 +14,7 @@ use super::Message;
 use crate::{
     config::ExitHook,
     control::{ExitHookRun, ExitHookSource, ExitHookStatus, Response, server::Reply},
+    supervisor::state::HookBook,
     sys::child::Jobs,
 };
 
@@ -53,19 +55,20 @@ pub(in crate::supervisor) struct Change {
 }
 
 impl Hook {
-    /// Begins with the configuration's command and the one kept in `state_dir`, which takes precedence.
-    /// Blocks.
-    pub(in crate::supervisor) fn new(
+    /// Begins with the configuration's command and the one kept in `state_dir`, which takes precedence. Goes on with the last
+    /// run of an earlier supervisor, and with the command that it was told where the disk has lost that. Blocks.
+    pub(in crate::supervisor) fn resume(
         state_dir: &Path,
         configured: Option<ExitHook>,
         inbox: mpsc::UnboundedSender<Message>,
+        book: HookBook,
     ) -> io::Result<Self> {
         let file = HookFile::new(state_dir);
         Ok(Self {
-            runtime: file.load(),
+            runtime: file.load().or(book.runtime),
             file,
             configured,
-            last_run: None,
+            last_run: book.last_run,
             waiting: VecDeque::new(),
             busy: false,
             changes: 0,
@@ -73,6 +76,19 @@ impl Hook {
             starts: Arc::new(Jobs::new("hook-starts")?),
             inbox,
         })
+    }
+
+    /// Writes down what the next supervisor goes on with.
+    pub(in crate::supervisor) fn bequeath(&self) -> HookBook {
+        HookBook {
+            runtime: self.runtime.clone(),
+            last_run: self.last_run.clone(),
+        }
+    }
+
+    /// Returns when its last run ended; `None` before the first.
+    pub(in crate::supervisor) fn last_run_at(&self) -> Option<Timestamp> {
+        self.last_run.as_ref().map(|it| it.at)
     }
 
     /// Returns why the command that is kept in `state_dir` cannot be used, if there is one. Blocks.
@@ -268,7 +284,9 @@ mod tests {
     fn a_change_is_in_force_only_if_the_disk_has_kept_it() {
         let folder = tempfile::tempdir().unwrap();
         let inbox = mpsc::unbounded_channel().0;
-        let mut held = Hook::new(folder.path(), Some(hook("/configured")), inbox).unwrap();
+        let configured = Some(hook("/configured"));
+        let book = HookBook::default();
+        let mut held = Hook::resume(folder.path(), configured, inbox, book).unwrap();
         let command = |held: &Hook| held.status().command.unwrap()[0].clone();
         held.changes = 3;
         let lost = change(Some(hook("/new")), Err("No space left".to_owned()));
@@ -279,5 +297,30 @@ mod tests {
         assert!(held.changed(change(None, Ok(()))).is_some());
         assert_eq!(command(&held), "/configured");
         assert_eq!(held.changes, 0);
+    }
+
+    #[test]
+    fn the_next_supervisor_knows_the_last_run_and_a_command_that_the_disk_has_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let begin = |book: HookBook| {
+            let inbox = mpsc::unbounded_channel().0;
+            Hook::resume(folder.path(), None, inbox, book).unwrap()
+        };
+        let mut held = begin(HookBook::default());
+        held.changes = 1;
+        held.changed(change(Some(hook("/lost")), Ok(())));
+        held.ended(ExitHookRun {
+            at: Timestamp::UNIX_EPOCH,
+            exit_code: Some(3),
+            timed_out: false,
+            error: None,
+        });
+        let next = begin(held.bequeath());
+        assert_eq!(next.status(), held.status());
+        HookFile::new(folder.path())
+            .keep(Some(&hook("/on-disk")))
+            .unwrap();
+        let command = begin(held.bequeath()).status().command.unwrap();
+        assert_eq!(command, ["/on-disk"]);
     }
 }

@@ -82,7 +82,7 @@ impl World {
 
     /// Begins with a heartbeat timeout.
     pub(super) fn with(slots: usize, heartbeat: Duration) -> Self {
-        let (plan, actions) = Plan::new(slots, heartbeat);
+        let (plan, actions) = Plan::new(slots, heartbeat, After::NOTHING);
         let mut world = Self {
             plan,
             now: Duration::ZERO,

@@ -32,7 +32,10 @@ use crate::{
         UnkeptReason,
     },
     session::table::layout::LENGTH,
-    supervisor::plan::{End, WorkerId},
+    supervisor::{
+        plan::{End, WorkerId},
+        state::IdsBook,
+    },
     sys::{reserve::Reserve, table},
 };
 
@@ -135,6 +138,25 @@ impl Keeping {
             totals: KeepingCounts::default(),
             closer: Closer::new()?,
         })
+    }
+
+    /// Goes on with the table numbers and the counts of an earlier supervisor.
+    pub(in crate::supervisor) fn resume(&mut self, ids: &IdsBook, counts: KeepingCounts) {
+        self.tables = self.tables.max(ids.tables);
+        self.totals = KeepingCounts { kept: 0, ..counts };
+    }
+
+    /// Returns the last number of a table and what became of sessions, the counts of living workers left out.
+    pub(super) fn bequeath(&self) -> (u64, KeepingCounts) {
+        (self.tables, self.totals)
+    }
+
+    /// Returns the number of a living worker's table, and how many sessions it could not keep.
+    pub(super) fn bequeath_of(&self, id: WorkerId) -> (Option<u64>, UnkeptCounts) {
+        let holder = self.holders.get(&id);
+        let table = holder.and_then(|it| it.table.as_ref());
+        let unkept = holder.map(|it| it.unkept).unwrap_or_default();
+        (table.map(|it| it.number), unkept)
     }
 
     /// Returns why no session can be kept on this host, if none can.

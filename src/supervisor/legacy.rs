@@ -1,0 +1,56 @@
+//! Writes down what the next supervisor goes on with, and has workers keep it.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::{
+    Supervisor,
+    state::{self, Book, Stamp},
+};
+
+impl Supervisor {
+    /// Writes the book if something has changed that is in it. Comes each time the loop turns.
+    pub(super) fn bequeath(&mut self) {
+        let stamp = self.stamp();
+        if self.state.is_due(stamp, Instant::now()) {
+            let book = self.book();
+            self.state.write(stamp, book);
+        }
+    }
+
+    /// Writes the book for the last time, because the supervisor leaves on purpose.
+    pub(super) fn take_leave(&mut self) {
+        let (stamp, book) = (self.stamp(), self.book());
+        let left_at = Some(Timestamp::now());
+        self.state.write(stamp, Book { left_at, ..book });
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            generation: self.plan.generation(),
+            last_error: self.loads.last_error().map(|it| it.at),
+            events: self.notices.events.last(),
+            hook: self.notices.hook.last_run_at(),
+            workers: self.workers.changes(),
+        }
+    }
+
+    fn book(&self) -> Book {
+        let mut book = Book {
+            loads: self.loads.bequeath(),
+            ..Book::default()
+        };
+        book.ids.workers = self.plan.workers();
+        self.notices.bequeath(&mut book);
+        self.workers.bequeath(&mut book);
+        book
+    }
+
+    /// Has every worker keep what the next supervisor is to get, once a generation was written down.
+    pub(super) fn take_state(&mut self, message: state::Message) {
+        if self.state.take(message) {
+            self.workers.leave_with(self.state.descriptors());
+        }
+    }
+}
