@@ -1,9 +1,10 @@
 //! Carries out the actions of the plan.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     Supervisor,
+    life::Wanted,
     loads::Served,
     notices::Circumstances,
     plan::{Action, Failure, WorkerId},
@@ -85,7 +86,10 @@ impl Supervisor {
             }
             Action::Report(failure) => self.report(&failure),
             Action::Ready => self.say_ready(),
-            Action::CloseSockets => self.workers.close_sockets(),
+            Action::CloseSockets => {
+                self.workers.close_sockets();
+                self.store();
+            }
             Action::Exit(exit) => self.exit(exit),
         }
     }
@@ -134,6 +138,15 @@ impl Supervisor {
             config.watch,
         );
         self.follow_backends();
+        self.store();
+    }
+
+    /// Has the service manager keep what the next supervisor needs of this one if all processes of the service die.
+    pub(super) fn store(&mut self) {
+        if self.life.manager.is_there() {
+            let wanted = Wanted::new(self.workers.sockets(), &[]);
+            self.life.manager.keep(wanted, Instant::now());
+        }
     }
 
     /// Has the resolver answer for the backends of the generation in force and of the staged one.

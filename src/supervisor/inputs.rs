@@ -197,6 +197,7 @@ impl Supervisor {
         if !self.workers.repair_sockets(urgent) {
             return;
         }
+        self.store();
         let workers: Vec<WorkerId> = self.workers.running().collect();
         for worker in workers {
             for slot in self.plan.slots_of(worker) {

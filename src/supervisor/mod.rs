@@ -95,6 +95,7 @@ impl Supervisor {
     /// Runs until the daemon has ended, or the supervisor alone.
     async fn run(mut self, first: Vec<Action>, mut inputs: Inputs) -> Exited {
         self.follow_backends();
+        self.store();
         self.act(first);
         loop {
             self.report_to_manager();

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::TcpListener,
+    os::fd::AsFd,
     process::ExitCode,
     sync::{
         Arc,
@@ -31,7 +32,7 @@ use super::{
     notices::{Hook, Notices},
     orphans::Orphans,
     plan::{Action, After, Plan},
-    predecessor::Predecessor,
+    predecessor::{Passed, Predecessor},
     preflight,
     queries::Queries,
     refusal::{Refusal, refuse},
@@ -47,7 +48,7 @@ use crate::{
     facts::Trigger,
     link::{Generation, Packs},
     store::{Memo, expiries::Expiries},
-    sys::{fds, own_children::OwnChildren, privileges, tcp_counts},
+    sys::{fds, own_children::OwnChildren, passed, privileges, tcp_counts},
     telemetry::log::Sink,
     tls::Material,
 };
@@ -69,7 +70,9 @@ pub fn main(args: &Args) -> ExitCode {
     }
     // The daemon has opened no descriptor yet, and has read the configuration, which may have come by an
     // inherited one.
-    if let Err(error) = fds::close_inherited() {
+    let passed = Passed::new(passed::take());
+    let kept: Vec<_> = passed.descriptors().map(AsFd::as_fd).collect();
+    if let Err(error) = fds::close_inherited(&kept) {
         return refuse(&format!("cannot look for inherited descriptors: {error}"));
     }
     // All that can be tried is tried before anything is made, and told while there is a shell to tell.
@@ -77,7 +80,7 @@ pub fn main(args: &Args) -> ExitCode {
     if !found.obstacles.is_empty() {
         return refuse(&found.obstacles.join("\nproxyd: "));
     }
-    let tried = (origin, found.doubts);
+    let tried = (origin, found.doubts, passed);
     if args.daemonize {
         detach(source, config, tried)
     } else {
@@ -87,7 +90,7 @@ pub fn main(args: &Args) -> ExitCode {
 }
 
 /// Goes to the background; the shell gets the result when the daemon serves, or cannot.
-fn detach(source: Source, config: Config, tried: (Origin, Vec<String>)) -> ExitCode {
+fn detach(source: Source, config: Config, tried: (Origin, Vec<String>, Passed)) -> ExitCode {
     let (answer, ready) = match io::pipe() {
         Ok(pipe) => pipe,
         Err(error) => return refuse(&format!("no pipe to the daemon: {error}")),
@@ -117,7 +120,7 @@ fn detach(source: Source, config: Config, tried: (Origin, Vec<String>)) -> ExitC
 fn run_detached(
     source: Source,
     config: Config,
-    tried: (Origin, Vec<String>),
+    tried: (Origin, Vec<String>, Passed),
     ready: &Ready,
 ) -> ExitCode {
     serve(source, config, tried, ready).unwrap_or_else(|refusal| {
@@ -130,10 +133,11 @@ fn run_detached(
 fn serve(
     source: Source,
     config: Config,
-    (origin, doubts): (Origin, Vec<String>),
+    (origin, doubts, passed): (Origin, Vec<String>, Passed),
     ready: &Ready,
 ) -> Result<ExitCode, Refusal> {
-    let mut start = Start::new(config, ready.is_awaited(), doubts);
+    let stored = passed.names();
+    let mut start = Start::new(config, ready.is_awaited(), doubts, passed);
     steps::take(&mut start)?;
     let taken = start.taken().ok_or("a step of the start was left out")?;
     // Dropped last, so that all lines logged up to the end are still written.
@@ -160,6 +164,7 @@ fn serve(
             config: taken.config,
             memo: taken.memo,
             predecessor: taken.predecessor,
+            stored,
             material: taken.material,
             files: taken.files,
             acquired: taken.acquired,
@@ -195,6 +200,8 @@ struct Parts {
     config: Config,
     memo: Arc<Memo>,
     predecessor: Option<Predecessor>,
+    /// The names under which the service manager keeps descriptors of an earlier supervisor.
+    stored: BTreeSet<String>,
     material: Material,
     files: Files,
     acquired: Acquired,
@@ -275,7 +282,7 @@ impl Parts {
         let keeping = Keeping::new(no_counts(), steps::most_kept(&config));
         let mut keeping = keeping.map_err(no_thread)?;
         keeping.resume(&book.ids, book.workers.sessions);
-        let manager = ServiceManager::new(|name| std::env::var_os(name));
+        let manager = ServiceManager::new(|name| std::env::var_os(name), self.stored);
         let helpers = Helpers::new(&launcher, &self.sink, to_resolver, (self.page, to_page));
         let doors = Doors::new(&config.control_socket).map_err(no_thread)?;
         let mut supervisor = Supervisor {

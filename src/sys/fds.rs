@@ -1,14 +1,16 @@
 //! Packets with descriptors along over Unix sockets (unix(7), `SCM_RIGHTS`), and inherited descriptors.
 
 use std::{
+    collections::BTreeSet,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, socketpair,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    socketpair,
 };
 
 /// The most descriptors that can be sent with a packet.
@@ -37,13 +39,36 @@ pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Sends a packet, and `along` with it.
 pub fn send_packet(socket: impl AsFd, packet: &[u8], along: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_ALONG))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !along.is_empty() && !control.push(SendAncillaryMessage::ScmRights(along)) {
-        return Err(io::Error::other("too many descriptors for a packet"));
-    }
+    let mut control = control(&mut space, along)?;
     let bytes = [IoSlice::new(packet)];
     rustix::net::sendmsg(socket, &bytes, &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
+}
+
+/// The same, by a socket that is not connected, to the one at `address`.
+pub fn send_packet_to(
+    socket: impl AsFd,
+    address: &SocketAddrUnix,
+    packet: &[u8],
+    along: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_ALONG))];
+    let mut control = control(&mut space, along)?;
+    let bytes = [IoSlice::new(packet)];
+    rustix::net::sendmsg_addr(socket, address, &bytes, &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Returns what sends these descriptors along.
+fn control<'buf, 'slice, 'fd>(
+    space: &'buf mut [MaybeUninit<u8>],
+    along: &'slice [BorrowedFd<'fd>],
+) -> io::Result<SendAncillaryBuffer<'buf, 'slice, 'fd>> {
+    let mut control = SendAncillaryBuffer::new(space);
+    if !along.is_empty() && !control.push(SendAncillaryMessage::ScmRights(along)) {
+        return Err(io::Error::other("too many descriptors for a packet"));
+    }
+    Ok(control)
 }
 
 /// Receives a packet into `space`, and at most `most` descriptors along, which is no more than
@@ -72,15 +97,16 @@ pub fn receive_packet(socket: impl AsFd, space: &mut [u8], most: usize) -> io::R
     })
 }
 
-/// Closes every descriptor, beyond the standard three, that the parent process left open.
+/// Closes every descriptor, beyond the standard three and those in `but`, that the parent process left open.
 ///
-/// To be called before anything of our own is opened: workers and the exit-failure command would
+/// To be called before anything else of our own is opened: workers and the exit-failure command would
 /// inherit them.
-pub fn close_inherited() -> io::Result<()> {
+pub fn close_inherited(but: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let but: BTreeSet<RawFd> = but.iter().map(AsRawFd::as_raw_fd).collect();
     let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2) {
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !but.contains(fd)) {
         // The one that the list was read by is closed already.
         let _ = nix::unistd::close(fd);
     }

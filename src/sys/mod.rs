@@ -16,6 +16,7 @@ pub(crate) mod mounts;
 pub mod oom;
 pub mod orphans;
 pub mod own_children;
+pub mod passed;
 pub mod privileges;
 pub mod processes;
 #[cfg(feature = "orders")]

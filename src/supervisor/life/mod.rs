@@ -16,7 +16,7 @@ use tracing::error;
 use self::tally::Tally;
 pub(super) use self::{
     ready::{Ready, await_daemon},
-    systemd::{ServiceManager, State, Summary, VARIABLES},
+    systemd::{Name, ServiceManager, State, Summary, VARIABLES, Wanted, What, inode},
 };
 use super::plan::Exit;
 use crate::{
@@ -192,12 +192,14 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn life() -> Life {
         Life::new(
             Ready::default(),
-            ServiceManager::new(|_| None),
+            ServiceManager::new(|_| None, BTreeSet::new()),
             mpsc::unbounded_channel().0,
         )
     }

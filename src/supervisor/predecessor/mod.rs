@@ -4,6 +4,7 @@
 //! that is broken costs only itself.
 
 pub(in crate::supervisor) mod doors;
+mod store;
 
 use std::{collections::HashSet, io, os::fd::OwnedFd, path::Path};
 
@@ -11,6 +12,7 @@ use rustix::{fs::fstat, process::geteuid};
 use tokio::runtime::Runtime;
 
 use self::doors::Orphan;
+pub(in crate::supervisor) use self::store::Passed;
 use super::state::{Book, Earlier};
 use crate::{link::ListenerKey, sys::rewritten};
 
@@ -40,12 +42,13 @@ struct Found {
     troubles: Vec<String>,
 }
 
-/// Looks for what the supervisor before this one has left, which had this control socket; `None` if that is nothing. At most
-/// so many sessions are kept. Blocks.
+/// Looks for what the supervisor before this one has left, which had this control socket and of which the service
+/// manager has `passed` a part; `None` if that is nothing. At most so many sessions are kept. Blocks.
 pub(in crate::supervisor) fn find(
     runtime: &Runtime,
     control_socket: &Path,
     most: usize,
+    passed: Passed,
 ) -> Option<Predecessor> {
     let doors::Answers {
         orphans,
@@ -53,12 +56,13 @@ pub(in crate::supervisor) fn find(
         states,
         troubles,
     } = doors::find(runtime, control_socket, most);
-    let found = Found {
+    let mut found = Found {
         states,
         sockets,
         orphans,
         troubles,
     };
+    passed.find(&mut found);
     found.choose(geteuid().as_raw())
 }
 

@@ -22,7 +22,7 @@ use crate::{
         control_socket, helpers,
         loads::Files,
         pid_file::PidFile,
-        predecessor::{self, Predecessor},
+        predecessor::{self, Passed, Predecessor},
         preflight,
         refusal::{Refusal, make_folder},
         workers::{Acquired, Acquirer, Boards, FoundSockets, Tickets, explain},
@@ -50,6 +50,7 @@ pub(in crate::supervisor) struct Start {
     memo: Arc<Memo>,
     pid_file: Option<PidFile>,
     /// What the supervisor before this one has left.
+    passed: Passed,
     predecessor: Option<Predecessor>,
     runtime: Option<Runtime>,
     signals: Option<Signals>,
@@ -93,13 +94,19 @@ pub(in crate::supervisor) struct Taken {
 
 impl Start {
     /// Begins a start that has taken no step.
-    pub(in crate::supervisor) fn new(config: Config, detached: bool, doubts: Vec<String>) -> Self {
+    pub(in crate::supervisor) fn new(
+        config: Config,
+        detached: bool,
+        doubts: Vec<String>,
+        passed: Passed,
+    ) -> Self {
         Self {
             config,
             detached,
             doubts,
             memo: Arc::new(Memo::default()),
             pid_file: None,
+            passed,
             predecessor: None,
             runtime: None,
             signals: None,
@@ -191,7 +198,8 @@ impl Start {
     pub(super) fn find_predecessor(&mut self) -> Result<(), Refusal> {
         if let Some(runtime) = &self.runtime {
             let (socket, most) = (&self.config.control_socket, limits::most_kept(&self.config));
-            self.predecessor = predecessor::find(runtime, socket, most);
+            let passed = std::mem::take(&mut self.passed);
+            self.predecessor = predecessor::find(runtime, socket, most, passed);
         }
         let found = self.predecessor.iter();
         for trouble in found.flat_map(|it| &it.troubles) {

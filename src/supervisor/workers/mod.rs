@@ -184,6 +184,11 @@ impl Workers {
         looked.replaced
     }
 
+    /// Returns each listening socket of the generation in force, with its slot.
+    pub(super) fn sockets(&self) -> Vec<(ListenerKey, usize, Arc<OwnedFd>)> {
+        self.sockets.all()
+    }
+
     /// Closes all listening sockets.
     pub(super) fn close_sockets(&mut self) {
         let files = self.sockets.close();

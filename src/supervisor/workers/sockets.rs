@@ -146,6 +146,17 @@ impl Sockets {
         wanted.flat_map(of).collect()
     }
 
+    /// Returns each socket once, with its slot, those of the first slot first.
+    pub(super) fn all(&self) -> Vec<(ListenerKey, usize, Arc<OwnedFd>)> {
+        let of_slot = |slot: usize| {
+            let bound = self.bound.iter();
+            bound.filter_map(move |(key, bound)| {
+                Some((key.clone(), slot, Arc::clone(bound.sockets.get(slot)?)))
+            })
+        };
+        (0..self.slots).flat_map(of_slot).collect()
+    }
+
     /// Returns the address that clients of `listener` connect to, with the real port.
     pub(super) fn address(&self, listener: &Listener) -> String {
         self.bound

@@ -1,16 +1,19 @@
 //! Messages to the service manager (`sd_notify(3)`): that the daemon serves, reloads or stops, a summary
 //! of its state, and that its loop turns.
 //!
-//! [`talk`] decides what to send and when. This module sends it without ever waiting, and sends again
-//! what could not be sent.
+//! [`talk`] decides what to send and when, and [`store`] which descriptors the service manager is to keep. This module
+//! sends it without ever waiting, and sends again what could not be sent.
 
 mod socket;
+mod store;
 mod summary;
 mod talk;
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io,
+    os::fd::{AsFd as _, BorrowedFd},
     time::{Duration, Instant},
 };
 
@@ -18,20 +21,37 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::{
     socket::Socket,
+    store::{Message, Store},
     talk::{Phase, Talk},
 };
+use crate::sys::passed;
 
-pub(in crate::supervisor) use self::summary::{State, Summary};
+pub(in crate::supervisor) use self::{
+    store::{Name, Wanted, What, inode},
+    summary::{State, Summary},
+};
 
 /// The environment variables that are for this process alone: a command that inherited them could send
-/// messages in the daemon's name.
-pub(in crate::supervisor) const VARIABLES: [&str; 3] =
-    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+/// messages in the daemon's name, or take descriptors for its own.
+pub(in crate::supervisor) const VARIABLES: [&str; 6] = {
+    let [pid, count, names] = passed::VARIABLES;
+    [
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        pid,
+        count,
+        names,
+    ]
+};
 
 /// A socket for messages to the service manager.
 pub(in crate::supervisor) trait Send {
     /// Sends one message, or fails at once if it would have to wait.
     fn send(&self, message: &[u8]) -> io::Result<()>;
+
+    /// The same, with a descriptor that belongs to the message.
+    fn send_with(&self, message: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()>;
 }
 
 /// The service manager, if one started this process and takes messages.
@@ -42,14 +62,19 @@ pub(in crate::supervisor) struct ServiceManager<S = Socket>(Option<Listening<S>>
 struct Listening<S> {
     socket: S,
     talk: Talk,
+    store: Store,
 }
 
 impl ServiceManager {
-    /// Returns the service manager that the environment variables of this process name.
-    pub(in crate::supervisor) fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+    /// Returns the service manager that the environment variables of this process name. It keeps descriptors of an
+    /// earlier supervisor under these names.
+    pub(in crate::supervisor) fn new(
+        variable: impl Fn(&str) -> Option<OsString>,
+        stored: BTreeSet<String>,
+    ) -> Self {
         let socket = variable("NOTIFY_SOCKET").and_then(|address| Socket::new(&address));
         let watchdog = watchdog_timeout(&variable, std::process::id());
-        Self(socket.map(|socket| Listening::new(socket, watchdog, Instant::now())))
+        Self(socket.map(|socket| Listening::new(socket, (watchdog, stored), Instant::now())))
     }
 }
 
@@ -97,9 +122,30 @@ impl<S: Send> ServiceManager<S> {
         }
     }
 
+    /// Has the service manager keep these descriptors from now on, and close others that it keeps.
+    pub(in crate::supervisor) fn keep(&mut self, wanted: Wanted, now: Instant) {
+        if let Some(listening) = &mut self.0 {
+            listening.store.want(wanted, now);
+        }
+    }
+
+    /// Whether there is a service manager that may keep descriptors.
+    pub(in crate::supervisor) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns the names of the descriptors that the service manager keeps.
+    #[allow(dead_code, reason = "owners begin to use their parts one by one")]
+    pub(in crate::supervisor) fn stored(&self) -> BTreeSet<String> {
+        let listening = self.0.as_ref();
+        listening.map_or_else(BTreeSet::new, |it| it.store.stored().clone())
+    }
+
     /// Returns when [`Self::turn`] has something to do.
     pub(in crate::supervisor) fn due(&self) -> Option<Instant> {
-        self.0.as_ref().and_then(|listening| listening.talk.due())
+        let listening = self.0.as_ref()?;
+        let all = [listening.talk.due(), listening.store.due()];
+        all.into_iter().flatten().min()
     }
 
     /// Sends what is due. This feeds the watchdog, so the loop calls it each time it turns, and no other
@@ -119,22 +165,36 @@ impl<S: Send> ServiceManager<S> {
 
 impl<S: Send> Listening<S> {
     fn turn(&mut self, now: Instant) {
-        let Some(message) = self.talk.message(now) else {
-            return;
-        };
-        match self.socket.send(message.as_bytes()) {
-            Ok(()) => self.talk.sent(now),
-            // The manager's queue may be full, or the manager may be starting again.
-            Err(_) => self.talk.lost(now),
+        if let Some(message) = self.talk.message(now) {
+            match self.socket.send(message.as_bytes()) {
+                Ok(()) => self.talk.sent(now),
+                // The manager's queue may be full, or the manager may be starting again.
+                Err(_) => self.talk.lost(now),
+            }
         }
+        let socket = &self.socket;
+        self.store.turn(now, |message| {
+            let text = message.text();
+            match message {
+                Message::Store(_, descriptor) => {
+                    socket.send_with(text.as_bytes(), descriptor.as_fd())
+                }
+                Message::Remove(_) => socket.send(text.as_bytes()),
+            }
+        });
     }
 }
 
 impl<S> Listening<S> {
-    fn new(socket: S, watchdog: Option<Duration>, now: Instant) -> Self {
+    fn new(
+        socket: S,
+        (watchdog, stored): (Option<Duration>, BTreeSet<String>),
+        now: Instant,
+    ) -> Self {
         Self {
             socket,
             talk: Talk::new(watchdog, now),
+            store: Store::new(stored),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     io,
     os::{
+        fd::BorrowedFd,
         linux::net::SocketAddrExt as _,
         unix::{
             ffi::OsStrExt as _,
@@ -12,7 +13,10 @@ use std::{
     },
 };
 
+use rustix::net::SocketAddrUnix;
+
 use super::Send;
+use crate::sys::fds;
 
 /// A socket of this process, and the address of the service manager.
 #[derive(Debug)]
@@ -41,5 +45,14 @@ impl Socket {
 impl Send for Socket {
     fn send(&self, message: &[u8]) -> io::Result<()> {
         self.socket.send_to_addr(message, &self.address).map(|_| ())
+    }
+
+    fn send_with(&self, message: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let address = match (self.address.as_pathname(), self.address.as_abstract_name()) {
+            (Some(path), _) => SocketAddrUnix::new(path)?,
+            (None, Some(name)) => SocketAddrUnix::new_abstract_name(name)?,
+            (None, None) => return Err(io::ErrorKind::AddrNotAvailable.into()),
+        };
+        fds::send_packet_to(&self.socket, &address, message, &[descriptor])
     }
 }

@@ -4,14 +4,17 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     os::{
+        fd::OwnedFd,
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixDatagram},
     },
+    sync::Arc,
 };
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::sys::fds;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,10 @@ impl Send for &Fake {
         self.sent.borrow_mut().push(message);
         Ok(())
     }
+
+    fn send_with(&self, message: &[u8], _: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(message)
+    }
 }
 
 impl Fake {
@@ -40,7 +47,7 @@ impl Fake {
 }
 
 fn manager(fake: &Fake, watchdog: Option<Duration>, now: Instant) -> ServiceManager<&Fake> {
-    ServiceManager(Some(Listening::new(fake, watchdog, now)))
+    ServiceManager(Some(Listening::new(fake, (watchdog, BTreeSet::new()), now)))
 }
 
 fn summary(sessions: u64) -> Summary {
@@ -191,14 +198,17 @@ fn abstract_addresses_and_paths_are_known_and_others_left_alone() {
     let name = OsString::from(format!("@{name}"));
     for (listener, address) in [(abstract_one, name), (with_path, path.into())] {
         let variable = |name: &str| (name == "NOTIFY_SOCKET").then(|| address.clone());
-        let mut manager = ServiceManager::new(variable);
+        let mut manager = ServiceManager::new(variable, BTreeSet::new());
         manager.ready();
         manager.turn(Instant::now());
         let mut message = [0; 64];
         let length = listener.recv(&mut message).unwrap();
         assert_eq!(&message[..length], b"READY=1");
     }
-    let manager = ServiceManager::new(|name| (name == "NOTIFY_SOCKET").then(|| "vsock:2:1".into()));
+    let manager = ServiceManager::new(
+        |name| (name == "NOTIFY_SOCKET").then(|| "vsock:2:1".into()),
+        BTreeSet::new(),
+    );
     assert!(manager.0.is_none());
 }
 
@@ -208,8 +218,10 @@ fn a_service_manager_that_reads_nothing_does_not_stop_the_caller() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let listener = UnixDatagram::bind(&path).unwrap();
-    let mut manager =
-        ServiceManager::new(|name| (name == "NOTIFY_SOCKET").then(|| path.clone().into()));
+    let mut manager = ServiceManager::new(
+        |name| (name == "NOTIFY_SOCKET").then(|| path.clone().into()),
+        BTreeSet::new(),
+    );
     let began = Instant::now();
     let turns = 10_000;
     for turn in 0..turns {
@@ -224,6 +236,30 @@ fn a_service_manager_that_reads_nothing_does_not_stop_the_caller() {
     manager.turn(began + SECOND * turns);
     let length = listener.recv(&mut message).unwrap();
     assert!(message[..length].starts_with(b"READY=1\n"));
+}
+
+#[test]
+fn a_descriptor_arrives_with_the_message_that_has_it_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let listener = UnixDatagram::bind(&path).unwrap();
+    let variable = |name: &str| (name == "NOTIFY_SOCKET").then(|| path.clone().into());
+    let mut manager = ServiceManager::new(variable, BTreeSet::from(["book-1".to_owned()]));
+    let book: Arc<OwnedFd> = Arc::new(tempfile::tempfile().unwrap().into());
+    let now = Instant::now();
+    manager.keep(Wanted::new(Vec::new(), &[Arc::clone(&book)]), now);
+    assert_eq!(manager.due(), Some(now));
+    manager.turn(now);
+    let mut text = [0; 64];
+    let packet = fds::receive_packet(&listener, &mut text, 1).unwrap();
+    let number = inode(&book).unwrap();
+    let expected = format!("FDSTORE=1\nFDNAME=book-{number}");
+    assert_eq!(&text[..packet.length], expected.as_bytes());
+    assert_eq!(inode(&packet.descriptors[0]), Some(number));
+    let packet = fds::receive_packet(&listener, &mut text, 1).unwrap();
+    assert_eq!(&text[..packet.length], b"FDSTOREREMOVE=1\nFDNAME=book-1");
+    assert!(packet.descriptors.is_empty());
+    assert_eq!(manager.stored(), BTreeSet::from([format!("book-{number}")]));
 }
 
 #[derive(Clone, Copy, Debug)]
