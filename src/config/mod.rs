@@ -9,6 +9,7 @@
 mod address;
 mod allow;
 mod backends;
+mod broken;
 mod changes;
 mod check;
 mod environment;

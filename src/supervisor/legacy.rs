@@ -7,9 +7,32 @@ use jiff::Timestamp;
 use super::{
     Supervisor,
     state::{self, Book, Stamp},
+    steps::Told,
 };
+use crate::control::{EventKind, RollbackStatus};
 
 impl Supervisor {
+    /// Tells what this supervisor goes on with, what its first load has found, and that a rollback has `ended` because it
+    /// cannot be gone on with.
+    pub(super) fn tell_predecessor(
+        &mut self,
+        sentence: &str,
+        told: Told,
+        ended: Option<&RollbackStatus>,
+    ) {
+        self.notices.say(EventKind::Started, sentence);
+        if let Some(rollback) = ended {
+            let sentence = format!(
+                "The rollback to generation {} has ended, because what it served cannot be served by this program; \
+                 what is on disk is served.",
+                rollback.to_generation
+            );
+            self.notices.say(EventKind::RollbackEnded, &sentence);
+        }
+        let events = &mut self.notices.events;
+        self.loads.started(told, self.life.now(), events);
+    }
+
     /// Writes the book if something has changed that is in it. Comes each time the loop turns.
     pub(super) fn bequeath(&mut self) {
         let stamp = self.stamp();

@@ -71,11 +71,7 @@ pub(super) fn first_material(
     memo: &Memo,
     mut warn: impl FnMut(&[Problem]),
 ) -> Result<Material, Refusal> {
-    if creates_identity(config) {
-        let folder = config.state_dir.join("tls");
-        create::ensure(&folder, &create::host_name(), Timestamp::now())
-            .map_err(|error| error.to_string())?;
-    }
+    create(config)?;
     let loaded = load_cold(config, memo);
     warn(&loaded.all_odd(config, None, &[]));
     match loaded {
@@ -86,6 +82,16 @@ pub(super) fn first_material(
         } if problems.is_empty() => Ok(material),
         loaded => Err(list(&loaded)),
     }
+}
+
+/// Creates the TLS files that the configuration lets us create, unless they are there. Blocks.
+pub(super) fn create(config: &Config) -> Result<(), Refusal> {
+    if creates_identity(config) {
+        let folder = config.state_dir.join("tls");
+        create::ensure(&folder, &create::host_name(), Timestamp::now())
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 fn load_cold(config: &Config, memo: &Memo) -> Loaded {

@@ -6,6 +6,7 @@ use std::{
     io,
     net::TcpListener,
     os::fd::AsFd,
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc,
@@ -32,65 +33,117 @@ use super::{
     notices::{Hook, Notices},
     orphans::Orphans,
     plan::{Action, After, Plan},
-    predecessor::{Passed, Predecessor},
+    predecessor::{self, Passed, Predecessor},
     preflight,
     queries::Queries,
     refusal::{Refusal, refuse},
     sandbox::Sandbox,
     state::State,
-    steps::{self, Ground, Origin, Start, Who},
+    steps::{self, First, Ground, Origin, Start, Who},
     workers::{Acquired, Boards, Keeping, Tickets, Workers},
 };
 use crate::{
     children::{self, Launcher},
     cli::proxyd::Args,
-    config::{Config, Environment, Source},
+    config::{Config, ConfigError, Environment, Source},
     facts::Trigger,
-    link::{Generation, Packs},
+    link::Generation,
     store::{Memo, expiries::Expiries},
     sys::{fds, own_children::OwnChildren, passed, privileges, tcp_counts},
     telemetry::log::Sink,
-    tls::Material,
 };
 
 /// How long the end waits for a disk on which files are removed.
 pub(super) const CLEANUP_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Where the configuration comes from, and the one that is on disk.
+struct Given {
+    source: Source,
+    config: Result<Config, Broken>,
+}
+
+/// A configuration that cannot be read, of a daemon whose predecessor may have left one.
+struct Broken {
+    error: ConfigError,
+    /// Where its control socket is as far as that can be said.
+    control_socket: PathBuf,
+}
+
+impl Given {
+    /// Reads the configuration; fails if it cannot be read, and there is no predecessor.
+    fn new(args: &Args, passed: &Passed) -> Result<Self, ConfigError> {
+        let source = Source::new(&args.given(), &Environment::of_process())?;
+        let error = match source.load() {
+            Ok(config) => {
+                let config = Ok(config);
+                return Ok(Self { source, config });
+            }
+            Err(error) => error,
+        };
+        let socket = source.control_socket_of_broken();
+        match socket.filter(|it| predecessor::may_be(it, passed)) {
+            Some(control_socket) => Ok(Self {
+                source,
+                config: Err(Broken {
+                    error,
+                    control_socket,
+                }),
+            }),
+            None => Err(error),
+        }
+    }
+}
+
 /// Runs the daemon as its command line asks; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
-    let started = Source::new(&args.given(), &Environment::of_process())
-        .and_then(|source| source.load().map(|config| (source, config)));
-    let (source, config) = match started {
-        Ok(started) => started,
+    let passed = Passed::new(passed::take());
+    let given = match Given::new(args, &passed) {
+        Ok(given) => given,
         Err(error) => return refuse(&error.to_string()),
     };
     let origin = Origin::of_process(args.daemonize);
     if args.check_config {
-        return preflight::check(&config, &origin);
+        return match &given.config {
+            Ok(config) => preflight::check(config, &origin),
+            Err(broken) => refuse(&broken.error.to_string()),
+        };
     }
     // The daemon has opened no descriptor yet, and has read the configuration, which may have come by an
     // inherited one.
-    let passed = Passed::new(passed::take());
     let kept: Vec<_> = passed.descriptors().map(AsFd::as_fd).collect();
     if let Err(error) = fds::close_inherited(&kept) {
         return refuse(&format!("cannot look for inherited descriptors: {error}"));
     }
-    // All that can be tried is tried before anything is made, and told while there is a shell to tell.
-    let found = steps::attempt(&Ground::new(&config, Who::Start, &origin));
-    if !found.obstacles.is_empty() {
-        return refuse(&found.obstacles.join("\nproxyd: "));
-    }
-    let tried = (origin, found.doubts, passed);
+    let doubts = match &given.config {
+        Ok(config) => match try_steps(config, &origin, &passed) {
+            Ok(doubts) => doubts,
+            Err(obstacles) => return refuse(&obstacles),
+        },
+        Err(_) => Vec::new(),
+    };
+    let tried = (origin, doubts, passed);
     if args.daemonize {
-        detach(source, config, tried)
+        detach(given, tried)
     } else {
         let ready = Ready::default();
-        serve(source, config, tried, &ready).unwrap_or_else(|refusal| refuse(&refusal))
+        serve(given, tried, &ready).unwrap_or_else(|refusal| refuse(&refusal))
     }
 }
 
+/// Tries all that can be tried before anything is made, so that it is told while there is a shell to tell; returns what would
+/// keep the daemon from working.
+///
+/// What a predecessor left may be what seems to be in the way, so nothing refuses a start behind one here.
+fn try_steps(config: &Config, origin: &Origin, passed: &Passed) -> Result<Vec<String>, Refusal> {
+    let found = steps::attempt(&Ground::new(config, Who::Start, origin));
+    if found.obstacles.is_empty() || predecessor::may_be(&config.control_socket, passed) {
+        return Ok(found.doubts);
+    }
+    Err(found.obstacles.join("\nproxyd: "))
+}
+
 /// Goes to the background; the shell gets the result when the daemon serves, or cannot.
-fn detach(source: Source, config: Config, tried: (Origin, Vec<String>, Passed)) -> ExitCode {
+fn detach(given: Given, tried: (Origin, Vec<String>, Passed)) -> ExitCode {
     let (answer, ready) = match io::pipe() {
         Ok(pipe) => pipe,
         Err(error) => return refuse(&format!("no pipe to the daemon: {error}")),
@@ -112,18 +165,13 @@ fn detach(source: Source, config: Config, tried: (Origin, Vec<String>, Passed)) 
         }
         Outcome::Child(Ok(_)) => {
             drop(answer);
-            run_detached(source, config, tried, &Ready::new(ready))
+            run_detached(given, tried, &Ready::new(ready))
         }
     }
 }
 
-fn run_detached(
-    source: Source,
-    config: Config,
-    tried: (Origin, Vec<String>, Passed),
-    ready: &Ready,
-) -> ExitCode {
-    serve(source, config, tried, ready).unwrap_or_else(|refusal| {
+fn run_detached(given: Given, tried: (Origin, Vec<String>, Passed), ready: &Ready) -> ExitCode {
+    serve(given, tried, ready).unwrap_or_else(|refusal| {
         ready.fail(&refusal);
         ExitCode::FAILURE
     })
@@ -131,13 +179,19 @@ fn run_detached(
 
 /// Starts everything and serves until the end.
 fn serve(
-    source: Source,
-    config: Config,
+    Given { source, config }: Given,
     (origin, doubts, passed): (Origin, Vec<String>, Passed),
     ready: &Ready,
 ) -> Result<ExitCode, Refusal> {
     let stored = passed.names();
-    let mut start = Start::new(config, ready.is_awaited(), doubts, passed);
+    let detached = ready.is_awaited();
+    let mut start = match config {
+        Ok(config) => Start::new((source.clone(), config), (detached, doubts), passed),
+        Err(Broken {
+            error,
+            control_socket,
+        }) => Start::after(source.clone(), &error, &control_socket, detached, passed)?,
+    };
     steps::take(&mut start)?;
     let taken = start.taken().ok_or("a step of the start was left out")?;
     // Dropped last, so that all lines logged up to the end are still written.
@@ -165,7 +219,7 @@ fn serve(
             memo: taken.memo,
             predecessor: taken.predecessor,
             stored,
-            material: taken.material,
+            first: taken.first,
             files: taken.files,
             acquired: taken.acquired,
             tickets: taken.tickets,
@@ -202,7 +256,7 @@ struct Parts {
     predecessor: Option<Predecessor>,
     /// The names under which the service manager keeps descriptors of an earlier supervisor.
     stored: BTreeSet<String>,
-    material: Material,
+    first: First,
     files: Files,
     acquired: Acquired,
     tickets: Tickets,
@@ -245,17 +299,26 @@ impl Parts {
         let children = OwnChildren::default();
         let (control_socket, calls) = ControlSocket::open(self.control, children.clone());
         let config = Arc::new(self.config);
+        let First {
+            material,
+            packs,
+            same,
+            told,
+        } = self.first;
+        let (number, loaded_at, trigger) = number(self.predecessor.as_ref(), same);
+        let sentence = self.predecessor.as_ref().map(|it| it.sentence(number));
         let book = self.predecessor.as_ref().map(|it| it.book.clone());
         let mut book = book.unwrap_or_default();
         book.workers.retire_others(&BTreeSet::new());
+        let ended = book.loads.rollback.take_if(|_| !told.is_held);
         let after = After {
-            generation: book.loads.generation + 1,
+            generation: number,
             rolled_back: book.loads.rollback.is_some(),
             workers: book.ids.workers,
         };
         let (mut plan, first) = Plan::new(config.workers, config.heartbeat_timeout, after);
         plan.expect(
-            self.material.pieces(),
+            material.pieces(),
             config.runs_passphrase_program(),
             config.watch,
         );
@@ -267,16 +330,16 @@ impl Parts {
             to_notices,
             std::mem::take(&mut book.hook),
         );
-        let packs = Packs::default().next(&self.material).map_err(|error| {
+        let packs = packs.next(&material).map_err(|error| {
             format!("certificates and keys cannot be put into memory that workers share: {error}")
         })?;
-        let expiries = Arc::new(Expiries::of(&config, &self.material));
+        let expiries = Arc::new(Expiries::of(&config, &material));
         let generation = Generation {
-            number: after.generation,
-            loaded_at: Timestamp::now(),
-            trigger: Trigger::Start,
+            number,
+            loaded_at,
+            trigger,
             config: Arc::clone(&config),
-            material: self.material,
+            material,
             packs,
         };
         let keeping = Keeping::new(no_counts(), steps::most_kept(&config));
@@ -314,6 +377,9 @@ impl Parts {
             control_socket,
             sink: self.sink,
         };
+        if let Some(sentence) = sentence {
+            supervisor.tell_predecessor(&sentence, told, ended.as_ref());
+        }
         supervisor.state.commit(supervisor.loads.current());
         if let Some(predecessor) = self.predecessor {
             supervisor.adopt(predecessor);
@@ -333,6 +399,21 @@ impl Parts {
         };
         Ok((supervisor, first, inputs))
     }
+}
+
+/// Returns the number of the first generation, when it was loaded and why: those of the generation before if it is the
+/// `same`.
+fn number(
+    predecessor: Option<&Predecessor>,
+    same: Option<(u64, Timestamp, Trigger)>,
+) -> (u64, Timestamp, Trigger) {
+    let known = predecessor.map_or(0, |it| {
+        let served = it.generation.as_ref().map_or(0, |it| it.number);
+        served.max(it.book.loads.generation)
+    });
+    // A later one may have been in force that could not be written down.
+    same.filter(|(number, ..)| *number == known)
+        .unwrap_or_else(|| (known + 1, Timestamp::now(), Trigger::Start))
 }
 
 /// Returns why sessions cannot outlive their workers here, if the kernel does not count the bytes of sockets as it has

@@ -18,11 +18,38 @@ use crate::{
     supervisor::{
         notices::Events,
         plan::{LoadId, Loaded},
+        steps::Told,
         workers::Acquired,
     },
 };
 
 impl Loads {
+    /// Notes what the load at a start has found that comes after another supervisor.
+    pub(in crate::supervisor) fn started(
+        &mut self,
+        told: Told,
+        now: Duration,
+        events: &mut Events,
+    ) {
+        if told.is_held {
+            return;
+        }
+        self.files.config_refused = told.config_refused;
+        let current = self.current();
+        let (config, trigger) = (&current.config, Trigger::Start);
+        let files = &mut self.files;
+        let due = files.loaded(config, trigger, &told.identities, &told.problems, now);
+        if due.is_empty() {
+            self.last_error = None;
+            return;
+        }
+        let message = still_served(&due, current.number);
+        let known = self.last_error.as_ref();
+        if known.is_none_or(|known| known.message != message) {
+            self.note_error(trigger, message, events);
+        }
+    }
+
     /// Takes what a load brought; returns whether it differs from what is served. `shown` are the
     /// certificates that backends have presented.
     pub(in crate::supervisor) fn take(

@@ -17,7 +17,6 @@ use super::state::{Book, Earlier};
 use crate::{link::ListenerKey, sys::rewritten};
 
 /// What the supervisor before this one has left.
-#[allow(dead_code, reason = "the start begins to use its parts one by one")]
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct Predecessor {
     /// What it knew; an empty one if none could be read.
@@ -42,6 +41,18 @@ struct Found {
     troubles: Vec<String>,
 }
 
+/// Returns whether there may be something that the supervisor before this one has left, which had this control socket and of
+/// which the service manager has `passed` a part: so that what its workers use is not taken for another program's.
+pub(in crate::supervisor) fn may_be(control_socket: &Path, passed: &Passed) -> bool {
+    if !passed.is_empty() {
+        return true;
+    }
+    let mut doors = control_socket.as_os_str().to_owned();
+    doors.push(".doors");
+    let mut entries = std::fs::read_dir(doors).into_iter().flatten();
+    entries.next().is_some()
+}
+
 /// Looks for what the supervisor before this one has left, which had this control socket and of which the service
 /// manager has `passed` a part; `None` if that is nothing. At most so many sessions are kept. Blocks.
 pub(in crate::supervisor) fn find(
@@ -64,6 +75,22 @@ pub(in crate::supervisor) fn find(
     };
     passed.find(&mut found);
     found.choose(geteuid().as_raw())
+}
+
+impl Predecessor {
+    /// Says, as an event, what this supervisor goes on with.
+    pub(in crate::supervisor) fn sentence(&self, generation: u64) -> String {
+        let (version, pid) = (&self.book.program, self.book.pid);
+        let who = match (pid, self.book.left_at) {
+            (0, _) => "a supervisor of which nothing is known".to_owned(),
+            (_, Some(_)) => format!("proxyd {version} (pid {pid}), which left for a restart"),
+            (_, None) => format!("proxyd {version} (pid {pid}), which died"),
+        };
+        format!(
+            "proxyd {} goes on for {who}, with generation {generation}.",
+            env!("CARGO_PKG_VERSION")
+        )
+    }
 }
 
 impl Found {

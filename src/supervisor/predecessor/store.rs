@@ -27,6 +27,11 @@ impl Passed {
         Self(named.collect())
     }
 
+    /// Returns whether there are none.
+    pub(in crate::supervisor) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the descriptors, which stay open.
     pub(in crate::supervisor) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
         self.0.iter().map(|(_, descriptor)| descriptor)

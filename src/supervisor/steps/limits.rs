@@ -51,6 +51,12 @@ pub(in crate::supervisor) fn most_kept(config: &Config) -> usize {
     usize::try_from(kept_within(config, limit)).unwrap_or(usize::MAX)
 }
 
+/// Returns of how many sessions the supervisor can keep the sockets as long as the configuration is not known.
+pub(super) fn most_kept_at_first() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    usize::try_from(limit / 4).unwrap_or(usize::MAX)
+}
+
 fn kept_within(config: &Config, limit: u64) -> u64 {
     limit.saturating_sub(needed(config) + MARGIN) / 2
 }

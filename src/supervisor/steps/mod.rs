@@ -8,6 +8,7 @@
 mod accounts;
 mod backends;
 mod files;
+mod first;
 mod ground;
 mod hook;
 mod limits;
@@ -18,6 +19,7 @@ mod start;
 mod unix;
 
 pub(super) use self::{
+    first::{First, Told},
     ground::{Ground, Origin, Who},
     limits::most_kept,
     start::Start,

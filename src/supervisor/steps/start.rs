@@ -2,6 +2,8 @@
 
 use std::{
     net::TcpListener,
+    os::unix::net::UnixStream,
+    path::Path,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -14,13 +16,18 @@ use signal_hook::{
 use signal_hook_tokio::Signals;
 use tokio::runtime::Runtime;
 
-use super::{accounts, files, limits, ports};
+use super::{
+    accounts, files,
+    first::{First, Successor, unreadable},
+    limits, ports,
+};
 use crate::{
-    config::Config,
+    config::{Config, ConfigError, Source},
+    facts::Problem,
     store::Memo,
     supervisor::{
         control_socket, helpers,
-        loads::Files,
+        loads::{Files, about_config},
         pid_file::PidFile,
         predecessor::{self, Passed, Predecessor},
         preflight,
@@ -33,7 +40,6 @@ use crate::{
         sandbox,
     },
     telemetry::log::{self, Flush, Form, Place, Sink},
-    tls::Material,
 };
 
 /// How long to try ports that children of a killed daemon still use.
@@ -41,7 +47,10 @@ const PORT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A start that takes the steps one after the other.
 pub(in crate::supervisor) struct Start {
+    source: Source,
     config: Config,
+    /// Why the configuration on disk is not taken, so that `config` is that of before.
+    refused: Vec<Problem>,
     /// Whether the daemon is in the background, so that standard error leads nowhere. The configuration
     /// does not say so, because it must stay equal to what a reload finds on disk.
     detached: bool,
@@ -58,7 +67,7 @@ pub(in crate::supervisor) struct Start {
     descriptors: u64,
     account: Option<Account>,
     files: Files,
-    material: Option<Material>,
+    first: Option<First>,
     acquired: Option<(Acquired, Tickets, Boards)>,
     page: Option<TcpListener>,
     control: Option<control_socket::Bound>,
@@ -82,7 +91,7 @@ pub(in crate::supervisor) struct Taken {
     pub(in crate::supervisor) descriptors: u64,
     pub(in crate::supervisor) account: Option<Account>,
     pub(in crate::supervisor) files: Files,
-    pub(in crate::supervisor) material: Material,
+    pub(in crate::supervisor) first: First,
     pub(in crate::supervisor) acquired: Acquired,
     pub(in crate::supervisor) tickets: Tickets,
     pub(in crate::supervisor) boards: Boards,
@@ -95,13 +104,14 @@ pub(in crate::supervisor) struct Taken {
 impl Start {
     /// Begins a start that has taken no step.
     pub(in crate::supervisor) fn new(
-        config: Config,
-        detached: bool,
-        doubts: Vec<String>,
+        (source, config): (Source, Config),
+        (detached, doubts): (bool, Vec<String>),
         passed: Passed,
     ) -> Self {
         Self {
+            source,
             config,
+            refused: Vec::new(),
             detached,
             doubts,
             memo: Arc::new(Memo::default()),
@@ -114,13 +124,44 @@ impl Start {
             descriptors: 0,
             account: None,
             files: Files::default(),
-            material: None,
+            first: None,
             acquired: None,
             page: None,
             control: None,
             sink: None,
             flush: None,
         }
+    }
+
+    /// Begins a start whose configuration on disk cannot be taken, because of `error`: with that of the supervisor before
+    /// this one, which had this control socket. Refuses the start if there was none, or it still runs. Blocks.
+    pub(in crate::supervisor) fn after(
+        source: Source,
+        error: &ConfigError,
+        control_socket: &Path,
+        detached: bool,
+        passed: Passed,
+    ) -> Result<Self, Refusal> {
+        let refusal = || error.to_string();
+        if UnixStream::connect(control_socket).is_ok() {
+            return Err(refusal());
+        }
+        let runtime = runtime()?;
+        // A later step tells it if this fails.
+        let _ = sandbox::raise_descriptor_limit();
+        let most = limits::most_kept_at_first();
+        let found = predecessor::find(&runtime, control_socket, most, passed);
+        let found = found.ok_or_else(refusal)?;
+        let earlier = found.generation.as_ref().ok_or_else(refusal)?;
+        let config = source.parse(earlier.config.clone());
+        let config = config.map_err(|_| refusal())?;
+        let start = Self::new((source, config), (detached, Vec::new()), Passed::default());
+        Ok(Self {
+            refused: unreadable(error),
+            runtime: Some(runtime),
+            predecessor: Some(found),
+            ..start
+        })
     }
 
     /// Returns what the steps have brought; `None` if one was not taken.
@@ -137,7 +178,7 @@ impl Start {
             descriptors: self.descriptors,
             account: self.account,
             files: self.files,
-            material: self.material?,
+            first: self.first?,
             acquired,
             tickets,
             boards,
@@ -177,7 +218,10 @@ impl Start {
     /// Makes the runtime, and listens to signals before there is a pid file, which operators use to send
     /// some: by default these signals end a process.
     pub(super) fn begin_runtime(&mut self) -> Result<(), Refusal> {
-        let runtime = runtime()?;
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => runtime()?,
+        };
         self.signals = Some(first_signals(&runtime)?);
         self.runtime = Some(runtime);
         end_while_starting(&self.starting)?;
@@ -196,7 +240,7 @@ impl Start {
 
     #[expect(clippy::unnecessary_wraps, reason = "it is a step like others")]
     pub(super) fn find_predecessor(&mut self) -> Result<(), Refusal> {
-        if let Some(runtime) = &self.runtime {
+        if let (Some(runtime), None) = (&self.runtime, &self.predecessor) {
             let (socket, most) = (&self.config.control_socket, limits::most_kept(&self.config));
             let passed = std::mem::take(&mut self.passed);
             self.predecessor = predecessor::find(runtime, socket, most, passed);
@@ -215,12 +259,36 @@ impl Start {
 
     pub(super) fn load_material(&mut self) -> Result<(), Refusal> {
         let files = &mut self.files;
-        let material = preflight::first_material(&self.config, &self.memo, |warnings| {
+        let warn = |warnings: &[Problem]| {
             for warning in files.news(warnings) {
                 tracing::warn!("{warning}");
             }
-        })?;
-        self.material = Some(material);
+        };
+        let Some(successor) = successor(&self.predecessor, &self.source, &self.memo) else {
+            let material = preflight::first_material(&self.config, &self.memo, warn)?;
+            self.first = Some(First::cold(material));
+            return Ok(());
+        };
+        let config = match &self.refused[..] {
+            [] => Ok(self.config.clone()),
+            refused => Err(refused.to_vec()),
+        };
+        let (config, first) = successor.first(config, warn)?;
+        self.config = config;
+        self.first = Some(first);
+        Ok(())
+    }
+
+    /// Goes back to the configuration of the supervisor before this one, because that on disk cannot be put in force;
+    /// refuses the start if there was no such supervisor, or its configuration is in force already.
+    fn go_back(&mut self, error: &dyn std::fmt::Display) -> Result<(), Refusal> {
+        let is_back = self.first.as_ref().is_none_or(|it| it.told.config_refused);
+        let successor = successor(&self.predecessor, &self.source, &self.memo);
+        let successor = successor.filter(|_| !is_back);
+        let successor = successor.ok_or_else(|| error.to_string())?;
+        let (config, first) = successor.go_back(vec![about_config(error)])?;
+        self.config = config;
+        self.first = Some(first);
         Ok(())
     }
 
@@ -230,9 +298,17 @@ impl Start {
         let (book, found) = predecessor
             .map(|it| (it.book.clone(), std::mem::take(&mut it.sockets)))
             .unwrap_or_default();
-        let acquired = Acquirer::new(self.config.workers, &book.ids)
-            .acquire_with(&self.config.listeners, patience, FoundSockets::new(found))
-            .map_err(|error| error.to_string())?;
+        let found = FoundSockets::new(found);
+        let acquirer = Acquirer::new(self.config.workers, &book.ids);
+        let acquired = match acquirer.acquire_with(&self.config.listeners, patience, found.clone())
+        {
+            Ok(acquired) => acquired,
+            Err(error) => {
+                self.go_back(&error)?;
+                let acquired = acquirer.acquire_with(&self.config.listeners, patience, found);
+                acquired.map_err(|error| error.to_string())?
+            }
+        };
         let now = (Instant::now(), Timestamp::now());
         let tickets = Tickets::resume(book.tickets, now).map_err(|error| error.to_string())?;
         let boards = Boards::resume(book.clients).map_err(|error| error.to_string())?;
@@ -264,6 +340,22 @@ impl Start {
         self.control = Some(control_socket::bind(&self.config.control_socket, group)?);
         Ok(())
     }
+}
+
+/// Returns what a start decides by that comes after another supervisor; `None` if there was none, or what it served cannot
+/// be read.
+fn successor<'a>(
+    predecessor: &'a Option<Predecessor>,
+    source: &'a Source,
+    memo: &'a Memo,
+) -> Option<Successor<'a>> {
+    let predecessor = predecessor.as_ref()?;
+    Some(Successor {
+        earlier: predecessor.generation.as_ref()?,
+        holds: predecessor.book.loads.rollback.is_some(),
+        source,
+        memo,
+    })
 }
 
 /// Returns the runtime, with a thread for reading the disk that never ends.

@@ -2,7 +2,7 @@
 //! that no client is refused.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -22,11 +22,15 @@ use crate::{
 };
 
 /// The sockets that were found.
-#[derive(Debug, Default)]
-pub(in crate::supervisor) struct FoundSockets(BTreeMap<ListenerKey, Found>);
+#[derive(Debug, Clone, Default)]
+pub(in crate::supervisor) struct FoundSockets {
+    all: BTreeMap<ListenerKey, Found>,
+    /// The listeners of which some were found.
+    keys: BTreeSet<ListenerKey>,
+}
 
 /// The sockets of a listener, by slot.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Found(BTreeMap<usize, Arc<OwnedFd>>);
 
 impl FoundSockets {
@@ -35,7 +39,8 @@ impl FoundSockets {
         let mut found = Self::default();
         for (key, slot, socket) in all {
             if listens_for(&key, &socket) {
-                let of_listener = found.0.entry(key).or_default();
+                found.keys.insert(key.clone());
+                let of_listener = found.all.entry(key).or_default();
                 of_listener
                     .0
                     .entry(slot)
@@ -47,7 +52,13 @@ impl FoundSockets {
 
     /// Takes those of a listener out.
     pub(super) fn take(&mut self, key: &ListenerKey) -> Option<Found> {
-        self.0.remove(key)
+        self.all.remove(key)
+    }
+
+    /// Returns whether one was found of a Unix listener at this path.
+    pub(super) fn had_file(&self, path: &Path) -> bool {
+        let mut keys = self.keys.iter();
+        keys.any(|it| matches!(it.bind.parse(), Ok(Address::Unix(found)) if found == path))
     }
 }
 

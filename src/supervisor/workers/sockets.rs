@@ -248,7 +248,7 @@ impl Binder {
     /// Binds what `listeners` need beyond what is bound already, trying for `patience` while an
     /// address is in use. What an earlier supervisor has bound of it is used; the rest of that is closed.
     ///
-    /// If one fails, none of the new ones is kept. Blocks.
+    /// If one fails, none of the new ones is kept, and the files of those that were found stay. Blocks.
     pub(super) fn bind(
         &self,
         listeners: &[Listener],
@@ -269,7 +269,9 @@ impl Binder {
             match bound {
                 Ok(bound) => drop(bindings.0.insert(key, bound)),
                 Err(error) => {
-                    bindings.discard().iter().for_each(SocketFile::remove);
+                    let new = bindings.discard().into_iter();
+                    let new = new.filter(|it| !found.had_file(&it.path));
+                    new.for_each(|it| it.remove());
                     return Err(BindError {
                         name: listener.name.clone(),
                         bind: listener.bind.to_string(),

@@ -36,7 +36,6 @@ const HEAD: usize = MAGIC.len() + size_of::<u16>() + size_of::<u64>();
 const MOST: u64 = 512 << 20;
 
 /// A generation that a supervisor has left.
-#[allow(dead_code, reason = "the start begins to use its parts one by one")]
 #[derive(Debug)]
 pub(in crate::supervisor) struct Earlier {
     /// The number of the supervisor that wrote it, see [`super::Book::reign`].
