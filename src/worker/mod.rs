@@ -48,10 +48,12 @@ use self::{
 };
 use crate::{
     config::{DRAIN_TIMEOUT, ORPHAN_TIMEOUT},
+    facts::Confinement,
     link::{
         FromWorker, Given, Handover, ListenerKey, ToWorker, Unusable, beat_interval,
         board::{Boards, ClientKeys, ClientSecret},
         child::{self, Begun, Worker as Args},
+        door::OfWorker,
         end,
     },
     session::{record, table},
@@ -79,9 +81,12 @@ pub fn main(args: &Args) -> ExitCode {
             warm_up();
             clock::coarse();
             match runtime.block_on(run(link, log, args)) {
-                None => ExitCode::FAILURE,
-                Some(Ended::Done) => ExitCode::SUCCESS,
-                Some(Ended::HandedOver) => {
+                Err(error) => {
+                    error!(%error, "the link is unusable");
+                    ExitCode::FAILURE
+                }
+                Ok(Ended::Done) => ExitCode::SUCCESS,
+                Ok(Ended::HandedOver) => {
                     // Sessions end with their tasks, and another worker goes on with these.
                     std::mem::forget(runtime);
                     ExitCode::SUCCESS
@@ -145,23 +150,28 @@ enum SwapError {
     NoSocket,
 }
 
-async fn run(link: OwnedFd, log: Pipe, args: &Args) -> Option<Ended> {
-    let (receiver, sender) = match end::open(link) {
-        Ok(halves) => halves,
-        Err(error) => {
-            error!(%error, "the link is unusable");
-            return None;
-        }
-    };
+async fn run(link: OwnedFd, log: Pipe, args: &Args) -> io::Result<Ended> {
+    let link = end::open(link)?;
     // Whatever opens a file or changes a descriptor has happened.
     let confinement = confine();
+    Ok(work(link, log, confinement, (args.slot, args.origin)).await)
+}
+
+/// Does a worker's work in a slot, over the link of the supervisor that has started it; the ids of its sessions begin with
+/// `origin`. Returns once the supervisor has its last message.
+async fn work(
+    (receiver, sender): OfWorker,
+    log: Pipe,
+    confinement: Confinement,
+    (slot, origin): (usize, u64),
+) -> Ended {
     let (voice, speaking) = Voice::new(sender);
     voice.tell(FromWorker::Confined(confinement));
-    let services = Arc::new(Services::new(args.origin));
+    let services = Arc::new(Services::new(origin));
     let pairs = Pairs::new(services.dialer.names());
     let sessions = TaskTracker::new();
     let mut worker = Worker {
-        slot: args.slot,
+        slot,
         counting: None,
         staged: None,
         refusal: None,
@@ -192,7 +202,7 @@ async fn run(link: OwnedFd, log: Pipe, args: &Args) -> Option<Ended> {
         drop(worker);
         let _ = tokio::time::timeout(LAST_MESSAGES, speaking).await;
     }
-    Some(ended)
+    ended
 }
 
 impl Worker {

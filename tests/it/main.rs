@@ -95,6 +95,8 @@ mod addresses;
 mod backends;
 // Servers and clients that are gone in the middle of a query, or have no room.
 mod gone;
+// Workers whose supervisor was killed.
+mod orphans;
 // PROXY protocol headers.
 mod proxy_protocol;
 // How many sessions a listener takes.

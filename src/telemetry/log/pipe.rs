@@ -42,6 +42,13 @@ impl Pipe {
         Self(Arc::new(Mutex::new(Lines::new(output, form))))
     }
 
+    /// Writes to this pipe, which must not block.
+    #[cfg(test)]
+    pub(crate) fn to(pipe: OwnedFd, form: Form) -> Self {
+        let output = Output::Other(File::from(pipe));
+        Self(Arc::new(Mutex::new(Lines::new(output, form))))
+    }
+
     /// Writes to this pipe from now on, first the lines that have waited for a reader. Refuses a pipe that would block.
     pub fn lead_to(&self, pipe: OwnedFd) -> io::Result<()> {
         let flags = rustix::fs::fcntl_getfl(&pipe)?;

@@ -3,6 +3,8 @@
 
 mod asking;
 mod handing_over;
+#[cfg(test)]
+mod tests;
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -131,10 +133,15 @@ impl Worker {
         info!("this worker hands over its sessions");
         self.listeners.close();
         self.sessions.reopen();
+        let are_to_change = record::version::written() != version;
         let can_write = Self::write_records_in(version);
+        let link = self.link();
         let sessions = self.services.sessions.all();
-        let opened = sessions.iter().filter(|it| can_write && it.has_opened());
-        self.phase = Phase::HandingOver(HandingOver::new(Asking::new(opened), can_write));
+        let asked = sessions.iter().filter(|it| {
+            let is_ready = !are_to_change && it.keep.standing(link) == Standing::Told;
+            can_write && it.has_opened() && !is_ready
+        });
+        self.phase = Phase::HandingOver(HandingOver::new(Asking::new(asked), can_write));
         self.wait_for_sessions(true);
         self.go_on_handing_over(false)
     }
@@ -158,7 +165,7 @@ impl Worker {
     /// Goes on with handing over; returns how the worker ends once it may. `again` asks those sessions once more that are
     /// not with the supervisor.
     pub(super) fn go_on_handing_over(&mut self, again: bool) -> Option<Ended> {
-        let has_sent_all = self.has_sent_all();
+        let (has_sent_all, link) = (self.has_sent_all(), self.link());
         let Phase::HandingOver(handing_over) = &mut self.phase else {
             return None;
         };
@@ -166,7 +173,6 @@ impl Worker {
             return None;
         }
         let sessions = self.services.sessions.all();
-        let link = self.services.keeper.get().map_or(0, |it| it.link());
         let tally = Tally::of(&sessions, link, handing_over.can_write);
         let stay = match tally.verdict(self.sessions.len() as u64) {
             Verdict::Wait => {
@@ -200,6 +206,11 @@ impl Worker {
         handing_over.told = Some(stay);
         self.voice.send(parcel);
         None
+    }
+
+    /// Returns the number of the link over which sockets are sent; 0 without a table.
+    fn link(&self) -> u32 {
+        self.services.keeper.get().map_or(0, |it| it.link())
     }
 
     fn has_sent_all(&self) -> bool {
