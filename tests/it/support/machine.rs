@@ -139,6 +139,11 @@ impl Machine {
         self.address
     }
 
+    /// Returns the id of its process 1 outside.
+    pub(crate) fn init(&self) -> u32 {
+        self.init.pid
+    }
+
     /// Returns a folder of the host that is seen there as `/mnt`.
     pub(crate) fn shared(&self) -> &Path {
         self.shared.path()

@@ -146,7 +146,8 @@ pub(crate) struct Knocker {
 }
 
 impl Knocker {
-    fn start(address: std::net::SocketAddr) -> Self {
+    /// Begins to connect to an address.
+    pub(crate) fn start(address: std::net::SocketAddr) -> Self {
         let enough = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&enough);
         let thread = thread::spawn(move || {
