@@ -1,10 +1,6 @@
 //! Whether a file can be a program that the kernel runs, as far as its beginning and its length tell.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 /// The file that runs now.
 const RUNNING: &str = "/proc/self/exe";
@@ -33,7 +29,13 @@ enum Fault {
 ///
 /// A file that may not be read is not judged, and of a script only that it is one.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
-    match (Head::read(path), Head::read(Path::new(RUNNING))) {
+    File::open(path).map_or(Ok(()), |file| check_file(&file))
+}
+
+/// The same of a file that is open.
+pub(crate) fn check_file(file: &File) -> io::Result<()> {
+    let own = File::open(RUNNING).and_then(|own| Head::read(&own));
+    match (Head::read(file), own) {
         (Ok(file), Ok(own)) => file
             .fault(&own)
             .map_or(Ok(()), |it| Err(io::Error::other(it))),
@@ -49,11 +51,10 @@ struct Head {
 }
 
 impl Head {
-    fn read(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+    fn read(file: &File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        let mut bytes = Vec::new();
-        file.take(HEAD).read_to_end(&mut bytes)?;
+        let mut bytes = vec![0; usize::try_from(HEAD.min(length)).unwrap_or_default()];
+        file.read_exact_at(&mut bytes, 0)?;
         Ok(Self { bytes, length })
     }
 
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     fn own() -> Head {
-        Head::read(Path::new(RUNNING)).unwrap()
+        Head::read(&File::open(RUNNING).unwrap()).unwrap()
     }
 
     fn of(bytes: &[u8]) -> Head {

@@ -19,6 +19,7 @@ pub mod own_children;
 pub mod passed;
 pub mod privileges;
 pub mod processes;
+pub mod program_path;
 #[cfg(feature = "orders")]
 pub mod raw_call;
 pub mod reserve;
@@ -28,6 +29,7 @@ pub mod sealed;
 pub mod senders;
 pub mod shared;
 pub mod signals;
+pub mod succession;
 pub mod table;
 pub mod tcp_counts;
 pub mod tcp_info;

@@ -86,6 +86,12 @@ impl Drop for Awaited {
     }
 }
 
+/// Does something during which no child is started; `None` if one is being started now.
+pub fn while_none_starts<T>(job: impl FnOnce() -> T) -> Option<T> {
+    let awaited = awaited();
+    (awaited.starting == 0).then(job)
+}
+
 /// Waits for ended children that this process has not started, so that none stays a zombie.
 ///
 /// An ended child that this process has started hides the orphans behind it until it was waited for.

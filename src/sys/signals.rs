@@ -24,13 +24,18 @@ const OF_THE_SUPERVISOR: [Signal; 5] = [
 /// those that were sent by kill(2); here they end the process again. SIGPIPE stays ignored, as Rust's
 /// runtime sets it.
 pub fn reset() {
+    take_defaults();
+    // This cannot fail for a valid set of signals.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// Takes every signal that arrives as a process does by default; those that are blocked stay so.
+pub fn take_defaults() {
     for kind in Signal::iterator() {
         if !matches!(kind, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
             take(kind, SigHandler::SigDfl);
         }
     }
-    // This cannot fail for a valid set of signals.
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
 /// Ignores the signals that are for the supervisor alone.
