@@ -309,7 +309,9 @@ impl Parts {
         let sentence = self.predecessor.as_ref().map(|it| it.sentence(number));
         let book = self.predecessor.as_ref().map(|it| it.book.clone());
         let mut book = book.unwrap_or_default();
-        book.workers.retire_others(&BTreeSet::new());
+        let found = self.predecessor.iter().flat_map(|it| &it.orphans);
+        let found: BTreeSet<u64> = found.map(|it| it.about.origin).collect();
+        book.workers.retire_others(&found);
         let ended = book.loads.rollback.take_if(|_| !told.is_held);
         let after = After {
             generation: number,
