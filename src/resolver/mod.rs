@@ -14,6 +14,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -64,21 +65,25 @@ pub fn main(args: &Args) -> ExitCode {
 fn serve(Begun { link, runtime, .. }: Begun) -> io::Result<u8> {
     let files = NameFiles::now();
     let confinement = sandbox::confine(Profile::Resolver);
+    let is_alone = AtomicBool::new(false);
     runtime.block_on(async {
         tokio::select! {
-            ended = run(link, confinement) => ended.map(|()| 0),
-            () = out_of_reach(&files) => Ok(ANEW),
+            ended = run(link, confinement, &is_alone) => ended.map(|()| 0),
+            () = out_of_reach(&files, &is_alone) => Ok(ANEW),
         }
     })
 }
 
-/// Waits until there is a file of name resolution that this process cannot read.
-async fn out_of_reach(files: &NameFiles) {
+/// Waits until there is a file of name resolution that this process cannot read, while there is a supervisor to start
+/// another one.
+async fn out_of_reach(files: &NameFiles, is_alone: &AtomicBool) {
     let mut looks = interval(BETWEEN_LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let file = loop {
         looks.tick().await;
-        if let Some(file) = files.out_of_reach() {
+        if !is_alone.load(Ordering::Relaxed)
+            && let Some(file) = files.out_of_reach()
+        {
             break file;
         }
     };
@@ -91,8 +96,8 @@ async fn out_of_reach(files: &NameFiles) {
 
 /// Answers workers until the supervisor and all workers are gone.
 ///
-/// `link` leads to the supervisor, which is told of the `confinement` first.
-pub async fn run(link: OwnedFd, confinement: Confinement) -> io::Result<()> {
+/// `link` leads to the supervisor, which is told of the `confinement` first. When it is gone, that is noted in `is_alone`.
+pub async fn run(link: OwnedFd, confinement: Confinement, is_alone: &AtomicBool) -> io::Result<()> {
     let (receiver, sender) = end::open(link)?;
     // A resolver whose descriptors are all in use must still get the pairs of workers.
     let mut receiver = receiver.keep_back(PAIRS_AT_ONCE);
@@ -109,7 +114,10 @@ pub async fn run(link: OwnedFd, confinement: Confinement) -> io::Result<()> {
         tokio::select! {
             told = next(&mut link) => match told {
                 Some(told) => desk.told(told),
-                None => link = None,
+                None => {
+                    link = None;
+                    is_alone.store(true, Ordering::Relaxed);
+                }
             },
             Some(heard) = heard.recv() => desk.heard(heard),
             Some((wanted, result)) = ended.recv() => desk.ended(wanted, result),

@@ -158,7 +158,11 @@ impl Running {
         let (ours, theirs) = end::pair().unwrap();
         let running = Self {
             supervisor: end::open(ours).unwrap(),
-            resolver: tokio::spawn(async move { resolver::run(theirs, free()).await.unwrap() }),
+            resolver: tokio::spawn(async move {
+                resolver::run(theirs, free(), &AtomicBool::new(false))
+                    .await
+                    .unwrap()
+            }),
         };
         running.configure(backends).await;
         running
