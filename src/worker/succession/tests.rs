@@ -200,7 +200,7 @@ impl Scene {
         session
     }
 
-    /// Ends the supervisor, and comes in by the door as the next one.
+    /// Ends the supervisor, and comes in by the door as the next one, which asks for all that the worker has.
     async fn succeed(&mut self) {
         let (unread, mute) = end::pair().unwrap();
         drop(unread);
@@ -208,7 +208,8 @@ impl Scene {
         let socket = packet_socket();
         rustix::net::connect(&socket, &self.path()).unwrap();
         let greeted = timeout(PATIENCE, door::greet(socket)).await;
-        self.link = greeted.unwrap().unwrap();
+        let asked = greeted.unwrap().unwrap().ask(&ToWorker::Tell);
+        self.link = timeout(PATIENCE, asked).await.unwrap().unwrap();
     }
 
     async fn ended(&mut self) -> Ended {
@@ -387,7 +388,7 @@ async fn a_worker_that_cannot_write_records_of_a_version_keeps_its_sessions() {
     run(async {
         let mut scene = Scene::new(true, |_| ()).await;
         let mut session = scene.open(0).await;
-        let record = VERSION + 1;
+        let record = VERSION + 2;
         scene.send(ToWorker::HandOver { record }, &[]).await;
         let heard = scene
             .hear(|it| matches!(it, FromWorker::HandedOver { .. }))
@@ -409,7 +410,6 @@ async fn a_worker_without_a_supervisor_serves_all_slots_and_tells_the_next_one_a
         scene.succeed().await;
         before.echo().await;
         let alone = scene.open(1).await;
-        scene.send(ToWorker::Tell, &[]).await;
         let heard = scene.hear(|it| *it == FromWorker::Told).await;
         let about = heard.iter().find_map(|(message, along)| match message {
             FromWorker::About(about) => Some((About::clone(about), along.len())),
@@ -478,7 +478,6 @@ async fn a_worker_for_which_no_supervisor_comes_drains_until_one_does() {
         scene.succeed().await;
         assert!(TcpStream::connect(scene.addresses[0]).await.is_err());
         session.echo().await;
-        scene.send(ToWorker::Tell, &[]).await;
         let heard = scene.hear(|it| *it == FromWorker::Told).await;
         let accepts = heard.iter().find_map(|(message, _)| match message {
             FromWorker::About(about) => Some(about.accepts),

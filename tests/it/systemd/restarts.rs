@@ -61,13 +61,18 @@ impl Service {
 
     /// Returns how many descriptors systemd keeps for the service.
     fn stored(&self) -> usize {
-        self.machine.property("NFileDescriptorStore").parse().unwrap()
+        self.machine
+            .property("NFileDescriptorStore")
+            .parse()
+            .unwrap()
     }
 
     /// Waits until systemd keeps so many descriptors.
     #[track_caller]
     fn await_stored(&self, count: usize) {
-        until("systemd keeps what it is to keep", || self.stored() == count);
+        until("systemd keeps what it is to keep", || {
+            self.stored() == count
+        });
     }
 
     /// Checks what must be known and left after deaths and restarts that none was to notice.
@@ -91,7 +96,10 @@ fn twenty_restarts_under_load_refuse_no_client_and_lose_no_session() {
     let mut main = service.machine.main_process().unwrap();
     work.goes_on();
     let stored = service.stored();
-    assert!(stored >= 4, "two sockets, the book and the generation: {stored}");
+    assert!(
+        stored >= 4,
+        "two sockets, the book and the generation: {stored}"
+    );
     for _ in 0..ROUNDS {
         service.machine.service("restart").answer();
         main = service.await_successor(&main);
@@ -193,8 +201,14 @@ fn a_stop_drains_says_how_many_it_cut_and_leaves_nothing() {
     assert!(began.elapsed() >= Duration::from_secs(2), "it drains");
     let journal = service.machine.journal(&[]);
     let told = "1 session ended by itself and 2 were cut";
-    assert!(journal.contains(&format!("The daemon has ended: {told}")), "{journal}");
-    assert!(journal.contains(&format!("proxyd has ended: {told}")), "{journal}");
+    assert!(
+        journal.contains(&format!("The daemon has ended: {told}")),
+        "{journal}"
+    );
+    assert!(
+        journal.contains(&format!("proxyd has ended: {told}")),
+        "{journal}"
+    );
     assert_eq!(service.machine.property("Result"), "success");
     service.await_processes(0);
     assert!(connect(service.machine.address()).is_err());
@@ -210,7 +224,9 @@ fn a_restart_whose_start_fails_loses_no_session_and_the_next_start_takes_over() 
     let work = service.work();
     let main = service.machine.main_process().unwrap();
     work.goes_on();
-    service.machine.drop_in("[Service]\nExecStartPre=/bin/false\n");
+    service
+        .machine
+        .drop_in("[Service]\nExecStartPre=/bin/false\n");
     service.machine.service("restart").complaint();
     service.await_restarts(2);
     work.goes_on();

@@ -78,7 +78,8 @@ impl Work {
             let result = client.thread.join().unwrap();
             let rounds = client.rounds.load(Ordering::Relaxed);
             let trouble = result.err();
-            troubles.extend(trouble.map(|it| format!("{} after {rounds} rounds: {it}", client.name)));
+            troubles
+                .extend(trouble.map(|it| format!("{} after {rounds} rounds: {it}", client.name)));
         }
         assert!(troubles.is_empty(), "{troubles:#?}");
     }
@@ -122,7 +123,11 @@ fn connect(client: &Client, address: SocketAddr) -> Result<Session, String> {
 /// Sends a line that no other round sends, of a length that now and then takes several TLS records, and waits until it
 /// comes back.
 fn talk(session: &mut Session, round: u64) -> Result<(), String> {
-    let length = if round % 50 == 0 { 40_000 } else { 10 + round % 300 };
+    let length = if round % 50 == 0 {
+        40_000
+    } else {
+        10 + round % 300
+    };
     let line: String = (0..length)
         .map(|place| char::from(b'a' + u8::try_from((place + round) % 26).unwrap_or(0)))
         .collect();
