@@ -112,12 +112,11 @@ pub async fn run(link: OwnedFd, confinement: Confinement, is_alone: &AtomicBool)
     beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while link.is_some() || desk.has_workers() {
         tokio::select! {
-            told = next(&mut link) => match told {
-                Some(told) => desk.told(told),
-                None => {
-                    link = None;
-                    is_alone.store(true, Ordering::Relaxed);
-                }
+            told = next(&mut link) => if let Some(told) = told {
+                desk.told(told);
+            } else {
+                link = None;
+                is_alone.store(true, Ordering::Relaxed);
             },
             Some(heard) = heard.recv() => desk.heard(heard),
             Some((wanted, result)) = ended.recv() => desk.ended(wanted, result),
