@@ -144,7 +144,7 @@ impl Supervisor {
     /// Has the service manager keep what the next supervisor needs of this one if all processes of the service die.
     pub(super) fn store(&mut self) {
         if self.life.manager.is_there() {
-            let wanted = Wanted::new(self.workers.sockets(), &[]);
+            let wanted = Wanted::new(self.workers.sockets(), &self.state.descriptors());
             self.life.manager.keep(wanted, Instant::now());
         }
     }

@@ -62,6 +62,7 @@ impl Supervisor {
     fn book(&self) -> Book {
         let mut book = Book {
             loads: self.loads.bequeath(),
+            stored: self.life.manager.stored(),
             ..Book::default()
         };
         book.ids.workers = self.plan.workers();
@@ -74,6 +75,7 @@ impl Supervisor {
     pub(super) fn take_state(&mut self, message: state::Message) {
         if self.state.take(message) {
             self.workers.leave_with(self.state.descriptors());
+            self.store();
         }
     }
 }

@@ -347,7 +347,13 @@ impl Parts {
         let keeping = Keeping::new(no_counts(), steps::most_kept(&config));
         let mut keeping = keeping.map_err(no_thread)?;
         keeping.resume(&book.ids, book.workers.sessions);
-        let manager = ServiceManager::new(|name| std::env::var_os(name), self.stored);
+        // The service manager has told it to this process before, if this program was executed in place.
+        let stored = if book.pid == std::process::id() {
+            std::mem::take(&mut book.stored)
+        } else {
+            self.stored
+        };
+        let manager = ServiceManager::new(|name| std::env::var_os(name), stored);
         let helpers = Helpers::new(&launcher, &self.sink, to_resolver, (self.page, to_page));
         let doors = Doors::new(&config.control_socket).map_err(no_thread)?;
         let mut supervisor = Supervisor {

@@ -58,6 +58,9 @@ pub(in crate::supervisor) struct Book {
     /// The listeners whose sockets are bound.
     #[serde(deserialize_with = "lenient::list")]
     pub(in crate::supervisor) sockets: Vec<ListenerKey>,
+    /// The names under which the service manager keeps descriptors. It tells them to a process that it starts, but not
+    /// to a program that is executed in place.
+    pub(in crate::supervisor) stored: BTreeSet<String>,
     /// What it knows of upgrades.
     #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) upgrades: UpgradesBook,

@@ -135,7 +135,6 @@ impl<S: Send> ServiceManager<S> {
     }
 
     /// Returns the names of the descriptors that the service manager keeps.
-    #[allow(dead_code, reason = "owners begin to use their parts one by one")]
     pub(in crate::supervisor) fn stored(&self) -> BTreeSet<String> {
         let listening = self.0.as_ref();
         listening.map_or_else(BTreeSet::new, |it| it.store.stored().clone())

@@ -56,7 +56,7 @@ pub(in crate::supervisor) struct Orphan {
 pub(super) enum Broken {
     #[error("it broke its link: {0}")]
     Link(#[from] Fault),
-    #[error("it did not say first what it is")]
+    #[error("it did not say what it is")]
     NotIntroduced,
     #[error("it says that it is another worker")]
     Another,
@@ -170,17 +170,14 @@ impl Telling {
         })
     }
 
-    /// Takes a message.
+    /// Takes a message. A worker may say something before it says what it is: a beat may be due, or a session over,
+    /// before it hears that it is to tell all.
     pub(super) fn take(&mut self, received: Received<FromWorker>) -> Result<Next, Broken> {
         let Received {
             message,
             mut descriptors,
             bytes,
         } = received;
-        if self.about.is_none() && !matches!(message, FromWorker::About(_)) {
-            discard(descriptors);
-            return Err(Broken::NotIntroduced);
-        }
         match message {
             FromWorker::About(about) => {
                 self.introduce(*about)?;
@@ -201,6 +198,7 @@ impl Telling {
             }
             FromWorker::Keep { ids } => self.keep(&ids, std::mem::take(&mut descriptors)),
             FromWorker::Over { ids } => self.over(&ids),
+            FromWorker::Told if self.about.is_none() => return Err(Broken::NotIntroduced),
             FromWorker::Told => return Ok(Next::Told),
             message @ (FromWorker::Counts { .. }
             | FromWorker::Backend { .. }

@@ -119,6 +119,8 @@ async fn tell(says: &Sender<FromWorker>, script: &str) {
         let told = FromWorker::About(about);
         return says.send(&told, &[some().as_fd()]).await.unwrap();
     }
+    // A worker that is well says this now and then, also before it hears that it is to tell what it is.
+    says.send(&FromWorker::Beat, &[]).await.unwrap();
     says.send(&about(), &[some().as_fd()]).await.unwrap();
     let pack = some();
     says.send(&FromWorker::State, &[pack.as_fd(), pack.as_fd()])
