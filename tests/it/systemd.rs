@@ -179,14 +179,20 @@ fn a_supervisor_that_hangs_is_replaced_by_the_watchdog() {
     });
     assert_eq!(service.machine.main_process().as_ref(), Some(&hanging));
 
+    let mut session = Client::new(&service.ca)
+        .connect(service.machine.address())
+        .unwrap();
+    session.echo("before").unwrap();
     hanging.send(Signal::SIGSTOP);
     service.await_restarts(1);
+    session.echo("its workers go on").unwrap();
     let leaf = service.ca.leaf("localhost");
     service.put(&leaf);
     until("its successor reloads", || {
         service.machine.service("reload").is_success()
     });
     service.await_shown(&leaf);
+    session.echo("with its successor").unwrap();
     assert!(!hanging.is_alive());
 }
 

@@ -1,8 +1,10 @@
 //! The Debian package: the effects of installation, upgrade, removal and purge.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
+use super::work::Work;
 use crate::support::{
+    backend::Backend,
     client::exchange,
     machine::{CONFIGURATION, Machine},
     program::run,
@@ -36,12 +38,17 @@ fn with_package() -> Option<(Machine, String)> {
 }
 
 fn configure(machine: &Machine) {
+    configure_for(machine, "127.0.0.1:9");
+}
+
+/// Configures the daemon for a database at this address.
+fn configure_for(machine: &Machine, backend: &str) {
     let address = machine.address();
     machine.write(
         CONFIGURATION,
         format!(
             "[[listener]]\nname = \"main\"\nbind = \"{address}\"\nprotocol = \"tcp\"\n\
-             backend = \"127.0.0.1:9\"\n"
+             backend = \"{backend}\"\n"
         ),
     );
 }
@@ -76,16 +83,31 @@ fn an_installation_makes_the_user_and_says_what_is_to_be_done() {
     assert_eq!(machine.property("ActiveState"), "active");
 }
 
+/// The folders in which programs are, behind one with a `proxyctl` of the test's own.
+const PATHS: &str = "PATH=/mnt/own:/usr/sbin:/usr/bin:/sbin:/bin";
+
 #[test]
-fn an_upgrade_leaves_the_daemon_alone_and_a_removal_ends_it() {
+fn an_upgrade_of_the_package_disturbs_no_client_and_a_removal_ends_the_daemon() {
     let Some((machine, package)) = with_package() else {
         return;
     };
-    install_and_start(&machine, &package);
+    let backend = Backend::tcp();
+    machine.run(&["dpkg", "--install", &package]).answer();
+    configure_for(&machine, &backend.address());
+    machine
+        .run(&["systemctl", "enable", "--now", "proxyd"])
+        .answer();
     let running = machine.main_process().unwrap();
+    let worker = machine.worker();
+    let ca = fs::read_to_string(machine.path("/var/lib/proxyd/tls/ca.pem")).unwrap();
+    let work = Work::start(3, &ca, machine.address());
+    work.goes_on();
     let said = machine.run(&["dpkg", "--install", &package]).answer();
-    assert!(said.contains("systemctl restart proxyd"), "{said}");
+    assert!(!said.contains("goes on running the version"), "{said}");
     assert_eq!(machine.main_process(), Some(running.clone()));
+    assert!(!worker.is_alive(), "its sessions are with another: {said}");
+    work.goes_on();
+    work.was_never_disturbed();
 
     machine.run(&["dpkg", "--remove", "proxyd"]).answer();
     assert!(!running.is_alive());
@@ -95,6 +117,28 @@ fn an_upgrade_leaves_the_daemon_alone_and_a_removal_ends_it() {
     assert!(link.symlink_metadata().is_err());
     assert!(machine.path("/var/lib/proxyd/tls/ca-key.pem").exists());
     assert!(machine.path(CONFIGURATION).exists());
+}
+
+#[test]
+fn an_upgrade_that_the_daemon_cannot_take_part_in_leaves_it_alone_and_says_what_to_do() {
+    let Some((machine, package)) = with_package() else {
+        return;
+    };
+    install_and_start(&machine, &package);
+    let running = machine.main_process().unwrap();
+    let upgraded = |proxyctl: &str| {
+        machine.write("/mnt/own/proxyctl", format!("#!/bin/sh\n{proxyctl}\n"));
+        machine.run(&["chmod", "755", "/mnt/own/proxyctl"]).answer();
+        machine
+            .run(&["env", PATHS, "dpkg", "--install", &package])
+            .answer()
+    };
+    let said = upgraded("exit 4");
+    assert!(said.contains("systemctl restart proxyd"), "{said}");
+    let said = upgraded("echo error: a reload goes on >&2; exit 1");
+    assert!(said.contains("error: a reload goes on"), "{said}");
+    assert!(said.contains("Run \"proxyctl upgrade\" when"), "{said}");
+    assert_eq!(machine.main_process(), Some(running));
 }
 
 #[test]

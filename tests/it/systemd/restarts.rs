@@ -30,7 +30,7 @@ const PROCESSES: usize = 4;
 
 impl Service {
     fn work(&self) -> Work {
-        Work::start(SESSIONS, &self.ca, self.machine.address())
+        Work::start(SESSIONS, self.ca.pem(), self.machine.address())
     }
 
     fn status(&self) -> Value {
