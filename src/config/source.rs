@@ -73,6 +73,12 @@ impl Source {
         self.file.as_deref()
     }
 
+    /// Returns the folder in which paths on the command line begin.
+    #[must_use]
+    pub fn directory(&self) -> Option<PathBuf> {
+        self.environment.current_dir.clone()
+    }
+
     /// Reads the file again, if there is one, and returns what it and the command line say now.
     pub fn load(&self) -> Result<Config, ConfigError> {
         let text = self.file().map(read::text).transpose()?;

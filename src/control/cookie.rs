@@ -69,7 +69,7 @@ impl Cookie {
     }
 
     /// Returns the cookie in the contents of a file.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let digits = text.trim_ascii_end();
         let mut cookie = Self([0; LENGTH]);
         let fits = HEXLOWER.decode_len(digits.len()) == Ok(LENGTH);

@@ -31,8 +31,9 @@ pub use self::{
     status::{
         DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus, ExitKind, ExitStatus,
         IdentityStatus, KeepingState, KeepingStatus, ListenerStatus, LoadError, LogStatus,
-        RestartStatus, RollbackStatus, SandboxStatus, SessionsStatus, Status, SupervisorState,
-        SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState, WorkerStatus,
+        ProgramStatus, RestartStatus, RollbackStatus, SandboxStatus, SessionsStatus, Status,
+        SupervisorState, SupervisorStatus, TlsStatus, UpgradeResult, UpgradeStatus, UpgradesStatus,
+        WatchState, WatchStatus, WorkerState, WorkerStatus,
     },
 };
 use crate::facts::{EndedSessions, Partial, Reads, Selection, SessionList, SessionsAtEnd};
@@ -191,4 +192,8 @@ pub enum EventKind {
     WorkersFound,
     /// A worker of a supervisor that has ended has handed over its sessions, or has ended otherwise.
     WorkerHandedOver,
+    /// The daemon goes on as another program.
+    Upgraded,
+    /// The daemon was asked to go on as another program, and goes on as before.
+    UpgradeFailed,
 }

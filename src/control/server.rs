@@ -50,6 +50,19 @@ pub struct Calls {
     pub fixed: mpsc::Sender<fixed::Call>,
 }
 
+/// Makes the places for connections, of which more than there are wait in the socket's queue.
+#[must_use]
+pub fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_CONNECTIONS))
+}
+
+/// Returns how many connections have a place of these. Those that follow events do not.
+#[must_use]
+pub fn connections(places: &Semaphore) -> usize {
+    // One is taken for the connection that comes next.
+    MAX_CONNECTIONS.saturating_sub(places.available_permits() + 1)
+}
+
 /// Serves the control socket until nobody takes calls any more.
 ///
 /// Must run inside a [`tokio::task::LocalSet`].
@@ -57,9 +70,9 @@ pub async fn serve(
     listener: std::os::unix::net::UnixListener,
     access: Access,
     calls: Calls,
+    places: Arc<Semaphore>,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let service = Rc::new(Service::new(access, calls));
     let mut complaints = Complaints::default();
     loop {
@@ -507,7 +520,7 @@ pub(crate) mod tests {
         let (own, mut calls) = mpsc::channel(8);
         let (fixed, mut fixed_calls) = mpsc::channel(8);
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            tokio::task::spawn_local(serve(listener, access, Calls { own, fixed }));
+            tokio::task::spawn_local(serve(listener, access, Calls { own, fixed }, places()));
             while !client.is_finished() {
                 tokio::select! {
                     Some(call) = calls.recv() => handle(call),

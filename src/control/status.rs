@@ -37,6 +37,57 @@ pub struct Status {
     pub sandbox: SandboxStatus,
     /// The sessions of all listeners.
     pub sessions: SessionsStatus,
+    /// The program that runs.
+    pub program: ProgramStatus,
+    /// Upgrades of the daemon in place.
+    pub upgrades: UpgradesStatus,
+}
+
+/// The program that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramStatus {
+    /// The path that the daemon was started by; empty if that cannot be told.
+    pub path: String,
+    /// Its version.
+    pub version: String,
+    /// Whether another file lies at that path now.
+    pub replaced: bool,
+}
+
+/// Upgrades of the daemon in place, since its first start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradesStatus {
+    /// Those that were done.
+    pub total: u64,
+    /// The last one that was tried.
+    pub last: Option<UpgradeStatus>,
+}
+
+/// An upgrade that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeStatus {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The version that ran before.
+    pub from: String,
+    /// The version that was to run; empty if that was not learnt.
+    pub to: String,
+    /// What became of it.
+    pub result: UpgradeResult,
+    /// Why it was not done.
+    pub reason: Option<String>,
+}
+
+/// What became of an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpgradeResult {
+    /// The other program runs.
+    Done,
+    /// The program that ran has never been left.
+    Refused,
+    /// The other program could not go on, and the one before runs again.
+    RolledBack,
 }
 
 /// The sessions of all listeners, those of listeners that were removed included.

@@ -71,6 +71,8 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::SessionsTakenOver => "sessions-taken-over",
         EventKind::WorkersFound => "workers-found",
         EventKind::WorkerHandedOver => "worker-handed-over",
+        EventKind::Upgraded => "upgraded",
+        EventKind::UpgradeFailed => "upgrade-failed",
     }
 }
 

@@ -14,8 +14,8 @@ use crate::{
     control::{
         DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, KeepingState, ListenerStatus,
         Request, Response, SandboxStatus, SessionsStatus, Status, SupervisorState,
-        SupervisorStatus, TlsStatus, WatchState, WatchStatus, WorkerState, WorkerStatus,
-        client::ClientError,
+        SupervisorStatus, TlsStatus, UpgradeResult, WatchState, WatchStatus, WorkerState,
+        WorkerStatus, client::ClientError,
     },
     facts::{ExpiryKind, Reason, Tally, amount},
 };
@@ -74,6 +74,7 @@ fn text(status: &Status, paint: Paint) -> String {
     let _ = write!(text, "\n{heading}  {}", sessions(&status.sessions, paint));
     let heading = paint.paint("Restarts", Tone::Heading);
     let _ = writeln!(text, "{heading}  {}", restarts(status));
+    text.push_str(&upgrades(status, paint));
     let heading = paint.paint("On exit failure", Tone::Heading);
     let _ = write!(
         text,
@@ -88,6 +89,49 @@ fn text(status: &Status, paint: Paint) -> String {
         let _ = writeln!(text, "{heading}  {lost} lost; the log says why");
     }
     text
+}
+
+/// Tells of the last upgrade, and of another program that lies on disk; nothing if there is neither.
+fn upgrades(status: &Status, paint: Paint) -> String {
+    let mut lines = Vec::new();
+    if status.program.replaced {
+        let (word, path) = (
+            paint.paint("another program", Tone::Odd),
+            &status.program.path,
+        );
+        lines.push(format!(
+            "{word} lies at {}; `proxyctl upgrade` runs it",
+            clean(path)
+        ));
+    }
+    if let Some(last) = &status.upgrades.last {
+        let to = if last.to.is_empty() {
+            "another program"
+        } else {
+            &last.to
+        };
+        let (word, tone) = match last.result {
+            UpgradeResult::Done => ("done", Tone::Good),
+            UpgradeResult::Refused => ("refused", Tone::Bad),
+            UpgradeResult::RolledBack => ("rolled back", Tone::Bad),
+        };
+        let reason = match &last.reason {
+            Some(reason) => format!(": {}", clean(reason)),
+            None => String::new(),
+        };
+        lines.push(format!(
+            "the last from {} to {} was {} ({}){reason}",
+            clean(&last.from),
+            clean(to),
+            paint.paint(word, tone),
+            moment(last.at),
+        ));
+    }
+    let heading = paint.paint("Upgrades", Tone::Heading);
+    lines
+        .iter()
+        .map(|line| format!("{heading}  {line}\n"))
+        .collect()
 }
 
 fn section(heading: &str, table: &Table, paint: Paint) -> String {

@@ -27,6 +27,9 @@ pub const RESOLVER: &str = "resolver";
 /// The first argument that makes a process the one that serves the metrics page.
 pub const PAGE: &str = "page";
 
+/// The first argument that makes a process try whether it can go on for the supervisor that runs.
+pub const SUCCESSOR: &str = "successor";
+
 /// The exit status of a helper that asks to be started anew, because what it may read has changed.
 pub const ANEW: u8 = 75;
 

@@ -146,6 +146,9 @@ impl Supervisor {
 
     /// Ends the daemon as the plan has decided, once no worker of an earlier supervisor is left.
     pub(super) fn exit(&mut self, exit: Exit) {
+        if !exit.success {
+            self.go_back("no worker could be started");
+        }
         if let Some(exit) = self.orphans.exit(exit) {
             self.life.exit(exit);
         }

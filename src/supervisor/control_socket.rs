@@ -3,12 +3,19 @@
 use std::{
     cell::RefCell,
     fs,
-    os::unix::{fs::MetadataExt as _, net::UnixListener},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::MetadataExt as _, net::UnixListener},
+    },
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
 };
 
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::AbortHandle,
+};
 use tracing::{error, warn};
 
 use super::refusal::Refusal;
@@ -30,6 +37,7 @@ pub(super) struct ControlSocket {
     place: Place,
     children: OwnChildren,
     calls: Calls,
+    places: Arc<Semaphore>,
     open: Rc<RefCell<Open>>,
 }
 
@@ -77,10 +85,26 @@ pub(super) struct Called {
     pub(super) fixed: mpsc::Receiver<fixed::Call>,
 }
 
+/// Returns the socket and the cookie of the program before this one.
+pub(super) fn bound(
+    path: &Path,
+    group: Option<u32>,
+    (listener, cookie): (UnixListener, Cookie),
+) -> Bound {
+    let place = Place {
+        path: path.to_owned(),
+        group,
+        cookie,
+    };
+    Bound { place, listener }
+}
+
 /// A socket that is bound and served.
 #[derive(Debug)]
 struct Open {
     file: FileId,
+    /// A second descriptor of it, for a successor; `None` where none was to be had.
+    listening: Option<Arc<OwnedFd>>,
     serving: AbortHandle,
 }
 
@@ -96,15 +120,18 @@ impl ControlSocket {
             own: own_calls,
             fixed: fixed_calls,
         };
+        let places = server::places();
         let open = Open {
             file: file(&place.path),
-            serving: serve(listener, &place, children.clone(), calls.clone()),
+            listening: duplicate(&listener),
+            serving: serve(listener, &place, children.clone(), (&calls, &places)),
         };
         let open = Rc::new(RefCell::new(open));
         let socket = Self {
             place,
             children,
             calls,
+            places,
             open,
         };
         (socket, inbox)
@@ -131,6 +158,22 @@ impl ControlSocket {
         });
     }
 
+    /// Returns the socket and its path, for a successor; `None` if no second descriptor of it was to be had.
+    pub(super) fn listening(&self) -> Option<(Arc<OwnedFd>, PathBuf)> {
+        let listening = self.open.borrow().listening.clone()?;
+        Some((listening, self.place.path.clone()))
+    }
+
+    /// Returns what clients have to show.
+    pub(super) fn cookie(&self) -> Cookie {
+        self.place.cookie.clone()
+    }
+
+    /// Returns how many connections there are, those that follow events left out.
+    pub(super) fn connections(&self) -> usize {
+        server::connections(&self.places)
+    }
+
     /// Returns a job that removes the files of the socket and its cookie, unless others have their names.
     /// It blocks.
     pub(super) fn removal(&self) -> impl FnOnce() + Send + use<> {
@@ -145,13 +188,19 @@ impl ControlSocket {
     }
 
     fn take(&self, listener: UnixListener, file: FileId) {
+        let listening = duplicate(&listener);
         let serving = serve(
             listener,
             &self.place,
             self.children.clone(),
-            self.calls.clone(),
+            (&self.calls, &self.places),
         );
-        let before = self.open.replace(Open { file, serving });
+        let open = Open {
+            file,
+            listening,
+            serving,
+        };
+        let before = self.open.replace(open);
         before.serving.abort();
         warn!(
             path = %self.place.path.display(),
@@ -191,15 +240,21 @@ fn file(path: &Path) -> FileId {
     Some((about.dev(), about.ino()))
 }
 
+fn duplicate(listener: &UnixListener) -> Option<Arc<OwnedFd>> {
+    let duplicate = listener.try_clone().ok()?;
+    Some(Arc::new(duplicate.into()))
+}
+
 fn serve(
     listener: UnixListener,
     place: &Place,
     children: OwnChildren,
-    calls: Calls,
+    (calls, places): (&Calls, &Arc<Semaphore>),
 ) -> AbortHandle {
     let access = Access::new(&place.path, place.group, place.cookie.clone(), children);
+    let (calls, places) = (calls.clone(), Arc::clone(places));
     let serving = tokio::task::spawn_local(async move {
-        if let Err(error) = server::serve(listener, access, calls).await {
+        if let Err(error) = server::serve(listener, access, calls, places).await {
             error!(%error, "the control socket cannot be served");
         }
     });

@@ -49,6 +49,12 @@ impl Supervisor {
         self.state.write(stamp, Book { left_at, ..book });
     }
 
+    /// Writes the book again, because the supervisor has not left.
+    pub(super) fn take_leave_back(&mut self) {
+        let (stamp, book) = (self.stamp(), self.book());
+        self.state.write(stamp, book);
+    }
+
     fn stamp(&self) -> Stamp {
         Stamp {
             generation: self.plan.generation(),
@@ -63,6 +69,7 @@ impl Supervisor {
         let mut book = Book {
             loads: self.loads.bequeath(),
             stored: self.life.manager.stored(),
+            upgrades: self.upgrades.book().clone(),
             ..Book::default()
         };
         book.ids.workers = self.plan.workers();

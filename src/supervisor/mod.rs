@@ -31,6 +31,9 @@ pub mod start;
 mod state;
 mod steps;
 mod takeovers;
+pub mod trial;
+mod upgrade;
+mod upgrades;
 mod workers;
 
 use std::time::{Duration, Instant};
@@ -52,6 +55,7 @@ use self::{
     queries::{Queries, Sources, Witnesses},
     sandbox::Sandbox,
     state::State,
+    upgrade::Upgrades,
     workers::Workers,
 };
 use crate::{
@@ -70,6 +74,7 @@ struct Supervisor {
     queries: Queries,
     notices: Notices,
     life: Life,
+    upgrades: Upgrades,
     sandbox: Sandbox,
     state: State,
     control_socket: ControlSocket,
@@ -86,6 +91,7 @@ struct Inputs {
     notices: mpsc::UnboundedReceiver<notices::Message>,
     ends: mpsc::UnboundedReceiver<EndRequest>,
     state: mpsc::UnboundedReceiver<state::Message>,
+    upgrades: mpsc::UnboundedReceiver<upgrade::Message>,
     calls: Called,
     signals: signal_hook_tokio::Signals,
     clock: Clock,
@@ -98,6 +104,7 @@ impl Supervisor {
         self.store();
         self.act(first);
         loop {
+            self.settle_upgrade();
             self.report_to_manager();
             self.bequeath();
             if let Some(outcome) = self.life.exited(self.notices.hook.is_idle()) {
@@ -109,6 +116,7 @@ impl Supervisor {
                 return outcome;
             }
             let due = self.due().map(|due| self.life.at(due));
+            let upgrade_due = self.upgrades.due().map(|due| self.life.at(due));
             let changes_at = self.loads.changes_at();
             tokio::select! {
                 Some(message) = inputs.workers.recv() => self.take_worker(message),
@@ -122,10 +130,12 @@ impl Supervisor {
                     self.end(how);
                 }
                 Some(message) = inputs.state.recv() => self.take_state(message),
+                Some(message) = inputs.upgrades.recv() => self.take_upgrade(message),
                 Some(call) = inputs.calls.own.recv() => self.answer(call),
                 Some(call) = inputs.calls.fixed.recv() => self.answer_fixed(call),
                 Some(signal) = inputs.signals.next() => self.signal(signal),
                 () = until(due) => self.tick(),
+                () = until(upgrade_due) => self.look_for_quiet(&mut inputs.signals),
                 moment = inputs.clock.next(changes_at) => self.take_moment(moment),
                 () = until(self.life.manager.due()) => {}
                 () = until(self.life.leaves_by()) => {}
@@ -249,6 +259,7 @@ impl Supervisor {
             loads: &self.loads,
             notices: &self.notices,
             life: &self.life,
+            upgrades: &self.upgrades,
             sandbox: &self.sandbox,
             keeping: self.workers.keeping(),
             unsupported: self.workers.keeps_none(),
@@ -274,9 +285,7 @@ impl Supervisor {
                 Phase::Draining { .. } | Phase::Stopping { .. } => How::AtOnce,
             }),
             SIGUSR1 => self.sink.reopen(),
-            SIGUSR2 => warn!(
-                "signal USR2: this version cannot upgrade in place; restart it to run another binary"
-            ),
+            SIGUSR2 => self.upgrade_by_signal(),
             _ => {}
         }
     }

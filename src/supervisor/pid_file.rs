@@ -3,11 +3,16 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::libc::O_NOFOLLOW;
+use rustix::fs::fstat;
 
 use super::refusal::{Refusal, make_folder};
 use crate::sys::files;
@@ -18,7 +23,7 @@ const SHOWN: u64 = 64;
 /// The locked file that keeps a second daemon from starting.
 pub(super) struct PidFile {
     path: PathBuf,
-    file: File,
+    file: Arc<OwnedFd>,
     /// Whether an earlier daemon left the file because it ended without removing it.
     pub(super) predecessor_died: bool,
 }
@@ -55,8 +60,22 @@ impl PidFile {
         Ok(Self {
             path: path.to_owned(),
             predecessor_died: !before.is_empty(),
-            file,
+            file: Arc::new(file.into()),
         })
+    }
+
+    /// Takes the file at `path` that this process has locked already.
+    pub(super) fn locked(path: &Path, file: OwnedFd) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: Arc::new(file),
+            predecessor_died: false,
+        }
+    }
+
+    /// Returns the file, whose lock lasts as long as any descriptor of it, and its path.
+    pub(super) fn descriptor(&self) -> (Arc<OwnedFd>, PathBuf) {
+        (Arc::clone(&self.file), self.path.clone())
     }
 
     /// Removes the file while it is still locked, so that no other daemon locks a removed file.
@@ -91,9 +110,9 @@ fn written(file: &mut File) -> String {
 }
 
 /// Whether `path` is still the name of `file`.
-fn has_name(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(file), Ok(named)) => (file.dev(), file.ino()) == (named.dev(), named.ino()),
+fn has_name(file: impl AsFd, path: &Path) -> bool {
+    match (fstat(file), fs::symlink_metadata(path)) {
+        (Ok(file), Ok(named)) => (file.st_dev, file.st_ino) == (named.dev(), named.ino()),
         _ => false,
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config, origin: &Origin) -> ExitCode {
         obstacles,
         doubts,
         not_tried,
+        replaced: _,
     } = steps::attempt(&Ground::new(config, Who::Check, origin));
     if !obstacles.is_empty() {
         return refuse(&obstacles.join("\nproxyd: "));
@@ -74,6 +75,16 @@ pub(super) fn first_material(
     create(config)?;
     let loaded = load_cold(config, memo);
     warn(&loaded.all_odd(config, None, &[]));
+    whole(loaded)
+}
+
+/// Loads the TLS files, of which none may be broken. Creates none.
+pub(super) fn material_on_disk(config: &Config, memo: &Memo) -> Result<Material, Refusal> {
+    whole(load_cold(config, memo))
+}
+
+/// Returns what was loaded if nothing of it is broken.
+fn whole(loaded: Loaded) -> Result<Material, Refusal> {
     match loaded {
         Loaded {
             material: Some(material),

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) type Refusal = String;
 
 /// Writes a reason to standard error; returns the exit status that goes with it.
-pub(super) fn refuse(reason: &str) -> ExitCode {
+pub fn refuse(reason: &str) -> ExitCode {
     let mut reason = format!("proxyd: {}", reason.trim_end());
     if log::leads_to_journal(Standard::Error) {
         reason = format!("<3>{}", reason.replace('\n', "\n<3>"));

@@ -73,13 +73,17 @@ impl Supervisor {
     }
 
     /// Answers a request of the fixed part of the protocol.
-    pub(super) fn answer_fixed(&self, call: fixed::Call) {
-        call.asker.answer(match call.request {
-            fixed::Request::Status {} => Answer::Status(self.sources().minimal()),
-            fixed::Request::Upgrade(_) => Answer::refused(
-                "this version cannot upgrade in place; restart it to run another program",
-            ),
-        });
+    pub(super) fn answer_fixed(&mut self, call: fixed::Call) {
+        let (asker, peer) = (call.asker, call.peer);
+        match call.request {
+            fixed::Request::Status {} => asker.answer(Answer::Status(self.sources().minimal())),
+            fixed::Request::Upgrade(it) if it.binary.is_some() && !is_owner(peer.uid) => {
+                asker.answer(Answer::refused(
+                    "the program runs as the daemon's user: only that user and root may name one",
+                ));
+            }
+            fixed::Request::Upgrade(it) => self.upgrade((it.binary, it.check), Some(asker)),
+        }
     }
 
     fn reload(&mut self, trigger: Trigger, partial: Partial, reply: Reply) {

@@ -5,9 +5,10 @@ use std::{
     collections::BTreeSet,
     io,
     net::TcpListener,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     process::ExitCode,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use clap::Parser as _;
 use daemonize::{Daemonize, Outcome};
 use jiff::Timestamp;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
@@ -22,6 +24,7 @@ use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+pub use super::refusal::refuse;
 use super::{
     Inputs, Supervisor,
     clock::Clock,
@@ -33,13 +36,14 @@ use super::{
     notices::{Hook, Notices},
     orphans::Orphans,
     plan::{Action, After, Plan},
-    predecessor::{self, Passed, Predecessor},
+    predecessor::{self, Carried, NotBack, Passed, Predecessor},
     preflight,
     queries::Queries,
-    refusal::{Refusal, refuse},
+    refusal::Refusal,
     sandbox::Sandbox,
     state::State,
     steps::{self, First, Ground, Origin, Start, Who},
+    upgrade::{Fixtures, Upgrades},
     workers::{Acquired, Boards, Keeping, Tickets, Workers},
 };
 use crate::{
@@ -49,7 +53,13 @@ use crate::{
     facts::Trigger,
     link::Generation,
     store::{Memo, expiries::Expiries},
-    sys::{fds, own_children::OwnChildren, passed, privileges, tcp_counts},
+    sys::{
+        fds,
+        own_children::OwnChildren,
+        passed, privileges, signals,
+        succession::{self, Received},
+        tcp_counts,
+    },
     telemetry::log::Sink,
 };
 
@@ -126,7 +136,7 @@ pub fn main(args: &Args) -> ExitCode {
         detach(given, tried)
     } else {
         let ready = Ready::default();
-        serve(given, tried, &ready).unwrap_or_else(|refusal| refuse(&refusal))
+        serve(given, tried, &ready, None).unwrap_or_else(|refusal| refuse(&refusal))
     }
 }
 
@@ -140,6 +150,39 @@ fn try_steps(config: &Config, origin: &Origin, passed: &Passed) -> Result<Vec<St
         return Ok(found.doubts);
     }
     Err(found.obstacles.join("\nproxyd: "))
+}
+
+/// Goes on for the program that has left this in the process; returns its exit status. If the daemon cannot start as this
+/// program, goes back to the one before.
+pub fn succeed(received: Received) -> ExitCode {
+    signals::take_defaults();
+    // Process lists would show the number of the descriptor that it was executed by.
+    let _ = nix::sys::prctl::set_name(c"proxyd");
+    let carried = match Carried::take(received) {
+        Ok(carried) => Rc::new(carried),
+        Err(error) => return refuse(&error.to_string()),
+    };
+    try_to_succeed(&carried).unwrap_or_else(|refusal| match carried.go_back(&refusal) {
+        NotBack::Confirmed => refuse(&refusal),
+        error => refuse(&format!("{refusal}\nproxyd: {error}")),
+    })
+}
+
+fn try_to_succeed(carried: &Rc<Carried>) -> Result<ExitCode, Refusal> {
+    let args = Args::try_parse().map_err(|error| format!("the daemon's command line: {error}"))?;
+    let environment = Environment {
+        current_dir: carried.directory(),
+        ..Environment::of_process()
+    };
+    let source = Source::new(&args.given(), &environment).map_err(|error| error.to_string())?;
+    let config = source.load().map_err(|error| error.to_string())?;
+    let given = Given {
+        source,
+        config: Ok(config),
+    };
+    let origin = Origin::of_successor(carried.path(), carried.is_detached());
+    let tried = (origin, Vec::new(), Passed::default());
+    serve(given, tried, &Ready::default(), Some(carried))
 }
 
 /// Goes to the background; the shell gets the result when the daemon serves, or cannot.
@@ -171,7 +214,7 @@ fn detach(given: Given, tried: (Origin, Vec<String>, Passed)) -> ExitCode {
 }
 
 fn run_detached(given: Given, tried: (Origin, Vec<String>, Passed), ready: &Ready) -> ExitCode {
-    serve(given, tried, ready).unwrap_or_else(|refusal| {
+    serve(given, tried, ready, None).unwrap_or_else(|refusal| {
         ready.fail(&refusal);
         ExitCode::FAILURE
     })
@@ -182,11 +225,18 @@ fn serve(
     Given { source, config }: Given,
     (origin, doubts, passed): (Origin, Vec<String>, Passed),
     ready: &Ready,
+    carried: Option<&Rc<Carried>>,
 ) -> Result<ExitCode, Refusal> {
-    let stored = passed.names();
-    let detached = ready.is_awaited();
+    let stored = match carried {
+        Some(carried) => carried.stored(),
+        None => passed.names(),
+    };
+    let detached = ready.is_awaited() || origin.detached;
     let mut start = match config {
-        Ok(config) => Start::new((source.clone(), config), (detached, doubts), passed),
+        Ok(config) => {
+            let how = (detached, doubts);
+            Start::new((source.clone(), config), how, passed, carried.cloned())
+        }
         Err(Broken {
             error,
             control_socket,
@@ -228,6 +278,8 @@ fn serve(
             page: taken.page,
             control: taken.control,
             sink: taken.sink,
+            pid_file: taken.pid_file.descriptor(),
+            carried: carried.cloned(),
             ready: ready.clone(),
         };
         // Boxed, because it is large.
@@ -265,6 +317,10 @@ struct Parts {
     page: Option<TcpListener>,
     control: control_socket::Bound,
     sink: Sink,
+    /// The pid file and its path.
+    pid_file: (Arc<OwnedFd>, PathBuf),
+    /// What the program before this one has left in this process.
+    carried: Option<Rc<Carried>>,
     ready: Ready,
 }
 
@@ -274,6 +330,8 @@ impl Parts {
             let added = self.signals.handle().add_signal(signal);
             added.map_err(|error| format!("no signals: {error}"))?;
         }
+        // Those that came while the program before this one was left.
+        succession::let_signals_arrive();
         self.starting.store(false, Ordering::Relaxed);
         let (supervisor, first, inputs) = self.put_together()?;
         let socket = supervisor.control_socket.clone();
@@ -296,8 +354,16 @@ impl Parts {
         let (to_notices, notices) = mpsc::unbounded_channel();
         let (to_life, ends) = mpsc::unbounded_channel();
         let (to_state, state_written) = mpsc::unbounded_channel();
+        let (to_upgrades, upgrades) = mpsc::unbounded_channel();
         let children = OwnChildren::default();
         let (control_socket, calls) = ControlSocket::open(self.control, children.clone());
+        let fixtures = Fixtures {
+            program: self.origin.program.0.clone(),
+            arguments: std::env::args_os().collect(),
+            directory: self.source.directory(),
+            detached: self.origin.detached,
+            pid_file: self.pid_file,
+        };
         let config = Arc::new(self.config);
         let First {
             material,
@@ -313,6 +379,13 @@ impl Parts {
         let found: BTreeSet<u64> = found.map(|it| it.about.origin).collect();
         book.workers.retire_others(&found);
         let ended = book.loads.rollback.take_if(|_| !told.is_held);
+        let upgrades_owner = Upgrades::new(
+            fixtures,
+            std::mem::take(&mut book.upgrades),
+            (children.clone(), self.sink.clone()),
+            to_upgrades,
+            self.carried,
+        );
         let after = After {
             generation: number,
             rolled_back: book.loads.rollback.is_some(),
@@ -380,6 +453,7 @@ impl Parts {
             queries: Queries::new(to_queries),
             notices: Notices::resume(hook.map_err(no_thread)?, book.events, book.restarts.last),
             life: Life::new(self.ready, manager, to_life),
+            upgrades: upgrades_owner,
             sandbox: Sandbox::default(),
             state: State::begin(book.reign, Timestamp::now(), to_state),
             control_socket,
@@ -401,6 +475,7 @@ impl Parts {
             notices,
             ends,
             state: state_written,
+            upgrades,
             calls,
             signals: self.signals,
             clock: Clock::new(),

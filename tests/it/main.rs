@@ -120,3 +120,5 @@ mod stepper;
 mod stuck_disk;
 // What tests share: a daemon in a folder of its own, certificates, backends, clients.
 mod support;
+// Upgrades in place.
+mod upgrade;

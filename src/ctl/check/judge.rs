@@ -95,6 +95,7 @@ fn service(status: &Status) -> Vec<Finding> {
         SupervisorState::Serving => {}
     }
     findings.extend(outdated(status));
+    findings.extend(program(status));
     if status.restarts.consecutive >= KEEPS_FAILING {
         let failures = amount(status.restarts.consecutive.into(), "failure");
         findings.push(warning(format!(
@@ -102,6 +103,16 @@ fn service(status: &Status) -> Vec<Finding> {
         )));
     }
     findings
+}
+
+/// Returns a finding if another program lies where the one that runs was started from.
+fn program(status: &Status) -> Option<Finding> {
+    let path = &status.program.path;
+    status.program.replaced.then(|| {
+        warning(format!(
+            "another program lies at {path} than the one that runs; run it with `proxyctl upgrade`"
+        ))
+    })
 }
 
 /// Returns a finding if workers serve a generation that is no longer in force.

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    control::{KeepingStatus, RollbackStatus},
+    control::{KeepingStatus, RollbackStatus, UpgradeStatus},
     facts::{LossCounts, LossReason, UnkeptCounts, UnkeptReason},
 };
 
@@ -58,6 +58,8 @@ pub(crate) fn document() -> Value {
                      "unkept_by_reason": {"descriptors": 0, "counts": 0, "socket": 0, "too_long": 0,
                                           "no_room": 0},
                      "keeping": {"state": "on", "reason": null}},
+        "program": {"path": "/usr/sbin/proxyd", "version": "0.1.0", "replaced": false},
+        "upgrades": {"total": 0, "last": null},
         "log": {"lost_lines": 0},
         "sandbox": {"files": "full", "scopes": true, "system_calls": true, "missing": [],
                     "denied_calls": 0}
@@ -170,6 +172,33 @@ fn what_is_wrong_is_said_in_words() {
         assert!(text.contains(words), "{text}");
     }
 }
+#[test]
+fn another_program_on_disk_and_the_last_upgrade_are_told() {
+    let told = |change: fn(&mut Status)| upgrades(&status(change), Paint::new(false));
+    assert_eq!(told(|_| {}), "");
+    assert_eq!(
+        told(|it| it.program.replaced = true),
+        "Upgrades  another program lies at /usr/sbin/proxyd; `proxyctl upgrade` runs it\n"
+    );
+    let last = |result, reason: Option<&str>| UpgradeStatus {
+        at: at("2026-01-01T10:00:00Z"),
+        from: "0.1.0".into(),
+        to: "0.2.0".into(),
+        result,
+        reason: reason.map(Into::into),
+    };
+    let text = |last| {
+        let mut status = status(|_| {});
+        status.upgrades.last = Some(last);
+        upgrades(&status, Paint::new(false))
+    };
+    assert_eq!(
+        text(last(UpgradeResult::Done, None)),
+        "Upgrades  the last from 0.1.0 to 0.2.0 was done (2026-01-01T10:00:00Z)\n"
+    );
+    assert!(text(last(UpgradeResult::RolledBack, Some("no worker"))).ends_with("): no worker\n"));
+}
+
 #[test]
 fn lost_sessions_and_those_that_cannot_be_kept_are_said_with_reasons() {
     let shown = |change: fn(&mut SessionsStatus)| {

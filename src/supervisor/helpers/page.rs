@@ -49,6 +49,13 @@ pub(in crate::supervisor) struct Page {
     reserve: Reserve,
 }
 
+impl Page {
+    /// Returns its socket.
+    pub(in crate::supervisor) fn socket(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.socket)
+    }
+}
+
 /// Binds the page's address; waits for `patience` while another process still uses it. Blocks.
 pub(in crate::supervisor) fn bind(
     address: SocketAddr,

@@ -382,6 +382,7 @@ impl Reader {
                 && loaded.material.is_some(),
             reason: Some([&wrong[..], obstacles].concat().join("; ")).filter(|why| !why.is_empty()),
             not_tried: tried.not_tried.clone(),
+            replaced: tried.replaced,
             unseen: Some(unseen.join("; ")).filter(|what| !what.is_empty()),
         }
     }

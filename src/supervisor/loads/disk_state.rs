@@ -87,6 +87,7 @@ mod tests {
             not_tried: vec![],
             restart_safe: true,
             by_files,
+            replaced: false,
         }
     }
 

@@ -18,6 +18,8 @@ pub(in crate::supervisor) struct Verdict {
     /// Whether TLS files alone decide the state: the configuration on disk is the one in force, and
     /// nothing else would keep a daemon from starting.
     pub by_files: bool,
+    /// Whether another program lies where the one that runs was started from.
+    pub replaced: bool,
 }
 
 impl Verdict {
@@ -30,6 +32,7 @@ impl Verdict {
             not_tried: Vec::new(),
             restart_safe: false,
             by_files: false,
+            replaced: false,
         }
     }
 

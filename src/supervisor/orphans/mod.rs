@@ -33,6 +33,8 @@ struct Known {
     generation: u64,
     /// Whether operators were told that sessions keep it from handing over.
     told_stay: bool,
+    /// How many do, as far as it has said.
+    stays: u64,
 }
 
 /// How a worker ended.
@@ -74,6 +76,7 @@ impl Orphans {
             slot: about.slot,
             generation: about.generation,
             told_stay: false,
+            stays: 0,
         };
         self.known.insert(worker, known);
     }
@@ -86,6 +89,15 @@ impl Orphans {
     /// Returns whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// Returns how many sessions cannot be handed over, once nothing else keeps any of these workers; `None` before.
+    pub(super) fn only_stay(&self) -> Option<u64> {
+        let stays = self
+            .known
+            .values()
+            .map(|it| Some(it.stays).filter(|it| *it > 0));
+        stays.sum()
     }
 
     /// Returns when [`Event::Tick`] is due.
@@ -127,6 +139,7 @@ impl Orphans {
     /// Returns a sentence for operators if sessions of a worker keep it from handing over, once.
     pub(super) fn stays(&mut self, worker: WorkerId, stays: u64) -> Option<String> {
         let known = self.known.get_mut(&worker)?;
+        known.stays = stays;
         if stays == 0 || std::mem::replace(&mut known.told_stay, true) {
             return None;
         }

@@ -170,6 +170,11 @@ impl Plan {
         self.workers
     }
 
+    /// Returns whether a load is under way, or a generation that it has brought is not served by all workers yet.
+    pub fn is_loading(&self) -> bool {
+        !self.loads.is_idle() || self.staged.is_some() || !self.confirming.is_empty()
+    }
+
     /// Notes what is served: how many pieces of material there are, whether passphrase programs are
     /// run, and whether files are watched.
     pub fn expect(&mut self, pieces: usize, runs_programs: bool, watches: bool) {

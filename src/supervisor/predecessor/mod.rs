@@ -3,7 +3,9 @@
 //! It is looked for once, at the start. What is found is judged, never believed: each part has its own place, and a part
 //! that is broken costs only itself.
 
+mod carried;
 pub(in crate::supervisor) mod doors;
+mod manifest;
 mod store;
 
 use std::{collections::HashSet, io, os::fd::OwnedFd, path::Path};
@@ -12,7 +14,11 @@ use rustix::{fs::fstat, process::geteuid};
 use tokio::runtime::Runtime;
 
 use self::doors::Orphan;
-pub(in crate::supervisor) use self::store::Passed;
+pub(in crate::supervisor) use self::{
+    carried::{Carried, NotBack},
+    manifest::{AtPath, Kept, Left, Manifest, Secret, Socket, VERSION as MANIFEST_VERSION},
+    store::Passed,
+};
 use super::state::{Book, Earlier};
 use crate::{link::ListenerKey, sys::rewritten};
 
@@ -53,20 +59,26 @@ pub(in crate::supervisor) fn may_be(control_socket: &Path, passed: &Passed) -> b
     entries.next().is_some()
 }
 
-/// Looks for what the supervisor before this one has left, which had this control socket and of which the service
-/// manager has `passed` a part; `None` if that is nothing. At most so many sessions are kept. Blocks.
+/// Looks for what the supervisor before this one has left, which had this control socket, of which the service manager
+/// has `passed` a part, or which has left something in this process; `None` if that is nothing. At most so many sessions are
+/// kept. Blocks.
 pub(in crate::supervisor) fn find(
     runtime: &Runtime,
     control_socket: &Path,
     most: usize,
     passed: Passed,
+    carried: Option<&Carried>,
 ) -> Option<Predecessor> {
     let doors::Answers {
         orphans,
-        sockets,
-        states,
+        mut sockets,
+        mut states,
         troubles,
     } = doors::find(runtime, control_socket, most);
+    if let Some(carried) = carried {
+        states.extend(carried.state());
+        sockets.extend(carried.sockets());
+    }
     let mut found = Found {
         states,
         sockets,
@@ -75,6 +87,20 @@ pub(in crate::supervisor) fn find(
     };
     passed.find(&mut found);
     found.choose(geteuid().as_raw())
+}
+
+/// Reads what a supervisor of this user holds, by the descriptors of it; returns why that cannot be gone on with.
+pub(in crate::supervisor) fn read_state(state: Vec<OwnedFd>) -> Result<Predecessor, String> {
+    let found = Found {
+        states: vec![state],
+        ..Found::default()
+    };
+    let read = found.choose(geteuid().as_raw()).unwrap_or_default();
+    if read.troubles.is_empty() {
+        Ok(read)
+    } else {
+        Err(read.troubles.join(" "))
+    }
 }
 
 impl Predecessor {

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::{
     control::{
-        IdentityStatus, KeepingStatus, ListenerStatus, LogStatus, RestartStatus, SessionsStatus,
-        Status, SupervisorState, SupervisorStatus, TlsStatus, WorkerState, WorkerStatus, fixed,
-        wire,
+        IdentityStatus, KeepingStatus, ListenerStatus, LogStatus, ProgramStatus, RestartStatus,
+        SessionsStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WorkerState,
+        WorkerStatus, fixed, wire,
     },
     facts::{CertificateFacts, Expiry, KeepingCounts, Moment},
     link::Generation,
@@ -20,6 +20,7 @@ use crate::{
         orphans::{Orphans, Row},
         plan::{Doing, Phase, Plan, Slot, SlotState},
         sandbox::Sandbox,
+        upgrade::Upgrades,
         workers::Workers,
     },
     tls::material::Identity,
@@ -37,6 +38,7 @@ pub(in crate::supervisor) struct Sources<'a> {
     pub(in crate::supervisor) loads: &'a Loads,
     pub(in crate::supervisor) notices: &'a Notices,
     pub(in crate::supervisor) life: &'a Life,
+    pub(in crate::supervisor) upgrades: &'a Upgrades,
     pub(in crate::supervisor) sandbox: &'a Sandbox,
     /// What became of sessions whose worker ended.
     pub(in crate::supervisor) keeping: KeepingCounts,
@@ -76,6 +78,15 @@ impl Sources<'_> {
             },
             sandbox: self.sandbox.status(self.workers.denied_calls()),
             sessions: self.sessions(),
+            program: ProgramStatus {
+                path: self
+                    .upgrades
+                    .program()
+                    .map_or_else(String::new, |it| it.display().to_string()),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                replaced: verdict.replaced,
+            },
+            upgrades: self.upgrades.status(),
         }
     }
 

@@ -11,7 +11,10 @@ mod keeper;
 #[cfg(test)]
 pub(in crate::supervisor) use self::generation::write as write_generation;
 pub(in crate::supervisor) use self::{
-    book::{Book, EventsBook, HookBook, IdsBook, LoadsBook, TicketsBook, WorkerBook, WorkersBook},
+    book::{
+        Book, EventsBook, HookBook, IdsBook, LoadsBook, TicketsBook, UpgradeBook, UpgradesBook,
+        WorkerBook, WorkersBook,
+    },
     generation::Earlier,
     keeper::{Message, Stamp, State},
 };

@@ -19,7 +19,7 @@ pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
 }
 
 /// Returns the user that workers run as; `None` is the supervisor's.
-pub(super) fn account(config: &Config) -> Result<Option<Account>, Refusal> {
+pub(in crate::supervisor) fn account(config: &Config) -> Result<Option<Account>, Refusal> {
     privileges::worker_account(config.user.as_deref()).map_err(|error| error.to_string())
 }
 

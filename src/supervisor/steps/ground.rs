@@ -19,8 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::supervisor) struct Origin {
     /// Whether it is in the background, so that it has no standard error to log to.
-    pub(super) detached: bool,
-    pub(super) program: Program,
+    pub(in crate::supervisor) detached: bool,
+    pub(in crate::supervisor) program: Program,
     pub(super) names: Names,
 }
 
@@ -31,6 +31,14 @@ impl Origin {
             detached,
             program: Program::of_process(),
             names: Names::default(),
+        }
+    }
+
+    /// Notes how the daemon was started that this process goes on for, as the program at `path`.
+    pub(in crate::supervisor) fn of_successor(path: &Path, detached: bool) -> Self {
+        Self {
+            program: Program(Some(path.to_owned())),
+            ..Self::of_process(detached)
         }
     }
 }

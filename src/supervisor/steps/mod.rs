@@ -19,6 +19,7 @@ mod start;
 mod unix;
 
 pub(super) use self::{
+    accounts::account,
     first::{First, Told},
     ground::{Ground, Origin, Who},
     limits::most_kept,
@@ -127,6 +128,8 @@ pub(super) struct Findings {
     pub(super) doubts: Vec<String>,
     /// What was not tried, and why.
     pub(super) not_tried: Vec<String>,
+    /// Whether another program lies where the one that runs was started from.
+    pub(super) replaced: bool,
 }
 
 impl Findings {

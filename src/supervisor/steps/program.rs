@@ -2,6 +2,7 @@
 
 use std::{
     env, fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,7 @@ const RUNNING: &str = "/proc/self/exe";
 
 /// The path by which this program was started; `None` if it cannot be told.
 #[derive(Debug)]
-pub(super) struct Program(Option<PathBuf>);
+pub(in crate::supervisor) struct Program(pub(in crate::supervisor) Option<PathBuf>);
 
 impl Program {
     /// Returns the path that this process was started by, which may be a link that an upgrade turns.
@@ -33,6 +34,7 @@ pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
         (Some(_), Some(path)) => path,
         _ => Path::new(RUNNING),
     };
+    findings.replaced = is_another(path);
     if let Err(error) = check(path) {
         return findings.obstacle(format!("program {}: {error}", path.display()));
     }
@@ -45,6 +47,15 @@ pub(super) fn attempt(ground: &Ground<'_>, findings: &mut Findings) {
             path.display(),
             account.name
         ));
+    }
+}
+
+/// Returns whether the file at `path` is another than the one that runs.
+fn is_another(path: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
+    match (id(path), id(Path::new(RUNNING))) {
+        (Ok(there), Ok(running)) => there != running,
+        _ => false,
     }
 }
 

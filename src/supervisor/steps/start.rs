@@ -4,6 +4,7 @@ use std::{
     net::TcpListener,
     os::unix::net::UnixStream,
     path::Path,
+    rc::Rc,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -29,7 +30,7 @@ use crate::{
         control_socket, helpers,
         loads::{Files, about_config},
         pid_file::PidFile,
-        predecessor::{self, Passed, Predecessor},
+        predecessor::{self, Carried, Passed, Predecessor},
         preflight,
         refusal::{Refusal, make_folder},
         workers::{Acquired, Acquirer, Boards, FoundSockets, Tickets, explain},
@@ -58,6 +59,8 @@ pub(in crate::supervisor) struct Start {
     doubts: Vec<String>,
     memo: Arc<Memo>,
     pid_file: Option<PidFile>,
+    /// What the program before this one has left in this process.
+    carried: Option<Rc<Carried>>,
     /// What the supervisor before this one has left.
     passed: Passed,
     predecessor: Option<Predecessor>,
@@ -107,8 +110,10 @@ impl Start {
         (source, config): (Source, Config),
         (detached, doubts): (bool, Vec<String>),
         passed: Passed,
+        carried: Option<Rc<Carried>>,
     ) -> Self {
         Self {
+            carried,
             source,
             config,
             refused: Vec::new(),
@@ -150,12 +155,13 @@ impl Start {
         // A later step tells it if this fails.
         let _ = sandbox::raise_descriptor_limit();
         let most = limits::most_kept_at_first();
-        let found = predecessor::find(&runtime, control_socket, most, passed);
+        let found = predecessor::find(&runtime, control_socket, most, passed, None);
         let found = found.ok_or_else(refusal)?;
         let earlier = found.generation.as_ref().ok_or_else(refusal)?;
         let config = source.parse(earlier.config.clone());
         let config = config.map_err(|_| refusal())?;
-        let start = Self::new((source, config), (detached, Vec::new()), Passed::default());
+        let how = (detached, Vec::new());
+        let start = Self::new((source, config), how, Passed::default(), None);
         Ok(Self {
             refused: unreadable(error),
             runtime: Some(runtime),
@@ -234,7 +240,12 @@ impl Start {
     }
 
     pub(super) fn lock_pid_file(&mut self) -> Result<(), Refusal> {
-        self.pid_file = Some(PidFile::lock(&self.config.pid_file)?);
+        let path = &self.config.pid_file;
+        let carried = self.carried.as_ref().and_then(|it| it.pid_file(path));
+        self.pid_file = Some(match carried {
+            Some(locked) => PidFile::locked(path, locked),
+            None => PidFile::lock(path)?,
+        });
         Ok(())
     }
 
@@ -243,7 +254,8 @@ impl Start {
         if let (Some(runtime), None) = (&self.runtime, &self.predecessor) {
             let (socket, most) = (&self.config.control_socket, limits::most_kept(&self.config));
             let passed = std::mem::take(&mut self.passed);
-            self.predecessor = predecessor::find(runtime, socket, most, passed);
+            let carried = self.carried.as_deref();
+            self.predecessor = predecessor::find(runtime, socket, most, passed, carried);
         }
         let found = self.predecessor.iter();
         for trouble in found.flat_map(|it| &it.troubles) {
@@ -320,6 +332,10 @@ impl Start {
         let Some(address) = self.config.metrics else {
             return Ok(());
         };
+        if let Some(listener) = self.carried.as_ref().and_then(|it| it.page(address)) {
+            self.page = Some(listener);
+            return Ok(());
+        }
         let bound = helpers::bind_page(address, self.port_patience()).map_err(|error| {
             let address = ports::written(address);
             let reason = explain(&error, &address);
@@ -337,7 +353,12 @@ impl Start {
 
     pub(super) fn bind_control(&mut self) -> Result<(), Refusal> {
         let group = accounts::control_group(&self.config)?;
-        self.control = Some(control_socket::bind(&self.config.control_socket, group)?);
+        let path = &self.config.control_socket;
+        let carried = self.carried.as_ref().and_then(|it| it.control(path));
+        self.control = Some(match carried {
+            Some(bound) => control_socket::bound(path, group, bound),
+            None => control_socket::bind(path, group)?,
+        });
         Ok(())
     }
 }

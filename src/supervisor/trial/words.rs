@@ -1,0 +1,90 @@
+//! What a supervisor and the program that it tries say to each other: one packet each, of JSON (RFC 8259).
+//!
+//! The program may be of any version, before or after this one. So nothing is ever removed or renamed here, what is
+//! added has a default, and a part that is not known is passed over.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The most bytes of a packet, of which each side reads no more.
+pub(in crate::supervisor) const MOST_BYTES: usize = 32 << 10;
+
+/// The most characters of a reason.
+pub(in crate::supervisor) const MOST_REASON: usize = 2000;
+
+/// What a program that is tried is told. The descriptors of the state come along, as they come to workers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct Ask {
+    /// The version of the program that tries it.
+    pub(in crate::supervisor) version: String,
+    /// The folder in which the daemon was started, which paths on its command line begin in.
+    pub(in crate::supervisor) directory: Option<PathBuf>,
+    /// Whether the daemon is in the background.
+    pub(in crate::supervisor) detached: bool,
+    /// The version of the manifest that the program would get.
+    pub(in crate::supervisor) manifest: u16,
+}
+
+/// What a program that is tried answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::supervisor) enum Answer {
+    /// It can go on.
+    Ready(Ready),
+    /// It cannot.
+    Refused {
+        /// Why, as a sentence without its full stop.
+        reason: String,
+    },
+}
+
+/// What a program that can go on is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::supervisor) struct Ready {
+    /// Its version.
+    pub(in crate::supervisor) version: String,
+    /// The newest version of a session's record that it reads.
+    pub(in crate::supervisor) record: u16,
+    /// The lowest and the highest format of links that it speaks at doors.
+    pub(in crate::supervisor) doors: (u16, u16),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::golden::Golden;
+
+    #[test]
+    fn golden_bytes_of_a_trial_are_those_of_every_version() {
+        let ask = Ask {
+            version: "0.1.0".into(),
+            directory: Some("/".into()),
+            detached: true,
+            manifest: 1,
+        };
+        let ready = Answer::Ready(Ready {
+            version: "0.2.0".into(),
+            record: 1,
+            doors: (1, 1),
+        });
+        let refused = Answer::Refused {
+            reason: "no".into(),
+        };
+        Golden::new("trial", 1, "nothing: a new member alone may come")
+            .bytes("Ask", &serde_json::to_vec(&ask).unwrap())
+            .bytes("Answer ready", &serde_json::to_vec(&ready).unwrap())
+            .bytes("Answer refused", &serde_json::to_vec(&refused).unwrap())
+            .check();
+    }
+
+    #[test]
+    fn what_another_version_adds_is_passed_over_and_what_it_lacks_has_a_default() {
+        let ask: Ask = serde_json::from_str(r#"{"version":"9","new":[1]}"#).unwrap();
+        assert_eq!((ask.version.as_str(), ask.manifest), ("9", 0));
+        let ready: Answer = serde_json::from_str(r#"{"ready":{"version":"9"}}"#).unwrap();
+        assert!(matches!(ready, Answer::Ready(it) if it.version == "9"));
+    }
+}

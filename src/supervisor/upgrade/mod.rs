@@ -1,0 +1,373 @@
+//! Going on as another program: what was asked for, the trial of that program, and the way into it.
+//!
+//! The program's file is judged and opened once, and what is executed is that open file. It is tried as a child first. Then
+//! the supervisor waits for a moment in which nothing is under way that it would have to leave unfinished, and
+//! executes the program in its own process, which finds the workers like any other successor.
+
+mod file;
+mod leave;
+mod state;
+mod trial;
+
+use std::{
+    ffi::OsString,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+
+pub(super) use self::{
+    leave::{Fixtures, Leaving},
+    state::{Busy, Situation},
+};
+use self::{
+    state::{Next, Step},
+    trial::Trial,
+};
+use super::{
+    predecessor::{Carried, MANIFEST_VERSION, NotBack},
+    state::{UpgradeBook, UpgradesBook},
+    trial::{Ask, Ready},
+};
+use crate::{
+    control::{
+        UpgradeResult, UpgradeStatus, UpgradesStatus,
+        fixed::{Answer, Asker, Checked, Upgraded},
+    },
+    sys::{own_children::OwnChildren, succession},
+    telemetry::log::Sink,
+};
+
+/// How long the disk may take to show the program's file.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How an upgrade ended, as the book says it.
+const DONE: &str = "done";
+const REFUSED: &str = "refused";
+const ROLLED_BACK: &str = "rolled-back";
+
+/// What happens to an upgrade.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// The trial of the program is over.
+    Tried(Result<Box<Chosen>, String>),
+}
+
+/// A program that can go on for this one.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    path: PathBuf,
+    file: Arc<OwnedFd>,
+    ready: Ready,
+}
+
+/// What comes of something, for the log and the events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing yet.
+    Nothing,
+    /// The daemon goes on as before.
+    Refused(String),
+    /// The program is good, and nothing more was asked for.
+    Checked(String),
+}
+
+/// What became of an upgrade that is confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    /// This program goes on for another.
+    Upgraded(String),
+    /// The other program could not go on, so that this one runs again.
+    WentBack(String),
+}
+
+/// Upgrades: the one under way, and what became of those before.
+#[derive(Debug)]
+pub(super) struct Upgrades {
+    step: Step,
+    /// Who waits for the answer; `None` for an operator who has sent a signal.
+    asker: Option<Asker>,
+    chosen: Option<Box<Chosen>>,
+    /// What the program before this one has left in this process, until this one is confirmed.
+    carried: Option<Rc<Carried>>,
+    book: UpgradesBook,
+    fixtures: Fixtures,
+    children: OwnChildren,
+    sink: Sink,
+    inbox: mpsc::UnboundedSender<Message>,
+}
+
+impl Upgrades {
+    /// Begins with none under way; `book` has those of the supervisors before.
+    pub(super) fn new(
+        fixtures: Fixtures,
+        book: UpgradesBook,
+        (children, sink): (OwnChildren, Sink),
+        inbox: mpsc::UnboundedSender<Message>,
+        carried: Option<Rc<Carried>>,
+    ) -> Self {
+        Self {
+            step: match &carried {
+                Some(_) => Step::confirming(Duration::ZERO),
+                None => Step::default(),
+            },
+            asker: carried.as_ref().and_then(|it| it.asker()),
+            carried,
+            chosen: None,
+            book,
+            fixtures,
+            children,
+            sink,
+            inbox,
+        }
+    }
+
+    /// Begins an upgrade, or only a trial, of the program at `binary`, or at the path that the daemon was started by.
+    /// Returns what is told if that is refused at once. Must be called in a [`tokio::task::LocalSet`].
+    pub(super) fn begin(
+        &mut self,
+        (binary, check): (Option<PathBuf>, bool),
+        asker: Option<Asker>,
+        situation: Situation,
+        state: Vec<Arc<OwnedFd>>,
+    ) -> Told {
+        let path = match (binary, &self.fixtures.program) {
+            (Some(path), _) if !path.is_absolute() => {
+                let path = path.display();
+                return refuse(asker, format!("{path} is no absolute path; name one"));
+            }
+            (Some(path), _) => path,
+            (None, Some(path)) => path.clone(),
+            (None, None) => {
+                let told = "the path that the daemon was started by cannot be told; name the program with --binary";
+                return refuse(asker, told.to_owned());
+            }
+        };
+        if let Err(untimely) = self.step.begin(check, situation) {
+            return refuse(asker, untimely.to_string());
+        }
+        self.asker = asker;
+        let trial = self.trial(state);
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_local(async move {
+            let tried = choose(path, trial).await.map(Box::new);
+            let _ = inbox.send(Message::Tried(tried));
+        });
+        Told::Nothing
+    }
+
+    /// Returns what tries a program that was opened.
+    fn trial(&self, state: Vec<Arc<OwnedFd>>) -> impl FnOnce(Arc<OwnedFd>) -> Trial + use<> {
+        let ask = Ask {
+            version: VERSION.to_owned(),
+            directory: self.fixtures.directory.clone(),
+            detached: self.fixtures.detached,
+            manifest: MANIFEST_VERSION,
+        };
+        let arguments: Vec<OsString> = self.fixtures.arguments.iter().skip(1).cloned().collect();
+        let (children, sink) = (self.children.clone(), self.sink.clone());
+        move |program| Trial {
+            program,
+            arguments,
+            ask,
+            state,
+            children,
+            sink,
+        }
+    }
+
+    /// Notes what came of the trial.
+    pub(super) fn take(&mut self, message: Message, now: Duration) -> Told {
+        let Message::Tried(tried) = message;
+        let chosen = match tried {
+            Ok(chosen) => chosen,
+            Err(reason) => return self.refused(&reason),
+        };
+        if self.step.tried(now) {
+            self.chosen = Some(chosen);
+            return Told::Nothing;
+        }
+        let sentence = format!(
+            "proxyd {} ({}) can go on for this one.",
+            chosen.ready.version,
+            chosen.path.display()
+        );
+        if let Some(asker) = self.asker.take() {
+            asker.answer(Answer::Checked(Checked {
+                from: VERSION.to_owned(),
+                to: chosen.ready.version.clone(),
+                path: chosen.path.clone(),
+            }));
+        }
+        Told::Checked(sentence)
+    }
+
+    /// Returns when it is to be looked whether the daemon is quiet.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.step.due()
+    }
+
+    /// Returns whether there is an asker, whose connection is one of those of the control socket.
+    pub(super) fn has_asker(&self) -> bool {
+        self.asker.is_some()
+    }
+
+    /// Decides whether the program goes on now; `busy` tells what is under way.
+    pub(super) fn look(&mut self, now: Duration, busy: Option<Busy>) -> Result<bool, Told> {
+        match self.step.look(now, busy) {
+            Next::Wait => Ok(false),
+            Next::Leave => Ok(true),
+            Next::GiveUp(busy) => {
+                let reason = match busy {
+                    Busy::Ending => busy.to_string(),
+                    busy => format!(
+                        "{busy}, and that did not end within {} s",
+                        state::QUIET_PATIENCE.as_secs()
+                    ),
+                };
+                Err(self.refused(&reason))
+            }
+        }
+    }
+
+    /// Ends an upgrade that is under way, for this reason, and answers the asker.
+    pub(super) fn refused(&mut self, reason: &str) -> Told {
+        let was_trial = self.step == Step::Trying { check: true };
+        self.step = Step::Idle;
+        if !was_trial {
+            let to = self.chosen.take().map(|it| it.ready.version);
+            self.note(
+                REFUSED,
+                (VERSION.to_owned(), to.unwrap_or_default()),
+                Some(reason),
+            );
+        }
+        self.chosen = None;
+        refuse(self.asker.take(), reason.to_owned())
+    }
+
+    /// Confirms this program, whose workers all serve and to which `sessions` were handed over, and answers the client
+    /// that has asked for the upgrade; `staying` sessions cannot be handed over. Returns what is told of it; `None` if
+    /// nothing is to be confirmed.
+    pub(super) fn confirm(&mut self, (sessions, staying): (u64, u64)) -> Option<Confirmed> {
+        let carried = self.carried.take()?;
+        succession::confirm();
+        carried.let_go();
+        self.step = Step::Idle;
+        let (from, path) = (carried.from().to_owned(), carried.path().to_owned());
+        if let Some(reason) = carried.went_back() {
+            let versions = (VERSION.to_owned(), from.clone());
+            self.note(ROLLED_BACK, versions, Some(reason));
+            let told =
+                format!("proxyd {from} could not go on, and proxyd {VERSION} runs again: {reason}");
+            if let Some(asker) = self.asker.take() {
+                asker.answer(Answer::refused(&told));
+            }
+            return Some(Confirmed::WentBack(format!("{told}.")));
+        }
+        self.book.total += 1;
+        self.note(DONE, (from.clone(), VERSION.to_owned()), None);
+        let told = format!("proxyd {VERSION} goes on for proxyd {from}.");
+        if let Some(asker) = self.asker.take() {
+            asker.answer(Answer::Upgraded(Upgraded {
+                from,
+                to: VERSION.to_owned(),
+                path,
+                sessions,
+                staying,
+            }));
+        }
+        Some(Confirmed::Upgraded(told))
+    }
+
+    /// Returns whether this program goes on for another and is not confirmed.
+    pub(super) fn is_confirming(&self) -> bool {
+        self.carried.is_some()
+    }
+
+    /// Returns whether it was not confirmed in time.
+    pub(super) fn is_late(&self, now: Duration) -> bool {
+        self.step.is_late(now)
+    }
+
+    /// Goes back to the program before this one, for this reason; returns only if there is none, or that fails.
+    pub(super) fn go_back(&self, reason: &str) -> Option<NotBack> {
+        Some(self.carried.as_ref()?.go_back(reason))
+    }
+
+    fn note(&mut self, result: &str, (from, to): (String, String), reason: Option<&str>) {
+        self.book.last = Some(UpgradeBook {
+            at: Timestamp::now(),
+            from,
+            to,
+            result: result.to_owned(),
+            reason: reason.map(str::to_owned),
+        });
+    }
+
+    /// Returns what is known of upgrades, for the next supervisor.
+    pub(super) fn book(&self) -> &UpgradesBook {
+        &self.book
+    }
+
+    /// Returns the same for the status.
+    pub(super) fn status(&self) -> UpgradesStatus {
+        let last = self.book.last.as_ref();
+        UpgradesStatus {
+            total: self.book.total,
+            last: last.map(|it| UpgradeStatus {
+                at: it.at,
+                from: it.from.clone(),
+                to: it.to.clone(),
+                result: match it.result.as_str() {
+                    DONE => UpgradeResult::Done,
+                    ROLLED_BACK => UpgradeResult::RolledBack,
+                    _ => UpgradeResult::Refused,
+                },
+                reason: it.reason.clone(),
+            }),
+        }
+    }
+
+    /// Returns the path of the program that the daemon was started by.
+    pub(super) fn program(&self) -> Option<&Path> {
+        self.fixtures.program.as_deref()
+    }
+}
+
+/// Answers an asker that all is as it was, for this reason.
+fn refuse(asker: Option<Asker>, reason: String) -> Told {
+    if let Some(asker) = asker {
+        asker.answer(Answer::refused(&reason));
+    }
+    Told::Refused(reason)
+}
+
+/// Opens the program at `path` if it may become the daemon's, and tries it.
+async fn choose(
+    path: PathBuf,
+    trial: impl FnOnce(Arc<OwnedFd>) -> Trial,
+) -> Result<Chosen, String> {
+    let to_open = path.clone();
+    let opened = spawn_blocking(move || file::open(&to_open));
+    let file = match timeout(DISK_PATIENCE, opened).await {
+        Ok(Ok(opened)) => opened.map_err(|error| error.to_string())?,
+        Ok(Err(error)) => return Err(format!("the program cannot be looked at: {error}")),
+        Err(_) => {
+            let (path, within) = (path.display(), DISK_PATIENCE.as_secs());
+            return Err(format!("{path}: the disk did not answer within {within} s"));
+        }
+    };
+    let file = Arc::new(file);
+    let ready = trial(Arc::clone(&file)).run().await;
+    let ready = ready.map_err(|reason| format!("{}: {reason}", path.display()))?;
+    Ok(Chosen { path, file, ready })
+}

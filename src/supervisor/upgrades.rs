@@ -1,0 +1,188 @@
+//! Upgrades: what is asked for, when the daemon is quiet, and what becomes of them.
+
+use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc};
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use signal_hook_tokio::Signals;
+use tracing::{error, info, warn};
+
+use super::{
+    Supervisor,
+    plan::{Doing, Heir, Phase, SlotState},
+    upgrade::{self, Busy, Confirmed, Leaving, Situation, Told},
+};
+use crate::{
+    control::{EventKind, fixed::Asker},
+    sys::succession,
+};
+
+impl Supervisor {
+    /// Begins an upgrade, or only a trial, of the program at a path.
+    pub(super) fn upgrade(&mut self, what: (Option<PathBuf>, bool), asker: Option<Asker>) {
+        let situation = match self.plan.phase() {
+            Phase::Starting => Situation::Starting,
+            Phase::Serving => Situation::Serving,
+            Phase::Draining { .. } | Phase::Stopping { .. } => Situation::Ending,
+        };
+        let told = self
+            .upgrades
+            .begin(what, asker, situation, self.state_to_leave());
+        self.tell_upgrade(told);
+    }
+
+    pub(super) fn upgrade_by_signal(&mut self) {
+        info!("upgrade asked for by signal USR2");
+        self.upgrade((None, false), None);
+    }
+
+    pub(super) fn take_upgrade(&mut self, message: upgrade::Message) {
+        let told = self.upgrades.take(message, self.life.now());
+        self.tell_upgrade(told);
+    }
+
+    fn tell_upgrade(&mut self, told: Told) {
+        match told {
+            Told::Nothing => {}
+            Told::Checked(sentence) => info!("{sentence}"),
+            Told::Refused(reason) => {
+                let message = format!("The daemon was not upgraded: {reason}.");
+                warn!("{message}");
+                self.notices.events.add(EventKind::UpgradeFailed, message);
+            }
+        }
+    }
+
+    /// Goes on as the program that waits for that, if the daemon is quiet.
+    pub(super) fn look_for_quiet(&mut self, signals: &mut Signals) {
+        let busy = self.busy();
+        match self.upgrades.look(self.life.now(), busy) {
+            Ok(false) => {}
+            Ok(true) => self.become_program(signals),
+            Err(told) => self.tell_upgrade(told),
+        }
+    }
+
+    /// Returns what is under way that the daemon would have to leave unfinished.
+    fn busy(&self) -> Option<Busy> {
+        if self.plan.is_ending() {
+            return Some(Busy::Ending);
+        }
+        if self.plan.is_loading() {
+            return Some(Busy::Load);
+        }
+        for (number, slot) in self.plan.slots().iter().enumerate() {
+            match &slot.state {
+                SlotState::Worker(worker) if worker.heir == Heir::TakesOver => {
+                    return Some(Busy::Sessions);
+                }
+                SlotState::Worker(worker) if !matches!(worker.doing, Doing::Serving { .. }) => {
+                    return Some(Busy::Worker(number));
+                }
+                SlotState::Loading { .. } => return Some(Busy::Load),
+                _ => {}
+            }
+        }
+        if !self.workers.waiting().is_empty() {
+            return Some(Busy::Sessions);
+        }
+        if !self.notices.hook.is_idle() {
+            return Some(Busy::Hook);
+        }
+        let askers = usize::from(self.upgrades.has_asker());
+        (self.control_socket.connections() > askers).then_some(Busy::Requests)
+    }
+
+    /// Goes on as another program; returns if that fails.
+    fn become_program(&mut self, signals: &mut Signals) {
+        // From here on the kernel keeps signals for the program; one that came before is for this one.
+        let held = match succession::hold_signals() {
+            Ok(held) => held,
+            Err(error) => return self.not_left(&error),
+        };
+        if let Some(Some(signal)) = signals.next().now_or_never() {
+            drop(held);
+            return self.signal(signal);
+        }
+        let Some(control) = self.control_socket.listening() else {
+            let told = "no second descriptor of the control socket was to be had";
+            return self.not_left(&std::io::Error::other(told));
+        };
+        let leaving = Leaving {
+            control,
+            cookie: self.control_socket.cookie(),
+            page: self.helpers.page.as_ref().map(|page| page.socket()),
+            sockets: self.workers.sockets(),
+            state: self.state_to_leave(),
+            kept: Vec::new(),
+            stored: self.life.manager.stored(),
+        };
+        self.take_leave();
+        drop(self.sink.flush_at_end());
+        let error = self.upgrades.leave(&leaving, held);
+        self.take_leave_back();
+        self.not_left(&error);
+    }
+
+    fn not_left(&mut self, error: &std::io::Error) {
+        if error.kind() != std::io::ErrorKind::WouldBlock {
+            let told = self
+                .upgrades
+                .refused(&format!("it cannot be executed: {error}"));
+            self.tell_upgrade(told);
+        }
+    }
+
+    /// Confirms the program that this process goes on as, once all its workers serve, or goes back to the one before.
+    /// Comes each time the loop turns.
+    pub(super) fn settle_upgrade(&mut self) {
+        if !self.upgrades.is_confirming() {
+            return;
+        }
+        let staying = self.orphans.only_stay().filter(|_| self.serves_fully());
+        if self.plan.is_ending() || staying.is_some() {
+            self.confirm_upgrade(staying.unwrap_or(0));
+        } else if self.upgrades.is_late(self.life.now()) {
+            self.go_back(
+                "its workers did not all serve, or those of before did not hand over, in time",
+            );
+        }
+    }
+
+    /// Returns whether a worker serves in each slot, and all listening sockets are accepted from.
+    fn serves_fully(&self) -> bool {
+        let mut slots = self.plan.slots().iter();
+        slots.all(|slot| slot.serving().is_some()) && self.plan.unaccepted(self.life.now()) == 0
+    }
+
+    fn confirm_upgrade(&mut self, staying: u64) {
+        let sessions = self.workers.sessions().saturating_sub(staying);
+        match self.upgrades.confirm((sessions, staying)) {
+            Some(Confirmed::Upgraded(sentence)) => {
+                self.notices.say(EventKind::Upgraded, &sentence);
+            }
+            Some(Confirmed::WentBack(sentence)) => {
+                warn!("{sentence}");
+                self.notices.events.add(EventKind::UpgradeFailed, sentence);
+            }
+            None => {}
+        }
+    }
+
+    /// Goes back to the program before this one, if this one is not confirmed; returns if that is not so, or fails.
+    pub(super) fn go_back(&mut self, reason: &str) {
+        if !self.upgrades.is_confirming() {
+            return;
+        }
+        error!("this program cannot go on for the one before, which is to run again: {reason}");
+        drop(self.sink.flush_at_end());
+        if let Some(error) = self.upgrades.go_back(reason) {
+            error!("{error}; this program goes on");
+            self.confirm_upgrade(0);
+        }
+    }
+
+    /// Returns the descriptors of what a successor goes on with.
+    fn state_to_leave(&self) -> Vec<Arc<OwnedFd>> {
+        self.state.descriptors()
+    }
+}

@@ -1,0 +1,12 @@
+//! Upgrades in place: another program goes on in the same process, sessions and clients notice nothing, and a program
+//! that cannot go on changes nothing.
+
+// Programs where only root, or the tests' user, may put one.
+mod programs;
+// Sessions that are always busy.
+mod traffic;
+
+// Upgrades that are done.
+mod done;
+// Programs and moments that are refused.
+mod refused;

@@ -1,0 +1,72 @@
+//! Programs in a folder of their own, which no other user may write to, nor to any above it.
+
+use std::{
+    env, fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+use crate::support::skip;
+
+/// A folder with programs.
+pub(super) struct Programs(TempDir);
+
+impl Programs {
+    /// Makes the folder; `None` skips the test, where others may write to every place for it.
+    pub(super) fn new() -> Option<Self> {
+        let home = env::var_os("HOME").map(PathBuf::from);
+        let places = [
+            home,
+            Some(PathBuf::from("/var/lib")),
+            Some(env!("CARGO_TARGET_TMPDIR").into()),
+        ];
+        let safe = places.into_iter().flatten().find(|it| is_safe(it));
+        let Some(place) = safe else {
+            skip("there is no folder that no other user may write to");
+            return None;
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("proxyd-test-")
+            .tempdir_in(place);
+        let folder = folder.unwrap();
+        // Workers, which are another user, execute what is in it.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Some(Self(folder))
+    }
+
+    /// Returns the folder.
+    pub(super) fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Copies a program into the folder.
+    pub(super) fn copy(&self, program: impl AsRef<Path>, name: &str) -> PathBuf {
+        let path = self.folder().join(name);
+        fs::copy(program, &path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// Copies the daemon's program into the folder.
+    pub(super) fn daemon(&self, name: &str) -> PathBuf {
+        self.copy(env!("CARGO_BIN_EXE_proxyd"), name)
+    }
+}
+
+/// Whether only root and the tests' user may write to a folder and those above it, other users reach it, and files can be
+/// made in it.
+fn is_safe(folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else {
+        return false;
+    };
+    let own = nix::unistd::geteuid().as_raw();
+    let all_safe = folder.ancestors().all(|it| {
+        fs::metadata(it).is_ok_and(|about| {
+            let owned = about.uid() == 0 || about.uid() == own;
+            owned && about.mode() & 0o022 == 0 && about.mode() & 0o001 != 0
+        })
+    });
+    all_safe && tempfile::tempfile_in(&folder).is_ok()
+}

@@ -1,0 +1,133 @@
+//! Programs and moments that are refused: the daemon goes on as before.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use nix::sys::signal::Signal;
+
+use super::programs::Programs;
+use crate::support::{
+    program::{End, Outcome},
+    scene::Scene,
+};
+
+/// A daemon, and a session that must live.
+struct Upgrading {
+    scene: Scene,
+    programs: Programs,
+}
+
+impl Upgrading {
+    fn new() -> Option<Self> {
+        let programs = Programs::new()?;
+        let old = programs.daemon("proxyd");
+        let scene = Scene::with(|it| it.program(&old));
+        Some(Self { scene, programs })
+    }
+
+    /// Asks for an upgrade to this program, which must be refused with a reason that holds `told`; everything must be as
+    /// before.
+    #[track_caller]
+    fn is_refused(&self, program: &Path, told: &str) {
+        let daemon = &self.scene.daemon;
+        let mut session = self.scene.session();
+        let workers = daemon.workers();
+        let outcome = self.upgrade(program);
+        assert_eq!(outcome.end, End::Exit(1), "{outcome:?}");
+        assert!(outcome.stderr.contains(told), "{outcome:?}");
+        assert_eq!(daemon.workers(), workers);
+        session.echo("still here").unwrap();
+        let last = daemon.status()["upgrades"]["last"].clone();
+        assert_eq!(last["result"], "refused", "{last}");
+        assert!(last["reason"].as_str().unwrap().contains(told), "{last}");
+    }
+
+    fn upgrade(&self, program: &Path) -> Outcome {
+        let program = program.to_str().unwrap();
+        self.scene.daemon.ctl(&["upgrade", "--binary", program])
+    }
+}
+
+#[test]
+fn a_program_that_does_not_start_does_not_answer_or_is_none_is_refused() {
+    let Some(it) = Upgrading::new() else {
+        return;
+    };
+    let folder = it.programs.folder();
+    it.is_refused(&folder.join("missing"), "No such file");
+    it.is_refused(folder, "it is a folder");
+    let script = folder.join("script");
+    fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+    it.is_refused(&script, "is not executable");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    it.is_refused(&script, "is a script");
+    let broken = it.programs.daemon("broken");
+    let whole = fs::read(&broken).unwrap();
+    fs::write(&broken, &whole[..whole.len() / 2]).unwrap();
+    it.is_refused(&broken, "its end is missing");
+    let other = it.programs.copy("/bin/true", "true");
+    it.is_refused(&other, "exited with status 0");
+    let failing = it.programs.copy("/bin/ls", "ls");
+    it.is_refused(&failing, "its last line was");
+}
+
+#[test]
+fn a_program_where_others_may_put_one_is_refused() {
+    let Some(it) = Upgrading::new() else {
+        return;
+    };
+    let folder = it.programs.folder().join("open");
+    fs::create_dir(&folder).unwrap();
+    let program = it.programs.daemon("open/proxyd");
+    for mode in [0o777, 0o1777, 0o775] {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        it.is_refused(&program, "may be written to by others");
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o757)).unwrap();
+    it.is_refused(&program, "may be written to by others");
+    // Also on the way of a link to it.
+    let linked = tempfile::tempdir().unwrap();
+    let link = linked.path().join("proxyd");
+    std::os::unix::fs::symlink(it.programs.daemon("safe"), &link).unwrap();
+    it.is_refused(&link, "/tmp may be written to by others");
+}
+
+#[test]
+fn an_upgrade_with_a_broken_configuration_is_refused() {
+    let Some(it) = Upgrading::new() else {
+        return;
+    };
+    let program = it.programs.daemon("next");
+    it.scene.daemon.write_configuration("listener = 1");
+    it.is_refused(&program, "proxyd.toml");
+}
+
+#[test]
+fn an_upgrade_while_the_daemon_drains_is_refused() {
+    let Some(mut it) = Upgrading::new() else {
+        return;
+    };
+    let mut session = it.scene.session();
+    it.scene.daemon.signal(Signal::SIGTERM);
+    it.scene.daemon.await_status("it drains", |status| {
+        status["supervisor"]["state"] == "draining"
+    });
+    let outcome = it.upgrade(&it.programs.daemon("next"));
+    assert_eq!(outcome.end, End::Exit(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("is ending"), "{outcome:?}");
+    session.echo("still here").unwrap();
+}
+
+#[test]
+fn a_relative_path_is_that_of_the_clients_folder() {
+    let Some(it) = Upgrading::new() else {
+        return;
+    };
+    let told = it.upgrade(Path::new("missing-program")).stderr;
+    let here = std::env::current_dir().unwrap();
+    let path = here.join("missing-program");
+    assert!(
+        told.contains(path.to_str().unwrap()) || told.contains("others"),
+        "{told}"
+    );
+}
