@@ -26,7 +26,7 @@ Signals:
   HUP        reload the configuration and the TLS files
   TERM, INT  drain, then exit; a second one exits at once
   USR1       reopen the log file
-  USR2       only logged: this version cannot upgrade while it runs
+  USR2       run the program that is on disk now, as `proxyctl upgrade` does
 
 See proxyd.toml(5) for the configuration file and proxyctl(8) for the control tool.";
 

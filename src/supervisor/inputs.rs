@@ -301,9 +301,10 @@ impl Supervisor {
     }
 }
 
-/// Reaps orphans, which become children of the supervisor if it is process 1 of a container.
+/// Reaps orphans, which are children of the supervisor if it is process 1 of a container, or if another program ran in
+/// its process before.
 pub(super) fn reap_orphans() {
-    if std::process::id() == 1 {
+    if orphans::may_come() {
         orphans::reap();
     }
 }

@@ -7,7 +7,7 @@ use signal_hook_tokio::Signals;
 use tracing::{error, info, warn};
 
 use super::{
-    Supervisor,
+    Supervisor, inputs,
     plan::{Doing, Heir, Phase, SlotState},
     upgrade::{self, Busy, Confirmed, Leaving, Situation, Told},
 };
@@ -155,6 +155,8 @@ impl Supervisor {
     }
 
     fn confirm_upgrade(&mut self, staying: u64) {
+        // Helpers of the program before may have ended before this one listened to that.
+        inputs::reap_orphans();
         let sessions = self.workers.sessions().saturating_sub(staying);
         match self.upgrades.confirm((sessions, staying)) {
             Some(Confirmed::Upgraded(sentence)) => {

@@ -1,11 +1,15 @@
-//! Orphans: children that this process has not started, but gets because it is process 1.
+//! Orphans: children that this program has not started, but gets because it is process 1, or because another program
+//! ran in this process before.
 
 use std::{
     collections::BTreeSet,
     io,
     ops::{Deref, DerefMut},
     process::{Child, Command},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -15,6 +19,9 @@ static AWAITED: Mutex<Children> = Mutex::new(Children {
     starting: 0,
     started: BTreeSet::new(),
 });
+
+/// Whether another program ran in this process before, which may have left children.
+static SUCCEEDS: AtomicBool = AtomicBool::new(false);
 
 /// Children that this process waits for itself.
 #[derive(Debug)]
@@ -84,6 +91,17 @@ impl Drop for Awaited {
     fn drop(&mut self) {
         awaited().started.remove(&self.0.id());
     }
+}
+
+/// Notes that another program ran in this process before, which may have left children.
+pub fn succeed() {
+    SUCCEEDS.store(true, Ordering::Relaxed);
+}
+
+/// Returns whether this process may have orphans.
+#[must_use]
+pub fn may_come() -> bool {
+    std::process::id() == 1 || SUCCEEDS.load(Ordering::Relaxed)
 }
 
 /// Does something during which no child is started; `None` if one is being started now.
