@@ -6,7 +6,7 @@ use super::{
     Supervisor,
     orphans::{Action, Event},
     plan::{End, Exit, WorkerId},
-    predecessor::{Predecessor, doors::Orphan},
+    predecessor::{LeftWorker, Predecessor, doors::Orphan},
     state::Book,
 };
 use crate::{
@@ -24,11 +24,15 @@ impl Supervisor {
         let Predecessor {
             book,
             orphans,
+            left,
             troubles,
             ..
         } = predecessor;
         for trouble in troubles {
             self.notices.events.add(EventKind::WorkersFound, trouble);
+        }
+        for worker in left {
+            self.take_left(worker);
         }
         if orphans.is_empty() {
             return;
@@ -46,6 +50,20 @@ impl Supervisor {
         for orphan in orphans {
             self.adopt_one(orphan, &book);
         }
+    }
+
+    /// Has the sessions of a worker taken over that ended before it was found.
+    fn take_left(&mut self, left: LeftWorker) {
+        let (pid, slot) = (left.pid, left.slot);
+        let id = self.plan.issue();
+        let sessions = amount(self.workers.take_left(id, left), "session");
+        self.notices.say(
+            EventKind::WorkersFound,
+            &format!(
+                "Worker {pid} in slot {slot} of the program before this one ended before it was found; {sessions} of it \
+                 can be taken over."
+            ),
+        );
     }
 
     fn adopt_one(&mut self, orphan: Orphan, book: &Book) {

@@ -113,7 +113,7 @@ impl Supervisor {
             page: self.helpers.page.as_ref().map(|page| page.socket()),
             sockets: self.workers.sockets(),
             state: self.state_to_leave(),
-            kept: Vec::new(),
+            kept: self.workers.kept_to_leave(),
             stored: self.life.manager.stored(),
         };
         self.take_leave();
@@ -157,7 +157,7 @@ impl Supervisor {
     fn confirm_upgrade(&mut self, staying: u64) {
         // Helpers of the program before may have ended before this one listened to that.
         inputs::reap_orphans();
-        let sessions = self.workers.sessions().saturating_sub(staying);
+        let sessions = self.workers.keeping().kept.saturating_sub(staying);
         match self.upgrades.confirm((sessions, staying)) {
             Some(Confirmed::Upgraded(sentence)) => {
                 self.notices.say(EventKind::Upgraded, &sentence);

@@ -10,10 +10,14 @@ use std::{
         unix::net::UnixListener,
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use super::manifest::{AtPath, Left, Manifest, Unusable};
+use super::{
+    left::LeftWorker,
+    manifest::{AtPath, Kept, Left, Manifest, Unusable},
+};
 use crate::{
     control::{cookie::Cookie, fixed::Asker},
     link::ListenerKey,
@@ -125,6 +129,30 @@ impl Carried {
         state
             .collect::<Option<Vec<_>>>()
             .filter(|it| !it.is_empty())
+    }
+
+    /// Returns what is kept of workers, of those left out that are `found` by their origins.
+    pub(super) fn kept_of_others(&self, found: &BTreeSet<u64>) -> Vec<LeftWorker> {
+        let kept = self.manifest.kept.iter();
+        kept.filter(|it| !found.contains(&it.origin))
+            .filter_map(|it| self.left(it))
+            .collect()
+    }
+
+    fn left(&self, kept: &Kept) -> Option<LeftWorker> {
+        let (number, table) = kept.tables.first()?;
+        let pair = |client, backend| Some([self.copy(client)?, self.copy(backend)?].map(Arc::new));
+        let sessions = kept.sessions.iter();
+        let sessions =
+            sessions.filter_map(|(id, client, backend)| Some((*id, pair(*client, *backend)?)));
+        Some(LeftWorker {
+            pid: kept.pid,
+            slot: kept.slot,
+            origin: kept.origin,
+            table: (*number, self.copy(*table)?),
+            sessions: sessions.collect(),
+            end: None,
+        })
     }
 
     /// Returns the names of the descriptors that the service manager keeps.

@@ -91,6 +91,10 @@ pub(in crate::supervisor) struct Socket {
 pub(in crate::supervisor) struct Kept {
     /// The worker's process id.
     pub(in crate::supervisor) pid: u32,
+    /// Its slot.
+    pub(in crate::supervisor) slot: usize,
+    /// What the ids of its sessions begin with.
+    pub(in crate::supervisor) origin: u64,
     /// The numbers and descriptors of the tables in which its sessions are.
     pub(in crate::supervisor) tables: Vec<(u64, RawFd)>,
     /// Its kept sessions: the socket of the client, and that of the backend.
@@ -203,6 +207,8 @@ mod tests {
             state: vec![8, 9],
             kept: vec![Kept {
                 pid: 8,
+                slot: 0,
+                origin: 9,
                 tables: vec![(1, 10)],
                 sessions: vec![],
             }],

@@ -5,10 +5,16 @@
 
 mod carried;
 pub(in crate::supervisor) mod doors;
+mod left;
 mod manifest;
 mod store;
 
-use std::{collections::HashSet, io, os::fd::OwnedFd, path::Path};
+use std::{
+    collections::{BTreeSet, HashSet},
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+};
 
 use rustix::{fs::fstat, process::geteuid};
 use tokio::runtime::Runtime;
@@ -16,6 +22,7 @@ use tokio::runtime::Runtime;
 use self::doors::Orphan;
 pub(in crate::supervisor) use self::{
     carried::{Carried, NotBack},
+    left::LeftWorker,
     manifest::{AtPath, Kept, Left, Manifest, Secret, Socket, VERSION as MANIFEST_VERSION},
     store::Passed,
 };
@@ -33,6 +40,8 @@ pub(in crate::supervisor) struct Predecessor {
     pub(in crate::supervisor) orphans: Vec<Orphan>,
     /// Its listening sockets, with the slot of each.
     pub(in crate::supervisor) sockets: Vec<(ListenerKey, usize, OwnedFd)>,
+    /// What it kept of workers that have ended meanwhile.
+    pub(in crate::supervisor) left: Vec<LeftWorker>,
     /// What could not be read of what was found, as sentences for operators.
     pub(in crate::supervisor) troubles: Vec<String>,
 }
@@ -79,6 +88,7 @@ pub(in crate::supervisor) fn find(
         states.extend(carried.state());
         sockets.extend(carried.sockets());
     }
+    let living: BTreeSet<u64> = orphans.iter().map(|it| it.about.origin).collect();
     let mut found = Found {
         states,
         sockets,
@@ -86,7 +96,13 @@ pub(in crate::supervisor) fn find(
         troubles,
     };
     passed.find(&mut found);
-    found.choose(geteuid().as_raw())
+    let mut predecessor = found.choose(geteuid().as_raw())?;
+    if let Some(carried) = carried {
+        let kept = carried.kept_of_others(&living);
+        let left = kept.into_iter().map(|it| it.end(runtime));
+        predecessor.left = left.collect();
+    }
+    Some(predecessor)
 }
 
 /// Reads what a supervisor of this user holds, by the descriptors of it; returns why that cannot be gone on with.
@@ -149,6 +165,7 @@ impl Found {
             generation,
             orphans: self.orphans,
             sockets: self.sockets,
+            left: Vec::new(),
             troubles: self.troubles,
         })
     }

@@ -61,6 +61,8 @@ pub(in crate::supervisor) struct Leaving {
 #[derive(Debug)]
 pub(in crate::supervisor) struct Keep {
     pub(in crate::supervisor) pid: u32,
+    pub(in crate::supervisor) slot: usize,
+    pub(in crate::supervisor) origin: u64,
     pub(in crate::supervisor) tables: Vec<(u64, Arc<OwnedFd>)>,
     pub(in crate::supervisor) sessions: Vec<(SessionId, [Arc<OwnedFd>; 2])>,
 }
@@ -143,6 +145,8 @@ fn kept<'a>(left: &mut Left<'a>, keep: &'a Keep) -> Kept {
         .map(|(id, [client, backend])| (*id, left.add(client.as_fd()), left.add(backend.as_fd())));
     Kept {
         pid: keep.pid,
+        slot: keep.slot,
+        origin: keep.origin,
         tables,
         sessions: sessions.collect(),
     }

@@ -1,6 +1,7 @@
 //! How a worker that another supervisor has started becomes one of the workers.
 
 use std::{
+    collections::HashSet,
     io,
     os::fd::OwnedFd,
     process::ChildStderr,
@@ -11,12 +12,22 @@ use std::{
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::{Process, WorkerId, Workers, keeping::Told};
+use super::{
+    Process, WorkerId, Workers,
+    keeping::{Ended, Told},
+};
 use crate::{
     children,
     link::{FromWorker, ToWorker},
-    supervisor::predecessor::doors::Orphan,
+    supervisor::{
+        predecessor::{LeftWorker, doors::Orphan},
+        upgrade::Keep,
+    },
 };
+
+/// A successor in the same process needs the descriptors of each session four times for a moment, where a supervisor has
+/// room for them once, with two each.
+const ROOM: usize = 4;
 
 impl Workers {
     /// Goes on with a worker that another supervisor has started, under an id that no other worker has; returns what it
@@ -66,6 +77,67 @@ impl Workers {
         self.origins.note(about.origin);
         self.processes.insert(id, process);
         said
+    }
+}
+
+impl Workers {
+    /// Returns what a successor in this process is to keep of workers that may end before it has found them; nothing where
+    /// that would leave it too few descriptors for what they will tell it.
+    pub(in crate::supervisor) fn kept_to_leave(&self) -> Vec<Keep> {
+        let processes = self.processes.iter();
+        let kept: Vec<Keep> = processes.filter_map(|it| self.keep_of(it)).collect();
+        let sessions: usize = kept.iter().map(|it| it.sessions.len()).sum();
+        let room = self.keeping.most() / ROOM;
+        if sessions <= room { kept } else { Vec::new() }
+    }
+
+    fn keep_of(&self, (id, process): (&WorkerId, &Process)) -> Option<Keep> {
+        let (table, sessions) = self.keeping.held_by(*id)?;
+        Some(Keep {
+            pid: process.pid()?,
+            slot: process.slot,
+            origin: process.origin,
+            tables: vec![table],
+            sessions,
+        })
+    }
+
+    /// Takes what a worker of the program before this one has left that ended before it was found; returns how many
+    /// sessions these are. Other workers are handed them like those of any worker.
+    pub(in crate::supervisor) fn take_left(&mut self, id: WorkerId, left: LeftWorker) -> u64 {
+        let LeftWorker {
+            pid,
+            slot,
+            origin,
+            table,
+            sessions: kept,
+            end,
+        } = left;
+        let (Some(end), count) = (end, kept.len() as u64) else {
+            return 0;
+        };
+        let living = self.living_origins();
+        let origins = self.origins.of_ended(&living, origin);
+        let told = Told {
+            origin,
+            origins: origins.chain(kept.keys().map(|it| it.origin)).collect(),
+            table: Some(table),
+            kept,
+            missed: HashSet::new(),
+        };
+        self.keeping.adopt(id, told);
+        self.origins.note(origin);
+        let ended = Ended {
+            slot,
+            pid,
+            end,
+            was_killed: false,
+            as_told: false,
+            handed_over: false,
+            unkept: 0,
+        };
+        self.keeping.end(id, ended);
+        count
     }
 }
 

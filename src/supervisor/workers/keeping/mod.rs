@@ -81,6 +81,9 @@ pub(super) struct Told {
     pub(super) missed: HashSet<SessionId>,
 }
 
+/// A table with its number, and the sockets of the sessions in it.
+pub(super) type Held = ((u64, Arc<OwnedFd>), Vec<(SessionId, Pair)>);
+
 /// How a worker ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
@@ -169,6 +172,11 @@ impl Keeping {
         self.most = most.min(MOST_KEPT);
     }
 
+    /// Returns the most sessions that are kept.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Keeps descriptors back again.
     pub(super) fn refill(&mut self) {
         self.reserve.fill();
@@ -223,6 +231,15 @@ impl Keeping {
         };
         self.tables = self.tables.max(number);
         number
+    }
+
+    /// Returns the table of a worker, and the sockets of its sessions; `None` if it has no table.
+    pub(super) fn held_by(&self, id: WorkerId) -> Option<Held> {
+        let holder = self.holders.get(&id)?;
+        let table = holder.table.as_ref()?;
+        let kept = holder.kept.iter();
+        let kept = kept.map(|(id, pair)| (*id, pair.clone())).collect();
+        Some(((table.number, Arc::clone(&table.file)), kept))
     }
 
     /// Returns of how many sessions of a worker the sockets are kept.
