@@ -175,14 +175,28 @@ fn try_to_succeed(carried: &Rc<Carried>) -> Result<ExitCode, Refusal> {
         ..Environment::of_process()
     };
     let source = Source::new(&args.given(), &environment).map_err(|error| error.to_string())?;
-    let config = source.load().map_err(|error| error.to_string())?;
-    let given = Given {
-        source,
-        config: Ok(config),
-    };
+    // It was good in the trial. One that was broken since is no reason to end.
+    let config = source.load().map_err(|error| Broken {
+        error,
+        control_socket: carried.control_socket(),
+    });
+    #[cfg(feature = "orders")]
+    obey(carried)?;
     let origin = Origin::of_successor(carried.path(), carried.is_detached());
     let tried = (origin, Vec::new(), Passed::default());
+    let given = Given { source, config };
     serve(given, tried, &Ready::default(), Some(carried))
+}
+
+/// Fails as a test has told this program to, unless it was gone back to.
+#[cfg(feature = "orders")]
+fn obey(carried: &Carried) -> Result<(), Refusal> {
+    let order = std::env::var("PROXYD_ORDERS_AFTER_EXEC").ok();
+    match order.as_deref().filter(|_| carried.went_back().is_none()) {
+        Some("refuse") => Err("it was told not to start".to_owned()),
+        Some("abort") => std::process::abort(),
+        _ => Ok(()),
+    }
 }
 
 /// Goes to the background; the shell gets the result when the daemon serves, or cannot.
@@ -240,7 +254,10 @@ fn serve(
         Err(Broken {
             error,
             control_socket,
-        }) => Start::after(source.clone(), &error, &control_socket, detached, passed)?,
+        }) => {
+            let left = (passed, carried.cloned());
+            Start::after(source.clone(), &error, &control_socket, detached, left)?
+        }
     };
     steps::take(&mut start)?;
     let taken = start.taken().ok_or("a step of the start was left out")?;

@@ -8,5 +8,9 @@ mod traffic;
 
 // Upgrades that are done.
 mod done;
+// Supervisors that are killed meanwhile.
+mod killed;
+// Programs that fail when they have gone on.
+mod failing;
 // Programs and moments that are refused.
 mod refused;

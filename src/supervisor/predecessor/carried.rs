@@ -110,6 +110,12 @@ impl Carried {
         Some((listener.into(), self.manifest.cookie.cookie()?))
     }
 
+    /// Returns the path of the control socket; an empty one if none was left.
+    pub(in crate::supervisor) fn control_socket(&self) -> PathBuf {
+        let control = self.manifest.control.as_ref();
+        control.map_or_else(PathBuf::new, |it| it.path.clone())
+    }
+
     /// Returns the socket of the metrics page if it is bound to this address.
     pub(in crate::supervisor) fn page(&self, address: SocketAddr) -> Option<TcpListener> {
         let listener = TcpListener::from(self.copy(self.manifest.page?)?);

@@ -145,23 +145,23 @@ impl Start {
         error: &ConfigError,
         control_socket: &Path,
         detached: bool,
-        passed: Passed,
+        (passed, carried): (Passed, Option<Rc<Carried>>),
     ) -> Result<Self, Refusal> {
         let refusal = || error.to_string();
-        if UnixStream::connect(control_socket).is_ok() {
+        if carried.is_none() && UnixStream::connect(control_socket).is_ok() {
             return Err(refusal());
         }
         let runtime = runtime()?;
         // A later step tells it if this fails.
         let _ = sandbox::raise_descriptor_limit();
         let most = limits::most_kept_at_first();
-        let found = predecessor::find(&runtime, control_socket, most, passed, None);
+        let found = predecessor::find(&runtime, control_socket, most, passed, carried.as_deref());
         let found = found.ok_or_else(refusal)?;
         let earlier = found.generation.as_ref().ok_or_else(refusal)?;
         let config = source.parse(earlier.config.clone());
         let config = config.map_err(|_| refusal())?;
         let how = (detached, Vec::new());
-        let start = Self::new((source, config), how, Passed::default(), None);
+        let start = Self::new((source, config), how, Passed::default(), carried);
         Ok(Self {
             refused: unreadable(error),
             runtime: Some(runtime),

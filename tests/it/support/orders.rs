@@ -62,7 +62,7 @@ impl Obeying {
     }
 }
 
-fn program() -> Option<String> {
+pub(crate) fn program() -> Option<String> {
     let program = env::var("PROXYD_ORDERS_BINARY").ok();
     if program.is_none() {
         skip("PROXYD_ORDERS_BINARY names no build whose workers take orders; tests/run makes one");

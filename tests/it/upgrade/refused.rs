@@ -1,11 +1,14 @@
 //! Programs and moments that are refused: the daemon goes on as before.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio, thread, time::Duration,
+};
 
 use nix::sys::signal::Signal;
 
 use super::programs::Programs;
 use crate::support::{
+    PATIENCE, pause,
     program::{End, Outcome},
     scene::Scene,
 };
@@ -62,7 +65,7 @@ fn a_program_that_does_not_start_does_not_answer_or_is_none_is_refused() {
     it.is_refused(&script, "is a script");
     let broken = it.programs.daemon("broken");
     let whole = fs::read(&broken).unwrap();
-    fs::write(&broken, &whole[..whole.len() / 2]).unwrap();
+    fs::write(&broken, &whole[..whole.len() / 100]).unwrap();
     it.is_refused(&broken, "its end is missing");
     let other = it.programs.copy("/bin/true", "true");
     it.is_refused(&other, "exited with status 0");
@@ -116,6 +119,66 @@ fn an_upgrade_while_the_daemon_drains_is_refused() {
     assert_eq!(outcome.end, End::Exit(1), "{outcome:?}");
     assert!(outcome.stderr.contains("is ending"), "{outcome:?}");
     session.echo("still here").unwrap();
+}
+
+#[test]
+fn of_two_upgrades_at_once_one_is_refused_and_the_other_done() {
+    let Some(it) = Upgrading::new() else {
+        return;
+    };
+    let program = it.programs.daemon("next");
+    let mut session = it.scene.session();
+    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+        let asks: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| it.upgrade(&program)))
+            .collect();
+        asks.into_iter().map(|ask| ask.join().unwrap()).collect()
+    });
+    let done = |it: &&Outcome| it.end == End::Exit(0);
+    // The second may come when the first is over.
+    assert!(outcomes.iter().filter(done).count() >= 1, "{outcomes:?}");
+    for refused in outcomes.iter().filter(|it| !done(it)) {
+        assert!(
+            refused.stderr.contains("upgrade is under way"),
+            "{refused:?}"
+        );
+    }
+    session.echo("still here").unwrap();
+}
+
+#[test]
+fn signals_in_the_middle_of_an_upgrade_are_not_lost() {
+    let Some(mut it) = Upgrading::new() else {
+        return;
+    };
+    let program = it.programs.daemon("next");
+    let mut session = it.scene.session();
+    for round in 0..5 {
+        it.scene.renew();
+        let mut command = it.scene.daemon.ctl_command(&["upgrade", "--binary"]);
+        let mut asked = command.arg(&program).stdout(Stdio::null()).spawn().unwrap();
+        pause(Duration::from_millis(60 * round));
+        it.scene.daemon.signal(Signal::SIGHUP);
+        assert!(asked.wait().unwrap().success(), "round {round}");
+        it.scene
+            .daemon
+            .await_status("what is on disk is served", |status| {
+                status["tls"]["disk"]["state"] == "same"
+            });
+    }
+    session.echo("still here").unwrap();
+    drop(session);
+    let mut command = it.scene.daemon.ctl_command(&["upgrade", "--binary"]);
+    let mut asked = command
+        .arg(&program)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    pause(Duration::from_millis(150));
+    it.scene.daemon.signal(Signal::SIGTERM);
+    assert!(it.scene.daemon.wait_exit(PATIENCE).success());
+    asked.wait().unwrap();
 }
 
 #[test]
