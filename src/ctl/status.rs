@@ -128,10 +128,11 @@ fn upgrades(status: &Status, paint: Paint) -> String {
         ));
     }
     let heading = paint.paint("Upgrades", Tone::Heading);
-    lines
-        .iter()
-        .map(|line| format!("{heading}  {line}\n"))
-        .collect()
+    let mut text = String::new();
+    for line in lines {
+        let _ = writeln!(text, "{heading}  {line}");
+    }
+    text
 }
 
 fn section(heading: &str, table: &Table, paint: Paint) -> String {

@@ -1,6 +1,9 @@
 //! `upgrade`, and what can be told of a daemon of another version.
 
-use std::path::{self, Path};
+use std::{
+    fmt::Write as _,
+    path::{self, Path},
+};
 
 use serde::Serialize;
 
@@ -105,10 +108,11 @@ fn upgraded_text(done: &Upgraded) -> String {
         amount(done.sessions, "session")
     );
     if done.staying > 0 {
-        text.push_str(&format!(
-            "{} cannot be handed over and stay with the workers of before until they end.\n",
+        let _ = writeln!(
+            text,
+            "{} cannot be handed over and stay with the workers of before until they end.",
             amount(done.staying, "session")
-        ));
+        );
     }
     text
 }

@@ -7,7 +7,9 @@ use signal_hook_tokio::Signals;
 use tracing::{error, info, warn};
 
 use super::{
-    Supervisor, inputs,
+    Supervisor,
+    helpers::Page,
+    inputs,
     plan::{Doing, Heir, Phase, SlotState},
     upgrade::{self, Busy, Confirmed, Leaving, Situation, Told},
 };
@@ -110,7 +112,7 @@ impl Supervisor {
         let leaving = Leaving {
             control,
             cookie: self.control_socket.cookie(),
-            page: self.helpers.page.as_ref().map(|page| page.socket()),
+            page: self.helpers.page.as_ref().map(Page::socket),
             sockets: self.workers.sockets(),
             state: self.state_to_leave(),
             kept: self.workers.kept_to_leave(),

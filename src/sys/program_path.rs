@@ -14,7 +14,7 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, readlinkat};
 
-/// As many symbolic links as the kernel follows (path_resolution(7)).
+/// As many symbolic links as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 
 /// Something on the way to a program, or the program.

@@ -41,7 +41,7 @@ const MOST_BYTES: usize = 16 << 20;
 const VARIABLE: &str = "PROXYD_SUCCESSION";
 
 /// Variables of the service manager's descriptors, which the executed program does not get
-/// (sd_listen_fds(3)).
+/// (`sd_listen_fds(3)`).
 const LISTEN: [&str; 3] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"];
 
 /// What an executed program gets.

@@ -10,10 +10,9 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-pub(super) use self::page::{PageMessage, bind as bind_page};
+pub(super) use self::page::{Page, PageMessage, bind as bind_page};
 use self::{
     backends::Backends,
-    page::Page,
     upkeep::{Order, Upkeep},
 };
 use super::{plan::WorkerId, workers::Workers};

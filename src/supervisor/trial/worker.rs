@@ -42,9 +42,9 @@ pub(super) async fn try_one(generation: Arc<Generation>) -> Result<(), Refusal> 
     let mut process = Process::starting();
     loop {
         match messages.recv().await {
-            Some(children::Message::Launched(id, launched)) => {
-                let launched = launched.map_err(failed)?;
-                process.run(id, launched, &sink, &inbox).map_err(failed)?;
+            Some(children::Message::Launched(id, started)) => {
+                let started = started.map_err(failed)?;
+                process.run(id, started, &sink, &inbox).map_err(failed)?;
                 hand_over(&process, &generation)?;
             }
             Some(children::Message::Said(_, said, _)) => match said {
