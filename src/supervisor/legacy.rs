@@ -17,7 +17,7 @@ impl Supervisor {
     pub(super) fn tell_predecessor(
         &mut self,
         sentence: &str,
-        told: Told,
+        told: &Told,
         ended: Option<&RollbackStatus>,
     ) {
         self.notices.say(EventKind::Started, sentence);

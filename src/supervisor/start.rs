@@ -477,7 +477,7 @@ impl Parts {
             sink: self.sink,
         };
         if let Some(sentence) = sentence {
-            supervisor.tell_predecessor(&sentence, told, ended.as_ref());
+            supervisor.tell_predecessor(&sentence, &told, ended.as_ref());
         }
         supervisor.state.commit(supervisor.loads.current());
         if let Some(predecessor) = self.predecessor {

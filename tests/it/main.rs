@@ -37,6 +37,8 @@ mod outlive;
 mod generated;
 // How a daemon starts and ends, and what it leaves behind.
 mod lifecycle;
+// What a supervisor leaves to the next one.
+mod legacy;
 // The log: where it goes, and that no process waits for it.
 mod logs;
 // What the daemon inherits, and where it keeps things: signals, folders, files of the wrong kind.

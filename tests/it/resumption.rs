@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use rustls::AlertDescription;
 
 use crate::support::{
+    PATIENCE,
     builder::Builder,
     client::{Client, Session, alert},
     configuration::Listener,
@@ -210,6 +211,18 @@ fn a_session_outlives_the_worker() {
         .await_status("another worker serves", |status| {
             status["restarts"]["total"] == 1 && status["workers"][0]["state"] == "serving"
         });
+    for guest in guests {
+        assert!(front.comes_back(&guest), "{guest:?}");
+    }
+}
+
+#[test]
+fn a_session_outlives_the_supervisor() {
+    let mut front = Front::new();
+    let guests = front.guests();
+    front.daemon.signal(Signal::SIGKILL);
+    front.daemon.wait_exit(PATIENCE);
+    front.daemon.start();
     for guest in guests {
         assert!(front.comes_back(&guest), "{guest:?}");
     }

@@ -27,7 +27,7 @@ impl Loads {
     /// Notes what the load at a start has found that comes after another supervisor.
     pub(in crate::supervisor) fn started(
         &mut self,
-        told: Told,
+        told: &Told,
         now: Duration,
         events: &mut Events,
     ) {

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    config::{Config, ConfigError, Source},
+    config::{Config, ConfigError, DEFAULT_NAME, Source},
     facts::{IdentityChange, Problem, Trigger},
     link::Packs,
     store::{self, Depth, Loaded, Look, Memo, Owner, Programs},
@@ -124,7 +124,13 @@ impl Successor<'_> {
     /// Loads the files of a configuration; what is broken stays as it was. Fails if something is broken that was not
     /// there before, or workers could not serve it.
     fn load(self, config: &Config) -> Result<Loaded, Vec<Problem>> {
-        let created = preflight::create(config).err();
+        // A new authority of our own is the last thing that clients expect who trust the one that was served.
+        let has_created = self.earlier.material.index().contains_key(DEFAULT_NAME);
+        let created = if has_created {
+            None
+        } else {
+            preflight::create(config).err()
+        };
         let look = Look {
             memo: self.memo,
             depth: Depth::Contents,

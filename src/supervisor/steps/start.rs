@@ -311,14 +311,14 @@ impl Start {
             .map(|it| (it.book.clone(), std::mem::take(&mut it.sockets)))
             .unwrap_or_default();
         let found = FoundSockets::new(found);
-        let acquirer = Acquirer::new(self.config.workers, &book.ids);
-        let acquired = match acquirer.acquire_with(&self.config.listeners, patience, found.clone())
-        {
-            Ok(acquired) => acquired,
+        let resources = Acquirer::new(self.config.workers, &book.ids);
+        let acquire =
+            |config: &Config| resources.acquire_with(&config.listeners, patience, found.clone());
+        let acquired = match acquire(&self.config) {
+            Ok(all) => all,
             Err(error) => {
                 self.go_back(&error)?;
-                let acquired = acquirer.acquire_with(&self.config.listeners, patience, found);
-                acquired.map_err(|error| error.to_string())?
+                acquire(&self.config).map_err(|error| error.to_string())?
             }
         };
         let now = (Instant::now(), Timestamp::now());
