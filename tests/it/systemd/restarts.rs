@@ -237,13 +237,13 @@ fn a_restart_whose_start_fails_loses_no_session_and_the_next_start_takes_over() 
 }
 
 impl Machine {
-    /// Returns the processes there that have this name.
+    /// Returns the processes there whose names begin so.
     fn processes(&self, name: &str) -> Vec<u32> {
         let mut waiting = vec![self.init()];
         let mut found = Vec::new();
         while let Some(pid) = waiting.pop() {
             waiting.extend(process::children(pid));
-            if process::status_line(pid, "Name").as_deref() == Some(name) {
+            if process::status_line(pid, "Name").is_some_and(|it| it.starts_with(name)) {
                 found.push(pid);
             }
         }
