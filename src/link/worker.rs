@@ -176,8 +176,8 @@ pub enum ToWorker {
     /// [`FromWorker::Board`] if it has them, every [`FromWorker::Socket`], a [`FromWorker::Keep`] of every session that is
     /// kept, the counts, and at last [`FromWorker::Told`].
     Tell,
-    /// Stops accepting, has all sessions kept, and exits without touching them once another worker can go on with
-    /// them; answers with [`FromWorker::HandedOver`].
+    /// Stops accepting, has all sessions kept, and says so with [`FromWorker::HandedOver`]; serves them until
+    /// [`Self::Leave`].
     HandOver {
         /// The version in which the records of its sessions are to be.
         record: u16,
@@ -188,6 +188,9 @@ pub enum ToWorker {
         /// The version.
         version: u16,
     },
+    /// Exits without touching its sessions, which it has said are kept: another worker has all that it takes to go on
+    /// with them.
+    Leave,
 }
 
 /// A worker's messages to the supervisor.
@@ -326,10 +329,17 @@ pub enum FromWorker {
     Board,
     /// It has told all that it has.
     Told,
-    /// How far it is with [`ToWorker::HandOver`]; sent when that has changed. With none left it exits at once.
+    /// How far it is with [`ToWorker::HandOver`]; sent when that has changed. With none left it waits for
+    /// [`ToWorker::Leave`], and says nothing of this any more.
     HandedOver {
         /// How many sessions cannot be kept, so that it serves all that it has until these have ended.
         stays: u64,
+    },
+    /// It has all that it takes to go on with the sessions of tables that it was handed, and does so as soon as the
+    /// workers end that still work on these.
+    Holds {
+        /// The tables' numbers.
+        tables: Vec<u64>,
     },
 }
 
@@ -390,6 +400,7 @@ impl Message for ToWorker {
             | Self::Tell
             | Self::HandOver { .. }
             | Self::Records { .. }
+            | Self::Leave
             | Self::FindRevoked { .. }
             | Self::Sessions { .. }
             | Self::End { .. } => 0..=0,

@@ -115,6 +115,7 @@ impl Supervisor {
             | FromWorker::Serving { .. }
             | FromWorker::Staged { .. }
             | FromWorker::Refused { .. }
+            | FromWorker::Holds { .. }
             | FromWorker::TookOver { .. } => {}
             said => self.hear(worker, said, along),
         }
@@ -135,6 +136,8 @@ impl Supervisor {
                     let record = record::VERSION;
                     self.workers.tell(worker, ToWorker::HandOver { record });
                 }
+                Action::Offer(worker) => self.offer_sessions(worker),
+                Action::Leave(worker) => self.workers.tell(worker, ToWorker::Leave),
                 Action::Drain(worker) => self.drain_worker(worker),
                 Action::Kill(worker, _) => self.workers.kill(worker),
             }
@@ -143,10 +146,27 @@ impl Supervisor {
         self.exit_without_orphans();
     }
 
+    /// Lets another worker have what it takes to go on with the sessions of a worker of an earlier supervisor.
+    fn offer_sessions(&mut self, worker: WorkerId) {
+        let offered = self.workers.offer_sessions(worker);
+        self.orphans.offered(worker, offered);
+        if offered == 0 {
+            self.tell_orphans(Event::Held(worker));
+        } else {
+            self.place_sessions();
+        }
+    }
+
+    /// Takes what a worker says that waits for others to leave their sessions.
+    pub(super) fn holds(&mut self, heir: WorkerId, tables: &[u64]) {
+        for worker in self.workers.offering(heir, tables) {
+            self.tell_orphans(Event::Held(worker));
+        }
+    }
+
     /// Has the sessions of a worker of an earlier supervisor that has ended taken over; returns whether it was one.
     pub(super) fn orphan_ended(&mut self, worker: WorkerId, end: End) -> bool {
-        let kept = self.workers.kept_of(worker);
-        let Some((ended, sentence)) = self.orphans.ended(worker, end, kept) else {
+        let Some((ended, sentence)) = self.orphans.ended(worker, end) else {
             return false;
         };
         if let Some(sentence) = sentence {

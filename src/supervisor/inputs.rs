@@ -144,6 +144,7 @@ impl Supervisor {
             FromWorker::Keep { ids } => self.workers.keep(worker, &ids, along.take()),
             FromWorker::Over { ids } => self.workers.over(worker, &ids),
             FromWorker::Unkept { counts } => self.workers.unkept(worker, &counts),
+            FromWorker::Holds { tables } => self.holds(worker, &tables),
             FromWorker::TookOver {
                 tables,
                 taken,

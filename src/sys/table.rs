@@ -200,8 +200,9 @@ fn check(file: impl AsFd, words: usize, bytes: usize) -> io::Result<usize> {
     Ok(length)
 }
 
-/// Locks the whole table for this process.
-fn lock(file: impl AsFd) -> io::Result<()> {
+/// Locks a table for this process, for as long as any of its descriptors of the table stays open: the first one that it
+/// closes drops the lock. Fails with [`io::ErrorKind::WouldBlock`] while another process works on the table.
+pub fn lock(file: impl AsFd) -> io::Result<()> {
     match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
         // POSIX allows either (fcntl_locking(2)).
         Err(Errno::ACCESS | Errno::AGAIN) => Err(io::ErrorKind::WouldBlock.into()),

@@ -2,13 +2,15 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     net::IpAddr,
     os::fd::OwnedFd,
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::task::yield_now;
-use tokio_util::task::TaskTracker;
+use tokio::{task::yield_now, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -34,20 +36,60 @@ use crate::{
         table::{Left, LeftSession, Table, layout::RowState, with_table},
         takeover::{MOST_SUSPICION, resume, suspicion},
     },
+    sys::table::lock,
 };
 
 /// How many sessions are taken over before sessions that run here already get their turn.
 const AT_ONCE: usize = 16;
 
-/// What workers that have ended have left to this one.
+/// How often this worker looks whether another one still works on a table.
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
+
+/// What workers that have ended, or are about to, have left to this one.
 #[derive(Debug, Default)]
 pub(super) struct Heir {
+    /// The tables as they came.
+    arrived: Vec<Arrived>,
+    /// Those of them that can be read, once no other worker works on them.
     tables: Vec<Left>,
-    /// The numbers of all tables, those included that cannot be read.
-    numbers: Vec<u64>,
     sockets: HashMap<SessionId, [OwnedFd; 2]>,
     /// Sessions whose sockets did not arrive.
     without_sockets: HashSet<SessionId>,
+}
+
+/// A table that has come, or should have.
+#[derive(Debug)]
+struct Arrived {
+    number: u64,
+    death: Death,
+    file: Option<OwnedFd>,
+}
+
+impl Arrived {
+    /// Returns whether no other worker works on the table, and keeps others from it from then on.
+    fn is_free(&self) -> bool {
+        let locked = self.file.as_ref().map(lock);
+        !matches!(locked, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Returns the table; `None` if it cannot be read, which is logged.
+    fn map(self) -> Option<Left> {
+        let Self {
+            number,
+            death,
+            file,
+        } = self;
+        let file = file.ok_or_else(|| io::Error::other("it did not arrive"));
+        let mapped = file.and_then(|file| Left::map(number, death, file));
+        mapped
+            .inspect_err(|error| {
+                error!(
+                    table = number, %error,
+                    "the table of a worker that has ended is unusable; its sessions are lost"
+                );
+            })
+            .ok()
+    }
 }
 
 /// What a worker needs to go on with sessions.
@@ -60,6 +102,8 @@ pub(super) struct Household {
     pub(super) voice: Voice,
     /// Counts sessions: the supervisor hears the counts before it hears of the takeover.
     pub(super) told: Told,
+    /// Cancelled when another supervisor has come, which hands out anew what this worker still waits for.
+    pub(super) outdated: CancellationToken,
 }
 
 /// A session that was left behind.
@@ -120,9 +164,11 @@ impl Heir {
         voice: &Voice,
     ) {
         match message {
-            ToWorker::Inherit { table, death } => {
-                self.inherit(table, death, descriptors.into_iter().next());
-            }
+            ToWorker::Inherit { table, death } => self.arrived.push(Arrived {
+                number: table,
+                death,
+                file: descriptors.into_iter().next(),
+            }),
             ToWorker::Sockets { ids } => self.take_sockets(ids, descriptors),
             ToWorker::TakeOver => {
                 let heir = std::mem::take(self);
@@ -135,19 +181,6 @@ impl Heir {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// Takes a table.
-    fn inherit(&mut self, number: u64, death: Death, file: Option<OwnedFd>) {
-        self.numbers.push(number);
-        let file = file.ok_or_else(|| std::io::Error::other("it did not arrive"));
-        match file.and_then(|file| Left::map(number, death, file)) {
-            Ok(left) => self.tables.push(left),
-            Err(error) => error!(
-                table = number, %error,
-                "the table of a worker that has ended is unusable; its sessions are lost"
-            ),
         }
     }
 
@@ -166,7 +199,16 @@ impl Heir {
     }
 
     /// Goes on with all sessions, first with those in which bytes moved most recently; then tells the supervisor.
+    ///
+    /// A worker that hands its sessions over may still serve them. It has locked its table until it ends, and only the
+    /// process that has the lock touches the sessions.
     async fn take_over(mut self, household: Household) {
+        if !self.await_tables(&household).await {
+            return;
+        }
+        let numbers = self.numbers();
+        let arrived = std::mem::take(&mut self.arrived);
+        self.tables = arrived.into_iter().filter_map(Arrived::map).collect();
         with_table(Table::remember_ends);
         let candidates = self.candidates();
         let (mut taken, mut lost) = (0, LossCounts::default());
@@ -184,7 +226,8 @@ impl Heir {
                 }
             }
         }
-        self.forget_rest(&household, &mut lost).await;
+        let lacks_table = self.tables.len() < numbers.len();
+        self.forget_rest(&household, lacks_table, &mut lost).await;
         household
             .told
             .count(&household.services, None, &household.voice.outbox);
@@ -202,11 +245,36 @@ impl Heir {
             "took over the sessions of a worker that has ended"
         );
         let message = FromWorker::TookOver {
-            tables: self.numbers,
+            tables: numbers,
             taken,
             lost,
         };
         household.voice.send(message);
+    }
+
+    /// Returns the numbers of all tables, those included that cannot be read.
+    fn numbers(&self) -> Vec<u64> {
+        self.arrived.iter().map(|it| it.number).collect()
+    }
+
+    /// Waits until no other worker works on the tables, and says that this one is there; returns `false` if another
+    /// supervisor has come first.
+    async fn await_tables(&mut self, household: &Household) -> bool {
+        let mut has_said = false;
+        loop {
+            let held = self.arrived.iter().filter(|it| !it.is_free());
+            let tables: Vec<u64> = held.map(|it| it.number).collect();
+            if tables.is_empty() {
+                return true;
+            }
+            if !std::mem::replace(&mut has_said, true) {
+                household.voice.send(FromWorker::Holds { tables });
+            }
+            tokio::select! {
+                () = household.outdated.cancelled() => return false,
+                () = sleep(BETWEEN_TRIES) => {}
+            }
+        }
     }
 
     /// Returns the sessions that were left behind, each from the table of the last worker that had it.
@@ -235,8 +303,15 @@ impl Heir {
         candidates
     }
 
-    /// Loses all sessions, because this worker has no table to keep them in.
+    /// Loses all sessions, because this worker has no table to keep them in; those that another worker still serves stay
+    /// with that one.
     fn lose(self, voice: &Voice) {
+        if !self.arrived.iter().all(Arrived::is_free) {
+            return error!(
+                "this worker has no table and cannot go on with the sessions of another, which keeps them"
+            );
+        }
+        let tables = self.numbers();
         error!(
             "this worker has no table and cannot go on with the sessions of another; they are lost"
         );
@@ -247,7 +322,7 @@ impl Heir {
         }
         let lost = ids.len() as u64;
         let message = FromWorker::TookOver {
-            tables: self.numbers,
+            tables,
             taken: 0,
             lost: LossCounts::only(LossReason::NoRoom, lost),
         };
@@ -309,8 +384,12 @@ impl Heir {
     }
 
     /// Ends the connections of sessions of which no table has a record: they had ended, or their table cannot be read.
-    async fn forget_rest(&mut self, household: &Household, lost: &mut LossCounts) {
-        let lacks_table = self.tables.len() < self.numbers.len();
+    async fn forget_rest(
+        &mut self,
+        household: &Household,
+        lacks_table: bool,
+        lost: &mut LossCounts,
+    ) {
         for (number, (id, sockets)) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             if number % AT_ONCE == AT_ONCE - 1 {
                 yield_now().await;

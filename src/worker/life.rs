@@ -132,10 +132,13 @@ impl Worker {
                 None
             }
             ToWorker::Tell => {
+                // What other workers still serve is handed out anew by the supervisor that has come.
+                std::mem::take(&mut self.outdated).cancel();
                 self.tell_all();
                 self.look_after_sessions(false)
             }
             ToWorker::HandOver { record } => self.hand_over(record),
+            ToWorker::Leave => self.leave(),
             _ => {
                 self.take(order);
                 if matches!(self.phase, Phase::Serving) {

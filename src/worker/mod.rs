@@ -31,7 +31,7 @@ mod told;
 use std::{io, os::fd::OwnedFd, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 use self::{
@@ -118,6 +118,8 @@ struct Worker {
     phase: Phase,
     /// Until when it serves without a supervisor, while there is none.
     alone_until: Option<Instant>,
+    /// Cancelled when another supervisor has come; a new one takes its place.
+    outdated: CancellationToken,
     /// What it has for the next supervisor.
     bequest: Bequest,
     /// The answer to a supervisor that asks for all, until that is complete.
@@ -181,6 +183,7 @@ async fn work(
         voice,
         phase: Phase::Serving,
         alone_until: None,
+        outdated: CancellationToken::new(),
         bequest: Bequest::default(),
         telling: None,
         listeners: Listeners::new(Arc::clone(&services), sessions.clone()),
@@ -273,6 +276,7 @@ impl Worker {
             ToWorker::MakeRoom
             | ToWorker::Tell
             | ToWorker::HandOver { .. }
+            | ToWorker::Leave
             | ToWorker::Drain { .. } => {}
         }
     }
@@ -341,6 +345,7 @@ impl Worker {
             tasks: self.sessions.clone(),
             voice: self.voice.clone(),
             told: self.told.clone(),
+            outdated: self.outdated.clone(),
         })
     }
 

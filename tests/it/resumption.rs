@@ -404,7 +404,7 @@ fn tickets_of_a_daemon_that_has_ended_open_nothing() {
     let mut front = Front::new();
     let guests = front.guests();
     front.daemon.ctl(&["stop"]).answer();
-    front.daemon.wait_exit(crate::support::PATIENCE);
+    front.daemon.wait_exit(PATIENCE);
     front.daemon.start();
     for guest in guests {
         front.begins_anew(&guest);

@@ -2,7 +2,8 @@
 //!
 //! - none is to hand over before each slot has a worker that accepts for it;
 //! - one that hands over or drains and hangs is killed;
-//! - one that has handed over ends soon, or is killed.
+//! - one that is ready to hand over serves until another worker has all that it takes to go on; then it ends soon, or
+//!   is killed.
 //!
 //! Times are since the daemon's start.
 
@@ -38,7 +39,9 @@ pub(super) enum Doing {
     Serving,
     /// It has its sessions kept, to hand them over.
     HandingOver,
-    /// It has handed over all its sessions, and is about to end.
+    /// Another worker may have all its sessions; it serves them until that worker can go on.
+    Ready,
+    /// It was told to leave its sessions, and is about to end.
     HandedOver {
         /// When it is killed.
         until: Duration,
@@ -90,6 +93,8 @@ pub(in crate::supervisor) enum Event {
     Covered,
     /// One says how many of its sessions it cannot hand over.
     HandedOver { worker: WorkerId, stays: u64 },
+    /// Another worker has all that it takes to go on with the sessions of this one.
+    Held(WorkerId),
     /// The daemon ends when its sessions have, within this time.
     Drain { within: Duration },
     /// The daemon ends at once.
@@ -101,6 +106,10 @@ pub(in crate::supervisor) enum Event {
 pub(in crate::supervisor) enum Action {
     /// Tell a worker to hand over.
     HandOver(WorkerId),
+    /// Let another worker have what it takes to go on with the sessions of this one, which serves them still.
+    Offer(WorkerId),
+    /// Tell a worker to leave its sessions.
+    Leave(WorkerId),
     /// Tell a worker to finish its sessions.
     Drain(WorkerId),
     /// Kill a worker.
@@ -169,7 +178,8 @@ impl Course {
                 }
             }
             Event::Covered => self.hand_over(&mut actions),
-            Event::HandedOver { worker, stays } => self.handed_over(worker, stays, now),
+            Event::HandedOver { worker, stays } => self.handed_over(worker, stays, &mut actions),
+            Event::Held(worker) => self.held(worker, now, &mut actions),
             Event::Drain { within } => self.drain(now + within, &mut actions),
             Event::Stop => self.stop(now, &mut actions),
         }
@@ -188,16 +198,25 @@ impl Course {
         }
     }
 
-    fn handed_over(&mut self, worker: WorkerId, stays: u64, now: Duration) {
+    fn handed_over(&mut self, worker: WorkerId, stays: u64, actions: &mut Vec<Action>) {
         let Some(orphan) = self.all.get_mut(&worker) else {
             return;
         };
         orphan.silence = Duration::ZERO;
-        // One that was told to drain meanwhile has handed over all the same if it says so.
-        let can_have = matches!(orphan.doing, Doing::HandingOver | Doing::Draining);
-        if stays == 0 && can_have {
+        if stays == 0 && orphan.doing == Doing::HandingOver {
+            orphan.doing = Doing::Ready;
+            actions.push(Action::Offer(worker));
+        }
+    }
+
+    fn held(&mut self, worker: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        let Some(orphan) = self.all.get_mut(&worker) else {
+            return;
+        };
+        if orphan.doing == Doing::Ready {
             let until = now + PARTING;
             orphan.doing = Doing::HandedOver { until };
+            actions.push(Action::Leave(worker));
         }
     }
 
@@ -207,7 +226,10 @@ impl Course {
         }
         self.ending = Some(Ending::Draining(until));
         for (worker, orphan) in &mut self.all {
-            if matches!(orphan.doing, Doing::Serving | Doing::HandingOver) {
+            if matches!(
+                orphan.doing,
+                Doing::Serving | Doing::HandingOver | Doing::Ready
+            ) {
                 orphan.doing = Doing::Draining;
                 actions.push(Action::Drain(*worker));
             }
@@ -244,7 +266,11 @@ impl Course {
             let why = match orphan.doing {
                 Doing::HandedOver { until } if until <= now => Why::Overdue,
                 Doing::Draining if is_over => Why::Overdue,
-                Doing::Serving | Doing::HandingOver | Doing::Draining if is_silent => Why::Silent,
+                Doing::Serving | Doing::HandingOver | Doing::Ready | Doing::Draining
+                    if is_silent =>
+                {
+                    Why::Silent
+                }
                 _ => continue,
             };
             orphan.doing = Doing::Condemned(why);

@@ -35,6 +35,8 @@ struct Known {
     told_stay: bool,
     /// How many do, as far as it has said.
     stays: u64,
+    /// How many sessions another worker may have.
+    offered: u64,
 }
 
 /// How a worker ended.
@@ -77,6 +79,7 @@ impl Orphans {
             generation: about.generation,
             told_stay: false,
             stays: 0,
+            offered: 0,
         };
         self.known.insert(worker, known);
     }
@@ -127,7 +130,7 @@ impl Orphans {
                         );
                     }
                 }
-                Action::Kill(..) | Action::Drain(_) => {}
+                Action::Kill(..) | Action::Drain(_) | Action::Offer(_) | Action::Leave(_) => {}
             }
         }
         let course = &self.course;
@@ -150,6 +153,13 @@ impl Orphans {
         ))
     }
 
+    /// Notes that another worker may have so many sessions of one of these.
+    pub(super) fn offered(&mut self, worker: WorkerId, sessions: u64) {
+        if let Some(known) = self.known.get_mut(&worker) {
+            known.offered = sessions;
+        }
+    }
+
     /// Returns whether a worker was told to finish its sessions.
     pub(super) fn is_draining(&self, worker: WorkerId) -> bool {
         self.course.doing(worker) == Some(Doing::Draining)
@@ -157,12 +167,7 @@ impl Orphans {
 
     /// Takes a worker out that has ended; returns how, and a sentence for operators, unless it was to end. `None` if it is
     /// none of these.
-    pub(super) fn ended(
-        &mut self,
-        worker: WorkerId,
-        end: End,
-        kept: u64,
-    ) -> Option<(Ended, Option<String>)> {
+    pub(super) fn ended(&mut self, worker: WorkerId, end: End) -> Option<(Ended, Option<String>)> {
         let known = self.known.remove(&worker)?;
         let doing = self.course.remove(worker)?;
         let ended = match doing {
@@ -181,13 +186,13 @@ impl Orphans {
                 as_told: why == Why::Ending,
                 why: Some(why),
             },
-            Doing::Serving | Doing::HandingOver => Ended {
+            Doing::Serving | Doing::HandingOver | Doing::Ready => Ended {
                 handed_over: false,
                 as_told: false,
                 why: None,
             },
         };
-        Some((ended, known.sentence(ended, end, kept)))
+        Some((ended, known.sentence(ended, end)))
     }
 
     /// Notes how the daemon ends; returns that if it ends now. One that has failed waits for no worker of an earlier
@@ -208,7 +213,9 @@ impl Orphans {
         self.known.iter().filter_map(|(worker, known)| {
             let state = match self.course.doing(*worker)? {
                 Doing::Serving => WorkerState::Orphaned,
-                Doing::HandingOver | Doing::HandedOver { .. } => WorkerState::HandingOver,
+                Doing::HandingOver | Doing::Ready | Doing::HandedOver { .. } => {
+                    WorkerState::HandingOver
+                }
                 Doing::Draining | Doing::Condemned(_) => WorkerState::Draining,
             };
             Some(Row {
@@ -223,8 +230,10 @@ impl Orphans {
 
 impl Known {
     /// Returns what operators are told of the worker's end.
-    fn sentence(&self, ended: Ended, end: End, kept: u64) -> Option<String> {
-        let Self { pid, slot, .. } = self;
+    fn sentence(&self, ended: Ended, end: End) -> Option<String> {
+        let Self {
+            pid, slot, offered, ..
+        } = self;
         if ended.as_told {
             return None;
         }
@@ -232,7 +241,7 @@ impl Known {
         Some(match ended.why {
             _ if ended.handed_over => format!(
                 "{worker} has handed over {} and ended.",
-                amount(kept, "session")
+                amount(*offered, "session")
             ),
             Some(why) => format!("{worker} was killed: {why}."),
             None => format!("{worker} {end}."),

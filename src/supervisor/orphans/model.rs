@@ -23,6 +23,8 @@ enum Step {
     Covered,
     /// One that was told to says how many of its sessions stay.
     HandsOver(u64, u64),
+    /// Another worker says that it has what one was ready to hand over.
+    Held(u64),
     /// One ends that was killed, has handed over or drains.
     Ends(u64),
     /// The daemon drains.
@@ -38,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => worker.clone().prop_map(Step::Hang),
         2 => Just(Step::Covered),
         4 => (worker.clone(), 0_u64..3).prop_map(|(worker, stays)| Step::HandsOver(worker, stays)),
+        4 => worker.clone().prop_map(Step::Held),
         4 => worker.prop_map(Step::Ends),
         1 => (0_u64..5000).prop_map(Step::Drain),
         1 => Just(Step::Stop),
@@ -52,6 +55,7 @@ struct World {
     hanging: BTreeMap<u64, Duration>,
     told: BTreeSet<u64>,
     killed: BTreeSet<u64>,
+    ready: BTreeSet<u64>,
     handed: BTreeSet<u64>,
     ending: Option<Duration>,
 }
@@ -65,6 +69,11 @@ impl World {
                     assert!(self.covered, "no slot is left without a worker");
                     assert!(self.told.insert(id), "once");
                     assert!(self.living.contains(&id) && self.ending.is_none());
+                }
+                Action::Offer(WorkerId(id)) => assert!(self.ready.contains(&id)),
+                Action::Leave(WorkerId(id)) => {
+                    assert!(self.ready.contains(&id), "another worker can go on");
+                    assert!(self.handed.insert(id), "once");
                 }
                 Action::Drain(WorkerId(id)) => {
                     assert!(self.ending.is_some() && !self.handed.contains(&id));
@@ -110,12 +119,13 @@ proptest! {
                 }
                 Step::HandsOver(id, stays) if world.told.contains(&id) && !world.hanging.contains_key(&id) => {
                     if stays == 0 {
-                        world.handed.insert(id);
+                        world.ready.insert(id);
                     }
                     let worker = WorkerId(id);
                     course.on(Event::HandedOver { worker, stays }, world.now)
                 }
                 Step::HandsOver(..) => vec![],
+                Step::Held(id) => course.on(Event::Held(WorkerId(id)), world.now),
                 Step::Ends(id) => {
                     let ends = world.killed.contains(&id) || world.handed.contains(&id);
                     if ends && world.living.remove(&id) {

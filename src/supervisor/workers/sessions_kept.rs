@@ -132,9 +132,17 @@ impl Workers {
         self.keeping.end(id, ended);
     }
 
-    /// Returns of how many sessions of a worker the sockets are kept.
-    pub(in crate::supervisor) fn kept_of(&self, id: WorkerId) -> u64 {
-        self.keeping.kept_of(id)
+    /// Lets another worker have what it takes to go on with the sessions of a worker that still serves them; returns how many
+    /// sessions these are.
+    pub(in crate::supervisor) fn offer_sessions(&mut self, id: WorkerId) -> u64 {
+        let process = self.processes.get(&id);
+        let about = process.map(|it| (it.slot, it.pid().unwrap_or(0)));
+        about.map_or(0, |about| self.keeping.offer(id, about))
+    }
+
+    /// Returns the workers that still serve the sessions of these tables, as far as `heir` was handed them.
+    pub(in crate::supervisor) fn offering(&self, heir: WorkerId, tables: &[u64]) -> Vec<WorkerId> {
+        self.keeping.offering(heir, tables)
     }
 
     /// Returns the sessions that wait for a worker to take them over.
@@ -149,7 +157,12 @@ impl Workers {
         }
         // It counts them by listener.
         self.tell_numbers(heir, false);
-        let Some(parcels) = self.keeping.hand(waiting, heir) else {
+        let parcels = self.keeping.hand(waiting, heir);
+        if parcels.is_none() && self.keeping.is_offered(waiting) {
+            // Their worker goes on serving them.
+            return Handed::NotYet;
+        }
+        let Some(parcels) = parcels else {
             self.keeping.abandon(waiting, LossReason::NoRoom);
             return Handed::Never;
         };
@@ -163,7 +176,10 @@ impl Workers {
 
     /// Gives up sessions that wait for a worker, because the daemon is ending.
     pub(in crate::supervisor) fn abandon(&mut self, waiting: u64) {
-        self.keeping.abandon(waiting, LossReason::Ending);
+        // Those that a worker still serves end with it.
+        if !self.keeping.is_offered(waiting) {
+            self.keeping.abandon(waiting, LossReason::Ending);
+        }
     }
 
     /// Notes that a worker has taken sessions over; returns whether it has taken over all that it was handed,

@@ -1,21 +1,11 @@
 //! When a worker may leave its sessions to another one.
 
-use std::{
-    any::Any,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::Asking;
-use crate::session::{
-    live::LiveSession,
-    standing::{Changes, Standing},
-};
+use crate::session::{live::LiveSession, standing::Standing};
 
 /// How often all sessions are looked at, at most.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
@@ -27,8 +17,8 @@ pub(in crate::worker) struct HandingOver {
     pub(super) can_write: bool,
     /// How many sessions stay, as the supervisor was told last.
     pub(super) told: Option<u64>,
-    /// There once the supervisor is being told that none stays.
-    pub(super) leaving: Option<Sent>,
+    /// Whether another worker can go on with all sessions.
+    pub(super) may_leave: bool,
     looked: Option<Instant>,
     /// When to look again, if that was asked for too early.
     due: Option<Instant>,
@@ -63,7 +53,7 @@ impl HandingOver {
             asking,
             can_write,
             told: None,
-            leaving: None,
+            may_leave: false,
             looked: None,
             due: None,
         }
@@ -110,32 +100,6 @@ impl Tally {
             Self { busy: 0, ready, .. } if ready == tasks => Verdict::Leave,
             _ => Verdict::Wait,
         }
-    }
-}
-
-/// Whether a message was sent.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sent(Arc<AtomicBool>);
-
-/// Notes that a message was sent, when this is dropped.
-struct UntilSent(Sent, Arc<Changes>);
-
-impl Drop for UntilSent {
-    fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Relaxed);
-        self.1.note();
-    }
-}
-
-impl Sent {
-    /// Returns what is to be dropped when the message was sent.
-    pub(super) fn until_sent(&self, changes: &Arc<Changes>) -> Box<dyn Any + Send> {
-        Box::new(UntilSent(self.clone(), Arc::clone(changes)))
-    }
-
-    /// Returns whether it was sent.
-    pub(super) fn is_sent(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use self::handing_over::{Sent, Tally, Verdict};
+use self::handing_over::{Tally, Verdict};
 pub(super) use self::{asking::Asking, handing_over::HandingOver};
 use super::{
     Worker,
@@ -175,37 +175,37 @@ impl Worker {
         let sessions = self.services.sessions.all();
         let tally = Tally::of(&sessions, link, handing_over.can_write);
         let stay = match tally.verdict(self.sessions.len() as u64) {
-            Verdict::Wait => {
-                handing_over.leaving = None;
-                return None;
-            }
-            Verdict::Stay(stay) => stay,
-            Verdict::Leave if handing_over.leaving.as_ref().is_some_and(Sent::is_sent) => {
+            Verdict::Wait => return None,
+            Verdict::Leave if handing_over.may_leave => {
                 info!(
                     sessions = tally.ready,
                     "this worker has handed over its sessions and exits"
                 );
                 return Some(Ended::HandedOver);
             }
-            Verdict::Leave if handing_over.leaving.is_some() => return None,
             Verdict::Leave => 0,
+            Verdict::Stay(stay) => stay,
         };
         if stay > 0 && again && handing_over.can_write {
             let stays = |it: &&Arc<LiveSession>| it.keep.standing(link) == Standing::Stays;
             handing_over.asking = Asking::new(sessions.iter().filter(stays));
         }
-        handing_over.leaving = None;
-        let mut parcel = Parcel::from(FromWorker::HandedOver { stays: stay });
-        if stay == 0 {
-            let sent = handing_over.leaving.insert(Sent::default());
-            let until_sent = sent.until_sent(&self.services.sessions.changes);
-            parcel.until_sent.push(until_sent);
-        } else if handing_over.told == Some(stay) {
-            return None;
+        // What it has said to be ready for is not taken back: another worker may be about to go on with it.
+        if handing_over.told != Some(0) && handing_over.told != Some(stay) {
+            handing_over.told = Some(stay);
+            self.voice.send(FromWorker::HandedOver { stays: stay });
         }
-        handing_over.told = Some(stay);
-        self.voice.send(parcel);
         None
+    }
+
+    /// Leaves the sessions to another worker, now that it can go on with them; returns how this worker ends once it may.
+    pub(super) fn leave(&mut self) -> Option<Ended> {
+        if let Phase::HandingOver(handing_over) = &mut self.phase
+            && handing_over.told == Some(0)
+        {
+            handing_over.may_leave = true;
+        }
+        self.go_on_handing_over(false)
     }
 
     /// Returns the number of the link over which sockets are sent; 0 without a table.

@@ -317,6 +317,7 @@ async fn sessions_of_any_age_are_handed_over_and_none_is_touched() {
         let (last, _) = heard.last().unwrap();
         assert_eq!(*last, FromWorker::HandedOver { stays: 0 });
         assert_eq!(kept(&heard), [id(1), id(2)]);
+        scene.send(ToWorker::Leave, &[]).await;
         assert_eq!(scene.ended().await, Ended::HandedOver);
         assert!(sessions.iter().all(Session::is_open));
         let table = scene.table.try_clone().unwrap();
@@ -352,6 +353,7 @@ async fn a_worker_that_hands_over_waits_for_a_session_that_is_being_opened() {
             .hear(|it| matches!(it, FromWorker::HandedOver { .. }))
             .await;
         assert_eq!(kept(&heard), [id(1)]);
+        scene.send(ToWorker::Leave, &[]).await;
         assert_eq!(scene.ended().await, Ended::HandedOver);
         assert!(Session { client, backend }.is_open());
     })
@@ -378,6 +380,7 @@ async fn a_worker_stays_for_sessions_that_cannot_be_kept_and_no_longer() {
             .await;
         let (last, _) = heard.last().unwrap();
         assert_eq!(*last, FromWorker::HandedOver { stays: 0 });
+        scene.send(ToWorker::Leave, &[]).await;
         assert_eq!(scene.ended().await, Ended::HandedOver);
     })
     .await;
@@ -441,6 +444,7 @@ async fn a_worker_without_a_supervisor_serves_all_slots_and_tells_the_next_one_a
         let done = |it: &FromWorker| *it == FromWorker::HandedOver { stays: 0 };
         all.extend(scene.hear(done).await);
         assert_eq!(kept(&all), [id(1), id(2)]);
+        scene.send(ToWorker::Leave, &[]).await;
         assert_eq!(scene.ended().await, Ended::HandedOver);
         assert!(before.is_open() && alone.is_open());
     })
@@ -463,6 +467,7 @@ async fn a_worker_whose_second_supervisor_is_gone_too_waits_for_a_third() {
         scene
             .hear(|it| *it == FromWorker::HandedOver { stays: 0 })
             .await;
+        scene.send(ToWorker::Leave, &[]).await;
         assert_eq!(scene.ended().await, Ended::HandedOver);
         assert!(session.is_open());
     })
@@ -490,6 +495,7 @@ async fn a_worker_for_which_no_supervisor_comes_drains_until_one_does() {
         scene
             .hear(|it| *it == FromWorker::HandedOver { stays: 0 })
             .await;
+        scene.send(ToWorker::Leave, &[]).await;
         assert_eq!(scene.ended().await, Ended::HandedOver);
         assert!(session.is_open());
     })

@@ -91,6 +91,17 @@ impl Estate {
         joined
     }
 
+    /// Returns whether it has the table with this number.
+    pub(super) fn has(&self, table: u64) -> bool {
+        self.tables.iter().any(|it| it.table.number == table)
+    }
+
+    /// Removes what is kept of sessions that are over, and returns it.
+    pub(super) fn over(&mut self, ids: &[SessionId]) -> Kept {
+        let removed = ids.iter().filter_map(|id| self.kept.remove_entry(id));
+        removed.collect()
+    }
+
     /// Returns whether no worker should try to take it over any more.
     pub(super) fn is_hopeless(&self) -> bool {
         self.harm >= MOST_HARM

@@ -17,6 +17,8 @@ pub(super) struct Holder {
     pub(super) origins: BTreeSet<u64>,
     /// The sockets of its sessions.
     pub(super) kept: Kept,
+    /// The number of its table once another worker may have its sessions, which it still serves.
+    pub(super) offered: Option<u64>,
     /// What it was handed and has not taken over yet.
     pub(super) inherited: Vec<Estate>,
     /// The sessions that it believes are kept, and whose sockets could not be.
@@ -32,6 +34,7 @@ impl Holder {
             table,
             origins: BTreeSet::from([origin]),
             kept: Kept::new(),
+            offered: None,
             inherited: Vec::new(),
             unheld: HashSet::new(),
             unkept: UnkeptCounts::default(),

@@ -242,11 +242,6 @@ impl Keeping {
         Some(((table.number, Arc::clone(&table.file)), kept))
     }
 
-    /// Returns of how many sessions of a worker the sockets are kept.
-    pub(super) fn kept_of(&self, id: WorkerId) -> u64 {
-        self.holders.get(&id).map_or(0, |it| it.count() as u64)
-    }
-
     fn make_table(&mut self) -> Option<Table> {
         match self.reserve.lend(|| table::create(LENGTH)) {
             Ok(file) => {
@@ -314,9 +309,67 @@ impl Keeping {
 
     /// Closes what is kept of sessions of a worker that are over.
     pub(super) fn over(&mut self, id: WorkerId, ids: &[SessionId]) {
-        if let Some(holder) = self.holders.get_mut(&id) {
-            self.closer.close(holder.over(ids).into_values());
+        let Some(holder) = self.holders.get_mut(&id) else {
+            return;
+        };
+        self.closer.close(holder.over(ids).into_values());
+        let offered = holder.offered;
+        let inherited = self.holders.values_mut().flat_map(|it| &mut it.inherited);
+        let estates = self.waiting.iter_mut().chain(inherited);
+        for estate in estates.filter(|it| offered.is_some_and(|table| it.has(table))) {
+            self.closer.close(estate.over(ids).into_values());
         }
+    }
+
+    /// Lets another worker have what it takes to go on with the sessions of a worker that still serves them, in this slot and
+    /// process; returns how many sessions these are.
+    pub(super) fn offer(&mut self, id: WorkerId, (slot, pid): (usize, u32)) -> u64 {
+        let holder = self.holders.get_mut(&id);
+        let Some(holder) = holder.filter(|it| it.offered.is_none() && !it.kept.is_empty()) else {
+            return 0;
+        };
+        let Some(table) = holder.table.clone() else {
+            return 0;
+        };
+        holder.offered = Some(table.number);
+        let kept = std::mem::take(&mut holder.kept);
+        let sessions = kept.len() as u64;
+        let table = LeftTable {
+            table,
+            pid,
+            end: End::Code(0),
+            death: Death::HandedOver,
+        };
+        self.waiting.push(Estate {
+            slot,
+            tables: vec![table],
+            kept,
+            without: std::mem::take(&mut holder.unheld).len() as u64,
+            given: 0,
+            harm: 0,
+        });
+        sessions
+    }
+
+    /// Returns the workers that still serve the sessions of these tables, as far as `heir` was handed them.
+    pub(super) fn offering(&self, heir: WorkerId, tables: &[u64]) -> Vec<WorkerId> {
+        let heir = self.holders.get(&heir);
+        let was_handed = |table| heir.is_some_and(|it| it.inherited.iter().any(|it| it.has(table)));
+        let offers = |holder: &Holder| {
+            let offered = holder.offered.filter(|it| tables.contains(it));
+            offered.is_some_and(was_handed)
+        };
+        let offering = self.holders.iter().filter(|(_, it)| offers(it));
+        offering.map(|(id, _)| *id).collect()
+    }
+
+    /// Returns whether a worker still serves sessions of what waits.
+    pub(super) fn is_offered(&self, waiting: u64) -> bool {
+        let mut estates = self.waiting.iter().filter(|it| key(it) == waiting);
+        estates.any(|it| {
+            let mut holders = self.holders.values();
+            holders.any(|holder| holder.offered.is_some_and(|table| it.has(table)))
+        })
     }
 
     /// Notes how many sessions a worker could not keep, of each kind at most `most`.

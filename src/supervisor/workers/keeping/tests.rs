@@ -159,6 +159,50 @@ fn an_heir_that_dies_after_it_took_over_leaves_one_table_with_all() {
 }
 
 #[test]
+fn sessions_of_a_worker_that_lives_are_offered_once_and_those_that_end_meanwhile_are_not_taken_over()
+ {
+    let mut keeping = keeping(&[FIRST, SECOND]);
+    assert_eq!(keeping.offer(FIRST, (0, 1)), 0);
+    keep(&mut keeping, FIRST, 3);
+    assert_eq!(keeping.offer(FIRST, (0, 1)), 3);
+    assert_eq!(keeping.offer(FIRST, (0, 1)), 0);
+    let waiting = keeping.waiting()[0].key;
+    assert!(keeping.is_offered(waiting));
+    keeping.over(FIRST, &[session(FIRST, 1)]);
+    let parcels = hand(&mut keeping, SECOND);
+    assert_eq!(inherited(&parcels), [(1, Death::HandedOver)]);
+    assert_eq!(handed_ids(&parcels), sessions(FIRST, 3)[1..]);
+    // No other worker, and no other table.
+    assert_eq!(keeping.offering(FIRST, &[1]), []);
+    assert_eq!(keeping.offering(SECOND, &[2]), []);
+    assert_eq!(keeping.offering(SECOND, &[1]), [FIRST]);
+    keeping.over(FIRST, &[session(FIRST, 2)]);
+    let told = Ended {
+        handed_over: true,
+        ..ended(FIRST, End::Code(0))
+    };
+    keeping.end(FIRST, told);
+    assert_eq!(keeping.waiting(), []);
+    let taken = keeping.took_over(SECOND, &[1], (1, LossCounts::default()));
+    assert_eq!(taken.unwrap().taken, 1);
+    let counts = keeping.counts();
+    assert_eq!((counts.kept, counts.lost.sum()), (1, 0));
+}
+
+#[test]
+fn an_heir_that_dies_while_the_worker_still_serves_is_followed_by_another() {
+    let mut keeping = keeping(&[FIRST, SECOND, THIRD]);
+    keep(&mut keeping, FIRST, 2);
+    keeping.offer(FIRST, (0, 1));
+    hand(&mut keeping, SECOND);
+    end(&mut keeping, SECOND, KILLED);
+    let waiting = keeping.waiting()[0].key;
+    assert!(keeping.is_offered(waiting));
+    hand(&mut keeping, THIRD);
+    assert_eq!(keeping.offering(THIRD, &[1, 2]), [FIRST]);
+}
+
+#[test]
 fn a_death_that_the_supervisor_caused_is_the_fault_of_the_worker() {
     let mut keeping = keeping(&[FIRST, SECOND]);
     keep(&mut keeping, FIRST, 1);
