@@ -37,6 +37,8 @@ mod operations;
 mod slow;
 // What operators see of it.
 mod seen;
+// Supervisors that are killed.
+mod successors;
 // Disks, files and descriptors that fail at the wrong time.
 mod surroundings;
 // Unix sockets, whose bytes the kernel does not count.

@@ -119,6 +119,15 @@ async fn tell(says: &Sender<FromWorker>, script: &str) {
         let told = FromWorker::About(about);
         return says.send(&told, &[some().as_fd()]).await.unwrap();
     }
+    // What was on its way before the worker heard that it is to tell all.
+    let (one, other) = StdUnixStream::pair().unwrap();
+    let ids = vec![id(ORIGIN, 5)];
+    let keep = FromWorker::Keep { ids };
+    says.send(&keep, &[one.as_fd(), other.as_fd()])
+        .await
+        .unwrap();
+    let ids = vec![id(ORIGIN, 5)];
+    says.send(&FromWorker::Over { ids }, &[]).await.unwrap();
     // A worker that is well says this now and then, also before it hears that it is to tell what it is.
     says.send(&FromWorker::Beat, &[]).await.unwrap();
     says.send(&about(), &[some().as_fd()]).await.unwrap();
