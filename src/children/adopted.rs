@@ -100,17 +100,18 @@ async fn await_end<In>(
             }
             end
         }
-        _ = &mut heard => match timeout(LAST_MESSAGES, &mut ended).await {
+        _ = &mut heard => {
             // A link is lost a moment before the end of its process is told.
-            Ok(end) => end,
-            Err(_) => {
+            if let Ok(end) = timeout(LAST_MESSAGES, &mut ended).await {
+                end
+            } else {
                 if !handle.has_killed() {
                     warn!(pid, "a worker of an earlier supervisor has closed its link; it is killed");
                     handle.kill();
                 }
                 ended.await
             }
-        },
+        }
     };
     drop(listed);
     let _ = inbox.send(Message::Exited(id, End::from(end))).await;
@@ -166,9 +167,9 @@ mod tests {
         adopt(
             Command::new("sh").args(["-c", "exit 3"]),
             async |process, mut messages, theirs, children| {
-                let (_receiver, sender) = end::open::<ToWorker, FromWorker>(theirs).unwrap();
+                let (receiver, sender) = end::open::<ToWorker, FromWorker>(theirs).unwrap();
                 sender.send(&FromWorker::Beat, &[]).await.unwrap();
-                drop((_receiver, sender));
+                drop((receiver, sender));
                 let said = messages.recv().await.unwrap();
                 assert!(matches!(said, Message::Said(Id(7), FromWorker::Beat, _)));
                 let ended = messages.recv().await.unwrap();

@@ -161,7 +161,7 @@ impl Found {
     /// Takes the process that has this id now. It is the caller's to make sure that it is the one that is meant: what
     /// it says later shows that it had not ended before.
     ///
-    /// Fails as pidfd_open(2) does, with [`io::ErrorKind::NotFound`] or `ESRCH` if there is no such process.
+    /// Fails as `pidfd_open(2)` does, with [`io::ErrorKind::NotFound`] or `ESRCH` if there is no such process.
     pub fn open(pid: u32) -> io::Result<Self> {
         Ok(Self {
             pid,
@@ -178,14 +178,13 @@ impl Found {
     /// Waits until the process has ended; must run in a runtime. Fails with `ECHILD` if it was no child of this
     /// process: only its parent learns how it ended.
     pub async fn wait(self) -> io::Result<ExitStatus> {
-        match watch(&self.handle) {
-            Ok(ended) => drop(ended.readable().await?),
+        if let Ok(ended) = watch(&self.handle) {
+            drop(ended.readable().await?);
+        } else {
             // If the kernel can watch no more descriptors, a thread waits instead.
-            Err(_) => {
-                let handle = self.handle.clone();
-                let waited = tokio::task::spawn_blocking(move || handle.await_end());
-                waited.await.map_err(io::Error::other)??;
-            }
+            let handle = self.handle.clone();
+            let waited = tokio::task::spawn_blocking(move || handle.await_end());
+            waited.await.map_err(io::Error::other)??;
         }
         self.status()
     }
@@ -258,12 +257,13 @@ mod tests {
         assert_eq!(status.code(), Some(7));
         // It was waited for.
         child.wait().unwrap_err();
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let found = Found::open(child.id()).unwrap();
         assert!(!found.handle().has_ended());
         found.handle().kill();
         let status = runtime().block_on(found.wait()).unwrap();
         assert_eq!(status.signal(), Some(9));
+        child.wait().unwrap_err();
     }
 
     #[test]

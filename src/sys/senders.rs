@@ -40,7 +40,7 @@ pub fn peek(socket: impl AsFd, space: &mut [u8]) -> io::Result<(usize, u32)> {
 fn with(
     socket: impl AsFd,
     space: &mut [u8],
-    room: &mut Vec<u8>,
+    room: &mut [u8],
     flags: MsgFlags,
 ) -> io::Result<(usize, u32)> {
     let mut bytes = [IoSliceMut::new(space)];

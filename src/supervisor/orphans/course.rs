@@ -163,8 +163,7 @@ impl Course {
         });
         // What is over leads to nothing more.
         let ending = ending.filter(|at| *at > self.ticked);
-        ends.chain(ending)
-            .fold(Some(look), |due, at| due.min(Some(at)))
+        ends.chain(ending).chain([look]).min()
     }
 
     /// Handles an event at `now`; returns what to do.

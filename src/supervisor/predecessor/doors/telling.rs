@@ -180,16 +180,14 @@ impl Telling {
         } = received;
         match message {
             FromWorker::About(about) => {
-                self.introduce(*about)?;
+                self.introduce(&about)?;
                 self.table = self.table.take().or(descriptors.pop());
             }
             FromWorker::Board => self.board = self.board.take().or(descriptors.pop()),
-            FromWorker::State => {
-                if !self.has_state && !descriptors.is_empty() {
-                    self.has_state = true;
-                    let states = &mut self.shared.0.borrow_mut().states;
-                    states.push(std::mem::take(&mut descriptors));
-                }
+            FromWorker::State if !self.has_state && !descriptors.is_empty() => {
+                self.has_state = true;
+                let states = &mut self.shared.0.borrow_mut().states;
+                states.push(std::mem::take(&mut descriptors));
             }
             FromWorker::Socket { key, slot } => {
                 if let Some(socket) = descriptors.pop() {
@@ -215,14 +213,17 @@ impl Telling {
         Ok(Next::More)
     }
 
-    fn introduce(&mut self, about: About) -> Result<(), Broken> {
+    fn introduce(&mut self, about: &About) -> Result<(), Broken> {
         let is_it = about.origin == self.origin && about.pid == self.pid;
         if self.about.is_some() || !is_it {
             return Err(Broken::Another);
         }
-        let version = about.version.chars().filter(|it| it.is_ascii_graphic());
+        let version = about.version.chars().filter(char::is_ascii_graphic);
         let version = version.take(MOST_OF_VERSION).collect();
-        self.about = Some(About { version, ..about });
+        self.about = Some(About {
+            version,
+            ..about.clone()
+        });
         Ok(())
     }
 
