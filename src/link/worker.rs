@@ -57,8 +57,11 @@ pub enum ToWorker {
     Inherit {
         /// Its number.
         table: u64,
-        /// How that worker ended.
+        /// How that worker ended, or is to end.
         death: Death,
+        /// Whether it still works on the table. Then the worker answers with [`FromWorker::Holds`], and goes on with the
+        /// sessions after [`Self::Ended`], once it has the lock of the table.
+        lives: bool,
     },
     /// Takes the sockets of sessions of inherited tables, which come along: of each its client's, then its
     /// backend's. None comes along where the worker is short of descriptors.
@@ -187,6 +190,11 @@ pub enum ToWorker {
     Records {
         /// The version.
         version: u16,
+    },
+    /// The worker of this table has ended.
+    Ended {
+        /// The table's number.
+        table: u64,
     },
     /// Exits without touching its sessions, which it has said are kept: another worker has all that it takes to go on
     /// with them.
@@ -401,6 +409,7 @@ impl Message for ToWorker {
             | Self::HandOver { .. }
             | Self::Records { .. }
             | Self::Leave
+            | Self::Ended { .. }
             | Self::FindRevoked { .. }
             | Self::Sessions { .. }
             | Self::End { .. } => 0..=0,

@@ -18,8 +18,11 @@ use std::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
         unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -166,6 +169,14 @@ pub struct Received {
 )]
 pub struct NotReceived(io::Error);
 
+/// When this program looked for what another one has left in its process.
+static RECEIVED: OnceLock<Instant> = OnceLock::new();
+
+/// Returns for how long this program has gone on for another one, which began right before [`receive`] was called.
+pub fn elapsed() -> Duration {
+    RECEIVED.get().map_or(Duration::ZERO, Instant::elapsed)
+}
+
 /// Takes up what the program has left that has executed this one to go on for it; `None` if none has. The
 /// environment does not tell of it afterwards.
 ///
@@ -175,6 +186,7 @@ pub fn receive() -> Result<Option<Received>, NotReceived> {
     if CALLED.swap(true, Ordering::SeqCst) {
         return Ok(None);
     }
+    let _ = RECEIVED.set(Instant::now());
     match env::var_os(VARIABLE) {
         None => Ok(None),
         Some(number) => {

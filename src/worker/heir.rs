@@ -1,7 +1,7 @@
 //! Goes on with the sessions of workers that have ended.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
     net::IpAddr,
     os::fd::OwnedFd,
@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::yield_now, time::sleep};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{sync::watch, task::yield_now, time::sleep};
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -33,7 +33,7 @@ use crate::{
         relay::take_over,
         scratch::with_scratch,
         socket::Socket,
-        table::{Left, LeftSession, Table, layout::RowState, with_table},
+        table::{self, Left, LeftSession, Table, layout::RowState, with_table},
         takeover::{MOST_SUSPICION, resume, suspicion},
     },
     sys::table::lock,
@@ -62,10 +62,31 @@ pub(super) struct Heir {
 struct Arrived {
     number: u64,
     death: Death,
+    /// Whether its worker worked on it when it came.
+    lived: bool,
     file: Option<OwnedFd>,
+    /// Its epoch when it came.
+    epoch: Option<u64>,
 }
 
 impl Arrived {
+    fn new((number, death): (u64, Death), lived: bool, file: Option<OwnedFd>) -> Self {
+        let epoch = file.as_ref().and_then(|file| table::epoch(file).ok());
+        Self {
+            number,
+            death,
+            lived,
+            file,
+            epoch,
+        }
+    }
+
+    /// Returns whether its worker has told no other supervisor of its sessions since it came.
+    fn is_current(&self) -> bool {
+        let now = self.file.as_ref().and_then(|file| table::epoch(file).ok());
+        !self.lived || now == self.epoch
+    }
+
     /// Returns whether no other worker works on the table, and keeps others from it from then on.
     fn is_free(&self) -> bool {
         let locked = self.file.as_ref().map(lock);
@@ -78,6 +99,7 @@ impl Arrived {
             number,
             death,
             file,
+            ..
         } = self;
         let file = file.ok_or_else(|| io::Error::other("it did not arrive"));
         let mapped = file.and_then(|file| Left::map(number, death, file));
@@ -102,8 +124,25 @@ pub(super) struct Household {
     pub(super) voice: Voice,
     /// Counts sessions: the supervisor hears the counts before it hears of the takeover.
     pub(super) told: Told,
-    /// Cancelled when another supervisor has come, which hands out anew what this worker still waits for.
-    pub(super) outdated: CancellationToken,
+    /// What is heard of workers that are to end. Its sender is dropped when another supervisor has come, which hands out
+    /// anew what this worker still waits for.
+    pub(super) ends: watch::Receiver<Ends>,
+}
+
+/// What a worker has heard of others whose sessions it is to go on with when they end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ends {
+    /// The tables whose workers have ended, as the supervisor says.
+    pub(super) tables: BTreeSet<u64>,
+    /// Whether no supervisor is left that could say so.
+    pub(super) is_alone: bool,
+}
+
+impl Ends {
+    /// Returns whether nothing is to be heard any more before the lock of a table is tried.
+    fn may_try(&self, table: u64) -> bool {
+        self.is_alone || self.tables.contains(&table)
+    }
 }
 
 /// A session that was left behind.
@@ -164,11 +203,15 @@ impl Heir {
         voice: &Voice,
     ) {
         match message {
-            ToWorker::Inherit { table, death } => self.arrived.push(Arrived {
-                number: table,
+            ToWorker::Inherit {
+                table,
                 death,
-                file: descriptors.into_iter().next(),
-            }),
+                lives,
+            } => self.arrived.push(Arrived::new(
+                (table, death),
+                lives,
+                descriptors.into_iter().next(),
+            )),
             ToWorker::Sockets { ids } => self.take_sockets(ids, descriptors),
             ToWorker::TakeOver => {
                 let heir = std::mem::take(self);
@@ -202,8 +245,8 @@ impl Heir {
     ///
     /// A worker that hands its sessions over may still serve them. It has locked its table until it ends, and only the
     /// process that has the lock touches the sessions.
-    async fn take_over(mut self, household: Household) {
-        if !self.await_tables(&household).await {
+    async fn take_over(mut self, mut household: Household) {
+        if !self.await_tables(&mut household).await {
             return;
         }
         let numbers = self.numbers();
@@ -257,22 +300,32 @@ impl Heir {
         self.arrived.iter().map(|it| it.number).collect()
     }
 
-    /// Waits until no other worker works on the tables, and says that this one is there; returns `false` if another
-    /// supervisor has come first.
-    async fn await_tables(&mut self, household: &Household) -> bool {
-        let mut has_said = false;
+    /// Waits until the workers of all tables have ended, after it has said that it is ready; returns `false` if another
+    /// supervisor has been told of their sessions meanwhile.
+    ///
+    /// The supervisor says which have ended. Where none is left to say so, the locks of the tables tell.
+    async fn await_tables(&mut self, household: &mut Household) -> bool {
+        let living = self.arrived.iter().filter(|it| it.lived);
+        let tables: Vec<u64> = living.map(|it| it.number).collect();
+        if tables.is_empty() {
+            return true;
+        }
+        household.voice.send(FromWorker::Holds {
+            tables: tables.clone(),
+        });
         loop {
-            let held = self.arrived.iter().filter(|it| !it.is_free());
-            let tables: Vec<u64> = held.map(|it| it.number).collect();
-            if tables.is_empty() {
-                return true;
-            }
-            if !std::mem::replace(&mut has_said, true) {
-                household.voice.send(FromWorker::Holds { tables });
+            let may_try = {
+                let ends = household.ends.borrow_and_update();
+                tables.iter().all(|it| ends.may_try(*it))
+            };
+            if may_try && self.arrived.iter().all(Arrived::is_free) {
+                return self.arrived.iter().all(Arrived::is_current);
             }
             tokio::select! {
-                () = household.outdated.cancelled() => return false,
-                () = sleep(BETWEEN_TRIES) => {}
+                changed = household.ends.changed() => if changed.is_err() {
+                    return false;
+                },
+                () = sleep(BETWEEN_TRIES), if may_try => {}
             }
         }
     }
@@ -469,10 +522,7 @@ impl Household {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        session::table::{self, layout},
-        sys::table::create,
-    };
+    use crate::{session::table::layout, sys::table::create};
 
     /// Returns a table with this number that a worker has left, in which these sessions live and those have ended.
     fn left(number: u64, living: &[u64], ended: &[u64]) -> Left {

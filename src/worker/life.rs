@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, interval, sleep_until},
+};
 use tracing::{info, warn};
 
 use super::{
@@ -12,7 +15,10 @@ use super::{
     heir::Heir,
     succession::HandingOver,
 };
-use crate::link::{FromWorker, ToWorker};
+use crate::{
+    link::{FromWorker, ToWorker},
+    session::table::{Table, with_table},
+};
 
 /// How long sessions that are cut may take to tell their peers.
 const GOODBYES: Duration = Duration::from_millis(1500);
@@ -133,7 +139,8 @@ impl Worker {
             }
             ToWorker::Tell => {
                 // What other workers still serve is handed out anew by the supervisor that has come.
-                std::mem::take(&mut self.outdated).cancel();
+                self.ends = watch::Sender::default();
+                with_table(Table::begin_epoch);
                 self.tell_all();
                 self.look_after_sessions(false)
             }
@@ -152,6 +159,7 @@ impl Worker {
     /// Goes on without a supervisor, for a while.
     fn lost(&mut self) -> Option<Ended> {
         self.forget_supervisor();
+        self.ends.send_modify(|it| it.is_alone = true);
         if self.phase.is_ending() {
             info!("the supervisor is gone; this worker goes on finishing its sessions");
             return None;

@@ -30,14 +30,14 @@ mod told;
 
 use std::{io, os::fd::OwnedFd, process::ExitCode, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use self::{
     confinement::{Refusals, confine},
     contact::{Contact, Door, Order, Voice},
-    heir::{Heir, Household},
+    heir::{Ends, Heir, Household},
     life::{Ended, Phase},
     listener::Listeners,
     names::Pairs,
@@ -118,8 +118,9 @@ struct Worker {
     phase: Phase,
     /// Until when it serves without a supervisor, while there is none.
     alone_until: Option<Instant>,
-    /// Cancelled when another supervisor has come; a new one takes its place.
-    outdated: CancellationToken,
+    /// What is heard of workers whose sessions this one is to go on with; a new one takes its place when another supervisor
+    /// has come.
+    ends: watch::Sender<Ends>,
     /// What it has for the next supervisor.
     bequest: Bequest,
     /// The answer to a supervisor that asks for all, until that is complete.
@@ -183,7 +184,7 @@ async fn work(
         voice,
         phase: Phase::Serving,
         alone_until: None,
-        outdated: CancellationToken::new(),
+        ends: watch::Sender::default(),
         bequest: Bequest::default(),
         telling: None,
         listeners: Listeners::new(Arc::clone(&services), sessions.clone()),
@@ -263,6 +264,9 @@ impl Worker {
                     warn!(slot, "a spare listening socket did not arrive");
                 }
             }
+            ToWorker::Ended { table } => self.ends.send_modify(|it| {
+                it.tables.insert(table);
+            }),
             ToWorker::State => self.bequest.set_state(fds.collect()),
             ToWorker::Log => {
                 let pipe = fds
@@ -345,7 +349,7 @@ impl Worker {
             tasks: self.sessions.clone(),
             voice: self.voice.clone(),
             told: self.told.clone(),
-            outdated: self.outdated.clone(),
+            ends: self.ends.subscribe(),
         })
     }
 

@@ -30,6 +30,8 @@ pub mod head {
     pub const READING_TABLE: usize = 3;
     /// The row of that record, from 1.
     pub const READING_ROW: usize = 4;
+    /// How many supervisors the worker has told of its sessions that had not started it.
+    pub const EPOCH: usize = 5;
 }
 
 /// Which words of a row say what.

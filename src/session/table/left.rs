@@ -1,8 +1,12 @@
 //! The table that a worker has left behind.
 
-use std::{cell::Cell, io, os::fd::OwnedFd};
+use std::{
+    cell::Cell,
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
-use rustix::fs::fstat;
+use rustix::{fs::fstat, io::pread};
 
 use super::layout::{BYTES, MAGIC, ROWS, RowState, WORDS, WRITING, head, row, word_of};
 use crate::{
@@ -40,6 +44,16 @@ pub struct LeftSession {
     pub written: [Option<u64>; 2],
     /// Of Unix sockets: whether what the record counts as taken was taken from the socket for sure.
     pub is_consumed: [bool; 2],
+}
+
+/// Returns the [`head::EPOCH`] of a table, whose worker may still write it.
+pub fn epoch(file: impl AsFd) -> io::Result<u64> {
+    let mut word = [0; size_of::<u64>()];
+    let at = (head::EPOCH * word.len()) as u64;
+    if pread(file, &mut word, at)? < word.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(u64::from_ne_bytes(word))
 }
 
 impl Left {

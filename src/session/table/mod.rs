@@ -22,7 +22,7 @@ use self::{
 };
 pub use self::{
     arena::Block,
-    left::{Left, LeftSession},
+    left::{Left, LeftSession, epoch},
 };
 use super::{
     record::MOST_MOVING,
@@ -111,6 +111,11 @@ impl Table {
     /// process, which would drop the lock on the table.
     pub fn file(&self) -> &'static OwnedFd {
         self.file
+    }
+
+    /// Notes that another supervisor is told of the sessions: what the one before has handed out of them is void.
+    pub fn begin_epoch(&mut self) {
+        self.words[head::EPOCH].fetch_add(1, Ordering::Release);
     }
 
     /// Takes a row for a session; `None` if there is none left.

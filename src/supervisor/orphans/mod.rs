@@ -94,6 +94,11 @@ impl Orphans {
         self.known.is_empty()
     }
 
+    /// Returns the workers.
+    pub(super) fn workers(&self) -> impl Iterator<Item = WorkerId> {
+        self.known.keys().copied()
+    }
+
     /// Returns how many sessions cannot be handed over, once nothing else keeps any of these workers; `None` before.
     pub(super) fn only_stay(&self) -> Option<u64> {
         let stays = self

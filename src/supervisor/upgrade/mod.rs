@@ -116,7 +116,7 @@ impl Upgrades {
     ) -> Self {
         Self {
             step: match &carried {
-                Some(_) => Step::confirming(Duration::ZERO),
+                Some(_) => Step::confirming(succession::elapsed()),
                 None => Step::default(),
             },
             asker: carried.as_ref().and_then(|it| it.asker()),

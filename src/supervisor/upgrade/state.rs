@@ -9,6 +9,9 @@ pub(super) const QUIET_PATIENCE: Duration = Duration::from_secs(10);
 /// killed, so that there is time to go back.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(40);
 
+/// How long it may take at least, if its start has taken long.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often it is looked whether the daemon is quiet.
 const LOOKS: Duration = Duration::from_millis(20);
 
@@ -85,10 +88,10 @@ pub(super) enum Next {
 }
 
 impl Step {
-    /// Begins as a program that goes on for another.
-    pub(super) fn confirming(now: Duration) -> Self {
+    /// Begins as a program that has gone on for another for so long already.
+    pub(super) fn confirming(since: Duration) -> Self {
         Self::Confirming {
-            until: now + CONFIRM_PATIENCE,
+            until: CONFIRM_PATIENCE.saturating_sub(since).max(LEAST_PATIENCE),
         }
     }
 

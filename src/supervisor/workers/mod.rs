@@ -556,6 +556,13 @@ impl Workers {
         all.fold(0, u64::saturating_add)
     }
 
+    /// Returns how many sessions these workers have open, by their last counts.
+    pub(super) fn sessions_of(&self, workers: impl Iterator<Item = WorkerId>) -> u64 {
+        let processes = workers.filter_map(|it| self.processes.get(&it));
+        let counts = processes.flat_map(|it| it.counts.values());
+        counts.map(|counts| counts.connections.open).sum()
+    }
+
     /// Returns the sum of all counts, including those of workers that have ended.
     pub(super) fn counts(&self) -> BTreeMap<String, ListenerCounts> {
         let mut sums = self.retired.clone();

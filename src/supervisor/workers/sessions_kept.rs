@@ -110,6 +110,11 @@ impl Workers {
         end: End,
         how: orphans::Ended,
     ) {
+        if let Some((table, heirs)) = self.keeping.end_offer(id) {
+            for heir in heirs {
+                self.tell(heir, ToWorker::Ended { table });
+            }
+        }
         let Some(process) = self.processes.get(&id) else {
             return;
         };

@@ -43,6 +43,8 @@ pub(super) struct LeftTable {
     pub(super) end: End,
     /// What its heir is told of that.
     pub(super) death: Death,
+    /// Whether its worker still works on it, and is to end once its heir can go on.
+    pub(super) lives: bool,
 }
 
 /// What is taken over as a whole: the table of a worker that has ended, with the tables that it had not taken
@@ -91,6 +93,13 @@ impl Estate {
         joined
     }
 
+    /// Notes that the worker of a table has ended; returns whether it is one of these.
+    pub(super) fn end(&mut self, table: u64) -> bool {
+        let mut tables = self.tables.iter_mut();
+        let of_it = tables.find(|it| it.table.number == table);
+        of_it.map(|it| it.lives = false).is_some()
+    }
+
     /// Returns whether it has the table with this number.
     pub(super) fn has(&self, table: u64) -> bool {
         self.tables.iter().any(|it| it.table.number == table)
@@ -121,9 +130,16 @@ impl Estate {
             parcels.push((message, along));
         };
         for left in &self.tables {
-            let (table, death) = (left.table.number, left.death);
+            let (table, death, lives) = (left.table.number, left.death, left.lives);
             let along = vec![Arc::clone(&left.table.file)];
-            add(ToWorker::Inherit { table, death }, along);
+            add(
+                ToWorker::Inherit {
+                    table,
+                    death,
+                    lives,
+                },
+                along,
+            );
         }
         let all: Vec<_> = self.kept.iter().collect();
         for some in all.chunks(MOST_PAIRS) {

@@ -339,6 +339,7 @@ impl Keeping {
             pid,
             end: End::Code(0),
             death: Death::HandedOver,
+            lives: true,
         };
         self.waiting.push(Estate {
             slot,
@@ -361,6 +362,22 @@ impl Keeping {
         };
         let offering = self.holders.iter().filter(|(_, it)| offers(it));
         offering.map(|(id, _)| *id).collect()
+    }
+
+    /// Notes that a worker has ended whose sessions another one may have; returns the number of its table, and the workers
+    /// that were handed it.
+    pub(super) fn end_offer(&mut self, id: WorkerId) -> Option<(u64, Vec<WorkerId>)> {
+        let table = self.holders.get_mut(&id)?.offered.take()?;
+        for estate in &mut self.waiting {
+            estate.end(table);
+        }
+        let mut heirs = Vec::new();
+        for (heir, holder) in &mut self.holders {
+            if holder.inherited.iter_mut().any(|it| it.end(table)) {
+                heirs.push(*heir);
+            }
+        }
+        Some((table, heirs))
     }
 
     /// Returns whether a worker still serves sessions of what waits.
@@ -408,6 +425,7 @@ impl Keeping {
             pid: ended.pid,
             end: ended.end,
             death,
+            lives: false,
         });
         let own = Estate {
             slot: ended.slot,

@@ -80,7 +80,7 @@ fn hand(keeping: &mut Keeping, heir: WorkerId) -> Vec<Parcel> {
 
 fn inherited(parcels: &[Parcel]) -> Vec<(u64, Death)> {
     let tables = parcels.iter().filter_map(|(message, _)| match message {
-        ToWorker::Inherit { table, death } => Some((*table, *death)),
+        ToWorker::Inherit { table, death, .. } => Some((*table, *death)),
         _ => None,
     });
     tables.collect()
@@ -177,6 +177,7 @@ fn sessions_of_a_worker_that_lives_are_offered_once_and_those_that_end_meanwhile
     assert_eq!(keeping.offering(SECOND, &[2]), []);
     assert_eq!(keeping.offering(SECOND, &[1]), [FIRST]);
     keeping.over(FIRST, &[session(FIRST, 2)]);
+    assert_eq!(keeping.end_offer(FIRST), Some((1, vec![SECOND])));
     let told = Ended {
         handed_over: true,
         ..ended(FIRST, End::Code(0))
@@ -200,6 +201,12 @@ fn an_heir_that_dies_while_the_worker_still_serves_is_followed_by_another() {
     assert!(keeping.is_offered(waiting));
     hand(&mut keeping, THIRD);
     assert_eq!(keeping.offering(THIRD, &[1, 2]), [FIRST]);
+    // One that is handed it later need not wait for the end of the first.
+    end(&mut keeping, THIRD, KILLED);
+    assert_eq!(keeping.end_offer(FIRST), Some((1, vec![])));
+    keeping.begin(WorkerId(4), 40).unwrap();
+    let lives = |(message, _): &Parcel| matches!(message, ToWorker::Inherit { lives: true, .. });
+    assert!(!hand(&mut keeping, WorkerId(4)).iter().any(lives));
 }
 
 #[test]
