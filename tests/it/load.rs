@@ -1,9 +1,11 @@
 //! Many sessions at work while certificates are replaced and workers die.
 
+mod successors;
+
 use std::{
     fs,
     io::Read,
-    process::Command,
+    process::{Child, Command},
     sync::mpsc::{self, Sender},
     thread::{self, JoinHandle},
     time::Duration,
@@ -70,6 +72,15 @@ fn number_behind(report: &str, word: &str) -> u64 {
 
 /// Returns the command for one session.
 fn sysbench(front: &Front, server: &Server, what: &str) -> Option<Command> {
+    let mut command = sysbench_at(front, "plain", server, what)?;
+    command
+        .arg(format!("--time={SECONDS}"))
+        .arg("--report-interval=1");
+    Some(command)
+}
+
+/// Returns the command that works at a listener.
+fn sysbench_at(front: &Front, listener: &str, server: &Server, what: &str) -> Option<Command> {
     let mut command = clean_command(found("sysbench", "PROXYD_TEST_SYSBENCH")?);
     command
         .current_dir(front.daemon.folder())
@@ -79,12 +90,11 @@ fn sysbench(front: &Front, server: &Server, what: &str) -> Option<Command> {
             "--mysql-host=127.0.0.1",
             "--mysql-ssl=on",
         ])
-        .arg(format!("--mysql-port={}", front.port("plain")))
+        .arg(format!("--mysql-port={}", front.port(listener)))
         .arg(format!("--mysql-user={}", server.user))
         .arg(format!("--mysql-password={}", server.password))
         .arg(format!("--mysql-db={}", server.database))
-        .arg(format!("--time={SECONDS}"))
-        .args(["--report-interval=1", "--tables=1", "--table-size=10000"])
+        .args(["--tables=1", "--table-size=10000"])
         .arg(what);
     Some(command)
 }
@@ -118,6 +128,16 @@ fn listen(output: impl Read + Send + 'static, seconds: Sender<u32>) -> JoinHandl
         }
         said
     })
+}
+
+/// Collects all that a program says, of both kinds.
+fn collect_report(child: &mut Child) -> JoinHandle<String> {
+    let (output, errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let [output, errors] = [
+        thread::spawn(move || std::io::read_to_string(output).unwrap_or_default()),
+        thread::spawn(move || std::io::read_to_string(errors).unwrap_or_default()),
+    ];
+    thread::spawn(move || [output.join().unwrap(), errors.join().unwrap()].concat())
 }
 
 /// A program for each session, so that each of them tells.
@@ -159,13 +179,18 @@ fn sysbench_loses_no_session_when_workers_die() {
 }
 
 fn pgbench(front: &Front, server: &Server) -> Command {
+    pgbench_at(front, "plain", server)
+}
+
+/// Returns the command that works at a listener.
+fn pgbench_at(front: &Front, listener: &str, server: &Server) -> Command {
     let mut command = clean_command(server.client.with_file_name("pgbench"));
     command
         .env("PGPASSWORD", server.password)
         .env("PGSSLMODE", "verify-full")
         .env("PGSSLROOTCERT", &front.ca_file)
         .arg("--host=127.0.0.1")
-        .arg(format!("--port={}", front.port("plain")))
+        .arg(format!("--port={}", front.port(listener)))
         .arg(format!("--username={}", server.user));
     command
 }

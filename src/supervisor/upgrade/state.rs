@@ -213,9 +213,12 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_confirmed_in_time_is_late() {
-        let step = Step::confirming(NOW);
+        let step = Step::confirming(Duration::from_secs(1));
         let until = step.due().unwrap();
-        assert!(!step.is_late(NOW) && step.is_late(until));
+        assert_eq!(until, CONFIRM_PATIENCE - Duration::from_secs(1));
+        assert!(!step.is_late(Duration::ZERO) && step.is_late(until));
+        let slow = Step::confirming(CONFIRM_PATIENCE);
+        assert!(!slow.is_late(Duration::ZERO));
         assert!(!waiting().is_late(until));
     }
 }
