@@ -225,6 +225,9 @@ pub fn read(file: impl AsFd, owner: u32) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// Returns the bytes of a half; refuses a file that others may have changed, or that another user has made.
+///
+/// Boards ([`super::shared`]) have the same seals and owner, and the worker that has mapped one before it was sealed
+/// writes what it likes there. No board is that long: its length is an odd number of counters.
 fn check(file: impl AsFd, owner: u32) -> io::Result<usize> {
     let about = fstat(&file)?;
     if !fcntl_get_seals(&file)?.contains(SEALS) {
@@ -239,6 +242,7 @@ fn check(file: impl AsFd, owner: u32) -> io::Result<usize> {
     let half = half.try_into().map_or(0, u64::from_ne_bytes);
     let half = usize::try_from(half).ok();
     let half = half.filter(|half| (HEAD..=MOST.next_multiple_of(FRONT)).contains(half));
+    let half = half.filter(|half| half.is_multiple_of(FRONT));
     let half = half.filter(|_| magic == MAGIC).ok_or_else(damaged)?;
     if usize::try_from(about.st_size) != Ok(FRONT + 2 * half) {
         return Err(damaged());

@@ -229,3 +229,35 @@ fn sessions_that_would_end_with_their_worker_are_counted_until_it_has_ended() {
     assert_eq!(team.boards[0].unkept(), 0);
     drop(other);
 }
+
+/// Writes into a board what memory of a supervisor's would hold ([`crate::sys::rewritten`]).
+fn forge(written: &Written, held: &[u8]) {
+    const FRONT: usize = 64 << 10;
+    let half = (COUNTERS * 8 - FRONT) / 2;
+    let told = [1_u64.to_ne_bytes(), (held.len() as u64).to_ne_bytes()].concat();
+    let newest = [&told, held].concat();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &newest);
+    let mut bytes = vec![0; COUNTERS * 8];
+    let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
+    put(0, b"PRXHALVE");
+    put(8, &(half as u64).to_ne_bytes());
+    put(16, &1_u64.to_ne_bytes());
+    put(FRONT + half, digest.as_ref());
+    put(FRONT + half + 32, &newest);
+    for (counter, bytes) in written.counters().iter().zip(bytes.chunks_exact(8)) {
+        counter.store(
+            u64::from_ne_bytes(bytes.try_into().unwrap()),
+            Ordering::Relaxed,
+        );
+    }
+}
+
+#[test]
+fn a_worker_cannot_write_into_its_board_what_a_supervisor_would_believe() {
+    let board = Board::new().unwrap();
+    let written = Written::map(board.descriptor(), COUNTERS).unwrap();
+    board.close_to_writers().unwrap();
+    forge(&written, b"a book");
+    let own = rustix::process::geteuid().as_raw();
+    assert!(crate::sys::rewritten::read(&*board.descriptor(), own).is_err());
+}
