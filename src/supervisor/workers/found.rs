@@ -5,12 +5,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::fd::OwnedFd,
     path::Path,
     sync::Arc,
 };
 
-use socket2::{SockRef, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::{
     repair,
@@ -94,12 +94,24 @@ impl Found {
         let file = SocketFile::of(path).ok()?;
         let is_whole = repair::reopen(socket, None, &path.display().to_string());
         // Where a name was taken by another socket, this one would wait for clients that cannot come.
-        let leads_there = || UnixStream::connect(path).is_ok();
-        (is_whole && leads_there()).then(|| Bound {
+        (is_whole && is_listened_at(path)).then(|| Bound {
             sockets: vec![Arc::clone(socket)],
             address: format!("unix:{}", path.display()),
             file: Some(file),
         })
+    }
+}
+
+/// Returns whether a socket listens at this path. Does not wait, however many clients do.
+fn is_listened_at(path: &Path) -> bool {
+    let connected = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    match connected() {
+        Ok(()) => true,
+        // Its queue is full (connect(2)).
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
 }
 
@@ -129,7 +141,7 @@ mod tests {
     use std::{
         io::Read as _,
         net::{TcpListener, TcpStream},
-        os::unix::net::UnixListener,
+        os::unix::net::{UnixListener, UnixStream},
         time::Duration,
     };
 
@@ -225,6 +237,20 @@ mod tests {
         let socket = bindings.of_slot(1).remove(0).1;
         assert_ne!(SockRef::from(&*socket).cookie().unwrap(), cookie);
         UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn a_socket_whose_queue_is_full_is_used_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let listener = listener(&format!("unix:{}", path.display()));
+        let before = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&before, 0).unwrap();
+        let _waits = UnixStream::connect(&path).unwrap();
+        let socket = before.try_clone().unwrap().into();
+        let found = FoundSockets::new(vec![(ListenerKey::of(&listener), 0, socket)]);
+        let of_it = &found.all[&ListenerKey::of(&listener)];
+        assert!(of_it.bind_unix(&path).is_some());
     }
 
     #[test]
