@@ -7,6 +7,7 @@ use std::{
     rc::Rc,
 };
 
+use rustix::fs::fstat;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -77,6 +78,8 @@ struct Common {
     /// Which sessions some worker has.
     known: HashSet<SessionId>,
     sockets: BTreeMap<(ListenerKey, usize), OwnedFd>,
+    /// The inodes of these: a worker that was taken over may bring one socket under as many names as it likes.
+    inodes: HashSet<u64>,
     states: Vec<Vec<OwnedFd>>,
 }
 
@@ -91,6 +94,7 @@ impl Shared {
             left: most,
             known: HashSet::new(),
             sockets: BTreeMap::new(),
+            inodes: HashSet::new(),
             states: Vec::new(),
         })))
     }
@@ -227,13 +231,16 @@ impl Telling {
         Ok(())
     }
 
-    /// Takes a listening socket, unless it cannot be the listener's or another worker has brought it before; returns it
-    /// then.
+    /// Takes a listening socket, unless it cannot be the listener's or was brought before, be it under another name;
+    /// returns it then.
     fn socket(&self, named: (ListenerKey, usize), socket: OwnedFd) -> Option<OwnedFd> {
-        let sockets = &mut self.shared.0.borrow_mut().sockets;
-        let is_new = !sockets.contains_key(&named) && sockets.len() < MOST_SOCKETS;
-        if is_new && listens_for(&named.0, &socket) {
-            sockets.insert(named, socket);
+        let common = &mut *self.shared.0.borrow_mut();
+        let is_new = !common.sockets.contains_key(&named) && common.sockets.len() < MOST_SOCKETS;
+        if is_new
+            && listens_for(&named.0, &socket)
+            && fstat(&socket).is_ok_and(|about| common.inodes.insert(about.st_ino))
+        {
+            common.sockets.insert(named, socket);
             return None;
         }
         Some(socket)

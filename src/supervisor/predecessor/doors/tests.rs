@@ -147,6 +147,7 @@ async fn tell(says: &Sender<FromWorker>, script: &str) {
         (0, listener.as_fd()),
         (0, listener.as_fd()),
         (1, pack.as_fd()),
+        (2, listener.as_fd()),
     ] {
         let key = key.clone();
         let told = FromWorker::Socket { key, slot };
@@ -212,7 +213,7 @@ fn a_worker_is_found_with_all_that_it_has() {
     assert_eq!(kept, [id(9, 3), id(ORIGIN, 1)]);
     assert_eq!(orphan.said, [FromWorker::Denied { calls: 7 }]);
     assert_eq!(answers.states[0].len(), 2);
-    // What does not listen is no listening socket, and the same slot's comes once.
+    // What does not listen is no listening socket, the same slot's comes once, and no socket is that of two slots.
     let slots: Vec<usize> = answers.sockets.iter().map(|it| it.1).collect();
     assert_eq!(slots, [0]);
     assert!(!orphan.found.handle().has_ended());
