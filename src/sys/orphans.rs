@@ -1,10 +1,16 @@
 //! Orphans: children that this program has not started, but gets because it is process 1, or because another program
 //! ran in this process before.
 
+#![expect(
+    unsafe_code,
+    reason = "what a child does before its program runs has no safe form"
+)]
+
 use std::{
     collections::BTreeSet,
     io,
     ops::{Deref, DerefMut},
+    os::unix::process::CommandExt as _,
     process::{Child, Command},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -12,7 +18,10 @@ use std::{
     },
 };
 
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::{
+    signal::SigSet,
+    wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
+};
 
 /// The children that this process has started and waits for itself.
 static AWAITED: Mutex<Children> = Mutex::new(Children {
@@ -40,8 +49,9 @@ fn awaited() -> MutexGuard<'static, Children> {
 pub struct Awaited(Child);
 
 impl Awaited {
-    /// Starts a child.
+    /// Starts a child, in which no signal is blocked.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        block_none(command)?;
         // Nothing is locked during the start, because a start may wait for a disk.
         awaited().starting += 1;
         let child = command.spawn();
@@ -51,6 +61,19 @@ impl Awaited {
         awaited.started.insert(child.id());
         Ok(Self(child))
     }
+}
+
+/// Has the child of a thread that blocks signals block none.
+///
+/// A thread does until the handlers of a program are there that goes on for another one, and so does each that was
+/// started by then.
+fn block_none(command: &mut Command) -> io::Result<()> {
+    if SigSet::thread_get_mask()?.iter().next().is_none() {
+        return Ok(());
+    }
+    // SAFETY: it makes one system call, and allocates and locks nothing.
+    unsafe { command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?)) };
+    Ok(())
 }
 
 /// A child that this process has not started itself, or started before it executed this program, and that [`reap`]
@@ -130,5 +153,29 @@ pub fn reap() {
         if is_ours || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read as _, process::Stdio};
+
+    use nix::sys::signal::SigmaskHow;
+
+    use super::*;
+
+    #[test]
+    fn a_child_of_a_thread_that_blocks_signals_blocks_none() {
+        let mut command = Command::new("grep");
+        command.args(["SigBlk", "/proc/self/status"]);
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+        let child = Awaited::spawn(command.stdout(Stdio::piped()));
+        before.unwrap().thread_set_mask().unwrap();
+        let mut child = child.unwrap();
+        let mut shown = String::new();
+        let mut output = child.stdout.take().unwrap();
+        output.read_to_string(&mut shown).unwrap();
+        child.wait().unwrap();
+        assert_eq!(shown.trim(), "SigBlk:\t0000000000000000");
     }
 }
