@@ -163,11 +163,16 @@ impl Supervisor {
         // Helpers of the program before may have ended before this one listened to that.
         inputs::reap_orphans();
         let sessions = self.workers.keeping().kept.saturating_sub(staying);
-        match self.upgrades.confirm((sessions, staying)) {
+        let confirmed = self.upgrades.confirm((sessions, staying));
+        self.tell_confirmed(confirmed);
+    }
+
+    fn tell_confirmed(&mut self, confirmed: Option<Confirmed>) {
+        match confirmed {
             Some(Confirmed::Upgraded(sentence)) => {
                 self.notices.say(EventKind::Upgraded, &sentence);
             }
-            Some(Confirmed::WentBack(sentence)) => {
+            Some(Confirmed::WentBack(sentence) | Confirmed::Failed(sentence)) => {
                 warn!("{sentence}");
                 self.notices.events.add(EventKind::UpgradeFailed, sentence);
             }
@@ -184,7 +189,9 @@ impl Supervisor {
         drop(self.sink.flush_at_end());
         if let Some(error) = self.upgrades.go_back(reason) {
             error!("{error}; this program goes on");
-            self.confirm_upgrade(0);
+            inputs::reap_orphans();
+            let failed = self.upgrades.fail(reason, &error);
+            self.tell_confirmed(failed);
         }
     }
 

@@ -13,9 +13,10 @@ use std::{
     os::unix::process::CommandExt as _,
     process::{Child, Command},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use nix::sys::{
@@ -28,6 +29,9 @@ static AWAITED: Mutex<Children> = Mutex::new(Children {
     starting: 0,
     started: BTreeSet::new(),
 });
+
+/// Wakes those that wait until no child is being started.
+static NONE_STARTS: Condvar = Condvar::new();
 
 /// Whether another program ran in this process before, which may have left children.
 static SUCCEEDS: AtomicBool = AtomicBool::new(false);
@@ -57,6 +61,7 @@ impl Awaited {
         let child = command.spawn();
         let mut awaited = awaited();
         awaited.starting -= 1;
+        NONE_STARTS.notify_all();
         let child = child?;
         awaited.started.insert(child.id());
         Ok(Self(child))
@@ -127,9 +132,10 @@ pub fn may_come() -> bool {
     std::process::id() == 1 || SUCCEEDS.load(Ordering::Relaxed)
 }
 
-/// Does something during which no child is started; `None` if one is being started now.
-pub fn while_none_starts<T>(job: impl FnOnce() -> T) -> Option<T> {
-    let awaited = awaited();
+/// Does something during which no child is started; `None` if one is still being started after `patience`. Blocks.
+pub fn while_none_starts<T>(patience: Duration, job: impl FnOnce() -> T) -> Option<T> {
+    let waited = NONE_STARTS.wait_timeout_while(awaited(), patience, |it| it.starting > 0);
+    let (awaited, _) = waited.unwrap_or_else(PoisonError::into_inner);
     (awaited.starting == 0).then(job)
 }
 
@@ -158,7 +164,7 @@ pub fn reap() {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read as _, process::Stdio};
+    use std::{io::Read as _, process::Stdio, thread};
 
     use nix::sys::signal::SigmaskHow;
 
@@ -177,5 +183,23 @@ mod tests {
         output.read_to_string(&mut shown).unwrap();
         child.wait().unwrap();
         assert_eq!(shown.trim(), "SigBlk:\t0000000000000000");
+    }
+
+    #[test]
+    fn what_is_done_while_no_child_starts_waits_for_one_that_does() {
+        let (long, none) = (Duration::from_secs(60), Duration::ZERO);
+        awaited().starting += 1;
+        assert!(while_none_starts(none, || {}).is_none());
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| while_none_starts(long, is_locked));
+            awaited().starting -= 1;
+            NONE_STARTS.notify_all();
+            assert_eq!(waits.join().unwrap(), Some(true));
+        });
+    }
+
+    /// Returns whether the list of children is locked.
+    fn is_locked() -> bool {
+        AWAITED.try_lock().is_err()
     }
 }

@@ -56,6 +56,8 @@ pub struct Carried<'a> {
     pub descriptors: Vec<BorrowedFd<'a>>,
     /// Its arguments, the name first.
     pub arguments: Vec<OsString>,
+    /// How long to wait for another thread that is starting a process, which could get the descriptors.
+    pub wait: Duration,
 }
 
 /// Signals that the kernel keeps until this is dropped, for the program that is executed meanwhile or else for this one.
@@ -90,15 +92,15 @@ pub fn let_signals_arrive() {
 /// Goes on as the program in `file`, with signals held. SIGALRM kills the process after `patience` unless [`confirm`] is
 /// called before. Returns only if that fails, and then everything is as before.
 ///
-/// No other thread may be starting a process, which could get the descriptors: while one is, returns
-/// [`io::ErrorKind::WouldBlock`].
+/// Returns [`io::ErrorKind::WouldBlock`] if another thread is starting a process, and goes on with that for longer than
+/// `carried.wait`.
 pub fn exec(
     file: BorrowedFd<'_>,
     carried: &Carried<'_>,
     patience: Duration,
     held: Held,
 ) -> io::Error {
-    let error = orphans::while_none_starts(|| exec_alone(file, carried, patience));
+    let error = orphans::while_none_starts(carried.wait, || exec_alone(file, carried, patience));
     drop(held);
     match error {
         Some(Ok(never)) => match never {},
@@ -285,6 +287,7 @@ mod tests {
             manifest: manifest.as_fd(),
             descriptors: vec![],
             arguments: vec!["proxyd".into()],
+            wait: Duration::from_secs(60),
         };
         let held = hold_signals().unwrap();
         let error = exec(file.as_fd(), &carried, Duration::from_secs(60), held);

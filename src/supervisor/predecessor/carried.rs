@@ -27,6 +27,9 @@ use crate::{
 /// How long a program may take that is gone back to.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a worker that is being started may delay it: workers that do not come up are started again and again.
+const START_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What the program before this one has left in this process.
 ///
 /// Its descriptors stay open until [`Self::let_go`], so that it can be gone back to with all of them.
@@ -166,7 +169,8 @@ impl Carried {
         self.manifest.stored.clone()
     }
 
-    /// Goes back to the program before, for this reason. Returns only if that fails.
+    /// Goes back to the program before, for this reason. Returns only if that fails. Blocks for [`START_PATIENCE`] at
+    /// most.
     pub(in crate::supervisor) fn go_back(&self, reason: &str) -> NotBack {
         match self.try_to_go_back(reason) {
             Ok(error) => error.into(),
@@ -198,6 +202,7 @@ impl Carried {
             manifest: memory.as_fd(),
             descriptors: left.all(),
             arguments: env::args_os().collect(),
+            wait: START_PATIENCE,
         };
         let held = succession::hold_signals()?;
         Ok(succession::exec(program.as_fd(), &carried, PATIENCE, held))

@@ -111,6 +111,8 @@ impl Upgrades {
             manifest: memory.as_fd(),
             descriptors: left.all(),
             arguments: self.fixtures.arguments.clone(),
+            // It is tried again.
+            wait: Duration::ZERO,
         };
         let file = chosen.file.as_fd();
         Ok(succession::exec(file, &carried, PATIENCE, held))

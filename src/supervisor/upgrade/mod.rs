@@ -87,6 +87,8 @@ pub(super) enum Confirmed {
     Upgraded(String),
     /// The other program could not go on, so that this one runs again.
     WentBack(String),
+    /// This program goes on for another, though not as it should, because that cannot be gone back to.
+    Failed(String),
 }
 
 /// Upgrades: the one under way, and what became of those before.
@@ -288,6 +290,26 @@ impl Upgrades {
         Some(Confirmed::Upgraded(told))
     }
 
+    /// Lets this program go on for another, though for this `reason` it should not, because of `error`; tells the client
+    /// that has asked for the upgrade.
+    pub(super) fn fail(&mut self, reason: &str, error: &NotBack) -> Option<Confirmed> {
+        if let NotBack::BackAlready = error {
+            return self.confirm((0, 0));
+        }
+        let carried = self.carried.take()?;
+        succession::confirm();
+        carried.let_go();
+        self.step = Step::Idle;
+        let from = carried.from().to_owned();
+        let told = format!("proxyd {VERSION} goes on for proxyd {from}, but {reason}, and {error}");
+        self.book.total += 1;
+        self.note(DONE, (from, VERSION.to_owned()), Some(&told));
+        if let Some(asker) = self.asker.take() {
+            asker.answer(Answer::refused(&told));
+        }
+        Some(Confirmed::Failed(format!("{told}.")))
+    }
+
     /// Returns whether this program goes on for another and is not confirmed.
     pub(super) fn is_confirming(&self) -> bool {
         self.carried.is_some()
@@ -370,4 +392,81 @@ async fn choose(
     let ready = trial(Arc::clone(&file)).run().await;
     let ready = ready.map_err(|reason| format!("{}: {reason}", path.display()))?;
     Ok(Chosen { path, file, ready })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        io::Read as _,
+        os::{fd::AsRawFd as _, unix::net::UnixStream},
+    };
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::{
+        supervisor::predecessor::Manifest,
+        sys::{files::Standard, succession::Received},
+        telemetry::log::{Form, Place},
+    };
+
+    /// Begins as a program that goes on for another, which `asker` has asked for.
+    fn confirming(asker: UnixStream) -> Upgrades {
+        let asker = OwnedFd::from(asker);
+        let manifest = Manifest {
+            pid: std::process::id(),
+            asker: Some(asker.as_raw_fd()),
+            ..Manifest::default()
+        };
+        let carried = Carried::take(Received {
+            manifest: Zeroizing::new(serde_json::to_vec(&manifest).unwrap()),
+            descriptors: BTreeMap::from([(asker.as_raw_fd(), asker)]),
+        });
+        let fixtures = Fixtures {
+            program: None,
+            arguments: vec![],
+            directory: None,
+            detached: false,
+            pid_file: (
+                Arc::new(tempfile::tempfile().unwrap().into()),
+                PathBuf::new(),
+            ),
+        };
+        let place = Place::standard(Standard::Error).unwrap();
+        let sink = Sink::new(place, Form::Text).unwrap();
+        Upgrades::new(
+            fixtures,
+            UpgradesBook::default(),
+            (OwnChildren::default(), sink),
+            mpsc::unbounded_channel().0,
+            Some(Rc::new(carried.unwrap())),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_program_that_should_have_been_gone_back_from_is_not_told_to_be_good() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let mut upgrades = confirming(theirs);
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let error = upgrades.go_back("its workers crash").unwrap();
+                let told = upgrades.fail("its workers crash", &error);
+                assert!(
+                    matches!(told, Some(Confirmed::Failed(it)) if it.contains("workers crash"))
+                );
+            })
+            .await;
+        local.await;
+        assert!(!upgrades.is_confirming());
+        let reason = upgrades.status().last.unwrap().reason.unwrap();
+        let mut answer = Vec::new();
+        ours.read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.contains("refused") && answer.contains(&reason),
+            "{answer}"
+        );
+    }
 }
