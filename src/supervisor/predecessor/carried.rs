@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    env, io,
+    env, io, mem,
     net::{SocketAddr, TcpListener},
     os::{
         fd::{AsFd as _, OwnedFd, RawFd},
@@ -11,6 +11,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -67,9 +68,14 @@ impl Carried {
         })
     }
 
-    /// Closes all of it, because this program was confirmed.
+    /// Closes all of it, because this program was confirmed, beside the caller: a socket may wait for its peer meanwhile
+    /// (`SO_LINGER` in socket(7)).
     pub(in crate::supervisor) fn let_go(&self) {
-        self.descriptors.borrow_mut().clear();
+        let all = mem::take(&mut *self.descriptors.borrow_mut());
+        // What no thread closes is closed here.
+        let _ = thread::Builder::new()
+            .name("let-go".to_owned())
+            .spawn(move || drop(all));
     }
 
     /// Returns the version of the program before.
@@ -221,8 +227,9 @@ impl Carried {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd as _;
+    use std::{io::Write as _, net::TcpStream, os::fd::AsRawFd as _};
 
+    use socket2::SockRef;
     use zeroize::Zeroizing;
 
     use super::*;
@@ -260,6 +267,28 @@ mod tests {
         assert!(carried.asker().is_none());
         assert!(carried.pid_file(Path::new("/run/proxyd.pid")).is_none());
         assert!(carried.control(Path::new("/run/proxyd.sock")).is_none());
+    }
+
+    #[test]
+    fn what_is_let_go_of_is_closed_and_waits_for_no_peer() {
+        use std::io::Read as _;
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let options = SockRef::from(&accepted);
+        options.set_linger(Some(Duration::from_secs(3600))).unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        while (&accepted).write_all(&[0; 1 << 16]).is_ok() {}
+        accepted.set_nonblocking(false).unwrap();
+        let carried = carried(|_| {});
+        let number = accepted.as_raw_fd();
+        let mut all = carried.descriptors.borrow_mut();
+        all.insert(number, accepted.into());
+        drop(all);
+        carried.let_go();
+        // Only now, so it was not waited for.
+        client.read_to_end(&mut Vec::new()).unwrap();
     }
 
     #[test]
