@@ -1,27 +1,21 @@
-//! The book as bytes: [`MAGIC`], the version in two bytes, the higher one first, and JSON.
+//! The book as bytes: JSON (RFC 8259), in each version that a program beside this one may read.
 
-use std::io::{self, Write as _};
+use std::io;
 
-use super::Book;
+use super::{
+    Book,
+    versions::{self, Unread},
+};
 
 /// What a book begins with.
-const MAGIC: [u8; 8] = *b"PRXBOOK\0";
-
-/// The version of the book, which is raised when parts change their meaning. A part that is added leaves it.
-const VERSION: u16 = 1;
-
-/// Bytes in front of the JSON.
-const HEAD: usize = MAGIC.len() + size_of::<u16>();
+const KIND: [u8; 8] = *b"PRXBOOK\0";
 
 /// Why a book cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::supervisor) enum Unreadable {
-    /// It is something else.
-    #[error("it is no book of a supervisor")]
-    NoBook,
-    /// Another program has written it.
-    #[error("it has version {0} of the book, and this program reads version {VERSION}")]
-    Version(u16),
+    /// It is no book, or none that this program reads.
+    #[error(transparent)]
+    Unread(#[from] Unread),
     /// It is damaged.
     #[error("it cannot be understood: {0}")]
     Content(#[from] serde_json::Error),
@@ -32,25 +26,13 @@ impl Book {
     ///
     /// It leaves no other copy of the secrets.
     pub(in crate::supervisor) fn encode(&self, room: &mut [u8]) -> io::Result<usize> {
-        let all = room.len();
-        let mut rest = room;
-        rest.write_all(&MAGIC)?;
-        rest.write_all(&VERSION.to_be_bytes())?;
-        serde_json::to_writer(&mut rest, self)?;
-        Ok(all - rest.len())
+        versions::write(KIND, room, |room| Ok(serde_json::to_writer(room, self)?))
     }
 
     /// Reads it.
     pub(in crate::supervisor) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let (head, json) = bytes.split_at_checked(HEAD).ok_or(Unreadable::NoBook)?;
-        let version = head.strip_prefix(&MAGIC).ok_or(Unreadable::NoBook)?;
-        let version = version
-            .iter()
-            .fold(0, |version, byte| version << 8 | u16::from(*byte));
-        if version != VERSION {
-            return Err(Unreadable::Version(version));
-        }
-        Ok(serde_json::from_slice(json)?)
+        let (json, _) = versions::find(KIND, bytes)?;
+        Ok(serde_json::from_slice(&bytes[json])?)
     }
 }
 

@@ -7,6 +7,7 @@ mod book;
 mod codec;
 mod generation;
 mod keeper;
+mod versions;
 
 #[cfg(test)]
 pub(in crate::supervisor) use self::generation::write as write_generation;

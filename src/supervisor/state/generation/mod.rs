@@ -1,7 +1,7 @@
 //! The generation in force, as a supervisor leaves it to the next one.
 //!
-//! In sealed memory lie [`MAGIC`], the version in two bytes and the length of the index in eight, the higher bytes first,
-//! the index in JSON, and the bytes that it names: the text of the configuration, authorities, lists, and what is shown to
+//! In sealed memory lie the index in JSON, in each [version](super::versions) that a program beside this one may read,
+//! and behind all of them the bytes that it names: the text of the configuration, authorities, lists, and what is shown to
 //! backends. The chains and keys of identities lie in the packs that workers read.
 
 mod index;
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use self::index::{Behind, Blobs, IdentityIndex, Index};
+use super::versions::{self, Unread};
 use crate::{
     facts::Trigger,
     link::{Generation, Left, Packs},
@@ -24,13 +25,7 @@ use crate::{
 };
 
 /// What it begins with.
-const MAGIC: [u8; 8] = *b"PRXGEN\0\0";
-
-/// The version, which is raised when parts change their meaning. A part that is added leaves it.
-const VERSION: u16 = 1;
-
-/// Bytes in front of the index.
-const HEAD: usize = MAGIC.len() + size_of::<u16>() + size_of::<u64>();
+const KIND: [u8; 8] = *b"PRXGEN\0\0";
 
 /// The most bytes that are read.
 const MOST: u64 = 512 << 20;
@@ -57,12 +52,9 @@ pub(in crate::supervisor) struct Earlier {
 /// Why what was left is no generation to go on with.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::supervisor) enum Unusable {
-    /// It is something else.
-    #[error("it is no generation of a supervisor")]
-    NoGeneration,
-    /// Another program has written it.
-    #[error("it has version {0} of what is served, and this program reads version {VERSION}")]
-    Version(u16),
+    /// It is no generation, or none that this program reads.
+    #[error(transparent)]
+    Unread(#[from] Unread),
     /// It cannot be read, or was not written by a supervisor of this user.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -129,28 +121,12 @@ impl Document {
 
     fn head(&self) -> io::Result<Vec<u8>> {
         let index = serde_json::to_vec(&self.index)?;
-        let length = (index.len() as u64).to_be_bytes();
-        Ok([&MAGIC[..], &VERSION.to_be_bytes(), &length, &index].concat())
+        Ok(versions::written(KIND, &index))
     }
 
     fn decode(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, Unusable> {
-        let head = bytes.get(..HEAD).and_then(|it| it.strip_prefix(&MAGIC));
-        let (version, length) = head.ok_or(Unusable::NoGeneration)?.split_at(2);
-        let number = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
-        };
-        let version = u16::try_from(number(version)).unwrap_or(u16::MAX);
-        if version != VERSION {
-            return Err(Unusable::Version(version));
-        }
-        let end = usize::try_from(number(length)).ok();
-        let end = end.and_then(|it| it.checked_add(HEAD));
-        let index = end.and_then(|end| bytes.get(HEAD..end));
-        let index: &[u8] = index.ok_or(Unusable::Incomplete)?;
-        let end = HEAD + index.len();
-        let index = serde_json::from_slice(index)?;
+        let (index, end) = versions::find(KIND, &bytes)?;
+        let index = serde_json::from_slice(&bytes[index])?;
         bytes.drain(..end);
         Ok(Self {
             index,

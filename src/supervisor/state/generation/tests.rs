@@ -114,11 +114,18 @@ fn bytes_of(generation: &Generation) -> Vec<u8> {
 }
 
 #[test]
-fn what_another_version_wrote_is_told_so() {
+fn what_a_release_too_far_away_wrote_is_told_so() {
     let mut bytes = bytes_of(&generation());
-    bytes[9] += 1;
+    // The versions follow the number of them, each in front of a length.
+    let count = usize::from(u16::from_be_bytes([bytes[8], bytes[9]]));
+    for at in 0..count {
+        bytes[11 + 10 * at] += 2;
+    }
     let error = Document::decode(Zeroizing::new(bytes)).unwrap_err();
-    assert!(matches!(error, Unusable::Version(2)), "{error}");
+    assert!(
+        matches!(error, Unusable::Unread(Unread::Versions { .. })),
+        "{error}"
+    );
 }
 
 proptest! {
