@@ -6,6 +6,7 @@ use clap::Parser;
 
 use crate::{
     config::{Address, Given, LogFormat, LogLevel},
+    facts::PROGRAM_VERSION,
     protocol::Protocol,
 };
 
@@ -36,7 +37,7 @@ See proxyd.toml(5) for the configuration file and proxyctl(8) for the control to
     reason = "clap shows these comments as they are, so they hold no Markdown"
 )]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Parser)]
-#[command(name = "proxyd", version, after_help = AFTER_HELP)]
+#[command(name = "proxyd", version = PROGRAM_VERSION, after_help = AFTER_HELP)]
 pub struct Args {
     /// Read the configuration from this file [env: PROXYD_CONFIG] [default:
     /// /etc/proxyd/proxyd.toml]

@@ -20,6 +20,7 @@ use super::{
     cookie::{self, Cookie},
     fixed,
 };
+use crate::facts::PROGRAM_VERSION;
 
 /// The version of the messages in [`super`].
 pub const PROTOCOL: u16 = 9;
@@ -99,7 +100,7 @@ impl Hello {
     pub fn ours() -> Self {
         Self {
             protocol: PROTOCOL,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: PROGRAM_VERSION.to_owned(),
         }
     }
 

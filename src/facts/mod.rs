@@ -21,6 +21,7 @@ mod lookup;
 mod moment;
 mod network;
 mod problem;
+mod program;
 mod session;
 mod tally;
 
@@ -45,6 +46,7 @@ pub use self::{
     moment::{Moment, NoMoment},
     network::{Network, NetworkError},
     problem::Problem,
+    program::PROGRAM_VERSION,
     session::{
         Candidate, EndedSessions, MOST_IDS, MOST_LISTED, MOST_REVOKED, NoSessionId,
         RevokedCertificate, RevokedSessions, Selection, SessionCertificate, SessionEntry,

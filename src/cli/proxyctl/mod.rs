@@ -16,7 +16,7 @@ use jiff::SignedDuration;
 pub use self::sessions::{End, Filters, Sessions};
 use crate::{
     config::Environment,
-    facts::{Partial, Reads},
+    facts::{PROGRAM_VERSION, Partial, Reads},
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ For `check`: 0 ok, 1 warning, 2 critical, 3 unknown.";
     reason = "clap shows these comments as they are, so they hold no Markdown"
 )]
 #[derive(Debug, Parser)]
-#[command(name = "proxyctl", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "proxyctl", version = PROGRAM_VERSION, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Proxyctl {
     /// The daemon's control socket [env: PROXYD_SOCKET]
     ///

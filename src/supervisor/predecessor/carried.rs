@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     control::{cookie::Cookie, fixed::Asker},
+    facts::PROGRAM_VERSION,
     link::ListenerKey,
     sys::succession::{self, Received},
 };
@@ -192,7 +193,7 @@ impl Carried {
         let program = self.manifest.program.and_then(|it| descriptors.get(&it));
         let program = program.ok_or(NotBack::Confirmed)?;
         let manifest = Manifest {
-            from: env!("CARGO_PKG_VERSION").to_owned(),
+            from: PROGRAM_VERSION.to_owned(),
             path: self.manifest.before.clone(),
             before: self.manifest.path.clone(),
             program: None,

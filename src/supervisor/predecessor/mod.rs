@@ -27,7 +27,7 @@ pub(in crate::supervisor) use self::{
     store::Passed,
 };
 use super::state::{Book, Earlier};
-use crate::{link::ListenerKey, sys::rewritten};
+use crate::{facts::PROGRAM_VERSION, link::ListenerKey, sys::rewritten};
 
 /// What the supervisor before this one has left.
 #[derive(Debug, Default)]
@@ -128,10 +128,7 @@ impl Predecessor {
             (_, Some(_)) => format!("proxyd {version} (pid {pid}), which left for a restart"),
             (_, None) => format!("proxyd {version} (pid {pid}), which died"),
         };
-        format!(
-            "proxyd {} goes on for {who}, with generation {generation}.",
-            env!("CARGO_PKG_VERSION")
-        )
+        format!("proxyd {PROGRAM_VERSION} goes on for {who}, with generation {generation}.")
     }
 }
 

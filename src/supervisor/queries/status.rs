@@ -10,7 +10,7 @@ use crate::{
         SessionsStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, WorkerState,
         WorkerStatus, fixed, wire,
     },
-    facts::{CertificateFacts, Expiry, KeepingCounts, Moment},
+    facts::{CertificateFacts, Expiry, KeepingCounts, Moment, PROGRAM_VERSION},
     link::Generation,
     store::expiries::{self, Expiries},
     supervisor::{
@@ -58,7 +58,7 @@ impl Sources<'_> {
             schema: SCHEMA,
             supervisor: SupervisorStatus {
                 pid: std::process::id(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
+                version: PROGRAM_VERSION.to_owned(),
                 started_at: self.life.started_at(),
                 uptime_s: self.now.as_secs_f64(),
                 state: self.state(),
@@ -83,7 +83,7 @@ impl Sources<'_> {
                     .upgrades
                     .program()
                     .map_or_else(String::new, |it| it.display().to_string()),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
+                version: PROGRAM_VERSION.to_owned(),
                 replaced: verdict.replaced,
             },
             upgrades: self.upgrades.status(),
@@ -94,7 +94,7 @@ impl Sources<'_> {
     pub(in crate::supervisor) fn minimal(&self) -> fixed::Status {
         let slots = self.plan.slots().iter();
         fixed::Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: PROGRAM_VERSION.to_owned(),
             protocol: wire::PROTOCOL,
             pid: std::process::id(),
             state: self.state().word().to_owned(),

@@ -25,6 +25,7 @@ pub(in crate::supervisor) use self::words::{Answer, Ask, MOST_BYTES, MOST_REASON
 use crate::{
     cli::proxyd::Args,
     config::LogLevel,
+    facts::PROGRAM_VERSION,
     link::{FORMAT, door, worker::MOST_OF_STATE},
     session::record,
     supervisor::refusal::Refusal,
@@ -91,7 +92,7 @@ async fn judge(args: &Args, ask: Ask, state: Vec<OwnedFd>) -> Result<Ready, Refu
     let generation = generation::make_ready(args, &ask, state)?;
     worker::try_one(generation).await?;
     Ok(Ready {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: PROGRAM_VERSION.to_owned(),
         record: record::VERSION,
         doors: (door::LOWEST_FORMAT, FORMAT),
     })

@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Upgrades, VERSION};
+use super::Upgrades;
 use crate::{
     control::cookie::Cookie,
-    facts::SessionId,
+    facts::{PROGRAM_VERSION, SessionId},
     link::ListenerKey,
     supervisor::predecessor::{AtPath, Kept, Left, MANIFEST_VERSION, Manifest, Secret, Socket},
     sys::succession::{self, Carried, Held},
@@ -85,7 +85,7 @@ impl Upgrades {
         let manifest = Manifest {
             version: MANIFEST_VERSION,
             pid: std::process::id(),
-            from: VERSION.to_owned(),
+            from: PROGRAM_VERSION.to_owned(),
             path: chosen.path.clone(),
             before: self.fixtures.program.clone().unwrap_or_default(),
             program: Some(left.add(own.as_fd())),

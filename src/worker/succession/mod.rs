@@ -22,6 +22,7 @@ use super::{
     life::{Ended, Phase},
 };
 use crate::{
+    facts::PROGRAM_VERSION,
     link::{
         FromWorker,
         worker::{About, MOST_OF_VERSION},
@@ -89,10 +90,7 @@ impl Worker {
             origin: self.services.sessions.origin(),
             table: number,
             generation: self.given.as_ref().map_or(0, |it| it.number),
-            version: env!("CARGO_PKG_VERSION")
-                .chars()
-                .take(MOST_OF_VERSION)
-                .collect(),
+            version: PROGRAM_VERSION.chars().take(MOST_OF_VERSION).collect(),
             accepts: !self.listeners.slots().is_empty(),
         }));
         let table = table.filter(|_| number.is_some());

@@ -21,7 +21,7 @@ use tokio::{
 use super::super::{life::Ended, work};
 use crate::{
     config::{Address, Config, Limits, TlsMode, TlsPolicy},
-    facts::{Confinement, Death, Enforcement, SessionId, Trigger},
+    facts::{Confinement, Death, Enforcement, PROGRAM_VERSION, SessionId, Trigger},
     link::{
         FromWorker, Generation, Handover, ListenerKey, Packs, ToWorker,
         board::{Board, ClientSecret, ListenerNumber},
@@ -424,7 +424,7 @@ async fn a_worker_without_a_supervisor_serves_all_slots_and_tells_the_next_one_a
             origin: ORIGIN,
             table: Some(3),
             generation: 1,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: PROGRAM_VERSION.to_owned(),
             accepts: true,
         };
         assert_eq!(about, Some((about_it, 1)));
