@@ -53,7 +53,8 @@ pub enum Refusal {
     NoHello,
     /// No format is spoken by both.
     #[error(
-        "the other process speaks none of the versions {LOWEST_FORMAT} to {FORMAT} of the link that this one speaks"
+        "the other process speaks none of the versions {LOWEST_FORMAT} to {FORMAT} of the link that this one speaks; \
+         start a release of the program between the two first"
     )]
     NoFormat,
     /// The other process is not of this pid namespace, or not the one that was greeted.

@@ -50,7 +50,7 @@ use crate::{
     children::{self, Launcher},
     cli::proxyd::Args,
     config::{Config, ConfigError, Environment, Source},
-    facts::Trigger,
+    facts::{PROGRAM_VERSION, Trigger},
     link::Generation,
     store::{Memo, expiries::Expiries},
     sys::{
@@ -265,7 +265,7 @@ fn serve(
     let _flush = taken.flush;
     let account = &taken.account;
     info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = PROGRAM_VERSION,
         pid = std::process::id(),
         descriptors = taken.descriptors,
         user = account
@@ -401,7 +401,7 @@ impl Parts {
             std::mem::take(&mut book.upgrades),
             (children.clone(), self.sink.clone()),
             to_upgrades,
-            self.carried,
+            (self.carried, book.record_version),
         );
         let after = After {
             generation: number,
@@ -479,6 +479,7 @@ impl Parts {
         if let Some(sentence) = sentence {
             supervisor.tell_predecessor(&sentence, &told, ended.as_ref());
         }
+        supervisor.settle_records();
         supervisor.state.commit(supervisor.loads.current());
         if let Some(predecessor) = self.predecessor {
             supervisor.adopt(predecessor);

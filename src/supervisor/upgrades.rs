@@ -137,6 +137,7 @@ impl Supervisor {
     /// Confirms the program that this process goes on as, once all its workers serve, or goes back to the one before.
     /// Comes each time the loop turns.
     pub(super) fn settle_upgrade(&mut self) {
+        self.settle_records();
         if !self.upgrades.is_confirming() {
             return;
         }
@@ -151,6 +152,11 @@ impl Supervisor {
                 self.go_back("its workers did not all serve in time");
             }
         }
+    }
+
+    /// Has workers write records in a version that the program reads that may go on with them next.
+    pub(super) fn settle_records(&mut self) {
+        self.workers.write_records(self.upgrades.record_version());
     }
 
     /// Returns whether a worker serves in each slot, and all listening sockets are accepted from.
@@ -178,6 +184,7 @@ impl Supervisor {
             }
             None => {}
         }
+        self.settle_records();
     }
 
     /// Goes back to the program before this one, if this one is not confirmed; returns if that is not so, or fails.

@@ -28,7 +28,7 @@ pub use self::{
     body::{Body, ReadBody, Seat},
     leg::LegRecord,
     moving::{Extent, MOST_MOVING, MOST_WATCHER, Moving, MovingLeg},
-    version::VERSION,
+    version::{OLDEST, VERSION},
     waiting::{MOST_WAITING, WaitingLeg},
 };
 use super::{
@@ -112,7 +112,10 @@ pub struct TooLong {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Damaged {
     /// Another version wrote it.
-    #[error("the record of a session has version {0}, which this program does not know")]
+    #[error(
+        "the record of a session has version {0}, and this program reads {OLDEST} to {VERSION}; the sessions of a \
+         release are gone on with by the one before and the one behind it"
+    )]
     Version(u16),
     /// It ends too early.
     #[error("the record of a session is cut short")]

@@ -20,7 +20,13 @@ pub fn written() -> u16 {
 /// Has this process write records in the version nearest to `version` that it can write. A record that was written in
 /// another version is written again with its session's next step.
 pub fn write(version: u16) {
-    WRITTEN.store(version.clamp(OLDEST, VERSION), Ordering::Relaxed);
+    WRITTEN.store(shared(version), Ordering::Relaxed);
+}
+
+/// Returns the newest version that both this program and one read and write whose newest version is `other`; 0 if that
+/// is not known, so that it is taken for the one before.
+pub fn shared(other: u16) -> u16 {
+    other.clamp(OLDEST, VERSION)
 }
 
 /// Returns whether this program reads records of a version.
@@ -36,5 +42,12 @@ mod tests {
     fn a_program_reads_its_own_version_and_the_one_before() {
         assert!(is_read(VERSION) && is_read(OLDEST));
         assert!(!is_read(0) && !is_read(VERSION + 1));
+    }
+
+    #[test]
+    fn what_two_programs_share_is_what_the_older_one_writes() {
+        assert_eq!(shared(VERSION + 1), VERSION);
+        assert_eq!(shared(VERSION), VERSION);
+        assert_eq!((shared(OLDEST), shared(0)), (OLDEST, OLDEST));
     }
 }

@@ -31,6 +31,8 @@ pub(in crate::supervisor) struct Book {
     pub(in crate::supervisor) reign: u64,
     /// The version of its program.
     pub(in crate::supervisor) program: String,
+    /// The newest version of the records of sessions that its program reads and writes; 0 if that is not known.
+    pub(in crate::supervisor) record_version: u16,
     /// Its process id.
     pub(in crate::supervisor) pid: u32,
     /// When its program began to run in this process.

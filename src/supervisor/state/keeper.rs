@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{Book, generation};
-use crate::{link::Generation, sys::rewritten::Rewritten};
+use crate::{facts::PROGRAM_VERSION, link::Generation, session::record, sys::rewritten::Rewritten};
 
 /// The longest book, in bytes: with the counts of thousands of listeners.
 const MOST: usize = 16 << 20;
@@ -108,7 +108,8 @@ impl State {
     pub(in crate::supervisor) fn write(&mut self, stamp: Stamp, mut book: Book) {
         let began = Instant::now();
         book.reign = self.reign;
-        env!("CARGO_PKG_VERSION").clone_into(&mut book.program);
+        PROGRAM_VERSION.clone_into(&mut book.program);
+        book.record_version = record::VERSION;
         book.pid = std::process::id();
         book.started_at = self.started_at;
         let written = self.book.as_mut().map_or(Ok(()), |memory| {

@@ -3,9 +3,15 @@
 //! The program may be of any version, before or after this one. So nothing is ever removed or renamed here, what is
 //! added has a default, and a part that is not known is passed over.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    facts::PROGRAM_VERSION,
+    link::{FORMAT, door},
+    session::record,
+};
 
 /// The most bytes of a packet, of which each side reads no more.
 pub(in crate::supervisor) const MOST_BYTES: usize = 32 << 10;
@@ -52,6 +58,35 @@ pub(in crate::supervisor) struct Ready {
     pub(in crate::supervisor) doors: (u16, u16),
 }
 
+impl Ready {
+    /// Fails, with the reason, if the program is so many releases away from this one that one of them cannot go on with
+    /// the sessions or the workers of the other.
+    pub(in crate::supervisor) fn is_near(&self) -> Result<(), String> {
+        let Self {
+            version,
+            record,
+            doors,
+        } = self;
+        let oldest = record.saturating_sub(1);
+        let no = |what: &str, theirs: RangeInclusive<u16>, ours: RangeInclusive<u16>| {
+            let [theirs, ours] = [theirs, ours].map(|it| format!("{} to {}", it.start(), it.end()));
+            format!(
+                "proxyd {version} has {what} of the versions {theirs}, and this one, proxyd {PROGRAM_VERSION}, {ours}; \
+                 releases go on for each other that follow each other, so upgrade to one between the two first"
+            )
+        };
+        if *record < record::version::OLDEST || oldest > record::VERSION {
+            let ours = record::version::OLDEST..=record::VERSION;
+            return Err(no("records of sessions", oldest..=*record, ours));
+        }
+        if doors.1 < door::LOWEST_FORMAT || doors.0 > FORMAT {
+            let ours = door::LOWEST_FORMAT..=FORMAT;
+            return Err(no("links to workers", doors.0..=doors.1, ours));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +113,32 @@ mod tests {
             .bytes("Answer ready", &serde_json::to_vec(&ready).unwrap())
             .bytes("Answer refused", &serde_json::to_vec(&refused).unwrap())
             .check();
+    }
+
+    #[test]
+    fn a_program_of_the_next_release_is_near_and_one_that_is_further_away_is_refused() {
+        let ready = |record, doors| Ready {
+            version: "9".to_owned(),
+            record,
+            doors,
+        };
+        let (own, next) = (record::VERSION, record::VERSION + 1);
+        for near in [own, next, record::version::OLDEST] {
+            assert_eq!(ready(near, (1, FORMAT + 1)).is_near(), Ok(()));
+        }
+        let far = [
+            ready(next + 1, (1, 9)),
+            ready(record::version::OLDEST - 1, (1, 9)),
+            ready(own, (FORMAT + 1, FORMAT + 2)),
+            ready(own, (0, 0)),
+        ];
+        for far in far {
+            let told = far.is_near().unwrap_err();
+            assert!(
+                told.contains("upgrade to one between the two first"),
+                "{told}"
+            );
+        }
     }
 
     #[test]

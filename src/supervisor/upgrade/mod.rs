@@ -39,15 +39,14 @@ use crate::{
         UpgradeResult, UpgradeStatus, UpgradesStatus,
         fixed::{Answer, Asker, Checked, Upgraded},
     },
+    facts::PROGRAM_VERSION,
+    session::record,
     sys::{own_children::OwnChildren, succession},
     telemetry::log::Sink,
 };
 
 /// How long the disk may take to show the program's file.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The version of this program.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How an upgrade ended, as the book says it.
 const DONE: &str = "done";
@@ -100,6 +99,8 @@ pub(super) struct Upgrades {
     chosen: Option<Box<Chosen>>,
     /// What the program before this one has left in this process, until this one is confirmed.
     carried: Option<Rc<Carried>>,
+    /// The newest version of records that the supervisor before this one reads; 0 if that is not known.
+    before: u16,
     book: UpgradesBook,
     fixtures: Fixtures,
     children: OwnChildren,
@@ -108,13 +109,14 @@ pub(super) struct Upgrades {
 }
 
 impl Upgrades {
-    /// Begins with none under way; `book` has those of the supervisors before.
+    /// Begins with none under way; `book` has those of the supervisors before, the last of which reads records of the
+    /// version `before` and of none behind it.
     pub(super) fn new(
         fixtures: Fixtures,
         book: UpgradesBook,
         (children, sink): (OwnChildren, Sink),
         inbox: mpsc::UnboundedSender<Message>,
-        carried: Option<Rc<Carried>>,
+        (carried, before): (Option<Rc<Carried>>, u16),
     ) -> Self {
         Self {
             step: match &carried {
@@ -123,6 +125,7 @@ impl Upgrades {
             },
             asker: carried.as_ref().and_then(|it| it.asker()),
             carried,
+            before,
             chosen: None,
             book,
             fixtures,
@@ -169,7 +172,7 @@ impl Upgrades {
     /// Returns what tries a program that was opened.
     fn trial(&self, state: Vec<Arc<OwnedFd>>) -> impl FnOnce(Arc<OwnedFd>) -> Trial + use<> {
         let ask = Ask {
-            version: VERSION.to_owned(),
+            version: PROGRAM_VERSION.to_owned(),
             directory: self.fixtures.directory.clone(),
             detached: self.fixtures.detached,
             manifest: MANIFEST_VERSION,
@@ -204,7 +207,7 @@ impl Upgrades {
         );
         if let Some(asker) = self.asker.take() {
             asker.answer(Answer::Checked(Checked {
-                from: VERSION.to_owned(),
+                from: PROGRAM_VERSION.to_owned(),
                 to: chosen.ready.version.clone(),
                 path: chosen.path.clone(),
             }));
@@ -248,7 +251,7 @@ impl Upgrades {
             let to = self.chosen.take().map(|it| it.ready.version);
             self.note(
                 REFUSED,
-                (VERSION.to_owned(), to.unwrap_or_default()),
+                (PROGRAM_VERSION.to_owned(), to.unwrap_or_default()),
                 Some(reason),
             );
         }
@@ -266,22 +269,23 @@ impl Upgrades {
         self.step = Step::Idle;
         let (from, path) = (carried.from().to_owned(), carried.path().to_owned());
         if let Some(reason) = carried.went_back() {
-            let versions = (VERSION.to_owned(), from.clone());
+            let versions = (PROGRAM_VERSION.to_owned(), from.clone());
             self.note(ROLLED_BACK, versions, Some(reason));
-            let told =
-                format!("proxyd {from} could not go on, and proxyd {VERSION} runs again: {reason}");
+            let told = format!(
+                "proxyd {from} could not go on, and proxyd {PROGRAM_VERSION} runs again: {reason}"
+            );
             if let Some(asker) = self.asker.take() {
                 asker.answer(Answer::refused(&told));
             }
             return Some(Confirmed::WentBack(format!("{told}.")));
         }
         self.book.total += 1;
-        self.note(DONE, (from.clone(), VERSION.to_owned()), None);
-        let told = format!("proxyd {VERSION} goes on for proxyd {from}.");
+        self.note(DONE, (from.clone(), PROGRAM_VERSION.to_owned()), None);
+        let told = format!("proxyd {PROGRAM_VERSION} goes on for proxyd {from}.");
         if let Some(asker) = self.asker.take() {
             asker.answer(Answer::Upgraded(Upgraded {
                 from,
-                to: VERSION.to_owned(),
+                to: PROGRAM_VERSION.to_owned(),
                 path,
                 sessions,
                 staying,
@@ -308,6 +312,18 @@ impl Upgrades {
             asker.answer(Answer::refused(&told));
         }
         Some(Confirmed::Failed(format!("{told}.")))
+    }
+
+    /// Returns the version in which workers are to write records of sessions, so that the program that may go on with
+    /// them next reads them: one that waits to go on for this one, or the one before this one as long as that may be
+    /// gone back to. A record that it cannot read would be a lost session if a worker died meanwhile.
+    pub(super) fn record_version(&self) -> u16 {
+        let other = match (&self.chosen, &self.carried) {
+            (Some(chosen), _) => chosen.ready.record,
+            (None, Some(_)) => self.before,
+            (None, None) => record::VERSION,
+        };
+        record::version::shared(other)
     }
 
     /// Returns whether this program goes on for another and is not confirmed.
@@ -390,6 +406,7 @@ async fn choose(
     };
     let file = Arc::new(file);
     let ready = trial(Arc::clone(&file)).run().await;
+    let ready = ready.and_then(|it| it.is_near().map(|()| it));
     let ready = ready.map_err(|reason| format!("{}: {reason}", path.display()))?;
     Ok(Chosen { path, file, ready })
 }

@@ -14,6 +14,7 @@ mod numbers;
 mod origins;
 mod orphans;
 mod process;
+mod records;
 mod repair;
 mod resources;
 mod sessions;
@@ -63,6 +64,7 @@ use crate::{
     config::Listener,
     facts::{BackendStatus, ConnectionCounts, ListenerCounts, amount},
     link::{FromWorker, Generation, ListenerKey, ToWorker},
+    session::record,
     telemetry::log::Sink,
 };
 
@@ -92,6 +94,8 @@ pub(super) struct Workers {
     denied_calls: u64,
     /// How many workers were started in the place of one that failed.
     restarts: u64,
+    /// The version in which they write records of sessions.
+    records: u16,
     origins: Origins,
     doors: Doors,
     /// How often workers, or what they are handed, have changed.
@@ -131,6 +135,7 @@ impl Workers {
             retired: book.workers.retired.clone(),
             denied_calls: book.workers.denied,
             restarts: book.restarts.total,
+            records: record::VERSION,
             origins: Origins::resume(&book.ids),
             doors,
             changes: 0,
@@ -243,6 +248,7 @@ impl Workers {
         });
         match run {
             Ok(true) => {
+                self.tell_records(id);
                 self.hand_table(id);
                 if !held_back {
                     self.hand_sockets(id, slot);
