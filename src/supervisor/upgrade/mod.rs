@@ -305,9 +305,9 @@ impl Upgrades {
         carried.let_go();
         self.step = Step::Idle;
         let from = carried.from().to_owned();
-        let told = format!("proxyd {VERSION} goes on for proxyd {from}, but {reason}, and {error}");
+        let told = format!("proxyd {PROGRAM_VERSION} goes on for proxyd {from}, but {reason}, and {error}");
         self.book.total += 1;
-        self.note(DONE, (from, VERSION.to_owned()), Some(&told));
+        self.note(DONE, (from, PROGRAM_VERSION.to_owned()), Some(&told));
         if let Some(asker) = self.asker.take() {
             asker.answer(Answer::refused(&told));
         }
@@ -457,7 +457,7 @@ mod tests {
             UpgradesBook::default(),
             (OwnChildren::default(), sink),
             mpsc::unbounded_channel().0,
-            Some(Rc::new(carried.unwrap())),
+            (Some(Rc::new(carried.unwrap())), record::VERSION),
         )
     }
 
