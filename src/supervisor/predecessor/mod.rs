@@ -27,7 +27,11 @@ pub(in crate::supervisor) use self::{
     store::Passed,
 };
 use super::state::{Book, Earlier};
-use crate::{facts::PROGRAM_VERSION, link::ListenerKey, sys::rewritten};
+use crate::{
+    facts::{PROGRAM_VERSION, SessionId},
+    link::ListenerKey,
+    sys::rewritten,
+};
 
 /// What the supervisor before this one has left.
 #[derive(Debug, Default)]
@@ -89,6 +93,7 @@ pub(in crate::supervisor) fn find(
         sockets.extend(carried.sockets());
     }
     let living: BTreeSet<u64> = orphans.iter().map(|it| it.about.origin).collect();
+    let had: HashSet<SessionId> = orphans.iter().flat_map(Orphan::sessions).collect();
     let mut found = Found {
         states,
         sockets,
@@ -99,7 +104,8 @@ pub(in crate::supervisor) fn find(
     let mut predecessor = found.choose(geteuid().as_raw())?;
     if let Some(carried) = carried {
         let kept = carried.kept_of_others(&living);
-        let left = kept.into_iter().map(|it| it.end(runtime));
+        let left = kept.into_iter().filter(|it| !it.was_taken_over(&had));
+        let left = left.map(|it| it.end(runtime));
         predecessor.left = left.collect();
     }
     Some(predecessor)

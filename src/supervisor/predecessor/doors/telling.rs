@@ -52,6 +52,13 @@ pub(in crate::supervisor) struct Orphan {
     pub(in crate::supervisor) said: Vec<FromWorker>,
 }
 
+impl Orphan {
+    /// Returns the sessions that are kept of it, also those whose sockets did not come.
+    pub(in crate::supervisor) fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.kept.keys().chain(&self.missed).copied()
+    }
+}
+
 /// Why no more of what a worker says can be believed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
