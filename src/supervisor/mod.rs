@@ -18,6 +18,8 @@ mod life;
 mod loads;
 mod notices;
 mod operator;
+#[cfg(any(feature = "orders", feature = "next"))]
+mod orders;
 mod orphans;
 mod pid_file;
 pub mod plan;

@@ -24,6 +24,8 @@ use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+#[cfg(any(feature = "orders", feature = "next"))]
+use super::orders::{self, Order};
 pub use super::refusal::refuse;
 use super::{
     Inputs, Supervisor,
@@ -180,7 +182,7 @@ fn try_to_succeed(carried: &Rc<Carried>) -> Result<ExitCode, Refusal> {
         error,
         control_socket: carried.control_socket(),
     });
-    #[cfg(feature = "orders")]
+    #[cfg(any(feature = "orders", feature = "next"))]
     obey(carried)?;
     let origin = Origin::of_successor(carried.path(), carried.is_detached());
     let tried = (origin, Vec::new(), Passed::default());
@@ -189,12 +191,11 @@ fn try_to_succeed(carried: &Rc<Carried>) -> Result<ExitCode, Refusal> {
 }
 
 /// Fails as a test has told this program to, unless it was gone back to.
-#[cfg(feature = "orders")]
+#[cfg(any(feature = "orders", feature = "next"))]
 fn obey(carried: &Carried) -> Result<(), Refusal> {
-    let order = std::env::var("PROXYD_ORDERS_AFTER_EXEC").ok();
-    match order.as_deref().filter(|_| carried.went_back().is_none()) {
-        Some("refuse") => Err("it was told not to start".to_owned()),
-        Some("abort") => std::process::abort(),
+    match orders::given().filter(|_| carried.went_back().is_none()) {
+        Some(Order::Refuse) => Err("it was told not to start".to_owned()),
+        Some(Order::Abort) => std::process::abort(),
         _ => Ok(()),
     }
 }

@@ -6,6 +6,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use signal_hook_tokio::Signals;
 use tracing::{error, info, warn};
 
+#[cfg(any(feature = "orders", feature = "next"))]
+use super::orders::{self, Order};
 use super::{
     Supervisor,
     helpers::Page,
@@ -142,6 +144,10 @@ impl Supervisor {
             return;
         }
         let staying = self.orphans.only_stay().filter(|_| self.serves_fully());
+        #[cfg(any(feature = "orders", feature = "next"))]
+        if staying.is_some() && orders::given() == Some(Order::GoBack) {
+            return self.go_back("it was told to go back");
+        }
         if self.plan.is_ending() || staying.is_some() {
             self.confirm_upgrade(staying.unwrap_or(0));
         } else if self.upgrades.is_late(self.life.now()) {

@@ -39,6 +39,8 @@ mod slow;
 mod seen;
 // Supervisors that are killed.
 mod successors;
+// Releases that go on for each other.
+mod versions;
 // Disks, files and descriptors that fail at the wrong time.
 mod surroundings;
 // Unix sockets, whose bytes the kernel does not count.

@@ -2,7 +2,7 @@
 //! that cannot go on changes nothing.
 
 // Programs where only root, or the tests' user, may put one.
-mod programs;
+pub(crate) mod programs;
 // Sessions that are always busy.
 mod traffic;
 

@@ -11,11 +11,11 @@ use tempfile::TempDir;
 use crate::support::skip;
 
 /// A folder with programs.
-pub(super) struct Programs(TempDir);
+pub(crate) struct Programs(TempDir);
 
 impl Programs {
     /// Makes the folder; `None` skips the test, where others may write to every place for it.
-    pub(super) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let home = env::var_os("HOME").map(PathBuf::from);
         let places = [
             home,
@@ -37,12 +37,12 @@ impl Programs {
     }
 
     /// Returns the folder.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.0.path()
     }
 
     /// Copies a program into the folder.
-    pub(super) fn copy(&self, program: impl AsRef<Path>, name: &str) -> PathBuf {
+    pub(crate) fn copy(&self, program: impl AsRef<Path>, name: &str) -> PathBuf {
         let path = self.folder().join(name);
         fs::copy(program, &path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -50,8 +50,23 @@ impl Programs {
     }
 
     /// Copies the daemon's program into the folder.
-    pub(super) fn daemon(&self, name: &str) -> PathBuf {
+    pub(crate) fn daemon(&self, name: &str) -> PathBuf {
         self.copy(env!("CARGO_BIN_EXE_proxyd"), name)
+    }
+
+    /// Copies the daemon's program of the next release into the folder; `None` skips the test.
+    pub(crate) fn next(&self, name: &str) -> Option<PathBuf> {
+        let Ok(program) = env::var("PROXYD_NEXT_BINARY") else {
+            skip("PROXYD_NEXT_BINARY names no build of the next release; tests/run makes one");
+            return None;
+        };
+        Some(self.copy(program, name))
+    }
+
+    /// Puts a copy of a program in the place of another one, as a package does.
+    pub(crate) fn replace(&self, place: &Path, program: &Path) {
+        let copy = self.copy(program, "new");
+        fs::rename(copy, place).unwrap();
     }
 }
 

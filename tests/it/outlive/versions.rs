@@ -1,0 +1,306 @@
+//! Two releases that go on for each other, in both directions, under sessions of every kind.
+//!
+//! The next release is a build of this one that writes another version of everything that the two leave each other.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{
+    busy::Busy,
+    kind::{Kind, PLAIN, TLS12, TLS13, unix},
+    stage::Stage,
+};
+use crate::{
+    support::{
+        PATIENCE,
+        builder::Builder,
+        client::Client,
+        configuration::Listener,
+        pause, process,
+        program::{End, Outcome, run},
+        scene::{Knocker, Scene},
+    },
+    upgrade::programs::Programs,
+};
+
+/// The version of the program under test.
+const THIS: &str = env!("CARGO_PKG_VERSION");
+
+/// The version that the build of the next release says of itself.
+const NEXT: &str = concat!(env!("CARGO_PKG_VERSION"), "+next");
+
+/// A daemon, and the programs of both releases.
+struct Releases {
+    stage: Stage,
+    programs: Programs,
+    /// The path that the daemon is started by, at which this release lies at first.
+    place: PathBuf,
+    this: PathBuf,
+    next: PathBuf,
+}
+
+/// Sessions that are always busy, sessions that say something now and then, and a client that knocks all the time.
+struct Load {
+    busy: Busy,
+    idle: Vec<super::talk::Talk>,
+    knocker: Knocker,
+}
+
+impl Releases {
+    /// Starts a daemon of this release; `None` skips the test.
+    fn start(change: impl FnOnce(Builder) -> Builder) -> Option<Self> {
+        let programs = Programs::new()?;
+        let next = programs.next("next")?;
+        let (place, this) = (programs.daemon("proxyd"), programs.daemon("this"));
+        let stage = Stage::with(&[], |it| change(it.program(&place).workers(2)));
+        Some(Self {
+            stage,
+            programs,
+            place,
+            this,
+            next,
+        })
+    }
+
+    fn load(&mut self) -> Load {
+        let kinds = [
+            Kind::of(PLAIN, PLAIN),
+            Kind::of(TLS13, PLAIN),
+            Kind::of(TLS12, TLS13),
+            Kind::of(unix(None), PLAIN),
+            Kind::of(TLS13, unix(None)),
+        ];
+        let busy = self.stage.open_all(&kinds);
+        let mut idle = self.stage.open_all(&kinds);
+        idle.extend(self.stage.open_all(&Kind::mixed()));
+        self.stage.await_kept(busy.len() + idle.len());
+        let address = self.stage.daemon.address_of("tcp-tcp-plain");
+        let load = Load {
+            busy: Busy::start(busy),
+            idle,
+            knocker: Knocker::start(address),
+        };
+        load.busy.go_on();
+        load
+    }
+
+    fn upgrade(&self, to: &PathBuf) -> Outcome {
+        let path = to.to_str().unwrap();
+        self.stage.daemon.ctl(&["upgrade", "--binary", path])
+    }
+
+    /// Upgrades to a program, which says that it is this version, from that one.
+    #[track_caller]
+    fn becomes(&self, to: &PathBuf, [before, after]: [&str; 2]) {
+        let outcome = self.upgrade(to);
+        assert_eq!(outcome.end, End::Exit(0), "{outcome:?}");
+        let status = self.settled(after);
+        let last = &status["upgrades"]["last"];
+        assert_eq!(last["result"], "done", "{last}");
+        assert_eq!(
+            (&last["from"], &last["to"]),
+            (&before.into(), &after.into())
+        );
+    }
+
+    /// Ends the supervisor by SIGKILL and starts this program in its place, which says that it is this version.
+    #[track_caller]
+    fn dies_and_is_started_as(&mut self, program: &PathBuf, version: &str) {
+        self.stage.daemon.signal(Signal::SIGKILL);
+        self.stage.daemon.wait_exit(PATIENCE);
+        self.programs.replace(&self.place, program);
+        self.stage.daemon.start();
+        self.settled(version);
+    }
+
+    /// Waits until only workers of this version's supervisor are left, which serve.
+    #[track_caller]
+    fn settled(&self, version: &str) -> Value {
+        let status = self
+            .stage
+            .daemon
+            .await_status("only own workers are left", |status| {
+                let workers = status["workers"].as_array().unwrap();
+                workers.len() == 2 && workers.iter().all(|it| it["state"] == "serving")
+            });
+        assert_eq!(status["supervisor"]["version"], version, "{status}");
+        status
+    }
+}
+
+impl Load {
+    /// Sees that every session goes on.
+    #[track_caller]
+    fn goes_on(&mut self) {
+        self.busy.go_on();
+        self.idle.iter_mut().for_each(|it| it.exchange());
+    }
+
+    /// Ends it; not a byte may be missing, and no client may have been refused.
+    #[track_caller]
+    fn is_whole(mut self, stage: &Stage) {
+        self.goes_on();
+        self.knocker.was_never_refused();
+        self.busy.end_whole();
+        self.idle.into_iter().for_each(|it| it.finish());
+        stage.lost_none();
+    }
+}
+
+/// Returns what must never go back: the generation, the last event, and the clients that were accepted.
+fn counted(status: &Value, events: &[Value]) -> [u64; 3] {
+    let listeners = status["listeners"].as_array().unwrap().iter();
+    let accepted = listeners.map(|it| it["connections"]["total"].as_u64().unwrap());
+    [
+        status["tls"]["generation"].as_u64().unwrap(),
+        events.last().map_or(0, |it| it["seq"].as_u64().unwrap()),
+        accepted.sum(),
+    ]
+}
+
+#[test]
+fn each_release_says_which_one_it_is() {
+    let Some(programs) = Programs::new() else {
+        return;
+    };
+    let Some(next) = programs.next("next") else {
+        return;
+    };
+    for (program, version) in [(programs.daemon("this"), THIS), (next, NEXT)] {
+        let mut command = std::process::Command::new(program);
+        command.arg("--version");
+        let said = run(command, PATIENCE).stdout;
+        assert_eq!(said.trim(), format!("proxyd {version}"));
+    }
+}
+
+#[test]
+fn upgrades_and_downgrades_in_turn_lose_no_session_and_no_byte() {
+    let Some(mut it) = Releases::start(|it| it) else {
+        return;
+    };
+    let mut load = it.load();
+    for _ in 0..4 {
+        it.becomes(&it.next, [THIS, NEXT]);
+        load.goes_on();
+        it.becomes(&it.this, [NEXT, THIS]);
+        load.goes_on();
+    }
+    load.is_whole(&it.stage);
+    assert_eq!(it.stage.daemon.status()["upgrades"]["total"], 8);
+}
+
+#[test]
+fn a_supervisor_that_was_killed_is_followed_by_one_of_the_other_release() {
+    let Some(mut it) = Releases::start(|it| it) else {
+        return;
+    };
+    let mut load = it.load();
+    let daemon = &it.stage.daemon;
+    let mut before = counted(&daemon.status(), &daemon.events());
+    for round in 0..4 {
+        let (program, version) = if round % 2 == 0 {
+            (it.next.clone(), NEXT)
+        } else {
+            (it.this.clone(), THIS)
+        };
+        it.dies_and_is_started_as(&program, version);
+        load.goes_on();
+        let daemon = &it.stage.daemon;
+        let after = counted(&daemon.status(), &daemon.events());
+        assert_eq!(after[0], before[0], "the generation is the same");
+        assert!(
+            after[1] > before[1] && after[2] >= before[2],
+            "{before:?} {after:?}"
+        );
+        before = after;
+    }
+    load.is_whole(&it.stage);
+}
+
+#[test]
+fn a_release_that_fails_after_all_is_gone_back_from_with_the_sessions_that_it_had() {
+    // Nothing was handed over yet, or everything.
+    for (how, told) in [
+        ("refuse", "told not to start"),
+        ("go-back", "told to go back"),
+    ] {
+        let change = |it: Builder| it.environment("PROXYD_ORDERS_AFTER_EXEC", how);
+        let Some(mut it) = Releases::start(change) else {
+            return;
+        };
+        let mut load = it.load();
+        for _ in 0..2 {
+            let outcome = it.upgrade(&it.next);
+            assert_eq!(outcome.end, End::Exit(1), "{how}: {outcome:?}");
+            assert!(outcome.stderr.contains(told), "{how}: {outcome:?}");
+            let status = it.settled(THIS);
+            let last = &status["upgrades"]["last"];
+            assert_eq!(last["result"], "rolled-back", "{how}: {last}");
+            assert_eq!((&last["from"], &last["to"]), (&THIS.into(), &NEXT.into()));
+            load.goes_on();
+        }
+        load.is_whole(&it.stage);
+    }
+}
+
+#[test]
+fn a_worker_that_is_killed_during_an_upgrade_or_a_downgrade_takes_no_session_along() {
+    let Some(mut it) = Releases::start(|it| it) else {
+        return;
+    };
+    let busy = it.stage.open_all(&Kind::mixed());
+    it.stage.await_kept(busy.len());
+    let busy = Busy::start(busy);
+    for moment in 0..8 {
+        busy.go_on();
+        let (program, version) = if moment % 2 == 0 {
+            (&it.next, NEXT)
+        } else {
+            (&it.this, THIS)
+        };
+        let old = it.stage.daemon.workers();
+        let path = program.to_str().unwrap();
+        let mut asked = it.stage.daemon.ctl_command(&["upgrade", "--binary", path]);
+        let mut asked = asked.stdout(Stdio::null()).spawn().unwrap();
+        pause(Duration::from_millis(50 * moment));
+        process::send(old[0], Signal::SIGKILL);
+        assert!(asked.wait().unwrap().success(), "moment {moment}");
+        it.settled(version);
+    }
+    busy.go_on();
+    busy.end_whole();
+    it.stage.lost_none();
+}
+
+#[test]
+fn tickets_of_either_release_are_taken_by_the_other() {
+    let Some(programs) = Programs::new() else {
+        return;
+    };
+    let Some(next) = programs.next("next") else {
+        return;
+    };
+    let this = programs.daemon("this");
+    let scene = Scene::with(|it| {
+        let backend = it.backend().address();
+        let main = Listener::tcp("main", &backend).line("tls = { resumption = \"tickets\" }");
+        it.program(&this).listener(main)
+    });
+    for tls12 in [false, true] {
+        let client = Client::new(&scene.ca).old(tls12).resuming();
+        let is_resumed = || {
+            let mut session = client.connect(scene.daemon.address()).unwrap();
+            session.echo("hello").unwrap();
+            session.is_resumed()
+        };
+        assert!(!is_resumed());
+        for program in [&next, &this, &next, &this] {
+            let path = program.to_str().unwrap();
+            scene.daemon.json(&["upgrade", "--binary", path]);
+            assert!(is_resumed(), "by {path}");
+        }
+    }
+}
