@@ -7,7 +7,8 @@ use nix::{
     unistd::Pid,
 };
 
-/// Returns the children of a process, theirs, and so on (proc(5), `/proc/PID/task/TID/children`).
+/// Returns the children of a process, theirs, and so on (proc(5), `/proc/PID/task/TID/children`). A child is listed with
+/// the thread that has started it.
 pub fn descendants(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut next = 0;
@@ -19,11 +20,15 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 }
 
 fn children(pid: u32) -> Vec<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|child| child.parse().ok())
-        .collect()
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let mut found = Vec::new();
+    for thread in threads {
+        let text = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        let children = text.split_whitespace();
+        found.extend(children.filter_map(|child| child.parse::<u32>().ok()));
+    }
+    found
 }
 
 /// What a process belongs to, each by its pid.
@@ -82,6 +87,24 @@ mod tests {
         assert_eq!(own.parent, std::os::unix::process::parent_id());
         let group = nix::unistd::getpgrp().as_raw();
         assert_eq!(own.group, group.unsigned_abs());
+    }
+
+    #[test]
+    fn the_child_of_another_thread_is_a_descendant() {
+        use std::{process::Command, sync::mpsc, thread};
+        let (tell, started) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+            tell.send(child.id()).unwrap();
+            let _ = ended.recv();
+            child.kill().unwrap();
+            child.wait().unwrap();
+        });
+        let child = started.recv().unwrap();
+        assert!(descendants(std::process::id()).contains(&child));
+        drop(end);
+        thread.join().unwrap();
     }
 
     #[test]
