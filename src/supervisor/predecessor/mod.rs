@@ -48,6 +48,20 @@ pub(in crate::supervisor) struct Predecessor {
     pub(in crate::supervisor) left: Vec<LeftWorker>,
     /// What could not be read of what was found, as sentences for operators.
     pub(in crate::supervisor) troubles: Vec<String>,
+    /// How this process became the supervisor.
+    pub(in crate::supervisor) how: How,
+}
+
+/// How a process became the supervisor behind another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::supervisor) enum How {
+    /// It was started.
+    #[default]
+    Started,
+    /// The process is the same, and goes on as another program.
+    Upgraded,
+    /// The other program could not go on, and the one before runs again.
+    WentBack,
 }
 
 /// What was found of predecessors, in all the places where they leave something.
@@ -107,6 +121,10 @@ pub(in crate::supervisor) fn find(
         let left = kept.into_iter().filter(|it| !it.was_taken_over(&had));
         let left = left.map(|it| it.end(runtime));
         predecessor.left = left.collect();
+        predecessor.how = match carried.went_back() {
+            None => How::Upgraded,
+            Some(_) => How::WentBack,
+        };
     }
     Some(predecessor)
 }
@@ -129,12 +147,21 @@ impl Predecessor {
     /// Says, as an event, what this supervisor goes on with.
     pub(in crate::supervisor) fn sentence(&self, generation: u64) -> String {
         let (version, pid) = (&self.book.program, self.book.pid);
-        let who = match (pid, self.book.left_at) {
-            (0, _) => "a supervisor of which nothing is known".to_owned(),
-            (_, Some(_)) => format!("proxyd {version} (pid {pid}), which left for a restart"),
-            (_, None) => format!("proxyd {version} (pid {pid}), which died"),
+        let own = PROGRAM_VERSION;
+        let became = match (self.how, self.book.left_at) {
+            (How::Upgraded, _) => "was upgraded",
+            // What the other program was, and why it could not go on, is told beside this.
+            (How::WentBack, _) => {
+                return format!("proxyd {own} goes on again, with generation {generation}.");
+            }
+            (How::Started, Some(_)) => "left for a restart",
+            (How::Started, None) => "died",
         };
-        format!("proxyd {PROGRAM_VERSION} goes on for {who}, with generation {generation}.")
+        let who = match pid {
+            0 => "a supervisor of which nothing is known".to_owned(),
+            pid => format!("proxyd {version} (pid {pid}), which {became}"),
+        };
+        format!("proxyd {own} goes on for {who}, with generation {generation}.")
     }
 }
 
@@ -170,6 +197,7 @@ impl Found {
             sockets: self.sockets,
             left: Vec::new(),
             troubles: self.troubles,
+            how: How::Started,
         })
     }
 
