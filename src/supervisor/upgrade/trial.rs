@@ -89,11 +89,13 @@ impl Trial {
             end = timeout(LAST_LINES, &mut ended).await.ok();
         }
         end_all(pid, &handle);
-        let end = match end {
-            Some(end) => end,
-            None => ended.await,
+        let end = if let Some(end) = end {
+            let end = end.unwrap_or_else(|error| Err(io::Error::other(error)));
+            Some(End::from(end))
+        } else {
+            let _ = ended.await;
+            None
         };
-        let end = End::from(end.unwrap_or_else(|error| Err(io::Error::other(error))));
         let lines = lines(written).await;
         for line in &lines {
             self.sink.write_line(line);
@@ -158,17 +160,14 @@ fn end_all(pid: u32, handle: &Handle) {
     }
 }
 
-/// Says why a program gave no answer, with the last line that it wrote.
-fn no_answer(end: End, error: &io::Error, line: Option<&String>) -> String {
+/// Says why a program gave no answer, with the last line that it wrote; `end` is how it ended, if it did by itself.
+fn no_answer(end: Option<End>, error: &io::Error, line: Option<&String>) -> String {
     let how = match (end, error.kind()) {
-        // It was killed because it had answered, but not as it should have.
-        (End::Signal(9), io::ErrorKind::UnexpectedEof) => {
-            "closed its link without an answer".to_owned()
-        }
         (_, io::ErrorKind::InvalidData | io::ErrorKind::Other) => {
             format!("gave an answer that cannot be understood ({error})")
         }
-        (end, _) => format!("{end} before it said whether it can go on"),
+        (Some(end), _) => format!("{end} before it said whether it can go on"),
+        (None, _) => "closed its link without an answer".to_owned(),
     };
     let line = line.map_or_else(String::new, |line| format!("; its last line was: {line}"));
     format!("the program {how}{line}; is it a proxyd of this version or a later one?")
