@@ -146,6 +146,10 @@ impl Starts {
             .stdin(Stdio::from(link))
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        #[cfg(feature = "orders")]
+        if let Role::Worker { .. } = role {
+            command.envs(crate::sys::upgrade_points::worker_order());
+        }
         if let Some(account) = &self.account {
             command.uid(account.uid).gid(account.gid);
         }

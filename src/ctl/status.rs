@@ -38,7 +38,8 @@ pub(super) fn fetch(arguments: &Proxyctl) -> Result<Box<Status>, ClientError> {
 pub(super) fn once(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
     let status = match fetch(arguments) {
         Err(error @ ClientError::WrongProtocol { .. }) => {
-            upgrade::minimal_status(arguments, output)?;
+            // One that is too old, or that is gone by now, tells nothing more; the first answer counts.
+            let _ = upgrade::minimal_status(arguments, output);
             return Err(error.into());
         }
         fetched => fetched?,

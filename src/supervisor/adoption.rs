@@ -15,6 +15,7 @@ use crate::{
     facts::amount,
     link::{FromWorker, ToWorker},
     session::record,
+    sys::upgrade_points::{self, Point},
 };
 
 impl Supervisor {
@@ -135,9 +136,17 @@ impl Supervisor {
                 Action::HandOver(worker) => {
                     let record = record::VERSION;
                     self.workers.tell(worker, ToWorker::HandOver { record });
+                    upgrade_points::reach(Point::HandingOver);
                 }
-                Action::Offer(worker) => self.offer_sessions(worker),
-                Action::Leave(worker) => self.workers.tell(worker, ToWorker::Leave),
+                Action::Offer(worker) => {
+                    self.offer_sessions(worker);
+                    upgrade_points::reach(Point::Offered);
+                }
+                Action::Leave(worker) => {
+                    upgrade_points::reach(Point::Held);
+                    self.workers.tell(worker, ToWorker::Leave);
+                    upgrade_points::reach(Point::ToldToLeave);
+                }
                 Action::Drain(worker) => self.drain_worker(worker),
                 Action::Kill(worker, _) => self.workers.kill(worker),
             }
@@ -184,9 +193,6 @@ impl Supervisor {
 
     /// Ends the daemon as the plan has decided, once no worker of an earlier supervisor is left.
     pub(super) fn exit(&mut self, exit: Exit) {
-        if !exit.success {
-            self.go_back("no worker could be started");
-        }
         if let Some(exit) = self.orphans.exit(exit) {
             self.life.exit(exit);
         }

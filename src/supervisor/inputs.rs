@@ -10,7 +10,10 @@ use crate::{
     children::Along,
     control::EventKind,
     link::{FromPage, FromResolver, FromWorker, child},
-    sys::orphans,
+    sys::{
+        orphans,
+        upgrade_points::{self, Point},
+    },
 };
 
 impl Supervisor {
@@ -21,7 +24,9 @@ impl Supervisor {
                 for told in self.queries.sessions.exited(worker, &self.workers) {
                     self.say(Some(told));
                 }
-                if !self.orphan_ended(worker, end) {
+                if self.orphan_ended(worker, end) {
+                    upgrade_points::reach(Point::HandedOver);
+                } else {
                     self.worker_ended(worker, end);
                 }
                 self.repair_sockets(true);
@@ -29,6 +34,7 @@ impl Supervisor {
             }
             workers::Message::Launched(worker, launched) => {
                 self.workers.launched(worker, launched);
+                upgrade_points::reach(Point::Launched);
                 self.helpers.join(&mut self.workers, Some(worker));
                 // None is waited for while one is being started.
                 reap_orphans();

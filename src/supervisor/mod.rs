@@ -180,6 +180,7 @@ impl Supervisor {
     /// Passes an event to the plan and carries out its actions.
     fn tell(&mut self, event: Event) {
         let actions = self.plan.on(event, self.life.now());
+        self.go_back_if_failed();
         self.act(actions);
         self.relieve_orphans();
     }

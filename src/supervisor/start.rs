@@ -61,6 +61,7 @@ use crate::{
         passed, privileges, signals,
         succession::{self, Received},
         tcp_counts,
+        upgrade_points::{self, Point},
     },
     telemetry::log::Sink,
 };
@@ -158,6 +159,7 @@ fn try_steps(config: &Config, origin: &Origin, passed: &Passed) -> Result<Vec<St
 /// program, goes back to the one before.
 pub fn succeed(received: Received) -> ExitCode {
     signals::take_defaults();
+    upgrade_points::reach(Point::Executed);
     // Process lists would show the number of the descriptor that it was executed by.
     let _ = nix::sys::prctl::set_name(c"proxyd");
     let carried = match Carried::take(received) {
@@ -184,6 +186,7 @@ fn try_to_succeed(carried: &Rc<Carried>) -> Result<ExitCode, Refusal> {
     });
     #[cfg(any(feature = "orders", feature = "next"))]
     obey(carried)?;
+    upgrade_points::pass(Point::Read).map_err(|told| told.to_string())?;
     let origin = Origin::of_successor(carried.path(), carried.is_detached());
     let tried = (origin, Vec::new(), Passed::default());
     let given = Given { source, config };
@@ -262,6 +265,7 @@ fn serve(
     };
     steps::take(&mut start)?;
     let taken = start.taken().ok_or("a step of the start was left out")?;
+    upgrade_points::reach(Point::Begun);
     // Dropped last, so that all lines logged up to the end are still written.
     let _flush = taken.flush;
     let account = &taken.account;
@@ -352,6 +356,7 @@ impl Parts {
         succession::let_signals_arrive();
         self.starting.store(false, Ordering::Relaxed);
         let (supervisor, first, inputs) = self.put_together()?;
+        upgrade_points::reach(Point::Adopted);
         let socket = supervisor.control_socket.clone();
         let outcome = Box::pin(supervisor.run(first, inputs)).await;
         if let Exited::WithAll(_) = outcome {

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     control::{EventKind, fixed::Asker},
-    sys::succession,
+    sys::{
+        succession,
+        upgrade_points::{self, Point},
+    },
 };
 
 impl Supervisor {
@@ -107,6 +110,7 @@ impl Supervisor {
             drop(held);
             return self.signal(signal);
         }
+        upgrade_points::reach(Point::Quiet);
         let Some(control) = self.control_socket.listening() else {
             let told = "no second descriptor of the control socket was to be had";
             return self.not_left(&std::io::Error::other(told));
@@ -122,6 +126,7 @@ impl Supervisor {
         };
         self.take_leave();
         drop(self.sink.flush_at_end());
+        upgrade_points::reach(Point::Leaving);
         let error = self.upgrades.leave(&leaving, held);
         self.take_leave_back();
         self.not_left(&error);
@@ -143,12 +148,18 @@ impl Supervisor {
         if !self.upgrades.is_confirming() {
             return;
         }
-        let staying = self.orphans.only_stay().filter(|_| self.serves_fully());
+        let serves = self.serves_fully();
+        if serves {
+            upgrade_points::reach(Point::Serving);
+        }
+        let staying = self.orphans.only_stay().filter(|_| serves);
         #[cfg(any(feature = "orders", feature = "next"))]
         if staying.is_some() && orders::given() == Some(Order::GoBack) {
             return self.go_back("it was told to go back");
         }
-        if self.plan.is_ending() || staying.is_some() {
+        if self.plan.has_failed() {
+            self.go_back_if_failed();
+        } else if self.plan.is_ending() || staying.is_some() {
             self.confirm_upgrade(staying.unwrap_or(0));
         } else if self.upgrades.is_late(self.life.now()) {
             if self.serves_fully() {
@@ -175,7 +186,9 @@ impl Supervisor {
         // Helpers of the program before may have ended before this one listened to that.
         inputs::reap_orphans();
         let sessions = self.workers.keeping().kept.saturating_sub(staying);
+        upgrade_points::reach(Point::Confirming);
         let confirmed = self.upgrades.confirm((sessions, staying));
+        upgrade_points::reach(Point::Answered);
         self.tell_confirmed(confirmed);
     }
 
@@ -193,14 +206,24 @@ impl Supervisor {
         self.settle_records();
     }
 
+    /// Goes back to the program before this one if no worker of this one could be started.
+    pub(super) fn go_back_if_failed(&mut self) {
+        if self.plan.has_failed() {
+            self.go_back("no worker could be started");
+        }
+    }
+
     /// Goes back to the program before this one, if this one is not confirmed; returns if that is not so, or fails.
-    pub(super) fn go_back(&mut self, reason: &str) {
+    fn go_back(&mut self, reason: &str) {
         if !self.upgrades.is_confirming() {
             return;
         }
         error!("this program cannot go on for the one before, which is to run again: {reason}");
         drop(self.sink.flush_at_end());
         if let Some(error) = self.upgrades.go_back(reason) {
+            if error.is_for_now() {
+                return;
+            }
             error!("{error}; this program goes on");
             inputs::reap_orphans();
             let failed = self.upgrades.fail(reason, &error);

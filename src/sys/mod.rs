@@ -35,4 +35,5 @@ pub mod tcp_counts;
 pub mod tcp_info;
 pub mod terminal;
 pub mod tune;
+pub mod upgrade_points;
 pub mod wall_timer;

@@ -35,7 +35,11 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-use super::{memfd, orphans, sealed::Sealed};
+use super::{
+    memfd, orphans,
+    sealed::Sealed,
+    upgrade_points::{self, Point},
+};
 
 /// The most bytes of a manifest: one of a hundred thousand sessions.
 const MOST_BYTES: usize = 16 << 20;
@@ -122,6 +126,7 @@ fn exec_alone(
     alarm::set(seconds.max(1));
     let executed = all()
         .try_for_each(|fd| inherit(*fd, true))
+        .inspect(|()| upgrade_points::reach(Point::Executing))
         .and_then(|()| Ok(fexecve(file, &arguments, &environment)?));
     for fd in all() {
         // The descriptors are open, so this cannot fail.

@@ -76,6 +76,8 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
+    #[cfg(feature = "orders")]
+    crate::sys::upgrade_points::begin_worker();
     match child::begin(c"proxyd-worker", args.log) {
         Ok(Begun { link, log, runtime }) => {
             warm_up();

@@ -53,6 +53,11 @@ impl Plan {
         matches!(self.phase, Phase::Draining { .. } | Phase::Stopping { .. })
     }
 
+    /// Returns whether the daemon is ending because no worker could be started.
+    pub fn has_failed(&self) -> bool {
+        self.ending.failed
+    }
+
     /// Returns how long sessions may go on while the daemon drains.
     pub fn drain_left(&self, now: Duration) -> Duration {
         match self.phase {

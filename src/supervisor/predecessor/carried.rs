@@ -23,11 +23,14 @@ use crate::{
     control::{cookie::Cookie, fixed::Asker},
     facts::PROGRAM_VERSION,
     link::ListenerKey,
-    sys::succession::{self, Received},
+    sys::{
+        succession::{self, Received},
+        upgrade_points::{self, Point},
+    },
 };
 
 /// How long a program may take that is gone back to.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = upgrade_points::patience(60, 24);
 
 /// How long a worker that is being started may delay it: workers that do not come up are started again and again.
 const START_PATIENCE: Duration = Duration::from_secs(2);
@@ -53,6 +56,14 @@ pub(in crate::supervisor) enum NotBack {
     /// The program before cannot be executed.
     #[error("the program before this one cannot be executed: {0}")]
     Io(#[from] io::Error),
+}
+
+impl NotBack {
+    /// Returns whether it can be tried again at once: a child was just being started, which would have had descriptors that
+    /// are for the program alone.
+    pub(in crate::supervisor) fn is_for_now(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 impl Carried {
@@ -212,6 +223,7 @@ impl Carried {
             wait: START_PATIENCE,
         };
         let held = succession::hold_signals()?;
+        upgrade_points::reach(Point::GoingBack);
         Ok(succession::exec(program.as_fd(), &carried, PATIENCE, held))
     }
 

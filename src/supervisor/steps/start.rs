@@ -39,6 +39,7 @@ use crate::{
         files::{Standard, standard},
         privileges::Account,
         sandbox,
+        upgrade_points::{self, Point},
     },
     telemetry::log::{self, Flush, Form, Place, Sink},
 };
@@ -257,6 +258,7 @@ impl Start {
             let carried = self.carried.as_deref();
             self.predecessor = predecessor::find(runtime, socket, most, passed, carried);
         }
+        upgrade_points::reach(Point::Found);
         let found = self.predecessor.iter();
         for trouble in found.flat_map(|it| &it.troubles) {
             tracing::warn!("{trouble}");

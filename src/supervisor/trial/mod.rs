@@ -29,7 +29,10 @@ use crate::{
     link::{FORMAT, door, worker::MOST_OF_STATE},
     session::record,
     supervisor::refusal::Refusal,
-    sys::{fds, sandbox, signals},
+    sys::{
+        fds, sandbox, signals,
+        upgrade_points::{self, Point},
+    },
     telemetry::log::{self, Form, Pipe},
 };
 
@@ -89,6 +92,7 @@ async fn hear(link: &UnixStream) -> io::Result<(Ask, Vec<OwnedFd>)> {
 
 /// Decides whether this program can go on.
 async fn judge(args: &Args, ask: Ask, state: Vec<OwnedFd>) -> Result<Ready, Refusal> {
+    upgrade_points::pass(Point::Trying).map_err(|told| told.to_string())?;
     let generation = generation::make_ready(args, &ask, state)?;
     worker::try_one(generation).await?;
     Ok(Ready {

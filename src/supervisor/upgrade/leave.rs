@@ -17,12 +17,15 @@ use crate::{
     facts::{PROGRAM_VERSION, SessionId},
     link::ListenerKey,
     supervisor::predecessor::{AtPath, Kept, Left, MANIFEST_VERSION, Manifest, Secret, Socket},
-    sys::succession::{self, Carried, Held},
+    sys::{
+        succession::{self, Carried, Held},
+        upgrade_points,
+    },
 };
 
 /// How long the program may take until everything is as it should be; then the process ends, its workers serve on, and
 /// the next start finds them.
-pub(in crate::supervisor) const PATIENCE: Duration = Duration::from_secs(60);
+pub(in crate::supervisor) const PATIENCE: Duration = upgrade_points::patience(60, 24);
 
 /// What stays the same as long as a program runs.
 #[derive(Debug)]

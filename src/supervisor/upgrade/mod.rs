@@ -41,7 +41,11 @@ use crate::{
     },
     facts::PROGRAM_VERSION,
     session::record,
-    sys::{own_children::OwnChildren, succession},
+    sys::{
+        own_children::OwnChildren,
+        succession,
+        upgrade_points::{self, Point},
+    },
     telemetry::log::Sink,
 };
 
@@ -159,6 +163,7 @@ impl Upgrades {
         if let Err(untimely) = self.step.begin(check, situation) {
             return refuse(asker, untimely.to_string());
         }
+        upgrade_points::reach(Point::Asked);
         self.asker = asker;
         let trial = self.trial(state);
         let inbox = self.inbox.clone();
@@ -197,6 +202,7 @@ impl Upgrades {
             Err(reason) => return self.refused(&reason),
         };
         if self.step.tried(now) {
+            upgrade_points::reach(Point::Tried);
             self.chosen = Some(chosen);
             return Told::Nothing;
         }
@@ -266,6 +272,7 @@ impl Upgrades {
         let carried = self.carried.take()?;
         succession::confirm();
         carried.let_go();
+        upgrade_points::reach(Point::Confirmed);
         self.step = Step::Idle;
         let (from, path) = (carried.from().to_owned(), carried.path().to_owned());
         if let Some(reason) = carried.went_back() {

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use crate::sys::upgrade_points;
+
 /// How long a program that was tried and is good waits for the daemon to be quiet.
 pub(super) const QUIET_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a program that goes on for another may take until it is confirmed: less than the process has until it is
 /// killed, so that there is time to go back.
-const CONFIRM_PATIENCE: Duration = Duration::from_secs(40);
+const CONFIRM_PATIENCE: Duration = upgrade_points::patience(40, 18);
 
 /// How long it may take at least, if its start has taken long.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
