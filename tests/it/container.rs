@@ -19,7 +19,8 @@ use crate::support::{
 const LEAVES_AN_ORPHAN: &str = "#!/bin/sh\n(sleep 0.2 &)\n";
 
 /// The words before a program that make it process 1.
-const AS_PROCESS_1: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+pub(crate) const AS_PROCESS_1: [&str; 5] =
+    ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
 #[test]
 fn orphans_do_not_stay_as_zombies() {

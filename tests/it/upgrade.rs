@@ -5,6 +5,8 @@
 pub(crate) mod programs;
 // Sessions that are always busy.
 mod traffic;
+// A daemon that is to be upgraded.
+mod upgrading;
 
 // Upgrades that are done.
 mod done;
@@ -12,5 +14,11 @@ mod done;
 mod killed;
 // Programs that fail when they have gone on.
 mod failing;
+// A daemon that is process 1.
+mod container;
+// Moments at which other things are under way, or wrong.
+mod moments;
 // Programs and moments that are refused.
 mod refused;
+// Programs that fail in their trial.
+mod tried;

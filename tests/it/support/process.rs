@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::{fd::OwnedFd, unix::process::CommandExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -81,6 +81,14 @@ fn processes() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")
         .expect("there is /proc")
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Returns the processes whose program lies in a folder.
+pub(crate) fn running_in(folder: &Path) -> Vec<u32> {
+    let program = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe"));
+    processes()
+        .filter(|pid| program(pid).is_ok_and(|it| it.starts_with(folder)))
+        .collect()
 }
 
 /// Returns the fields of `/proc/PID/stat` from the state on.

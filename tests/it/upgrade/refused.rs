@@ -1,54 +1,21 @@
 //! Programs and moments that are refused: the daemon goes on as before.
 
 use std::{
-    fs, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio, thread, time::Duration,
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    process::Stdio,
+    thread,
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
 
-use super::programs::Programs;
+use super::upgrading::Upgrading;
 use crate::support::{
     PATIENCE, pause,
     program::{End, Outcome},
-    scene::Scene,
 };
-
-/// A daemon, and a session that must live.
-struct Upgrading {
-    scene: Scene,
-    programs: Programs,
-}
-
-impl Upgrading {
-    fn new() -> Option<Self> {
-        let programs = Programs::new()?;
-        let old = programs.daemon("proxyd");
-        let scene = Scene::with(|it| it.program(&old));
-        Some(Self { scene, programs })
-    }
-
-    /// Asks for an upgrade to this program, which must be refused with a reason that holds `told`; everything must be as
-    /// before.
-    #[track_caller]
-    fn is_refused(&self, program: &Path, told: &str) {
-        let daemon = &self.scene.daemon;
-        let mut session = self.scene.session();
-        let workers = daemon.workers();
-        let outcome = self.upgrade(program);
-        assert_eq!(outcome.end, End::Exit(1), "{outcome:?}");
-        assert!(outcome.stderr.contains(told), "{outcome:?}");
-        assert_eq!(daemon.workers(), workers);
-        session.echo("still here").unwrap();
-        let last = daemon.status()["upgrades"]["last"].clone();
-        assert_eq!(last["result"], "refused", "{last}");
-        assert!(last["reason"].as_str().unwrap().contains(told), "{last}");
-    }
-
-    fn upgrade(&self, program: &Path) -> Outcome {
-        let program = program.to_str().unwrap();
-        self.scene.daemon.ctl(&["upgrade", "--binary", program])
-    }
-}
 
 #[test]
 fn a_program_that_does_not_start_does_not_answer_or_is_none_is_refused() {
@@ -58,6 +25,9 @@ fn a_program_that_does_not_start_does_not_answer_or_is_none_is_refused() {
     let folder = it.programs.folder();
     it.is_refused(&folder.join("missing"), "No such file");
     it.is_refused(folder, "it is a folder");
+    let closed = it.programs.daemon("closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o644)).unwrap();
+    it.is_refused(&closed, "is not executable; give it that right");
     let script = folder.join("script");
     fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
     it.is_refused(&script, "is not executable");
@@ -91,8 +61,14 @@ fn a_program_where_others_may_put_one_is_refused() {
     // Also on the way of a link to it.
     let linked = tempfile::tempdir().unwrap();
     let link = linked.path().join("proxyd");
-    std::os::unix::fs::symlink(it.programs.daemon("safe"), &link).unwrap();
+    symlink(it.programs.daemon("safe"), &link).unwrap();
     it.is_refused(&link, "/tmp may be written to by others");
+    // And where it leads to.
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let link = it.programs.folder().join("link");
+    symlink(&program, &link).unwrap();
+    it.is_refused(&link, "may be written to by others");
 }
 
 #[test]
