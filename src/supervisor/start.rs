@@ -367,6 +367,10 @@ impl Parts {
     }
 
     /// Gives each owner its part; returns the owners, the first actions, and the inputs of the loop.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "it is a list of the owners with what each is made of"
+    )]
     fn put_together(self) -> Result<(Supervisor, Vec<Action>, Inputs), Refusal> {
         let no_thread = |error: io::Error| format!("no thread: {error}");
         let (to_workers, workers) = children::inbox();

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     PATIENCE,
+    builder::Builder,
     client::{self, Client},
     configuration::Listener,
     eventually, process,
@@ -25,9 +26,7 @@ fn scene(orphan_timeout: &str, drain_timeout: &str) -> Scene {
             .workers(2)
             .set("orphan_timeout", &format!("{orphan_timeout:?}"))
             .set("drain_timeout", &format!("{drain_timeout:?}"));
-        listeners
-            .into_iter()
-            .fold(builder, |builder, it| builder.listener(it))
+        listeners.into_iter().fold(builder, Builder::listener)
     })
 }
 

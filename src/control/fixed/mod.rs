@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn answers() -> [(&'static str, Answer); 4] {
-        let (from, to) = || -> (String, String) { ("0.1.0".into(), "0.2.0".into()) }();
+        let (from, to) = ("0.1.0".to_owned(), "0.2.0".to_owned());
         [
             (
                 "Answer status",

@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn the_next_supervisor_goes_on_with_the_numbers_and_the_newest_events() {
         let mut events = Events::default();
-        for _ in 0..REMEMBERED + 1 {
+        for _ in 0..=REMEMBERED {
             events.add(EventKind::Reloaded, "loaded".to_owned());
         }
         let mut next = Events::resume(events.bequeath());
@@ -107,11 +107,11 @@ mod tests {
         let numbers: Vec<u64> = next.newest.iter().map(|it| it.seq).collect();
         let last = REMEMBERED as u64 + 2;
         assert!(numbers.into_iter().eq(3..=last));
-        let lost = EventsBook {
+        let forgotten = EventsBook {
             last: 7,
             newest: vec![],
         };
-        let mut next = Events::resume(lost);
+        let mut next = Events::resume(forgotten);
         next.add(EventKind::Started, "again".to_owned());
         assert_eq!(next.last(), 8);
     }

@@ -292,7 +292,7 @@ mod tests {
         let options = SockRef::from(&accepted);
         options.set_linger(Some(Duration::from_secs(3600))).unwrap();
         accepted.set_nonblocking(true).unwrap();
-        while (&accepted).write_all(&[0; 1 << 16]).is_ok() {}
+        while (&accepted).write_all(&[0; 1 << 12]).is_ok() {}
         accepted.set_nonblocking(false).unwrap();
         let carried = carried(|_| {});
         let number = accepted.as_raw_fd();

@@ -81,7 +81,7 @@ impl fmt::Display for Versions<'_> {
 pub(super) fn write(
     kind: [u8; 8],
     room: &mut [u8],
-    mut write: impl FnMut(&mut &mut [u8]) -> io::Result<()>,
+    mut write: impl FnMut(&mut dyn io::Write) -> io::Result<()>,
 ) -> io::Result<usize> {
     let (head, texts) = room
         .split_at_mut_checked(HEAD)

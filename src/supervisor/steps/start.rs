@@ -278,7 +278,7 @@ impl Start {
                 tracing::warn!("{warning}");
             }
         };
-        let Some(successor) = successor(&self.predecessor, &self.source, &self.memo) else {
+        let Some(successor) = successor(self.predecessor.as_ref(), &self.source, &self.memo) else {
             let material = preflight::first_material(&self.config, &self.memo, warn)?;
             self.first = Some(First::cold(material));
             return Ok(());
@@ -297,7 +297,7 @@ impl Start {
     /// refuses the start if there was no such supervisor, or its configuration is in force already.
     fn go_back(&mut self, error: &dyn std::fmt::Display) -> Result<(), Refusal> {
         let is_back = self.first.as_ref().is_none_or(|it| it.told.config_refused);
-        let successor = successor(&self.predecessor, &self.source, &self.memo);
+        let successor = successor(self.predecessor.as_ref(), &self.source, &self.memo);
         let successor = successor.filter(|_| !is_back);
         let successor = successor.ok_or_else(|| error.to_string())?;
         let (config, first) = successor.go_back(vec![about_config(error)])?;
@@ -368,11 +368,11 @@ impl Start {
 /// Returns what a start decides by that comes after another supervisor; `None` if there was none, or what it served cannot
 /// be read.
 fn successor<'a>(
-    predecessor: &'a Option<Predecessor>,
+    predecessor: Option<&'a Predecessor>,
     source: &'a Source,
     memo: &'a Memo,
 ) -> Option<Successor<'a>> {
-    let predecessor = predecessor.as_ref()?;
+    let predecessor = predecessor?;
     Some(Successor {
         earlier: predecessor.generation.as_ref()?,
         holds: predecessor.book.loads.rollback.is_some(),

@@ -312,7 +312,9 @@ impl Upgrades {
         carried.let_go();
         self.step = Step::Idle;
         let from = carried.from().to_owned();
-        let told = format!("proxyd {PROGRAM_VERSION} goes on for proxyd {from}, but {reason}, and {error}");
+        let told = format!(
+            "proxyd {PROGRAM_VERSION} goes on for proxyd {from}, but {reason}, and {error}"
+        );
         self.book.total += 1;
         self.note(DONE, (from, PROGRAM_VERSION.to_owned()), Some(&told));
         if let Some(asker) = self.asker.take() {

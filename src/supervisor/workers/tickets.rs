@@ -47,7 +47,7 @@ impl Tickets {
             secrets.rotate()?;
         }
         let since = Duration::from_secs(late.as_secs() % ROTATION.as_secs());
-        let due = now + ROTATION - since;
+        let due = now + ROTATION.saturating_sub(since);
         Ok(Self { secrets, due })
     }
 

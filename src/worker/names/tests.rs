@@ -161,7 +161,7 @@ impl Running {
             resolver: tokio::spawn(async move {
                 resolver::run(theirs, free(), &AtomicBool::new(false))
                     .await
-                    .unwrap()
+                    .unwrap();
             }),
         };
         running.configure(backends).await;

@@ -127,5 +127,4 @@ fn no_transaction_fails_while_the_daemon_is_upgraded_and_restarted_again_and_aga
     assert_eq!(number_behind(&report, "ignored errors:"), 0, "{report}");
     let status = front.daemon.status();
     assert_eq!(status["sessions"]["lost_total"], 0, "{status}");
-    println!("{successors} successors");
 }

@@ -2,7 +2,11 @@
 //!
 //! The next release is a build of this one that writes another version of everything that the two leave each other.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -86,14 +90,14 @@ impl Releases {
         load
     }
 
-    fn upgrade(&self, to: &PathBuf) -> Outcome {
+    fn upgrade(&self, to: &Path) -> Outcome {
         let path = to.to_str().unwrap();
         self.stage.daemon.ctl(&["upgrade", "--binary", path])
     }
 
     /// Upgrades to a program, which says that it is this version, from that one.
     #[track_caller]
-    fn becomes(&self, to: &PathBuf, [before, after]: [&str; 2]) {
+    fn becomes(&self, to: &Path, [before, after]: [&str; 2]) {
         let outcome = self.upgrade(to);
         assert_eq!(outcome.end, End::Exit(0), "{outcome:?}");
         let status = self.settled(after);
@@ -107,7 +111,7 @@ impl Releases {
 
     /// Ends the supervisor by SIGKILL and starts this program in its place, which says that it is this version.
     #[track_caller]
-    fn dies_and_is_started_as(&mut self, program: &PathBuf, version: &str) {
+    fn dies_and_is_started_as(&mut self, program: &Path, version: &str) {
         self.stage.daemon.signal(Signal::SIGKILL);
         self.stage.daemon.wait_exit(PATIENCE);
         self.programs.replace(&self.place, program);
@@ -140,7 +144,7 @@ impl Load {
 
     /// Ends it; not a byte may be missing, and no client may have been refused.
     #[track_caller]
-    fn is_whole(mut self, stage: &Stage) {
+    fn see_whole(mut self, stage: &Stage) {
         self.goes_on();
         self.knocker.was_never_refused();
         self.busy.end_whole();
@@ -188,7 +192,7 @@ fn upgrades_and_downgrades_in_turn_lose_no_session_and_no_byte() {
         it.becomes(&it.this, [NEXT, THIS]);
         load.goes_on();
     }
-    load.is_whole(&it.stage);
+    load.see_whole(&it.stage);
     assert_eq!(it.stage.daemon.status()["upgrades"]["total"], 8);
 }
 
@@ -217,7 +221,7 @@ fn a_supervisor_that_was_killed_is_followed_by_one_of_the_other_release() {
         );
         before = after;
     }
-    load.is_whole(&it.stage);
+    load.see_whole(&it.stage);
 }
 
 #[test]
@@ -242,7 +246,7 @@ fn a_release_that_fails_after_all_is_gone_back_from_with_the_sessions_that_it_ha
             assert_eq!((&last["from"], &last["to"]), (&THIS.into(), &NEXT.into()));
             load.goes_on();
         }
-        load.is_whole(&it.stage);
+        load.see_whole(&it.stage);
     }
 }
 

@@ -44,7 +44,7 @@ impl Work {
         }
         let (new, old) = (client(ca, false), client(ca, true));
         let visit = move |round: u64| {
-            let mut session = connect(if round % 2 == 0 { &new } else { &old }, address)?;
+            let mut session = connect(if round.is_multiple_of(2) { &new } else { &old }, address)?;
             talk(&mut session, round)?;
             session.close().map_err(|error| format!("end: {error}"))
         };
@@ -122,7 +122,7 @@ fn connect(client: &Client, address: SocketAddr) -> Result<Session, String> {
 /// Sends a line that no other round sends, of a length that now and then takes several TLS records, and waits until it
 /// comes back.
 fn talk(session: &mut Session, round: u64) -> Result<(), String> {
-    let length = if round % 50 == 0 {
+    let length = if round.is_multiple_of(50) {
         40_000
     } else {
         10 + round % 300

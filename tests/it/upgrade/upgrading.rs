@@ -66,7 +66,7 @@ impl Upgrading {
     /// Tells the processes what to do at points of the upgrade: each is a point and a deed, and they are carried out in
     /// this order.
     pub(super) fn order(&self, orders: &[String]) {
-        let lines: String = orders.iter().map(|it| format!("{it}\n")).collect();
+        let lines: String = orders.iter().flat_map(|it| [it, "\n"]).collect();
         fs::write(orders_in(self.programs.folder()), lines).unwrap();
     }
 
@@ -127,8 +127,8 @@ impl Upgrading {
         assert_eq!(last["result"], result, "{last}");
         assert!(last["reason"].as_str().unwrap().contains(reason), "{last}");
         let events = self.scene.daemon.events();
-        let failed = events.iter().filter(|it| it["kind"] == "upgrade-failed");
-        let told = failed.last().unwrap()["message"].as_str().unwrap();
+        let mut failed = events.iter().filter(|it| it["kind"] == "upgrade-failed");
+        let told = failed.next_back().unwrap()["message"].as_str().unwrap();
         assert!(told.contains(reason), "{told}");
     }
 

@@ -131,8 +131,8 @@ fn what_a_release_too_far_away_wrote_is_told_so() {
 proptest! {
     #[test]
     fn no_bytes_are_too_bad_to_be_judged(bytes: Vec<u8>, place: prop::sample::Index, byte: u8) {
-        let _ = Document::decode(Zeroizing::new(bytes));
         static GOOD: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| bytes_of(&generation()));
+        let _ = Document::decode(Zeroizing::new(bytes));
         let mut bytes = GOOD.clone();
         let place = place.index(bytes.len());
         let cut = Zeroizing::new(bytes[..place].to_vec());
