@@ -256,7 +256,8 @@ impl World {
             Phase::Stopping { .. } => panic!("started while stopping"),
             Phase::Starting | Phase::Serving => assert_eq!(takes_over, held_back),
         }
-        if !is_late {
+        // Who only takes sessions over does not wait for it.
+        if !held_back {
             let back_off = self.back_off.remove(&slot).unwrap_or_default();
             assert!(back_off <= self.now, "started before the back-off was over");
         }
@@ -478,7 +479,8 @@ impl World {
         };
         assert_eq!(failure.has_heir, expected, "{failure:?}");
         if leaves && !expected {
-            let at = self.now + wait_after(self.failed_heirs[&living.slot]);
+            let heir_wait = wait_after(self.failed_heirs[&living.slot]).min(wait);
+            let at = self.now + heir_wait;
             self.heir_at.insert(living.slot, at);
         }
     }
