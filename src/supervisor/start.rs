@@ -454,6 +454,8 @@ impl Parts {
             self.stored
         };
         let manager = ServiceManager::new(|name| std::env::var_os(name), stored);
+        // The program before may have asked for more, because a start gives no sign of life.
+        manager.wait_for_life(None);
         let helpers = Helpers::new(&launcher, &self.sink, to_resolver, (self.page, to_page));
         let doors = Doors::new(&config.control_socket).map_err(no_thread)?;
         let mut supervisor = Supervisor {

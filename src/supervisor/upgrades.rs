@@ -125,9 +125,12 @@ impl Supervisor {
             stored: self.life.manager.stored(),
         };
         self.take_leave();
+        // The program that comes gives its first sign of life when its loop turns.
+        self.life.manager.wait_for_life(Some(upgrade::PATIENCE));
         drop(self.sink.flush_at_end());
         upgrade_points::reach(Point::Leaving);
         let error = self.upgrades.leave(&leaving, held);
+        self.life.manager.wait_for_life(None);
         self.take_leave_back();
         self.not_left(&error);
     }

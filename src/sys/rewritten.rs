@@ -4,7 +4,7 @@
 //! of them counts: a writer fills the other half and then changes the word. So whenever the writer is killed, one
 //! half is whole.
 //!
-//! Its layout, in the byte order of the machine, which it does not leave: a page with [`MAGIC`], the bytes of a half as
+//! Its layout, in the byte order of the machine, which it does not leave: a page with a magic number, the bytes of a half as
 //! a `u64`, and a `u64` that counts how often it was written; then the halves, of which that with index `count % 2` counts.
 //! A half begins with SHA-256 of what follows it: its count and its length as `u64`s, and so many bytes.
 

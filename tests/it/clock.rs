@@ -201,7 +201,7 @@ impl Clocked {
                 event["kind"] == "clock-jumped" && message.contains(words)
             })
         });
-        assert!(self.scene.daemon.log().contains(words));
+        until("it is logged", || self.scene.daemon.log().contains(words));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 2 | the [version](super::version) |
+//! | 2 | the [version] |
 //! | 1 | in version 2, which no release writes: the version again |
 //! | 16 | the session's id |
 //! | 8 | when it began, in microseconds since 1970 |

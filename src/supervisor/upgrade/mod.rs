@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 
 pub(super) use self::{
-    leave::{Fixtures, Keep, Leaving},
+    leave::{Fixtures, Keep, Leaving, PATIENCE},
     state::{Busy, Situation},
 };
 use self::{

@@ -108,6 +108,19 @@ impl<S: Send> ServiceManager<S> {
         }
     }
 
+    /// Has the service manager wait for so long for the next sign of life, if it waits for any; `None` is as long as it was
+    /// configured to.
+    pub(in crate::supervisor) fn wait_for_life(&self, within: Option<Duration>) {
+        let Some(listening) = &self.0 else { return };
+        let Some(usual) = listening.talk.watchdog_timeout() else {
+            return;
+        };
+        let micros = within.unwrap_or(usual).as_micros();
+        let message = format!("WATCHDOG=1\nWATCHDOG_USEC={micros}");
+        // If it is lost, the time stays what it is, and the next sign of life comes in time for either.
+        let _ = listening.socket.send(message.as_bytes());
+    }
+
     /// Whether a new [`Summary`] is due: there is a service manager, and the last summary is old enough.
     pub(in crate::supervisor) fn wants_report(&self, now: Instant) -> bool {
         self.0

@@ -109,6 +109,11 @@ impl Talk {
         }
     }
 
+    /// Returns how long the service manager waits for a sign of life; `None` if it does not.
+    pub(super) fn watchdog_timeout(&self) -> Option<Duration> {
+        self.watchdog.as_ref().map(|fed| fed.every * FEEDS)
+    }
+
     /// Enters a phase. A reload before the daemon serves is not reported, because the service manager
     /// would take its end for the end of the start; and no phase follows the stopping.
     pub(super) fn enter(&mut self, phase: Phase) {

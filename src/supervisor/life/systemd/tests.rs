@@ -239,6 +239,28 @@ fn a_service_manager_that_reads_nothing_does_not_stop_the_caller() {
 }
 
 #[test]
+fn a_start_in_which_nothing_gives_a_sign_of_life_is_given_more_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let listener = UnixDatagram::bind(&path).unwrap();
+    let heard = || {
+        let mut text = [0; 64];
+        let length = listener.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let variable = |name: &str| match name {
+        "NOTIFY_SOCKET" => Some(path.clone().into()),
+        "WATCHDOG_USEC" => Some("9000000".into()),
+        _ => None,
+    };
+    let manager = ServiceManager::new(variable, BTreeSet::new());
+    manager.wait_for_life(Some(SECOND * 60));
+    assert_eq!(heard(), "WATCHDOG=1\nWATCHDOG_USEC=60000000");
+    manager.wait_for_life(None);
+    assert_eq!(heard(), "WATCHDOG=1\nWATCHDOG_USEC=9000000");
+}
+
+#[test]
 fn a_descriptor_arrives_with_the_message_that_has_it_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
