@@ -205,9 +205,18 @@ impl Attack {
         found.map(|(descriptor, _)| descriptor).collect()
     }
 
-    /// Returns the descriptors of the hostile worker's listening sockets.
+    /// Returns the descriptors of the hostile worker's listening sockets, without its door, which keeps packets apart.
     #[track_caller]
     fn listening(&self) -> Vec<c_int> {
+        let listening = self.with_option(libc::SO_ACCEPTCONN, 1);
+        let mut streams = self.with_option(libc::SO_TYPE, libc::SOCK_STREAM);
+        streams.retain(|it| listening.contains(it));
+        assert!(!streams.is_empty(), "the worker has no listening socket");
+        streams
+    }
+
+    /// Returns the descriptors of the hostile worker's sockets for which an option (`socket(7)`) has this value.
+    fn with_option(&self, option: c_int, value: c_int) -> Vec<c_int> {
         let size = 4_u32.to_ne_bytes();
         let ask = |fd| {
             call(
@@ -215,17 +224,15 @@ impl Attack {
                 [
                     number(fd),
                     number(libc::SOL_SOCKET),
-                    number(libc::SO_ACCEPTCONN),
+                    number(option),
                     space(4),
                     bytes(size),
                 ],
             )
         };
-        let found = self.descriptors_with(ask, |it| {
-            it.result == 0 && it.spaces == [hex(&1_u32.to_ne_bytes())]
-        });
-        assert!(!found.is_empty(), "the worker has no listening socket");
-        found
+        self.descriptors_with(ask, |it| {
+            it.result == 0 && it.spaces == [hex(&value.to_ne_bytes())]
+        })
     }
 
     /// Returns the descriptors of the hostile worker that lead to this, as the kernel writes it; none if

@@ -98,8 +98,9 @@ impl World {
             } => self.ask(worker, wanted(which), Duration::from_millis(within)),
             Step::End { which, is_good } => self.end(which, is_good),
             Step::Leave(worker) => {
-                self.open.retain(|asker, _| asker.worker != worker);
+                // An ask whose time is over at this very moment may still be answered.
                 self.event(Event::Left { worker });
+                self.open.retain(|asker, _| asker.worker != worker);
             }
             Step::Pass(time) => self.pass(Duration::from_millis(time)),
         }
