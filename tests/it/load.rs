@@ -3,7 +3,7 @@
 mod successors;
 
 use std::{
-    fs,
+    fs::{self, File},
     io::Read,
     process::{Child, Command},
     sync::mpsc::{self, Sender},
@@ -39,6 +39,14 @@ const DEADLINE: Duration = Duration::from_secs(180);
 
 fn front(server: &Server) -> Front {
     Front::with(|it| it.workers(2).listener(listener(server, "plain")))
+}
+
+/// Waits until no other test has programs work on a server, whose tables they share; until the lock is dropped, none has.
+fn alone(server: &Server) -> File {
+    let folder = server.socket.parent().unwrap();
+    let lock = File::create(folder.join("load.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
 }
 
 /// Replaces the certificate with each second that is over, and kills workers in some.
@@ -146,6 +154,7 @@ fn sysbench_loses_no_session_when_workers_die() {
     let Some(server) = servers::mariadb() else {
         return;
     };
+    let _alone = alone(&server);
     let front = front(&server);
     put_files_for_sysbench(&front);
     let Some(prepare) = sysbench(&front, &server, "prepare") else {
@@ -200,6 +209,7 @@ fn pgbench_loses_no_session_when_workers_die() {
     let Some(server) = servers::postgres() else {
         return;
     };
+    let _alone = alone(&server);
     let front = front(&server);
     let mut prepare = pgbench(&front, &server);
     prepare.args(["--initialize", "--quiet", server.database]);

@@ -6,16 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{collect_report, number_behind, pgbench_at, put_files_for_sysbench, sysbench_at};
-use crate::support::{
-    configuration::Listener,
-    front::Front,
-    program::{run, spawn},
-    servers::{self, Server},
+use super::{
+    alone, collect_report, number_behind, pgbench_at, put_files_for_sysbench, sysbench_at,
+};
+use crate::{
+    support::{
+        configuration::Listener,
+        front::Front,
+        program::{run, spawn},
+        servers::{self, Server},
+    },
+    upgrade::programs::Programs,
 };
 
 /// For how many seconds programs work.
-const SECONDS: u32 = 120;
+const SECONDS: u32 = 75;
 
 /// Sessions of each program.
 const SESSIONS: u32 = 8;
@@ -32,12 +37,14 @@ const LEAST: u32 = 24;
 /// After how many upgrades there is a restart.
 const UPGRADES: u32 = 5;
 
-fn front(postgres: &Server, mariadb: &Server) -> Front {
+fn front(programs: &Programs, postgres: &Server, mariadb: &Server) -> Front {
+    let program = programs.daemon("proxyd");
     Front::with(|it| {
         let listener = |name: &str, server: &Server, protocol: &str| {
             Listener::tcp(name, &server.address()).protocol(protocol)
         };
         it.workers(2)
+            .program(&program)
             .listener(listener("postgres", postgres, "postgres"))
             .listener(listener("mariadb", mariadb, "mysql"))
     })
@@ -86,7 +93,11 @@ fn no_transaction_fails_while_the_daemon_is_upgraded_and_restarted_again_and_aga
     let (Some(postgres), Some(mariadb)) = (servers::postgres(), servers::mariadb()) else {
         return;
     };
-    let mut front = front(&postgres, &mariadb);
+    let Some(programs) = Programs::new() else {
+        return;
+    };
+    let _alone = [alone(&mariadb), alone(&postgres)];
+    let mut front = front(&programs, &postgres, &mariadb);
     put_files_for_sysbench(&front);
     let sysbench = |what: &str| {
         let command = sysbench_at(&front, "mariadb", &mariadb, what);
@@ -123,6 +134,9 @@ fn no_transaction_fails_while_the_daemon_is_upgraded_and_restarted_again_and_aga
         assert!(!report.contains(" aborted in "), "{report}");
     }
     let report = other.finish();
+    if let Some(cleanup) = sysbench_at(&front, "mariadb", &mariadb, "cleanup") {
+        run(cleanup, DEADLINE).answer();
+    }
     assert_eq!(number_behind(&report, "reconnects:"), 0, "{report}");
     assert_eq!(number_behind(&report, "ignored errors:"), 0, "{report}");
     let status = front.daemon.status();
