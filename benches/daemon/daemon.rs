@@ -107,18 +107,8 @@ impl Daemon {
     ) -> Result<Self, Failure> {
         let config = configuration(folder.path(), workers, identities, backend, lines);
         fs::write(folder.path().join("proxyd.toml"), config)?;
-        let log = File::create(folder.path().join("log"))?;
-        let child = Command::new(env!("CARGO_BIN_EXE_proxyd"))
-            .arg("--config")
-            .arg(folder.path().join("proxyd.toml"))
-            .env_clear()
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
         let mut daemon = Self {
-            child,
+            child: spawn(folder.path())?,
             folder,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             behind: None,
@@ -132,6 +122,53 @@ impl Daemon {
     /// Returns the supervisor's process.
     pub(crate) fn supervisor(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Runs the program that is on disk in the place of the one that runs.
+    pub(crate) fn upgrade(&self) -> Result<(), Failure> {
+        self.ctl(&["upgrade"])
+    }
+
+    /// Ends the supervisor so that the next one goes on, and starts that one.
+    pub(crate) fn restart(&mut self, workers: usize) -> Result<(), Failure> {
+        self.ctl(&["stop", "--for-restart"])?;
+        self.child.wait()?;
+        self.start_again(workers)
+    }
+
+    /// Kills the supervisor, and starts the next one.
+    pub(crate) fn kill_supervisor(&mut self, workers: usize) -> Result<(), Failure> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.start_again(workers)
+    }
+
+    fn start_again(&mut self, workers: usize) -> Result<(), Failure> {
+        self.child = spawn(self.folder.path())?;
+        self.serving(workers)?;
+        Ok(())
+    }
+
+    /// Returns how many workers there are that a supervisor before this one has started.
+    pub(crate) fn orphans(&self) -> Result<usize, Failure> {
+        let workers = self.status()?.workers.into_iter();
+        let states = [WorkerState::Orphaned, WorkerState::HandingOver];
+        Ok(workers.filter(|it| states.contains(&it.state)).count())
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Result<(), Failure> {
+        let output = Command::new(env!("CARGO_BIN_EXE_proxyctl"))
+            .arg("--socket")
+            .arg(control_socket(self.folder.path()))
+            .args(["--timeout", "60s"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("proxyctl {arguments:?}: {}: {said}", output.status).into())
     }
 
     /// Returns what it has logged.
@@ -245,6 +282,23 @@ impl Drop for Daemon {
 )]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+fn spawn(folder: &Path) -> Result<Child, Failure> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))?;
+    let child = Command::new(env!("CARGO_BIN_EXE_proxyd"))
+        .arg("--config")
+        .arg(folder.join("proxyd.toml"))
+        .env_clear()
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()?;
+    Ok(child)
 }
 
 fn serve(status: &Status) -> usize {

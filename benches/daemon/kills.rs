@@ -25,6 +25,7 @@ use self::{
 };
 use crate::{
     Failure,
+    client::Clients,
     daemon::{Daemon, pause},
     pki::Authority,
     process,
@@ -118,7 +119,7 @@ fn one_kill(table: &mut Table, what: &str, stage: Stage) -> Result<(), Failure> 
 }
 
 /// Returns what the sessions at work do: most are busy both ways, the others are slow or half-closed.
-fn mixed() -> Vec<Role> {
+pub(crate) fn mixed() -> Vec<Role> {
     let others = [
         Role::SlowClient,
         Role::SlowBackend,
@@ -135,15 +136,17 @@ fn mixed() -> Vec<Role> {
 }
 
 /// A daemon and sessions through it, all of which outlive their worker.
-struct Stage {
-    daemon: Daemon,
+pub(crate) struct Stage {
+    /// The daemon.
+    pub(crate) daemon: Daemon,
+    authority: Authority,
     sessions: Sessions,
     number: usize,
 }
 
 impl Stage {
     /// Starts a daemon with a further table in its configuration, and opens sessions through it.
-    fn start(workers: usize, table: &str, roles: &[Role]) -> Result<Self, Failure> {
+    pub(crate) fn start(workers: usize, table: &str, roles: &[Role]) -> Result<Self, Failure> {
         let authority = Authority::new()?;
         let place = Place::new()?;
         let leaf = authority.issue()?;
@@ -151,6 +154,7 @@ impl Stage {
         let sessions = Sessions::open(place, daemon.address, &authority.der(), roles)?;
         let stage = Self {
             daemon,
+            authority,
             sessions,
             number: roles.len(),
         };
@@ -168,10 +172,32 @@ impl Stage {
     }
 
     /// Returns the longest gap of a busy session while nothing happens, in ms.
-    fn gap_without(&self) -> f64 {
+    pub(crate) fn gap_without(&self) -> f64 {
         self.sessions.board.longest_gap();
         pause(WINDOW);
         milliseconds(self.sessions.board.longest_gap())
+    }
+
+    /// Returns clients of the daemon.
+    pub(crate) fn clients(&self) -> Result<Clients, Failure> {
+        Clients::new(self.authority.der())
+    }
+
+    /// Gives the daemon a successor, and waits until all old workers have handed over and every session goes on;
+    /// returns the longest gap.
+    pub(crate) fn gap_of(
+        &mut self,
+        succeed: impl FnOnce(&mut Daemon) -> Result<(), Failure>,
+    ) -> Result<Duration, Failure> {
+        self.sessions.board.longest_gap();
+        succeed(&mut self.daemon)?;
+        self.until("all have handed over", || {
+            self.daemon.orphans().is_ok_and(|orphans| orphans == 0)
+        })?;
+        let board = &self.sessions.board;
+        let before = board.progress();
+        self.until("every session goes on", || board.has_moved(&before))?;
+        Ok(board.longest_gap())
     }
 
     /// Kills a worker, each in turn, and waits until every session goes on; returns the longest gap.
@@ -195,7 +221,7 @@ impl Stage {
     }
 
     /// Has all sessions end, and tells how many were lost.
-    fn end(self, table: &mut Table, what: &str) -> Result<(), Failure> {
+    pub(crate) fn end(self, table: &mut Table, what: &str) -> Result<(), Failure> {
         let lost = self.sessions.end()?;
         // What the last worker has taken over is told a moment later than sessions go on.
         let told = self.daemon.status()?.sessions;
@@ -231,12 +257,12 @@ impl Stage {
     }
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
 /// Returns the number in a variable of the environment, or this one.
-fn number(variable: &str, otherwise: usize) -> Result<usize, Failure> {
+pub(crate) fn number(variable: &str, otherwise: usize) -> Result<usize, Failure> {
     match env::var(variable) {
         Ok(text) => text
             .parse()

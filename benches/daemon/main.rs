@@ -22,6 +22,7 @@ mod pki;
 mod process;
 mod reload;
 mod requests;
+mod successors;
 mod table;
 mod turns;
 
@@ -37,7 +38,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// A measure: its name, the cores it has, and what adds its lines to the table.
 type Measure = (&'static str, Cores, fn(&mut Table) -> Result<(), Failure>);
 
-const MEASURES: [Measure; 12] = [
+const MEASURES: [Measure; 15] = [
     ("connections", Cores::One, connections::measure),
     ("requests", Cores::One, requests::measure),
     ("bytes", Cores::One, bytes::measure),
@@ -50,6 +51,9 @@ const MEASURES: [Measure; 12] = [
     ("kill-idle", Cores::All, kills::measure_idle),
     ("kill-back-off", Cores::All, kills::measure_back_off),
     ("kill-stuck", Cores::All, kills::measure_stuck),
+    ("upgrades", Cores::All, successors::measure_upgrades),
+    ("restarts", Cores::All, successors::measure_restarts),
+    ("supervisor-kills", Cores::All, successors::measure_kills),
 ];
 
 fn main() -> ExitCode {

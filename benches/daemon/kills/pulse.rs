@@ -10,7 +10,7 @@ use std::{
 
 /// What a session does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// Both sides speak all the time.
     Busy,
     /// The backend says as much as it can, and the client reads slowly.
