@@ -17,14 +17,19 @@ fn thirty_deaths_of_every_worker_lose_no_session_and_no_byte() {
     let talks = stage.open_all(&kinds);
     stage.await_kept(kinds.len());
     let busy = Busy::start(talks);
-    for _ in 0..DEATHS {
+    // A worker that is killed before it has told what it took over is not counted.
+    let await_counted = |deaths| {
+        stage.daemon.await_status("all are counted", |status| {
+            status["sessions"]["taken_over_total"] == deaths * kinds.len()
+        })
+    };
+    for deaths in 0..DEATHS {
         busy.go_on();
+        await_counted(deaths);
         stage.kill();
     }
     busy.go_on();
-    let status = stage.daemon.await_status("all are counted", |status| {
-        status["sessions"]["taken_over_total"] == DEATHS * kinds.len()
-    });
+    let status = await_counted(DEATHS);
     let sessions = &status["sessions"];
     assert_eq!(
         (&sessions["open"], &sessions["kept"]),
