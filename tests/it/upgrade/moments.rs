@@ -72,6 +72,9 @@ fn an_upgrade_while_a_worker_that_died_again_and_again_waits_to_be_started_is_do
     };
     let mut session = it.scene.session();
     let daemon = &it.scene.daemon;
+    daemon.await_status("the session is kept", |status| {
+        status["sessions"]["kept"] == 1
+    });
     eventually("a worker waits to be started", PATIENCE, || {
         let status = daemon.status();
         let worker = &status["workers"][0];
