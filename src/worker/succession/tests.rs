@@ -172,10 +172,7 @@ impl Scene {
     }
 
     /// Receives until a message is the one that is waited for; returns all with their descriptors.
-    async fn hear(
-        &mut self,
-        is_it: impl Fn(&FromWorker) -> bool,
-    ) -> Vec<(FromWorker, Vec<OwnedFd>)> {
+    async fn hear(&mut self, is_it: impl Fn(&FromWorker) -> bool) -> Vec<Heard> {
         let mut heard = Vec::new();
         loop {
             let next = timeout(PATIENCE, self.link.0.receive()).await;
@@ -215,7 +212,36 @@ impl Scene {
     async fn ended(&mut self) -> Ended {
         timeout(PATIENCE, &mut self.worker).await.unwrap().unwrap()
     }
+
+    async fn tell_to_hand_over(&mut self) {
+        let record = VERSION;
+        self.send(ToWorker::HandOver { record }, &[]).await;
+    }
+
+    /// Returns what the worker says until it says how far its handover is, which is that so many sessions stay.
+    async fn hear_that_stay(&mut self, stays: u64) -> Vec<Heard> {
+        let is_it = |it: &FromWorker| matches!(it, FromWorker::HandedOver { .. });
+        let heard = self.hear(is_it).await;
+        let (last, _) = heard.last().unwrap();
+        assert_eq!(*last, FromWorker::HandedOver { stays });
+        heard
+    }
+
+    /// Returns what the worker says until it is ready to leave its sessions.
+    async fn hear_ready(&mut self) -> Vec<Heard> {
+        self.hear(|it| *it == FromWorker::HandedOver { stays: 0 })
+            .await
+    }
+
+    /// Has the worker leave its sessions, which it does at once.
+    async fn leaves(&mut self) {
+        self.send(ToWorker::Leave, &[]).await;
+        assert_eq!(self.ended().await, Ended::HandedOver);
+    }
 }
+
+/// A message with its descriptors.
+type Heard = (FromWorker, Vec<OwnedFd>);
 
 /// What is reported of a process that may do anything.
 fn free() -> Confinement {
@@ -287,7 +313,7 @@ fn id(number: u64) -> SessionId {
 }
 
 /// Returns the sessions whose sockets were sent.
-fn kept(heard: &[(FromWorker, Vec<OwnedFd>)]) -> Vec<SessionId> {
+fn kept(heard: &[Heard]) -> Vec<SessionId> {
     let mut all = Vec::new();
     for (message, along) in heard {
         if let FromWorker::Keep { ids } = message {
@@ -308,17 +334,10 @@ async fn sessions_of_any_age_are_handed_over_and_none_is_touched() {
     run(async {
         let mut scene = Scene::new(true, |_| ()).await;
         let sessions = [scene.open(0).await, scene.open(0).await];
-        scene
-            .send(ToWorker::HandOver { record: VERSION }, &[])
-            .await;
-        let heard = scene
-            .hear(|it| matches!(it, FromWorker::HandedOver { .. }))
-            .await;
-        let (last, _) = heard.last().unwrap();
-        assert_eq!(*last, FromWorker::HandedOver { stays: 0 });
+        scene.tell_to_hand_over().await;
+        let heard = scene.hear_that_stay(0).await;
         assert_eq!(kept(&heard), [id(1), id(2)]);
-        scene.send(ToWorker::Leave, &[]).await;
-        assert_eq!(scene.ended().await, Ended::HandedOver);
+        scene.leaves().await;
         assert!(sessions.iter().all(Session::is_open));
         let table = scene.table.try_clone().unwrap();
         let left = Left::map(3, Death::HandedOver, table).unwrap();
@@ -343,18 +362,12 @@ async fn a_worker_that_hands_over_waits_for_a_session_that_is_being_opened() {
         scene
             .hear(|it| matches!(it, FromWorker::Counts { counts, .. } if counts.open == 1))
             .await;
-        scene
-            .send(ToWorker::HandOver { record: VERSION }, &[])
-            .await;
+        scene.tell_to_hand_over().await;
         client.write_all(b"!").await.unwrap();
         let (mut backend, _) = scene.backend.accept().await.unwrap();
         backend.read_exact(&mut [0]).await.unwrap();
-        let heard = scene
-            .hear(|it| matches!(it, FromWorker::HandedOver { .. }))
-            .await;
-        assert_eq!(kept(&heard), [id(1)]);
-        scene.send(ToWorker::Leave, &[]).await;
-        assert_eq!(scene.ended().await, Ended::HandedOver);
+        assert_eq!(kept(&scene.hear_ready().await), [id(1)]);
+        scene.leaves().await;
         assert!(Session { client, backend }.is_open());
     })
     .await;
@@ -365,23 +378,12 @@ async fn a_worker_stays_for_sessions_that_cannot_be_kept_and_no_longer() {
     run(async {
         let mut scene = Scene::new(false, |_| ()).await;
         let mut session = scene.open(0).await;
-        scene
-            .send(ToWorker::HandOver { record: VERSION }, &[])
-            .await;
-        let heard = scene
-            .hear(|it| matches!(it, FromWorker::HandedOver { .. }))
-            .await;
-        let (last, _) = heard.last().unwrap();
-        assert_eq!(*last, FromWorker::HandedOver { stays: 1 });
+        scene.tell_to_hand_over().await;
+        scene.hear_that_stay(1).await;
         session.echo().await;
         drop(session);
-        let heard = scene
-            .hear(|it| matches!(it, FromWorker::HandedOver { .. }))
-            .await;
-        let (last, _) = heard.last().unwrap();
-        assert_eq!(*last, FromWorker::HandedOver { stays: 0 });
-        scene.send(ToWorker::Leave, &[]).await;
-        assert_eq!(scene.ended().await, Ended::HandedOver);
+        scene.hear_that_stay(0).await;
+        scene.leaves().await;
     })
     .await;
 }
@@ -393,11 +395,7 @@ async fn a_worker_that_cannot_write_records_of_a_version_keeps_its_sessions() {
         let mut session = scene.open(0).await;
         let record = VERSION + 2;
         scene.send(ToWorker::HandOver { record }, &[]).await;
-        let heard = scene
-            .hear(|it| matches!(it, FromWorker::HandedOver { .. }))
-            .await;
-        let (last, _) = heard.last().unwrap();
-        assert_eq!(*last, FromWorker::HandedOver { stays: 1 });
+        scene.hear_that_stay(1).await;
         session.echo().await;
     })
     .await;
@@ -437,15 +435,11 @@ async fn a_worker_without_a_supervisor_serves_all_slots_and_tells_the_next_one_a
             1
         );
         assert!(kept(&heard).contains(&id(1)));
-        scene
-            .send(ToWorker::HandOver { record: VERSION }, &[])
-            .await;
+        scene.tell_to_hand_over().await;
         let mut all = heard;
-        let done = |it: &FromWorker| *it == FromWorker::HandedOver { stays: 0 };
-        all.extend(scene.hear(done).await);
+        all.extend(scene.hear_ready().await);
         assert_eq!(kept(&all), [id(1), id(2)]);
-        scene.send(ToWorker::Leave, &[]).await;
-        assert_eq!(scene.ended().await, Ended::HandedOver);
+        scene.leaves().await;
         assert!(before.is_open() && alone.is_open());
     })
     .await;
@@ -461,14 +455,9 @@ async fn a_worker_whose_second_supervisor_is_gone_too_waits_for_a_third() {
             session.echo().await;
             scene.open(1).await.echo().await;
         }
-        scene
-            .send(ToWorker::HandOver { record: VERSION }, &[])
-            .await;
-        scene
-            .hear(|it| *it == FromWorker::HandedOver { stays: 0 })
-            .await;
-        scene.send(ToWorker::Leave, &[]).await;
-        assert_eq!(scene.ended().await, Ended::HandedOver);
+        scene.tell_to_hand_over().await;
+        scene.hear_ready().await;
+        scene.leaves().await;
         assert!(session.is_open());
     })
     .await;
@@ -489,14 +478,9 @@ async fn a_worker_for_which_no_supervisor_comes_drains_until_one_does() {
             _ => None,
         });
         assert_eq!(accepts, Some(false));
-        scene
-            .send(ToWorker::HandOver { record: VERSION }, &[])
-            .await;
-        scene
-            .hear(|it| *it == FromWorker::HandedOver { stays: 0 })
-            .await;
-        scene.send(ToWorker::Leave, &[]).await;
-        assert_eq!(scene.ended().await, Ended::HandedOver);
+        scene.tell_to_hand_over().await;
+        scene.hear_ready().await;
+        scene.leaves().await;
         assert!(session.is_open());
     })
     .await;

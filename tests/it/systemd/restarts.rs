@@ -75,6 +75,26 @@ impl Service {
         });
     }
 
+    /// Has the main process end in some way [`ROUNDS`] times under load: no client is refused, and no session is lost.
+    #[track_caller]
+    fn goes_on_each_time(&self, end: impl Fn(&Known)) {
+        let work = self.work();
+        let mut main = self.machine.main_process().unwrap();
+        work.goes_on();
+        let stored = self.stored();
+        assert!(
+            stored >= 4,
+            "two sockets, the book and the generation: {stored}"
+        );
+        for _ in 0..ROUNDS {
+            end(&main);
+            main = self.await_successor(&main);
+            work.goes_on();
+        }
+        work.was_never_disturbed();
+        self.went_on(stored);
+    }
+
     /// Checks what must be known and left after deaths and restarts that none was to notice.
     #[track_caller]
     fn went_on(&self, stored: usize) {
@@ -92,21 +112,7 @@ fn twenty_restarts_under_load_refuse_no_client_and_lose_no_session() {
     let Some(service) = Service::started("") else {
         return;
     };
-    let work = service.work();
-    let mut main = service.machine.main_process().unwrap();
-    work.goes_on();
-    let stored = service.stored();
-    assert!(
-        stored >= 4,
-        "two sockets, the book and the generation: {stored}"
-    );
-    for _ in 0..ROUNDS {
-        service.machine.service("restart").answer();
-        main = service.await_successor(&main);
-        work.goes_on();
-    }
-    work.was_never_disturbed();
-    service.went_on(stored);
+    service.goes_on_each_time(|_| drop(service.machine.service("restart").answer()));
     let journal = service.machine.journal(&[]);
     let left = journal.matches("The supervisor ends for a restart").count();
     assert_eq!(left, ROUNDS, "{journal}");
@@ -117,17 +123,7 @@ fn twenty_deaths_of_the_supervisor_under_load_refuse_no_client_and_lose_no_sessi
     let Some(service) = Service::started("") else {
         return;
     };
-    let work = service.work();
-    let mut main = service.machine.main_process().unwrap();
-    work.goes_on();
-    let stored = service.stored();
-    for _ in 0..ROUNDS {
-        main.send(Signal::SIGKILL);
-        main = service.await_successor(&main);
-        work.goes_on();
-    }
-    work.was_never_disturbed();
-    service.went_on(stored);
+    service.goes_on_each_time(|main| main.send(Signal::SIGKILL));
 }
 
 #[test]
