@@ -146,7 +146,7 @@ impl Starts {
             .stdin(Stdio::from(link))
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        #[cfg(feature = "orders")]
+        #[cfg(any(feature = "orders", feature = "next"))]
         if let Role::Worker { .. } = role {
             command.envs(crate::sys::upgrade_points::worker_order());
         }

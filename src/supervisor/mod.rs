@@ -18,8 +18,6 @@ mod life;
 mod loads;
 mod notices;
 mod operator;
-#[cfg(any(feature = "orders", feature = "next"))]
-mod orders;
 mod orphans;
 mod pid_file;
 pub mod plan;

@@ -24,8 +24,6 @@ use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-#[cfg(any(feature = "orders", feature = "next"))]
-use super::orders::{self, Order};
 pub use super::refusal::refuse;
 use super::{
     Inputs, Supervisor,
@@ -184,23 +182,11 @@ fn try_to_succeed(carried: &Rc<Carried>) -> Result<ExitCode, Refusal> {
         error,
         control_socket: carried.control_socket(),
     });
-    #[cfg(any(feature = "orders", feature = "next"))]
-    obey(carried)?;
     upgrade_points::pass(Point::Read).map_err(|told| told.to_string())?;
     let origin = Origin::of_successor(carried.path(), carried.is_detached());
     let tried = (origin, Vec::new(), Passed::default());
     let given = Given { source, config };
     serve(given, tried, &Ready::default(), Some(carried))
-}
-
-/// Fails as a test has told this program to, unless it was gone back to.
-#[cfg(any(feature = "orders", feature = "next"))]
-fn obey(carried: &Carried) -> Result<(), Refusal> {
-    match orders::given().filter(|_| carried.went_back().is_none()) {
-        Some(Order::Refuse) => Err("it was told not to start".to_owned()),
-        Some(Order::Abort) => std::process::abort(),
-        _ => Ok(()),
-    }
 }
 
 /// Goes to the background; the shell gets the result when the daemon serves, or cannot.

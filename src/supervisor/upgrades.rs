@@ -6,8 +6,6 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use signal_hook_tokio::Signals;
 use tracing::{error, info, warn};
 
-#[cfg(any(feature = "orders", feature = "next"))]
-use super::orders::{self, Order};
 use super::{
     Supervisor,
     helpers::Page,
@@ -156,16 +154,12 @@ impl Supervisor {
             upgrade_points::reach(Point::Serving);
         }
         let staying = self.orphans.only_stay().filter(|_| serves);
-        #[cfg(any(feature = "orders", feature = "next"))]
-        if staying.is_some() && orders::given() == Some(Order::GoBack) {
-            return self.go_back("it was told to go back");
-        }
         if self.plan.has_failed() {
             self.go_back_if_failed();
         } else if self.plan.is_ending() || staying.is_some() {
             self.confirm_upgrade(staying.unwrap_or(0));
         } else if self.upgrades.is_late(self.life.now()) {
-            if self.serves_fully() {
+            if serves {
                 // Clients that take long to log in keep workers of before from handing over, and are no fault of this program.
                 self.confirm_upgrade(self.workers.sessions_of(self.orphans.workers()));
             } else {
@@ -186,10 +180,12 @@ impl Supervisor {
     }
 
     fn confirm_upgrade(&mut self, staying: u64) {
+        if let Err(told) = upgrade_points::pass(Point::Confirming) {
+            return self.go_back(&told.to_string());
+        }
         // Helpers of the program before may have ended before this one listened to that.
         inputs::reap_orphans();
         let sessions = self.workers.keeping().kept.saturating_sub(staying);
-        upgrade_points::reach(Point::Confirming);
         let confirmed = self.upgrades.confirm((sessions, staying));
         upgrade_points::reach(Point::Answered);
         self.tell_confirmed(confirmed);

@@ -1,7 +1,7 @@
 //! The points of an upgrade at which a process may die, hang or fail.
 //!
-//! The build for tests (feature `orders`) does at one of them what it is told by the file that the environment variable
-//! `PROXYD_ORDERS` names. Its first line is the order that counts: a point and a deed, as in `Found Kill`. An order that
+//! The builds for tests (features `orders` and `next`) do at one of them what they are told by the file that the environment
+//! variable `PROXYD_ORDERS` names. Its first line is the order that counts: a point and a deed, as in `Found Kill`. An order that
 //! is carried out is taken out of the file, so that no process after this one carries it out again.
 
 use std::time::Duration;
@@ -57,8 +57,8 @@ pub enum Point {
 
 /// Why a process does not go on past a point.
 #[derive(Debug, thiserror::Error)]
-#[error("it was told not to go on")]
-pub struct Told;
+#[error("it was told not to go on at {0:?}")]
+pub struct Told(Point);
 
 /// Returns how long something may take: `seconds`, and less in the build for tests, whose tests wait for it.
 pub const fn patience(seconds: u64, in_tests: u64) -> Duration {
@@ -70,21 +70,21 @@ pub const fn patience(seconds: u64, in_tests: u64) -> Duration {
 }
 
 /// Says that a point is reached.
-#[cfg(not(feature = "orders"))]
+#[cfg(not(any(feature = "orders", feature = "next")))]
 #[inline]
 pub fn reach(_point: Point) {}
 
 /// Says that a point is reached at which a process can fail.
-#[cfg(not(feature = "orders"))]
+#[cfg(not(any(feature = "orders", feature = "next")))]
 #[inline]
 pub fn pass(_point: Point) -> Result<(), Told> {
     Ok(())
 }
 
-#[cfg(feature = "orders")]
+#[cfg(any(feature = "orders", feature = "next"))]
 pub use self::obeyed::{begin_worker, pass, reach, worker_order};
 
-#[cfg(feature = "orders")]
+#[cfg(any(feature = "orders", feature = "next"))]
 mod obeyed {
     use std::{env, fs, process, sync::Mutex, thread};
 
@@ -111,7 +111,7 @@ mod obeyed {
     pub fn pass(point: Point) -> Result<(), Told> {
         match take(point).as_deref() {
             None => Ok(()),
-            Some("Fail") => Err(Told),
+            Some("Fail") => Err(Told(point)),
             Some(deed @ ("WorkersCrash" | "WorkersHang")) => {
                 if let Ok(mut of_workers) = OF_WORKERS.lock() {
                     *of_workers = Some(deed.to_owned());

@@ -76,7 +76,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
-    #[cfg(feature = "orders")]
+    #[cfg(any(feature = "orders", feature = "next"))]
     crate::sys::upgrade_points::begin_worker();
     match child::begin(c"proxyd-worker", args.log) {
         Ok(Begun { link, log, runtime }) => {

@@ -17,11 +17,11 @@ fn upgraded(order: &str, then: impl FnOnce(&mut Upgrading, Outcome)) {
     it.scene.daemon.start();
     let (traffic, knocker) = (Traffic::start(&it.scene, SESSIONS), it.scene.knock());
     traffic.flows(50);
-    it.order(&[order.to_owned()]);
+    it.programs.order(&[order.to_owned()]);
     let outcome = it.upgrade(&it.next());
     assert_eq!(outcome.end, End::Exit(1), "{outcome:?}");
     then(&mut it, outcome);
-    it.all_orders_were_carried_out();
+    it.programs.carried_out_all();
     traffic.flows(50);
     knocker.was_never_refused();
     traffic.lost_nothing();

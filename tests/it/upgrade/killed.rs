@@ -44,10 +44,10 @@ fn walk(orders: &[&str], points: &[&str]) {
         traffic.flows(20);
         let last = format!("{point} Kill");
         let first = orders.iter().map(|it| (*it).to_owned());
-        it.order(&first.chain([last]).collect::<Vec<_>>());
+        it.programs.order(&first.chain([last]).collect::<Vec<_>>());
         let mut asked = it.begin();
         it.scene.daemon.wait_exit(PATIENCE);
-        it.all_orders_were_carried_out();
+        it.programs.carried_out_all();
         let has_answer = asked.wait().unwrap().success();
         assert!(!has_answer || *point == "Answered", "{point}");
         traffic.flows(20);

@@ -169,7 +169,7 @@ fn an_upgrade_while_the_daemon_starts_is_refused() {
     let Some(mut it) = Upgrading::obeying(|it| it) else {
         return;
     };
-    it.order(&["Adopted WorkersHang".to_owned()]);
+    it.programs.order(&["Adopted WorkersHang".to_owned()]);
     let mut child = program::spawn(&mut it.scene.daemon.command());
     it.scene.daemon.adopt(child.id());
     until("it can be asked", || {

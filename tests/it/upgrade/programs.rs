@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::skip;
+use crate::support::{builder::Builder, skip};
 
 /// A folder with programs.
 pub(crate) struct Programs(TempDir);
@@ -61,6 +61,28 @@ impl Programs {
             return None;
         };
         Some(self.copy(program, name))
+    }
+
+    /// Has a daemon of a build for tests do what it is told by [`Self::order`].
+    pub(crate) fn obeying(&self, daemon: Builder) -> Builder {
+        daemon.environment("PROXYD_ORDERS", self.orders().to_str().unwrap())
+    }
+
+    /// Tells the processes of such a daemon what to do at points of the upgrade: each is a point and a deed, and they are
+    /// carried out in this order.
+    pub(crate) fn order(&self, orders: &[String]) {
+        let lines: String = orders.iter().flat_map(|it| [it, "\n"]).collect();
+        fs::write(self.orders(), lines).unwrap();
+    }
+
+    /// Checks that all that was ordered was done.
+    #[track_caller]
+    pub(crate) fn carried_out_all(&self) {
+        assert_eq!(fs::read_to_string(self.orders()).unwrap(), "");
+    }
+
+    fn orders(&self) -> PathBuf {
+        self.folder().join("orders")
     }
 
     /// Puts a copy of a program in the place of another one, as a package does.

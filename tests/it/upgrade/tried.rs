@@ -11,9 +11,9 @@ fn is_refused(orders: &[(&str, &str)]) {
     it.scene.daemon.start();
     let descriptors = process::descriptors(it.scene.daemon.pid()).len();
     for (deed, told) in orders {
-        it.order(&[format!("Trying {deed}")]);
+        it.programs.order(&[format!("Trying {deed}")]);
         it.is_refused(&it.next(), told);
-        it.all_orders_were_carried_out();
+        it.programs.carried_out_all();
         until("nothing is left of the trial", || {
             let now = process::descriptors(it.scene.daemon.pid()).len();
             process::children(it.scene.daemon.pid()).len() == 2 && now <= descriptors

@@ -1,7 +1,6 @@
 //! A daemon that is to be upgraded, and what is to be so afterwards.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::{Child, Stdio},
 };
@@ -50,31 +49,13 @@ impl Upgrading {
     }
 
     /// Prepares one of the build for tests, and so is what it is upgraded to: both do what they are told by
-    /// [`Self::order`]. `None` skips the test.
+    /// [`Programs::order`]. `None` skips the test.
     pub(super) fn obeying(change: impl FnOnce(Builder) -> Builder) -> Option<Self> {
         let (programs, obeying) = (Programs::new()?, orders::program()?);
         let old = programs.copy(&obeying, "proxyd");
         programs.copy(&obeying, NEXT);
-        let orders = orders_in(programs.folder());
-        let scene = Scene::prepare(|it| {
-            let it = it.program(&old);
-            change(it.environment("PROXYD_ORDERS", orders.to_str().unwrap()))
-        });
+        let scene = Scene::prepare(|it| change(programs.obeying(it.program(&old))));
         Some(Self { scene, programs })
-    }
-
-    /// Tells the processes what to do at points of the upgrade: each is a point and a deed, and they are carried out in
-    /// this order.
-    pub(super) fn order(&self, orders: &[String]) {
-        let lines: String = orders.iter().flat_map(|it| [it, "\n"]).collect();
-        fs::write(orders_in(self.programs.folder()), lines).unwrap();
-    }
-
-    /// Checks that all that was ordered was done.
-    #[track_caller]
-    pub(super) fn all_orders_were_carried_out(&self) {
-        let left = fs::read_to_string(orders_in(self.programs.folder())).unwrap();
-        assert_eq!(left, "");
     }
 
     /// Returns the path of the program that it is upgraded to.
@@ -149,8 +130,4 @@ impl Upgrading {
         self.scene.daemon.signal(Signal::SIGKILL);
         self.scene.daemon.wait_exit(PATIENCE);
     }
-}
-
-fn orders_in(folder: &Path) -> PathBuf {
-    folder.join("orders")
 }
