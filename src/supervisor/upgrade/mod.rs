@@ -211,13 +211,11 @@ impl Upgrades {
             chosen.ready.version,
             chosen.path.display()
         );
-        if let Some(asker) = self.asker.take() {
-            asker.answer(Answer::Checked(Checked {
-                from: PROGRAM_VERSION.to_owned(),
-                to: chosen.ready.version.clone(),
-                path: chosen.path.clone(),
-            }));
-        }
+        self.answer(Answer::Checked(Checked {
+            from: PROGRAM_VERSION.to_owned(),
+            to: chosen.ready.version.clone(),
+            path: chosen.path.clone(),
+        }));
         Told::Checked(sentence)
     }
 
@@ -269,11 +267,8 @@ impl Upgrades {
     /// that has asked for the upgrade; `staying` sessions cannot be handed over. Returns what is told of it; `None` if
     /// nothing is to be confirmed.
     pub(super) fn confirm(&mut self, (sessions, staying): (u64, u64)) -> Option<Confirmed> {
-        let carried = self.carried.take()?;
-        succession::confirm();
-        carried.let_go();
+        let carried = self.let_go()?;
         upgrade_points::reach(Point::Confirmed);
-        self.step = Step::Idle;
         let (from, path) = (carried.from().to_owned(), carried.path().to_owned());
         if let Some(reason) = carried.went_back() {
             let versions = (PROGRAM_VERSION.to_owned(), from.clone());
@@ -281,23 +276,19 @@ impl Upgrades {
             let told = format!(
                 "proxyd {from} could not go on, and proxyd {PROGRAM_VERSION} runs again: {reason}"
             );
-            if let Some(asker) = self.asker.take() {
-                asker.answer(Answer::refused(&told));
-            }
+            self.answer(Answer::refused(&told));
             return Some(Confirmed::WentBack(format!("{told}.")));
         }
         self.book.total += 1;
         self.note(DONE, (from.clone(), PROGRAM_VERSION.to_owned()), None);
         let told = format!("proxyd {PROGRAM_VERSION} goes on for proxyd {from}.");
-        if let Some(asker) = self.asker.take() {
-            asker.answer(Answer::Upgraded(Upgraded {
-                from,
-                to: PROGRAM_VERSION.to_owned(),
-                path,
-                sessions,
-                staying,
-            }));
-        }
+        self.answer(Answer::Upgraded(Upgraded {
+            from,
+            to: PROGRAM_VERSION.to_owned(),
+            path,
+            sessions,
+            staying,
+        }));
         Some(Confirmed::Upgraded(told))
     }
 
@@ -307,20 +298,31 @@ impl Upgrades {
         if let NotBack::BackAlready = error {
             return self.confirm((0, 0));
         }
-        let carried = self.carried.take()?;
-        succession::confirm();
-        carried.let_go();
-        self.step = Step::Idle;
+        let carried = self.let_go()?;
         let from = carried.from().to_owned();
         let told = format!(
             "proxyd {PROGRAM_VERSION} goes on for proxyd {from}, but {reason}, and {error}"
         );
         self.book.total += 1;
         self.note(DONE, (from, PROGRAM_VERSION.to_owned()), Some(&told));
-        if let Some(asker) = self.asker.take() {
-            asker.answer(Answer::refused(&told));
-        }
+        self.answer(Answer::refused(&told));
         Some(Confirmed::Failed(format!("{told}.")))
+    }
+
+    /// Ends the time in which the program before may be gone back to; returns what it had left, `None` if it was over.
+    fn let_go(&mut self) -> Option<Rc<Carried>> {
+        let carried = self.carried.take()?;
+        succession::confirm();
+        carried.let_go();
+        self.step = Step::Idle;
+        Some(carried)
+    }
+
+    /// Answers the client that has asked for the upgrade, if one has.
+    fn answer(&mut self, answer: Answer) {
+        if let Some(asker) = self.asker.take() {
+            asker.answer(answer);
+        }
     }
 
     /// Returns the version in which workers are to write records of sessions, so that the program that may go on with
