@@ -7,7 +7,7 @@ use super::{
     orphans::{Action, Event},
     plan::{End, Exit, WorkerId},
     predecessor::{LeftWorker, Predecessor, doors::Orphan},
-    state::Book,
+    state::WorkerBook,
 };
 use crate::{
     children::Along,
@@ -19,11 +19,10 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Goes on with the workers that were found, and tells operators of them. Must be called in a
-    /// [`tokio::task::LocalSet`].
-    pub(super) fn adopt(&mut self, predecessor: Predecessor) {
+    /// Goes on with the workers that were found, of which the book says that they were `living`, and tells operators of
+    /// them. Must be called in a [`tokio::task::LocalSet`].
+    pub(super) fn adopt(&mut self, predecessor: Predecessor, living: &[WorkerBook]) {
         let Predecessor {
-            book,
             orphans,
             left,
             troubles,
@@ -49,7 +48,7 @@ impl Supervisor {
             ),
         );
         for orphan in orphans {
-            self.adopt_one(orphan, &book);
+            self.adopt_one(orphan, living);
         }
     }
 
@@ -67,8 +66,8 @@ impl Supervisor {
         );
     }
 
-    fn adopt_one(&mut self, orphan: Orphan, book: &Book) {
-        let id = self.id_of(orphan.about.origin, book);
+    fn adopt_one(&mut self, orphan: Orphan, living: &[WorkerBook]) {
+        let id = self.id_of(orphan.about.origin, living);
         self.orphans.add(id, &orphan.about);
         for said in self.workers.adopt(id, orphan) {
             self.hear_orphan(id, said, Along::default());
@@ -77,8 +76,8 @@ impl Supervisor {
 
     /// Returns the id under which a worker is gone on with: the one that it had, by which other workers know its board, or
     /// one that no worker has had.
-    fn id_of(&mut self, origin: u64, book: &Book) -> WorkerId {
-        let mut living = book.workers.living.iter();
+    fn id_of(&mut self, origin: u64, living: &[WorkerBook]) -> WorkerId {
+        let mut living = living.iter();
         let before = living
             .find(|it| it.origin == origin)
             .map(|it| WorkerId(it.id));

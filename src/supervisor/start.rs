@@ -41,7 +41,7 @@ use super::{
     queries::Queries,
     refusal::Refusal,
     sandbox::Sandbox,
-    state::State,
+    state::{Book, State},
     steps::{self, First, Ground, Origin, Start, Who},
     upgrade::{Fixtures, Upgrades},
     workers::{Acquired, Boards, Keeping, Tickets, Workers},
@@ -357,7 +357,7 @@ impl Parts {
         clippy::too_many_lines,
         reason = "it is a list of the owners with what each is made of"
     )]
-    fn put_together(self) -> Result<(Supervisor, Vec<Action>, Inputs), Refusal> {
+    fn put_together(mut self) -> Result<(Supervisor, Vec<Action>, Inputs), Refusal> {
         let no_thread = |error: io::Error| format!("no thread: {error}");
         let (to_workers, workers) = children::inbox();
         let (to_resolver, resolver) = children::inbox();
@@ -386,8 +386,8 @@ impl Parts {
         } = self.first;
         let (number, loaded_at, trigger) = number(self.predecessor.as_ref(), same);
         let sentence = self.predecessor.as_ref().map(|it| it.sentence(number));
-        let book = self.predecessor.as_ref().map(|it| it.book.clone());
-        let mut book = book.unwrap_or_default();
+        let book = self.predecessor.as_mut();
+        let mut book = book.map_or_else(Book::default, |it| std::mem::take(&mut it.book));
         let found = self.predecessor.iter().flat_map(|it| &it.orphans);
         let found: BTreeSet<u64> = found.map(|it| it.about.origin).collect();
         book.workers.retire_others(&found);
@@ -480,7 +480,7 @@ impl Parts {
         supervisor.settle_records();
         supervisor.state.commit(supervisor.loads.current());
         if let Some(predecessor) = self.predecessor {
-            supervisor.adopt(predecessor);
+            supervisor.adopt(predecessor, &book.workers.living);
         }
         let inputs = Inputs {
             workers,

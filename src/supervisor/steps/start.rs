@@ -1,6 +1,7 @@
 //! A start that takes the steps.
 
 use std::{
+    mem::take,
     net::TcpListener,
     os::unix::net::UnixStream,
     path::Path,
@@ -254,7 +255,7 @@ impl Start {
     pub(super) fn find_predecessor(&mut self) -> Result<(), Refusal> {
         if let (Some(runtime), None) = (&self.runtime, &self.predecessor) {
             let (socket, most) = (&self.config.control_socket, limits::most_kept(&self.config));
-            let passed = std::mem::take(&mut self.passed);
+            let passed = take(&mut self.passed);
             let carried = self.carried.as_deref();
             self.predecessor = predecessor::find(runtime, socket, most, passed, carried);
         }
@@ -309,11 +310,13 @@ impl Start {
     pub(super) fn bind_listeners(&mut self) -> Result<(), Refusal> {
         let patience = self.port_patience();
         let predecessor = self.predecessor.as_mut();
-        let (book, found) = predecessor
-            .map(|it| (it.book.clone(), std::mem::take(&mut it.sockets)))
-            .unwrap_or_default();
-        let found = FoundSockets::new(found);
-        let resources = Acquirer::new(self.config.workers, &book.ids);
+        let left = predecessor.map(|Predecessor { book, sockets, .. }| {
+            let secrets = (take(&mut book.tickets), book.clients.take());
+            (book.ids.clone(), secrets, take(sockets))
+        });
+        let (ids, (tickets, clients), sockets) = left.unwrap_or_default();
+        let found = FoundSockets::new(sockets);
+        let resources = Acquirer::new(self.config.workers, &ids);
         let acquire =
             |config: &Config| resources.acquire_with(&config.listeners, patience, found.clone());
         let acquired = match acquire(&self.config) {
@@ -324,8 +327,8 @@ impl Start {
             }
         };
         let now = (Instant::now(), Timestamp::now());
-        let tickets = Tickets::resume(book.tickets, now).map_err(|error| error.to_string())?;
-        let boards = Boards::resume(book.clients).map_err(|error| error.to_string())?;
+        let tickets = Tickets::resume(tickets, now).map_err(|error| error.to_string())?;
+        let boards = Boards::resume(clients).map_err(|error| error.to_string())?;
         self.acquired = Some((acquired, tickets, boards));
         Ok(())
     }
