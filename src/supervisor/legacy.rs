@@ -78,11 +78,12 @@ impl Supervisor {
         book
     }
 
-    /// Has every worker keep what the next supervisor is to get, once a generation was written down.
+    /// Has every worker keep what the next supervisor is to get, and the service manager too, once a generation was written
+    /// down. Until the first one is, the service manager keeps what the supervisor before this one has left.
     pub(super) fn take_state(&mut self, message: state::Message) {
         if self.state.take(message) {
             self.workers.leave_with(self.state.descriptors());
-            self.store();
         }
+        self.store();
     }
 }

@@ -101,7 +101,6 @@ impl Supervisor {
     /// Runs until the daemon has ended, or the supervisor alone.
     async fn run(mut self, first: Vec<Action>, mut inputs: Inputs) -> Exited {
         self.follow_backends();
-        self.store();
         self.act(first);
         loop {
             self.settle_upgrade();
