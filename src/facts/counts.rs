@@ -1,5 +1,7 @@
 //! What is counted of a listener: sessions, by the way they end, and attempts to reach backends.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{BackendStatus, EndCounts, FailureCounts};
@@ -43,6 +45,16 @@ impl ListenerCounts {
                 Some(known) => known.add(backend),
                 None => self.backends.push(backend.clone()),
             }
+        }
+    }
+
+    /// Adds what a worker that has ended knew of each listener to the `sums` of those that ended before: nothing of it is open
+    /// any more.
+    pub fn retire(sums: &mut BTreeMap<String, Self>, counts: &BTreeMap<String, Self>) {
+        for (name, counts) in counts {
+            let sum = sums.entry(name.clone()).or_default();
+            sum.add(counts);
+            sum.connections.open = 0;
         }
     }
 

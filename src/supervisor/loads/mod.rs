@@ -177,8 +177,6 @@ impl Loads {
         let current = self.current.borrow();
         LoadsBook {
             generation: current.number,
-            loaded_at: current.loaded_at,
-            trigger: Some(current.trigger),
             rollback: self.history.rollback().cloned(),
             last_error: self.last_error.clone(),
         }

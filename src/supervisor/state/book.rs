@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::codec::lenient;
 use crate::{
     config::ExitHook,
-    control::{Event, ExitHookRun, ExitStatus, LoadError, RollbackStatus},
-    facts::{KeepingCounts, ListenerCounts, Trigger, UnkeptCounts},
-    link::{ListenerKey, board::ClientSecret},
+    control::{Event, ExitHookRun, ExitStatus, LoadError, RollbackStatus, UpgradeStatus},
+    facts::{KeepingCounts, ListenerCounts, UnkeptCounts},
+    link::board::ClientSecret,
     tls::tickets::TicketSecrets,
 };
 
@@ -35,8 +35,6 @@ pub(in crate::supervisor) struct Book {
     pub(in crate::supervisor) record_version: u16,
     /// Its process id.
     pub(in crate::supervisor) pid: u32,
-    /// When its program began to run in this process.
-    pub(in crate::supervisor) started_at: Timestamp,
     /// When it left on purpose, so that the next one goes on; `None` if it did not.
     pub(in crate::supervisor) left_at: Option<Timestamp>,
     /// What it knows of loads and the generation in force.
@@ -57,9 +55,6 @@ pub(in crate::supervisor) struct Book {
     pub(in crate::supervisor) tickets: TicketsBook,
     /// The secret by which boards name clients; `None` in a book that was written before there was one.
     pub(in crate::supervisor) clients: Option<ClientSecret>,
-    /// The listeners whose sockets are bound.
-    #[serde(deserialize_with = "lenient::list")]
-    pub(in crate::supervisor) sockets: Vec<ListenerKey>,
     /// The names under which the service manager keeps descriptors. It tells them to a process that it starts, but not
     /// to a program that is executed in place.
     pub(in crate::supervisor) stored: BTreeSet<String>,
@@ -74,11 +69,6 @@ pub(in crate::supervisor) struct Book {
 pub(in crate::supervisor) struct LoadsBook {
     /// The number of the generation in force; 0 before the first.
     pub(in crate::supervisor) generation: u64,
-    /// When it was loaded.
-    pub(in crate::supervisor) loaded_at: Timestamp,
-    /// Why; `None` before the first.
-    #[serde(deserialize_with = "lenient::part")]
-    pub(in crate::supervisor) trigger: Option<Trigger>,
     /// The rollback in force, if there is one.
     #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) rollback: Option<RollbackStatus>,
@@ -144,14 +134,8 @@ pub(in crate::supervisor) struct WorkersBook {
 pub(in crate::supervisor) struct WorkerBook {
     /// Its number, see [`crate::supervisor::plan::WorkerId`].
     pub(in crate::supervisor) id: u64,
-    /// Its process id.
-    pub(in crate::supervisor) pid: u32,
-    /// Its slot.
-    pub(in crate::supervisor) slot: usize,
     /// The number with which the ids of its sessions begin.
     pub(in crate::supervisor) origin: u64,
-    /// The number of its table, if it has one.
-    pub(in crate::supervisor) table: Option<u64>,
     /// Its counts, by listener.
     #[serde(deserialize_with = "lenient::map")]
     pub(in crate::supervisor) counts: BTreeMap<String, ListenerCounts>,
@@ -168,11 +152,7 @@ impl WorkersBook {
     pub(in crate::supervisor) fn retire_others(&mut self, found: &BTreeSet<u64>) {
         let ended = self.living.extract_if(.., |it| !found.contains(&it.origin));
         for worker in ended {
-            for (name, counts) in &worker.counts {
-                let sum = self.retired.entry(name.clone()).or_default();
-                sum.add(counts);
-                sum.connections.open = 0;
-            }
+            ListenerCounts::retire(&mut self.retired, &worker.counts);
             self.denied = self.denied.saturating_add(worker.denied);
             self.sessions.unkept.add(worker.unkept);
         }
@@ -213,21 +193,5 @@ pub(in crate::supervisor) struct UpgradesBook {
     pub(in crate::supervisor) total: u64,
     /// The last upgrade that was tried.
     #[serde(deserialize_with = "lenient::part")]
-    pub(in crate::supervisor) last: Option<UpgradeBook>,
-}
-
-/// An upgrade that was tried.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(in crate::supervisor) struct UpgradeBook {
-    /// When it ended.
-    pub(in crate::supervisor) at: Timestamp,
-    /// The version before.
-    pub(in crate::supervisor) from: String,
-    /// The version that it was to.
-    pub(in crate::supervisor) to: String,
-    /// How it ended: `done`, `refused` or `rolled-back`.
-    pub(in crate::supervisor) result: String,
-    /// Why it was not done.
-    pub(in crate::supervisor) reason: Option<String>,
+    pub(in crate::supervisor) last: Option<UpgradeStatus>,
 }

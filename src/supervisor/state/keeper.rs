@@ -46,7 +46,6 @@ pub(in crate::supervisor) struct Stamp {
 #[derive(Debug)]
 pub(in crate::supervisor) struct State {
     reign: u64,
-    started_at: Timestamp,
     /// `None` if there is no memory for it.
     book: Option<Rewritten>,
     written: Stamp,
@@ -75,7 +74,6 @@ impl State {
         });
         Self {
             reign: now.max(before.saturating_add(1)),
-            started_at,
             book: book.ok(),
             written: Stamp::default(),
             written_at: Instant::now(),
@@ -111,7 +109,6 @@ impl State {
         PROGRAM_VERSION.clone_into(&mut book.program);
         book.record_version = record::VERSION;
         book.pid = std::process::id();
-        book.started_at = self.started_at;
         let written = self.book.as_mut().map_or(Ok(()), |memory| {
             memory.rewrite(|room| {
                 book.encode(room).or_else(|_| {
@@ -207,7 +204,6 @@ mod tests {
         state.write(Stamp::default(), Book::default());
         let book = read(&state);
         assert_eq!((book.reign, book.pid), (5_000_000, std::process::id()));
-        assert_eq!(book.started_at, Timestamp::from_second(5).unwrap());
     }
 
     #[test]

@@ -13,8 +13,8 @@ mod versions;
 pub(in crate::supervisor) use self::generation::write as write_generation;
 pub(in crate::supervisor) use self::{
     book::{
-        Book, EventsBook, HookBook, IdsBook, LoadsBook, TicketsBook, UpgradeBook, UpgradesBook,
-        WorkerBook, WorkersBook,
+        Book, EventsBook, HookBook, IdsBook, LoadsBook, TicketsBook, UpgradesBook, WorkerBook,
+        WorkersBook,
     },
     generation::Earlier,
     keeper::{Message, Stamp, State},

@@ -31,7 +31,7 @@ use self::{
 };
 use super::{
     predecessor::{Carried, MANIFEST_VERSION, NotBack},
-    state::{UpgradeBook, UpgradesBook},
+    state::UpgradesBook,
     trial::{Ask, Ready},
 };
 use crate::{
@@ -51,11 +51,6 @@ use crate::{
 
 /// How long the disk may take to show the program's file.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How an upgrade ended, as the book says it.
-const DONE: &str = "done";
-const REFUSED: &str = "refused";
-const ROLLED_BACK: &str = "rolled-back";
 
 /// What happens to an upgrade.
 #[derive(Debug)]
@@ -254,12 +249,11 @@ impl Upgrades {
         if !was_trial {
             let to = self.chosen.take().map(|it| it.ready.version);
             self.note(
-                REFUSED,
+                UpgradeResult::Refused,
                 (PROGRAM_VERSION.to_owned(), to.unwrap_or_default()),
                 Some(reason),
             );
         }
-        self.chosen = None;
         refuse(self.asker.take(), reason.to_owned())
     }
 
@@ -272,7 +266,7 @@ impl Upgrades {
         let (from, path) = (carried.from().to_owned(), carried.path().to_owned());
         if let Some(reason) = carried.went_back() {
             let versions = (PROGRAM_VERSION.to_owned(), from.clone());
-            self.note(ROLLED_BACK, versions, Some(reason));
+            self.note(UpgradeResult::RolledBack, versions, Some(reason));
             let told = format!(
                 "proxyd {from} could not go on, and proxyd {PROGRAM_VERSION} runs again: {reason}"
             );
@@ -280,7 +274,11 @@ impl Upgrades {
             return Some(Confirmed::WentBack(format!("{told}.")));
         }
         self.book.total += 1;
-        self.note(DONE, (from.clone(), PROGRAM_VERSION.to_owned()), None);
+        self.note(
+            UpgradeResult::Done,
+            (from.clone(), PROGRAM_VERSION.to_owned()),
+            None,
+        );
         let told = format!("proxyd {PROGRAM_VERSION} goes on for proxyd {from}.");
         self.answer(Answer::Upgraded(Upgraded {
             from,
@@ -304,7 +302,11 @@ impl Upgrades {
             "proxyd {PROGRAM_VERSION} goes on for proxyd {from}, but {reason}, and {error}"
         );
         self.book.total += 1;
-        self.note(DONE, (from, PROGRAM_VERSION.to_owned()), Some(&told));
+        self.note(
+            UpgradeResult::Done,
+            (from, PROGRAM_VERSION.to_owned()),
+            Some(&told),
+        );
         self.answer(Answer::refused(&told));
         Some(Confirmed::Failed(format!("{told}.")))
     }
@@ -352,12 +354,12 @@ impl Upgrades {
         Some(self.carried.as_ref()?.go_back(reason))
     }
 
-    fn note(&mut self, result: &str, (from, to): (String, String), reason: Option<&str>) {
-        self.book.last = Some(UpgradeBook {
+    fn note(&mut self, result: UpgradeResult, (from, to): (String, String), reason: Option<&str>) {
+        self.book.last = Some(UpgradeStatus {
             at: Timestamp::now(),
             from,
             to,
-            result: result.to_owned(),
+            result,
             reason: reason.map(str::to_owned),
         });
     }
@@ -369,20 +371,9 @@ impl Upgrades {
 
     /// Returns the same for the status.
     pub(super) fn status(&self) -> UpgradesStatus {
-        let last = self.book.last.as_ref();
         UpgradesStatus {
             total: self.book.total,
-            last: last.map(|it| UpgradeStatus {
-                at: it.at,
-                from: it.from.clone(),
-                to: it.to.clone(),
-                result: match it.result.as_str() {
-                    DONE => UpgradeResult::Done,
-                    ROLLED_BACK => UpgradeResult::RolledBack,
-                    _ => UpgradeResult::Refused,
-                },
-                reason: it.reason.clone(),
-            }),
+            last: self.book.last.clone(),
         }
     }
 

@@ -52,20 +52,17 @@ impl Workers {
         self.numbers.bequeath(&mut book.ids);
         book.tickets = self.tickets.bequeath((Instant::now(), Timestamp::now()));
         book.clients = Some(self.boards.secret());
-        book.sockets = self.sockets.keys().cloned().collect();
     }
 
     fn bequeath_of(&self, (id, process): (&WorkerId, &Process)) -> Option<WorkerBook> {
-        let (table, unkept) = self.keeping.bequeath_of(*id);
+        // One that was not started has nothing.
+        process.pid()?;
         Some(WorkerBook {
             id: id.0,
-            pid: process.pid()?,
-            slot: process.slot,
             origin: process.origin,
-            table,
             counts: process.counts.clone(),
             denied: process.denied_calls,
-            unkept,
+            unkept: self.keeping.unkept_of(*id),
         })
     }
 }

@@ -526,11 +526,7 @@ impl Workers {
         let process = self.processes.remove(&id)?;
         self.changes += 1;
         self.denied_calls = self.denied_calls.saturating_add(process.denied_calls);
-        for (name, counts) in &process.counts {
-            let sum = self.retired.entry(name.clone()).or_default();
-            sum.add(counts);
-            sum.connections.open = 0;
-        }
+        ListenerCounts::retire(&mut self.retired, &process.counts);
         let others = self.processes.values().map(|process| &process.child);
         self.boards.remove(id, others);
         self.doors.remove(process.origin);

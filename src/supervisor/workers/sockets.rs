@@ -116,11 +116,6 @@ impl Sockets {
         files
     }
 
-    /// Returns the listeners whose sockets are bound.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &ListenerKey> {
-        self.bound.keys()
-    }
-
     /// Returns the sockets of a slot.
     pub(super) fn of_slot(&self, slot: usize) -> Vec<(ListenerKey, Arc<OwnedFd>)> {
         of_slot(&self.bound, slot)

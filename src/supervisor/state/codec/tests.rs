@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     control::{Event, EventKind, LoadError},
     facts::{ListenerCounts, Trigger},
-    link::{ListenerKey, board::ClientSecret},
+    link::board::ClientSecret,
     supervisor::state::{EventsBook, LoadsBook, WorkerBook},
     tls::tickets::TicketSecrets,
 };
@@ -41,7 +41,6 @@ fn full(numbers: &[u64], text: &str) -> Book {
         program: text.to_owned(),
         loads: LoadsBook {
             generation: number(2),
-            trigger: Some(Trigger::Sighup),
             last_error: Some(LoadError {
                 at: Timestamp::UNIX_EPOCH,
                 trigger: Trigger::Watch,
@@ -54,10 +53,6 @@ fn full(numbers: &[u64], text: &str) -> Book {
             newest: numbers.iter().map(|it| event(*it, text)).collect(),
         },
         clients: Some(ClientSecret::new().unwrap()),
-        sockets: vec![ListenerKey {
-            bind: text.to_owned(),
-            name: String::new(),
-        }],
         ..Book::default()
     };
     book.tickets.secrets = secrets;
@@ -130,17 +125,17 @@ fn of_json(json: &str) -> Book {
 fn parts_that_another_version_wrote_are_passed_over_and_the_others_read() {
     let book = of_json(
         r#"{"reign": 7, "something": {"new": 1},
-            "loads": {"generation": 3, "trigger": "by-telepathy", "last_error": {"odd": true}},
+            "loads": {"generation": 3, "rollback": "by-telepathy", "last_error": {"odd": true}},
             "events": {"last": 2, "newest": [
                 {"seq": 1, "at": "1970-01-01T00:00:01Z", "kind": "of-tomorrow", "message": ""},
                 {"seq": 2, "at": "1970-01-01T00:00:01Z", "kind": "reloaded", "message": "two"}]},
-            "hook": 3, "sockets": [5, {"bind": "h:1", "name": ""}],
-            "workers": {"retired": {"a": {"odd": 1}, "b": {"connections": 4}}, "denied": 9}}"#,
+            "hook": 3,
+            "workers": {"living": [5, {"id": 6}], "retired": {"a": {"odd": 1}, "b": {"connections": 4}}, "denied": 9}}"#,
     );
     assert_eq!((book.reign, book.loads.generation), (7, 3));
-    assert!(book.loads.trigger.is_none() && book.loads.last_error.is_none());
+    assert!(book.loads.rollback.is_none() && book.loads.last_error.is_none());
     assert_eq!(book.events.newest, [event(2, "two")]);
-    assert_eq!(book.sockets.len(), 1);
+    assert_eq!(book.workers.living.len(), 1);
     assert_eq!(book.workers.denied, 9);
     let empty = of_json("{}");
     assert_eq!((empty.reign, empty.events.last), (0, 0));

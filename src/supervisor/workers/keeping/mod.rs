@@ -154,12 +154,10 @@ impl Keeping {
         (self.tables, self.totals)
     }
 
-    /// Returns the number of a living worker's table, and how many sessions it could not keep.
-    pub(super) fn bequeath_of(&self, id: WorkerId) -> (Option<u64>, UnkeptCounts) {
+    /// Returns how many sessions a living worker could not keep.
+    pub(super) fn unkept_of(&self, id: WorkerId) -> UnkeptCounts {
         let holder = self.holders.get(&id);
-        let table = holder.and_then(|it| it.table.as_ref());
-        let unkept = holder.map(|it| it.unkept).unwrap_or_default();
-        (table.map(|it| it.number), unkept)
+        holder.map(|it| it.unkept).unwrap_or_default()
     }
 
     /// Returns why no session can be kept on this host, if none can.
