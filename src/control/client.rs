@@ -16,7 +16,7 @@ use std::{
 };
 
 pub use self::{cookie::Readers, fault::ClientError};
-use self::{ended::Listening, fault::unreachable};
+use self::{ended::listening_at, fault::unreachable};
 use super::{
     Request, Response,
     verdict::Verdict,
@@ -77,7 +77,7 @@ impl Client {
     /// Waits until the daemon closes this connection and its process has ended, so that the next one finds its pid file
     /// unlocked. Returns what the daemon said last of its sessions, if it did.
     pub fn wait_end(mut self, within: Duration) -> Result<Option<SessionsAtEnd>, StillRuns> {
-        let process = Listening::at(&self.stream.stream);
+        let process = listening_at(&self.stream.stream);
         self.stream.allow(within);
         let mut counts = None;
         loop {
@@ -91,7 +91,7 @@ impl Client {
         // A deadline that is over is a failure only if the process has not ended.
         let left = self.stream.left().ok().flatten().unwrap_or_default();
         match process {
-            Some(process) if !process.wait(left) => Err(StillRuns),
+            Some(process) if !process.ends_within(left) => Err(StillRuns),
             _ => Ok(counts),
         }
     }

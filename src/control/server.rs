@@ -414,21 +414,22 @@ async fn write(stream: &mut UnixStream, bytes: &[u8]) -> Result<(), Fault> {
 
 /// Reads the request; `None` from a peer that leaves without one.
 async fn read_request(stream: &mut UnixStream) -> Result<Option<Request>, Fault> {
-    let body = timeout(REQUEST_DEADLINE, wire::read_frame(stream, MAX_FRAME)).await;
-    match body.map_err(|_| Fault::NoRequest)?? {
-        Some(body) => Ok(Some(wire::decode(&body, MAX_FRAME)?)),
-        None => Ok(None),
-    }
+    let body = read_body(stream, MAX_FRAME).await?;
+    let request = body.map(|body| wire::decode(&body, MAX_FRAME));
+    Ok(request.transpose()?)
 }
 
-/// Reads a request of the fixed part; `None` from a peer that leaves without one.
+/// The same for a request of the fixed part.
 async fn read_fixed(stream: &mut UnixStream) -> Result<Option<fixed::Request>, Fault> {
-    let body = wire::read_frame(stream, fixed::MAX_REQUEST);
-    let body = timeout(REQUEST_DEADLINE, body).await;
-    match body.map_err(|_| Fault::NoRequest)?? {
-        Some(body) => Ok(Some(fixed::request(&body)?)),
-        None => Ok(None),
-    }
+    let body = read_body(stream, fixed::MAX_REQUEST).await?;
+    let request = body.map(|body| fixed::request(&body));
+    Ok(request.transpose()?)
+}
+
+/// Reads the frame of a request, of at most `limit` bytes; `None` from a peer that leaves without one.
+async fn read_body(stream: &mut UnixStream, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+    let body = timeout(REQUEST_DEADLINE, wire::read_frame(stream, limit)).await;
+    Ok(body.map_err(|_| Fault::NoRequest)??)
 }
 
 /// Tells a peer why its request is not answered, if it still listens, and returns the fault.

@@ -17,6 +17,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -32,6 +33,9 @@ use super::{
     orphans::{Awaited, Claimed},
     processes,
 };
+
+/// The longest that an end is waited for that has a deadline: longer than any daemon takes, and a clock can tell it.
+const LONGEST: Duration = Duration::from_secs(i32::MAX as u64);
 
 /// A thread that does one job after the other, so that the caller need not wait for any.
 #[derive(Debug)]
@@ -207,7 +211,9 @@ impl Found {
 
 impl Handle {
     /// Opens a handle to the process that has this id now.
-    fn open(pid: u32) -> io::Result<Self> {
+    ///
+    /// Fails as `pidfd_open(2)` does, with `ESRCH` if there is no such process.
+    pub fn open(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("it has no process id"))?;
         Ok(Self {
@@ -218,19 +224,32 @@ impl Handle {
 
     /// Waits until the process has ended. Blocks.
     fn await_end(&self) -> io::Result<()> {
-        let mut asked = [PollFd::new(&*self.process, PollFlags::IN)];
-        loop {
-            match poll(&mut asked, None) {
-                Err(Errno::INTR) => {}
-                ended => return ended.map(drop).map_err(io::Error::from),
-            }
-        }
+        self.watch_until(None).map(drop)
+    }
+
+    /// Waits until the process has ended, for `patience` at most; returns whether it has. Blocks.
+    pub fn ends_within(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience.min(LONGEST);
+        self.watch_until(Some(deadline)).unwrap_or(false)
     }
 
     /// Returns whether the process has ended.
     pub fn has_ended(&self) -> bool {
+        self.ends_within(Duration::ZERO)
+    }
+
+    /// Waits until the process has ended, or until the deadline; returns whether it has.
+    fn watch_until(&self, deadline: Option<Instant>) -> io::Result<bool> {
         let mut asked = [PollFd::new(&*self.process, PollFlags::IN)];
-        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+        loop {
+            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            // What `LONGEST` bounds fits.
+            let left = left.and_then(|it| Timespec::try_from(it).ok());
+            match poll(&mut asked, left.as_ref()) {
+                Err(Errno::INTR) => {}
+                ended => return Ok(ended? > 0),
+            }
+        }
     }
 
     /// Kills the process, which may have ended already.
@@ -259,8 +278,10 @@ mod tests {
         child.wait().unwrap_err();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let found = Found::open(child.id()).unwrap();
-        assert!(!found.handle().has_ended());
-        found.handle().kill();
+        let handle = found.handle();
+        assert!(!handle.has_ended() && !handle.ends_within(Duration::from_millis(1)));
+        handle.kill();
+        assert!(handle.ends_within(Duration::MAX));
         let status = runtime().block_on(found.wait()).unwrap();
         assert_eq!(status.signal(), Some(9));
         child.wait().unwrap_err();

@@ -1,16 +1,25 @@
 //! Packets with descriptors along over Unix sockets (unix(7), `SCM_RIGHTS`), and inherited descriptors.
 
+#![expect(
+    unsafe_code,
+    reason = "descriptors that are known by their numbers alone have no safe form"
+)]
+
 use std::{
     collections::BTreeSet,
+    fs,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
 };
 
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
-    socketpair,
+use rustix::{
+    io::{FdFlags, fcntl_getfd, fcntl_setfd},
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+        SocketType, socketpair,
+    },
 };
 
 /// The most descriptors that can be sent with a packet.
@@ -103,14 +112,36 @@ pub fn receive_packet(socket: impl AsFd, space: &mut [u8], most: usize) -> io::R
 /// inherit them.
 pub fn close_inherited(but: &[BorrowedFd<'_>]) -> io::Result<()> {
     let but: BTreeSet<RawFd> = but.iter().map(AsRawFd::as_raw_fd).collect();
-    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2 && !but.contains(fd)) {
+    for fd in numbers()?.into_iter().filter(|fd| !but.contains(fd)) {
         // The one that the list was read by is closed already.
         let _ = nix::unistd::close(fd);
     }
     Ok(())
+}
+
+/// Returns the numbers of this process's descriptors beyond the standard three (`proc_pid_fd(5)`); among them that of
+/// the one that the list was read by, which is closed by then.
+pub(super) fn numbers() -> io::Result<Vec<RawFd>> {
+    let open = fs::read_dir("/proc/self/fd")?;
+    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(numbers.filter(|number| *number > 2).collect())
+}
+
+/// Takes the descriptor of this number, which executed programs do not get from now on (`FD_CLOEXEC` in fcntl(2));
+/// `None` if it is not open.
+///
+/// # Safety
+///
+/// If it is open, nothing else in this process may own it.
+pub(super) unsafe fn own(number: RawFd) -> io::Result<Option<OwnedFd>> {
+    // SAFETY: it is only asked about.
+    if fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) }).is_err() {
+        return Ok(None);
+    }
+    // SAFETY: it is open, and the caller promises that nothing owns it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
+    Ok(Some(descriptor))
 }
 
 #[cfg(test)]

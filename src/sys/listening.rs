@@ -1,4 +1,4 @@
-//! Finds out which sockets listen, and whose they are; all but [`answers`] without connecting to them.
+//! Finds out which sockets listen, and whose they are; all but [`knock`] and [`answers`] without connecting to them.
 //!
 //! The lists are those below `/proc/self`: systemd's `ProcSubset=pid` hides `/proc/net`.
 
@@ -45,20 +45,24 @@ pub fn at_path(path: &Path) -> io::Result<BTreeSet<u64>> {
         .collect())
 }
 
+/// Connects to the socket that the file at `path` leads to, and closes the connection at once. Does not wait.
+///
+/// Fails as connect(2) does: with [`io::ErrorKind::WouldBlock`] where the queue of the process that listens is full.
+pub fn knock(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(path)?)
+}
+
 /// Whether a process listens at the socket that the file at `path` leads to; found out by a connection that
 /// is closed at once. Does not wait for a process whose queue is full.
 pub fn answers(path: &Path) -> bool {
-    let connected = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        socket.connect(&SockAddr::unix(path)?)
-    });
     let nobody = |error: &io::Error| {
         matches!(
             error.kind(),
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
         )
     };
-    !connected.is_err_and(|error| nobody(&error))
+    !knock(path).is_err_and(|error| nobody(&error))
 }
 
 /// Returns the device and inode of the folder that a path is in.

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_get_seals, fstat, memfd_create},
-    io::Errno,
+    io::{Errno, pread},
 };
 
 /// Makes an empty file that can be sealed; takes a descriptor.
@@ -22,6 +22,19 @@ pub(super) fn create(name: &str) -> io::Result<OwnedFd> {
         made => made,
     };
     Ok(file?)
+}
+
+/// Fills `bytes` with those of a file from an offset on, in bytes; fails if there are not so many.
+pub(super) fn fill(file: impl AsFd, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let read = pread(&file, &mut bytes[filled..], offset + filled as u64)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        filled += read;
+    }
+    Ok(())
 }
 
 /// Refuses a file that has not all of these seals, or that does not hold just so many bytes.

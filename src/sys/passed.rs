@@ -7,11 +7,11 @@
 
 use std::{
     ffi::OsString,
-    os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{OwnedFd, RawFd},
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use super::fds;
 
 /// The number of the first one (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
@@ -44,12 +44,8 @@ pub fn take() -> Vec<(String, OwnedFd)> {
 
 /// Takes the descriptor of this number; `None` if it is not open.
 fn own(number: RawFd) -> Option<OwnedFd> {
-    // SAFETY: it is only asked about.
-    fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) }).ok()?;
-    // SAFETY: it is open, and nothing owns it: the service manager has opened it for this process, which takes it once.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
-    fcntl_setfd(&descriptor, FdFlags::CLOEXEC).ok()?;
-    Some(descriptor)
+    // SAFETY: nothing owns it: the service manager has opened it for this process, which takes it once.
+    unsafe { fds::own(number) }.ok().flatten()
 }
 
 impl Announced {

@@ -55,8 +55,8 @@ impl Reserve {
     }
 }
 
-/// Returns whether an error means that the process, or the system, has no descriptors left.
-/// Returns whether an error says that no more descriptors can be opened.
+/// Returns whether an error means that the process, or the system, has no descriptors left (`EMFILE` and `ENFILE` in
+/// open(2)).
 pub fn is_shortage(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     [Errno::MFILE, Errno::NFILE]

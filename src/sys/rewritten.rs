@@ -21,10 +21,9 @@ use std::{
     },
 };
 
-use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use aws_lc_rs::digest::{self, SHA256, SHA256_OUTPUT_LEN};
 use rustix::{
     fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate},
-    io::pread,
     mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap},
 };
 use zeroize::{Zeroize as _, Zeroizing};
@@ -191,10 +190,8 @@ fn index(count: u64) -> usize {
 }
 
 fn digest(bytes: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
-    let mut context = Context::new(&SHA256);
-    context.update(bytes);
     let mut digest = [0; SHA256_OUTPUT_LEN];
-    digest.copy_from_slice(context.finish().as_ref());
+    digest.copy_from_slice(digest::digest(&SHA256, bytes).as_ref());
     digest
 }
 
@@ -237,7 +234,7 @@ fn check(file: impl AsFd, owner: u32) -> io::Result<usize> {
         return Err(io::Error::other("it belongs to another user"));
     }
     let mut front = [0; COUNT_AT];
-    fill(&file, &mut front, 0)?;
+    memfd::fill(&file, &mut front, 0)?;
     let (magic, half) = front.split_at(HALF_AT);
     let half = half.try_into().map_or(0, u64::from_ne_bytes);
     let half = usize::try_from(half).ok();
@@ -252,7 +249,7 @@ fn check(file: impl AsFd, owner: u32) -> io::Result<usize> {
 
 fn count(file: impl AsFd) -> io::Result<u64> {
     let mut count = [0; 8];
-    fill(file, &mut count, COUNT_AT)?;
+    memfd::fill(file, &mut count, COUNT_AT as u64)?;
     Ok(u64::from_ne_bytes(count))
 }
 
@@ -260,7 +257,7 @@ fn count(file: impl AsFd) -> io::Result<u64> {
 fn read_half(file: impl AsFd, half: usize, count: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let at = FRONT + index(count) * half;
     let mut head = [0; HEAD];
-    fill(&file, &mut head, at)?;
+    memfd::fill(&file, &mut head, at as u64)?;
     let (digest, told) = head.split_at(SHA256_OUTPUT_LEN);
     let (its_count, length) = told.split_at(8);
     let length = length.try_into().map_or(0, u64::from_ne_bytes);
@@ -270,25 +267,12 @@ fn read_half(file: impl AsFd, half: usize, count: u64) -> io::Result<Option<Zero
     }
     let mut all = Zeroizing::new(vec![0; told.len() + length]);
     all[..told.len()].copy_from_slice(told);
-    fill(&file, &mut all[told.len()..], at + HEAD)?;
+    memfd::fill(&file, &mut all[told.len()..], (at + HEAD) as u64)?;
     if self::digest(&all) != digest {
         return Ok(None);
     }
     all.drain(..told.len());
     Ok(Some(all))
-}
-
-/// Fills `bytes` with those of a file from an offset on; fails if there are not so many.
-fn fill(file: impl AsFd, bytes: &mut [u8], offset: usize) -> io::Result<()> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        let read = pread(&file, &mut bytes[filled..], (offset + filled) as u64)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        filled += read;
-    }
-    Ok(())
 }
 
 fn damaged() -> io::Error {

@@ -1,14 +1,10 @@
 //! Memory that processes share by a descriptor and none of them can change (`F_SEAL_WRITE` in fcntl(2)).
 
-use std::{
-    io,
-    os::fd::{AsFd as _, OwnedFd},
-    sync::Arc,
-};
+use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use rustix::{
     fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat},
-    io::{pread, write},
+    io::write,
 };
 use zeroize::Zeroizing;
 
@@ -105,18 +101,7 @@ impl Sealed {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut bytes = Zeroizing::new(vec![0; length]);
-        let mut filled = 0;
-        while filled < length {
-            let read = pread(
-                self.file.as_fd(),
-                &mut bytes[filled..],
-                offset + filled as u64,
-            )?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            filled += read;
-        }
+        memfd::fill(&*self.file, &mut bytes, offset)?;
         Ok(bytes)
     }
 

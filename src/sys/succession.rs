@@ -15,7 +15,7 @@ use std::{
     ffi::{CString, OsStr, OsString},
     fs, io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
         unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
     sync::{
@@ -29,14 +29,11 @@ use nix::{
     sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask},
     unistd::{alarm, fexecve},
 };
-use rustix::{
-    fs::{SealFlags, fstat},
-    io::{FdFlags, fcntl_getfd, fcntl_setfd},
-};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use zeroize::Zeroizing;
 
 use super::{
-    memfd, orphans,
+    fds, orphans, passed,
     sealed::Sealed,
     upgrade_points::{self, Point},
 };
@@ -46,10 +43,6 @@ const MOST_BYTES: usize = 16 << 20;
 
 /// The variable that tells the executed program the descriptor of its manifest.
 const VARIABLE: &str = "PROXYD_SUCCESSION";
-
-/// Variables of the service manager's descriptors, which the executed program does not get
-/// (`sd_listen_fds(3)`).
-const LISTEN: [&str; 3] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"];
 
 /// What an executed program gets.
 #[derive(Debug)]
@@ -142,9 +135,10 @@ fn inherit(fd: BorrowedFd<'_>, inherits: bool) -> io::Result<()> {
     Ok(fcntl_setfd(fd, flags)?)
 }
 
-/// Returns the environment of the executed program.
+/// Returns the environment of the executed program, which does not get the service manager's descriptors.
 fn environment(manifest: BorrowedFd<'_>) -> Vec<CString> {
-    let is_kept = |name: &OsStr| name != VARIABLE && !LISTEN.iter().any(|it| name == *it);
+    let is_kept =
+        |name: &OsStr| name != VARIABLE && !passed::VARIABLES.iter().any(|it| name == *it);
     let own = env::vars_os().filter(|(name, _)| is_kept(name));
     let number = OsString::from(manifest.as_raw_fd().to_string());
     own.chain([(VARIABLE.into(), number)])
@@ -225,40 +219,30 @@ fn take_up(number: &OsStr) -> io::Result<Received> {
 
 /// Takes up all descriptors but the standard three.
 fn all() -> io::Result<BTreeMap<RawFd, OwnedFd>> {
-    let numbers: Vec<RawFd> = fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
     let mut taken = BTreeMap::new();
-    for number in numbers.into_iter().filter(|it| *it > 2) {
-        // SAFETY: it is only asked about. The one that the list was read by is not open any more.
-        if fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) }).is_err() {
-            continue;
+    for number in fds::numbers()? {
+        // SAFETY: nothing owns it: this is the first that the one thread of this process does.
+        if let Some(descriptor) = unsafe { fds::own(number) }? {
+            taken.insert(number, descriptor);
         }
-        // SAFETY: it is open, and nothing owns it: this is the first that the one thread of this process does.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
-        inherit(descriptor.as_fd(), false)?;
-        taken.insert(number, descriptor);
     }
     Ok(taken)
 }
 
 /// Reads a manifest, which only a process of this user can have made, and none can have changed since.
 fn read(manifest: OwnedFd) -> io::Result<Zeroizing<Vec<u8>>> {
-    let about = fstat(&manifest)?;
-    if about.st_uid != nix::unistd::geteuid().as_raw() {
-        return Err(io::Error::other("another user has made it"));
-    }
-    let length = usize::try_from(about.st_size).unwrap_or(usize::MAX);
+    let manifest = Sealed::authentic(manifest, nix::unistd::geteuid().as_raw())?;
+    let length = usize::try_from(manifest.length()).unwrap_or(usize::MAX);
     if length > MOST_BYTES {
         return Err(io::Error::other("it is too long"));
     }
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    memfd::check(&manifest, seals, length)?;
-    Sealed::from_descriptor(manifest)?.read(0, length)
+    manifest.read(0, length)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use super::*;
     use crate::sys::sealed::Unsealed;
 

@@ -7,53 +7,45 @@ mod generation;
 mod words;
 mod worker;
 
-use std::{
-    ffi::OsString,
-    io,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::net::UnixStream as StdUnixStream,
-    },
-    process::ExitCode,
-};
+use std::{ffi::OsString, io, os::fd::OwnedFd, process::ExitCode};
 
 use clap::Parser as _;
 use tokio::{io::Interest, net::UnixStream, task::LocalSet};
 use tracing::error;
 
-pub(in crate::supervisor) use self::words::{Answer, Ask, MOST_BYTES, MOST_REASON, Ready};
+pub(in crate::supervisor) use self::words::{Answer, Ask, MOST_REASON, Ready, receive, send};
 use crate::{
     cli::proxyd::Args,
     config::LogLevel,
     facts::PROGRAM_VERSION,
-    link::{FORMAT, door, worker::MOST_OF_STATE},
+    link::{
+        FORMAT,
+        child::{self, Begun, Log},
+        door,
+        worker::MOST_OF_STATE,
+    },
     session::record,
     supervisor::refusal::Refusal,
     sys::{
-        fds, sandbox, signals,
+        fds,
         upgrade_points::{self, Point},
     },
-    telemetry::log::{self, Form, Pipe},
+    telemetry::log::Form,
 };
 
 /// Runs the trial; returns its exit status. The arguments are the daemon's, its name first.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    signals::leave_to_supervisor();
-    let _ = nix::sys::prctl::set_name(c"proxyd-trial");
-    log::start(Pipe::stderr(Form::Text), LogLevel::Warn, Form::Text);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let (link, runtime) = match (take_link(), runtime) {
-        (Ok(link), Ok(runtime)) => (link, runtime),
-        (Err(error), _) | (_, Err(error)) => {
-            error!("only a supervisor can start this process: {error}");
-            return ExitCode::from(2);
-        }
+    let log = Log {
+        level: LogLevel::Warn,
+        form: Form::Text,
+    };
+    let Begun { link, runtime, .. } = match child::begin(c"proxyd-trial", log) {
+        Ok(begun) => begun,
+        Err(error) => return error.tell(),
     };
     let args = Args::try_parse_from(arguments);
     let ended = LocalSet::new().block_on(&runtime, async {
-        let link = UnixStream::from_std(link)?;
+        let link = UnixStream::from_std(link.into())?;
         let (ask, state) = hear(&link).await?;
         let answer = match args {
             Ok(args) => judge(&args, ask, state).await,
@@ -70,23 +62,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Takes the link, which is standard input.
-fn take_link() -> io::Result<StdUnixStream> {
-    let link = io::stdin().as_fd().try_clone_to_owned()?;
-    rustix::net::getpeername(&link)?;
-    sandbox::protect_memory()?;
-    Ok(StdUnixStream::from(link))
-}
-
 /// Returns what the supervisor asks, with the descriptors of its state.
 async fn hear(link: &UnixStream) -> io::Result<(Ask, Vec<OwnedFd>)> {
-    let mut space = vec![0; MOST_BYTES];
-    let mut receiving = || fds::receive_packet(link, &mut space, MOST_OF_STATE);
-    let packet = link.async_io(Interest::READABLE, &mut receiving).await?;
+    let (ask, packet) = receive(link, MOST_OF_STATE).await?;
     if packet.lacks_descriptors {
         return Err(io::Error::other("not all of the state has arrived"));
     }
-    let ask = serde_json::from_slice(&space[..packet.length])?;
     Ok((ask, packet.descriptors))
 }
 
@@ -110,9 +91,7 @@ async fn answer_and_wait(link: &UnixStream, answer: Result<Ready, Refusal>) -> i
             reason: reason.chars().take(MOST_REASON).collect(),
         },
     };
-    let packet = serde_json::to_vec(&answer)?;
-    let sending = || fds::send_packet(link, &packet, &[]);
-    link.async_io(Interest::WRITABLE, sending).await?;
+    send(link, &answer, &[]).await?;
     let receiving = || fds::receive_packet(link, &mut [0], 0);
     link.async_io(Interest::READABLE, receiving).await?;
     Ok(())

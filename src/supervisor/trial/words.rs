@@ -3,21 +3,50 @@
 //! The program may be of any version, before or after this one. So nothing is ever removed or renamed here, what is
 //! added has a default, and a part that is not known is passed over.
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{io, ops::RangeInclusive, os::fd::BorrowedFd, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{io::Interest, net::UnixStream};
 
 use crate::{
     facts::PROGRAM_VERSION,
     link::{FORMAT, door},
     session::record,
+    sys::fds::{self, Packet},
 };
 
 /// The most bytes of a packet, of which each side reads no more.
-pub(in crate::supervisor) const MOST_BYTES: usize = 32 << 10;
+const MOST_BYTES: usize = 32 << 10;
 
 /// The most characters of a reason.
 pub(in crate::supervisor) const MOST_REASON: usize = 2000;
+
+/// Says something to the other side, with descriptors along.
+pub(in crate::supervisor) async fn send(
+    link: &UnixStream,
+    words: &impl Serialize,
+    along: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let packet = serde_json::to_vec(words)?;
+    let sending = || fds::send_packet(link, &packet, along);
+    link.async_io(Interest::WRITABLE, sending).await
+}
+
+/// Returns what the other side says, and the packet that it came in, with at most `most` descriptors.
+///
+/// Fails with [`io::ErrorKind::UnexpectedEof`] if the other side has closed the link.
+pub(in crate::supervisor) async fn receive<T: DeserializeOwned>(
+    link: &UnixStream,
+    most: usize,
+) -> io::Result<(T, Packet)> {
+    let mut space = vec![0; MOST_BYTES];
+    let mut receiving = || fds::receive_packet(link, &mut space, most);
+    let packet = link.async_io(Interest::READABLE, &mut receiving).await?;
+    if packet.length == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((serde_json::from_slice(&space[..packet.length])?, packet))
+}
 
 /// What a program that is tried is told. The descriptors of the state come along, as they come to workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -66,7 +66,8 @@ pub(in crate::supervisor) struct Keep {
     pub(in crate::supervisor) pid: u32,
     pub(in crate::supervisor) slot: usize,
     pub(in crate::supervisor) origin: u64,
-    pub(in crate::supervisor) tables: Vec<(u64, Arc<OwnedFd>)>,
+    /// The number of the table in which they are, and that table.
+    pub(in crate::supervisor) table: (u64, Arc<OwnedFd>),
     pub(in crate::supervisor) sessions: Vec<(SessionId, [Arc<OwnedFd>; 2])>,
 }
 
@@ -142,9 +143,8 @@ fn sockets<'a>(
 }
 
 fn kept<'a>(left: &mut Left<'a>, keep: &'a Keep) -> Kept {
-    let tables = keep.tables.iter();
-    let tables = tables.map(|(number, fd)| (*number, left.add(fd.as_fd())));
-    let tables = tables.collect();
+    let (number, table) = &keep.table;
+    let table = (*number, left.add(table.as_fd()));
     let sessions = keep.sessions.iter();
     let sessions = sessions
         .map(|(id, [client, backend])| (*id, left.add(client.as_fd()), left.add(backend.as_fd())));
@@ -152,7 +152,7 @@ fn kept<'a>(left: &mut Left<'a>, keep: &'a Keep) -> Kept {
         pid: keep.pid,
         slot: keep.slot,
         origin: keep.origin,
-        tables,
+        tables: vec![table],
         sessions: sessions.collect(),
     }
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, Interest},
+    io::AsyncReadExt as _,
     net::UnixStream,
     task::{JoinHandle, spawn_blocking, spawn_local},
     time::timeout,
@@ -24,11 +24,10 @@ use crate::{
     link::{child, end},
     supervisor::{
         life,
-        trial::{Answer, Ask, MOST_BYTES, MOST_REASON, Ready},
+        trial::{self, Answer, Ask, MOST_REASON, Ready},
     },
     sys::{
         child::{Handle, Started},
-        fds,
         own_children::OwnChildren,
         processes,
     },
@@ -133,17 +132,10 @@ impl Trial {
     /// Tells the program what it is to go on with, and returns what it answers.
     async fn ask_and_hear(&self, link: OwnedFd) -> io::Result<Answer> {
         let link = UnixStream::from_std(StdUnixStream::from(link))?;
-        let packet = serde_json::to_vec(&self.ask)?;
         let along: Vec<_> = self.state.iter().map(|it| it.as_fd()).collect();
-        let sending = || fds::send_packet(&link, &packet, &along);
-        link.async_io(Interest::WRITABLE, sending).await?;
-        let mut space = vec![0; MOST_BYTES];
-        let mut receiving = || fds::receive_packet(&link, &mut space, 0);
-        let packet = link.async_io(Interest::READABLE, &mut receiving).await?;
-        if packet.length == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(serde_json::from_slice(&space[..packet.length])?)
+        trial::send(&link, &self.ask, &along).await?;
+        let (answer, _) = trial::receive(&link, 0).await?;
+        Ok(answer)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{SockRef, Type};
 
 use super::{
     repair,
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::{Address, Listener},
     link::ListenerKey,
+    sys::listening,
 };
 
 /// The sockets that were found.
@@ -104,13 +105,9 @@ impl Found {
 
 /// Returns whether a socket listens at this path. Does not wait, however many clients do.
 fn is_listened_at(path: &Path) -> bool {
-    let connected = || {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-        socket.connect(&SockAddr::unix(path)?)
-    };
-    match connected() {
+    match listening::knock(path) {
         Ok(()) => true,
-        // Its queue is full (connect(2)).
+        // Its queue is full.
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
 }

@@ -97,7 +97,7 @@ impl Workers {
             pid: process.pid()?,
             slot: process.slot,
             origin: process.origin,
-            tables: vec![table],
+            table,
             sessions,
         })
     }

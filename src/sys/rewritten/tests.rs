@@ -65,7 +65,7 @@ fn what_cannot_be_written_leaves_what_was_held() {
 /// Returns all that the memory holds.
 fn raw(memory: &Rewritten) -> Vec<u8> {
     let mut all = vec![0; FRONT + 2 * memory.half];
-    fill(&*memory.file, &mut all, 0).unwrap();
+    memfd::fill(&*memory.file, &mut all, 0).unwrap();
     all
 }
 
