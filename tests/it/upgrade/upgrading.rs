@@ -66,12 +66,17 @@ impl Upgrading {
     /// Asks for an upgrade to this program.
     pub(super) fn upgrade(&self, program: &Path) -> Outcome {
         let program = program.to_str().unwrap();
-        self.scene.daemon.ctl(&["upgrade", "--binary", program])
+        // The default of the command, which is longer than that of the other tests.
+        let ask = ["upgrade", "--timeout", "2m", "--binary", program];
+        self.scene.daemon.ctl(&ask)
     }
 
     /// Asks for an upgrade and does not wait for the answer.
     pub(super) fn begin(&self) -> Child {
-        let mut command = self.scene.daemon.ctl_command(&["upgrade", "--binary"]);
+        let mut command =
+            self.scene
+                .daemon
+                .ctl_command(&["upgrade", "--timeout", "2m", "--binary"]);
         command.arg(self.next());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
