@@ -17,6 +17,7 @@
 //! - [`protocol`]: the databases' openings, as pure parsers.
 //! - [`control`]: what `proxyctl` and the daemon say to each other.
 //! - [`ctl`]: what `proxyctl` does with the answers.
+//! - [`findings`]: what in a status an operator must act on, for `proxyctl check` and the page.
 //! - [`facts`]: the words that all of these share, such as what a certificate says.
 //! - [`telemetry`]: log lines; [`sys`]: what the kernel is asked for beyond files and sockets.
 //!
@@ -31,6 +32,7 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 pub mod facts;
+pub mod findings;
 pub mod link;
 pub mod page;
 pub mod protocol;

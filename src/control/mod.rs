@@ -10,6 +10,8 @@ pub mod client;
 pub mod cookie;
 pub(crate) mod cookie_file;
 pub mod fixed;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod fuzzing;
 #[cfg(test)]
 pub(crate) mod golden;

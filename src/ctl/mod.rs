@@ -323,7 +323,7 @@ mod tests {
         let (code, out, _) = against(handle, "--json status");
         assert_eq!(code, 0);
         let document: serde_json::Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(document, status::tests::document());
+        assert_eq!(document, crate::control::fixture::document());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{
     CtlError, Output, ask,
     render::{Cell, Paint, Table, Tone, clean, one_line, short},
-    words::{end, trust_went_back},
+    words::end,
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
@@ -18,6 +18,7 @@ use crate::{
         CertificateFacts, Expiry, IdentityChange, IdentityOutcome, Problem, RevokedSessions,
         VerifiedIdentity, amount,
     },
+    findings::trust_went_back,
 };
 
 /// The most identities that are listed although nothing happened to them.

@@ -2,12 +2,9 @@
 //!
 //! Nothing is ever cut off, and a colour only underlines what the words say already.
 
-use std::{
-    fmt::{Display, Write as _},
-    time::Duration,
-};
+use std::fmt::{Display, Write as _};
 
-use jiff::Timestamp;
+pub(super) use crate::facts::{bytes, clean, duration, moment, seconds, shortened};
 
 /// What a piece of text means for the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,23 +112,6 @@ fn line(row: &[Cell], widths: &[usize], paint: Paint) -> String {
     line
 }
 
-/// Returns `text` with control characters made visible, since certificates and programs that
-/// others wrote must not steer the reader's terminal.
-pub(super) fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                clean.extend(character.escape_unicode());
-            }
-            '\n' | '\t' => clean.push(character),
-            _ if character.is_control() => clean.extend(character.escape_default()),
-            _ => clean.push(character),
-        }
-    }
-    clean
-}
-
 /// Returns a JSON document with the characters escaped that steer terminals and that JSON need not escape. They
 /// can stand in its strings alone, so that it says the same.
 pub(super) fn escaped_json(document: &str) -> String {
@@ -147,64 +127,9 @@ pub(super) fn escaped_json(document: &str) -> String {
     escaped
 }
 
-/// The same on one line, so that a line cannot look like another one.
+/// The same as [`clean`] on one line, so that a line cannot look like another one.
 pub(super) fn one_line(text: &str) -> String {
     clean(text).replace('\n', "\\n").replace('\t', "\\t")
-}
-
-/// Returns the beginning of `text` if it has more characters than `most`, and a mark in place of the rest.
-pub(super) fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text
-            .chars()
-            .take(most.saturating_sub(1))
-            .chain(['…'])
-            .collect(),
-    }
-}
-
-/// Returns a number of bytes in its largest unit: `999`, `1.2K`, `34M`.
-pub(super) fn bytes(number: u64) -> String {
-    const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
-    let mut unit = UNITS.iter();
-    let (mut whole, mut rest, mut name) = (number, 0, "");
-    while whole >= 1024 {
-        (whole, rest) = (whole / 1024, whole % 1024);
-        name = unit.next().copied().unwrap_or_default();
-    }
-    match (name, whole) {
-        ("", _) | (_, 10..) => format!("{whole}{name}"),
-        _ => format!("{whole}.{}{name}", rest * 10 / 1024),
-    }
-}
-
-/// Returns a moment to the second.
-pub(super) fn moment(at: Timestamp) -> String {
-    format!("{at:.0}")
-}
-
-/// Returns a duration in its two largest units, as `3m 12s`.
-pub(super) fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-    if seconds < 10 {
-        return format!("{}s", (duration.as_secs_f64() * 10.0).round() / 10.0);
-    }
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (unit, size) in units {
-        if rest >= size && parts.len() < 2 {
-            parts.push(format!("{}{unit}", rest / size));
-            rest %= size;
-        }
-    }
-    parts.join(" ")
-}
-
-/// The same for seconds that came over the wire.
-pub(super) fn seconds(seconds: f64) -> String {
-    duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// Returns the first half of a fingerprint: enough to tell certificates apart.
@@ -241,14 +166,6 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_cannot_steer_the_terminal() {
-        assert_eq!(
-            clean("CN=\x1b[2Jüber\u{202e}"),
-            "CN=\\u{1b}[2Jüber\\u{202e}"
-        );
-    }
-
-    #[test]
     fn a_document_is_the_same_without_what_terminals_obey() {
         let value = serde_json::json!({"user": "a\u{9b}\u{202e}\x7f\x1b\n\u{e4}"});
         let escaped = escaped_json(&value.to_string());
@@ -263,43 +180,6 @@ mod tests {
     fn a_cell_is_one_line_whatever_is_in_it() {
         let cell = Cell::plain("a\nb\tc\u{9b}d\x07");
         assert_eq!(cell.text, "a\\nb\\tc\\u{9b}d\\u{7}");
-    }
-
-    #[test]
-    fn a_long_text_is_shortened_by_characters() {
-        for (text, most, short) in [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("äöüß", 3, "äö…")]
-        {
-            assert_eq!(shortened(text, most), short);
-        }
-    }
-
-    #[test]
-    fn bytes_have_a_unit() {
-        let cases = [
-            (0, "0"),
-            (1023, "1023"),
-            (1024, "1.0K"),
-            (1280, "1.2K"),
-            (10 * 1024, "10K"),
-            (3 << 30, "3.0G"),
-            (u64::MAX, "15E"),
-        ];
-        for (number, text) in cases {
-            assert_eq!(bytes(number), text);
-        }
-    }
-
-    #[test]
-    fn durations_have_two_units() {
-        let cases = [
-            (0.24, "0.2s"),
-            (3.0, "3s"),
-            (192.4, "3m 12s"),
-            (7_776_000.0, "90d"),
-        ];
-        for (input, text) in cases {
-            assert_eq!(seconds(input), text);
-        }
     }
 
     #[test]

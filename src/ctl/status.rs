@@ -6,7 +6,7 @@ use super::{
     CtlError, Output, ask, exit_hook, pause,
     render::{Cell, Paint, Table, Tone, clean, moment, seconds, short},
     upgrade,
-    words::{end, trust_went_back},
+    words::end,
 };
 use crate::{
     cli::{exit, proxyctl::Proxyctl},
@@ -18,6 +18,7 @@ use crate::{
         WorkerStatus, client::ClientError,
     },
     facts::{ExpiryKind, Reason, Tally, amount},
+    findings::trust_went_back,
 };
 
 const REDRAW: Duration = Duration::from_secs(1);

@@ -12,18 +12,3 @@ pub(super) fn end(it: &Expiry, paint: Paint) -> String {
     let what = clean(&it.to_string());
     format!("  {} ({}): {what}\n", paint.paint(&word, tone), it.ends_at)
 }
-
-/// Says for which listeners a rollback took back authorities and revocation lists too; `None` if for none.
-pub(super) fn trust_went_back(listeners: &[String]) -> Option<String> {
-    let names: Vec<_> = listeners
-        .iter()
-        .map(|it| format!("\"{}\"", clean(it)))
-        .collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "authorities and revocation lists for clients of listener {} went back too; clients that were \
-             refused before, such as revoked ones, may be let in",
-            names.join(", ")
-        )
-    })
-}

@@ -24,6 +24,7 @@ mod problem;
 mod program;
 mod session;
 mod tally;
+mod text;
 
 pub use self::{
     amount::amount,
@@ -53,4 +54,5 @@ pub use self::{
         SessionId, SessionList, SessionState, SessionTls,
     },
     tally::{Reason, Tally},
+    text::{bytes, clean, duration, moment, seconds, shortened},
 };

@@ -1,6 +1,5 @@
 //! `check`: one line and an exit status, as monitoring systems want them.
 
-mod judge;
 mod numbers;
 
 use std::{fmt::Write as _, time::Duration};
@@ -8,7 +7,6 @@ use std::{fmt::Write as _, time::Duration};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::judge::{serving, soonest};
 use super::{
     CtlError, Output,
     render::{clean, duration},
@@ -17,10 +15,11 @@ use super::{
 use crate::{
     cli::{
         check,
-        proxyctl::{Check, Proxyctl, Threshold},
+        proxyctl::{Check, Proxyctl},
     },
     control::Status,
-    facts::{Moment, amount},
+    facts::amount,
+    findings::{self, DEFAULTS, Finding, Level, Thresholds, serving, soonest},
 };
 
 /// How many findings are on the line; `--json` has all of them.
@@ -28,43 +27,6 @@ const SHOWN: usize = 8;
 
 /// Characters of a finding on the line.
 const SHOWN_OF_ONE: usize = 400;
-
-/// How urgently an operator must act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Level {
-    Ok,
-    Warning,
-    Critical,
-    Unknown,
-}
-
-impl Level {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "OK",
-            Self::Warning => "WARNING",
-            Self::Critical => "CRITICAL",
-            Self::Unknown => "UNKNOWN",
-        }
-    }
-
-    fn exit_code(self) -> u8 {
-        match self {
-            Self::Ok => check::OK,
-            Self::Warning => check::WARNING,
-            Self::Critical => check::CRITICAL,
-            Self::Unknown => check::UNKNOWN,
-        }
-    }
-}
-
-/// A reason for an operator to act.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    level: Level,
-    message: String,
-}
 
 /// What was found, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -76,20 +38,6 @@ struct Verdict {
     #[serde(skip)]
     numbers: String,
 }
-
-/// When a certificate has too little time left.
-#[derive(Debug, Clone, Copy)]
-struct Thresholds {
-    warn: Threshold,
-    critical: Threshold,
-}
-
-/// A third and a tenth of the lifetime, when nothing is asked for: right for a certificate of a
-/// year as for one of a week.
-const DEFAULTS: Thresholds = Thresholds {
-    warn: Threshold::Percent(33),
-    critical: Threshold::Percent(10),
-};
 
 /// Tells whether an operator must act.
 pub(super) fn run(
@@ -108,7 +56,7 @@ pub(super) fn run(
         Ok(status) => verdict(&status, thresholds, Timestamp::now()),
         Err(error) => unknown(&error),
     };
-    let code = verdict.state.exit_code();
+    let code = exit_code(verdict.state);
     // The caller must get the exit status, even if no process reads the line.
     match output.answer(&verdict, |_| line(&verdict)) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -116,10 +64,29 @@ pub(super) fn run(
     }
 }
 
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Ok => "OK",
+        Level::Warning => "WARNING",
+        Level::Critical => "CRITICAL",
+        Level::Unknown => "UNKNOWN",
+    }
+}
+
+fn exit_code(level: Level) -> u8 {
+    match level {
+        Level::Ok => check::OK,
+        Level::Warning => check::WARNING,
+        Level::Critical => check::CRITICAL,
+        Level::Unknown => check::UNKNOWN,
+    }
+}
+
 fn unknown(error: &dyn std::fmt::Display) -> Verdict {
     let finding = Finding {
         level: Level::Unknown,
         message: error.to_string(),
+        advice: "",
     };
     Verdict {
         state: Level::Unknown,
@@ -130,26 +97,13 @@ fn unknown(error: &dyn std::fmt::Display) -> Verdict {
 }
 
 fn verdict(status: &Status, thresholds: Thresholds, now: Timestamp) -> Verdict {
-    let findings = judge::findings(status, thresholds, now);
+    let findings = findings::of(status, thresholds, now);
     let worst = findings.first().map(|finding| finding.level);
     Verdict {
         state: worst.unwrap_or(Level::Ok),
         findings,
         summary: summary(status, now),
         numbers: numbers::numbers(status, thresholds, now),
-    }
-}
-
-/// Returns how long something is valid.
-fn lifetime(from: Moment, until: Moment) -> Duration {
-    Duration::try_from(until.duration_since(from)).unwrap_or_default()
-}
-
-/// Returns how little time a threshold means for something of this lifetime.
-fn least(threshold: Threshold, lifetime: Duration) -> Duration {
-    match threshold {
-        Threshold::Time(time) => time,
-        Threshold::Percent(percent) => lifetime / 100 * u32::from(percent),
     }
 }
 
@@ -163,7 +117,7 @@ fn line(verdict: &Verdict) -> String {
     let text = clean(&parts.join("; ")).replace(['\n', '\t'], " ");
     // What follows a bar is read as numbers by monitoring systems.
     let text = text.replace('|', "/");
-    let mut line = format!("PROXYD {} - {text}", verdict.state.word());
+    let mut line = format!("PROXYD {} - {text}", word(verdict.state));
     if !verdict.numbers.is_empty() {
         let _ = write!(line, " | {}", verdict.numbers);
     }

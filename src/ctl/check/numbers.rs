@@ -7,16 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{
-    Thresholds,
-    judge::{self, soonest},
-    least, lifetime,
-};
 use crate::{
     cli::proxyctl::Threshold,
     control::{IdentityStatus, Status},
-    ctl::render::clean,
-    facts::{Expiry, ExpiryKind},
+    facts::{Expiry, ExpiryKind, clean},
+    findings::{self, Thresholds, least, lifetime, soonest},
 };
 
 /// For how many identities numbers are printed: those that expire first, which a graph is for.
@@ -52,7 +47,7 @@ fn bound(identity: &IdentityStatus, expiries: &[Expiry], threshold: Threshold) -
         .iter()
         .filter(|it| it.kind == ExpiryKind::Intermediate && it.ends_at == end);
     first
-        .map(|it| least(threshold, judge::lifetime(it)))
+        .map(|it| least(threshold, findings::lifetime_of(it)))
         .fold(leaf.saturating_sub(later), Duration::max)
 }
 

@@ -121,7 +121,7 @@ fn trust_that_went_back_is_warned_of_beside_the_rollback() {
 
 #[test]
 fn no_daemon_is_unknown() {
-    assert_eq!(unknown(&"no daemon answers").state.exit_code(), 3);
+    assert_eq!(exit_code(unknown(&"no daemon answers").state), 3);
 }
 
 #[test]
