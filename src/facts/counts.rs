@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{BackendStatus, EndCounts, FailureCounts};
 
 /// Sessions of a listener since the daemon started.
+///
+/// What another version has not written of it is zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ConnectionCounts {
     /// Open now.
     pub open: u64,
@@ -24,6 +27,11 @@ pub struct ConnectionCounts {
     /// Ended at all, by reason; those that were refused because the listener was full, or the client
     /// had as many as one may have, are here and not among those accepted.
     pub ended: EndCounts,
+    /// Bytes that were passed from clients to backends, without TLS and without what opened the session. They are
+    /// counted while sessions are open.
+    pub bytes_up: u64,
+    /// Bytes that were passed from backends to clients, counted likewise.
+    pub bytes_down: u64,
 }
 
 /// What a worker knows of a listener.
@@ -88,5 +96,7 @@ impl ConnectionCounts {
         self.refused = self.refused.saturating_add(other.refused);
         self.failed_backends = self.failed_backends.saturating_add(other.failed_backends);
         self.ended.add(other.ended);
+        self.bytes_up = self.bytes_up.saturating_add(other.bytes_up);
+        self.bytes_down = self.bytes_down.saturating_add(other.bytes_down);
     }
 }

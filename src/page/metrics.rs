@@ -258,6 +258,7 @@ fn listeners(status: &Status, registry: &mut Registry) {
     let ended: Family<Labels, Counter> = Family::default();
     let failed: Family<Labels, Counter> = Family::default();
     let by_reason: Family<Labels, Counter> = Family::default();
+    let bytes: Family<Labels, Counter> = Family::default();
     for listener in &status.listeners {
         let labels = vec![("listener", listener.name.clone())];
         let counts = &listener.connections;
@@ -273,6 +274,11 @@ fn listeners(status: &Status, registry: &mut Registry) {
             labels.push(("reason", reason.to_owned()));
             ended.get_or_create(&labels).inc_by(number);
         }
+        for (direction, number) in [("up", counts.bytes_up), ("down", counts.bytes_down)] {
+            let mut labels = labels.clone();
+            labels.push(("direction", direction.to_owned()));
+            bytes.get_or_create(&labels).inc_by(number);
+        }
         for (reason, number) in counts.failed_by_reason.iter() {
             let mut labels = labels.clone();
             labels.push(("reason", reason.name().to_owned()));
@@ -284,6 +290,11 @@ fn listeners(status: &Status, registry: &mut Registry) {
             by_reason.get_or_create(&labels).inc_by(number);
         }
     }
+    registry.register(
+        "relayed_bytes",
+        "Bytes passed on between clients and backends: up is to the backend, down is to the client",
+        bytes,
+    );
     registry.register("sessions_open", "Sessions open now", open);
     registry.register("sessions", "Sessions accepted", accepted);
     registry.register(

@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::facts::{
-    ConnectionCounts, END_REASONS, EndCounts, EndReason, FailureCounts, Reason as _,
+use crate::{
+    facts::{ConnectionCounts, END_REASONS, EndCounts, EndReason, FailureCounts, Reason as _},
+    protocol::watch::Side,
 };
 
 /// The time over which lines of a kind are limited.
@@ -19,6 +20,39 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// log nor hide clients that fail for another reason.
 const LINES: u32 = 20;
 
+/// Counts bytes by direction. Only one thread counts, so that nothing is locked; others may read.
+#[derive(Debug, Default)]
+pub struct Bytes {
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Bytes {
+    /// Begins with bytes that were passed on before: to the backend, and to the client.
+    pub fn new(up: u64, down: u64) -> Self {
+        Self {
+            up: AtomicU64::new(up),
+            down: AtomicU64::new(down),
+        }
+    }
+
+    /// Counts bytes of one side that were passed on to the other.
+    pub fn add(&self, from: Side, bytes: usize) {
+        let count = match from {
+            Side::Client => &self.up,
+            Side::Server => &self.down,
+        };
+        let before = count.load(Ordering::Relaxed);
+        count.store(before.wrapping_add(bytes as u64), Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes were passed on to backends and to clients.
+    pub fn get(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.up), read(&self.down))
+    }
+}
+
 /// This worker's counts of a listener's sessions.
 #[derive(Debug)]
 pub struct Counters {
@@ -27,6 +61,8 @@ pub struct Counters {
     open: AtomicU64,
     total: AtomicU64,
     ended: [AtomicU64; END_REASONS],
+    /// The bytes of all sessions that were passed on here.
+    pub bytes: Bytes,
     told: Mutex<[Pace; END_REASONS]>,
     tells_all: AtomicBool,
 }
@@ -39,6 +75,7 @@ impl Counters {
             open: AtomicU64::new(0),
             total: AtomicU64::new(0),
             ended: [const { AtomicU64::new(0) }; END_REASONS],
+            bytes: Bytes::default(),
             told: Mutex::new([Pace::default(); END_REASONS]),
             tells_all: AtomicBool::new(true),
         }
@@ -89,6 +126,7 @@ impl Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let ended = EndCounts::new(|reason| read(&self.ended[reason.position()]));
         let failed = FailureCounts::new(|reason| ended.of(EndReason::Refused(reason)));
+        let (bytes_up, bytes_down) = self.bytes.get();
         ConnectionCounts {
             open: read(&self.open),
             total: read(&self.total),
@@ -97,6 +135,8 @@ impl Counters {
             refused: ended.of(EndReason::Full),
             failed_backends: ended.of(EndReason::BackendFailed),
             ended,
+            bytes_up,
+            bytes_down,
         }
     }
 }

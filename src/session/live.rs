@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{
     chains::{Chains, ClientChain},
-    counters::Counters,
+    counters::{Bytes, Counters},
     peers::Peers,
     record::Record,
     standing::KeepState,
@@ -50,8 +50,7 @@ pub struct LiveSession {
     moved_at: AtomicU64,
     /// Whether it is to stop.
     pub stop: StopCell,
-    up: AtomicU64,
-    down: AtomicU64,
+    bytes: Bytes,
     facts: Mutex<Facts>,
     /// How often the facts have changed.
     facts_version: AtomicU32,
@@ -114,8 +113,7 @@ impl LiveSession {
             stage: AtomicU8::new(ACCEPTED),
             moved_at: AtomicU64::new(milliseconds(clock::coarse())),
             stop: StopCell::default(),
-            up: AtomicU64::new(0),
-            down: AtomicU64::new(0),
+            bytes: Bytes::default(),
             facts: Mutex::new(Facts {
                 peers: Peers::direct(client),
                 generation,
@@ -145,8 +143,7 @@ impl LiveSession {
             stage: AtomicU8::new(ESTABLISHED),
             moved_at: AtomicU64::new(moved),
             stop: StopCell::default(),
-            up: AtomicU64::new(record.bytes_up),
-            down: AtomicU64::new(record.bytes_down),
+            bytes: Bytes::new(record.bytes_up, record.bytes_down),
             facts: Mutex::new(record.facts.clone()),
             facts_version: AtomicU32::new(0),
             takeovers: record.takeovers.saturating_add(1),
@@ -235,13 +232,10 @@ impl LiveSession {
         self.stage.load(Ordering::Relaxed) == ESTABLISHED
     }
 
-    /// Counts bytes of one side that were passed on to the other.
+    /// Counts bytes of one side that were passed on to the other, of this session and of its listener.
     pub fn add(&self, from: Side, bytes: usize) {
-        let count = match from {
-            Side::Client => &self.up,
-            Side::Server => &self.down,
-        };
-        count.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes.add(from, bytes);
+        self.counters.bytes.add(from, bytes);
         let now = milliseconds(clock::coarse());
         self.moved_at.store(now, Ordering::Relaxed);
     }
@@ -259,8 +253,7 @@ impl LiveSession {
 
     /// Returns how many bytes were relayed, to the backend and to the client.
     pub fn bytes(&self) -> (u64, u64) {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (read(&self.up), read(&self.down))
+        self.bytes.get()
     }
 
     /// Returns whether operators are shown the session and a selection holds it. One that was told to stop is
@@ -349,6 +342,7 @@ fn bounded(text: &[u8]) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::record::samples;
 
     fn session() -> LiveSession {
         let counters = Arc::new(Counters::new("main".to_owned()));
@@ -382,6 +376,22 @@ mod tests {
         let facts = session.facts();
         assert_eq!((facts.generation, facts.user.as_deref()), (4, Some("two")));
         assert_eq!(session.bytes(), (11, 7));
+    }
+
+    #[test]
+    fn bytes_of_a_session_that_is_taken_over_are_counted_once() {
+        let record = Record {
+            bytes_up: 100,
+            bytes_down: 200,
+            ..samples::all().swap_remove(0).1
+        };
+        let counters = Arc::new(Counters::new("main".to_owned()));
+        let session = LiveSession::taken_over(&record, Arc::clone(&counters));
+        session.add(Side::Client, 5);
+        session.add(Side::Server, 6);
+        assert_eq!(session.bytes(), (105, 206));
+        let counts = counters.counts();
+        assert_eq!((counts.bytes_up, counts.bytes_down), (5, 6));
     }
 
     #[test]

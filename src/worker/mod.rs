@@ -74,6 +74,9 @@ const LONGEST_REASON: usize = 1000;
 /// How long the last messages to the supervisor may take.
 const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
+/// How long the last counts may take of a worker whose sessions wait for it to end.
+const LAST_COUNTS: Duration = Duration::from_millis(50);
+
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
     #[cfg(any(feature = "orders", feature = "next"))]
@@ -202,11 +205,17 @@ async fn work(
         pairs,
     };
     let ended = worker.live().await;
-    if ended == Ended::Done {
-        worker.tell_refusals();
-        // The supervisor must get the last messages before the worker ends.
-        drop(worker);
-        let _ = tokio::time::timeout(LAST_MESSAGES, speaking).await;
+    match ended {
+        Ended::Done => {
+            worker.tell_refusals();
+            // The supervisor must get the last messages before the worker ends.
+            drop(worker);
+            let _ = tokio::time::timeout(LAST_MESSAGES, speaking).await;
+        }
+        Ended::HandedOver => {
+            worker.count(None);
+            let _ = tokio::time::timeout(LAST_COUNTS, worker.voice.has_sent()).await;
+        }
     }
     ended
 }

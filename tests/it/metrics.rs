@@ -195,6 +195,21 @@ fn sessions_are_counted() {
 }
 
 #[test]
+fn bytes_are_counted_while_their_session_is_open() {
+    let front = Front::new(|it| it);
+    let mut session = front.client.connect(front.daemon.address()).unwrap();
+    for echoes in 1..=2 {
+        session.echo("hello").unwrap();
+        for direction in ["up", "down"] {
+            let name = format!(
+                "proxyd_relayed_bytes_total{{listener=\"main\",direction=\"{direction}\"}}"
+            );
+            front.await_metric(&name, 6.0 * f64::from(echoes));
+        }
+    }
+}
+
+#[test]
 fn failures_are_counted_by_their_reasons() {
     let front = Front::new(|it| it);
     let name =

@@ -28,6 +28,10 @@ const MOST_NAMES: usize = 1000;
 /// The most of anything that a worker can count in a second.
 const MOST_PER_SECOND: u64 = 1_000_000;
 
+/// How many bytes may come to each of those: a worker passes on less than 1 TB in a second, because no memory moves
+/// as much.
+const MOST_BYTES: u64 = 1_000_000;
+
 /// The backends of each listener that workers may speak of.
 #[derive(Debug, Default)]
 pub(super) struct Known(BTreeMap<String, BTreeSet<String>>);
@@ -89,6 +93,8 @@ pub(super) fn possible(counts: &ConnectionCounts, uptime: Duration) -> Connectio
         refused: counts.refused.min(most),
         failed_backends: counts.failed_backends.min(most),
         ended: EndCounts::new(|it| counts.ended.of(it).min(most)),
+        bytes_up: counts.bytes_up.min(most.saturating_mul(MOST_BYTES)),
+        bytes_down: counts.bytes_down.min(most.saturating_mul(MOST_BYTES)),
     }
 }
 
@@ -234,12 +240,16 @@ mod tests {
             total: u64::MAX,
             failed_by_reason: FailureCounts::new(|_| u64::MAX),
             ended: EndCounts::new(|_| u64::MAX),
+            bytes_up: u64::MAX,
+            bytes_down: 5 * MOST_PER_SECOND,
             ..ConnectionCounts::default()
         };
         let taken = possible(&counts, UPTIME);
         assert_eq!(taken.open, 10 * MOST_PER_SECOND);
         let reasons = taken.ended.iter().map(|(_, count)| count);
         assert_eq!(reasons.max(), Some(10 * MOST_PER_SECOND));
+        assert_eq!(taken.bytes_up, 10 * MOST_PER_SECOND * MOST_BYTES);
+        assert_eq!(taken.bytes_down, 5 * MOST_PER_SECOND);
         assert_eq!(denied(u64::MAX, UPTIME), 10 * MOST_PER_SECOND);
         assert_eq!(denied(3, UPTIME), 3);
         let mut sum = ConnectionCounts {

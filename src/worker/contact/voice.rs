@@ -7,7 +7,10 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
     task::JoinHandle,
 };
 use tracing::warn;
@@ -80,6 +83,18 @@ impl Voice {
     /// Tells the supervisor something with descriptors, or after what was told so before.
     pub(in crate::worker) fn send(&self, parcel: impl Into<Parcel>) {
         let _ = self.parcels.send(parcel.into());
+    }
+
+    /// Returns once the supervisor has all that was told before, or there is none to have it.
+    pub(in crate::worker) async fn has_sent(&self) {
+        let (until_sent, sent) = oneshot::channel::<()>();
+        let parcel = Parcel {
+            until_sent: vec![Box::new(until_sent)],
+            ..FromWorker::Beat.into()
+        };
+        self.send(parcel);
+        // It is dropped, not used.
+        let _ = sent.await;
     }
 
     /// Drops from now on what is told.

@@ -83,11 +83,16 @@ fn a_takeover_is_no_opening_and_no_end_in_the_counts_and_the_log() {
         (&connections["total"], &connections["open"]),
         (&1.into(), &1.into())
     );
+    // Two words and three lines, each way; the session is open, and two workers have counted some of them.
+    let carried = 6 + 2 * 11;
+    assert_eq!(
+        (&connections["bytes_up"], &connections["bytes_down"]),
+        (&carried.into(), &carried.into()),
+        "{connections}"
+    );
     session.finish().unwrap();
     session.rest().unwrap();
     let end = front.end("client_closed");
-    // Two words and three lines, each way.
-    let carried = 6 + 2 * 11;
     assert_eq!(
         (&end["bytes_up"], &end["bytes_down"]),
         (&carried.into(), &carried.into()),
