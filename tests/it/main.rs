@@ -37,6 +37,8 @@ mod outlive;
 mod generated;
 // How a daemon starts and ends, and what it leaves behind.
 mod lifecycle;
+// Links between the documents.
+mod links;
 // What a supervisor leaves to the next one.
 mod legacy;
 // The log: where it goes, and that no process waits for it.
