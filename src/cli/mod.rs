@@ -26,6 +26,6 @@ pub mod check {
     pub const WARNING: u8 = 1;
     /// Something needs attention now.
     pub const CRITICAL: u8 = 2;
-    /// It cannot be told.
+    /// The state cannot be known.
     pub const UNKNOWN: u8 = 3;
 }

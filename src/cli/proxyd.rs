@@ -27,7 +27,7 @@ Signals:
   HUP        reload the configuration and the TLS files
   TERM, INT  drain, then exit; a second one exits at once
   USR1       reopen the log file
-  USR2       run the program that is on disk now, as `proxyctl upgrade` does
+  USR2       replace the program with the one on disk, as `proxyctl upgrade` does
 
 See proxyd.toml(5) for the configuration file and proxyctl(8) for the control tool.";
 
@@ -56,7 +56,7 @@ pub struct Args {
     )]
     pub listen: Option<Address>,
 
-    /// Pass the listener's sessions on to this address
+    /// Connect the listener's sessions to this address
     #[arg(
         long,
         value_name = "ADDR",
@@ -70,11 +70,11 @@ pub struct Args {
     #[arg(long, requires = "listen", help_heading = "What to serve")]
     pub protocol: Option<Protocol>,
 
-    /// Stay in the foreground, which is the default
+    /// Stay in the foreground; this is the default
     #[arg(long, conflicts_with = "daemonize", help_heading = "How to run")]
     pub foreground: bool,
 
-    /// Go to the background once every listener is served
+    /// Go to the background once a worker serves every listener
     #[arg(long, help_heading = "How to run")]
     pub daemonize: bool,
 
@@ -82,7 +82,7 @@ pub struct Args {
     #[arg(long, help_heading = "How to run")]
     pub check_config: bool,
 
-    /// Run this many worker processes [default: the CPUs it may use]
+    /// Run this many worker processes [default: one for each CPU that proxyd may use]
     #[arg(
         long,
         value_name = "N",

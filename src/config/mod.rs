@@ -173,9 +173,9 @@ pub struct Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Something failed that somebody must look at.
+    /// Something failed, and an operator must look at it.
     Error,
-    /// Something is wrong but the service goes on.
+    /// Something is wrong, but the service goes on.
     Warn,
     /// What an operator wants to read the next day.
     Info,

@@ -29,7 +29,7 @@ Examples:
   proxyctl reload-tls                 Serve the certificates now on disk
   proxyctl tls-rollback               Serve again what was served before
   proxyctl status --watch             See what runs, once a second
-  proxyctl check --warn 30d           Ask whether somebody must act
+  proxyctl check --warn 30d           Ask whether an operator must act
   proxyctl sessions --older-than 12h  See who has been connected for long
   proxyctl end 18c9f2a3b4d5e-1a       End a session
   proxyctl set-on-exit-failure -- /usr/local/sbin/page --now
@@ -37,9 +37,9 @@ Examples:
 Exit status:
   0  Done
   1  The daemon refused or it failed; the reason is on stderr
-  2  The arguments make no sense
+  2  The command line is wrong
   3  No daemon answers at the socket
-  4  The daemon speaks another protocol version; `status` shows the little that it tells all the same
+  4  The daemon speaks another protocol version; `status` shows what little it can
 For `check`: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
 /// Control a running proxyd
@@ -52,10 +52,10 @@ For `check`: 0 ok, 1 warning, 2 critical, 3 unknown.";
 pub struct Proxyctl {
     /// The daemon's control socket [env: PROXYD_SOCKET]
     ///
-    /// The default is /run/proxyd/proxyd.sock for root, and for others proxyd.sock in the user's
-    /// runtime directory, or else in the user's state directory for proxyd; where that is not there,
-    /// /run/proxyd/proxyd.sock. Where systemd sets RUNTIME_DIRECTORY, proxyd.sock in it goes first
-    /// if it is there.
+    /// The default for root is /run/proxyd/proxyd.sock. For other users it is proxyd.sock in the
+    /// user's runtime directory, or in the user's state directory for proxyd if there is no runtime
+    /// directory; if that file does not exist, it is /run/proxyd/proxyd.sock. If systemd sets
+    /// RUNTIME_DIRECTORY and proxyd.sock exists in it, that one is used.
     // As in the daemon, the environment is read in `config::Environment`: for clap an empty variable
     // is an empty path, even beside a path that is typed.
     #[arg(long, global = true, value_name = "PATH")]
@@ -63,7 +63,7 @@ pub struct Proxyctl {
 
     /// Print one JSON document instead of text
     ///
-    /// `events` prints one document a line.
+    /// `events` prints one document for each line.
     #[arg(long, global = true)]
     pub json: bool,
 
@@ -81,21 +81,22 @@ pub enum Command {
     /// Read the TLS files again and serve what they hold
     ///
     /// Returns when every serving worker has confirmed: from then on no new handshake sees the old
-    /// certificate. What is broken on disk is reported, and its last good state is still served.
+    /// certificate. A file that is broken is reported, and its last good state stays in service.
     ///
-    /// A file whose times say that it is as it was is not read again where its file system keeps them
-    /// reliably: ext4, XFS, Btrfs, tmpfs and overlayfs.
+    /// On file systems that keep a file's times reliably (ext4, XFS, Btrfs, tmpfs and overlayfs), a
+    /// file whose times have not changed is not read again.
     ReloadTls(ReloadTls),
 
     /// Read the configuration file and the TLS files again
     Reload(Reload),
 
-    /// Serve the TLS material of the generation before again, until the next reload
+    /// Serve the previous TLS material again, until the next reload
     ///
-    /// For a certificate that loads and is still the wrong one. Certificates, keys, authorities and
-    /// revocation lists all go back, for the configuration in force. What is on disk is not loaded until
-    /// `reload-tls`, `reload` or HUP, and a restart of the daemon serves it too. Refused if anything that
-    /// went before is no longer valid or lacks what is configured now.
+    /// Use it for a certificate that loads but is the wrong one. Certificates, keys, authorities and
+    /// revocation lists all go back; the configuration stays as it is. What is on disk is not loaded until
+    /// `reload-tls`, `reload` or HUP, or until the daemon is stopped and started again; an upgrade or
+    /// `systemctl restart` changes nothing. Refused if something of the previous material is no longer
+    /// valid, or if it lacks something that is configured now.
     TlsRollback(Timeout),
 
     /// Show what runs, what it serves, since when, and what crashed
@@ -105,16 +106,16 @@ pub enum Command {
     #[command(after_help = EXIT_HOOK_HELP)]
     SetOnExitFailure(SetOnExitFailure),
 
-    /// Tell a monitoring system whether somebody must act
+    /// Tell a monitoring system whether an operator must act
     #[command(after_help = CHECK_HELP)]
     Check(Check),
 
-    /// Tell whether what is on disk would load and work, without loading it
+    /// Check whether the files on disk would load and work, without loading them
     ///
-    /// What is odd about it is warned of, and what ends next of it is shown.
+    /// Prints problems, warnings, and what expires next.
     ///
-    /// Where clients may be kept out by a database's certificate, which is PostgreSQL's channel binding,
-    /// the database is probed for it.
+    /// If PostgreSQL's channel binding could keep clients out, this connects to the database to see its
+    /// certificate.
     Verify(Timeout),
 
     /// Show what happened: reloads, crashes, restarts, commands run
@@ -122,48 +123,49 @@ pub enum Command {
 
     /// Stop accepting, let sessions end, and end the daemon
     ///
-    /// Sessions may go on for `drain_timeout`; those that are left then are cut. Returns when the daemon has ended, and
-    /// says how many sessions ended by themselves and how many were cut.
+    /// Sessions may go on for `drain_timeout`; then the daemon cuts those that are left. Returns when the daemon has
+    /// ended, and says how many sessions ended by themselves and how many were cut.
     Drain(Timeout),
 
     /// End the daemon and its sessions at once
     ///
     /// Returns when the daemon has ended, and says how many sessions were cut. To restart or upgrade without cutting
-    /// any, see the options, `systemctl restart` and `proxyctl upgrade`.
+    /// sessions, use `systemctl restart`, `proxyctl upgrade` or the options below.
     Stop(Stop),
 
-    /// Run the program that is on disk now in the place of the one that runs
+    /// Replace the running program with the one that is on disk now
     ///
-    /// Sessions and clients notice nothing. The program is tried first: it reads what the daemon holds and the
-    /// configuration, and has a worker get ready. Then the daemon goes on as that program, with the same process id,
-    /// and new workers take all sessions over. Returns when that is done. If anything fails, all is as it was, and
-    /// the exit status is 1. Works with a daemon of any version that has this command.
+    /// No client is refused and no session ends. The daemon first tries the new program: that program reads the
+    /// daemon's state and the configuration, and makes a worker ready. Then the daemon becomes the new program, with
+    /// the same process id, and new workers take over the sessions that are kept. Returns when that is done. If
+    /// anything fails, the daemon stays as it was, and the exit status is 1. Works with a daemon of any version that
+    /// has this command.
     #[command(after_help = UPGRADE_HELP)]
     Upgrade(Upgrade),
 
     /// Show the sessions that are open, the oldest first
     ///
-    /// With options, those for which all of them hold. Sessions whose client was not let in yet are shown too.
-    /// If a worker does not answer, the sessions of the others are shown, and the exit status is 1.
+    /// With options, shows only the sessions that match all of them. Sessions that are still being opened are shown
+    /// too. If a worker does not answer, shows the sessions of the other workers and exits with status 1.
     Sessions(Sessions),
 
     /// End sessions, and tell both sides of each
     ///
-    /// Ends those with the ids, or those for which all options hold. A session whose client was not let in yet
-    /// is ended too. The log has a line for each, and the events one for all.
+    /// Ends the sessions with the given ids, or those that match all options. Sessions that are still being opened are
+    /// ended too. The log has a line for each session; `proxyctl events` has one for all of them.
     #[command(after_help = END_HELP)]
     End(End),
 
     /// Run a throw-away daemon and show what a reload and a crash do
     ///
-    /// Needs no configuration and touches no running daemon: certificates, a backend and the
-    /// daemon live in a temporary folder until the demonstration is over.
+    /// Needs no configuration and touches no running daemon. The daemon, its certificates and its
+    /// backend live in a temporary folder, which is removed at the end.
     Demo(Timeout),
 
     /// Print a shell completion script
     ///
-    /// The script runs `proxyctl` for each completion, which asks the daemon for the sessions that are open where
-    /// an id, listener, address or certificate is to be completed.
+    /// The script runs `proxyctl` for each completion. To complete the id, listener, address or certificate of a
+    /// session, `proxyctl` asks the daemon which sessions are open.
     Completions {
         /// The shell it is for
         shell: Shell,
@@ -196,15 +198,15 @@ Examples:
   proxyctl upgrade --binary /opt/proxyd-next/proxyd";
 
 const CHECK_HELP: &str = "\
-Critical: no worker serves, a certificate, or a revocation list whose end refuses clients, is at its
-critical threshold or not valid, the last reload failed, an identity is served in its last good
-state, or a cold start with what is on disk would fail.
-Warning: one of these, or an authority, is at its warning threshold, what is on disk is not what is
-served, a rollback is in force, a slot has no serving worker, a worker keeps failing, or the daemon
-is starting or draining.
-Files that may be being written are nothing of that until their grace time is over.
+Critical: no worker serves; a certificate is at its critical threshold or not valid, and so is a
+revocation list whose end makes the daemon refuse clients; the last reload failed; an identity is
+served in its last good state; or a start with the files on disk would fail.
+Warning: one of these certificates or lists, or an authority, is at its warning threshold; the files
+on disk are not what is served; a rollback is in force; a slot has no serving worker; a worker keeps
+failing; or the daemon is starting or draining.
+Files that may still be being written count for none of these until `watch_grace` is over.
 
-The worst comes first, and what follows the bar are the days left of the identities that end first.
+The worst finding comes first. After the bar are the days left of the identities that expire first.
 
 Exit status:
   0  Ok
@@ -223,9 +225,9 @@ pub struct Timeout {
 /// Arguments of `reload-tls`.
 #[derive(Debug, Args)]
 pub struct ReloadTls {
-    /// Read every file, whatever its times say
+    /// Read every file, even if its times have not changed
     ///
-    /// Finds what was written through a shared memory mapping, which does not always change the times.
+    /// Finds changes that were written through a shared memory mapping, which does not always change the times.
     #[arg(long)]
     read_all: bool,
 
@@ -254,11 +256,11 @@ impl ReloadTls {
 /// Arguments of `reload`, and of `reload-tls` too.
 #[derive(Debug, Args)]
 pub struct Reload {
-    /// Take nothing if anything on disk is broken
+    /// Load nothing if anything on disk is broken
     ///
-    /// Without it, what is good comes into service and what is broken stays at its last good state.
-    /// What was turned back so is not taken in parts by the daemon itself either, as long as it stays
-    /// the same on disk.
+    /// Without this option, what is good comes into service, and what is broken stays in its last good
+    /// state. After such a refusal, the daemon by itself loads no part of the same files either, until
+    /// they change.
     #[arg(long)]
     all_or_nothing: bool,
 
@@ -292,13 +294,13 @@ pub struct Status {
 /// Arguments of `upgrade`.
 #[derive(Debug, Args)]
 pub struct Upgrade {
-    /// Run this program instead of the one at the path that the daemon was started by
+    /// Run this program instead of the one at the path that the daemon was started from
     ///
-    /// For root and the daemon's user alone. A later restart runs the program at the old path again.
+    /// Only root and the daemon's user may use this. A later restart runs the program at the old path again.
     #[arg(long, value_name = "PATH")]
     pub binary: Option<PathBuf>,
 
-    /// Only try the program
+    /// Only try the program, and change nothing
     #[arg(long)]
     pub check: bool,
 
@@ -310,7 +312,7 @@ pub struct Upgrade {
 /// Arguments of `events`.
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Go on as events happen, until Ctrl-C
+    /// Keep printing events as they happen, until Ctrl-C
     #[arg(long)]
     pub follow: bool,
 
@@ -325,18 +327,19 @@ pub struct Events {
 )]
 #[derive(Debug, Args)]
 pub struct Stop {
-    /// End the supervisor alone and leave its workers serving, to start proxyd again at once
+    /// End only the supervisor, and leave its workers serving until proxyd is started again
     ///
-    /// The workers go on with their sessions and accept new ones for `orphan_timeout`. A proxyd that starts meanwhile
-    /// takes over sessions, sockets and state: no client is refused and no session is cut. `systemctl restart` does this
-    /// by itself. Refused where proxyd is process 1 of a container, because the system kills the workers there.
+    /// The workers go on with their sessions and accept new ones for `orphan_timeout`. A proxyd that starts within that
+    /// time takes over sessions, sockets and state: no client is refused and no session that is kept is cut.
+    /// `systemctl restart` does this by itself. Refused if proxyd is process 1 of a container, because the kernel would
+    /// kill the workers.
     #[arg(long)]
     pub for_restart: bool,
 
-    /// For ExecStop= of a systemd unit: end as systemd's job for UNIT wants it
+    /// For ExecStop= of a systemd unit: do what systemd's restart or stop of UNIT needs
     ///
-    /// Asks systemd whether it restarts UNIT. If so, this is --for-restart; if not, or if systemd does not say it within
-    /// 3 seconds, it is `drain`. Without a daemon there is nothing to do, which is no failure.
+    /// Asks systemd whether it restarts UNIT. If it does, this acts as --for-restart; if it does not, or does not answer
+    /// within 3 seconds, this acts as `drain`. If no daemon runs, this does nothing and succeeds.
     #[arg(long, value_name = "UNIT", conflicts_with = "for_restart")]
     pub systemd: Option<String>,
 
@@ -349,11 +352,12 @@ pub struct Stop {
 pub struct Check {
     /// Warn when a certificate has this left: 30d, 12h, or 33% of its lifetime
     ///
-    /// The default is a third of its lifetime. Revocation lists and authorities have the same.
+    /// The default is a third of its lifetime. The same holds for intermediates, revocation lists and
+    /// authorities, whose lifetime counts as 90 days at most.
     #[arg(long, value_name = "LEFT")]
     pub warn: Option<Threshold>,
 
-    /// The same, for the critical state
+    /// Be critical when a certificate has this left
     ///
     /// The default is a tenth of its lifetime.
     #[arg(long, value_name = "LEFT")]
@@ -385,7 +389,7 @@ pub struct SetOnExitFailure {
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with_all = ["clear", "show"])]
     timeout: Option<Duration>,
 
-    /// Take back the command that was set; the configuration's holds again
+    /// Remove the command that was set; that of the configuration is in force again
     #[arg(long, group = "what")]
     pub clear: bool,
 
@@ -393,7 +397,7 @@ pub struct SetOnExitFailure {
     #[arg(long, group = "what")]
     pub show: bool,
 
-    /// The program, found by PATH if it is a bare name, and its arguments
+    /// The program, which is looked up in PATH if it is a bare name, and its arguments
     #[arg(value_name = "COMMAND", group = "what", trailing_var_arg = true, num_args = 1..)]
     pub command: Vec<String>,
 }

@@ -17,7 +17,7 @@ pub struct Filters {
 
     /// Sessions whose client has an address in this network, such as 10.0.0.0/8 or 192.0.2.7
     ///
-    /// Behind a load balancer that says for whom it speaks, this is the client that it speaks for.
+    /// Behind a load balancer that sends PROXY headers, this is the address in the header.
     #[arg(long, value_name = "CIDR")]
     pub client: Option<Network>,
 
@@ -25,11 +25,11 @@ pub struct Filters {
     #[arg(long, value_name = "DURATION", value_parser = age)]
     pub older_than: Option<Duration>,
 
-    /// Sessions whose TLS began with a generation before this one
+    /// Sessions whose TLS handshake used a generation before this one
     #[arg(long, value_name = "NUMBER")]
     pub generation_before: Option<u64>,
 
-    /// Sessions whose client has shown the certificate with this SHA-256
+    /// Sessions whose client showed the certificate with this SHA-256
     #[arg(long, value_name = "SHA256")]
     pub client_cert: Option<Fingerprint>,
 }
@@ -56,7 +56,7 @@ pub struct Sessions {
     #[command(flatten)]
     pub filters: Filters,
 
-    /// Show no more than so many, the oldest
+    /// Show at most this many sessions, the oldest
     #[arg(long, value_name = "NUMBER", default_value_t = MOST_LISTED, value_parser = clap::value_parser!(u64).range(1..=MOST_LISTED))]
     pub limit: u64,
 
