@@ -34,11 +34,12 @@ missing_packages() {
   ((EUID != 0)) || missing_for_machines
 }
 
-# Prints the packages that are missing to boot a Debian with systemd, and to build a package for it.
+# Prints the packages that are missing to boot a Debian with systemd, and to build and check a package for it.
 missing_for_machines() {
   has mmdebstrap || echo mmdebstrap
   has systemd-nspawn || echo systemd-container
   has dpkg-shlibdeps || echo dpkg-dev
+  has lintian || echo lintian
 }
 
 # Prints the folder with the newest PostgreSQL server's programs, or nothing.

@@ -13,6 +13,8 @@ mod chaos;
 mod container;
 // The daemon as a service of systemd, and as a package.
 mod systemd;
+// The Debian package and its texts, as files.
+mod packaging;
 // What time alone changes: certificates that become valid, and a clock that is set.
 mod clock;
 // What the kernel enforces on workers.

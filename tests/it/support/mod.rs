@@ -17,6 +17,7 @@ pub(crate) mod network;
 pub(crate) mod openssl;
 pub(crate) mod orders;
 pub(crate) mod own_server;
+pub(crate) mod package;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod program;

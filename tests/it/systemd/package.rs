@@ -1,13 +1,13 @@
 //! The Debian package: the effects of installation, upgrade, removal and purge.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, path::Path};
 
 use super::work::Work;
 use crate::support::{
     backend::Backend,
     client::exchange,
     machine::{CONFIGURATION, Machine},
-    program::run,
+    package::{build, programs},
 };
 
 /// The paths of which a purge must leave nothing.
@@ -23,18 +23,15 @@ const PLACES: [&str; 6] = [
 /// Boots a machine with the package in `/mnt`, which is returned too; `None` skips the test.
 fn with_package() -> Option<(Machine, String)> {
     let machine = Machine::bare()?;
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let programs = Path::new(env!("CARGO_BIN_EXE_proxyd")).parent().unwrap();
-    let mut builder = Command::new(repository.join("packaging/build-deb"));
-    builder
-        .arg("--programs")
-        .arg(programs)
-        .arg("--compression=none")
-        .arg(machine.shared());
-    let path = run(builder, Duration::from_secs(60)).answer();
-    let name = Path::new(&path).file_name().unwrap().to_str().unwrap();
-    let package = format!("/mnt/{name}");
+    let package = put_package(&machine, programs(), "1")?;
     Some((machine, package))
+}
+
+/// Builds the package of a revision out of the programs in a folder; returns where the machine has it.
+fn put_package(machine: &Machine, programs: &Path, revision: &str) -> Option<String> {
+    let path = build(machine.shared(), programs, revision)?;
+    let name = path.file_name().unwrap().to_str().unwrap();
+    Some(format!("/mnt/{name}"))
 }
 
 fn configure(machine: &Machine) {
