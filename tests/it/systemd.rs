@@ -1,6 +1,8 @@
 //! The daemon as a service of systemd: its unit, and the messages between the daemon and systemd.
 
+mod newer;
 mod package;
+mod pgbench;
 mod restarts;
 mod work;
 

@@ -1,13 +1,14 @@
 //! The Debian package: the effects of installation, upgrade, removal and purge.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
 
-use super::work::Work;
+use super::{newer, pgbench::Pgbench, work::Work};
 use crate::support::{
     backend::Backend,
     client::exchange,
     machine::{CONFIGURATION, Machine},
     package::{build, programs},
+    servers,
 };
 
 /// The paths of which a purge must leave nothing.
@@ -35,24 +36,25 @@ fn put_package(machine: &Machine, programs: &Path, revision: &str) -> Option<Str
 }
 
 fn configure(machine: &Machine) {
-    configure_for(machine, "127.0.0.1:9");
+    let listener = listener("main", machine.address(), "tcp", "127.0.0.1:9");
+    machine.write(CONFIGURATION, listener);
 }
 
-/// Configures the daemon for a database at this address.
-fn configure_for(machine: &Machine, backend: &str) {
-    let address = machine.address();
-    machine.write(
-        CONFIGURATION,
-        format!(
-            "[[listener]]\nname = \"main\"\nbind = \"{address}\"\nprotocol = \"tcp\"\n\
-             backend = \"{backend}\"\n"
-        ),
-    );
+/// Returns the lines that configure a listener.
+fn listener(name: &str, address: SocketAddr, protocol: &str, backend: &str) -> String {
+    format!(
+        "[[listener]]\nname = \"{name}\"\nbind = \"{address}\"\nprotocol = \"{protocol}\"\n\
+         backend = \"{backend}\"\n"
+    )
 }
 
 fn install_and_start(machine: &Machine, package: &str) {
     machine.run(&["dpkg", "--install", package]).answer();
     configure(machine);
+    enable(machine);
+}
+
+fn enable(machine: &Machine) {
     machine
         .run(&["systemctl", "enable", "--now", "proxyd"])
         .answer();
@@ -74,9 +76,7 @@ fn an_installation_makes_the_user_and_says_what_is_to_be_done() {
     machine.run(&["cp", &example, CONFIGURATION]).answer();
     machine.run(&["proxyd", "--check-config"]).answer();
     configure(&machine);
-    machine
-        .run(&["systemctl", "enable", "--now", "proxyd"])
-        .answer();
+    enable(&machine);
     assert_eq!(machine.property("ActiveState"), "active");
 }
 
@@ -84,28 +84,56 @@ fn an_installation_makes_the_user_and_says_what_is_to_be_done() {
 const PATHS: &str = "PATH=/mnt/own:/usr/sbin:/usr/bin:/sbin:/bin";
 
 #[test]
-fn an_upgrade_of_the_package_disturbs_no_client_and_a_removal_ends_the_daemon() {
+fn an_upgrade_by_apt_under_load_disturbs_no_client_and_keeps_what_the_operator_changed() {
     let Some((machine, package)) = with_package() else {
         return;
     };
     let backend = Backend::tcp();
     machine.run(&["dpkg", "--install", &package]).answer();
-    configure_for(&machine, &backend.address());
-    machine
-        .run(&["systemctl", "enable", "--now", "proxyd"])
-        .answer();
+    let address = machine.address();
+    let database = SocketAddr::new(address.ip(), address.port() + 1000);
+    let postgres = servers::postgres();
+    let main = listener("main", address, "tcp", &backend.address());
+    let other = postgres
+        .as_ref()
+        .map(|it| listener("database", database, "postgres", &it.address()));
+    machine.write(CONFIGURATION, main + &other.unwrap_or_default());
+    let example = format!("{CONFIGURATION}.example");
+    for file in [newer::CHANGED, &example] {
+        machine.write(file, "# An operator's.\n");
+    }
+    enable(&machine);
+    newer::offer(&machine).unwrap();
+
     let running = machine.main_process().unwrap();
     let worker = machine.worker();
     let ca = fs::read_to_string(machine.path("/var/lib/proxyd/tls/ca.pem")).unwrap();
-    let work = Work::start(3, &ca, machine.address());
+    let work = Work::start(3, &ca, address);
+    let pgbench = postgres.map(|it| Pgbench::start(&it, database, &ca));
     work.goes_on();
-    let said = machine.run(&["dpkg", "--install", &package]).answer();
+    let said = newer::upgrade_all(&machine);
+    assert!(said.contains("Setting up proxyd"), "{said}");
     assert!(!said.contains("goes on running the version"), "{said}");
-    assert_eq!(machine.main_process(), Some(running.clone()));
+    assert_eq!(machine.main_process(), Some(running));
     assert!(!worker.is_alive(), "its sessions are with another: {said}");
     work.goes_on();
     work.was_never_disturbed();
+    if let Some(pgbench) = pgbench {
+        pgbench.lost_nothing();
+    }
+    for file in [newer::CHANGED, &example] {
+        let kept = fs::read_to_string(machine.path(file)).unwrap();
+        assert_eq!(kept, "# An operator's.\n", "{file}");
+    }
+}
 
+#[test]
+fn a_removal_ends_the_daemon_and_leaves_what_it_made_and_the_operator_wrote() {
+    let Some((machine, package)) = with_package() else {
+        return;
+    };
+    install_and_start(&machine, &package);
+    let running = machine.main_process().unwrap();
     machine.run(&["dpkg", "--remove", "proxyd"]).answer();
     assert!(!running.is_alive());
     assert!(exchange(machine.address(), b"").is_err());
@@ -143,6 +171,7 @@ fn a_purge_leaves_nothing_but_what_others_made() {
     let Some((machine, package)) = with_package() else {
         return;
     };
+    let before = files(&machine);
     install_and_start(&machine, &package);
     machine.run(&["dpkg", "--purge", "proxyd"]).answer();
     assert!(machine.path(CONFIGURATION).exists(), "an operator made it");
@@ -151,7 +180,35 @@ fn a_purge_leaves_nothing_but_what_others_made() {
     for place in PLACES {
         assert!(machine.path(place).symlink_metadata().is_err(), "{place}");
     }
-    let names = ["-name", "proxyd*", "-o", "-name", "_proxyd"];
-    let left = machine.run(&[&["find", "/etc", "/usr", "/var"][..], &names].concat());
-    assert_eq!(left.answer(), "");
+    let after = files(&machine);
+    let differ: Vec<_> = before.symmetric_difference(&after).collect();
+    assert!(differ.is_empty(), "{differ:#?}");
+}
+
+/// What the system itself writes at any time, and what it notes about users and packages.
+const SYSTEM: [&str; 13] = [
+    "/etc/.pwd.lock",
+    "/etc/group-",
+    "/etc/gshadow-",
+    "/etc/passwd-",
+    "/etc/shadow-",
+    "/etc/subgid-",
+    "/etc/subuid-",
+    "/var/cache",
+    "/var/lib/dpkg",
+    "/var/lib/systemd",
+    "/var/log/dpkg.log",
+    "/var/log/journal",
+    "/var/tmp",
+];
+
+/// Returns the paths of all files and folders of a machine that only a package or an operator puts there.
+fn files(machine: &Machine) -> BTreeSet<String> {
+    let found = machine.run(&["find", "/etc", "/opt", "/root", "/usr", "/var", "-xdev"]);
+    let is_systems = |path: &str| SYSTEM.iter().any(|it| path.starts_with(it));
+    let all = found.answer();
+    all.lines()
+        .filter(|path| !is_systems(path))
+        .map(str::to_owned)
+        .collect()
 }
