@@ -1,5 +1,6 @@
 //! The Debian package and its texts, as files.
 
+mod apparmor;
 mod links;
 
 use std::{
