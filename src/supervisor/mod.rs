@@ -5,6 +5,7 @@
 //! `queries`, `notices` and `life`. This loop passes events to the plan and has the owners carry
 //! out the plan's actions. It waits only for its next input: never for a disk, a pipe or a child.
 
+mod activation;
 mod adoption;
 mod carry_out;
 mod clock;

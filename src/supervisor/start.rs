@@ -27,6 +27,7 @@ use tracing::{info, warn};
 pub use super::refusal::refuse;
 use super::{
     Inputs, Supervisor,
+    activation::PassedSockets,
     clock::Clock,
     control_socket::{self, ControlSocket},
     doors::Doors,
@@ -107,12 +108,12 @@ impl Given {
 
 /// Runs the daemon as its command line asks; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
-    let passed = Passed::new(passed::take());
+    let (passed, others) = Passed::new(passed::take());
     let given = match Given::new(args, &passed) {
         Ok(given) => given,
         Err(error) => return refuse(&error.to_string()),
     };
-    let origin = Origin::of_process(args.daemonize);
+    let origin = Origin::of_process(args.daemonize).with(PassedSockets::new(others));
     if args.check_config {
         return match &given.config {
             Ok(config) => preflight::check(config, &origin),
@@ -121,7 +122,12 @@ pub fn main(args: &Args) -> ExitCode {
     }
     // The daemon has opened no descriptor yet, and has read the configuration, which may have come by an
     // inherited one.
-    let kept: Vec<_> = passed.descriptors().map(AsFd::as_fd).collect();
+    let listening = origin.passed.iter().map(|(_, it)| &*it.socket);
+    let kept: Vec<_> = passed
+        .descriptors()
+        .chain(listening)
+        .map(AsFd::as_fd)
+        .collect();
     if let Err(error) = fds::close_inherited(&kept) {
         return refuse(&format!("cannot look for inherited descriptors: {error}"));
     }
@@ -184,6 +190,7 @@ fn try_to_succeed(carried: &Rc<Carried>) -> Result<ExitCode, Refusal> {
     });
     upgrade_points::pass(Point::Read).map_err(|told| told.to_string())?;
     let origin = Origin::of_successor(carried.path(), carried.is_detached());
+    let origin = origin.with(carried.passed());
     let tried = (origin, Vec::new(), Passed::default());
     let given = Given { source, config };
     serve(given, tried, &Ready::default(), Some(carried))
@@ -249,6 +256,7 @@ fn serve(
             Start::after(source.clone(), &error, &control_socket, detached, left)?
         }
     };
+    start.listen_with(origin.passed.clone());
     steps::take(&mut start)?;
     let taken = start.taken().ok_or("a step of the start was left out")?;
     upgrade_points::reach(Point::Begun);
@@ -449,7 +457,7 @@ impl Parts {
             orphans: Orphans::new(config.heartbeat_timeout),
             helpers,
             workers: Workers::new(
-                config.workers,
+                (config.workers, self.origin.passed.clone()),
                 self.acquired,
                 &config.listeners,
                 (self.tickets, self.boards, keeping),

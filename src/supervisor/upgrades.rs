@@ -118,6 +118,7 @@ impl Supervisor {
             cookie: self.control_socket.cookie(),
             page: self.helpers.page.as_ref().map(Page::socket),
             sockets: self.workers.sockets(),
+            passed: self.workers.passed_sockets(),
             state: self.state_to_leave(),
             kept: self.workers.kept_to_leave(),
             stored: self.life.manager.stored(),

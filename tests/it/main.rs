@@ -9,6 +9,8 @@ mod bad_surroundings;
 mod attacks;
 // Every fault at random, against the truth.
 mod chaos;
+// Sockets that systemd passes, without systemd.
+mod activation;
 // A daemon that is process 1.
 mod container;
 // The daemon as a service of systemd, and as a package.

@@ -23,6 +23,7 @@ use crate::{
     control::{cookie::Cookie, fixed::Asker},
     facts::PROGRAM_VERSION,
     link::ListenerKey,
+    supervisor::activation::PassedSockets,
     sys::{
         succession::{self, Received},
         upgrade_points::{self, Point},
@@ -148,6 +149,13 @@ impl Carried {
         let sockets = self.manifest.sockets.iter();
         let sockets = sockets.filter_map(|it| Some((it.key.clone(), it.slot, self.copy(it.fd)?)));
         sockets.collect()
+    }
+
+    /// Returns the listening sockets that systemd has passed to a program before this one.
+    pub(in crate::supervisor) fn passed(&self) -> PassedSockets {
+        let passed = self.manifest.passed.iter();
+        let passed = passed.filter_map(|it| Some((it.name.clone(), self.copy(it.fd)?)));
+        PassedSockets::new(passed.collect())
     }
 
     /// Returns the descriptors of the book, of the generation and of its packs; `None` if they are not all there.

@@ -61,6 +61,8 @@ pub(in crate::supervisor) struct Manifest {
     pub(in crate::supervisor) page: Option<RawFd>,
     /// The listening sockets.
     pub(in crate::supervisor) sockets: Vec<Socket>,
+    /// The listening sockets that systemd has passed.
+    pub(in crate::supervisor) passed: Vec<Passed>,
     /// The book, the memory of the generation, and the packs of that.
     pub(in crate::supervisor) state: Vec<RawFd>,
     /// What is kept of workers that may end before the program has asked them.
@@ -83,6 +85,14 @@ pub(in crate::supervisor) struct Socket {
     pub(in crate::supervisor) fd: RawFd,
     pub(in crate::supervisor) key: ListenerKey,
     pub(in crate::supervisor) slot: usize,
+}
+
+/// A listening socket that systemd has passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::supervisor) struct Passed {
+    pub(in crate::supervisor) fd: RawFd,
+    /// Its name in systemd.
+    pub(in crate::supervisor) name: String,
 }
 
 /// What is kept of a worker's sessions.
@@ -204,6 +214,10 @@ mod tests {
             cookie: Secret("ab".repeat(32)),
             page: Some(7),
             sockets: vec![],
+            passed: vec![Passed {
+                fd: 11,
+                name: "proxyd.socket".into(),
+            }],
             state: vec![8, 9],
             kept: vec![Kept {
                 pid: 8,

@@ -23,7 +23,10 @@ use self::doors::Orphan;
 pub(in crate::supervisor) use self::{
     carried::{Carried, NotBack},
     left::LeftWorker,
-    manifest::{AtPath, Kept, Left, Manifest, Secret, Socket, VERSION as MANIFEST_VERSION},
+    manifest::{
+        AtPath, Kept, Left, Manifest, Passed as PassedOn, Secret, Socket,
+        VERSION as MANIFEST_VERSION,
+    },
     store::Passed,
 };
 use super::state::{Book, Earlier};

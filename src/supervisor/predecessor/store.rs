@@ -16,15 +16,23 @@ use crate::supervisor::life::{Name, What, inode};
 pub(in crate::supervisor) struct Passed(Vec<(Name, OwnedFd)>);
 
 impl Passed {
-    /// Takes those of an earlier supervisor, and closes all others, such as sockets that the service manager itself
-    /// listens on (systemd.socket(5)).
-    pub(in crate::supervisor) fn new(passed: Vec<(String, OwnedFd)>) -> Self {
-        let named = passed.into_iter().filter_map(|(text, descriptor)| {
-            let name = Name::parse(&text)?;
-            // Nothing else has the number that a name tells.
-            (inode(&descriptor) == Some(name.inode)).then_some((name, descriptor))
-        });
-        Self(named.collect())
+    /// Takes those of an earlier supervisor; returns also the others, each with its name, such as sockets of a socket unit
+    /// (systemd.socket(5)).
+    pub(in crate::supervisor) fn new(
+        passed: Vec<(String, OwnedFd)>,
+    ) -> (Self, Vec<(String, OwnedFd)>) {
+        let (mut stored, mut others) = (Vec::new(), Vec::new());
+        for (text, descriptor) in passed {
+            match Name::parse(&text) {
+                // Nothing else has the number that a name tells.
+                Some(name) if inode(&descriptor) == Some(name.inode) => {
+                    stored.push((name, descriptor));
+                }
+                Some(_) => {}
+                None => others.push((text, descriptor)),
+            }
+        }
+        (Self(stored), others)
     }
 
     /// Returns whether there are none.
@@ -109,7 +117,7 @@ mod tests {
 
     fn found(passed: Vec<(String, OwnedFd)>) -> Found {
         let mut found = Found::default();
-        Passed::new(passed).find(&mut found);
+        Passed::new(passed).0.find(&mut found);
         found
     }
 
@@ -143,16 +151,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_what_its_name_tells_is_closed() {
+    fn what_is_not_what_its_name_tells_is_closed_and_what_has_another_name_is_not_of_a_supervisor()
+    {
         let (book, listener) = (file(), file());
         let (name, _) = named(What::Book, &book);
-        let passed = Passed::new(vec![
+        let (passed, others) = Passed::new(vec![
             (name, file()),
             ("proxyd.socket".to_owned(), file()),
             (String::new(), file()),
         ]);
         assert_eq!(passed.descriptors().count(), 0);
         assert!(passed.names().is_empty());
+        let others: Vec<_> = others.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(others, ["proxyd.socket", ""]);
         // A file is no socket, and a socket that does not listen is of no use.
         let found = found(vec![named(socket(0), &listener)]);
         assert!(found.sockets.is_empty());
@@ -195,7 +206,7 @@ mod tests {
     #[test]
     fn descriptors_that_were_taken_are_not_passed_on_to_children() {
         let book = file();
-        let passed = Passed::new(vec![named(What::Book, &book)]);
+        let (passed, _) = Passed::new(vec![named(What::Book, &book)]);
         let flags = rustix::io::fcntl_getfd(passed.descriptors().next().unwrap().as_fd()).unwrap();
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
         assert_eq!(passed.names().len(), 1);

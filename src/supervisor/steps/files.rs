@@ -99,7 +99,9 @@ pub(super) fn attempt_pid_file(ground: &Ground<'_>, findings: &mut Findings) {
             Whose::Unknown => findings.not_tried(format!(
                 "pid file {shown}: it is locked by a daemon (pid {holder}) of another user"
             )),
-            Whose::Others | Whose::Nobodys => findings.obstacle(already_running(&written, path)),
+            Whose::Others | Whose::Systemd | Whose::Nobodys => {
+                findings.obstacle(already_running(&written, path));
+            }
         },
         Err(error) if path.exists() => findings.not_tried(format!(
             "pid file {shown}: whether another daemon has locked it, because /proc/locks cannot be \

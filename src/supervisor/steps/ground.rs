@@ -11,7 +11,7 @@ use std::{
 use super::{accounts, names::Names, program::Program};
 use crate::{
     config::Config,
-    supervisor::refusal::Refusal,
+    supervisor::{activation::PassedSockets, refusal::Refusal},
     sys::{listening, locks, privileges::Account},
 };
 
@@ -21,15 +21,18 @@ pub(in crate::supervisor) struct Origin {
     /// Whether it is in the background, so that it has no standard error to log to.
     pub(in crate::supervisor) detached: bool,
     pub(in crate::supervisor) program: Program,
+    /// The listening sockets that systemd has passed.
+    pub(in crate::supervisor) passed: PassedSockets,
     pub(super) names: Names,
 }
 
 impl Origin {
-    /// Notes how this process was started.
+    /// Notes how this process was started, without sockets that systemd has passed.
     pub(in crate::supervisor) fn of_process(detached: bool) -> Self {
         Self {
             detached,
             program: Program::of_process(),
+            passed: PassedSockets::default(),
             names: Names::default(),
         }
     }
@@ -40,6 +43,11 @@ impl Origin {
             program: Program(Some(path.to_owned())),
             ..Self::of_process(detached)
         }
+    }
+
+    /// Notes the listening sockets that systemd has passed.
+    pub(in crate::supervisor) fn with(self, passed: PassedSockets) -> Self {
+        Self { passed, ..self }
     }
 }
 
@@ -61,7 +69,10 @@ pub(super) enum Whose {
     Nobodys,
     /// They belong to the daemon that runs with this configuration, and are free when it has ended.
     Ours,
-    /// At least one belongs to somebody else.
+    /// They belong to systemd, at least as far as they are not ours: it listens there for a socket unit
+    /// (systemd.socket(5)).
+    Systemd,
+    /// At least one belongs to another process.
     Others,
     /// The kernel does not say.
     Unknown,
@@ -104,6 +115,7 @@ impl<'a> Ground<'a> {
         }
         match self.own.get_or_init(|| self.own_sockets()) {
             Ok(own) if sockets.is_subset(own) => Whose::Ours,
+            Ok(own) if is_systemds(&(sockets - own)) => Whose::Systemd,
             Ok(_) => Whose::Others,
             Err(_) => Whose::Unknown,
         }
@@ -149,4 +161,11 @@ impl<'a> Ground<'a> {
     pub(super) fn has_folder(&self, folder: &Path) -> bool {
         self.has_state_folder(folder) || self.config.pid_file.starts_with(folder)
     }
+}
+
+/// Returns whether all `sockets` are of systemd as process 1, as far as this process may see that.
+fn is_systemds(sockets: &BTreeSet<u64>) -> bool {
+    // Where this folder is, systemd is process 1 (sd_booted(3)).
+    let is_there = Path::new("/run/systemd/system").is_dir();
+    is_there && listening::sockets_of(Some(1)).is_ok_and(|its| sockets.is_subset(&its))
 }

@@ -12,6 +12,7 @@ use crate::{
     config::{Address, Listener, covers},
     link::ListenerKey,
     supervisor::{
+        activation::{Chosen, Place},
         pid_file,
         workers::{explain, probe},
     },
@@ -31,21 +32,58 @@ enum Trial {
 }
 
 pub(super) fn attempt_listeners(ground: &Ground<'_>, findings: &mut Findings) {
+    let passed = &ground.origin.passed;
+    let choice = passed.choose(&ground.config.listeners, |host| look_up(ground, host));
+    if matches!(ground.who, Who::Start) {
+        passed.refused().iter().for_each(|it| findings.doubt(it));
+    }
     for listener in &ground.config.listeners {
         let what = format!("listener \"{}\"", listener.name);
-        let tried = match &listener.bind {
-            Address::Unix(path) => match unix::attempt_listener(ground, path) {
+        let tried = match (choice.of(&listener.name), &listener.bind) {
+            (Some(Chosen::One(number)), _) => {
+                attempt_passed(ground, findings, &what, *number);
+                Trial::Good
+            }
+            (Some(Chosen::Several(numbers)), _) => Trial::Refused(passed.several(numbers)),
+            (None, Address::Unix(path)) => match unix::attempt_listener(ground, path) {
                 Ok(None) => Trial::Good,
                 Ok(Some(why)) => Trial::Untold(why),
                 Err(error) => Trial::Refused(explain(&error, &listener.bind)),
             },
-            Address::Tcp { host, port } => {
+            (None, Address::Tcp { host, port }) => {
                 let own = is_own(ground, listener);
                 attempt_host(ground, &what, (host, *port), listener.freebind, own)
             }
         };
         note(findings, &what, &listener.bind, tried);
     }
+}
+
+/// Notes what is odd about a socket that systemd has passed for a listener, and that it listens there.
+fn attempt_passed(ground: &Ground<'_>, findings: &mut Findings, what: &str, number: usize) {
+    let Some(socket) = ground.origin.passed.get(number) else {
+        return;
+    };
+    let Place::Tcp { address, v6_alone } = socket.place else {
+        return;
+    };
+    if v6_alone && address.ip().is_unspecified() && matches!(ground.who, Who::Start) {
+        findings.doubt(format!(
+            "{what}: clients of IPv4 cannot connect to {address}, because systemd passes a socket that is for IPv6 alone; \
+             set BindIPv6Only=both in its socket unit"
+        ));
+    }
+    let mut bound = ground.bound.borrow_mut();
+    bound.push((address, what.to_owned()));
+}
+
+/// Returns the addresses of a host as far as they can be told.
+fn look_up(ground: &Ground<'_>, host: &str) -> Vec<IpAddr> {
+    let found = match ground.who {
+        Who::Daemon(_) => ground.origin.names.resolve_within(host, NAME_PATIENCE),
+        Who::Start | Who::Check => Some(names::resolve(host)),
+    };
+    found.and_then(Result::ok).unwrap_or_default()
 }
 
 pub(super) fn attempt_page(ground: &Ground<'_>, findings: &mut Findings) {
@@ -129,19 +167,37 @@ fn attempt_address(ground: &Ground<'_>, address: SocketAddr, freebind: bool, own
     let refused = |error: &io::Error| Trial::Refused(explain(error, &written(address)));
     match tried {
         Ok(()) => Trial::Good,
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match holder(ground, address) {
-            Whose::Ours => {
-                probe(any_port, freebind).map_or_else(|error| refused(&error), |()| Trial::Good)
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if let Some(told) = ground.origin.passed.in_the_way(address) {
+                return Trial::Refused(told);
             }
-            Whose::Unknown => Trial::Untold(
-                "the port is in use, and the kernel does not say whether by the daemon that runs"
-                    .to_owned(),
-            ),
-            // The start waits for the workers of the dead daemon.
-            Whose::Others | Whose::Nobodys if may_become_free(ground) => Trial::Good,
-            Whose::Others | Whose::Nobodys => refused(&error),
-        },
+            match holder(ground, address) {
+                Whose::Ours => {
+                    probe(any_port, freebind).map_or_else(|error| refused(&error), |()| Trial::Good)
+                }
+                Whose::Unknown => Trial::Untold(
+                    "the port is in use, and the kernel does not say whether by the daemon that runs"
+                        .to_owned(),
+                ),
+                // The start waits for the workers of the dead daemon.
+                Whose::Others | Whose::Nobodys if may_become_free(ground) => Trial::Good,
+                Whose::Systemd => systemds(ground),
+                Whose::Others | Whose::Nobodys => refused(&error),
+            }
+        }
         Err(error) => refused(&error),
+    }
+}
+
+/// Says what it means that systemd listens at an address.
+fn systemds(ground: &Ground<'_>) -> Trial {
+    match ground.who {
+        Who::Check => Trial::Untold(unix::SYSTEMD_LISTENS.to_owned()),
+        Who::Start | Who::Daemon(_) => Trial::Refused(
+            "systemd listens there for a socket unit; have systemd start the daemon (`systemctl start proxyd`), or stop \
+             that unit (`systemctl list-sockets`)"
+                .to_owned(),
+        ),
     }
 }
 

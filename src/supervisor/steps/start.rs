@@ -28,6 +28,7 @@ use crate::{
     facts::Problem,
     store::Memo,
     supervisor::{
+        activation::PassedSockets,
         control_socket, helpers,
         loads::{Files, about_config},
         pid_file::PidFile,
@@ -65,6 +66,8 @@ pub(in crate::supervisor) struct Start {
     carried: Option<Rc<Carried>>,
     /// What the supervisor before this one has left.
     passed: Passed,
+    /// The listening sockets that systemd has passed.
+    listening: PassedSockets,
     predecessor: Option<Predecessor>,
     runtime: Option<Runtime>,
     signals: Option<Signals>,
@@ -124,6 +127,7 @@ impl Start {
             memo: Arc::new(Memo::default()),
             pid_file: None,
             passed,
+            listening: PassedSockets::default(),
             predecessor: None,
             runtime: None,
             signals: None,
@@ -170,6 +174,11 @@ impl Start {
             predecessor: Some(found),
             ..start
         })
+    }
+
+    /// Has the start use these listening sockets, which systemd has passed.
+    pub(in crate::supervisor) fn listen_with(&mut self, passed: PassedSockets) {
+        self.listening = passed;
     }
 
     /// Returns what the steps have brought; `None` if one was not taken.
@@ -316,7 +325,8 @@ impl Start {
         });
         let (ids, (tickets, clients), sockets) = left.unwrap_or_default();
         let found = FoundSockets::new(sockets);
-        let resources = Acquirer::new(self.config.workers, &ids);
+        let passed = self.listening.clone();
+        let resources = Acquirer::new(self.config.workers, passed, &ids);
         let acquire =
             |config: &Config| resources.acquire_with(&config.listeners, patience, found.clone());
         let acquired = match acquire(&self.config) {

@@ -10,6 +10,9 @@ use crate::{
     sys::{files, folders, listening, privileges},
 };
 
+/// Why an address is not tried at which systemd listens.
+pub(super) const SYSTEMD_LISTENS: &str = "systemd listens there; it passes its socket to the daemon if it starts the daemon for that socket unit";
+
 /// Tries the socket of a listener; returns why it was not tried, if it was not.
 pub(super) fn attempt_listener(ground: &Ground<'_>, path: &Path) -> io::Result<Option<String>> {
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -29,10 +32,11 @@ pub(super) fn attempt_listener(ground: &Ground<'_>, path: &Path) -> io::Result<O
         }
         Ok(_) => {}
     }
-    match living(ground, path) {
-        Whose::Nobodys | Whose::Ours => Ok(None),
-        Whose::Others => Err(io::ErrorKind::AddrInUse.into()),
-        Whose::Unknown => Ok(Some(unknown(ground))),
+    match (living(ground, path), ground.who) {
+        (Whose::Nobodys | Whose::Ours, _) => Ok(None),
+        (Whose::Systemd, Who::Check) => Ok(Some(SYSTEMD_LISTENS.to_owned())),
+        (Whose::Systemd | Whose::Others, _) => Err(io::ErrorKind::AddrInUse.into()),
+        (Whose::Unknown, _) => Ok(Some(unknown(ground))),
     }
 }
 
@@ -94,7 +98,7 @@ fn check_socket(ground: &Ground<'_>, path: &Path) -> Result<Option<String>, Bind
     }
     match living(ground, path) {
         Whose::Nobodys | Whose::Ours => Ok(None),
-        Whose::Others => Err(BindError::InUse(path.to_owned())),
+        Whose::Systemd | Whose::Others => Err(BindError::InUse(path.to_owned())),
         Whose::Unknown => Ok(Some(unknown(ground))),
     }
 }
@@ -111,7 +115,7 @@ fn living(ground: &Ground<'_>, path: &Path) -> Whose {
         (Err(_), Who::Check | Who::Daemon(_)) => return Whose::Unknown,
     };
     match (ground.whose(&sockets), ground.who) {
-        (Whose::Others, _) if ground.owns_any(&sockets) => Whose::Ours,
+        (Whose::Others | Whose::Systemd, _) if ground.owns_any(&sockets) => Whose::Ours,
         // The daemon that runs connects to no process each time that a client asks for its status.
         (Whose::Others, Who::Start | Who::Check) if !listening::answers(path) => Whose::Nobodys,
         (whose, _) => whose,

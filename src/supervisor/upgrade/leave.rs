@@ -16,7 +16,10 @@ use crate::{
     control::cookie::Cookie,
     facts::{PROGRAM_VERSION, SessionId},
     link::ListenerKey,
-    supervisor::predecessor::{AtPath, Kept, Left, MANIFEST_VERSION, Manifest, Secret, Socket},
+    supervisor::{
+        activation::PassedSockets,
+        predecessor::{AtPath, Kept, Left, MANIFEST_VERSION, Manifest, PassedOn, Secret, Socket},
+    },
     sys::{
         succession::{self, Carried, Held},
         upgrade_points,
@@ -52,6 +55,8 @@ pub(in crate::supervisor) struct Leaving {
     pub(in crate::supervisor) page: Option<Arc<OwnedFd>>,
     /// The listening sockets.
     pub(in crate::supervisor) sockets: Vec<(ListenerKey, usize, Arc<OwnedFd>)>,
+    /// The listening sockets that systemd has passed.
+    pub(in crate::supervisor) passed: PassedSockets,
     /// The book, the memory of the generation, and its packs.
     pub(in crate::supervisor) state: Vec<Arc<OwnedFd>>,
     /// What is kept of workers, by their process ids.
@@ -102,6 +107,7 @@ impl Upgrades {
             cookie: Secret::of(&leaving.cookie),
             page: leaving.page.as_ref().map(|it| left.add(it.as_fd())),
             sockets: sockets(&mut left, &leaving.sockets),
+            passed: passed(&mut left, &leaving.passed),
             state: leaving
                 .state
                 .iter()
@@ -140,6 +146,14 @@ fn sockets<'a>(
         slot: *slot,
     });
     sockets.collect()
+}
+
+fn passed<'a>(left: &mut Left<'a>, passed: &'a PassedSockets) -> Vec<PassedOn> {
+    let passed = passed.iter().map(|(_, it)| PassedOn {
+        fd: left.add(it.socket.as_fd()),
+        name: it.name.clone(),
+    });
+    passed.collect()
 }
 
 fn kept<'a>(left: &mut Left<'a>, keep: &'a Keep) -> Kept {

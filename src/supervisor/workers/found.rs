@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
     path::Path,
     sync::Arc,
@@ -14,7 +14,7 @@ use socket2::{SockRef, Type};
 
 use super::{
     repair,
-    sockets::{Bound, SocketFile, listen},
+    sockets::{Bound, Owner, SocketFile, listen},
 };
 use crate::{
     config::{Address, Listener},
@@ -77,6 +77,9 @@ impl Found {
         let first = SockRef::from(&**self.0.values().next()?);
         let address = first.local_addr().ok()?.as_socket()?;
         let bind = listener.bind.to_string();
+        if !first.reuse_port().unwrap_or(true) {
+            return self.bind_shared(address, &bind);
+        }
         let socket = |slot| match self.0.get(&slot) {
             Some(found) if repair::reopen(found, Some(address), &bind) => Ok(Arc::clone(found)),
             _ => listen(address, listener.freebind).map(|it| Arc::new(it.into())),
@@ -85,8 +88,21 @@ impl Found {
         Some(sockets.map(|sockets| Bound {
             sockets,
             address: address.to_string(),
-            file: None,
+            owner: Owner::Daemon,
         }))
+    }
+
+    /// Goes on with a socket that systemd has bound, and passes no more because its socket unit was stopped: no other can
+    /// be bound beside it. `None` if it can no longer listen.
+    fn bind_shared(&self, address: SocketAddr, bind: &str) -> Option<io::Result<Bound>> {
+        let socket = self.0.values().next()?;
+        repair::reopen(socket, Some(address), bind).then(|| {
+            Ok(Bound {
+                sockets: vec![Arc::clone(socket)],
+                address: address.to_string(),
+                owner: Owner::Daemon,
+            })
+        })
     }
 
     /// Goes on with a socket whose file still leads to it.
@@ -98,7 +114,7 @@ impl Found {
         (is_whole && is_listened_at(path)).then(|| Bound {
             sockets: vec![Arc::clone(socket)],
             address: format!("unix:{}", path.display()),
-            file: Some(file),
+            owner: Owner::DaemonAt(file),
         })
     }
 }
@@ -144,7 +160,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        supervisor::workers::sockets::{Binder, Sockets},
+        supervisor::{
+            activation::PassedSockets,
+            workers::sockets::{Binder, Sockets},
+        },
         tls::testing,
     };
 
@@ -155,7 +174,7 @@ mod tests {
     }
 
     fn binder(slots: usize) -> Binder {
-        Sockets::new(slots).binder()
+        Sockets::new(slots, PassedSockets::default()).binder()
     }
 
     /// Binds what an earlier supervisor of two slots would have; returns a listener at its address, and the sockets.

@@ -13,6 +13,7 @@ mod legacy;
 mod numbers;
 mod origins;
 mod orphans;
+mod passed;
 mod process;
 mod records;
 mod repair;
@@ -55,6 +56,7 @@ use self::{
     sockets::{SocketFile, Sockets},
 };
 use super::{
+    activation::PassedSockets,
     doors::Doors,
     plan::{End, WorkerId},
     state::Book,
@@ -108,10 +110,10 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Keeps so many slots, with the resources that were `acquired`; goes on with what is in the book of an earlier
-    /// supervisor.
+    /// Keeps so many slots, with the resources that were `acquired` and the sockets that systemd has `passed`; goes on with
+    /// what is in the book of an earlier supervisor.
     pub(super) fn new(
-        slots: usize,
+        (slots, passed): (usize, PassedSockets),
         acquired: Acquired,
         listeners: &[Listener],
         (tickets, boards, keeping): (Tickets, Boards, Keeping),
@@ -121,7 +123,7 @@ impl Workers {
     ) -> Self {
         let mut workers = Self {
             processes: HashMap::new(),
-            sockets: Sockets::new(slots),
+            sockets: Sockets::new(slots, passed),
             boards,
             keeping,
             numbers: Numbers::resume(&book.ids),
@@ -189,9 +191,14 @@ impl Workers {
         looked.replaced
     }
 
-    /// Returns each listening socket of the generation in force, with its slot.
+    /// Returns each listening socket of the generation in force that is the daemon's own, with its slot.
     pub(super) fn sockets(&self) -> Vec<(ListenerKey, usize, Arc<OwnedFd>)> {
-        self.sockets.all()
+        self.sockets.own()
+    }
+
+    /// Returns the listening sockets that systemd has passed.
+    pub(super) fn passed_sockets(&self) -> PassedSockets {
+        self.sockets.passed().clone()
     }
 
     /// Closes all listening sockets.

@@ -4,6 +4,7 @@
 //! the socket holds for all of them (shutdown(2), connect(2), and `O_NONBLOCK` in open(2)).
 
 use std::{
+    collections::BTreeSet,
     io,
     net::SocketAddr,
     os::fd::{AsFd as _, OwnedFd},
@@ -17,7 +18,10 @@ use socket2::SockRef;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, warn};
 
-use super::sockets::{BACKLOG, Bound, SocketFile, Sockets, Stale};
+use super::{
+    passed::LOST,
+    sockets::{BACKLOG, Bound, SocketFile, Sockets, Stale},
+};
 use crate::{link::ListenerKey, sys::tune::tune_listening};
 
 /// How often the sockets are looked at, at most; after a worker's death they are looked at in any case.
@@ -28,6 +32,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Repair {
     last: Option<Instant>,
     binding: Option<JoinHandle<Rebound>>,
+    /// The listeners whose sockets systemd alone can bind anew, which was logged.
+    lost: BTreeSet<ListenerKey>,
 }
 
 /// What a look at the sockets leads to.
@@ -52,7 +58,7 @@ impl Repair {
             return looked;
         }
         self.last = Some(now);
-        let shut = sockets.reopen();
+        let shut = self.without_lost(sockets.reopen());
         if !shut.is_empty() && self.binding.is_none() {
             // The folder of a Unix listener may be on a disk that does not answer.
             self.binding = Some(spawn_blocking(move || {
@@ -61,6 +67,29 @@ impl Repair {
             }));
         }
         looked
+    }
+
+    /// Logs, once for each, which sockets systemd alone can bind anew; returns the others.
+    fn without_lost(
+        &mut self,
+        shut: Vec<(ListenerKey, Option<Stale>)>,
+    ) -> Vec<(ListenerKey, Stale)> {
+        let mut lost = BTreeSet::new();
+        let mut stale = Vec::new();
+        for (key, it) in shut {
+            match it {
+                Some(it) => stale.push((key, it)),
+                None => drop(lost.insert(key)),
+            }
+        }
+        for key in lost.difference(&self.lost) {
+            error!(
+                bind = key.bind,
+                "a worker has shut down a listening socket that systemd passes, and clients are refused there: {LOST}"
+            );
+        }
+        self.lost = lost;
+        stale
     }
 
     /// Waits until what is being bound anew is bound, and closes it; returns the files to remove.
@@ -163,7 +192,11 @@ mod tests {
     use socket2::TcpKeepalive;
 
     use super::*;
-    use crate::{config::Address, supervisor::workers::FoundSockets, tls::testing};
+    use crate::{
+        config::Address,
+        supervisor::{activation::PassedSockets, workers::FoundSockets},
+        tls::testing,
+    };
 
     #[test]
     fn a_tcp_socket_that_was_shut_down_listens_again_and_does_not_block() {
@@ -232,7 +265,7 @@ mod tests {
     fn bound_anew(path: &Path) -> (Sockets, Repair) {
         let mut listener = testing::listener(&[]);
         listener.bind = Address::Unix(path.to_owned());
-        let mut sockets = Sockets::new(1);
+        let mut sockets = Sockets::new(1, PassedSockets::default());
         let bindings = sockets.binder().bind(
             std::slice::from_ref(&listener),
             Duration::ZERO,

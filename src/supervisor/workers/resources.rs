@@ -10,7 +10,11 @@ use super::{
     numbers::{NewNumbers, NoNumber, Numbers},
     sockets::{BindError, Binder, Bindings},
 };
-use crate::{config::Listener, link::board::Board, supervisor::state::IdsBook};
+use crate::{
+    config::Listener,
+    link::board::Board,
+    supervisor::{activation::PassedSockets, state::IdsBook},
+};
 
 /// Acquires the resources that a new configuration needs beyond those in force.
 #[derive(Debug, Clone)]
@@ -37,11 +41,11 @@ pub(in crate::supervisor) enum AcquireError {
 }
 
 impl Acquirer {
-    /// Makes an acquirer for a daemon of so many slots that has no resources yet, and goes on with the numbers that an
-    /// earlier supervisor gave.
-    pub(in crate::supervisor) fn new(slots: usize, ids: &IdsBook) -> Self {
+    /// Makes an acquirer for a daemon of so many slots that has no resources yet but the sockets that systemd has
+    /// `passed`, and goes on with the numbers that an earlier supervisor gave.
+    pub(in crate::supervisor) fn new(slots: usize, passed: PassedSockets, ids: &IdsBook) -> Self {
         Self {
-            binder: super::sockets::Sockets::new(slots).binder(),
+            binder: super::sockets::Sockets::new(slots, passed).binder(),
             numbers: Numbers::resume(ids),
             boards: Vec::new(),
         }

@@ -23,10 +23,15 @@ use std::{
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::{found::FoundSockets, repair};
+use super::{
+    found::FoundSockets,
+    passed::{self, Uses},
+    repair,
+};
 use crate::{
     config::{Address, Listener},
     link::ListenerKey,
+    supervisor::activation::{Chosen, PassedSockets},
     sys::tune::tune,
 };
 
@@ -53,17 +58,30 @@ pub(in crate::supervisor) struct BindError {
 pub(super) struct Sockets {
     slots: usize,
     bound: BTreeMap<ListenerKey, Bound>,
+    passed: PassedSockets,
+    uses: Uses,
 }
 
 /// One listener's sockets.
 #[derive(Debug)]
 pub(super) struct Bound {
-    /// One socket for each slot; a Unix listener has a single one for all slots.
+    /// One socket for each slot, or a single one that all slots share: that of a Unix listener, and one that systemd has
+    /// bound.
     pub(super) sockets: Vec<Arc<OwnedFd>>,
     /// The address that clients connect to, with the real port.
     pub(super) address: String,
-    /// The file to remove when the listener is closed.
-    pub(super) file: Option<SocketFile>,
+    pub(super) owner: Owner,
+}
+
+/// Who has bound a listener's sockets, and closes them.
+#[derive(Debug)]
+pub(super) enum Owner {
+    /// This daemon, or the one that it goes on for.
+    Daemon,
+    /// The same, at a path; the file is to be removed when the listener is closed.
+    DaemonAt(SocketFile),
+    /// systemd, which passes them to the next supervisor too.
+    Systemd,
 }
 
 /// The file that clients of a Unix listener connect to.
@@ -79,6 +97,7 @@ pub(super) struct SocketFile {
 pub(super) struct Binder {
     slots: usize,
     bound: BTreeSet<ListenerKey>,
+    passed: PassedSockets,
 }
 
 /// Sockets bound for a configuration that is not in force yet.
@@ -86,11 +105,13 @@ pub(super) struct Binder {
 pub(super) struct Bindings(BTreeMap<ListenerKey, Bound>);
 
 impl Sockets {
-    /// Makes the sockets of so many slots; none is bound yet.
-    pub(super) fn new(slots: usize) -> Self {
+    /// Makes the sockets of so many slots; none is bound yet but those that systemd has passed.
+    pub(super) fn new(slots: usize, passed: PassedSockets) -> Self {
         Self {
             slots,
             bound: BTreeMap::new(),
+            passed,
+            uses: Uses::default(),
         }
     }
 
@@ -99,21 +120,34 @@ impl Sockets {
         Binder {
             slots: self.slots,
             bound: self.bound.keys().cloned().collect(),
+            passed: self.passed.clone(),
         }
     }
 
     /// Keeps new sockets and closes those that `listeners` no longer name; returns the files to
-    /// remove.
+    /// remove. Logs what becomes of the sockets that systemd has passed.
     pub(super) fn commit(&mut self, bindings: Bindings, listeners: &[Listener]) -> Vec<SocketFile> {
         let wanted: BTreeSet<ListenerKey> = listeners.iter().map(ListenerKey::of).collect();
         let mut files = Vec::new();
         self.bound.retain(|key, bound| {
             let keep = wanted.contains(key);
-            files.extend(bound.file.take_if(|_| !keep));
+            if !keep {
+                files.extend(bound.owner.take_file());
+            }
             keep
         });
         self.bound.extend(bindings.0);
+        let Self { bound, uses, .. } = self;
+        uses.note(&self.passed, |socket| {
+            let mut sockets = bound.values().flat_map(|bound| &bound.sockets);
+            sockets.any(|it| Arc::ptr_eq(it, socket))
+        });
         files
+    }
+
+    /// Returns the sockets that systemd has passed.
+    pub(super) fn passed(&self) -> &PassedSockets {
+        &self.passed
     }
 
     /// Returns the sockets of a slot.
@@ -121,8 +155,8 @@ impl Sockets {
         of_slot(&self.bound, slot)
     }
 
-    /// Returns the sockets of all slots but one: those of listeners with these keys, or all. Unix listeners have none,
-    /// because all slots share theirs.
+    /// Returns the sockets of all slots but one: those of listeners with these keys, or all; none of sockets that all slots
+    /// share.
     pub(super) fn of_others(
         &self,
         slot: usize,
@@ -130,7 +164,7 @@ impl Sockets {
     ) -> Vec<(ListenerKey, usize, Arc<OwnedFd>)> {
         let wanted = self.bound.iter();
         let wanted = wanted.filter(|(key, bound)| {
-            bound.file.is_none() && keys.is_none_or(|keys| keys.contains(key))
+            !bound.is_shared() && keys.is_none_or(|keys| keys.contains(key))
         });
         let of = |(key, bound): (&ListenerKey, &Bound)| {
             let key = key.clone();
@@ -141,10 +175,11 @@ impl Sockets {
         wanted.flat_map(of).collect()
     }
 
-    /// Returns each socket once, with its slot, those of the first slot first.
-    pub(super) fn all(&self) -> Vec<(ListenerKey, usize, Arc<OwnedFd>)> {
+    /// Returns each socket that is the daemon's own once, with its slot, those of the first slot first.
+    pub(super) fn own(&self) -> Vec<(ListenerKey, usize, Arc<OwnedFd>)> {
         let of_slot = |slot: usize| {
             let bound = self.bound.iter();
+            let bound = bound.filter(|(_, bound)| !matches!(bound.owner, Owner::Systemd));
             bound.filter_map(move |(key, bound)| {
                 Some((key.clone(), slot, Arc::clone(bound.sockets.get(slot)?)))
             })
@@ -160,8 +195,8 @@ impl Sockets {
     }
 
     /// Has the sockets listen again that a worker has shut down or connected, and lets none block; returns those that
-    /// must be bound anew, which stay as they are.
-    pub(super) fn reopen(&self) -> Vec<(ListenerKey, Stale)> {
+    /// must be bound anew, which stay as they are. `None` says that systemd alone can do that.
+    pub(super) fn reopen(&self) -> Vec<(ListenerKey, Option<Stale>)> {
         let mut stale = Vec::new();
         for (key, bound) in &self.bound {
             let address = bound.address.parse().ok();
@@ -251,16 +286,24 @@ impl Binder {
         mut found: FoundSockets,
     ) -> Result<Bindings, BindError> {
         let mut bindings = Bindings::default();
+        let choice = self.passed.choose(listeners, passed::look_up);
         for listener in listeners {
             let key = ListenerKey::of(listener);
             if self.bound.contains(&key) {
                 continue;
             }
+            // What is there of a socket that systemd passes is that socket itself.
             let there = found.take(&key).unwrap_or_default();
-            let bound = when_free(patience, || match there.bind(listener, self.slots) {
-                Some(bound) => bound,
-                None => bind(listener, self.slots),
-            });
+            let bound = match choice.of(&listener.name) {
+                Some(Chosen::One(number)) => passed::bound(&self.passed, *number, listener),
+                Some(Chosen::Several(numbers)) => {
+                    Err(io::Error::other(self.passed.several(numbers)))
+                }
+                None => when_free(patience, || match there.bind(listener, self.slots) {
+                    Some(bound) => bound,
+                    None => bind(listener, self.slots),
+                }),
+            };
             match bound {
                 Ok(bound) => drop(bindings.0.insert(key, bound)),
                 Err(error) => {
@@ -283,13 +326,19 @@ impl Binder {
             let bound = key.bind.parse::<Address>();
             bound.is_ok_and(|bound| bound.port() == address.port())
         });
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return explain(error, address);
+        }
+        if let Some(told) = passed::in_the_way(&self.passed, address) {
+            return told;
+        }
         match ours {
-            Some(ours) if error.kind() == io::ErrorKind::AddrInUse => format!(
+            Some(ours) => format!(
                 "this daemon listens on {} already, which overlaps; take that listener away with \
                  one reload and add this one with the next",
                 ours.bind
             ),
-            _ => explain(error, address),
+            None => explain(error, address),
         }
     }
 }
@@ -315,7 +364,7 @@ impl Stale {
                 Ok(Bound {
                     sockets: (0..*slots).map(socket).collect::<io::Result<_>>()?,
                     address: address.to_string(),
-                    file: None,
+                    owner: Owner::Daemon,
                 })
             }
             Self::Unknown(address) => Err(io::Error::other(format!("{address} is no address"))),
@@ -324,22 +373,41 @@ impl Stale {
 }
 
 impl Bound {
-    fn stale(&self) -> Stale {
-        match (&self.file, self.address.parse()) {
-            (Some(file), _) => Stale::Unix(file.path.clone()),
-            (None, Ok(address)) => Stale::Tcp(address, self.sockets.len()),
-            (None, Err(_)) => Stale::Unknown(self.address.clone()),
-        }
+    fn stale(&self) -> Option<Stale> {
+        Some(match (&self.owner, self.address.parse()) {
+            (Owner::Systemd, _) => return None,
+            (Owner::DaemonAt(file), _) => Stale::Unix(file.path.clone()),
+            (Owner::Daemon, Ok(address)) => Stale::Tcp(address, self.sockets.len()),
+            (Owner::Daemon, Err(_)) => Stale::Unknown(self.address.clone()),
+        })
     }
 
     /// Closes the sockets; returns the file to remove.
-    pub(super) fn close(self) -> Option<SocketFile> {
-        self.file
+    pub(super) fn close(mut self) -> Option<SocketFile> {
+        self.owner.take_file()
     }
 
     pub(super) fn of_slot(&self, slot: usize) -> Option<Arc<OwnedFd>> {
-        let index = if self.file.is_some() { 0 } else { slot };
+        let index = if self.is_shared() { 0 } else { slot };
         self.sockets.get(index).cloned()
+    }
+
+    /// Whether all slots share one socket. A single slot has no other to share with.
+    fn is_shared(&self) -> bool {
+        self.sockets.len() == 1
+    }
+}
+
+impl Owner {
+    /// Takes the file that is to be removed.
+    fn take_file(&mut self) -> Option<SocketFile> {
+        match std::mem::replace(self, Self::Daemon) {
+            Self::DaemonAt(file) => Some(file),
+            other => {
+                *self = other;
+                None
+            }
+        }
     }
 }
 
@@ -439,7 +507,7 @@ fn bind_slots(address: SocketAddr, freebind: bool, slots: usize) -> io::Result<B
     Ok(Bound {
         sockets,
         address: real.to_string(),
-        file: None,
+        owner: Owner::Daemon,
     })
 }
 
@@ -493,7 +561,7 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     Ok(Bound {
         sockets: vec![Arc::new(socket.into())],
         address: format!("unix:{}", path.display()),
-        file: Some(SocketFile::of(path)?),
+        owner: Owner::DaemonAt(SocketFile::of(path)?),
     })
 }
 

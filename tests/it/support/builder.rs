@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::{fd::AsFd, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,7 @@ use super::{
     backend::Backend,
     configuration::{Configuration, Listener},
     daemon::{Start, TestDaemon},
+    passing::Passing,
     pki::{Files, Leaf},
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct Builder {
     environment: Vec<(String, String)>,
     program: PathBuf,
     wrapper: Vec<String>,
+    passing: Passing,
 }
 
 impl Builder {
@@ -49,6 +51,7 @@ impl Builder {
             environment: Vec::new(),
             program: env!("CARGO_BIN_EXE_proxyd").into(),
             wrapper: Vec::new(),
+            passing: Passing::default(),
         }
     }
 
@@ -153,6 +156,12 @@ impl Builder {
         self
     }
 
+    /// Passes it this socket at each start, as systemd does.
+    pub(crate) fn passing(mut self, name: &str, socket: &impl AsFd) -> Self {
+        self.passing.add(name, socket);
+        self
+    }
+
     /// Writes the configuration file and returns a daemon that was not started.
     pub(crate) fn prepare(mut self) -> TestDaemon {
         if self.configuration.listeners.is_empty() {
@@ -165,6 +174,7 @@ impl Builder {
             environment: self.environment,
             program: self.program,
             wrapper: self.wrapper,
+            passing: self.passing,
         };
         let daemon = TestDaemon::new(self.folder, self.backend, self.configuration, start);
         let text = text.unwrap_or_else(|| daemon.configuration.text(daemon.folder()));

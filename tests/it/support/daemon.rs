@@ -25,7 +25,9 @@ use super::{
     backend::Backend,
     builder::Builder,
     configuration::Configuration,
-    eventually, pause,
+    eventually,
+    passing::Passing,
+    pause,
     pki::Files,
     process::{self, Known},
     program::{Outcome, run},
@@ -55,6 +57,8 @@ pub(super) struct Start {
     pub(super) program: PathBuf,
     /// The words before it, of a program that becomes it.
     pub(super) wrapper: Vec<String>,
+    /// The sockets that it is passed.
+    pub(super) passing: Passing,
 }
 
 impl TestDaemon {
@@ -123,11 +127,18 @@ impl TestDaemon {
         self.how.environment.extend(variables);
     }
 
+    /// Returns the sockets that it is passed at each start.
+    pub(crate) fn passing(&mut self) -> &mut Passing {
+        &mut self.how.passing
+    }
+
     /// Returns the command that starts it, with nothing of the settings of whoever runs the tests.
     pub(crate) fn command(&self) -> Command {
         let program = self.how.program.as_os_str();
         let wrapper = self.how.wrapper.iter().map(OsStr::new);
-        let mut words = wrapper.chain([program]);
+        let passing = self.how.passing.words();
+        let passing = passing.iter().map(OsStr::new);
+        let mut words = wrapper.chain(passing).chain([program]);
         let mut command = Command::new(words.next().unwrap_or(program));
         command
             .args(words)

@@ -18,6 +18,7 @@ pub(crate) mod openssl;
 pub(crate) mod orders;
 pub(crate) mod own_server;
 pub(crate) mod package;
+pub(crate) mod passing;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod program;
