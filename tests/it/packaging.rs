@@ -2,6 +2,7 @@
 
 mod apparmor;
 mod links;
+mod release;
 
 use std::{
     collections::BTreeSet,
