@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Resumption,
     facts::{
-        BackendStatus, ConnectionCounts, Enforcement, Expiry, KeepingCounts, LossCounts, Moment,
-        Trigger, UnkeptCounts,
+        BackendStatus, CertificateFacts, ConnectionCounts, Enforcement, Expiry, KeepingCounts,
+        LossCounts, Moment, Trigger, UnkeptCounts,
     },
     protocol::Protocol,
 };
@@ -352,6 +352,8 @@ pub struct TlsStatus {
     pub rollback: Option<RollbackStatus>,
     /// What ends when, of all that is served and trusted, what ends first in front.
     pub expiries: Vec<Expiry>,
+    /// The certificates that identities send behind their leaves, each once.
+    pub intermediates: Vec<CertificateFacts>,
 }
 
 /// A rollback in force: what is on disk is not loaded until an operator asks for a reload.
@@ -472,6 +474,8 @@ pub struct IdentityStatus {
     /// Since when its files have been broken, so that what was last good is served; `None` if they
     /// were good at the last load.
     pub kept_since: Option<Timestamp>,
+    /// Where the certificates that are sent behind its leaf stand in `tls.intermediates`, from 0 on: its issuer first.
+    pub intermediates: Vec<u32>,
 }
 
 /// The exit-failure command and its last run.

@@ -51,11 +51,12 @@ pub(super) struct Desk {
     alive_asked: Asked<()>,
     status_asked: Asked<Option<OwnedFd>>,
     documents: Arc<Semaphore>,
+    host: String,
 }
 
 impl Desk {
     /// Begins with no client. [`Self::ask_alive`] and [`Self::ask_status`] must run.
-    pub(super) fn new(sender: Sender<FromPage>) -> Self {
+    pub(super) fn new(sender: Sender<FromPage>, host: String) -> Self {
         Self {
             sender,
             alive: Queue::new(),
@@ -63,7 +64,13 @@ impl Desk {
             alive_asked: Asked::default(),
             status_asked: Asked::default(),
             documents: Arc::new(Semaphore::new(MOST_DOCUMENTS)),
+            host,
         }
+    }
+
+    /// Returns the name of this host; empty if it is not known.
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     /// Waits until the supervisor's loop has turned after this call.

@@ -3,9 +3,13 @@
 use std::{cell::OnceCell, io, os::fd::OwnedFd, sync::Arc};
 
 use hyper::body::Bytes;
+use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::metrics;
+use super::{
+    metrics,
+    people::{self, Query, View},
+};
 use crate::{
     control::{
         Status, SupervisorState,
@@ -14,12 +18,11 @@ use crate::{
     sys::sealed::Sealed,
 };
 
-/// A status, and the texts that were made from it. Each text is made once, when a client first wants it.
+/// A status, and the metrics that were made from it, once, when a client first wanted them.
 #[derive(Debug)]
 pub(super) struct Document {
     status: Status,
     metrics: OnceCell<Bytes>,
-    overview: OnceCell<Bytes>,
     place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -45,7 +48,6 @@ impl Document {
         Ok(Self {
             status,
             metrics: OnceCell::new(),
-            overview: OnceCell::new(),
             place: Arc::new(place),
         })
     }
@@ -57,21 +59,26 @@ impl Document {
 
     /// Returns the metrics.
     pub(super) fn metrics(&self) -> Bytes {
-        self.text(&self.metrics, metrics::render)
-    }
-
-    /// Returns the text for people.
-    pub(super) fn overview(&self) -> Bytes {
-        self.text(&self.overview, metrics::overview)
-    }
-
-    fn text(&self, cell: &OnceCell<Bytes>, make: fn(&Status) -> String) -> Bytes {
-        let text = cell.get_or_init(|| {
-            Bytes::from_owner(Text {
-                text: make(&self.status),
-                _place: Arc::clone(&self.place),
-            })
-        });
+        let text = self
+            .metrics
+            .get_or_init(|| self.text(metrics::render(&self.status)));
         text.clone()
+    }
+
+    /// Returns the page for people that is asked for.
+    pub(super) fn page(&self, query: &Query, host: &str) -> Bytes {
+        self.text(people::render(&View {
+            status: &self.status,
+            query,
+            host,
+            now: Timestamp::now(),
+        }))
+    }
+
+    fn text(&self, text: String) -> Bytes {
+        Bytes::from_owner(Text {
+            text,
+            _place: Arc::clone(&self.place),
+        })
     }
 }

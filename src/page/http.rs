@@ -11,6 +11,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -21,6 +22,7 @@ use tokio::{
 use super::{
     desk::{ALIVE_PATIENCE, Desk, NoAnswer, STATUS_PATIENCE},
     document::Document,
+    people::{self, Query},
 };
 
 /// How long a client may take to send a request's head.
@@ -83,9 +85,10 @@ async fn respond(request: &Request<Incoming>, desk: &Desk) -> Response<Full<Byte
     }
     match request.uri().path() {
         "/healthz" => health(desk.alive().await),
-        path @ ("/" | "/metrics" | "/readyz") => match desk.status().await {
+        "/" => for_people(request.uri().query(), desk).await,
+        path @ ("/metrics" | "/readyz") => match desk.status().await {
             Ok(document) => page(path, &document),
-            Err(why) => no_status(why),
+            Err(why) => unavailable(no_status(why) + "\n"),
         },
         _ => text(
             StatusCode::NOT_FOUND,
@@ -104,17 +107,32 @@ fn health(alive: Result<(), NoAnswer>) -> Response<Full<Bytes>> {
     }
 }
 
-fn no_status(why: NoAnswer) -> Response<Full<Bytes>> {
+/// Says why there is no status.
+fn no_status(why: NoAnswer) -> String {
     match why {
-        NoAnswer::Late => unavailable(format!(
+        NoAnswer::Late => format!(
             "the supervisor has not told its status for {} s, or other clients are slow to take their \
-             answers\n",
+             answers",
             STATUS_PATIENCE.as_secs()
-        )),
-        NoAnswer::Failed => {
-            unavailable("the status cannot be told; the daemon's log says why\n".to_owned())
-        }
+        ),
+        NoAnswer::Failed => "the status cannot be told; the daemon's log says why".to_owned(),
     }
+}
+
+/// Returns the page for people, also when there is no status.
+async fn for_people(query: Option<&str>, desk: &Desk) -> Response<Full<Bytes>> {
+    let query = Query::read(query);
+    let (status, body) = match desk.status().await {
+        Ok(document) => (StatusCode::OK, document.page(&query, desk.host())),
+        Err(why) => {
+            let page = people::render_silence(desk.host(), &no_status(why), Timestamp::now());
+            (StatusCode::SERVICE_UNAVAILABLE, page.into())
+        }
+    };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    people::headers(response.headers_mut());
+    response
 }
 
 fn page(path: &str, document: &Document) -> Response<Full<Bytes>> {
@@ -125,8 +143,7 @@ fn page(path: &str, document: &Document) -> Response<Full<Bytes>> {
             document.metrics(),
         ),
         "/readyz" if document.serves() => text(StatusCode::OK, "serving\n".into()),
-        "/readyz" => unavailable("no worker serves\n".to_owned()),
-        _ => text(StatusCode::OK, document.overview()),
+        _ => unavailable("no worker serves\n".to_owned()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The status as OpenMetrics text.
 
-use std::{fmt::Write as _, sync::atomic::AtomicU64};
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
     encoding::text::encode,
@@ -39,23 +39,6 @@ pub(super) fn render(status: &Status) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = encode(&mut text, &registry);
-    text
-}
-
-/// Returns the short text page for a browser.
-pub(super) fn overview(status: &Status) -> String {
-    let mut text = format!(
-        "proxyd {} serves generation {}.\n",
-        status.supervisor.version, status.tls.generation
-    );
-    for identity in &status.tls.identities {
-        let _ = writeln!(
-            text,
-            "identity {}: {}, {} days left",
-            identity.name, identity.subject, identity.days_left
-        );
-    }
-    text.push_str("See /metrics, /healthz and /readyz.\n");
     text
 }
 

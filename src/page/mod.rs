@@ -1,4 +1,4 @@
-//! The child process that serves the metrics page, so that the supervisor parses no HTTP.
+//! The child process that serves metrics and the page for people, so that the supervisor parses no HTTP.
 //!
 //! It holds no key, reads no file and has one thread. The supervisor lends it the listening socket, and
 //! when the page asks, tells it the status, or that its loop turns.
@@ -7,6 +7,7 @@ mod desk;
 mod document;
 mod http;
 mod metrics;
+mod people;
 
 use std::{io, os::fd::OwnedFd, process::ExitCode, rc::Rc, time::Duration};
 
@@ -48,11 +49,17 @@ fn serve(Begun { link, runtime, .. }: Begun) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     LocalSet::new().block_on(&runtime, async {
         let (receiver, sender) = end::open(link)?;
-        let desk = Rc::new(Desk::new(sender));
+        let desk = Rc::new(Desk::new(sender, host()));
         let confinement = sandbox::confine(Profile::Page);
         desk.tell(FromPage::Confined(confinement)).await;
         Page::new(desk).run(receiver).await
     })
+}
+
+/// Returns the name of this host, which tells one browser tab from the next; empty if it has none.
+fn host() -> String {
+    let name = nix::unistd::gethostname().ok();
+    name.map_or_else(String::new, |it| it.to_string_lossy().into_owned())
 }
 
 /// The page's state.

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path};
 use super::Loaded;
 use crate::{
     config::{BackendTlsMode, Config, Listener, OnUnknown},
-    facts::{BackendStatus, Expiry, ExpiryEffect, ExpiryKind, Moment},
+    facts::{BackendStatus, CertificateFacts, Expiry, ExpiryEffect, ExpiryKind, Moment},
     tls::material::{BackendTrust, Bundle, Der, Identity, KeyPair, ListenerMaterial, Material},
     x509::{certificate, list::RevocationList, path},
 };
@@ -17,8 +17,19 @@ use crate::{
 pub struct Expiries {
     /// All of it, what ends first in front; `days_left` is not filled in.
     pub list: Vec<Expiry>,
-    /// The earliest end of what is sent, of each identity by its name.
-    pub paths: HashMap<String, Moment>,
+    /// What is sent, of each identity by its name.
+    pub paths: HashMap<String, SentPath>,
+    /// The certificates that identities send behind their leaves, each once.
+    pub intermediates: Vec<CertificateFacts>,
+}
+
+/// What an identity sends.
+#[derive(Debug, Clone)]
+pub struct SentPath {
+    /// The earliest end of it.
+    pub end: Moment,
+    /// Where the certificates above its leaf stand among [`Expiries::intermediates`], from the leaf's issuer upwards.
+    pub above: Vec<u32>,
 }
 
 impl Expiries {
@@ -31,15 +42,17 @@ impl Expiries {
         let mut list = Vec::new();
         let mut paths = HashMap::new();
         let mut sent: HashMap<(&str, Vec<&[u8]>), Sent> = HashMap::new();
+        let mut intermediates = Intermediates::default();
         for it in &material.identities {
             // The leaf's issuer decides which of the rest are followed.
             let rest = it.pair.chain.iter().skip(1).map(Der::as_bytes);
             let sent = sent.entry((&it.facts.issuer, rest.collect()));
-            let sent = sent.or_insert_with(|| Sent::behind(it));
+            let sent = sent.or_insert_with(|| Sent::behind(it, &mut intermediates));
             sent.owners += 1;
             list.push(leaf(it));
             let end = sent.end.unwrap_or(Moment::MAX).min(it.facts.not_after);
-            paths.insert(it.name.clone(), end);
+            let above = sent.above.clone();
+            paths.insert(it.name.clone(), SentPath { end, above });
         }
         list.extend(sent.into_values().flat_map(Sent::told));
         let mut lists = Lists::default();
@@ -49,7 +62,11 @@ impl Expiries {
             }
         }
         list.sort_by_key(|it| it.ends_at);
-        Self { list, paths }
+        Self {
+            list,
+            paths,
+            intermediates: intermediates.all,
+        }
     }
 
     /// Lists what ends of what a load found, what ends first in front, with the days left from `now` on.
@@ -79,26 +96,50 @@ impl Expiries {
     }
 }
 
+/// The certificates behind leaves, each once.
+#[derive(Default)]
+struct Intermediates {
+    all: Vec<CertificateFacts>,
+    places: HashMap<String, u32>,
+}
+
+impl Intermediates {
+    /// Returns where a certificate stands among them.
+    fn place(&mut self, facts: CertificateFacts) -> u32 {
+        let next = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        let place = self.places.entry(facts.sha256.clone()).or_insert(next);
+        if *place == next {
+            self.all.push(facts);
+        }
+        *place
+    }
+}
+
 /// The certificates that follow the leaves of one or more identities.
 struct Sent {
     list: Vec<Expiry>,
+    /// Where they stand among all intermediates.
+    above: Vec<u32>,
     end: Option<Moment>,
     owners: usize,
 }
 
 impl Sent {
     /// Returns what follows the leaf of this identity, the first of its owners.
-    fn behind(identity: &Identity) -> Self {
+    fn behind(identity: &Identity, intermediates: &mut Intermediates) -> Self {
         let owner = format!("identity \"{}\"", identity.name);
-        let mut list = chain(&identity.pair.chain, |it| Expiry {
-            owner: owner.clone(),
-            file: Some(identity.cert.clone()),
-            ..expiry(it, ExpiryKind::Intermediate, ExpiryEffect::ClientsRefuse)
+        let followed = chain(&identity.pair.chain, |it| {
+            let told = Expiry {
+                owner: owner.clone(),
+                file: Some(identity.cert.clone()),
+                ..expiry(it, ExpiryKind::Intermediate, ExpiryEffect::ClientsRefuse)
+            };
+            (told, certificate::facts(it))
         });
-        if !list.is_empty() {
-            list.remove(0);
-        }
+        let (list, above): (Vec<_>, Vec<_>) = followed.into_iter().skip(1).unzip();
+        let places = above.into_iter().map(|it| intermediates.place(it));
         Self {
+            above: places.collect(),
             end: list.iter().map(|it| it.ends_at).min(),
             list,
             owners: 0,
@@ -118,7 +159,7 @@ impl Sent {
 type Certificate<'a> = x509_parser::certificate::X509Certificate<'a>;
 
 /// Returns something for each certificate that is followed, the leaf first.
-fn chain(chain: &[Der], make: impl Fn(&Certificate<'_>) -> Expiry) -> Vec<Expiry> {
+fn chain<T>(chain: &[Der], make: impl Fn(&Certificate<'_>) -> T) -> Vec<T> {
     let parsed: Vec<_> = chain
         .iter()
         .filter_map(|it| certificate::parse(it.as_bytes()).ok())
@@ -337,5 +378,9 @@ mod tests {
         let between = between.find(|it| it.kind == ExpiryKind::Intermediate);
         let told = "identity \"a\" and 1 more: its intermediate CN=between";
         assert_eq!(between.unwrap().to_string(), told);
+        let above = |name| found.paths[name].above.clone();
+        assert_eq!((above("a"), above("b")), (vec![0], vec![0]));
+        assert_eq!(found.intermediates.len(), 1);
+        assert_eq!(found.intermediates[0].subject, "CN=between");
     }
 }

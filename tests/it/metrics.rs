@@ -386,11 +386,23 @@ fn a_daemon_that_drains_is_alive_and_not_ready() {
 }
 
 #[test]
-fn the_first_page_is_for_people() {
+fn the_first_page_is_for_people_and_bound_to_itself() {
     let front = Front::new(|it| it);
-    let (status, answer) = front.ask("GET", "/");
+    let (status, answer) = front.ask("GET", "/?filter=DEFAULT&page=1");
     assert_eq!(status, 200);
-    assert!(answer.contains("identity default"), "{answer}");
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(page.contains("All is well</h1>"), "{page}");
+    assert!(page.contains("id=\"identity-default\""), "{page}");
+    let head = head.to_lowercase();
+    for header in [
+        "content-type: text/html; charset=utf-8",
+        "cache-control: no-store",
+        "referrer-policy: no-referrer",
+        "x-content-type-options: nosniff",
+        "content-security-policy: default-src 'none'; style-src 'sha256-",
+    ] {
+        assert!(head.contains(header), "{head}");
+    }
 }
 
 #[test]

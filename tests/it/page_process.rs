@@ -172,6 +172,12 @@ fn health_is_denied_while_the_supervisor_does_not_turn() {
         assert!(began.elapsed() < Duration::from_secs(4));
     }
     assert_eq!(front.get("/metrics"), 503);
+    let (status, answer) = ask(front.page, "GET", "/");
+    assert_eq!(status, 503);
+    assert!(
+        answer.contains("The supervisor does not answer</h1>"),
+        "{answer}"
+    );
     front.daemon.signal(Signal::SIGCONT);
     until("the daemon is well again", || front.get("/healthz") == 200);
     assert_eq!(front.get("/metrics"), 200);

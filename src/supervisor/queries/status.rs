@@ -12,7 +12,7 @@ use crate::{
     },
     facts::{CertificateFacts, Expiry, KeepingCounts, Moment, PROGRAM_VERSION},
     link::Generation,
-    store::expiries::{self, Expiries},
+    store::expiries::{self, Expiries, SentPath},
     supervisor::{
         life::{Life, State, Summary},
         loads::{Loads, Verdict},
@@ -225,11 +225,12 @@ impl Sources<'_> {
                 .iter()
                 .map(|identity| IdentityStatus {
                     kept_since: self.loads.kept_since(&identity.name),
-                    ..identity_status(identity, ends.paths.get(&identity.name).copied(), now)
+                    ..identity_status(identity, ends.paths.get(&identity.name), now)
                 })
                 .collect(),
             rollback: self.loads.rollback().cloned(),
             expiries: self.expiries(&generation, ends, now.into()),
+            intermediates: ends.intermediates.clone(),
         }
     }
 }
@@ -275,9 +276,9 @@ pub(super) fn listeners(workers: &Workers, generation: &Generation) -> Vec<Liste
         .collect()
 }
 
-fn identity_status(identity: &Identity, path: Option<Moment>, now: Timestamp) -> IdentityStatus {
+fn identity_status(identity: &Identity, path: Option<&SentPath>, now: Timestamp) -> IdentityStatus {
     let facts = CertificateFacts::clone(&identity.facts);
-    let path_not_after = path.unwrap_or(facts.not_after);
+    let path_not_after = path.map_or(facts.not_after, |it| it.end);
     IdentityStatus {
         name: identity.name.clone(),
         cert: identity.cert.clone(),
@@ -293,5 +294,6 @@ fn identity_status(identity: &Identity, path: Option<Moment>, now: Timestamp) ->
         dns_names: facts.dns_names,
         key_type: facts.key_type,
         kept_since: None,
+        intermediates: path.map(|it| it.above.clone()).unwrap_or_default(),
     }
 }
