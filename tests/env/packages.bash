@@ -34,12 +34,16 @@ missing_packages() {
   ((EUID != 0)) || missing_for_machines
 }
 
-# Prints the packages that are missing to boot a Debian with systemd, and to build and check a package for it.
+# Prints the packages that are missing to boot a Debian with systemd, to build and check a package for it, and to build and
+# run a container image.
 missing_for_machines() {
   has mmdebstrap || echo mmdebstrap
   has systemd-nspawn || echo systemd-container
   has dpkg-shlibdeps || echo dpkg-dev
   has lintian || echo lintian
+  has podman || echo podman
+  has runc || echo runc
+  has strip || echo binutils
 }
 
 # Prints the folder with the newest PostgreSQL server's programs, or nothing.

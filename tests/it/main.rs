@@ -11,7 +11,7 @@ mod attacks;
 mod chaos;
 // Sockets that systemd passes, without systemd.
 mod activation;
-// A daemon that is process 1.
+// A daemon that is process 1, and the container image.
 mod container;
 // The daemon as a service of systemd, and as a package.
 mod systemd;

@@ -20,6 +20,7 @@ pub(crate) mod own_server;
 pub(crate) mod package;
 pub(crate) mod passing;
 pub(crate) mod pki;
+pub(crate) mod podman;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod raw_tls;
