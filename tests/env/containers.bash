@@ -1,7 +1,9 @@
 # shellcheck shell=bash
-# Makes ready what the tests of the container image need: podman with a store of its own, and an image to build in. Images of others cannot be fetched, so that one is made of the Debian that tests boot.
+# Makes ready what the tests of the container image and of its example for Kubernetes need: podman with a store of its own, and
+# an image to build in. Images of others cannot be fetched, so that one is made of the Debian that tests boot.
 
 containers_home=$cache/containers
+schemas_home=$cache/kubernetes
 builder_image=localhost/proxyd-builder
 
 # Leaves in the home above the file `version` and the program `podman`, which runs podman as the tests need it, or says why it
@@ -72,9 +74,28 @@ runs_containers() {
   timeout 60 "$containers_home/podman" run --rm --network none --memory 100m "$builder_image" true
 }
 
+# Leaves a file `ready` and Python's programs in the home of the schemas.
+make_schemas() {
+  local list=tests/drivers/kubernetes/requirements.txt log=$schemas_home.log
+  ! is_made_from "$schemas_home" "$list" || return 0
+  say 'fetching the schemas of Kubernetes'
+  rm -rf "$schemas_home"
+  if python3 -m venv "$schemas_home" >"$log" 2>&1 && "$schemas_home/bin/python" -m pip install \
+    --disable-pip-version-check --retries 1 -r "$list" >>"$log" 2>&1 </dev/null; then
+    cksum <"$list" >"$schemas_home/ready"
+  else
+    rm -rf "$schemas_home"
+    skip "the schemas of Kubernetes cannot be had; more is in $log"
+  fi
+}
+
 export_containers() {
   if [[ -e $containers_home/version ]]; then
     export PROXYD_TEST_PODMAN=$containers_home/podman
     PROXYD_TEST_REQUIRE+=' podman'
+  fi
+  if [[ -e $schemas_home/ready ]]; then
+    export PROXYD_TEST_KUBERNETES=$schemas_home/bin/python
+    PROXYD_TEST_REQUIRE+=' kubernetes'
   fi
 }

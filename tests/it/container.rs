@@ -1,6 +1,7 @@
 //! A daemon that is process 1, as in a container, and the image that `packaging/container` makes.
 
 mod image;
+mod kubernetes;
 mod life;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
