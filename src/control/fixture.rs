@@ -48,13 +48,16 @@ pub(crate) fn document() -> Value {
                                      "last_error": "refused",
                                      "last_error_at": "2026-01-01T10:00:01Z",
                                      "connected": 97, "failed": 1,
+                                     "connect_times": times(),
                                      "certificate": null,
                                      "certificate_seen_at": null}],
                        "resumption": "off",
                        "connections": {"open": 7, "total": 100, "failed_handshakes": 2,
                                        "failed_by_reason": failed(),
                                        "refused": 0, "failed_backends": 1,
-                                       "ended": ended()}}],
+                                       "ended": ended(),
+                                       "bytes_up": 2_097_152, "bytes_down": 73_400_320,
+                                       "handshake_times": times(), "session_times": times()}}],
         "sessions": {"open": 7, "kept": 6, "taken_over_total": 5, "lost_total": 0,
                      "lost_by_reason": {"not_kept": 0, "descriptors": 0, "mismatch": 0, "damaged": 0,
                                         "unix_write": 0, "suspect": 0, "no_room": 0, "ending": 0},
@@ -62,11 +65,15 @@ pub(crate) fn document() -> Value {
                                           "no_room": 0},
                      "keeping": {"state": "on", "reason": null}},
         "program": {"path": "/usr/sbin/proxyd", "version": "0.1.0", "replaced": false},
-        "upgrades": {"total": 0, "last": null},
+        "upgrades": {"total": 0, "refused": 0, "rolled_back": 0, "last": null},
         "log": {"lost_lines": 0},
         "sandbox": {"files": "full", "scopes": true, "system_calls": true, "missing": [],
                     "denied_calls": 0}
     })
+}
+
+fn times() -> Value {
+    json!({"buckets": [0, 0, 3, 40, 30, 20, 3, 1, 0, 0, 0, 0, 0], "sum_us": 2_400_000})
 }
 
 fn failed() -> Value {

@@ -56,9 +56,14 @@ pub struct ProgramStatus {
 
 /// Upgrades of the daemon in place, since its first start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UpgradesStatus {
     /// Those that were done.
     pub total: u64,
+    /// Those that were refused.
+    pub refused: u64,
+    /// Those after which the program before runs again.
+    pub rolled_back: u64,
     /// The last one that was tried.
     pub last: Option<UpgradeStatus>,
 }

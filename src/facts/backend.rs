@@ -1,9 +1,11 @@
 //! What is known of a backend.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::CertificateFacts;
+use super::{CertificateFacts, Histogram, histogram::OPENING};
 
 /// What is known of a backend, by the sessions that needed it and the probes of `verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,9 @@ pub struct BackendStatus {
     pub connected: u64,
     /// Attempts that failed.
     pub failed: u64,
+    /// How long attempts took that succeeded, by [`OPENING`]: from the lookup of its name until it answered.
+    #[serde(default)]
+    pub connect_times: Histogram,
     /// The certificate that it showed last; `None` if its leg has no TLS, or before it was used.
     pub certificate: Option<CertificateFacts>,
     /// When it showed that.
@@ -43,14 +48,16 @@ impl BackendStatus {
             last_error_at: None,
             connected: 0,
             failed: 0,
+            connect_times: Histogram::default(),
             certificate: None,
             certificate_seen_at: None,
         }
     }
 
-    /// Notes an attempt that succeeded.
-    pub fn succeed(&mut self, now: Timestamp) {
+    /// Notes an attempt that succeeded and `took` so long.
+    pub fn succeed(&mut self, now: Timestamp, took: Duration) {
         self.connected += 1;
+        self.connect_times.observe(&OPENING, took);
         self.found(true, now);
     }
 
@@ -80,6 +87,7 @@ impl BackendStatus {
     pub fn add(&mut self, other: &Self) {
         self.connected = self.connected.saturating_add(other.connected);
         self.failed = self.failed.saturating_add(other.failed);
+        self.connect_times.add(other.connect_times);
         if other.checked_at > self.checked_at {
             self.checked_at = other.checked_at;
             self.healthy = other.healthy;
@@ -107,8 +115,8 @@ mod tests {
     #[test]
     fn a_state_lasts_until_the_other_is_found() {
         let mut status = BackendStatus::unknown("db:1".to_owned());
-        status.succeed(at(1));
-        status.succeed(at(2));
+        status.succeed(at(1), Duration::ZERO);
+        status.succeed(at(2), Duration::ZERO);
         assert_eq!((status.healthy, status.since), (true, Some(at(1))));
         status.fail(at(3), "refused".to_owned());
         status.fail(at(4), "no answer".to_owned());
@@ -121,13 +129,14 @@ mod tests {
     fn of_several_workers_the_last_to_look_is_right() {
         let [mut one, mut other] = ["db:1"; 2].map(|it| BackendStatus::unknown(it.to_owned()));
         one.fail(at(5), "refused".to_owned());
-        other.succeed(at(6));
+        other.succeed(at(6), Duration::ZERO);
         let mut sums = [(one.clone(), &other), (other.clone(), &one)];
         for (sum, added) in &mut sums {
             sum.add(added);
             assert_eq!((sum.healthy, sum.since), (true, Some(at(6))));
             assert_eq!(sum.last_error.as_deref(), Some("refused"));
             assert_eq!((sum.connected, sum.failed), (1, 1));
+            assert_eq!(sum.connect_times.count(), 1);
         }
         assert_eq!(sums[0].0, sums[1].0);
     }
@@ -137,7 +146,7 @@ mod tests {
         let [mut one, mut other] = ["db:1"; 2].map(|it| BackendStatus::unknown(it.to_owned()));
         let never = one.clone();
         for (status, second, sha256) in [(&mut one, 1, "old"), (&mut other, 2, "new")] {
-            status.succeed(at(second));
+            status.succeed(at(second), Duration::ZERO);
             status.showed(Some(facts(sha256)));
         }
         one.fail(at(3), "refused".to_owned());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackendStatus, EndCounts, FailureCounts};
+use super::{BackendStatus, EndCounts, FailureCounts, Histogram};
 
 /// Sessions of a listener since the daemon started.
 ///
@@ -32,6 +32,12 @@ pub struct ConnectionCounts {
     pub bytes_up: u64,
     /// Bytes that were passed from backends to clients, counted likewise.
     pub bytes_down: u64,
+    /// How long handshakes with clients took that succeeded, by [`OPENING`](super::histogram::OPENING): from when TLS
+    /// was waited for to its end.
+    pub handshake_times: Histogram,
+    /// How long sessions lasted that have ended and were established, by [`LASTING`](super::histogram::LASTING): from
+    /// when the client was accepted.
+    pub session_times: Histogram,
 }
 
 /// What a worker knows of a listener.
@@ -98,5 +104,7 @@ impl ConnectionCounts {
         self.ended.add(other.ended);
         self.bytes_up = self.bytes_up.saturating_add(other.bytes_up);
         self.bytes_down = self.bytes_down.saturating_add(other.bytes_down);
+        self.handshake_times.add(other.handshake_times);
+        self.session_times.add(other.session_times);
     }
 }

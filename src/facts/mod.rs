@@ -14,6 +14,7 @@ mod ending;
 mod expiry;
 mod failure;
 mod fingerprint;
+pub mod histogram;
 mod identity;
 mod keeping;
 mod load;
@@ -37,6 +38,7 @@ pub use self::{
     expiry::{Expiry, ExpiryEffect, ExpiryKind},
     failure::{FailureCounts, FailureReason},
     fingerprint::{Fingerprint, NoFingerprint},
+    histogram::Histogram,
     identity::{IdentityChange, IdentityOutcome, VerifiedIdentity},
     keeping::{
         Death, KeepingCounts, LOSS_REASONS, LossCounts, LossReason, UNKEPT_REASONS, UnkeptCounts,

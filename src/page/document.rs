@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    metrics,
+    metrics::{self, Format},
     people::{self, Query, View},
 };
 use crate::{
@@ -22,7 +22,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Document {
     status: Status,
-    metrics: OnceCell<Bytes>,
+    open_metrics: OnceCell<Bytes>,
+    classic: OnceCell<Bytes>,
     place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -47,7 +48,8 @@ impl Document {
         let status = wire::decode(&bytes, MAX_RESPONSE).map_err(io::Error::other)?;
         Ok(Self {
             status,
-            metrics: OnceCell::new(),
+            open_metrics: OnceCell::new(),
+            classic: OnceCell::new(),
             place: Arc::new(place),
         })
     }
@@ -57,11 +59,13 @@ impl Document {
         self.status.supervisor.state == SupervisorState::Serving
     }
 
-    /// Returns the metrics.
-    pub(super) fn metrics(&self) -> Bytes {
-        let text = self
-            .metrics
-            .get_or_init(|| self.text(metrics::render(&self.status)));
+    /// Returns the metrics in this format.
+    pub(super) fn metrics(&self, format: Format) -> Bytes {
+        let cell = match format {
+            Format::OpenMetrics => &self.open_metrics,
+            Format::Classic => &self.classic,
+        };
+        let text = cell.get_or_init(|| self.text(metrics::render(&self.status, format)));
         text.clone()
     }
 

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, VARY},
     server::conn::http1,
     service::service_fn,
 };
@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     desk::{ALIVE_PATIENCE, Desk, NoAnswer, STATUS_PATIENCE},
     document::Document,
+    metrics,
     people::{self, Query},
 };
 
@@ -87,7 +88,7 @@ async fn respond(request: &Request<Incoming>, desk: &Desk) -> Response<Full<Byte
         "/healthz" => health(desk.alive().await),
         "/" => for_people(request.uri().query(), desk).await,
         path @ ("/metrics" | "/readyz") => match desk.status().await {
-            Ok(document) => page(path, &document),
+            Ok(document) => page(path, request.headers(), &document),
             Err(why) => unavailable(no_status(why) + "\n"),
         },
         _ => text(
@@ -135,13 +136,16 @@ async fn for_people(query: Option<&str>, desk: &Desk) -> Response<Full<Bytes>> {
     response
 }
 
-fn page(path: &str, document: &Document) -> Response<Full<Bytes>> {
+fn page(path: &str, headers: &HeaderMap, document: &Document) -> Response<Full<Bytes>> {
     match path {
-        "/metrics" => reply(
-            StatusCode::OK,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            document.metrics(),
-        ),
+        "/metrics" => {
+            let format = metrics::chosen(headers.get_all(ACCEPT));
+            let text = document.metrics(format);
+            let mut response = reply(StatusCode::OK, format.content_type(), text);
+            let vary = HeaderValue::from_static("accept");
+            response.headers_mut().insert(VARY, vary);
+            response
+        }
         "/readyz" if document.serves() => text(StatusCode::OK, "serving\n".into()),
         _ => unavailable("no worker serves\n".to_owned()),
     }

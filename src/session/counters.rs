@@ -9,7 +9,10 @@ use std::{
 };
 
 use crate::{
-    facts::{ConnectionCounts, END_REASONS, EndCounts, EndReason, FailureCounts, Reason as _},
+    facts::{
+        ConnectionCounts, END_REASONS, EndCounts, EndReason, FailureCounts, Histogram, Reason as _,
+        histogram::{self, BUCKETS, LASTING, Ladder, OPENING},
+    },
     protocol::watch::Side,
 };
 
@@ -53,6 +56,39 @@ impl Bytes {
     }
 }
 
+/// Counts durations by how long they were.
+#[derive(Debug)]
+pub struct Times {
+    ladder: &'static Ladder,
+    buckets: [AtomicU64; BUCKETS],
+    sum_us: AtomicU64,
+}
+
+impl Times {
+    fn new(ladder: &'static Ladder) -> Self {
+        Self {
+            ladder,
+            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+            sum_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a duration.
+    pub fn observe(&self, duration: Duration) {
+        let bucket = histogram::bucket(self.ladder, duration);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        let took = histogram::microseconds(duration);
+        self.sum_us.fetch_add(took, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Histogram {
+        Histogram {
+            buckets: self.buckets.each_ref().map(|it| it.load(Ordering::Relaxed)),
+            sum_us: self.sum_us.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// This worker's counts of a listener's sessions.
 #[derive(Debug)]
 pub struct Counters {
@@ -63,6 +99,9 @@ pub struct Counters {
     ended: [AtomicU64; END_REASONS],
     /// The bytes of all sessions that were passed on here.
     pub bytes: Bytes,
+    /// How long handshakes with clients took that succeeded.
+    pub handshake_times: Times,
+    session_times: Times,
     told: Mutex<[Pace; END_REASONS]>,
     tells_all: AtomicBool,
 }
@@ -76,6 +115,8 @@ impl Counters {
             total: AtomicU64::new(0),
             ended: [const { AtomicU64::new(0) }; END_REASONS],
             bytes: Bytes::default(),
+            handshake_times: Times::new(&OPENING),
+            session_times: Times::new(&LASTING),
             told: Mutex::new([Pace::default(); END_REASONS]),
             tells_all: AtomicBool::new(true),
         }
@@ -100,9 +141,12 @@ impl Counters {
         OpenSession(Arc::clone(self))
     }
 
-    /// Counts a session that has ended.
-    pub fn end(&self, reason: EndReason) {
+    /// Counts a session that has ended; `lasted` is for how long there was one, if it was established.
+    pub fn end(&self, reason: EndReason, lasted: Option<Duration>) {
         self.ended[reason.position()].fetch_add(1, Ordering::Relaxed);
+        if let Some(lasted) = lasted {
+            self.session_times.observe(lasted);
+        }
     }
 
     /// Returns `None` if the end of a session must not be logged now; otherwise how many ends for the
@@ -137,6 +181,8 @@ impl Counters {
             ended,
             bytes_up,
             bytes_down,
+            handshake_times: self.handshake_times.get(),
+            session_times: self.session_times.get(),
         }
     }
 }
@@ -225,17 +271,19 @@ mod tests {
     #[test]
     fn ends_are_counted_by_reason_and_together() {
         let counters = Counters::new(String::new());
-        counters.end(REVOKED);
-        counters.end(REVOKED);
-        counters.end(EndReason::Refused(FailureReason::Timeout));
-        counters.end(EndReason::ClientClosed);
-        counters.end(EndReason::Full);
-        counters.end(EndReason::BackendFailed);
+        counters.end(REVOKED, None);
+        counters.end(REVOKED, None);
+        counters.end(EndReason::Refused(FailureReason::Timeout), None);
+        counters.end(EndReason::ClientClosed, Some(Duration::from_secs(7)));
+        counters.end(EndReason::Full, None);
+        counters.end(EndReason::BackendFailed, None);
         let counts = counters.counts();
         assert_eq!(counts.failed_handshakes, 3);
         assert_eq!(counts.failed_by_reason.of(FailureReason::Revoked), 2);
         assert_eq!((counts.refused, counts.failed_backends), (1, 1));
         assert_eq!(counts.ended.of(EndReason::ClientClosed), 1);
         assert_eq!(counts.ended.sum(), 6);
+        let times = counts.session_times;
+        assert_eq!((times.count(), times.sum_us), (1, 7_000_000));
     }
 }

@@ -54,7 +54,8 @@ impl SessionEnd {
 
     /// Counts the end, and logs it if the log is to have it. Called exactly once for every session.
     pub fn note(&self, session: &LiveSession) {
-        session.counters.end(self.reason);
+        let lasted = session.has_opened().then(|| session.began.elapsed());
+        session.counters.end(self.reason, lasted);
         if let Some(left_out) = session.counters.may_tell(self.reason) {
             self.tell(session, Some(left_out).filter(|it| *it > 0));
         }

@@ -30,6 +30,8 @@ missing_packages() {
   has man || echo man-db
   has unshare || echo util-linux
   has ip || echo iproute2
+  # For promtool, which judges metrics and rules.
+  has promtool || echo prometheus
   # Only root can boot another Debian.
   ((EUID != 0)) || missing_for_machines
 }

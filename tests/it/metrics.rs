@@ -1,5 +1,8 @@
 //! The metrics page.
 
+mod promtool;
+mod tables;
+
 use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use nix::sys::signal::Signal;
@@ -13,6 +16,10 @@ use crate::support::{
     pki::{Ca, replace},
     process, until,
 };
+
+/// What a client reads that prefers `OpenMetrics`.
+const OPEN_METRICS: &str =
+    "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
 
 struct Front {
     client: Client,
@@ -54,20 +61,32 @@ impl Front {
 
 /// Asks a page for something; returns the status code and the whole answer.
 pub(crate) fn ask(page: SocketAddr, method: &str, path: &str) -> (u16, String) {
-    let request =
-        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    ask_for(page, (method, path), "*/*")
+}
+
+/// The same, as a client that reads these types.
+fn ask_for(page: SocketAddr, (method, path): (&str, &str), accept: &str) -> (u16, String) {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+    );
     let answer = exchange(page, request.as_bytes()).unwrap();
     let answer = String::from_utf8(answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     (status, answer)
 }
 
+/// Returns the metrics as text, for a client that reads this type.
 #[track_caller]
-fn read(page: SocketAddr) -> BTreeMap<String, f64> {
-    let (status, answer) = ask(page, "GET", "/metrics");
+fn text(page: SocketAddr, accept: &str) -> String {
+    let (status, answer) = ask_for(page, ("GET", "/metrics"), accept);
     assert_eq!(status, 200);
     let (_, text) = answer.split_once("\r\n\r\n").unwrap();
-    parse(text)
+    text.to_owned()
+}
+
+#[track_caller]
+fn read(page: SocketAddr) -> BTreeMap<String, f64> {
+    parse(&text(page, OPEN_METRICS))
 }
 
 /// Returns what a daemon measures, by name and labels.
@@ -118,7 +137,7 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
         match words[..] {
             ["#", "TYPE", name, kind] => {
                 assert!(is_name(name), "{line}");
-                assert!(["gauge", "counter"].contains(&kind), "{line}");
+                assert!(["gauge", "counter", "histogram"].contains(&kind), "{line}");
                 assert_eq!(types.insert(name, kind), None, "{line}");
             }
             ["#", "HELP", name, help] => {
@@ -128,10 +147,18 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
             _ => {
                 let (series, value) = line.rsplit_once(' ').unwrap();
                 let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-                let family = name.strip_suffix("_total");
-                let kind = types.get(family.unwrap_or(name));
-                let expected = if family.is_some() { "counter" } else { "gauge" };
-                assert_eq!(kind, Some(&expected), "{line}");
+                let suffixes = [
+                    ("_total", "counter"),
+                    ("_bucket", "histogram"),
+                    ("_sum", "histogram"),
+                    ("_count", "histogram"),
+                    ("", "gauge"),
+                ];
+                let is_known = suffixes.iter().any(|(suffix, kind)| {
+                    let family = name.strip_suffix(suffix);
+                    family.and_then(|it| types.get(it)) == Some(kind)
+                });
+                assert!(is_known, "{line}");
                 let labels = labels.strip_suffix('}').unwrap();
                 let mut quotes = labels.matches('"');
                 assert_eq!(quotes.by_ref().count() % 2, 0, "{line}");
@@ -163,10 +190,56 @@ fn every_line_of_the_page_can_be_read() {
 #[test]
 fn the_page_says_what_it_is() {
     let front = Front::new(|it| it);
-    let (_, answer) = front.ask("GET", "/metrics");
-    let answer = answer.to_lowercase();
-    assert!(answer.contains("content-type: application/openmetrics-text"));
-    assert!(answer.contains("version=1.0.0"));
+    for (accept, kind) in [
+        (OPEN_METRICS, "application/openmetrics-text; version=1.0.0"),
+        ("text/plain", "text/plain; version=0.0.4"),
+        ("*/*", "text/plain; version=0.0.4"),
+    ] {
+        let (_, answer) = ask_for(front.page, ("GET", "/metrics"), accept);
+        let answer = answer.to_lowercase();
+        assert!(
+            answer.contains(&format!("content-type: {kind}")),
+            "{answer}"
+        );
+        assert!(answer.contains("vary: accept\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn both_formats_tell_the_same() {
+    let front = Front::new(|it| it);
+    let series = |text: &str| {
+        let lines = text.lines().filter(|it| !it.starts_with('#'));
+        let names = lines.map(|it| it.rsplit_once(' ').unwrap().0.to_owned());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    let classic = text(front.page, "text/plain");
+    assert_eq!(series(&text(front.page, OPEN_METRICS)), series(&classic));
+    assert!(!classic.contains("# EOF"));
+    assert!(classic.contains("# TYPE proxyd_sessions_total counter\n"));
+}
+
+#[test]
+fn the_page_names_the_program_and_what_it_is_doing() {
+    let front = Front::new(|it| it);
+    let metrics = front.metrics();
+    let build = format!(
+        "proxyd_build_info{{version=\"{}\",arch=\"{}\"}}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH
+    );
+    for (name, value) in [
+        (&*build, 1.0),
+        ("proxyd_state{state=\"serving\"}", 1.0),
+        ("proxyd_state{state=\"degraded\"}", 0.0),
+        ("proxyd_program_replaced", 0.0),
+        ("proxyd_upgrades_total{result=\"done\"}", 0.0),
+        ("proxyd_upgrades_total{result=\"rolled-back\"}", 0.0),
+    ] {
+        assert_eq!(metrics.get(name), Some(&value), "{name}");
+    }
 }
 
 #[test]
@@ -207,6 +280,58 @@ fn bytes_are_counted_while_their_session_is_open() {
             front.await_metric(&name, 6.0 * f64::from(echoes));
         }
     }
+}
+
+/// Reads a histogram of the listener "main".
+fn histogram(metrics: &BTreeMap<String, f64>, name: &str, labels: &str) -> Vec<f64> {
+    let begin = format!("{name}_bucket{{le=\"");
+    let end = format!("\",listener=\"main\"{labels}}}");
+    let buckets = metrics.iter().filter_map(|(series, count)| {
+        let bound = series.strip_prefix(&begin)?.strip_suffix(&end)?;
+        let bound: f64 = bound.trim_start_matches('+').parse().unwrap();
+        Some((bound, *count))
+    });
+    let mut buckets: Vec<_> = buckets.collect();
+    buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+    buckets.into_iter().map(|(_, count)| count).collect()
+}
+
+#[test]
+fn handshakes_connects_and_sessions_are_counted_by_how_long_they_took() {
+    let front = Front::new(|it| it);
+    let backend = front.daemon.status()["listeners"][0]["backend"].clone();
+    let backend = format!(",backend={backend}");
+    let all = |metrics: &BTreeMap<String, f64>| {
+        [
+            ("proxyd_handshake_duration_seconds", ""),
+            ("proxyd_backend_connect_duration_seconds", &*backend),
+            ("proxyd_session_duration_seconds", ""),
+        ]
+        .map(|(name, labels)| {
+            let buckets = histogram(metrics, name, labels);
+            assert_eq!(buckets.len(), 13, "{name}: {metrics:?}");
+            assert!(buckets.is_sorted(), "{name}: {buckets:?}");
+            let of = |what| metrics[&format!("{name}_{what}{{listener=\"main\"{labels}}}")];
+            assert_eq!(Some(&of("count")), buckets.last());
+            assert_eq!(of("sum") > 0.0, of("count") > 0.0, "{name}");
+            of("count")
+        })
+    };
+    assert_eq!(all(&front.metrics()), [0.0; 3]);
+    let mut session = front.client.connect(front.daemon.address()).unwrap();
+    session.echo("hello").unwrap();
+    until("the handshake is counted", || {
+        all(&front.metrics()) == [1.0, 1.0, 0.0]
+    });
+    drop(session);
+    until("the session is counted", || {
+        all(&front.metrics()) == [1.0; 3]
+    });
+    // One that is not let in has neither.
+    let stranger = Client::new(&Ca::new("stranger"));
+    stranger.connect(front.daemon.address()).unwrap_err();
+    front.await_metric("proxyd_sessions_open{listener=\"main\"}", 0.0);
+    assert_eq!(all(&front.metrics()), [1.0; 3]);
 }
 
 #[test]

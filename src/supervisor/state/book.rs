@@ -191,6 +191,10 @@ pub(in crate::supervisor) struct TicketsBook {
 pub(in crate::supervisor) struct UpgradesBook {
     /// Upgrades that were done.
     pub(in crate::supervisor) total: u64,
+    /// Upgrades that were refused.
+    pub(in crate::supervisor) refused: u64,
+    /// Upgrades after which the program before runs again.
+    pub(in crate::supervisor) rolled_back: u64,
     /// The last upgrade that was tried.
     #[serde(deserialize_with = "lenient::part")]
     pub(in crate::supervisor) last: Option<UpgradeStatus>,

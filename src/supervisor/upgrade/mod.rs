@@ -273,7 +273,6 @@ impl Upgrades {
             self.answer(Answer::refused(&told));
             return Some(Confirmed::WentBack(format!("{told}.")));
         }
-        self.book.total += 1;
         self.note(
             UpgradeResult::Done,
             (from.clone(), PROGRAM_VERSION.to_owned()),
@@ -301,7 +300,6 @@ impl Upgrades {
         let told = format!(
             "proxyd {PROGRAM_VERSION} goes on for proxyd {from}, but {reason}, and {error}"
         );
-        self.book.total += 1;
         self.note(
             UpgradeResult::Done,
             (from, PROGRAM_VERSION.to_owned()),
@@ -355,6 +353,12 @@ impl Upgrades {
     }
 
     fn note(&mut self, result: UpgradeResult, (from, to): (String, String), reason: Option<&str>) {
+        let count = match result {
+            UpgradeResult::Done => &mut self.book.total,
+            UpgradeResult::Refused => &mut self.book.refused,
+            UpgradeResult::RolledBack => &mut self.book.rolled_back,
+        };
+        *count = count.saturating_add(1);
         self.book.last = Some(UpgradeStatus {
             at: Timestamp::now(),
             from,
@@ -373,6 +377,8 @@ impl Upgrades {
     pub(super) fn status(&self) -> UpgradesStatus {
         UpgradesStatus {
             total: self.book.total,
+            refused: self.book.refused,
+            rolled_back: self.book.rolled_back,
             last: self.book.last.clone(),
         }
     }

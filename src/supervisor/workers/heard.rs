@@ -76,6 +76,7 @@ impl Known {
             last_error_at: past(status.last_error_at),
             connected: status.connected.min(most),
             failed: status.failed.min(most),
+            connect_times: status.connect_times.possible(most),
             certificate: status.certificate.map(certificate),
             certificate_seen_at: past(status.certificate_seen_at),
         })
@@ -95,6 +96,8 @@ pub(super) fn possible(counts: &ConnectionCounts, uptime: Duration) -> Connectio
         ended: EndCounts::new(|it| counts.ended.of(it).min(most)),
         bytes_up: counts.bytes_up.min(most.saturating_mul(MOST_BYTES)),
         bytes_down: counts.bytes_down.min(most.saturating_mul(MOST_BYTES)),
+        handshake_times: counts.handshake_times.possible(most),
+        session_times: counts.session_times.possible(most),
     }
 }
 

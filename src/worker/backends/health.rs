@@ -8,7 +8,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -89,11 +89,11 @@ impl Health {
             .unwrap_or_default()
     }
 
-    /// Notes that the backend was reached, and what it showed if its leg has TLS.
-    pub fn succeed(&self, address: &Address, tls: Option<&TlsStream>) -> News {
+    /// Notes that the backend was reached, after how long, and what it showed if its leg has TLS.
+    pub fn succeed(&self, address: &Address, took: Duration, tls: Option<&TlsStream>) -> News {
         let note = |known: &mut Known| {
             let news = known.circuit.succeed();
-            known.status.succeed(Timestamp::now());
+            known.status.succeed(Timestamp::now(), took);
             known.see(tls);
             news
         };
@@ -135,8 +135,6 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::{
@@ -179,9 +177,15 @@ mod tests {
         assert!(trial.is_trial);
         assert_eq!(health.order(&backends, later), [1, 0]);
         assert!(!health.begin(&address("a:1"), later).is_trial);
-        assert_eq!(health.succeed(&address("a:1"), None), News::Up);
+        assert_eq!(
+            health.succeed(&address("a:1"), Duration::ZERO, None),
+            News::Up
+        );
         assert_eq!(health.order(&backends, later), [0, 1]);
-        assert_eq!(health.succeed(&address("a:1"), None), News::None);
+        assert_eq!(
+            health.succeed(&address("a:1"), Duration::ZERO, None),
+            News::None
+        );
     }
 
     #[test]
@@ -239,7 +243,7 @@ mod tests {
             for (which, good, wait) in steps {
                 let attempt = health.begin(&addresses[which], now);
                 if good {
-                    health.succeed(&addresses[which], None);
+                    health.succeed(&addresses[which], Duration::ZERO, None);
                 } else {
                     health.fail(&addresses[which], attempt, now, &BackendError::Refused);
                 }

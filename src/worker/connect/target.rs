@@ -122,13 +122,14 @@ impl Target {
         let Some(trial) = self.trial.take() else {
             return;
         };
-        let had_time = trial.began.elapsed() >= super::fair(self.context.limits());
+        let took = trial.began.elapsed();
+        let had_time = took >= super::fair(self.context.limits());
         if outcome.is_err() && deadline.has_passed() && !had_time {
             return;
         }
         let (service, address) = (&self.context.service, self.address());
         let news = match outcome {
-            Ok(tls) => service.health.succeed(address, tls),
+            Ok(tls) => service.health.succeed(address, took, tls),
             Err(error) => service
                 .health
                 .fail(address, trial.attempt, Instant::now(), error),

@@ -10,7 +10,11 @@ mod proxy;
 mod table;
 mod tcp;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::timeout_at;
 
@@ -121,6 +125,7 @@ async fn accept_tls(
     first: Vec<u8>,
 ) -> Result<(), Failure> {
     let nothing_yet = first.is_empty();
+    let began = Instant::now();
     let accepting = client.accept_tls(first, |first| context.accept_tls(first));
     let accepted = timeout_at(deadline.at(), accepting).await;
     let chains = &context.services.sessions.chains;
@@ -131,7 +136,11 @@ async fn accept_tls(
         return Err(deadline.late(Phase::ClientTls).into());
     };
     match accepted {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            let times = &context.session.counters.handshake_times;
+            times.observe(began.elapsed());
+            Ok(())
+        }
         Err(error) if nothing_yet && !client.has_spoken() && is_silence(&error, 0) => {
             Err(Failure::Silent)
         }

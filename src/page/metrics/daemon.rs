@@ -1,0 +1,149 @@
+//! Metrics of the daemon as a whole.
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::{Fraction, Labels, by_reason, count, gauge, states, whole};
+use crate::control::{SessionsStatus, Status, SupervisorState, UpgradesStatus, WorkerState};
+
+/// Adds them.
+pub(super) fn register(status: &Status, registry: &mut Registry) {
+    build(status, registry);
+    daemon(status, registry);
+    upgrades(&status.upgrades, registry);
+    sessions(&status.sessions, registry);
+}
+
+fn build(status: &Status, registry: &mut Registry) {
+    let build: Family<Labels, Gauge> = Family::default();
+    let labels = vec![
+        ("version", status.supervisor.version.clone()),
+        ("arch", std::env::consts::ARCH.to_owned()),
+    ];
+    build.get_or_create(&labels).set(1);
+    registry.register(
+        "build_info",
+        "The program that runs, by its labels; always 1",
+        build,
+    );
+    gauge(
+        registry,
+        "program_replaced",
+        "1 if another file lies at the path of the program that runs, so that an upgrade would run that, else 0",
+        i64::from(status.program.replaced),
+    );
+}
+
+fn daemon(status: &Status, registry: &mut Registry) {
+    let all = [
+        SupervisorState::Starting,
+        SupervisorState::Serving,
+        SupervisorState::Degraded,
+        SupervisorState::Draining,
+    ];
+    states(
+        registry,
+        (
+            "state",
+            "What the daemon is doing: 1 for the state that holds, 0 for the others",
+        ),
+        status.supervisor.state,
+        &all.map(|it| (it, it.word())),
+    );
+    let serving = |state| state == WorkerState::Serving;
+    let workers = status
+        .workers
+        .iter()
+        .filter(|worker| serving(worker.state))
+        .count();
+    gauge(
+        registry,
+        "workers_serving",
+        "Workers that accept clients",
+        whole(workers),
+    );
+    gauge(
+        registry,
+        "workers",
+        "Workers that there should be",
+        whole(status.slots()),
+    );
+    count(
+        registry,
+        "restarts",
+        "Workers that were started in the place of one that failed",
+        status.restarts.total,
+    );
+    gauge(
+        registry,
+        "restarts_consecutive",
+        "Failures in a row of the worker that has failed most often without serving in between",
+        i64::from(status.restarts.consecutive),
+    );
+    count(
+        registry,
+        "denied_calls",
+        "System calls that workers made and that were refused",
+        status.sandbox.denied_calls,
+    );
+    count(
+        registry,
+        "log_lines_lost",
+        "Log lines that were lost because they could not be written",
+        status.log.lost_lines,
+    );
+    let uptime: Fraction = Gauge::default();
+    uptime.set(status.supervisor.uptime_s);
+    registry.register(
+        "uptime_seconds",
+        "Time since the supervisor started, in seconds",
+        uptime,
+    );
+}
+
+fn upgrades(upgrades: &UpgradesStatus, registry: &mut Registry) {
+    let results: Family<Labels, Counter> = Family::default();
+    for (result, number) in [
+        ("done", upgrades.total),
+        ("refused", upgrades.refused),
+        ("rolled-back", upgrades.rolled_back),
+    ] {
+        let labels = vec![("result", result.to_owned())];
+        results.get_or_create(&labels).inc_by(number);
+    }
+    registry.register(
+        "upgrades",
+        "Upgrades of the running daemon, by what became of them",
+        results,
+    );
+}
+
+/// Tells what becomes of sessions whose worker ends.
+fn sessions(sessions: &SessionsStatus, registry: &mut Registry) {
+    gauge(
+        registry,
+        "sessions_kept",
+        "Open sessions that will go on in another worker if theirs ends",
+        sessions.kept.cast_signed(),
+    );
+    count(
+        registry,
+        "sessions_taken_over",
+        "Times that a worker went on with a session of a worker that had ended",
+        sessions.taken_over_total,
+    );
+    by_reason(
+        registry,
+        "sessions_lost",
+        "Established sessions that ended with their worker, by reason",
+        &sessions.lost_by_reason,
+    );
+    by_reason(
+        registry,
+        "sessions_unkept",
+        "Established sessions that cannot outlive their worker although they should, by reason",
+        &sessions.unkept_by_reason,
+    );
+}
