@@ -66,6 +66,12 @@ pub(crate) fn document() -> Value {
                      "keeping": {"state": "on", "reason": null}},
         "program": {"path": "/usr/sbin/proxyd", "version": "0.1.0", "replaced": false},
         "upgrades": {"total": 0, "refused": 0, "rolled_back": 0, "last": null},
+        "processes": [{"role": "supervisor", "slot": null, "pid": 1, "started_at": "2026-01-01T10:00:00Z",
+                       "cpu_s": 1.5, "resident_bytes": 31_457_280, "open_descriptors": 40,
+                       "most_descriptors": 524_288},
+                      {"role": "worker", "slot": 0, "pid": 2, "started_at": "2026-01-01T10:00:01Z",
+                       "cpu_s": 20.25, "resident_bytes": 62_914_560, "open_descriptors": null,
+                       "most_descriptors": null}],
         "log": {"lost_lines": 0},
         "sandbox": {"files": "full", "scopes": true, "system_calls": true, "missing": [],
                     "denied_calls": 0}

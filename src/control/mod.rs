@@ -33,9 +33,9 @@ pub use self::{
     status::{
         DiskState, DiskStatus, ExitHookRun, ExitHookSource, ExitHookStatus, ExitKind, ExitStatus,
         IdentityStatus, KeepingState, KeepingStatus, ListenerStatus, LoadError, LogStatus,
-        ProgramStatus, RestartStatus, RollbackStatus, SandboxStatus, SessionsStatus, Status,
-        SupervisorState, SupervisorStatus, TlsStatus, UpgradeResult, UpgradeStatus, UpgradesStatus,
-        WatchState, WatchStatus, WorkerState, WorkerStatus,
+        ProcessRole, ProcessStatus, ProgramStatus, RestartStatus, RollbackStatus, SandboxStatus,
+        SessionsStatus, Status, SupervisorState, SupervisorStatus, TlsStatus, UpgradeResult,
+        UpgradeStatus, UpgradesStatus, WatchState, WatchStatus, WorkerState, WorkerStatus,
     },
 };
 use crate::facts::{EndedSessions, Partial, Reads, Selection, SessionList, SessionsAtEnd};

@@ -41,6 +41,58 @@ pub struct Status {
     pub program: ProgramStatus,
     /// Upgrades of the daemon in place.
     pub upgrades: UpgradesStatus,
+    /// What its processes use of the machine.
+    #[serde(default)]
+    pub processes: Vec<ProcessStatus>,
+}
+
+/// What a process uses of the machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// What it does.
+    pub role: ProcessRole,
+    /// The slot of a worker.
+    pub slot: Option<usize>,
+    /// Its process id.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Seconds for which processors have worked for it; `None` if the system does not say.
+    pub cpu_s: Option<f64>,
+    /// Bytes of memory that it takes; `None` if that is not known.
+    pub resident_bytes: Option<u64>,
+    /// Descriptors that it has open; `None` where that is not known, which it is of the supervisor alone, from
+    /// Linux 6.2 on.
+    pub open_descriptors: Option<u64>,
+    /// Descriptors that it may have open; known of the supervisor alone.
+    pub most_descriptors: Option<u64>,
+}
+
+/// What a process of the daemon does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessRole {
+    /// It starts the others and answers `proxyctl`.
+    Supervisor,
+    /// It serves clients.
+    Worker,
+    /// It looks up the names of backends.
+    Resolver,
+    /// It serves metrics.
+    Page,
+}
+
+impl ProcessRole {
+    /// Returns its name in status and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Supervisor => "supervisor",
+            Self::Worker => "worker",
+            Self::Resolver => "resolver",
+            Self::Page => "page",
+        }
+    }
 }
 
 /// The program that runs.

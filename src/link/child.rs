@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use crate::{
     config::LogLevel,
-    sys::{oom, sandbox, signals},
+    sys::{oom, sandbox, signals, usage},
     telemetry::log::{self, Form, Pipe},
 };
 
@@ -109,6 +109,8 @@ pub fn begin(name: &CStr, log: Log) -> Result<Begun, CannotBegin> {
     let pipe = Pipe::stderr(log.form);
     log::start(pipe.clone(), log.level, log.form);
     let link = take_link().map_err(CannotBegin::NoLink)?;
+    // Behind this, files of its own in /proc are root's.
+    usage::begin();
     sandbox::protect_memory().map_err(CannotBegin::Unprotected)?;
     if let Err(error) = oom::give_up_protection() {
         warn!(%error, "when memory runs short, the kernel may kill the supervisor before this process");

@@ -40,6 +40,11 @@ pub enum FromPage {
     Confined(Confinement),
     /// It is alive; sent several times within the heartbeat timeout.
     Beat,
+    /// How much memory it takes; sent with a beat when that has changed.
+    Memory {
+        /// In bytes.
+        resident: u64,
+    },
     /// Asks for the status, which is gathered from then on.
     Status {
         /// Comes back in the answer.

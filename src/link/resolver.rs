@@ -44,6 +44,11 @@ pub enum FromResolver {
     Confined(Confinement),
     /// It is alive.
     Beat,
+    /// It is alive, and takes so much memory; sent instead of a beat when that has changed.
+    Memory {
+        /// In bytes.
+        resident: u64,
+    },
 }
 
 /// What a worker asks.

@@ -255,6 +255,11 @@ pub enum FromWorker {
         /// The backend.
         status: BackendStatus,
     },
+    /// How much memory it takes; sent when its counts are asked for.
+    Memory {
+        /// In bytes.
+        resident: u64,
+    },
     /// It has sent all counts that changed.
     Counted {
         /// The ask that it answers.

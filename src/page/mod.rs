@@ -25,7 +25,10 @@ use crate::{
         child::{self, Begun, Helper as Args},
         end::{self, Receiver},
     },
-    sys::sandbox::{self, Profile},
+    sys::{
+        sandbox::{self, Profile},
+        usage,
+    },
 };
 
 /// The time between two signs of life.
@@ -83,15 +86,23 @@ impl Page {
     async fn run(mut self, mut receiver: Receiver<ToPage>) -> io::Result<()> {
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut told = None;
         loop {
             tokio::select! {
-                told = receiver.receive() => match told {
-                    Ok(Some(told)) => self.take(told)?,
+                received = receiver.receive() => match received {
+                    Ok(Some(received)) => self.take(received)?,
                     Ok(None) => return Ok(()),
                     Err(fault) => return Err(io::Error::other(fault)),
                 },
                 // If the supervisor is gone, receiving from it ends.
-                _ = beats.tick() => self.desk.tell(FromPage::Beat).await,
+                _ = beats.tick() => {
+                    self.desk.tell(FromPage::Beat).await;
+                    let memory = usage::resident();
+                    if let Some(resident) = memory.filter(|_| memory != told) {
+                        self.desk.tell(FromPage::Memory { resident }).await;
+                    }
+                    told = memory;
+                }
             }
         }
     }

@@ -32,7 +32,10 @@ use crate::{
         child::{self, ANEW, Begun, Helper as Args},
         end::{self, Receiver, Sender},
     },
-    sys::sandbox::{self, NameFiles, Profile},
+    sys::{
+        sandbox::{self, NameFiles, Profile},
+        usage,
+    },
 };
 
 /// How often the supervisor hears that the resolver is alive.
@@ -110,6 +113,7 @@ pub async fn run(link: OwnedFd, confinement: Confinement, is_alone: &AtomicBool)
     let mut desk = Desk::new(to_desk, to_end);
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut known = None;
     while link.is_some() || desk.has_workers() {
         tokio::select! {
             told = next(&mut link) => if let Some(told) = told {
@@ -122,8 +126,13 @@ pub async fn run(link: OwnedFd, confinement: Confinement, is_alone: &AtomicBool)
             Some((wanted, result)) = ended.recv() => desk.ended(wanted, result),
             () = until(desk.wake_at()) => desk.woken(),
             _ = beats.tick() => if let Some((_, beat)) = &link {
+                let memory = usage::resident();
+                let changed = memory.filter(|_| memory != known);
+                let sign = changed.map_or(FromResolver::Beat, |resident| FromResolver::Memory { resident });
                 // A beat that still waits to be sent says the same.
-                let _ = beat.try_send(FromResolver::Beat);
+                if beat.try_send(sign).is_ok() {
+                    known = memory;
+                }
             },
         }
     }

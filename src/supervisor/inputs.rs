@@ -62,6 +62,10 @@ impl Supervisor {
             }
             helpers::ResolverMessage::Said(id, said, _) => match said {
                 FromResolver::Beat => self.helpers.resolver.heard(id),
+                FromResolver::Memory { resident } => {
+                    self.helpers.resolver.heard(id);
+                    self.helpers.resolver.takes(id, resident);
+                }
                 FromResolver::Confined(report) => self.sandbox.note(child::RESOLVER, report),
             },
             helpers::ResolverMessage::Exited(id, end) => {
@@ -87,6 +91,9 @@ impl Supervisor {
                 self.sandbox.note(child::PAGE, report);
             }
             helpers::PageMessage::Said(id, FromPage::Beat, _) => page.beat(id),
+            helpers::PageMessage::Said(id, FromPage::Memory { resident }, _) => {
+                page.helper.takes(id, resident);
+            }
             // Answered here and not in a task, because the answer means that the loop turns.
             helpers::PageMessage::Said(id, FromPage::Alive { ask }, _) => page.alive(id, ask),
             helpers::PageMessage::Said(id, FromPage::Status { ask }, _) => {
@@ -125,6 +132,7 @@ impl Supervisor {
                     self.queries.note_fits(&self.workers, &self.loads.current());
                 }
             }
+            FromWorker::Memory { resident } => self.workers.takes(worker, resident),
             FromWorker::Counted { ask } => {
                 self.workers.tidy();
                 self.queries.counted(worker, Some(ask));

@@ -262,6 +262,7 @@ impl Supervisor {
             life: &self.life,
             upgrades: &self.upgrades,
             sandbox: &self.sandbox,
+            helpers: &self.helpers,
             keeping: self.workers.keeping(),
             unsupported: self.workers.keeps_none(),
             lost_lines: self.sink.lost(),

@@ -36,4 +36,5 @@ pub mod tcp_info;
 pub mod terminal;
 pub mod tune;
 pub mod upgrade_points;
+pub mod usage;
 pub mod wall_timer;

@@ -57,7 +57,7 @@ use crate::{
         end,
     },
     session::{record, table},
-    sys::clock,
+    sys::{clock, usage},
     telemetry::log::Pipe,
     tls::stream::warm_up,
 };
@@ -465,6 +465,11 @@ impl Worker {
     /// Reports the counts, and the refused calls that were made before.
     fn count(&mut self, ask: Option<u64>) {
         self.tell_refusals();
+        if ask.is_some()
+            && let Some(resident) = usage::resident()
+        {
+            self.tell(FromWorker::Memory { resident });
+        }
         self.told.count(&self.services, ask, &self.voice.outbox);
     }
 

@@ -335,6 +335,43 @@ fn handshakes_connects_and_sessions_are_counted_by_how_long_they_took() {
 }
 
 #[test]
+fn what_each_process_uses_is_told() {
+    let front = Front::new(|it| it);
+    let roles = [
+        ("supervisor", ""),
+        ("worker", "0"),
+        ("resolver", ""),
+        ("page", ""),
+    ];
+    let of = |metrics: &BTreeMap<String, f64>, name: &str, (role, slot): (&str, &str)| {
+        let series = format!("proxyd_process_{name}{{role=\"{role}\",slot=\"{slot}\"}}");
+        metrics.get(&series).copied()
+    };
+    until("all tell their memory", || {
+        let metrics = front.metrics();
+        let memory = roles.map(|it| of(&metrics, "resident_memory_bytes", it));
+        memory.iter().all(|it| it.is_some_and(|it| it > 1e6))
+    });
+    let metrics = front.metrics();
+    for role in roles {
+        let cpu = of(&metrics, "cpu_seconds_total", role).unwrap();
+        assert!(cpu > 0.0 && cpu < 600.0, "{role:?}: {cpu}");
+        assert!(
+            of(&metrics, "start_time_seconds", role).unwrap() > 1.7e9,
+            "{role:?}"
+        );
+    }
+    assert!(of(&metrics, "max_fds", roles[0]).unwrap() > 100.0);
+    if let Some(open) = of(&metrics, "open_fds", roles[0]) {
+        let listed = process::descriptors(front.daemon.pid()).len();
+        assert!(
+            open > 5.0 && open < 2.0 * f64::from(u32::try_from(listed).unwrap()),
+            "{open}"
+        );
+    }
+}
+
+#[test]
 fn failures_are_counted_by_their_reasons() {
     let front = Front::new(|it| it);
     let name =

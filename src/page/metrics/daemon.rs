@@ -1,5 +1,7 @@
 //! Metrics of the daemon as a whole.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
@@ -14,6 +16,7 @@ pub(super) fn register(status: &Status, registry: &mut Registry) {
     daemon(status, registry);
     upgrades(&status.upgrades, registry);
     sessions(&status.sessions, registry);
+    processes(status, registry);
 }
 
 fn build(status: &Status, registry: &mut Registry) {
@@ -145,5 +148,56 @@ fn sessions(sessions: &SessionsStatus, registry: &mut Registry) {
         "sessions_unkept",
         "Established sessions that cannot outlive their worker although they should, by reason",
         &sessions.unkept_by_reason,
+    );
+}
+
+/// Tells what processes use, by what they do; what is not known of one is left out.
+fn processes(status: &Status, registry: &mut Registry) {
+    let cpu: Family<Labels, Counter<f64, AtomicU64>> = Family::default();
+    let family = Family::<Labels, Gauge>::default;
+    let [memory, open, most, started] = [family(), family(), family(), family()];
+    for process in &status.processes {
+        let slot = process.slot.map_or_else(String::new, |it| it.to_string());
+        let labels = vec![("role", process.role.name().to_owned()), ("slot", slot)];
+        if let Some(seconds) = process.cpu_s {
+            cpu.get_or_create(&labels).inc_by(seconds);
+        }
+        for (family, value) in [
+            (&memory, process.resident_bytes),
+            (&open, process.open_descriptors),
+            (&most, process.most_descriptors),
+        ] {
+            if let Some(value) = value {
+                let value = i64::try_from(value).unwrap_or(i64::MAX);
+                family.get_or_create(&labels).set(value);
+            }
+        }
+        let at = process.started_at.as_second();
+        started.get_or_create(&labels).set(at);
+    }
+    registry.register(
+        "process_cpu_seconds",
+        "Time for which processors have worked for the process, in seconds",
+        cpu,
+    );
+    registry.register(
+        "process_resident_memory_bytes",
+        "Memory that the process takes, in bytes",
+        memory,
+    );
+    registry.register(
+        "process_open_fds",
+        "Descriptors that the process has open",
+        open,
+    );
+    registry.register(
+        "process_max_fds",
+        "Descriptors that the process may have open",
+        most,
+    );
+    registry.register(
+        "process_start_time_seconds",
+        "When the process started, in seconds since 1970",
+        started,
     );
 }

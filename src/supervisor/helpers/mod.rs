@@ -7,6 +7,7 @@ mod upkeep;
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -36,6 +37,8 @@ pub(super) struct Helper<In, Out> {
     role: Role,
     upkeep: Upkeep,
     process: Option<Process<Out>>,
+    /// How many bytes of memory the process takes, as it says.
+    resident: Option<u64>,
     launcher: Launcher,
     sink: Sink,
     inbox: Inbox<In>,
@@ -48,6 +51,7 @@ impl<In: link::Message + Send + 'static, Out: link::Message + 'static> Helper<In
             role,
             upkeep: Upkeep::new(),
             process: None,
+            resident: None,
             launcher,
             sink,
             inbox,
@@ -105,11 +109,25 @@ impl<In: link::Message + Send + 'static, Out: link::Message + 'static> Helper<In
         self.upkeep.heard(id);
     }
 
+    /// Notes how much memory the process of this id takes, in bytes.
+    pub(super) fn takes(&mut self, id: Id, resident: u64) {
+        if self.upkeep.id() == Some(id) {
+            self.resident = Some(resident);
+        }
+    }
+
+    /// Returns the id of its process, when that started and how many bytes of memory it takes.
+    pub(super) fn running(&self) -> Option<(u32, Timestamp, Option<u64>)> {
+        let process = self.process()?;
+        Some((process.pid()?, process.started_at, self.resident))
+    }
+
     /// Notes the end of the process of this id; returns a sentence about it for the operator, unless the
     /// process asked for it.
     pub(super) fn exited(&mut self, id: Id, end: End, now: Duration) -> Option<String> {
         let asked = end == End::Code(link::child::ANEW.into());
         let wait = self.upkeep.exited(id, asked, now)?;
+        self.resident = None;
         let pid = self.process.take().and_then(|it| it.pid());
         let role = self.role.name();
         let when = match wait {

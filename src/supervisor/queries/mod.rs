@@ -1,6 +1,7 @@
 //! Requests for the daemon's state: what they wait for, and their answers.
 
 mod backend_certs;
+mod processes;
 mod sessions;
 mod status;
 mod verify;

@@ -1,9 +1,10 @@
-//! Makes the status document from what the supervisor knows. Pure.
+//! Makes the status document from what the supervisor knows, and of what the kernel says of its processes.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::processes;
 use crate::{
     control::{
         IdentityStatus, KeepingStatus, ListenerStatus, LogStatus, ProgramStatus, RestartStatus,
@@ -14,6 +15,7 @@ use crate::{
     link::Generation,
     store::expiries::{self, Expiries, SentPath},
     supervisor::{
+        helpers::Helpers,
         life::{Life, State, Summary},
         loads::{Loads, Verdict},
         notices::Notices,
@@ -40,6 +42,7 @@ pub(in crate::supervisor) struct Sources<'a> {
     pub(in crate::supervisor) life: &'a Life,
     pub(in crate::supervisor) upgrades: &'a Upgrades,
     pub(in crate::supervisor) sandbox: &'a Sandbox,
+    pub(in crate::supervisor) helpers: &'a Helpers,
     /// What became of sessions whose worker ended.
     pub(in crate::supervisor) keeping: KeepingCounts,
     /// Why the kernel does not let sessions outlive their worker, if that is so.
@@ -87,6 +90,7 @@ impl Sources<'_> {
                 replaced: verdict.replaced,
             },
             upgrades: self.upgrades.status(),
+            processes: processes::all(self),
         }
     }
 

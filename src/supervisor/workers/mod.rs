@@ -522,6 +522,13 @@ impl Workers {
         }
     }
 
+    /// Notes how much memory a worker takes, in bytes, by what it says.
+    pub(super) fn takes(&mut self, id: WorkerId, resident: u64) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.resident = Some(resident);
+        }
+    }
+
     /// Returns how many system calls all workers were refused.
     pub(super) fn denied_calls(&self) -> u64 {
         let running = self.processes.values().map(|it| it.denied_calls);

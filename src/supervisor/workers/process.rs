@@ -27,6 +27,8 @@ pub(in crate::supervisor) struct Process {
     pub child: children::Process<ToWorker>,
     /// System calls that it says it was refused.
     pub denied_calls: u64,
+    /// How many bytes of memory it takes, as it says.
+    pub resident: Option<u64>,
     /// Its last counts of sessions and backends, by listener.
     pub counts: BTreeMap<String, ListenerCounts>,
     /// Whether it has reported the end of its drain.
@@ -109,6 +111,7 @@ impl Process {
             origin,
             child: children::Process::starting(),
             denied_calls: 0,
+            resident: None,
             counts: BTreeMap::new(),
             has_drained: false,
             refusal_logged: None,
