@@ -16,6 +16,7 @@ use crate::{
         client::{Client, connect},
         configuration::Listener,
         daemon::TestDaemon,
+        passing::Passing,
         process,
         scene::Scene,
     },
@@ -134,7 +135,7 @@ fn workers_go_on_with_a_socket_whose_unit_was_stopped_and_so_does_the_next_super
     let (socket, address) = listening("127.0.0.1:0");
     let mut scene = prepared(&socket, |it| it);
     scene.daemon.start();
-    *scene.daemon.passing() = Default::default();
+    *scene.daemon.passing() = Passing::default();
     drop(socket);
     for _ in 0..2 {
         kill_supervisor(&mut scene.daemon);

@@ -99,6 +99,8 @@ fn is_unix(place: &Place) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn tcp(text: &str) -> Place {
@@ -160,12 +162,12 @@ mod tests {
         let v4 = ("u", tcp("0.0.0.0:1"));
         let v6 = ("u", tcp("[::]:1"));
         let alone = ("u", tcp("v6only [::]:1"));
-        for offer in [v6.clone(), alone.clone()] {
-            assert_eq!(chosen(&[offer.clone()], &[("x", "0.0.0.0:1")]), "");
+        for offer in [v6, alone.clone()] {
+            assert_eq!(chosen(from_ref(&offer), &[("x", "0.0.0.0:1")]), "");
             assert_eq!(chosen(&[offer], &[("x", "[::]:1")]), "x: 0");
         }
-        assert_eq!(chosen(&[v4.clone()], &[("x", "[::]:1")]), "");
-        assert_eq!(chosen(&[v4.clone()], &[("x", "127.0.0.1:1")]), "");
+        assert_eq!(chosen(from_ref(&v4), &[("x", "[::]:1")]), "");
+        assert_eq!(chosen(from_ref(&v4), &[("x", "127.0.0.1:1")]), "");
         assert_eq!(chosen(&[v4, alone], &[("x", "0.0.0.0:1")]), "x: 0");
     }
 

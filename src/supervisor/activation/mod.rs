@@ -123,7 +123,7 @@ fn refusal(name: &str, why: &Unfit) -> String {
     )
 }
 
-fn wish<'a>(listener: &'a Listener, lookup: impl Fn(&str) -> Vec<IpAddr>) -> Wish<'a> {
+fn wish(listener: &Listener, lookup: impl Fn(&str) -> Vec<IpAddr>) -> Wish<'_> {
     let spots = match listener.bind.canonical() {
         Address::Unix(path) => vec![Spot::Path(place::resolved(&path))],
         // The kernel would choose the port.

@@ -45,9 +45,10 @@ impl Uses {
             if self.0.len() <= number {
                 self.0.resize(number + 1, Use::Undecided);
             }
-            let now = match is_used(&socket.socket) {
-                true => Use::Accepted,
-                false => Use::Ignored,
+            let now = if is_used(&socket.socket) {
+                Use::Accepted
+            } else {
+                Use::Ignored
             };
             let before = std::mem::replace(&mut self.0[number], now);
             match (before, now) {

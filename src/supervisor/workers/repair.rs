@@ -314,6 +314,55 @@ mod tests {
         assert!(!path.exists());
     }
 
+    /// Listens with a socket that systemd has passed; then a worker shuts it down.
+    fn passed_and_shut(socket: OwnedFd, bind: Address) -> Sockets {
+        let passed = PassedSockets::new(vec![("proxyd.socket".to_owned(), socket)]);
+        let mut listener = testing::listener(&[]);
+        listener.bind = bind;
+        let mut sockets = Sockets::new(2, passed);
+        let bindings = sockets.binder().bind(
+            std::slice::from_ref(&listener),
+            Duration::ZERO,
+            FoundSockets::default(),
+        );
+        sockets.commit(bindings.unwrap(), &[listener]);
+        assert!(sockets.own().is_empty(), "it is systemd's");
+        let (_, socket) = sockets.of_slot(1).remove(0);
+        SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
+        sockets
+    }
+
+    #[test]
+    fn a_tcp_socket_of_systemd_that_was_shut_down_listens_again() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        // A port that the kernel chose is lost with the end of listening.
+        drop(socket);
+        let socket = TcpListener::bind(address).unwrap();
+        let bind = address.to_string().parse().unwrap();
+        let mut sockets = passed_and_shut(socket.into(), bind);
+        let mut repair = Repair::default();
+        repair.look(&mut sockets, true, Instant::now());
+        TcpStream::connect(address).unwrap();
+        assert!(repair.lost.is_empty());
+    }
+
+    #[test]
+    fn a_unix_socket_of_systemd_that_was_shut_down_is_left_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let socket = UnixListener::bind(&path).unwrap();
+        let mut sockets = passed_and_shut(socket.into(), Address::Unix(path.clone()));
+        let mut repair = Repair::default();
+        for _ in 0..2 {
+            repair.look(&mut sockets, true, Instant::now());
+            assert!(repair.binding.is_none());
+            assert_eq!(repair.lost.len(), 1);
+        }
+        assert!(sockets.close().is_empty());
+        assert!(path.exists());
+    }
+
     #[test]
     fn a_unix_socket_that_was_shut_down_is_bound_anew() {
         let folder = tempfile::tempdir().unwrap();
