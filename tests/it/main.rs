@@ -39,6 +39,8 @@ mod exit_hook;
 mod outlive;
 // Man pages and completions against the programs' definitions.
 mod generated;
+// Listeners at addresses that come later.
+mod freebind;
 // How a daemon starts and ends, and what it leaves behind.
 mod lifecycle;
 // Links between the documents.
