@@ -4,6 +4,7 @@ mod newer;
 mod package;
 mod pgbench;
 mod restarts;
+mod socket;
 mod work;
 
 use std::{

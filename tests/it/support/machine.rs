@@ -41,10 +41,14 @@ const HIERARCHIES: [&str; 3] = [
 ];
 
 /// What installs the service, by paths in the repository and there.
-const SERVICE: [(&str, &str); 2] = [
+const SERVICE: [(&str, &str); 3] = [
     (
         "packaging/proxyd.service",
         "/usr/lib/systemd/system/proxyd.service",
+    ),
+    (
+        "packaging/proxyd.socket",
+        "/usr/lib/systemd/system/proxyd.socket",
     ),
     (
         "packaging/sysusers.d/proxyd.conf",

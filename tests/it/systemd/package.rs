@@ -12,9 +12,10 @@ use crate::support::{
 };
 
 /// The paths of which a purge must leave nothing.
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 7] = [
     "/etc/proxyd",
     "/etc/systemd/system/multi-user.target.wants/proxyd.service",
+    "/etc/systemd/system/sockets.target.wants/proxyd.socket",
     "/run/proxyd",
     "/usr/bin/proxyd",
     "/var/lib/proxyd",
@@ -128,18 +129,22 @@ fn an_upgrade_by_apt_under_load_disturbs_no_client_and_keeps_what_the_operator_c
 }
 
 #[test]
-fn a_removal_ends_the_daemon_and_leaves_what_it_made_and_the_operator_wrote() {
+fn a_removal_ends_the_daemon_and_its_socket_and_leaves_what_it_made_and_the_operator_wrote() {
     let Some((machine, package)) = with_package() else {
         return;
     };
-    install_and_start(&machine, &package);
+    machine.run(&["dpkg", "--install", &package]).answer();
+    configure(&machine);
+    machine.enable_socket();
+    enable(&machine);
     let running = machine.main_process().unwrap();
     machine.run(&["dpkg", "--remove", "proxyd"]).answer();
     assert!(!running.is_alive());
     assert!(exchange(machine.address(), b"").is_err());
     // The metadata of the link itself, because a link that leads nowhere would count as missing.
-    let link = machine.path(PLACES[1]);
-    assert!(link.symlink_metadata().is_err());
+    for link in &PLACES[1..3] {
+        assert!(machine.path(link).symlink_metadata().is_err(), "{link}");
+    }
     assert!(machine.path("/var/lib/proxyd/tls/ca-key.pem").exists());
     assert!(machine.path(CONFIGURATION).exists());
 }

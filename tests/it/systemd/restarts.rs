@@ -29,7 +29,7 @@ const SESSIONS: usize = 6;
 const PROCESSES: usize = 4;
 
 impl Service {
-    fn work(&self) -> Work {
+    pub(super) fn work(&self) -> Work {
         Work::start(SESSIONS, self.ca.pem(), self.machine.address())
     }
 
@@ -40,7 +40,7 @@ impl Service {
 
     /// Waits until another supervisor than `before` serves with workers of its own alone; returns it.
     #[track_caller]
-    fn await_successor(&self, before: &Known) -> Known {
+    pub(super) fn await_successor(&self, before: &Known) -> Known {
         eventually("a successor has taken over", PATIENCE, || {
             let main = self.machine.main_process()?;
             let status = self.machine.ctl(&["--json", "status"]);
