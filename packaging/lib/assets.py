@@ -59,7 +59,7 @@ def install(root, programs):
             strip(os.path.join(programs, os.path.basename(asset.source)), prepared(root, asset.target))
         elif asset.source.endswith(".md"):
             text = links.rewritten(source.read(asset.source), asset.source, asset.target, places())
-            put(root, asset.target, text.encode(), asset.mode)
+            put(root, asset.target, links.renamed(text, places()).encode(), asset.mode)
         else:
             with open(source.path(asset.source), "rb") as file:
                 put(root, asset.target, file.read(), asset.mode)

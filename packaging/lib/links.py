@@ -1,10 +1,13 @@
-"""Links of Markdown texts, which lead elsewhere once the texts are installed."""
+"""Links and paths in Markdown texts, which lead elsewhere once the texts are installed."""
 
 import os
 import re
 
 # An image is a link behind an exclamation mark.
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+
+# A file or folder that texts and commands name.
+NAME = re.compile(r"(?<![\w./-])packaging/[\w./-]*[\w/]")
 
 
 def rewritten(text, name, target, places):
@@ -24,6 +27,16 @@ def rewritten(text, name, target, places):
         return f"{link['image']}[{link['text']}]({os.path.relpath(place, os.path.dirname(target))}{mark}{heading})"
 
     return LINK.sub(replaced, text)
+
+
+def renamed(text, places):
+    """Returns the text with the paths of installed files in the place of those that the repository has them at."""
+
+    def replaced(name):
+        place = place_of(os.path.normpath(name[0]), places)
+        return name[0] if place is None else f"/{place}"
+
+    return NAME.sub(replaced, text)
 
 
 def place_of(name, places):

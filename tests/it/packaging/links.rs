@@ -13,6 +13,9 @@ fn every_link_of_an_installed_text_leads_to_a_file_of_the_package() {
     follow_all(&texts.each_ref().map(AsRef::as_ref));
     let readme = fs::read_to_string(texts[0].join("README.md")).unwrap();
     assert!(readme.contains("](docs/upgrades.md)"), "{readme}");
+    let hook = "/usr/share/doc/proxyd/examples/certbot-deploy-hook";
+    assert!(readme.contains(&format!(" {hook} ")), "{readme}");
+    assert!(unpacked.path(hook.trim_start_matches('/')).exists());
 }
 
 /// Follows all links to files in the texts of some folders.
