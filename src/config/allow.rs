@@ -79,7 +79,7 @@ impl AllowRule {
             Self::Dns(name) => claims.dns.iter().any(|it| is_dns(name, it)),
             Self::Uri(uri) => claims.uris.contains(&uri.as_str()),
             Self::UriBelow(parent) => claims.uris.iter().any(|it| is_below(parent, it)),
-            // Of several, nobody could say which one the authority meant.
+            // Of several, it is not known which one the authority meant.
             Self::CommonName(name) => claims.common_names == [name.as_str()],
             Self::Certificate(digest) => claims.certificate == *digest,
             Self::PublicKey(digest) => claims.public_key == *digest,
@@ -99,7 +99,7 @@ fn is_dns(rule: &str, name: &str) -> bool {
 }
 
 /// Whether a URI lies below another, with a path that means what it says: one with `..` or an
-/// escape in it could mean another place to whoever reads it next.
+/// escape in it could mean another place to the next program that reads it.
 fn is_below(parent: &str, uri: &str) -> bool {
     let is_plain = |segment: &str| {
         !matches!(segment, "" | "." | "..") && !segment.contains(['%', '?', '#', '\\'])

@@ -63,7 +63,7 @@ impl Environment {
         }
     }
 
-    /// Returns how many workers run when nobody says.
+    /// Returns how many workers run when neither the configuration nor the command line says.
     #[must_use]
     pub fn default_workers(&self) -> usize {
         self.cpus.clamp(1, WORKERS_MAX)

@@ -41,7 +41,7 @@ pub enum PairEncoding {
     Pkcs12,
 }
 
-/// Where a passphrase comes from. It is never in the configuration itself, and nobody is asked.
+/// Where a passphrase comes from. It is never in the configuration itself, and there is no prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PassphraseSource {
     /// A program's absolute path and its arguments, never empty; it writes the passphrase.

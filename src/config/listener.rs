@@ -199,7 +199,7 @@ pub enum ChannelBinding {
 pub struct ProxyProtocol {
     /// Whether there are balancers that begin with one.
     pub accept: bool,
-    /// The networks of those balancers; nobody else's header is believed. Never empty if `accept`.
+    /// The networks of those balancers; headers from elsewhere are refused. Never empty if `accept`.
     pub from: Vec<Network>,
     /// What backends are sent.
     pub send: ProxyHeaderVersion,

@@ -188,7 +188,7 @@ impl Report {
 
 /// Whether `text` has what every configuration needs: a line that begins with `listener`.
 ///
-/// What was named by mistake may be a file of passwords, whose lines are for nobody to see.
+/// A file that was named by mistake may hold passwords, so its lines must not be shown.
 fn is_ours(text: &str) -> bool {
     text.lines().any(|line| {
         line.trim_start_matches(['[', ' ', '\t'])

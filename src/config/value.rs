@@ -1,6 +1,6 @@
 //! Single values of the configuration file that TOML has no type for.
 //!
-//! Each can only be made by parsing, so whoever holds one holds a checked one.
+//! Each can only be made by parsing, so every value of these types is checked.
 
 use std::{net::IpAddr, str::FromStr, time::Duration};
 

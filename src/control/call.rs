@@ -46,7 +46,7 @@ impl Reply {
         (Self { queue }, parcels)
     }
 
-    /// Gives the only response. It is no fault if nobody waits for it any more.
+    /// Gives the only response. It is no fault if the client no longer waits for it.
     pub fn answer(self, response: Response) {
         let _ = self.push(response);
     }

@@ -63,7 +63,7 @@ pub fn connections(places: &Semaphore) -> usize {
     MAX_CONNECTIONS.saturating_sub(places.available_permits() + 1)
 }
 
-/// Serves the control socket until nobody takes calls any more.
+/// Serves the control socket until the receiver of the calls is gone.
 ///
 /// Must run inside a [`tokio::task::LocalSet`].
 pub async fn serve(
@@ -203,7 +203,7 @@ impl Service {
         };
         match self.converse(stream, peer, place).await {
             Ok(()) => {}
-            // It looked whether somebody listens, or it had seen enough.
+            // The client only checked whether a process listens, or it has left early.
             Err(Fault::Wire(WireError::Io(error))) => debug!(%peer, %error, "control client gone"),
             Err(fault) if fault.is_hostile() => {
                 if let Some(kept_back) = self.hostile.borrow_mut().next() {

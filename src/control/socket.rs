@@ -84,7 +84,7 @@ impl<T> Named<T> for io::Result<T> {
 /// Binds the control socket at `path`, for this user and, if given, the members of `group`, and writes its
 /// `cookie` beside it.
 ///
-/// A missing parent folder is created, a socket that nobody listens at is replaced, and anything
+/// A missing parent folder is created, a socket that no process listens at is replaced, and anything
 /// else in its place is left alone; the same holds for the cookie's file. The listener is non-blocking and
 /// closed on exec.
 pub fn bind(path: &Path, group: Option<u32>, cookie: &Cookie) -> Result<UnixListener, BindError> {
@@ -139,7 +139,7 @@ fn create_parent(path: &Path) -> Result<(), BindError> {
         .named("set the mode of the control socket's folder", parent)
 }
 
-/// Removes a socket that nobody listens at.
+/// Removes a socket that no process listens at.
 fn make_room(path: &Path) -> Result<(), BindError> {
     let kind = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

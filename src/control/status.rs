@@ -398,8 +398,8 @@ pub struct TlsStatus {
     /// The steps of a cold start that could not be tried while this daemon runs, and why; a restart is
     /// called safe as far as the others tell.
     pub not_tried: Vec<String>,
-    /// What the last load found wrong; `None` after one that found nothing, and while that may
-    /// still be mended by whoever writes the files.
+    /// What the last load found wrong; `None` after one that found nothing, and while a
+    /// program may still be writing the files.
     pub last_error: Option<LoadError>,
     /// How changes of the files are noticed.
     pub watch: WatchStatus,
@@ -472,7 +472,7 @@ pub enum WatchState {
     Events,
     /// Some of them by the comparison alone.
     Interval,
-    /// By nobody: it reloads only when told.
+    /// Not at all: the daemon reloads only when told.
     Off,
 }
 

@@ -7,7 +7,7 @@
 //! allocated for it, and memory grows with the bytes that arrive, not with the length they claim.
 //!
 //! The codec serves every private link of the daemon; each brings its own limit. [`encode`]
-//! allocates its buffer once, in the right size, so whoever puts secrets in one can wipe it.
+//! allocates its buffer once, in the right size, so a caller that puts secrets in one can wipe it.
 
 use std::io::{self, Read, Write};
 

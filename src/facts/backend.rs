@@ -37,7 +37,7 @@ pub struct BackendStatus {
 }
 
 impl BackendStatus {
-    /// Returns that of a backend that nobody needed yet.
+    /// Returns the status of a backend that no session has needed yet.
     pub fn unknown(address: String) -> Self {
         Self {
             address,

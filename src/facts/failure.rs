@@ -15,7 +15,7 @@ pub enum FailureReason {
     NotYetValid,
     /// Its certificate was revoked.
     Revoked,
-    /// Nobody knows whether it was: a list is missing or too old, and that is not accepted.
+    /// It is not known whether it was: a list is missing or too old, and that is not accepted.
     RevocationUnknown,
     /// Its certificate is good, but not one of those that are let in.
     NotAllowed,

@@ -28,7 +28,7 @@ pub enum NetworkError {
 }
 
 impl Network {
-    /// Returns the networks that are nobody's on the internet: this machine (RFC 1122 §3.2.1.3, RFC
+    /// Returns the networks that the internet does not route: this machine (RFC 1122 §3.2.1.3, RFC
     /// 4291 §2.5.3), private ones (RFC 1918, RFC 4193) and those of a link (RFC 3927, RFC 4291
     /// §2.5.6).
     pub fn nearby() -> Vec<Self> {

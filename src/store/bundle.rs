@@ -75,7 +75,7 @@ pub(crate) fn system_roots() -> Result<Checked<Vec<Der>>, String> {
         .map(|it| Der::from(it.to_vec()))
         .collect();
     value.retain(|it| RootCertStore::empty().add(it.to_certificate()).is_ok());
-    // The order of a folder's files is no difference that anybody made.
+    // The order of a folder's files is no difference that an operator made.
     value.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
     if value.is_empty() {
         return Err(format!(

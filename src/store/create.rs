@@ -1,8 +1,8 @@
 //! Certificates for a daemon that was given none: created whole, or refused.
 //!
 //! `ca.pem`, `ca-key.pem`, `server.pem` and `server-key.pem` come into being together, by renaming
-//! one folder, so that a crash or a full disk never leaves some without the others. Where only
-//! some are found, somebody lost or moved the rest, and no guess is made.
+//! one folder, so that a crash or a full disk never leaves some without the others. If only
+//! some are found, the rest was lost or moved, and no guess is made.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -81,7 +81,7 @@ pub enum CreateError {
 /// Makes sure that the folder `dir` holds an authority and a server certificate for `host`.
 ///
 /// The server certificate holds `host`, `localhost` and the loopback addresses. `server.pem` is
-/// the leaf alone: whoever trusts `ca.pem` has it already.
+/// the leaf alone: clients that trust `ca.pem` have the authority already.
 pub fn ensure(dir: &Path, host: &str, now: Timestamp) -> Result<Creation, CreateError> {
     // A link to a folder stays a link; what it points to is put in place.
     let dir = &fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
@@ -212,7 +212,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), CreateError> 
 /// Puts a file in the place of another at one stroke.
 fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), CreateError> {
     let temporary = path.with_extension("pem.new");
-    // A leftover of a crash is nobody's.
+    // A leftover of a crash is of no use.
     let _ = fs::remove_file(&temporary);
     let written = write_new(&temporary, content, mode)
         .and_then(|()| fs::rename(&temporary, path).map_err(failed(path, "replace it")));

@@ -1,6 +1,6 @@
 //! What ends when, of all that a generation serves and trusts.
 //!
-//! The authorities of the operating system are left out: whoever renews that renews them.
+//! The authorities of the operating system are left out: its updates renew them.
 
 use std::{collections::HashMap, path::Path};
 

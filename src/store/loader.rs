@@ -160,7 +160,7 @@ impl<'m, S: Source> Loader<'m, S> {
             let disk = disk.flatten();
             let last = last_of.find(&files.name);
             let outcome = match outcome(disk.as_ref(), last) {
-                // Somebody may be about to put it there, and the others do not wait for that.
+                // A program may be about to write it, and the others do not wait for that.
                 None if origin == Origin::Entry => Some(IdentityOutcome::LeftOut),
                 outcome => outcome,
             };

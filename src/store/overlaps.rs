@@ -1,5 +1,5 @@
 //! Where identities of a listener overlap without being interchangeable: which clients are shut out
-//! although another identity would do, and which certificates nobody is shown.
+//! although another identity would do, and which certificates no client is shown.
 //!
 //! By the rule of [`crate::tls::resolver`]. Takes time in proportion to the names, and says no more
 //! than a person reads: one example of a kind, and how many there are.

@@ -1,4 +1,4 @@
-//! Judging pieces that somebody may be writing at this moment.
+//! Judging pieces that a program may be writing at this moment.
 //!
 //! A certificate and its key are two files, and tools write one after the other. So what was
 //! judged good counts only if the source says afterwards that nothing has changed, and what was judged

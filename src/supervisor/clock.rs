@@ -45,7 +45,7 @@ impl std::fmt::Display for Jump {
 /// Two clocks, read at the same time.
 #[derive(Debug, Clone, Copy)]
 struct Clocks {
-    /// The time since the machine's start, which nobody sets and which goes on while it is suspended.
+    /// The time since the machine's start, which cannot be set and which goes on while it is suspended.
     steady: Duration,
     /// What the wall clock shows.
     wall: Timestamp,

@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// Binds the socket for members of `group`; whoever connects waits until it is served.
+/// Binds the socket for members of `group`; clients that connect wait until it is served.
 pub(super) fn bind(path: &Path, group: Option<u32>) -> Result<Bound, Refusal> {
     let place = Place {
         path: path.to_owned(),

@@ -80,7 +80,7 @@ impl PidFile {
 
     /// Removes the file while it is still locked, so that no other daemon locks a removed file.
     pub(super) fn remove(self) {
-        // What has taken its name meanwhile is somebody else's. The next start takes over a file that is left.
+        // A file that has taken its name meanwhile belongs to another program. The next start takes over a file that is left.
         if has_name(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }

@@ -56,13 +56,13 @@ pub fn knock(path: &Path) -> io::Result<()> {
 /// Whether a process listens at the socket that the file at `path` leads to; found out by a connection that
 /// is closed at once. Does not wait for a process whose queue is full.
 pub fn answers(path: &Path) -> bool {
-    let nobody = |error: &io::Error| {
+    let is_unserved = |error: &io::Error| {
         matches!(
             error.kind(),
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
         )
     };
-    !knock(path).is_err_and(|error| nobody(&error))
+    !knock(path).is_err_and(|error| is_unserved(&error))
 }
 
 /// Returns the device and inode of the folder that a path is in.
@@ -124,7 +124,7 @@ fn address_of(digits: &str) -> Option<IpAddr> {
 
 /// Returns the numbers of the sockets that a process has open; `None` is this process.
 ///
-/// Fails where the process belongs to somebody else, or has ended.
+/// Fails if the process belongs to another user, or has ended.
 pub fn sockets_of(process: Option<u32>) -> io::Result<BTreeSet<u64>> {
     let name = process.map_or_else(|| "self".to_owned(), |process| process.to_string());
     let open = fs::read_dir(format!("/proc/{name}/fd"))?;

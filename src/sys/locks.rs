@@ -2,8 +2,8 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-/// Returns the process id of who has locked the file at `path` by flock(2); `None` if nobody has, or there
-/// is no file.
+/// Returns the id of the process that has locked the file at `path` by flock(2); `None` if none has, or
+/// there is no file.
 ///
 /// A process of another process id namespace is not seen. Fails where `/proc/locks` cannot be read.
 pub fn holder(path: &Path) -> io::Result<Option<u32>> {

@@ -18,7 +18,7 @@ pub(crate) enum Footing {
 
 /// Returns whether this process may see a file that is a mount of its own.
 ///
-/// Cheap, so that nobody has to ask about each of thousands of files where none can be one.
+/// Cheap, so that callers need not ask about each of thousands of files where none can be one.
 pub(crate) fn may_be_files() -> bool {
     // Without an answer, the files themselves have to be asked.
     fs::read("/proc/self/mountinfo").is_ok_and(|text| lists_file(&text, is_folder))
@@ -32,7 +32,7 @@ fn lists_file(mountinfo: &[u8], is_folder: impl Fn(&Path) -> bool) -> bool {
             return false;
         };
         let kind = fields.skip_while(|it| *it != b"-").nth(1).unwrap_or(b"");
-        // A dead server must not hold whoever asks.
+        // A dead server must not block the caller.
         let may_hang =
             kind.starts_with(b"nfs") || kind.starts_with(b"fuse") || REMOTE.contains(&kind);
         root != b"/" && !OF_CONTAINERS.contains(&place) && (may_hang || !is_folder(&path(place)))

@@ -25,7 +25,7 @@ pub struct Account {
 /// A right of a process that root has all of (`capabilities(7)`); the number is that of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
-    /// To give a file to anybody.
+    /// To give a file to any user.
     Chown = 0,
     /// To become a member of any group.
     SetGroup = 6,

@@ -23,7 +23,7 @@ pub struct Unsealed {
     length: u64,
 }
 
-/// A file in memory that nobody can change, not even who holds its descriptor.
+/// A file in memory that no process can change, not even one that holds its descriptor.
 #[derive(Debug)]
 pub struct Sealed {
     file: Arc<OwnedFd>,
@@ -53,7 +53,7 @@ impl Unsealed {
         Ok(())
     }
 
-    /// Lets nobody change it from now on.
+    /// Keeps every process from changing it from now on.
     pub fn seal(self) -> io::Result<Sealed> {
         fcntl_add_seals(&self.file, SEALS)?;
         Ok(Sealed {

@@ -46,8 +46,8 @@ const SUPPORTED_VERSIONS: u16 = 43;
 /// The configuration of a connection is chosen at this moment and not at accept, so that a client
 /// that connected before a reload and spoke after it is shown the new certificate.
 ///
-/// Bytes that no more of can make a `ClientHello` are not waited for either: whoever begins TLS
-/// with them says what is wrong.
+/// Bytes that can no longer become a `ClientHello` are not waited for either: the TLS handshake that
+/// begins with them says what is wrong.
 pub fn holds_client_hello(bytes: &[u8]) -> Result<bool, TlsError> {
     match bytes {
         [first, ..] if *first != TLS_HANDSHAKE => return Err(TlsError::NotTls),
@@ -223,7 +223,7 @@ pub(super) fn server_name(mut bytes: &[u8]) -> Option<String> {
     let mut acceptor = Acceptor::default();
     // It takes a few KiB at a time.
     while acceptor.read_tls(&mut bytes).ok()? > 0 {
-        // What is wrong with it is told by whoever begins TLS with it.
+        // The TLS handshake that begins with it says what is wrong.
         if let Some(accepted) = acceptor.accept().ok()? {
             return accepted.client_hello().server_name().map(str::to_owned);
         }

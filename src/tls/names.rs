@@ -4,8 +4,8 @@ use crate::x509::name::normal_name;
 
 /// Which of a listener's identities a server name stands for, by position.
 ///
-/// All names lie in one text, sorted: a worker holds a table of thousands that hardly anybody asks
-/// for.
+/// All names lie in one text, sorted: a worker holds a table of thousands that clients hardly ever
+/// ask for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct NameTable {
     text: Box<str>,

@@ -2,7 +2,7 @@
 //!
 //! rustls shares one verifier between all connections, calls it in the middle of reading, and
 //! carries nothing but an error out. So a connection lends its notes to the thread while it reads;
-//! whoever is called meanwhile, on the same thread, writes into them.
+//! verifiers that are called meanwhile, on the same thread, write into them.
 
 use std::cell::RefCell;
 

@@ -86,7 +86,7 @@ pub enum PolicyError {
 
 /// Proves that workers can serve `material`, by building everything that they will.
 ///
-/// A generation that they refuse would leave nobody to serve at all.
+/// A generation that they refuse would leave no worker to serve at all.
 pub(crate) fn prove(listeners: &[Listener], material: &Material) -> Result<(), PolicyError> {
     let mut keyring = Keyring::new(&material.identities, &Keyring::default());
     for listener in listeners {
@@ -234,8 +234,8 @@ pub fn client_config<I>(
     let backends = listener.backends.iter();
     let names = backends.map(|backend| at.server_name(check, backend));
     let names: Vec<_> = names.collect::<Result<_, _>>()?;
-    // The name of nobody is an address, and those are never sent (RFC 6066 §3).
-    config.enable_sni = names.iter().any(|name| *name != nobody());
+    // The placeholder is an address, and those are never sent (RFC 6066 §3).
+    config.enable_sni = names.iter().any(|name| *name != no_name());
     Ok(Some(BackendPolicy {
         config: Arc::new(config),
         names,
@@ -382,7 +382,7 @@ impl At<'_> {
         let name = configured_name(&self.0.backend_tls, backend);
         match ServerName::try_from(name.clone()) {
             Ok(name) => Ok(name),
-            Err(_) if check != Check::IssuerAndName => Ok(nobody()),
+            Err(_) if check != Check::IssuerAndName => Ok(no_name()),
             Err(_) => Err(PolicyError::ServerName {
                 listener: self.listener(),
                 name,
@@ -400,7 +400,7 @@ fn configured_name(tls: &BackendTls, backend: &Address) -> String {
 }
 
 /// Stands in where no name is checked and none is sent.
-fn nobody() -> ServerName<'static> {
+fn no_name() -> ServerName<'static> {
     ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]))
 }
 

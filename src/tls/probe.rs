@@ -58,8 +58,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and completes a full handshake, in which the server must prove to be `name` to
-    /// somebody who trusts the certificates of `ca_pem`.
+    /// Connects and completes a full handshake, in which the server must prove to be `name` to a client
+    /// that trusts the certificates of `ca_pem`.
     pub fn open(address: SocketAddr, name: &str, ca_pem: &[u8]) -> Result<Self, ProbeError> {
         let name = ServerName::try_from(name.to_owned())?;
         let mut connection = ClientConnection::new(Arc::new(config(ca_pem)?), name)?;

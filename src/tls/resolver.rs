@@ -52,7 +52,7 @@ impl Presented for Identity {
     }
 }
 
-/// An identity, and what signs for it once somebody has asked for it.
+/// An identity, and its signing key once a client has asked for it.
 ///
 /// Most of thousands of identities are never asked for between two reloads.
 struct Entry {

@@ -1,4 +1,4 @@
-//! Encrypting a few bytes for whoever holds an RSA key, as a MySQL login without TLS needs it.
+//! Encrypting a few bytes for the holder of an RSA key, as a MySQL login without TLS needs it.
 
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
 use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject as _};

@@ -158,7 +158,7 @@ impl Ca {
 
     /// Returns such a list without an authority key identifier.
     pub(crate) fn nameless_list(&self, revoked: &[&Leaf], number: u64, next_update: i32) -> String {
-        // The identifier's object identifier becomes one that nobody knows (2.5.29.127).
+        // The identifier's object identifier becomes an unknown one (2.5.29.127).
         let known = [6, 3, 0x55, 0x1d, 35];
         self.altered_list(revoked, number, next_update, &known, |it| it[4] = 127)
     }
@@ -273,7 +273,7 @@ pub(crate) fn any_identity(name: &str) -> Arc<Identity> {
     Arc::new(identity(name, &Ca::new("root").server(&["db.example.com"])))
 }
 
-/// A listener that asks nothing of anybody.
+/// A listener that requires nothing of its clients.
 pub(crate) fn listener(identities: &[&str]) -> Listener {
     Listener {
         name: "orders".to_owned(),

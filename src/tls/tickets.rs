@@ -1,6 +1,6 @@
 //! Tickets with which a client goes on with the TLS session of an earlier connection.
 //!
-//! A ticket is the session itself, sealed (RFC 5077 §4, RFC 8446 §4.6.1). Whoever holds the key
+//! A ticket is the session itself, sealed (RFC 5077 §4, RFC 8446 §4.6.1). A worker that holds the key
 //! believes what it says of the client's certificate without asking again, so the key is made of a
 //! secret and of everything that the belief stands on: the listener, its policy, the certificates
 //! it presents, its authorities and their revocation lists. When one of those changes, older
@@ -143,8 +143,8 @@ impl Tickets {
         if deadline <= now {
             return None;
         }
-        // A ticket that is given in this session is void at the same moment, so that nobody stays
-        // away from a full handshake for longer by coming back often.
+        // A ticket that is given in this session is void at the same moment, so that no client avoids
+        // a full handshake for longer by coming back often.
         notes::note(|notes| notes.good_until = Some(deadline));
         body.drain(..DEADLINE_LEN);
         Some(body)

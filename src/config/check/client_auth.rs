@@ -70,7 +70,7 @@ impl Check<'_> {
         }
     }
 
-    /// Whoever says what to do about lists believes that there are some.
+    /// An operator who says what to do about lists believes that there are some.
     fn unused_without_lists(&mut self, auth: &file::ClientAuth) {
         if auth.crl.is_some() {
             return;

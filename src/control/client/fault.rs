@@ -32,7 +32,7 @@ pub enum ClientError {
         /// The socket's path.
         path: PathBuf,
     },
-    /// There is a socket, but nobody listens.
+    /// There is a socket, but no process listens.
     #[error(
         "no proxyd answers: nobody listens at {}, its daemon has ended; start proxyd again",
         path.display()
@@ -58,7 +58,7 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
-    /// Nobody greeted in time.
+    /// No greeting came in time.
     #[error(
         "the proxyd at {} did not answer within {}; it hangs or is stopped",
         path.display(),

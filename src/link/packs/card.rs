@@ -1,4 +1,4 @@
-//! What a worker knows of an identity that nobody has asked for.
+//! What a worker knows of an identity that no client has asked for.
 
 use std::sync::Arc;
 

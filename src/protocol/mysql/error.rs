@@ -142,7 +142,7 @@ impl ErrorPacket {
 
     /// Appends the packet in the place of a greeting.
     ///
-    /// Servers leave the SQL state out there, since nobody has agreed on the 4.1 protocol yet;
+    /// Servers leave the SQL state out there, because the peers have not agreed on the 4.1 protocol yet;
     /// clients would show `#08004` as part of the message.
     pub fn write_instead_of_greeting(&self, out: &mut Vec<u8>) {
         packet::write(0, &self.payload(None), out);

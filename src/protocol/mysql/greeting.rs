@@ -104,7 +104,7 @@ impl Greeting {
         Capabilities::from_bits(upper << 16 | lower)
     }
 
-    /// Offers TLS to whoever reads this greeting, or hides that there is any; no other bit changes.
+    /// Offers TLS to the reader of this greeting, or hides that there is TLS; no other bit changes.
     #[must_use]
     pub fn with_ssl(mut self, offered: bool) -> Self {
         let bits = self.capabilities().with(Capabilities::SSL, offered).bits();

@@ -2,7 +2,7 @@
 //!
 //! Databases count connections that end before the login does, and block a host that has made too many
 //! of them (`max_connect_errors`). To a database every client comes from the proxy's host, so that a
-//! scanner or a health check could lock out everybody. A login that is refused is not counted: so the
+//! scanner or a health check could lock out all clients. A login that is refused is not counted: so the
 //! proxy finishes what the client has begun, as a user that does not exist.
 //!
 //! Source: "Host Cache" in the MySQL manual; `SUM_CONNECT_ERRORS` counts "only protocol handshake
@@ -13,7 +13,7 @@ use super::error::ERR;
 use super::greeting::Greeting;
 use super::packet::{self, Packet};
 
-/// Whom the database's log names when a client has given up before it said who it is.
+/// The user that the database's log names when a client has given up before it sent a name.
 pub const NOBODY: &str = "proxyd.client.left";
 
 /// How many questions are answered at most; more than any plugin has.
@@ -52,7 +52,7 @@ impl Parting {
         }
     }
 
-    /// Returns the payload of a login as nobody, for a client that never sent one.
+    /// Returns the payload of a login as [`NOBODY`], for a client that never sent one.
     #[must_use]
     pub fn login(greeting: &Greeting) -> Vec<u8> {
         let wanted =

@@ -1,7 +1,7 @@
 //! Asking a database for TLS.
 //!
 //! The answer is one byte. Nothing may lie behind it before TLS has started (CVE-2021-23222), and
-//! the text of an error at this point comes from nobody in particular: it goes neither to the
+//! any attacker on the network can have sent the text of an error at this point: it goes neither to the
 //! client nor into a log (CVE-2024-10977).
 
 use thiserror::Error;

@@ -7,8 +7,8 @@
 //! without. And where the client has no TLS, it is not offered channel binding: it would take the
 //! offer for an attack.
 //!
-//! Somebody who does not speak the protocol is let have his way, unless a password could cross a
-//! network by it.
+//! The connection of a peer that does not speak the protocol is passed on unchanged, unless a password
+//! could cross a network in it.
 //!
 //! Source: "SASL Authentication" and "Message Formats" in the PostgreSQL manual.
 
@@ -42,9 +42,9 @@ const SASL_FINAL: u32 = 12;
 
 /// The mechanism with channel binding.
 const PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
-/// Mechanisms by which nobody learns the password who listens. Of others nothing is known; the first
+/// Mechanisms that do not reveal the password to a reader of the connection. Others may; the first
 /// answer of OAUTHBEARER is the token itself (RFC 7628 §3.1).
-const SECRETIVE: [&[u8]; 2] = [PLUS, b"SCRAM-SHA-256"];
+const SCRAM: [&[u8]; 2] = [PLUS, b"SCRAM-SHA-256"];
 
 /// What the two legs can carry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,7 +62,7 @@ pub enum Binding {
     Hide,
     /// The two legs show different certificates: who chooses it is refused.
     Refuse,
-    /// It works, or nobody offers it.
+    /// It works, or the server does not offer it.
     Pass,
 }
 
@@ -121,7 +121,7 @@ pub enum Refusal {
     PasswordInClear,
 }
 
-/// Somebody does not keep to the protocol.
+/// A peer breaks the protocol.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum LoginError {
     /// No message of a login has this length.
@@ -200,7 +200,7 @@ impl Login {
         self.awaited
     }
 
-    /// Tells whether somebody who does not speak the protocol may go on, unwatched.
+    /// Tells whether a peer that does not speak the protocol may go on, unwatched.
     #[must_use]
     pub fn tolerates_others(&self) -> bool {
         self.rules.let_passwords_through
@@ -212,7 +212,7 @@ impl Login {
         match (message.kind, reader.u32_be()) {
             (ERROR, _) | (AUTHENTICATION, Some(ACCEPTED)) => Step::Last,
             (AUTHENTICATION, code) => self.question(code, reader.rest()),
-            // What is said beside the login gives nobody else the word.
+            // Other messages do not change which peer speaks next.
             _ => Step::Pass,
         }
     }
@@ -254,7 +254,7 @@ impl Login {
     /// One that could send a secret in the clear is taken out, and the login refused only if nothing
     /// is left: a list is a choice, and a client that knows two gets in by the one that works. libpq
     /// is such a client, and takes SCRAM before a token wherever both are offered. Unlike channel
-    /// binding, SCRAM says nothing of the other mechanisms on the list, so nobody is deceived.
+    /// binding, SCRAM says nothing of the other mechanisms on the list, so the client is not misled.
     fn offer(self, list: &[u8]) -> Step {
         let kept: Vec<u8> = list
             .split_inclusive(|byte| *byte == 0)
@@ -281,7 +281,7 @@ impl Login {
     /// Whether a mechanism works here; the empty name ends a list.
     fn may_offer(self, name: &[u8]) -> bool {
         let hidden = name == PLUS && self.rules.binding == Binding::Hide;
-        let keeps_secrets = name.is_empty() || SECRETIVE.contains(&name);
+        let keeps_secrets = name.is_empty() || SCRAM.contains(&name);
         !hidden && (keeps_secrets || self.rules.let_passwords_through)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A client may ask for TLS and for GSSAPI encryption, once each, in either order. Bytes that
 //! already lie behind a request were sent before its answer, by a client that breaks the protocol
-//! or by somebody who wants them taken for encrypted ones (CVE-2021-23214): they end the
+//! or by an attacker who wants them taken for encrypted ones (CVE-2021-23214): they end the
 //! connection.
 
 use thiserror::Error;

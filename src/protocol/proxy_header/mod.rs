@@ -1,9 +1,9 @@
-//! The PROXY header: who the client is, said by whoever connected in its place.
+//! The PROXY header: a load balancer says in it which client it connects for.
 //!
 //! Version 1 is a line of text, version 2 is binary and can tell about the client's TLS. Both are
-//! read where a listener accepts them and written towards a database that wants them. Whoever comes
-//! from a network that is believed must begin with one, and nobody else may: a header that is taken
-//! from everybody could be forged by anybody.
+//! read where a listener accepts them and written towards a database that wants them. A peer
+//! from a trusted network must begin with one, and no other peer may: if headers from all peers were
+//! believed, any client could forge one.
 //!
 //! Source: "The PROXY protocol, versions 1 and 2" of the `HAProxy` project.
 

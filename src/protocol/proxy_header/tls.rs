@@ -25,11 +25,11 @@ const VERSION: u8 = 0x21;
 const COMMON_NAME: u8 = 0x22;
 const CIPHER: u8 = 0x23;
 
-/// Longest text that is written. A longer common name is left out: cut short, it might be somebody
-/// else's.
+/// Longest text that is written. A longer common name is left out: cut short, it might be the name of
+/// another client.
 const TEXT_LIMIT: usize = 256;
 
-/// The client's TLS with whoever sends the header.
+/// The client's TLS with the sender of the header.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ClientTls {
     /// The client came over TLS at all.

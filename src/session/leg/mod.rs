@@ -303,7 +303,7 @@ impl Leg {
         received.or_else(|| self.socket.end())
     }
 
-    /// Returns whether the peer's TLS ended without saying so, as it does when somebody cuts the
+    /// Returns whether the peer's TLS ended without saying so, as it does when an attacker cuts the
     /// connection (RFC 8446 §6.1).
     pub fn was_cut(&self) -> bool {
         self.ended && self.tls.as_ref().is_some_and(|tls| !tls.peer_closed())

@@ -177,7 +177,7 @@ enum Entry {
         name: String,
         pair: Pair,
     },
-    /// It would be one, but its name cannot be told to anybody.
+    /// It would be one, but its name cannot be written in a message.
     NoName,
     /// A folder without anything that looks like a certificate.
     EmptyFolder,

@@ -299,8 +299,8 @@ impl<T> fmt::Debug for Shelf<T> {
 impl<T: Perishable> Shelf<T> {
     /// Returns what was said of these contents, if it would be said again.
     ///
-    /// What was bad, or was opened by a program, is judged again by who reads contents: not all of it
-    /// lies in the files, and whoever mends something else and asks for a reload wants to know.
+    /// What was bad, or was opened by a program, is judged again by a caller that reads contents: not all of
+    /// it is in the files, and an operator who mends something else and asks for a reload wants to know.
     pub(crate) fn find(
         &self,
         piece: &Piece,

@@ -38,7 +38,7 @@ pub(crate) struct Content {
 
 /// What the file system says of a file's content without reading it.
 ///
-/// Every write changes the time of the last status change, which nobody can set. Only a write in
+/// Every write changes the time of the last status change, which no program can set. Only a write in
 /// the same tick of the file system's clock as the one before leaves it as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
@@ -155,7 +155,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Content, FileFault> {
     })
 }
 
-/// Opens without waiting: a FIFO that nobody writes to would hold the daemon for ever.
+/// Opens without waiting: a FIFO without a writer would block the daemon for ever.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)

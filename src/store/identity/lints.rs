@@ -49,7 +49,7 @@ fn odd_server(leaf: &X509Certificate<'_>) -> impl Iterator<Item = &'static str> 
 
 /// Returns who else may read or change a file that holds a secret.
 ///
-/// A group that root lets read its file is let in on purpose, and root's own group is nobody else.
+/// Root permits a group to read its file on purpose, and root's own group counts as root.
 pub(super) fn odd_mode(file: &Content, secret: &str) -> Option<String> {
     let Content {
         mode, owner, group, ..
@@ -86,7 +86,7 @@ mod tests {
             (0o600, 0, 0, None),
             (0o400, 1000, 1000, None),
             (0o700, 1000, 1000, None),
-            // What others may do counts whoever owns it.
+            // What other users may do counts, whichever user owns the file.
             (0o644, 0, 0, read),
             (0o604, 1000, 1000, read),
             (0o602, 0, 0, changed),

@@ -152,7 +152,7 @@ impl Store {
             return self.add_bags(bags, passphrase);
         }
         if content.kind != ENCRYPTED_DATA {
-            // Encrypted for somebody's public key, for instance.
+            // Encrypted for a public key, for instance.
             return Err(Locked::Scheme("a public key".to_owned()).into());
         }
         let (scheme, text) = encrypted(content.value)?;
@@ -232,7 +232,7 @@ fn encrypted(value: AnyRef<'_>) -> der::Result<(AlgorithmIdentifierRef<'_>, &[u8
     })
 }
 
-/// Checks by the passphrase that nobody else wrote the safes: `MacData` of RFC 7292 §4.
+/// Checks that the safes were written with the passphrase: `MacData` of RFC 7292 §4.
 fn check(integrity: AnyRef<'_>, safes: &[u8], passphrase: &Passphrase) -> Result<(), StoreFault> {
     let (kind, tag, salt, rounds) = integrity.sequence(|reader| -> der::Result<_> {
         let (kind, tag) = reader.sequence(|reader| -> der::Result<_> {

@@ -107,7 +107,7 @@ fn check_socket(ground: &Ground<'_>, path: &Path) -> Result<Option<String>, Bind
 /// out by connecting.
 ///
 /// The list has all sockets that share the network, by the names that they were bound to. In a container
-/// on the network of its host the same name is another file, whose socket is in nobody's way here.
+/// on the network of its host the same name is another file, whose socket does not prevent this start.
 fn living(ground: &Ground<'_>, path: &Path) -> Whose {
     let sockets = match (listening::at_path(path), ground.who) {
         (Ok(sockets), _) => sockets,

@@ -15,7 +15,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Runs with the rights of the file's owner or group.
 const SET_ID: u32 = 0o6000;
 
-/// Permission to execute, for anyone.
+/// Permission to execute, for any user.
 const EXECUTABLE: u32 = 0o111;
 
 /// Why a file may not become the program.

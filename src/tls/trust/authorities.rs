@@ -1,7 +1,7 @@
 //! Which authorities of a bundle are revoked by its own lists.
 //!
-//! A search for a path ends at the first certificate that the bundle holds, and asks nobody about
-//! that one. It is asked about here, once, as far as its issuers are in the bundle too.
+//! A search for a path ends at the first certificate that the bundle holds, and does not look that one
+//! up in a list. It is looked up here, once, in the lists of those issuers that are in the bundle too.
 
 use std::collections::{HashMap, HashSet};
 

@@ -66,7 +66,7 @@ impl ClientVerifier {
         })
     }
 
-    /// Checks a certificate as in a handshake, and says nothing to anybody.
+    /// Checks a certificate as in a handshake, without an alert or a log line.
     pub(crate) fn check(
         &self,
         leaf: &CertificateDer<'_>,

@@ -37,8 +37,8 @@ pub struct Legs {
 }
 
 impl Legs {
-    /// Tells whether a password may go to the database in the clear: nobody else hears it, or the
-    /// configuration does not mind.
+    /// Tells whether a password may go to the database in the clear: no other machine can read it, or the
+    /// configuration permits it.
     #[must_use]
     pub fn let_passwords_through(self) -> bool {
         self.clear_allowed || self.server != Leg::Network

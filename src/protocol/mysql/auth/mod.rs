@@ -24,8 +24,8 @@
 //! `sha256_password` is older, and asks for nothing else: its client sends the password unasked, or
 //! when an `AuthSwitchRequest` tells it to, and its server is asked for its key with `01`.
 //!
-//! That keeps the password from listeners on the database's leg. It cannot keep it from somebody
-//! who answers in the database's place with a key of his own: only TLS with verification does.
+//! That keeps the password from an attacker who only reads the database's leg. It does not keep it from
+//! one who answers in the database's place with another key: only TLS with verification does.
 //!
 //! Source: "Caching SHA-2 information" and "Authentication Phase" in the MySQL source
 //! documentation.

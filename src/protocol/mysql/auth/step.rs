@@ -101,7 +101,7 @@ impl Refusal {
     }
 }
 
-/// Somebody does not keep to the protocol; the login cannot go on.
+/// A peer breaks the protocol; the login cannot go on.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum AuthError {
     /// The client's change of user cannot be read.
