@@ -199,3 +199,33 @@ pub enum EventKind {
     /// The daemon was asked to go on as another program, and goes on as before.
     UpgradeFailed,
 }
+
+impl EventKind {
+    /// Returns its word, as in JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Reloaded => "reloaded",
+            Self::Expired => "expired",
+            Self::Unchanged => "unchanged",
+            Self::ReloadFailed => "reload-failed",
+            Self::WorkerFailed => "worker-failed",
+            Self::WorkerServing => "worker-serving",
+            Self::ExitHook => "exit-hook",
+            Self::ExitHookSet => "exit-hook-set",
+            Self::Ending => "ending",
+            Self::ClockJumped => "clock-jumped",
+            Self::RolledBack => "rolled-back",
+            Self::RollbackEnded => "rollback-ended",
+            Self::HelperFailed => "helper-failed",
+            Self::SessionsEnded => "sessions-ended",
+            Self::SessionsRevoked => "sessions-revoked",
+            Self::SessionsTakenOver => "sessions-taken-over",
+            Self::WorkersFound => "workers-found",
+            Self::WorkerHandedOver => "worker-handed-over",
+            Self::Upgraded => "upgraded",
+            Self::UpgradeFailed => "upgrade-failed",
+        }
+    }
+}

@@ -46,34 +46,8 @@ fn text(event: &Event) -> String {
     format!(
         "{}  {:<16}  {message}\n",
         moment(event.at),
-        kind(event.kind)
+        event.kind.word()
     )
-}
-
-fn kind(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::Started => "started",
-        EventKind::Reloaded => "reloaded",
-        EventKind::Expired => "expired",
-        EventKind::Unchanged => "unchanged",
-        EventKind::ReloadFailed => "reload-failed",
-        EventKind::WorkerFailed => "worker-failed",
-        EventKind::WorkerServing => "worker-serving",
-        EventKind::ExitHook => "exit-hook",
-        EventKind::ExitHookSet => "exit-hook-set",
-        EventKind::Ending => "ending",
-        EventKind::ClockJumped => "clock-jumped",
-        EventKind::RolledBack => "rolled-back",
-        EventKind::RollbackEnded => "rollback-ended",
-        EventKind::HelperFailed => "helper-failed",
-        EventKind::SessionsEnded => "sessions-ended",
-        EventKind::SessionsRevoked => "sessions-revoked",
-        EventKind::SessionsTakenOver => "sessions-taken-over",
-        EventKind::WorkersFound => "workers-found",
-        EventKind::WorkerHandedOver => "worker-handed-over",
-        EventKind::Upgraded => "upgraded",
-        EventKind::UpgradeFailed => "upgrade-failed",
-    }
 }
 
 #[cfg(test)]
@@ -91,6 +65,6 @@ mod tests {
         let line = "2026-01-01T10:00:00Z  worker-failed     worker 12 failed: signal 9\n";
         assert_eq!(text(&event), line);
         let json = serde_json::to_value(event.kind).unwrap();
-        assert_eq!(json, kind(event.kind));
+        assert_eq!(json, event.kind.word());
     }
 }

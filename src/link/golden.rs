@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Ask, FORMAT, FromPage, FromResolver, FromWorker, Handover, ToPage, ToResolver, ToWorker,
+    Answer, Ask, FORMAT, FromPage, FromResolver, FromWorker, Handover, News, ToPage, ToResolver,
+    ToWorker,
 };
 use crate::control::golden::Golden;
 
@@ -11,6 +12,7 @@ use crate::control::golden::Golden;
 #[derive(Serialize, Deserialize)]
 enum InMemory {
     Generation(Handover),
+    News(News),
 }
 
 /// What a worker asks the resolver, which is of one kind.

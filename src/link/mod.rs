@@ -29,7 +29,7 @@ pub use self::{
     handover::{Given, Handover, Unusable},
     message::Message,
     packs::{Card, Left, Packs},
-    page::{FromPage, ToPage},
+    page::{FromPage, News, Numbers, ToPage},
     resolver::{Answer, Ask, FromResolver, ToResolver},
     worker::{FromWorker, ToWorker},
 };

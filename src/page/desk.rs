@@ -4,27 +4,34 @@
 //! answer to each client is newer than its request.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     os::fd::OwnedFd,
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{Mutex, Semaphore, mpsc, oneshot},
-    time::timeout,
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::error;
 
-use super::document::Document;
-use crate::link::{FromPage, end::Sender};
+use super::{
+    document::{self, Document},
+    recent::{Recent, STEP},
+};
+use crate::link::{FromPage, News, end::Sender};
 
 /// How long the supervisor's loop may take to say that it turns.
 pub(super) const ALIVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the supervisor may take to tell its status.
 pub(super) const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the supervisor may take to tell what is new; the page is shown without it then.
+const NEWS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Clients that may wait for the next ask; further clients wait for room among these.
 const WAITING: usize = 32;
@@ -50,6 +57,9 @@ pub(super) struct Desk {
     status: Queue<Rc<Document>>,
     alive_asked: Asked<()>,
     status_asked: Asked<Option<OwnedFd>>,
+    news: Queue<()>,
+    news_asked: Asked<Option<OwnedFd>>,
+    recent: RefCell<Recent>,
     documents: Arc<Semaphore>,
     host: String,
 }
@@ -63,6 +73,9 @@ impl Desk {
             status: Queue::new(),
             alive_asked: Asked::default(),
             status_asked: Asked::default(),
+            news: Queue::new(),
+            news_asked: Asked::default(),
+            recent: RefCell::new(Recent::new(Timestamp::now())),
             documents: Arc::new(Semaphore::new(MOST_DOCUMENTS)),
             host,
         }
@@ -97,6 +110,48 @@ impl Desk {
     /// Notes the sealed memory in which the status is; `None` if there is none.
     pub(super) fn status_told(&self, ask: u64, memory: Option<OwnedFd>) {
         self.status_asked.answer(ask, memory);
+    }
+
+    /// Waits until what happened before this call is remembered.
+    pub(super) async fn news(&self) -> Result<(), NoAnswer> {
+        self.news.wait(NEWS_PATIENCE).await
+    }
+
+    /// Returns what is remembered.
+    pub(super) fn recent(&self) -> Ref<'_, Recent> {
+        self.recent.borrow()
+    }
+
+    /// Notes the sealed memory in which news are; `None` if there are none.
+    pub(super) fn news_told(&self, ask: u64, memory: Option<OwnedFd>) {
+        self.news_asked.answer(ask, memory);
+    }
+
+    /// Asks for news, whenever clients or the history wait for them.
+    pub(super) async fn ask_news(self: Rc<Self>) {
+        let ask = async || {
+            let after = self.recent().last_event();
+            let (ask, answer) = self.news_asked.begin();
+            self.tell(FromPage::News { ask, after }).await;
+            let news = document::read::<News>(answer.await.ok()??);
+            let unreadable = |error| error!(%error, "the news cannot be read");
+            let news = news.map_err(unreadable).ok()?;
+            self.recent.borrow_mut().learn(news);
+            Some(())
+        };
+        self.news.serve(ask).await;
+    }
+
+    /// Adds a point to the history every ten seconds.
+    pub(super) async fn keep_history(self: Rc<Self>) {
+        let began = Instant::now();
+        let mut steps = interval(STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            steps.tick().await;
+            let told = self.news().await.is_ok();
+            self.recent.borrow_mut().step(began.elapsed(), told);
+        }
     }
 
     /// Asks whether the supervisor's loop turns, whenever clients wait to know.

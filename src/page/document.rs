@@ -4,11 +4,13 @@ use std::{cell::OnceCell, io, os::fd::OwnedFd, sync::Arc};
 
 use hyper::body::Bytes;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     metrics::{self, Format},
     people::{self, Query, View},
+    recent::Recent,
 };
 use crate::{
     control::{
@@ -39,15 +41,19 @@ impl AsRef<[u8]> for Text {
     }
 }
 
+/// Reads a message that the supervisor has written into memory.
+pub(super) fn read<T: DeserializeOwned>(memory: OwnedFd) -> io::Result<T> {
+    let memory = Sealed::from_descriptor(memory)?;
+    let length = usize::try_from(memory.length().min(MAX_RESPONSE)).unwrap_or(usize::MAX);
+    let bytes = memory.read(0, length)?;
+    wire::decode(&bytes, MAX_RESPONSE).map_err(io::Error::other)
+}
+
 impl Document {
     /// Reads a status, which takes a place among the documents in memory.
     pub(super) fn read(memory: OwnedFd, place: OwnedSemaphorePermit) -> io::Result<Self> {
-        let memory = Sealed::from_descriptor(memory)?;
-        let length = usize::try_from(memory.length().min(MAX_RESPONSE)).unwrap_or(usize::MAX);
-        let bytes = memory.read(0, length)?;
-        let status = wire::decode(&bytes, MAX_RESPONSE).map_err(io::Error::other)?;
         Ok(Self {
-            status,
+            status: read(memory)?,
             open_metrics: OnceCell::new(),
             classic: OnceCell::new(),
             place: Arc::new(place),
@@ -70,11 +76,12 @@ impl Document {
     }
 
     /// Returns the page for people that is asked for.
-    pub(super) fn page(&self, query: &Query, host: &str) -> Bytes {
+    pub(super) fn page(&self, query: &Query, host: &str, recent: &Recent) -> Bytes {
         self.text(people::render(&View {
             status: &self.status,
             query,
             host,
+            recent,
             now: Timestamp::now(),
         }))
     }

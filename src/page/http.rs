@@ -123,8 +123,13 @@ fn no_status(why: NoAnswer) -> String {
 /// Returns the page for people, also when there is no status.
 async fn for_people(query: Option<&str>, desk: &Desk) -> Response<Full<Bytes>> {
     let query = Query::read(query);
-    let (status, body) = match desk.status().await {
-        Ok(document) => (StatusCode::OK, document.page(&query, desk.host())),
+    // Without news the page shows what is remembered.
+    let (document, _) = tokio::join!(desk.status(), desk.news());
+    let (status, body) = match document {
+        Ok(document) => (
+            StatusCode::OK,
+            document.page(&query, desk.host(), &desk.recent()),
+        ),
         Err(why) => {
             let page = people::render_silence(desk.host(), &no_status(why), Timestamp::now());
             (StatusCode::SERVICE_UNAVAILABLE, page.into())

@@ -1,13 +1,15 @@
 //! The child process that serves metrics and the page for people, so that the supervisor parses no HTTP.
 //!
 //! It holds no key, reads no file and has one thread. The supervisor lends it the listening socket, and
-//! when the page asks, tells it the status, or that its loop turns.
+//! when the page asks, tells it the status, what is new, or that its loop turns. The last hour is remembered
+//! here alone.
 
 mod desk;
 mod document;
 mod http;
 mod metrics;
 mod people;
+mod recent;
 
 use std::{io, os::fd::OwnedFd, process::ExitCode, rc::Rc, time::Duration};
 
@@ -76,6 +78,8 @@ impl Page {
     fn new(desk: Rc<Desk>) -> Self {
         tokio::task::spawn_local(Rc::clone(&desk).ask_alive());
         tokio::task::spawn_local(Rc::clone(&desk).ask_status());
+        tokio::task::spawn_local(Rc::clone(&desk).ask_news());
+        tokio::task::spawn_local(Rc::clone(&desk).keep_history());
         Self {
             desk,
             serving: None,
@@ -124,6 +128,10 @@ impl Page {
             }
             (ToPage::Alive { ask }, _) => {
                 self.desk.alive_told(ask);
+                Ok(())
+            }
+            (ToPage::News { ask }, along) => {
+                self.desk.news_told(ask, along);
                 Ok(())
             }
         }

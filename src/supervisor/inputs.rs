@@ -9,7 +9,7 @@ use super::{
 use crate::{
     children::Along,
     control::EventKind,
-    link::{FromPage, FromResolver, FromWorker, child},
+    link::{FromPage, FromResolver, FromWorker, News, child, page::MOST_CHARACTERS},
     sys::{
         orphans,
         upgrade_points::{self, Point},
@@ -100,6 +100,13 @@ impl Supervisor {
                 if let Some(reply) = page.asked(id, ask) {
                     self.ask_status(StatusRequester::Page(reply));
                 }
+            }
+            helpers::PageMessage::Said(id, FromPage::News { ask, after }, _) => {
+                let news = News {
+                    listeners: queries::numbers(&self.workers, &self.loads.current()),
+                    events: self.notices.events.after(after, MOST_CHARACTERS),
+                };
+                page.tell_news(id, ask, &news);
             }
             helpers::PageMessage::Exited(id, end) => {
                 if let Some(sentence) = page.exited(id, end, now) {

@@ -1,16 +1,18 @@
 //! The listeners with their sessions, and the backends behind them.
 
-use std::fmt::Display;
+use std::{collections::VecDeque, fmt::Display};
 
 use super::{
     View,
     certificates::certificate,
+    chart::{self, Values},
     markup::Html,
     words::{Tone, ago, number, section, state, table, until},
 };
 use crate::{
     control::ListenerStatus,
-    facts::{BackendStatus, Reason, Tally, amount},
+    facts::{BackendStatus, Reason, Tally, amount, bytes, moment},
+    page::recent::{POINTS, Point, STEP},
 };
 
 /// Listeners that are shown; a document with thousands would be no help.
@@ -25,14 +27,15 @@ pub(super) fn write(html: &mut Html, view: &View<'_>) {
     section(html, "listeners", "Listeners", |html| {
         html.element_with("ul", &[("class", &"listeners")], |html| {
             for listener in all.iter().take(MOST_LISTENERS) {
-                html.element("li", |html| one(html, listener));
+                html.element("li", |html| one(html, listener, view));
             }
         });
         left_out(html, all.len(), MOST_LISTENERS, "listener");
+        history(html, view);
     });
 }
 
-fn one(html: &mut Html, listener: &ListenerStatus) {
+fn one(html: &mut Html, listener: &ListenerStatus, view: &View<'_>) {
     html.element("h3", |html| {
         html.text(&listener.name);
         html.words(
@@ -41,7 +44,117 @@ fn one(html: &mut Html, listener: &ListenerStatus) {
             format_args!("{} at {}", listener.protocol, listener.bind),
         );
     });
+    if let Some(points) = view.recent.history.of(&listener.name) {
+        html.element_with("div", &[("class", &"charts")], |html| {
+            sessions(html, listener, points);
+            traffic(html, points);
+            failures(html, points);
+        });
+    }
     totals(html, listener);
+}
+
+/// Says since when the charts know anything.
+fn history(html: &mut Html, view: &View<'_>) {
+    let recent = view.recent;
+    html.element_with("p", &[("class", &"note")], |html| {
+        if recent.history.length() < POINTS {
+            html.markup("The charts show the last hour, of which this page knows what was since ");
+            html.text(moment(recent.since));
+            html.markup(", when its process began. ");
+        } else {
+            html.markup("The charts show the last hour. ");
+        }
+        html.markup("Gaps are times of which nothing is known.");
+    });
+}
+
+type Points = VecDeque<Option<Point>>;
+
+fn values(points: &Points, of: fn(Point) -> u64, join: fn(u64, u64) -> u64) -> Values {
+    chart::places(points.iter().map(|it| it.map(of)), join)
+}
+
+/// Returns the greatest of these values.
+fn most(values: &Values) -> u64 {
+    values.iter().flatten().copied().max().unwrap_or(0)
+}
+
+fn sessions(html: &mut Html, listener: &ListenerStatus, points: &Points) {
+    let open = values(points, |it| it.open.into(), u64::max);
+    let most = most(&open).max(listener.connections.open);
+    let now = number(listener.connections.open);
+    let label = format!(
+        "Sessions open in the last hour: now {now}, at most {}",
+        number(most)
+    );
+    let end = chart::scale(most);
+    let words = |html: &mut Html| {
+        html.element("span", |html| {
+            html.markup("Sessions ");
+            html.words("strong", "", now);
+        });
+        html.words("span", "", format_args!("at most {}", number(most)));
+    };
+    let paths = [
+        ("area", chart::area(&open, end)),
+        ("line", chart::line(&open, end)),
+    ];
+    chart::write(html, &label, words, &paths);
+}
+
+fn traffic(html: &mut Html, points: &Points) {
+    let (up, down) = (
+        values(points, |it| it.bytes_up, u64::saturating_add),
+        values(points, |it| it.bytes_down, u64::saturating_add),
+    );
+    let last = points.back().copied().flatten().unwrap_or_default();
+    let rate = |it: u64| format!("{}B/s", bytes(it / STEP.as_secs()));
+    let (now_up, now_down) = (rate(last.bytes_up), rate(last.bytes_down));
+    let sum = |values: &Values| {
+        bytes(
+            values
+                .iter()
+                .flatten()
+                .fold(0, |sum, it| it.saturating_add(sum)),
+        )
+    };
+    let label = format!(
+        "Bytes in the last hour: {}B to backends, {}B to clients; now {now_up} to backends, {now_down} to clients",
+        sum(&up),
+        sum(&down)
+    );
+    let end = chart::scale(most(&up).max(most(&down)));
+    let words = |html: &mut Html| {
+        html.element("span", |html| {
+            html.markup("<span class=\"key\"></span>To backends ");
+            html.words("strong", "", now_up);
+        });
+        html.element("span", |html| {
+            html.markup("<span class=\"key two\"></span>To clients ");
+            html.words("strong", "", now_down);
+        });
+    };
+    let paths = [
+        ("line", chart::line(&up, end)),
+        ("line two", chart::line(&down, end)),
+    ];
+    chart::write(html, &label, words, &paths);
+}
+
+fn failures(html: &mut Html, points: &Points) {
+    let failed = values(points, |it| it.failed.into(), u64::saturating_add);
+    let sum: u64 = failed.iter().flatten().sum();
+    let label = format!("Sessions that failed in the last hour: {}", number(sum));
+    let words = |html: &mut Html| {
+        html.element("span", |html| {
+            html.markup("Failures ");
+            html.words("strong", "", number(sum));
+        });
+        html.markup("<span>in the last hour</span>");
+    };
+    let paths = [("bars", chart::bars(&failed, chart::scale(most(&failed))))];
+    chart::write(html, &label, words, &paths);
 }
 
 /// Writes what was counted since the daemon began.

@@ -68,6 +68,16 @@ impl Html {
         }
     }
 
+    /// Writes an element `path` of an SVG, whose text consists of commands and numbers; anything else is left out.
+    pub(super) fn path(&mut self, class: &'static str, path: &str) {
+        let is_drawn = |it: &char| it.is_ascii_alphanumeric() || " .-".contains(*it);
+        self.open("path", &[("class", &class)]);
+        self.text.pop();
+        self.text.push_str(" d=\"");
+        self.text.extend(path.chars().filter(is_drawn));
+        self.text.push_str("\"></path>");
+    }
+
     /// Writes sentences, in which what stands between backquotes is a command.
     pub(super) fn prose(&mut self, text: &str) {
         for (number, piece) in text.split('`').enumerate() {
@@ -154,6 +164,12 @@ mod tests {
             written(|it| it.text("a\u{202e}b\x1b\nc\0")),
             "a\\u{202e}b\\u{1b} c\\u{0}"
         );
+    }
+
+    #[test]
+    fn a_path_has_commands_and_numbers_alone() {
+        let path = written(|it| it.path("line", "M0 -1.5\"><b>L2 3"));
+        assert_eq!(path, "<path class=\"line\" d=\"M0 -1.5bL2 3\"></path>");
     }
 
     #[test]

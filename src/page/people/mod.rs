@@ -1,7 +1,9 @@
 //! The page for people: a status as one HTML document that loads nothing from elsewhere.
 
 mod certificates;
+mod chart;
 mod disk;
+mod events;
 mod frame;
 mod listeners;
 mod markup;
@@ -18,6 +20,7 @@ use jiff::Timestamp;
 
 use self::{markup::Html, words::Tone};
 pub(super) use self::{policy::headers, query::Query};
+use super::recent::Recent;
 use crate::{
     control::Status,
     findings::{self, DEFAULTS, Finding, Level},
@@ -28,6 +31,8 @@ use crate::{
 pub(super) struct View<'a> {
     /// What runs and what it serves.
     pub(super) status: &'a Status,
+    /// What the page remembers.
+    pub(super) recent: &'a Recent,
     /// What the browser asks for.
     pub(super) query: &'a Query,
     /// The name of this host.
@@ -68,6 +73,7 @@ fn sections(html: &mut Html, view: &View<'_>, headline: &str, findings: &[Findin
     listeners::write(html, view);
     listeners::write_backends(html, view);
     processes::write(html, view);
+    events::write(html, view);
     surroundings::write(html, view);
 }
 

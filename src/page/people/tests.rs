@@ -1,7 +1,11 @@
 use super::*;
-use crate::control::{
-    DiskState, LoadError,
-    fixture::{at, status},
+use crate::{
+    control::{
+        DiskState, Event, EventKind, LoadError,
+        fixture::{at, status},
+    },
+    link::{News, Numbers},
+    page::recent,
 };
 
 const NOW: &str = "2026-01-02T00:00:00Z";
@@ -10,9 +14,49 @@ fn page(change: impl FnOnce(&mut Status), query: &str) -> String {
     render(&View {
         status: &status(change),
         query: &Query::read(Some(query)),
+        recent: &remembered(),
         host: "front.example.com",
         now: at(NOW),
     })
+}
+
+/// Remembers two points of the listener and three events.
+fn remembered() -> Recent {
+    let mut recent = Recent::new(at("2026-01-01T23:59:00Z"));
+    for (step, count) in [(1, 3), (2, 5)] {
+        recent.learn(News {
+            listeners: vec![Numbers {
+                listener: "orders".into(),
+                open: count,
+                accepted: count,
+                failed: count,
+                bytes_up: 1024 * count,
+                bytes_down: 10_240 * count,
+            }],
+            events: vec![Event {
+                seq: count,
+                at: at("2026-01-01T23:59:30Z"),
+                kind: EventKind::WorkerFailed,
+                message: "<script>alert(1)</script>".into(),
+            }],
+        });
+        recent.step(recent::STEP * step, true);
+    }
+    recent
+}
+
+#[test]
+fn the_last_hour_is_drawn_and_told_in_words() {
+    let page = page(|_| {}, "");
+    for words in [
+        "Sessions open in the last hour: now 7, at most 7",
+        "Bytes in the last hour: 2.0KB to backends, 20KB to clients; now 204B/s to backends, 2.0KB/s to clients",
+        "Sessions that failed in the last hour: 2",
+        "of which this page knows what was since 2026-01-01T23:59:00Z",
+        "Restarts in the last hour: 0 events, 2 failures",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
 }
 
 /// Replaces the one identity of a status with so many.

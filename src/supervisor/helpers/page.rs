@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use socket2::SockRef;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tracing::{error, info, warn};
@@ -19,7 +20,7 @@ use crate::{
         Status,
         wire::{self, MAX_RESPONSE},
     },
-    link::{FromPage, ToPage},
+    link::{FromPage, News, ToPage},
     supervisor::workers::when_free,
     sys::{
         reserve::Reserve,
@@ -31,8 +32,8 @@ use crate::{
 /// Clients that may wait in the queue of the page's socket, also while there is no process.
 const BACKLOG: i32 = 128;
 
-/// Descriptors kept back for the memory of a status.
-const KEPT_BACK: usize = 1;
+/// Descriptors kept back for the memory of a status and of news.
+const KEPT_BACK: usize = 2;
 
 /// What happens to the page's process.
 pub(in crate::supervisor) type PageMessage = children::Message<FromPage>;
@@ -158,6 +159,21 @@ impl Page {
         Some(reply)
     }
 
+    /// Answers what is new.
+    pub(in crate::supervisor) fn tell_news(&mut self, id: Id, ask: u64, news: &News) {
+        let Some(voice) = self.voice(id).cloned() else {
+            return;
+        };
+        let memory = self.reserve.lend(|| Unsealed::new("proxyd-news"));
+        let along = memory
+            .and_then(|it| sealed(it, news))
+            .map(|it| it.descriptor());
+        if let Err(error) = &along {
+            warn!(%error, "the supervisor cannot tell the page what is new");
+        }
+        voice.send_with(ToPage::News { ask }, along.into_iter().collect());
+    }
+
     /// Returns what sends messages to the process of this id, if it is the one that runs.
     fn voice(&self, id: Id) -> Option<&Voice<ToPage>> {
         self.helper.process_of(id)?.voice()
@@ -184,16 +200,19 @@ impl Page {
     }
 }
 
+/// Writes a message into memory.
+fn sealed(mut memory: Unsealed, message: &impl Serialize) -> io::Result<Sealed> {
+    memory.append(&wire::encode(message, MAX_RESPONSE).map_err(io::Error::other)?)?;
+    memory.seal()
+}
+
 /// Writes a status into memory on another thread, because it may be large.
 async fn written(
     memory: io::Result<Unsealed>,
     status: oneshot::Receiver<Status>,
 ) -> io::Result<Sealed> {
-    let mut memory = memory?;
+    let memory = memory?;
     let status = status.await.map_err(io::Error::other)?;
-    let writing = tokio::task::spawn_blocking(move || {
-        memory.append(&wire::encode(&status, MAX_RESPONSE).map_err(io::Error::other)?)?;
-        memory.seal()
-    });
+    let writing = tokio::task::spawn_blocking(move || sealed(memory, &status));
     writing.await.map_err(io::Error::other)?
 }

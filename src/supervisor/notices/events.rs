@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     control::{Event, EventKind, Response, server::Reply},
+    facts::shortened,
     supervisor::state::EventsBook,
 };
 
@@ -62,6 +63,17 @@ impl Events {
         self.newest.push_back(event);
     }
 
+    /// Returns the remembered events behind the one of this number, the oldest first, each with so many characters of its
+    /// message at most.
+    pub(in crate::supervisor) fn after(&self, number: u64, most: usize) -> Vec<Event> {
+        let newer = self.newest.iter().filter(|it| it.seq > number);
+        let told = newer.map(|it| Event {
+            message: shortened(&it.message, most),
+            ..Event::clone(it)
+        });
+        told.collect()
+    }
+
     /// Waits until the clients that follow have received all events.
     pub(in crate::supervisor) async fn finish(&mut self) {
         let followers = std::mem::take(&mut self.followers).into_iter();
@@ -114,5 +126,20 @@ mod tests {
         let mut next = Events::resume(forgotten);
         next.add(EventKind::Started, "again".to_owned());
         assert_eq!(next.last(), 8);
+    }
+
+    #[test]
+    fn what_is_new_is_told_without_what_is_known() {
+        let mut events = Events::default();
+        for message in ["one", "two", "three"] {
+            events.add(EventKind::Reloaded, message.to_owned());
+        }
+        let told = |after| {
+            let events = events.after(after, 3).into_iter();
+            events.map(|it| it.message).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0), ["one", "two", "th…"]);
+        assert_eq!(told(2), ["th…"]);
+        assert!(told(3).is_empty());
     }
 }

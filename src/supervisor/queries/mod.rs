@@ -23,7 +23,7 @@ use self::{
 };
 pub(super) use self::{
     sessions::{Page, Told},
-    status::Sources,
+    status::{Sources, numbers},
 };
 use super::{
     loads::{Reader, Verdict, View},

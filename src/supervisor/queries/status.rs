@@ -12,7 +12,7 @@ use crate::{
         WorkerStatus, fixed, wire,
     },
     facts::{CertificateFacts, Expiry, KeepingCounts, Moment, PROGRAM_VERSION},
-    link::Generation,
+    link::{Generation, Numbers, page::MOST_LISTENERS},
     store::expiries::{self, Expiries, SentPath},
     supervisor::{
         helpers::Helpers,
@@ -275,6 +275,31 @@ pub(super) fn listeners(workers: &Workers, generation: &Generation) -> Vec<Liste
                 backends: backends.map(|it| known.backend(it.to_string())).collect(),
                 resumption: listener.tls.resumption,
                 connections: known.connections,
+            }
+        })
+        .collect()
+}
+
+/// Returns the numbers of listeners that the page keeps a history of.
+pub(in crate::supervisor) fn numbers(workers: &Workers, generation: &Generation) -> Vec<Numbers> {
+    let counts = workers.counts();
+    let listeners = generation.config.listeners.iter().take(MOST_LISTENERS);
+    listeners
+        .map(|listener| {
+            let known = counts.get(&listener.name);
+            let counts = known.map(|it| it.connections).unwrap_or_default();
+            let failed = [
+                counts.failed_handshakes,
+                counts.failed_backends,
+                counts.refused,
+            ];
+            Numbers {
+                listener: listener.name.clone(),
+                open: counts.open,
+                accepted: counts.total,
+                failed: failed.into_iter().fold(0, u64::saturating_add),
+                bytes_up: counts.bytes_up,
+                bytes_down: counts.bytes_down,
             }
         })
         .collect()
