@@ -27,8 +27,16 @@ CONTENTS = (
     "packaging",
 )
 
-# What makes packages and releases out of the repository, of which the tarball is none.
-LEFT_OUT = ("man/src", "packaging/build-deb", "packaging/debian", "packaging/lib", "packaging/licences", "packaging/release")
+# What makes packages, images and releases out of the repository, of which the tarball is none.
+LEFT_OUT = (
+    "man/src",
+    "packaging/build-deb",
+    "packaging/container",
+    "packaging/debian",
+    "packaging/lib",
+    "packaging/licences",
+    "packaging/release",
+)
 
 SUFFIXES = {"xz": ".tar.xz", "gzip": ".tar.gz", "none": ".tar"}
 
