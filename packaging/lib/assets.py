@@ -33,16 +33,25 @@ def assets():
     """Returns all files that Cargo.toml lists under [package.metadata.deb], in its order."""
     found = []
     for pattern, target, mode in source.manifest()["metadata"]["deb"]["assets"]:
-        if pattern.startswith("target/release/"):
-            names = [pattern]
-        else:
-            names = sorted(glob.glob(pattern, root_dir=source.REPOSITORY))
-        if not names:
-            source.fail(f"{pattern} of Cargo.toml matches no file")
-        for name in names:
-            whole = target + os.path.basename(name) if target.endswith("/") else target
+        for name, inside in matches(pattern):
+            whole = target + inside if target.endswith("/") else target
             compressed = whole.startswith(COMPRESSED)
             found.append(Asset(name, whole + ".gz" if compressed else whole, int(mode, 8)))
+    return found
+
+
+def matches(pattern):
+    """Returns the files of a pattern in the order of their names, and the path of each below the folder that the pattern names.
+
+    Of `docs/**/*` these are all files in `docs` and in its folders, as cargo-deb has it.
+    """
+    if pattern.startswith("target/release/"):
+        return [(pattern, os.path.basename(pattern))]
+    names = sorted(glob.glob(pattern, root_dir=source.REPOSITORY, recursive=True))
+    base = os.path.dirname(pattern.partition("*")[0] if "*" in pattern else pattern)
+    found = [(name, os.path.relpath(name, base)) for name in names if os.path.isfile(source.path(name))]
+    if not found:
+        source.fail(f"{pattern} of Cargo.toml matches no file")
     return found
 
 
