@@ -11,15 +11,24 @@ use serde_json::{Value, json};
 use super::life::Served;
 use crate::support::{
     PATIENCE, client,
-    podman::{ID, Image, image::AUTHORITIES},
+    podman::{CONFINED, ID, Image, Volume},
     process,
     program::run,
 };
 
-/// Prints what the user of the image could write to below the working directory. What `/proc`, `/sys` and `/dev` have is the
-/// container runtime's.
+/// Prints what the user of the image could write to below the working directory. What `/proc`, `/sys` and `/dev` have
+/// is the container runtime's.
 const WRITABLE: &str =
     "find . -path ./proc -prune -o -path ./sys -prune -o -path ./dev -prune -o -writable -print";
+
+/// A listener whose database is verified, by no authority of its own.
+const VERIFYING: &str = "[[listener]]
+bind = \"127.0.0.1:3307\"
+protocol = \"postgres\"
+backend = \"database.test:5432\"
+backend_tls = { mode = \"verify-full\" }
+channel_binding = \"disable\"
+";
 
 /// Runs a shell's command in a folder, as another user if so; returns the lines that it prints, sorted.
 fn look(root: &Path, user: Option<u32>, command: &str) -> Vec<String> {
@@ -67,7 +76,6 @@ fn the_image_has_the_programs_what_they_need_and_nothing_else() {
     let podman = |verb| run(image.podman(&["image", verb, image.name()]), PATIENCE).answer();
     let root = PathBuf::from(podman("mount"));
     let files = look(&root, None, "find . ! -type d");
-    let authorities = fs::read_to_string(root.join("etc/ssl/certs/ca-certificates.crt"));
     podman("unmount");
     let is_library = |file: &str| file.starts_with("./lib") && file.contains(".so.");
     let others: Vec<_> = files.iter().filter(|file| !is_library(file)).collect();
@@ -86,7 +94,27 @@ fn the_image_has_the_programs_what_they_need_and_nothing_else() {
         files.len() < 16,
         "two programs need few libraries: {files:?}"
     );
-    assert_eq!(authorities.unwrap(), AUTHORITIES);
+}
+
+#[test]
+fn a_database_may_be_verified_by_the_authorities_that_the_builder_trusts() {
+    let Some(image) = Image::of_this_build() else {
+        return;
+    };
+    let configuration = Volume::projected(&[("proxyd.toml", VERIFYING)]);
+    let own = [configuration.read_only_at("/etc/proxyd")];
+    let options = CONFINED.map(str::to_owned).into_iter().chain(own);
+    let options: Vec<_> = options.collect();
+    let checked = image.run(&options, &["--check-config"]);
+    assert!(checked.is_success(), "{checked:#?}");
+
+    let none = Volume::empty();
+    let checked = image.run(
+        &[options, vec![none.at("/etc/ssl/certs")]].concat(),
+        &["--check-config"],
+    );
+    let said = checked.complaint();
+    assert!(said.contains("trusts no authority"), "{said}");
 }
 
 #[test]

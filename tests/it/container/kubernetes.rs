@@ -16,8 +16,8 @@ use crate::support::{
     until,
 };
 
-/// From this version on the kubelet sleeps by itself (`preStop.sleep`) unless told otherwise. The other is the newest whose
-/// schemas `tests/drivers/kubernetes` has.
+/// From this version on the kubelet sleeps by itself (`preStop.sleep`) unless told otherwise. The other is the newest
+/// whose schemas `tests/drivers/kubernetes` has.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
 
 fn repository() -> PathBuf {

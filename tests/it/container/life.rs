@@ -128,6 +128,19 @@ fn a_container_follows_a_secret_and_its_sessions_outlive_its_workers() {
 }
 
 #[test]
+fn the_sessions_of_a_container_go_on_at_an_upgrade() {
+    let Some(served) = Served::start(&[]) else {
+        return;
+    };
+    let mut session = served.kept();
+    let init = served.container.init();
+    served.container.ctl(&["upgrade"]).answer();
+    assert_eq!(served.container.init(), init);
+    session.echo("after").unwrap();
+    assert_eq!(served.container.status()["sessions"]["taken_over_total"], 1);
+}
+
+#[test]
 fn a_container_that_is_terminated_lets_its_sessions_end_and_takes_no_new_ones() {
     let Some(served) = Served::start(&[]) else {
         return;

@@ -51,8 +51,8 @@ impl<'a> Pod<'a> {
         named(self.at("/volumes"), name)
     }
 
-    /// Returns the options of `podman run` for all that this machine can enforce, and the volumes that they name; `contents`
-    /// returns what is in those that Kubernetes fills.
+    /// Returns the options of `podman run` for all that this machine can enforce, and the volumes that they name;
+    /// `contents` returns what is in those that Kubernetes fills.
     ///
     /// The network is one of the container's own. Left out are the placement on nodes and the service account.
     pub(super) fn options<'b>(

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::read;
 use crate::support::{
-    pki::hex,
+    pki::{Ca, hex},
     program::{Outcome, clean_command, run},
     servers::found,
 };
@@ -28,7 +28,8 @@ const SOURCES: [&str; 2] = [
     "packaging/container/make-root",
 ];
 
-/// Stands for cargo in the image that is built in: it hands out the programs of this build, which takes minutes to make anew.
+/// Stands for cargo in the image that is built in: it hands out the programs of this build, which takes minutes to
+/// make anew.
 const CARGO: &str = "#!/bin/sh
 set -eu
 test \"$*\" = 'build --release --locked --bins'
@@ -41,9 +42,6 @@ COPY cargo /usr/local/bin/
 COPY proxyd proxyctl /opt/
 COPY authorities /etc/ssl/certs/ca-certificates.crt
 ";
-
-/// What stands for the authorities that the image is to trust.
-pub(crate) const AUTHORITIES: &str = "the authorities of the builder\n";
 
 /// An image that is there.
 #[derive(Clone, Debug)]
@@ -104,7 +102,7 @@ impl Image {
         }
         fs::write(place.join("cargo"), CARGO).unwrap();
         fs::set_permissions(place.join("cargo"), Permissions::from_mode(0o755)).unwrap();
-        fs::write(place.join("authorities"), AUTHORITIES).unwrap();
+        fs::write(place.join("authorities"), Ca::new("builder's").pem()).unwrap();
         fs::write(place.join("Containerfile"), BUILDER).unwrap();
 
         let builder = self.name.replace("proxyd-test", "proxyd-test-builder");
