@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# Makes ready what the tests of the container image and of its example for Kubernetes need: podman with a store of its own, and
-# an image to build in. Images of others cannot be fetched, so that one is made of the Debian that tests boot.
+# Makes ready what the tests of the container image and of its example for Kubernetes need:
+# podman with a store of its own, and an image to build in. Images of others cannot be fetched, so that one is made of
+# the Debian that tests boot.
 
 containers_home=$cache/containers
 schemas_home=$cache/kubernetes
 builder_image=localhost/proxyd-builder
 
-# Leaves in the home above the file `version` and the program `podman`, which runs podman as the tests need it, or says why it
-# could not.
+# Leaves in the home above the file `version` and the program `podman`, which runs podman as the tests need it, or
+# says why it could not.
 make_containers() {
   local reason log=$containers_home.log
   reason=$(missing_for_containers)

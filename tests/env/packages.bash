@@ -36,8 +36,8 @@ missing_packages() {
   ((EUID != 0)) || missing_for_machines
 }
 
-# Prints the packages that are missing to boot a Debian with systemd, to build and check a package for it, and to build and
-# run a container image.
+# Prints the packages that are missing to boot a Debian with systemd, to build and check a package for it, and to
+# build and run a container image.
 missing_for_machines() {
   has mmdebstrap || echo mmdebstrap
   has systemd-nspawn || echo systemd-container

@@ -1,7 +1,7 @@
 //! Containers of the image that `packaging/container/Containerfile` makes, run by podman.
 //!
-//! They share the machine's network unless a test gives them one of their own. `tests/run` names the podman to use, with a
-//! store of its own, by `PROXYD_TEST_PODMAN`.
+//! They share the machine's network unless a test gives them one of their own. `tests/run` names the podman to use,
+//! with a store of its own, by `PROXYD_TEST_PODMAN`.
 
 pub(crate) mod image;
 mod volume;

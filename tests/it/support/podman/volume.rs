@@ -23,7 +23,8 @@ impl Volume {
         volume
     }
 
-    /// Makes one with these files as Kubernetes projects a Secret or a `ConfigMap`: names are links through a link to a folder.
+    /// Makes one with these files as Kubernetes projects a Secret or a `ConfigMap`: names are links through a link to
+    /// a folder.
     pub(crate) fn projected(files: &[(&str, &str)]) -> Self {
         let volume = Self(TempDir::new().unwrap());
         fs::set_permissions(volume.path(), Permissions::from_mode(0o755)).unwrap();
