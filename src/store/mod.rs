@@ -9,6 +9,7 @@
 //! `source` is the seam to where pieces lie, and `files` the only source. `settle` has what a source
 //! holds judged once it stands still, `judge` does that, and `loader` puts the verdicts together.
 
+pub mod client;
 pub mod create;
 pub mod expiries;
 pub mod fuzzing;

@@ -5,6 +5,7 @@
 //! configuration is ever changed in place, so that each handshake is made with one generation.
 
 pub mod material;
+pub mod observe;
 pub mod policy;
 pub mod probe;
 mod proxy_tlv;

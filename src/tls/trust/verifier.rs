@@ -71,6 +71,11 @@ impl BackendVerifier {
         Ok(self)
     }
 
+    /// Returns whether exactly this certificate is trusted.
+    pub(crate) fn trusts(&self, leaf: &CertificateDer<'_>) -> bool {
+        self.trusted.contains(leaf)
+    }
+
     /// Checks that a trusted authority issued it or that it is trusted itself, and in both cases that
     /// no list names it.
     pub(crate) fn check_issuer(
@@ -81,7 +86,7 @@ impl BackendVerifier {
     ) -> Result<(), Error> {
         // A server that made its own certificate often marked it as an authority, which path
         // building refuses as a leaf. Trust in exactly this certificate needs no path.
-        if self.trusted.contains(leaf) {
+        if self.trusts(leaf) {
             check_validity(leaf, now)?;
             return self.check_trusted(leaf, intermediates, now);
         }

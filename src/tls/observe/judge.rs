@@ -1,0 +1,275 @@
+//! Whether a client would believe what a server has shown, and why not.
+
+use jiff::Timestamp;
+use rustls::{
+    CertificateError, Error,
+    client::verify_server_name,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+use x509_parser::certificate::X509Certificate;
+
+use crate::{
+    facts::{CertificateFacts, Moment},
+    tls::{
+        material::Der,
+        notes::printable,
+        provider,
+        trust::verifier::{BackendVerifier, Check},
+    },
+    x509::{
+        certificate,
+        path::{self, Fault, Finding, Purpose},
+    },
+};
+
+/// The most names of a certificate that a message tells.
+const MOST_NAMES: usize = 8;
+
+/// A client's trust.
+#[derive(Debug)]
+pub struct Judge {
+    verifier: BackendVerifier,
+}
+
+/// What a client makes of a chain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// What the certificates say, in the order in which they were sent; those that cannot be read are left out.
+    pub chain: Vec<CertificateFacts>,
+    /// SHA-256 of the first certificate's DER, lower-case hexadecimal; `None` if none was sent.
+    pub sha256: Option<String>,
+    /// Why a client refuses it; none means that the client believes it.
+    pub doubts: Vec<String>,
+    /// One of these is that no trusted authority issued it.
+    pub is_of_strangers: bool,
+    /// What some clients may dislike all the same.
+    pub oddities: Vec<String>,
+    /// Which certificate of those that a client follows ends first: its place in [`Self::chain`].
+    pub ends_first: Option<usize>,
+}
+
+impl Judge {
+    /// Makes a client that trusts these certificates.
+    pub fn new(trusted: &[Der]) -> Result<Self, Error> {
+        let trusted = trusted.iter().map(Der::to_certificate).collect();
+        let verifier = BackendVerifier::new(Check::IssuerAndName, trusted)?;
+        Ok(Self { verifier })
+    }
+
+    /// Judges a chain of DER, in the order in which it was sent; without a name, it may be of any.
+    pub fn judge(
+        &self,
+        chain: &[Vec<u8>],
+        name: Option<&ServerName<'_>>,
+        now: Timestamp,
+    ) -> Judgement {
+        let Some(leaf) = chain.first() else {
+            return Judgement::default();
+        };
+        let read: Vec<_> = chain
+            .iter()
+            .filter_map(|it| certificate::parse(it).ok())
+            .collect();
+        let mut judgement = Judgement {
+            chain: read.iter().map(certificate::facts).collect(),
+            sha256: Some(certificate::sha256(leaf)),
+            ..Judgement::default()
+        };
+        if let Err(why) = certificate::parse(leaf) {
+            let doubt = format!("its certificate cannot be read: {why}");
+            judgement.doubts.push(doubt);
+            return judgement;
+        }
+        (judgement.doubts, judgement.is_of_strangers) = self.doubts(chain, &read, name, now);
+        judgement.oddities = oddities(&read, now);
+        judgement.ends_first = ends_first(&read);
+        judgement
+    }
+
+    fn doubts(
+        &self,
+        chain: &[Vec<u8>],
+        read: &[X509Certificate<'_>],
+        name: Option<&ServerName<'_>>,
+        now: Timestamp,
+    ) -> (Vec<String>, bool) {
+        let leaf = &read[0];
+        let mut doubts: Vec<_> = dates(path::followed(read), now.into());
+        if !certificate::is_v3(leaf) && !self.trusts(&chain[0]) {
+            doubts.push("its certificate is X.509 version 1, which clients refuse".to_owned());
+            return (doubts, false);
+        }
+        let is_late = !doubts.is_empty();
+        let ders: Vec<_> = chain
+            .iter()
+            .map(|it| CertificateDer::from(&it[..]))
+            .collect();
+        let time = unix_time(now);
+        let checked = self.verifier.check_issuer(&ders[0], &ders[1..], time);
+        let is_of_strangers = matches!(
+            checked,
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+        );
+        match checked {
+            Err(error) if !(is_late && is_of_dates(&error)) => doubts.push(issuer(read, &error)),
+            Ok(()) | Err(_) => {}
+        }
+        doubts.extend(name.and_then(|name| misnamed(&ders[0], leaf, name)));
+        (doubts, is_of_strangers)
+    }
+
+    fn trusts(&self, leaf: &[u8]) -> bool {
+        self.verifier.trusts(&CertificateDer::from(leaf))
+    }
+}
+
+fn unix_time(now: Timestamp) -> UnixTime {
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+}
+
+fn is_of_dates(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(
+            CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. }
+        )
+    )
+}
+
+/// Tells of certificates that are not valid at this moment.
+fn dates(followed: &[X509Certificate<'_>], now: Moment) -> Vec<String> {
+    let told = followed.iter().enumerate().filter_map(|(place, it)| {
+        let (from, until) = (certificate::not_before(it), certificate::not_after(it));
+        let which = || match place {
+            0 => "its certificate".to_owned(),
+            _ => format!(
+                "certificate {} of those that it sends, of {},",
+                place + 1,
+                printable(&it.subject().to_string())
+            ),
+        };
+        if now > until {
+            Some(format!("{} expired at {until}", which()))
+        } else if now < from {
+            Some(format!("{} is not valid before {from}", which()))
+        } else {
+            None
+        }
+    });
+    told.collect()
+}
+
+/// Says why no path leads from a certificate to one that is trusted.
+fn issuer(read: &[X509Certificate<'_>], error: &Error) -> String {
+    let leaf = &read[0];
+    let Error::InvalidCertificate(fault) = error else {
+        return format!("its certificate is refused: {error}");
+    };
+    match fault {
+        CertificateError::UnknownIssuer => unknown_issuer(read),
+        CertificateError::BadSignature => {
+            "its certificate, or one that it sends after it, is not signed by the key of its issuer"
+                .to_owned()
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its certificate must not be shown by servers: its extended key usage lacks serverAuth"
+                .to_owned()
+        }
+        CertificateError::Other(_) if leaf.is_ca() => {
+            "its certificate is marked as an authority's, which clients refuse as a server's unless they trust \
+             exactly this one"
+                .to_owned()
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => {
+            "an authority on the way to a trusted one is not valid now".to_owned()
+        }
+        other => format!("its certificate is refused: {other}"),
+    }
+}
+
+fn unknown_issuer(read: &[X509Certificate<'_>]) -> String {
+    let leaf = &read[0];
+    let last = path::followed(read).last().unwrap_or(leaf);
+    let issuer = printable(&last.issuer().to_string());
+    if leaf.subject().as_raw() == leaf.issuer().as_raw() {
+        return "unknown issuer: its certificate is self-signed, and not trusted itself".to_owned();
+    }
+    if read.len() == 1 {
+        return format!(
+            "unknown issuer: {issuer} is not trusted, and the server sends no intermediate certificate; if \
+             {issuer} is an intermediate authority, its certificate is missing after the server's own"
+        );
+    }
+    if read
+        .last()
+        .is_some_and(|it| it.issuer().as_raw() == last.issuer().as_raw())
+    {
+        return format!("unknown issuer: {issuer}, to which what it sends leads, is not trusted");
+    }
+    format!(
+        "unknown issuer: {issuer} is not trusted, and its certificate is missing among those that the server sends"
+    )
+}
+
+/// Says that a name is none of a certificate's, and which it has.
+fn misnamed(
+    der: &CertificateDer<'_>,
+    leaf: &X509Certificate<'_>,
+    name: &ServerName<'_>,
+) -> Option<String> {
+    let checked = ParsedCertificate::try_from(der).and_then(|it| verify_server_name(&it, name));
+    checked.err()?;
+    let name = name.to_str();
+    let names = certificate::facts(leaf).dns_names;
+    if names.is_empty() {
+        return Some(format!(
+            "its certificate is not for {name}: it has no subject alternative name, as clients need it"
+        ));
+    }
+    let mut told: Vec<_> = names
+        .iter()
+        .take(MOST_NAMES)
+        .map(|it| printable(it))
+        .collect();
+    if let Some(more @ 1..) = names.len().checked_sub(MOST_NAMES) {
+        told.push(format!("{more} more"));
+    }
+    Some(format!(
+        "its certificate is not for {name}, but for {}",
+        told.join(", ")
+    ))
+}
+
+/// Tells what some clients dislike, but for what the judgement and the days left say already.
+fn oddities(read: &[X509Certificate<'_>], now: Timestamp) -> Vec<String> {
+    let algorithms = provider().signature_verification_algorithms;
+    let is_new = |it: &Finding| {
+        !matches!(
+            it.fault,
+            Fault::Expired { .. }
+                | Fault::NotYet { .. }
+                | Fault::EndsBeforeLeaf { .. }
+                | Fault::Missing { .. }
+                | Fault::Alone { .. }
+        )
+    };
+    path::judge(read, Purpose::Server, now, &algorithms)
+        .iter()
+        .filter(|it| is_new(it))
+        .map(|it| printable(&it.to_string()))
+        .collect()
+}
+
+fn ends_first(read: &[X509Certificate<'_>]) -> Option<usize> {
+    let followed = path::followed(read).iter().enumerate();
+    let first = followed.min_by_key(|(_, it)| certificate::not_after(it));
+    first.map(|(place, _)| place)
+}
