@@ -17,6 +17,7 @@
 //! - [`protocol`]: the databases' openings, as pure parsers.
 //! - [`control`]: what `proxyctl` and the daemon say to each other.
 //! - [`ctl`]: what `proxyctl` does with the answers.
+//! - [`probe`]: what servers show to clients, asked from outside, for `proxyctl probe`.
 //! - [`findings`]: what in a status an operator must act on, for `proxyctl check` and the page.
 //! - [`facts`]: the words that all of these share, such as what a certificate says.
 //! - [`telemetry`]: log lines; [`sys`]: what the kernel is asked for beyond files and sockets.
@@ -35,6 +36,7 @@ pub mod facts;
 pub mod findings;
 pub mod link;
 pub mod page;
+pub mod probe;
 pub mod protocol;
 pub mod resolver;
 pub mod session;

@@ -2,11 +2,15 @@
 //!
 //! The answer is one byte. Nothing may lie behind it before TLS has started (CVE-2021-23222), and
 //! any attacker on the network can have sent the text of an error at this point: it goes neither to the
-//! client nor into a log (CVE-2024-10977).
+//! client nor into a log (CVE-2024-10977). `proxyctl probe` alone shows it, to the operator who asked.
 
 use thiserror::Error;
 
 use super::opening::SSL;
+use crate::protocol::bytes::{Reader, for_log};
+
+/// The longest error that a database sends before it knows its client (`MAX_ERRLEN` of libpq is 30,000).
+const MAX_ERROR: usize = 30_000;
 
 /// Returns the request to send.
 #[must_use]
@@ -41,6 +45,37 @@ impl SslReply {
     }
 }
 
+/// Returns the words of an error, the message and its SQLSTATE, fit for one line; `None` while it is not whole.
+///
+/// Layout: `E`; length (4, itself included); fields, each a letter, text and NUL; a last NUL. Servers from before
+/// 7.4, and some whose memory is short, answer with `E`, text and NUL alone. Source: "Message Formats" and "Error
+/// and Notice Message Fields" in the PostgreSQL manual.
+#[must_use]
+pub fn error_words(buf: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(buf);
+    reader.take(1)?;
+    let mut old = reader;
+    let length = reader.u32_be()? as usize;
+    if length > MAX_ERROR {
+        return old.until_nul().map(for_log);
+    }
+    let mut fields = Reader::new(reader.take(length.checked_sub(4)?)?);
+    let (mut message, mut code) = (None, None);
+    while let Some(letter @ 1..) = fields.u8() {
+        let text = fields.until_nul()?;
+        match letter {
+            b'M' => message = Some(for_log(text)),
+            b'C' => code = Some(for_log(text)),
+            _ => {}
+        }
+    }
+    let message = message?;
+    Some(code.map_or_else(
+        || message.clone(),
+        |code| format!("error {code}: {message}"),
+    ))
+}
+
 /// The answer cannot be trusted.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum SslReplyError {
@@ -63,6 +98,18 @@ mod tests {
             Opening::parse(&ssl_request()),
             Ok(Some(Opening::SslRequest))
         );
+    }
+
+    #[test]
+    fn an_error_is_told_by_its_message_and_code() {
+        let mut error = Vec::new();
+        super::super::ErrorResponse::too_many_connections().write(&mut error);
+        let words = "error 53300: sorry, too many clients already";
+        assert_eq!(error_words(&error).as_deref(), Some(words));
+        assert_eq!(error_words(&error[..error.len() - 1]), None);
+        let old = error_words(b"Eunsupported frontend protocol\n\0");
+        assert_eq!(old.as_deref(), Some("unsupported frontend protocol\\n"));
+        assert_eq!(error_words(b"E\0\0\0\x05"), None);
     }
 
     #[test]
