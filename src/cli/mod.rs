@@ -4,7 +4,7 @@ pub mod complete;
 pub mod proxyctl;
 pub mod proxyd;
 
-/// The exit status of both programs but for `proxyctl check`.
+/// The exit status of both programs but for `proxyctl check` and `proxyctl probe`.
 pub mod exit {
     /// It is done.
     pub const DONE: u8 = 0;
@@ -18,7 +18,7 @@ pub mod exit {
     pub const OTHER_VERSION: u8 = 4;
 }
 
-/// The exit status of `proxyctl check`, as monitoring plugins have it.
+/// The exit status of `proxyctl check` and `proxyctl probe`, as monitoring plugins have it.
 pub mod check {
     /// Nothing needs attention.
     pub const OK: u8 = 0;

@@ -9,6 +9,7 @@ mod events;
 mod exit_hook;
 mod lifecycle;
 pub mod live;
+mod probe;
 mod reload;
 mod render;
 mod sessions;
@@ -36,6 +37,7 @@ use crate::{
         Request, Response,
         client::{Client, ClientError},
     },
+    probe::target::TargetError,
     sys::terminal,
 };
 
@@ -75,13 +77,15 @@ enum CtlError {
     CurrentDirectory(io::Error),
     #[error(transparent)]
     Demo(#[from] stage::DemoError),
+    #[error(transparent)]
+    ProbeTarget(TargetError),
 }
 
 impl CtlError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => client_exit_code(error),
-            Self::WarnsTooLate => exit::USAGE,
+            Self::WarnsTooLate | Self::ProbeTarget(_) => exit::USAGE,
             _ => exit::FAILED,
         }
     }
@@ -129,6 +133,7 @@ fn run(arguments: &Proxyctl, output: &mut Output) -> Result<u8, CtlError> {
         Command::Upgrade(how) => upgrade::run(arguments, how, output),
         Command::Sessions(how) => sessions::run(arguments, how, output),
         Command::End(how) => sessions::end(arguments, how, output),
+        Command::Probe(how) => probe::run(arguments, how, output),
         Command::Demo(_) => demo::run(arguments, output),
         Command::Completions { shell } => {
             let command = Proxyctl::command();

@@ -12,7 +12,7 @@ use crate::{
 
 /// The lifetime that percentages of what is no leaf are of, at most: authorities last for decades, and
 /// a third of that is no time to be warned for.
-const LONGEST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+pub const LONGEST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// What to do about a certificate where files are watched.
 const RENEW_WATCHED: &str =

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::{
-    certificates::{lifetime_of, of_identity, soonest},
+    certificates::{LONGEST, lifetime_of, of_identity, soonest},
     disk::trust_went_back,
     service::serving,
 };

@@ -1,5 +1,6 @@
 //! Subcommands of the control tool.
 
+mod probe;
 mod sessions;
 
 use std::{
@@ -13,7 +14,10 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 
-pub use self::sessions::{End, Filters, Sessions};
+pub use self::{
+    probe::Probe,
+    sessions::{End, Filters, Sessions},
+};
 use crate::{
     config::Environment,
     facts::{PROGRAM_VERSION, Partial, Reads},
@@ -32,6 +36,7 @@ Examples:
   proxyctl check --warn 30d           Ask whether an operator must act
   proxyctl sessions --older-than 12h  See who has been connected for long
   proxyctl end 18c9f2a3b4d5e-1a       End a session
+  proxyctl probe db1.example:3306     See what a server shows its clients
   proxyctl set-on-exit-failure -- /usr/local/sbin/page --now
 
 Exit status:
@@ -40,7 +45,7 @@ Exit status:
   2  The command line is wrong
   3  No daemon answers at the socket
   4  The daemon speaks another protocol version; `status` shows what little it can
-For `check`: 0 ok, 1 warning, 2 critical, 3 unknown.";
+For `check` and `probe`: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
 /// Control a running proxyd
 #[expect(
@@ -155,6 +160,14 @@ pub enum Command {
     /// ended too. The log has a line for each session; `proxyctl events` has one for all of them.
     #[command(after_help = END_HELP)]
     End(End),
+
+    /// Ask servers from outside what they show their clients
+    ///
+    /// Works for any server that begins TLS with the first byte, or as MySQL, MariaDB or PostgreSQL do, and asks no
+    /// daemon. Shows the certificates, when they end, whether a client would accept them and why not, and whether they
+    /// are the expected ones.
+    #[command(after_help = probe::HELP)]
+    Probe(Probe),
 
     /// Run a throw-away daemon and show what a reload and a crash do
     ///
@@ -373,11 +386,15 @@ impl Check {
     /// A time and a share cannot be compared before a certificate is known.
     #[must_use]
     pub fn warns_too_late(&self) -> bool {
-        match (self.warn, self.critical) {
-            (Some(Threshold::Time(warn)), Some(Threshold::Time(critical))) => warn < critical,
-            (Some(Threshold::Percent(warn)), Some(Threshold::Percent(critical))) => warn < critical,
-            _ => false,
-        }
+        warns_too_late(self.warn, self.critical)
+    }
+}
+
+fn warns_too_late(warn: Option<Threshold>, critical: Option<Threshold>) -> bool {
+    match (warn, critical) {
+        (Some(Threshold::Time(warn)), Some(Threshold::Time(critical))) => warn < critical,
+        (Some(Threshold::Percent(warn)), Some(Threshold::Percent(critical))) => warn < critical,
+        _ => false,
     }
 }
 
@@ -427,6 +444,7 @@ impl Proxyctl {
             Command::Check(check) => check.timeout.timeout,
             Command::Sessions(sessions) => sessions.timeout.timeout,
             Command::End(end) => end.timeout.timeout,
+            Command::Probe(probe) => probe.timeout,
             Command::Upgrade(upgrade) => upgrade.timeout,
             Command::SetOnExitFailure(_) | Command::Completions { .. } => None,
         };
@@ -611,6 +629,9 @@ mod tests {
             "status --timeout 12",
             "check --warn 101%",
             "check --warn soon",
+            "probe",
+            "probe --name a..b db:1",
+            "probe --protocol http db:1",
             "completions tcsh",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

@@ -1,6 +1,6 @@
 //! `check`: one line and an exit status, as monitoring systems want them.
 
-mod numbers;
+pub(super) mod numbers;
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -64,7 +64,7 @@ pub(super) fn run(
     }
 }
 
-fn word(level: Level) -> &'static str {
+pub(super) fn word(level: Level) -> &'static str {
     match level {
         Level::Ok => "OK",
         Level::Warning => "WARNING",
@@ -73,7 +73,7 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-fn exit_code(level: Level) -> u8 {
+pub(super) fn exit_code(level: Level) -> u8 {
     match level {
         Level::Ok => check::OK,
         Level::Warning => check::WARNING,
@@ -108,18 +108,29 @@ fn verdict(status: &Status, thresholds: Thresholds, now: Timestamp) -> Verdict {
 }
 
 fn line(verdict: &Verdict) -> String {
-    let shown = verdict.findings.iter().take(SHOWN);
-    let mut parts: Vec<String> = shown.map(|finding| cut(&finding.message)).collect();
-    if let Some(more @ 1..) = verdict.findings.len().checked_sub(SHOWN) {
+    let messages = verdict.findings.iter().map(|it| &*it.message);
+    plugin_line(verdict.state, messages, &verdict.summary, &verdict.numbers)
+}
+
+/// Returns the line that monitoring systems read: the state, some of the messages, a summary and numbers.
+pub(super) fn plugin_line<'a>(
+    state: Level,
+    messages: impl ExactSizeIterator<Item = &'a str>,
+    summary: &str,
+    numbers: &str,
+) -> String {
+    let more = messages.len().saturating_sub(SHOWN);
+    let mut parts: Vec<String> = messages.take(SHOWN).map(cut).collect();
+    if more > 0 {
         parts.push(format!("and {more} more"));
     }
-    parts.extend(Some(verdict.summary.clone()).filter(|summary| !summary.is_empty()));
+    parts.extend(Some(summary.to_owned()).filter(|summary| !summary.is_empty()));
     let text = clean(&parts.join("; ")).replace(['\n', '\t'], " ");
     // What follows a bar is read as numbers by monitoring systems.
     let text = text.replace('|', "/");
-    let mut line = format!("PROXYD {} - {text}", word(verdict.state));
-    if !verdict.numbers.is_empty() {
-        let _ = write!(line, " | {}", verdict.numbers);
+    let mut line = format!("PROXYD {} - {text}", word(state));
+    if !numbers.is_empty() {
+        let _ = write!(line, " | {numbers}");
     }
     line + "\n"
 }

@@ -23,16 +23,31 @@ const DAY: f64 = 86_400.0;
 pub(super) fn numbers(status: &Status, thresholds: Thresholds, now: Timestamp) -> String {
     let numbers = soonest(status).take(TOLD).map(|identity| {
         let left = identity.path_not_after.duration_since(now).as_secs_f64();
-        let days = |threshold| days(bound(identity, &status.tls.expiries, threshold));
-        format!(
-            "'{}'={}d;{}:;{}:",
-            label(&identity.name),
-            number(left / DAY),
-            days(thresholds.warn),
-            days(thresholds.critical)
+        let bound = |threshold| bound(identity, &status.tls.expiries, threshold);
+        days_left(
+            &identity.name,
+            left,
+            bound(thresholds.warn),
+            bound(thresholds.critical),
         )
     });
     numbers.collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the days of so many seconds that are left, with the thresholds.
+pub(in crate::ctl) fn days_left(
+    name: &str,
+    seconds: f64,
+    warn: Duration,
+    critical: Duration,
+) -> String {
+    format!(
+        "'{}'={}d;{}:;{}:",
+        label(name),
+        number(seconds / DAY),
+        days(warn),
+        days(critical)
+    )
 }
 
 /// Returns how much time is left until the end of what an identity sends when the first finding about
