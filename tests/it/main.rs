@@ -29,6 +29,8 @@ mod crash;
 mod ends;
 // What `proxyctl` prints and exits with.
 mod ctl;
+// What servers show, asked by `proxyctl probe`.
+mod probe;
 // Peers that acknowledge nothing any more, and peers that only do not read.
 mod dead_peers;
 // Going to the background: the shell is told the truth.

@@ -33,6 +33,11 @@ pub(crate) struct OwnServer {
 impl OwnServer {
     /// Starts one like `known` that listens at `address`, with more options.
     pub(crate) fn start(known: &Server, address: &str, options: &[&str]) -> Self {
+        Self::start_over(known, address, options, &Tls::Require)
+    }
+
+    /// Starts one that is waited for over such TLS.
+    pub(crate) fn start_over(known: &Server, address: &str, options: &[&str], tls: &Tls) -> Self {
         let prefix = format!("PROXYD_TEST_{}", known.name.to_uppercase());
         let variable = |name: &str| env::var_os(format!("{prefix}_{name}")).unwrap();
         let data = PathBuf::from(variable("DATA"));
@@ -77,7 +82,7 @@ impl OwnServer {
         };
         until("the server of its own answers", || {
             let client = own.server.client().at_socket(&own.server.socket);
-            client.tls(Tls::Require).run("SELECT 1").is_success()
+            client.tls(tls.clone()).run("SELECT 1").is_success()
         });
         own
     }

@@ -277,6 +277,11 @@ impl Leaf {
         }
     }
 
+    /// Returns SHA-256 of the DER.
+    pub(crate) fn der_digest(&self) -> Vec<u8> {
+        digest(&SHA256, &self.der).as_ref().to_vec()
+    }
+
     /// Returns the serial number as status writes it.
     pub(crate) fn serial(&self) -> String {
         let digits = hex(self.serial.as_ref());

@@ -50,6 +50,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Waits for a program's end, of which this was the output.
+    pub(crate) fn ended(child: Child, stdout: String, stderr: String) -> Self {
+        Self::of(child, false, stdout, stderr)
+    }
+
     pub(super) fn of(mut child: Child, late: bool, stdout: String, stderr: String) -> Self {
         let status = child.wait().expect("the program can be waited for");
         let end = match status.code() {
