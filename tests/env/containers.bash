@@ -14,7 +14,10 @@ make_containers() {
   reason=$(missing_for_containers)
   if [[ -z $reason ]]; then
     set_up_podman
-    is_made_by "$containers_home" "${BASH_SOURCE[0]}" && runs_containers >"$log" 2>&1 && return
+    if is_made_by "$containers_home" "${BASH_SOURCE[0]}" && runs_containers >"$log" 2>&1; then
+      remove_left_containers >>"$log" 2>&1 || say "containers of earlier tests stay; more is in $log"
+      return
+    fi
     say 'making an image to build in'
     rm -rf "$containers_home"
     set_up_podman
@@ -73,6 +76,13 @@ make_builder() {
 
 runs_containers() {
   timeout 60 "$containers_home/podman" run --rm --network none --memory 100m "$builder_image" true
+}
+
+# Removes what tests have left that were killed.
+remove_left_containers() {
+  local left
+  mapfile -t left < <("$containers_home/podman" ps --all --quiet --filter until=1h)
+  ((${#left[@]} == 0)) || "$containers_home/podman" rm --force --volumes --time 0 "${left[@]}"
 }
 
 # Leaves a file `ready` and Python's programs in the home of the schemas.
