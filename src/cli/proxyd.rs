@@ -32,6 +32,9 @@ Signals:
 See proxyd.toml(5) for the configuration file and proxyctl(8) for the control tool.";
 
 /// TLS front for databases that never serves a stale certificate
+///
+/// Clients of MySQL, MariaDB, PostgreSQL or any TCP service connect to proxyd. It ends their TLS and passes the bytes on to
+/// the database. What it serves is in a configuration file, or is one listener that these options describe.
 #[expect(
     clippy::doc_markdown,
     reason = "clap shows these comments as they are, so they hold no Markdown"

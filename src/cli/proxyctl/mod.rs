@@ -48,6 +48,8 @@ Exit status:
 For `check` and `probe`: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
 /// Control a running proxyd
+///
+/// Sends a request to the daemon over its control socket and prints the answer.
 #[expect(
     clippy::doc_markdown,
     reason = "clap shows these comments as they are, so they hold no Markdown"
