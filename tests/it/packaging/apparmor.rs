@@ -1,4 +1,4 @@
-//! The example profile for AppArmor.
+//! The example profile for `AppArmor`.
 
 use std::path::{Path, PathBuf};
 

@@ -112,7 +112,8 @@ fn every_link_of_a_text_in_the_tarball_leads_to_a_file_of_it() {
         return;
     };
     let files = contents(folder.path());
-    let archive = files.keys().find(|name| name.ends_with(".tar")).unwrap();
+    let is_archive = |name: &&String| Path::new(name).extension() == Some("tar".as_ref());
+    let archive = files.keys().find(is_archive).unwrap();
     let mut unpack = clean_command("tar");
     unpack
         .current_dir(folder.path())
