@@ -1,7 +1,10 @@
-"""What a session costs in programs that run side by side, in turns, for docs/compare.md.
+"""What sessions cost in programs that run side by side, for docs/compare.md.
 
-    cost.py ROUNDS HOLD PROGRAM...   memory of 1,000 idle sessions, then in each round, for each program, the CPU time of
-                                     1,000 new connections, 200 a second, that stay for HOLD seconds
+    cost.py WHAT ROUNDS PROGRAM...    in each round, each program has a turn; the first program is what others are compared to
+
+WHAT is `idle` (memory of 1,000 idle sessions), or CPU time of `connections` (1,000, 200 a second), of `kept` (the same,
+but each stays for 0.2 s), of `requests` (5,000 of 64 bytes in one session, and as many answers) or of `bytes` (200 MB in
+one session, and the same back).
 """
 import asyncio, json, os, ssl, statistics, subprocess, sys, time
 
@@ -41,48 +44,82 @@ async def connect(program):
     reader, writer = await asyncio.open_connection("127.0.0.1", PORTS[program], ssl=TLS)
     writer.write(b"x")
     await reader.readexactly(1)
-    return writer
+    return reader, writer
 
 
 async def visit(program, hold):
-    writer = await connect(program)
+    _, writer = await connect(program)
     await asyncio.sleep(hold)
+    writer.close()
+
+
+async def visits(program, hold):
+    start, tasks = time.monotonic(), []
+    for number in range(1000):
+        await asyncio.sleep(max(0, start + number / 200 - time.monotonic()))
+        tasks.append(asyncio.create_task(visit(program, hold)))
+    await asyncio.gather(*tasks)
+
+
+async def requests(program):
+    reader, writer = await connect(program)
+    for _ in range(5000):
+        writer.write(bytes(64))
+        await reader.readexactly(64)
+    writer.close()
+
+
+async def send(writer, size):
+    for _ in range(size // 65536):
+        writer.write(bytes(65536))
+        await writer.drain()
+
+
+async def many_bytes(program):
+    reader, writer = await connect(program)
+    size = 200_000_000 // 65536 * 65536
+    sending = asyncio.create_task(send(writer, size))
+    while size:
+        size -= len(await reader.read(1 << 20))
+    await sending
     writer.close()
 
 
 async def idle(program):
     before = memory_kib(program)
-    writers = [await connect(program) for _ in range(1000)]
+    sessions = [await connect(program) for _ in range(1000)]
     await asyncio.sleep(1)
     grown = memory_kib(program) - before
-    for writer in writers:
+    for _, writer in sessions:
         writer.close()
     await asyncio.sleep(1)
     return round(grown / 1000, 1)
 
 
-async def turn(program, hold):
-    before, start, tasks = cpu_seconds(program), time.monotonic(), []
-    for number in range(1000):
-        await asyncio.sleep(max(0, start + number / 200 - time.monotonic()))
-        tasks.append(asyncio.create_task(visit(program, hold)))
-    await asyncio.gather(*tasks)
+WORK = dict(connections=lambda program: visits(program, 0), kept=lambda program: visits(program, 0.2),
+            requests=requests, bytes=many_bytes)
+
+
+async def turn(what, program):
+    if what == "idle":
+        return await idle(program)
+    before = cpu_seconds(program)
+    await WORK[what](program)
     await asyncio.sleep(0.3)
-    return round((cpu_seconds(program) - before) * 1000)
+    return round(cpu_seconds(program) - before, 2)
 
 
-async def main(rounds, hold, programs):
-    memory = {program: await idle(program) for program in programs}
-    cpu = {program: [] for program in programs}
+async def main(what, rounds, programs):
+    cost = {program: [] for program in programs}
     for number in range(rounds):
         first = number % len(programs)
         for program in programs[first:] + programs[:first]:
-            cpu[program].append(await turn(program, hold))
+            cost[program].append(await turn(what, program))
     for program in programs:
-        ratios = [round(own / base, 2) for own, base in zip(cpu[program], cpu[programs[0]])]
-        print(json.dumps({"program": program, "KiB of an idle session": memory[program],
-                          "µs of CPU for a connection": cpu[program], "median": statistics.median(cpu[program]),
-                          f"ratio to {programs[0]}": ratios}, ensure_ascii=False))
+        ratios = [round(own / base, 2) for own, base in zip(cost[program], cost[programs[0]])]
+        print(json.dumps({what: program, "KiB" if what == "idle" else "seconds": cost[program],
+                          "median": statistics.median(cost[program]), "ratios": ratios,
+                          "median ratio": round(statistics.median(ratios), 2)}), flush=True)
 
 
-asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))
+asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
