@@ -13,27 +13,28 @@ use nix::{
     unistd::{Pid, SysconfVar, sysconf},
 };
 
-/// The numbers of this process's pages (proc(5), `/proc/PID/statm`); `None` where proc(5) is not mounted.
+/// The numbers of a process's own pages (proc(5)).
+const STATM: &str = "/proc/self/statm";
+
+/// The same, open in a process that can open no file any more; `None` where proc(5) is not mounted.
 static PAGES: OnceLock<Option<File>> = OnceLock::new();
 
 /// The most bytes of `statm`: seven numbers and what parts them.
 const LONGEST: usize = 7 * 21;
 
-/// Opens what [`resident`] reads, in a process that will be able to open no file any more.
+/// Keeps open what [`resident`] reads, in a process that will be able to open no file any more.
 pub fn begin() {
-    let _ = pages();
-}
-
-fn pages() -> Option<&'static File> {
-    let pages = PAGES.get_or_init(|| File::open("/proc/self/statm").ok());
-    pages.as_ref()
+    PAGES.get_or_init(|| File::open(STATM).ok());
 }
 
 /// Returns how many bytes of memory this process takes; `None` where proc(5) is not mounted.
 pub fn resident() -> Option<u64> {
     let mut text = [0; LONGEST];
-    let length = pages()?.read_at(&mut text, 0).ok()?;
-    let pages = in_pages(text.get(..length)?)?;
+    let length = match PAGES.get() {
+        Some(pages) => pages.as_ref()?.read_at(&mut text, 0),
+        None => File::open(STATM).ok()?.read_at(&mut text, 0),
+    };
+    let pages = in_pages(text.get(..length.ok()?)?)?;
     let page = sysconf(SysconfVar::PAGE_SIZE).ok()??;
     pages.checked_mul(page.try_into().ok()?)
 }
@@ -44,7 +45,7 @@ fn in_pages(statm: &[u8]) -> Option<u64> {
     text.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Returns how long processors have worked for a process, also one of another user (clock_getcpuclockid(3)); `None` if
+/// Returns how long processors have worked for a process, also one of another user (`clock_getcpuclockid(3)`); `None` if
 /// there is no such process.
 pub fn cpu_time(pid: u32) -> Option<Duration> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?);

@@ -204,17 +204,19 @@ fn the_page_process_is_another_and_has_no_rights() {
 }
 
 #[test]
-fn the_page_process_has_no_descriptor_but_its_link_its_log_and_its_socket() {
+fn the_page_process_has_no_descriptor_but_its_link_its_log_its_socket_and_the_size_of_its_memory() {
     if !is_root() {
         return skip("only root sees the descriptors of the page");
     }
     let front = Front::new(|it| it);
     scrape(&front.daemon);
     let page = front.process().pid;
+    // By this it tells how much memory it takes.
+    let own = format!("/proc/{page}/statm");
     let ours: BTreeSet<PathBuf> = targets(front.daemon.pid()).into_iter().collect();
     until("what clients and statuses needed is closed", || {
         let all = targets(page).into_iter().map(|it| it.display().to_string());
-        let known = ["socket:", "pipe:", "anon_inode:[event", "/dev/null"];
+        let known = ["socket:", "pipe:", "anon_inode:[event", "/dev/null", &own];
         let is_known = |it: &String| known.iter().any(|start| it.starts_with(start));
         let (known, others): (Vec<_>, Vec<_>) = all.partition(is_known);
         let sockets = known.iter().filter(|it| it.starts_with("socket:"));
