@@ -82,7 +82,9 @@ impl Clock {
     pub(super) fn new() -> Self {
         let timer = WallTimer::new();
         if let Err(error) = &timer {
-            warn!("no timer by the wall clock: {error}; the clock is looked at every half second");
+            warn!(
+                "the kernel cannot tell when the clock is set: {error}; proxyd checks the clock every half second instead"
+            );
         }
         Self {
             timer: timer.ok(),
@@ -119,7 +121,7 @@ impl Clock {
         if let Some(timer) = &self.timer {
             match timer.wait(at_the_latest(LOOK)).await {
                 Ok(()) => return,
-                Err(error) => warn!("the timer by the wall clock failed: {error}"),
+                Err(error) => warn!("the kernel no longer tells when the clock is set: {error}"),
             }
             self.timer = None;
         }

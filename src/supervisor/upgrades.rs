@@ -218,7 +218,7 @@ impl Supervisor {
         if !self.upgrades.is_confirming() {
             return;
         }
-        error!("this program cannot go on for the one before, which is to run again: {reason}");
+        error!("this program cannot take over, so the one before it runs again: {reason}");
         drop(self.sink.flush_at_end());
         if let Some(error) = self.upgrades.go_back(reason) {
             if error.is_for_now() {

@@ -305,7 +305,7 @@ impl Helpers {
                     workers.give_resolver(id, Arc::new(theirs));
                 }
                 Err(error) => error!(
-                    %error, "a worker could not be linked to the resolver; that is tried again"
+                    %error, "a worker could not be connected to the resolver; the supervisor tries again"
                 ),
             }
         }

@@ -150,7 +150,7 @@ impl Page {
             match written(memory, status).await {
                 Ok(memory) => voice.send_with(ToPage::Status { ask }, vec![memory.descriptor()]),
                 Err(error) => {
-                    warn!(%error, "the supervisor cannot give the page its status");
+                    warn!(%error, "the supervisor cannot send its status to the page");
                     voice.send_with(ToPage::NoStatus { ask }, Vec::new());
                 }
             }

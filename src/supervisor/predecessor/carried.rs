@@ -49,10 +49,10 @@ pub(in crate::supervisor) struct Carried {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::supervisor) enum NotBack {
     /// This program was confirmed.
-    #[error("this program was confirmed, so that the one before it is gone")]
+    #[error("this program runs for good, and the one before it is gone")]
     Confirmed,
     /// It was gone back to already.
-    #[error("this is the program that was gone back to")]
+    #[error("the daemon has gone back to this program already")]
     BackAlready,
     /// The program before cannot be executed.
     #[error("the program before this one cannot be executed: {0}")]

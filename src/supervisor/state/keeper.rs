@@ -70,7 +70,7 @@ impl State {
         let now = u64::try_from(started_at.as_microsecond()).unwrap_or(0);
         let book = Rewritten::new("proxyd-book", MOST);
         let book = book.map_err(|error| {
-            warn!("the next supervisor will not know what this one knows: {error}");
+            warn!("the supervisor cannot keep its state for the next supervisor: {error}");
         });
         Self {
             reign: now.max(before.saturating_add(1)),

@@ -79,7 +79,7 @@ fn hand_over(worker: &Process<ToWorker>, generation: &Generation) -> Result<(), 
     let socket = Arc::new(socket);
     for (position, listener) in generation.config.listeners.iter().enumerate() {
         let number = ListenerNumber::at(position)
-            .ok_or("the sessions of so many listeners cannot be counted")?;
+            .ok_or("there are more listeners than proxyd can count sessions for")?;
         let (key, slot) = (ListenerKey::of(listener), SLOT);
         worker.send_with(ToWorker::Accept { key, slot }, vec![Arc::clone(&socket)]);
         let listener = listener.name.clone();

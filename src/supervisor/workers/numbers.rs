@@ -25,7 +25,7 @@ pub(super) struct NewNumbers {
 
 /// No number is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the sessions of so many listeners cannot be counted")]
+#[error("there are more listeners than proxyd can count sessions for")]
 pub(in crate::supervisor) struct NoNumber;
 
 impl Numbers {

@@ -72,7 +72,7 @@ impl Workers {
             && let Err(error) = self.boards.adopt(id, board)
         {
             let (slot, pid) = (process.slot, process.pid());
-            warn!(slot, pid, %error, "the sessions of a worker of an earlier supervisor count for no limit");
+            warn!(slot, pid, %error, "limits do not count the sessions of a worker of an earlier supervisor");
         }
         self.origins.note(about.origin);
         self.processes.insert(id, process);
