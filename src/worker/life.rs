@@ -99,7 +99,9 @@ impl Worker {
         match self.phase {
             Phase::HandingOver(_) => self.look_after_sessions(false),
             Phase::Serving => {
-                info!("no other supervisor has come; this worker finishes its sessions and exits");
+                info!(
+                    "no other supervisor was started; this worker finishes its sessions and exits"
+                );
                 self.drain(false);
                 None
             }

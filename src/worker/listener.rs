@@ -116,7 +116,7 @@ impl Listeners {
             match Arc::try_unwrap(socket).or_else(|socket| socket.try_clone()) {
                 Ok(socket) => self.begin(key, slot, socket),
                 Err(error) => {
-                    warn!(listener = key.bind, %error, "a spare listening socket is unusable");
+                    warn!(listener = key.bind, %error, "a listening socket of another slot is unusable");
                 }
             }
         }

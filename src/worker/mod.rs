@@ -272,7 +272,7 @@ impl Worker {
                 if let Some(socket) = fds.next() {
                     self.listeners.spare(key, slot, socket);
                 } else {
-                    warn!(slot, "a spare listening socket did not arrive");
+                    warn!(slot, "a listening socket of another slot did not arrive");
                 }
             }
             ToWorker::Ended { table } => self.ends.send_modify(|it| {

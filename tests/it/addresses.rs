@@ -146,9 +146,7 @@ fn an_address_that_swallows_everything_is_passed_over_and_used_again_when_it_is_
         first.accepted() > before
     });
     until("it is logged", || {
-        daemon
-            .log()
-            .contains("an address of a backend is good again")
+        daemon.log().contains("an address of a backend works again")
     });
     let status = daemon.status();
     let backend = &status["listeners"][0]["backends"][0];

@@ -216,7 +216,7 @@ impl Dialer {
         let news = self.memory().succeed(way.address);
         if news == News::Up {
             let (backend, address) = (display(backend), display(way.address));
-            info!(backend, address, "an address of a backend is good again");
+            info!(backend, address, "an address of a backend works again");
         }
     }
 

@@ -69,7 +69,7 @@ impl Door {
             let socket = match self.accept().await {
                 Ok(socket) => socket,
                 Err(error) => {
-                    warn!(%error, "this worker cannot look who is at its door");
+                    warn!(%error, "this worker cannot accept a supervisor at its door");
                     sleep(PAUSE).await;
                     continue;
                 }

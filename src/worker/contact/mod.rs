@@ -75,7 +75,7 @@ impl Contact {
             State::Alone(Some(coming)) => match coming.await {
                 Ok((receiver, sender)) => self.go_on(receiver, sender),
                 Err(error) => {
-                    error!(%error, "the door has failed; no supervisor can come in any more");
+                    error!(%error, "the next supervisor cannot find this worker, because its door has failed");
                     self.state = State::Alone(None);
                     std::future::pending().await
                 }
