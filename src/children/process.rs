@@ -212,7 +212,7 @@ pub(super) async fn send<Out: link::Message>(
             Err(Fault::Io(error)) => {
                 let has_ended = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
                 if !has_ended.contains(&error.kind()) {
-                    warn!(pid, %error, "a child process cannot be told anything and is killed");
+                    warn!(pid, %error, "the supervisor cannot send to a child process, and kills it");
                     handle.kill();
                 }
                 return;

@@ -87,7 +87,7 @@ pub async fn serve(
             }
             (_, Err(error)) => {
                 if let Some(kept_back) = complaints.next() {
-                    warn!(%error, kept_back, "cannot accept a control connection; trying on");
+                    warn!(%error, kept_back, "cannot accept a control connection; the supervisor tries again");
                 }
                 // A client that is not let in yet may hold the descriptor that another needs.
                 service.silent.borrow_mut().send_one_away();
@@ -199,7 +199,9 @@ impl Service {
     async fn connection(self: Rc<Self>, stream: UnixStream, place: OwnedSemaphorePermit) {
         let peer = match Peer::of(&stream) {
             Ok(peer) => peer,
-            Err(error) => return warn!(%error, "cannot tell who is at a control connection"),
+            Err(error) => {
+                return warn!(%error, "cannot find out which user is at a control connection");
+            }
         };
         match self.converse(stream, peer, place).await {
             Ok(()) => {}

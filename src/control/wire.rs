@@ -50,7 +50,7 @@ pub enum WireError {
     #[error("the connection ended in the middle of a message")]
     Truncated,
     /// The other side does not begin as proxyd and proxyctl do.
-    #[error("what answers is not proxyd")]
+    #[error("the program that answers is not proxyd")]
     NotProxyd,
     /// The other side speaks another version of the protocol.
     #[error(

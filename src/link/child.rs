@@ -78,7 +78,7 @@ pub struct Begun {
 #[derive(Debug, thiserror::Error)]
 pub enum CannotBegin {
     /// It was not started by the supervisor.
-    #[error("no link on standard input; only the supervisor can start this process: {0}")]
+    #[error("only the supervisor can start this process: standard input is not its link: {0}")]
     NoLink(io::Error),
     /// What it holds in memory could be read by others.
     #[error("the memory of the process cannot be protected: {0}")]

@@ -58,7 +58,7 @@ pub enum Refusal {
     )]
     NoFormat,
     /// The other process is not of this pid namespace, or not the one that was greeted.
-    #[error("the other process cannot be told from others")]
+    #[error("the kernel does not say which process is at the other end")]
     Foreign,
     /// The message could not be sent.
     #[error(transparent)]

@@ -63,7 +63,9 @@ pub(super) fn open(
     let (to_worker, replies) = mpsc::unbounded_channel();
     let talk = tokio::spawn(async move {
         if let Err(fault) = converse(worker, receiver, sender, &desk, replies).await {
-            warn!("a worker's pair to the resolver broke: {fault}; the worker asks for another");
+            warn!(
+                "the connection between a worker and the resolver broke: {fault}; the worker asks for another one"
+            );
         }
         // If the desk is gone, the process ends.
         let _ = desk.send(Heard::Left(worker)).await;
