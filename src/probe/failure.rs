@@ -5,7 +5,7 @@ use std::{fmt, io};
 use super::stranger::Stranger;
 use crate::{
     protocol::{Protocol, mysql::ErrorPacket},
-    tls::observe::Broken,
+    tls::{notes::printable, observe::Broken},
 };
 
 /// What was waited for.
@@ -94,7 +94,7 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mysql(error) => error.fmt(f),
+            Self::Mysql(error) => write!(f, "error {}: {}", error.code, printable(&error.message)),
             Self::Postgres(words) => f.write_str(words),
         }
     }
