@@ -21,6 +21,8 @@ missing_packages() {
   python3 -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
     >/dev/null 2>&1 || echo python3-dev
   has node || echo nodejs
+  has chromium || echo chromium
+  has chromedriver || echo chromium-driver
   has npm || echo npm
   has sysbench || echo sysbench
   has perl || echo perl

@@ -11,6 +11,8 @@ mod attacks;
 mod chaos;
 // Sockets that systemd passes, without systemd.
 mod activation;
+// The page for people in a real browser.
+mod browser;
 // A daemon that is process 1, and the container image.
 mod container;
 // The daemon as a service of systemd, and as a package.

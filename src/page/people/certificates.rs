@@ -158,6 +158,13 @@ fn one(html: &mut Html, identity: &IdentityStatus, view: &View<'_>) {
             html.element_with("span", &[("class", &"who")], |html| {
                 html.words("strong", "", &identity.name);
                 html.words("span", "names", some_of(&identity.dns_names, 4));
+                if identity.kept_since.is_some() {
+                    state(
+                        html,
+                        Tone::Bad,
+                        "files are broken, its last good state is served",
+                    );
+                }
             });
             life(html, identity, tone, view);
             html.element_with("span", &[("class", &"end")], |html| {

@@ -24,7 +24,7 @@ const HOUR: u64 = 3600;
 
 /// The times that a time line can span, with their words; it spans the shortest that has all that is known.
 const SPANS: [(u64, &str); 5] = [
-    (HOUR, "hour"),
+    (HOUR, "1 hour"),
     (6 * HOUR, "6 hours"),
     (24 * HOUR, "24 hours"),
     (7 * 24 * HOUR, "7 days"),
@@ -187,7 +187,7 @@ fn timeline(html: &mut Html, view: &View<'_>) {
 fn draw(html: &mut Html, lane: Lane, marks: &[Mark<'_>], words: &str) {
     let failures = marks.iter().filter(|it| it.failed).count();
     let label = format!(
-        "{} in the last {words}: {}, {}",
+        "{} of the last {words}: {}, {}",
         lane.name(),
         amount((marks.len() - failures) as u64, "event"),
         amount(failures as u64, "failure")
@@ -242,8 +242,8 @@ mod tests {
     fn a_time_line_spans_what_is_known() {
         let now = at("2026-01-02T12:00:00Z");
         let span_of = |when: &str| span(&[&event(EventKind::Reloaded, when)], now).1;
-        assert_eq!(span(&[], now).1, "hour");
-        assert_eq!(span_of("2026-01-02T11:30:00Z"), "hour");
+        assert_eq!(span(&[], now).1, "1 hour");
+        assert_eq!(span_of("2026-01-02T11:30:00Z"), "1 hour");
         assert_eq!(span_of("2026-01-02T10:30:00Z"), "6 hours");
         assert_eq!(span_of("2026-01-01T13:00:00Z"), "24 hours");
         assert_eq!(span_of("2020-01-01T13:00:00Z"), "30 days");

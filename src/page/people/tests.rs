@@ -53,7 +53,7 @@ fn the_last_hour_is_drawn_and_told_in_words() {
         "Bytes in the last hour: 2.0KB to backends, 20KB to clients; now 204B/s to backends, 2.0KB/s to clients",
         "Sessions that failed in the last hour: 2",
         "of which this page knows what was since 2026-01-01T23:59:00Z",
-        "Restarts in the last hour: 0 events, 2 failures",
+        "Restarts of the last 1 hour: 0 events, 2 failures",
     ] {
         assert!(page.contains(words), "{words}");
     }
@@ -167,6 +167,15 @@ fn identities_are_shown_a_hundred_at_a_time_and_what_ends_first_in_front() {
     assert_eq!(identities(&last).len(), 50);
     assert_eq!(identities(&last)[49], "db-249");
     assert_eq!(identities(&of("page=99")), identities(&last));
+}
+
+#[test]
+fn ten_thousand_identities_make_no_longer_page_than_a_hundred() {
+    let of = |number, query| page(|status| many(status, number), query);
+    let (few, all) = (of(100, ""), of(10_000, ""));
+    assert_eq!(identities(&all).len(), 100);
+    assert!(all.len() < few.len() + 2000, "{} {}", few.len(), all.len());
+    assert_eq!(identities(&of(10_000, "filter=db-77&page=2")).len(), 11);
 }
 
 #[test]

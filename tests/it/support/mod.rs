@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each helper is for whichever test needs it next")]
 
 pub(crate) mod backend;
+pub(crate) mod browser;
 pub(crate) mod builder;
 pub(crate) mod client;
 pub(crate) mod configuration;
