@@ -1,6 +1,7 @@
 //! Listeners at addresses that the machine does not have yet.
 
 use crate::support::{
+    builder::Builder,
     client::{Client, connect},
     configuration::Listener,
     inside::Place,
@@ -34,7 +35,7 @@ fn a_listener_with_freebind_serves_its_address_once_that_comes() {
         listeners
             .map(listener)
             .into_iter()
-            .fold(builder, |builder, it| builder.listener(it))
+            .fold(builder, Builder::listener)
     });
     for (name, address) in ["v4", "v6"].into_iter().zip(addresses) {
         let bound = scene.daemon.address_of(name);
