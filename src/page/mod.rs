@@ -93,8 +93,8 @@ impl Page {
         let mut told = None;
         loop {
             tokio::select! {
-                received = receiver.receive() => match received {
-                    Ok(Some(received)) => self.take(received)?,
+                message = receiver.receive() => match message {
+                    Ok(Some(message)) => self.take(message)?,
                     Ok(None) => return Ok(()),
                     Err(fault) => return Err(io::Error::other(fault)),
                 },

@@ -1,6 +1,6 @@
 //! The identities, what ends first in front, each with its path and a bar of its life.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use super::{
     View,
@@ -133,7 +133,7 @@ fn pages(html: &mut Html, query: &Query, page: usize, last: usize) {
             let link = |html: &mut Html, to: usize, rel: &'static str, text: &'static str| {
                 let address = query.address_of(to);
                 html.element_with("a", &[("href", &address), ("rel", &rel)], |it| {
-                    it.text(text)
+                    it.text(text);
                 });
             };
             if page > 0 {
@@ -309,7 +309,7 @@ pub(super) fn certificate(
             row("Issuer", &|html| html.text(&facts.issuer));
             if !facts.dns_names.is_empty() {
                 row("Names", &|html| {
-                    html.text(some_of(&facts.dns_names, MOST_NAMES))
+                    html.text(some_of(&facts.dns_names, MOST_NAMES));
                 });
             }
             row("Valid", &|html| {
@@ -335,7 +335,7 @@ fn some_of(names: &[String], most: usize) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     if let Some(more @ 1..) = names.len().checked_sub(most) {
-        text.push_str(&format!(" and {more} more"));
+        let _ = write!(text, " and {more} more");
     }
     text
 }

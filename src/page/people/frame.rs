@@ -33,7 +33,7 @@ pub(super) fn write(frame: &Frame<'_>, main: impl FnOnce(&mut Html)) -> String {
         html.markup(SILENCE);
         let attributes: &[(&'static str, &dyn Display)] = &[("id", &"main"), ("tabindex", &-1)];
         html.element_with("main", attributes, main);
-        html.element("footer", |html| footer(html));
+        html.element("footer", footer);
         html.markup("<script>");
         html.markup(policy::SCRIPT);
         html.markup("</script>");

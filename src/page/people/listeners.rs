@@ -267,7 +267,7 @@ fn shown(html: &mut Html, listener: &ListenerStatus, backend: &BackendStatus, vi
     let attributes: &[(&'static str, &dyn Display)] = &[("id", &id), ("class", &"more")];
     html.element_with("details", attributes, |html| {
         html.element("summary", |html| {
-            html.text(until(facts.not_after, view.now))
+            html.text(until(facts.not_after, view.now));
         });
         html.element_with("ol", &[("class", &"chain")], |html| {
             certificate(html, "Leaf", facts, view);

@@ -42,7 +42,7 @@ fn faults(status: &Status) -> Vec<String> {
     match sessions.keeping.state {
         KeepingState::On => {}
         KeepingState::Off => {
-            faults.push("new sessions end with their worker: keep_after is off".to_owned())
+            faults.push("new sessions end with their worker: keep_after is off".to_owned());
         }
         KeepingState::Unsupported => {
             let reason = sessions.keeping.reason.as_deref().unwrap_or_default();

@@ -43,7 +43,7 @@ pub(super) fn write(html: &mut Html, view: &View<'_>, headline: &str, findings: 
 pub(super) fn silence(html: &mut Html, headline: &str, why: &str) {
     boxed(html, super::Tone::Bad, headline, |html| {
         html.element_with("p", &[("id", &"why"), ("class", &"summary")], |html| {
-            html.text(why)
+            html.text(why);
         });
         html.markup(concat!(
             "<p>Sessions that are open go on without it, and workers go on accepting for a while. ",
@@ -107,7 +107,7 @@ fn list(html: &mut Html, level: Level, findings: &[Finding]) {
             html.element("li", |html| {
                 super::words::state(html, tone, word);
                 html.element_with("p", &[("class", &"what")], |html| {
-                    html.prose(&finding.message)
+                    html.prose(&finding.message);
                 });
                 if !finding.advice.is_empty() {
                     let attributes: &[(&'static str, &dyn Display)] = &[("class", &"advice")];
