@@ -128,7 +128,7 @@ impl Failure {
 }
 
 /// Returns what the system says, without its number.
-fn words(error: &io::Error) -> String {
+pub fn words(error: &io::Error) -> String {
     let text = error.to_string();
     let end = text.find(" (os error").unwrap_or(text.len());
     text[..end].to_lowercase()

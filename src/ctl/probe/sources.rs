@@ -12,6 +12,7 @@ use crate::{
     facts::Fingerprint,
     probe::{
         Target,
+        failure::words,
         hosts::{self, LineError},
     },
     store::client::{self, NoAuthorities, NoCertificate},
@@ -31,7 +32,7 @@ pub(super) struct Sources {
 /// Why no server can be asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
-    #[error("{option} {}: {source}", path.display())]
+    #[error("{option} {}: {}", path.display(), words(source))]
     Unreadable {
         option: &'static str,
         path: PathBuf,
@@ -51,7 +52,8 @@ pub(super) enum SourceError {
     #[error("the authorities cannot be used: {0}")]
     Trust(rustls::Error),
     #[error(
-        "--expect {text}: {source}; write the SHA-256 of a certificate, or the path of its file"
+        "--expect {text}: {}; write the SHA-256 of a certificate, or the path of its file",
+        words(source)
     )]
     NotThere { text: String, source: io::Error },
     #[error("--expect {text}: {source}")]
