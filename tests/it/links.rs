@@ -11,6 +11,11 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Whether a file is in Markdown.
+fn is_document(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "md")
+}
+
 /// Returns all documents below `folder`, without what is built, fetched or hidden.
 fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -21,7 +26,7 @@ fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
         }
         if path.is_dir() {
             documents(&path, found);
-        } else if name.ends_with(".md") {
+        } else if is_document(&path) {
             found.push(path);
         }
     }
@@ -107,8 +112,9 @@ fn the_readme_links_every_document() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let linked: BTreeSet<&str> = prose(&readme).flat_map(targets).collect();
     for entry in fs::read_dir(root().join("docs")).unwrap() {
-        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
-        if name.ends_with(".md") {
+        let path = entry.unwrap().path();
+        if is_document(&path) {
+            let name = path.file_name().unwrap().to_string_lossy();
             assert!(
                 linked.contains(format!("docs/{name}").as_str()),
                 "README.md has no link to docs/{name}"
