@@ -203,6 +203,10 @@ pub enum ToWorker {
 
 /// A worker's messages to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "counts are sent often, and messages are few at a time"
+)]
 pub enum FromWorker {
     /// It has mapped its board, so that no other process need be able to write it any more.
     HasBoard,
