@@ -1,4 +1,4 @@
-//! Whom to ask from outside, and what is expected there.
+//! Which servers to ask from outside, and what is expected there.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -81,9 +81,9 @@ pub struct Probe {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub hosts: Option<PathBuf>,
 
-    /// Whom to ask: host:port, [v6]:port, unix:/path, or a host alone if --protocol says the port
+    /// The servers: host:port, unix:/path, or a host alone if --protocol says the port
     ///
-    /// All addresses of a name are asked.
+    /// An IPv6 address is written in brackets. All addresses of a name are asked.
     #[arg(value_name = "ADDR", value_hint = ValueHint::Hostname, required_unless_present = "hosts")]
     pub addresses: Vec<String>,
 

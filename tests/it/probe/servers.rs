@@ -10,9 +10,10 @@ use nix::sys::signal::Signal;
 
 use super::{Prober, SHORT, probe};
 use crate::support::{
+    builder::Builder,
     configuration::Listener,
     daemon::TestDaemon,
-    fake::{Fake, TlsEnd, TlsFake},
+    fake::{Fake, Heard, TlsEnd, TlsFake},
     pki::{Ca, Leaf},
     process,
     program::{clean_command, spawn},
@@ -127,7 +128,7 @@ fn what_is_no_tls_server_is_told_in_words_and_in_time() {
     let mut greeting = vec![0x4a, 0, 0, 0, 10];
     greeting.extend_from_slice(b"8.0.36\0 and so on");
     let says = Fake::saying;
-    let silent = Fake::new(|it| it.listen());
+    let silent = Fake::new(Heard::listen);
     let closes = Fake::new(|it| it.stream().shutdown(Shutdown::Both));
     let endless = Fake::new(|it| {
         loop {
@@ -180,7 +181,7 @@ fn what_is_no_tls_server_is_told_in_words_and_in_time() {
 
 #[test]
 fn an_interrupt_ends_a_probe_at_once() {
-    let silent = Fake::new(|it| it.listen());
+    let silent = Fake::new(Heard::listen);
     let prober = Prober::new(&Ca::new("root"));
     let mut command = clean_command(env!("CARGO_BIN_EXE_proxyctl"));
     let ca = prober.ca.display().to_string();
@@ -222,7 +223,7 @@ fn listeners_of_proxyd_are_servers_like_others() {
     leaf.cert.push_str(middle.pem());
     let builder = TestDaemon::builder().identity("default", &leaf);
     let socket = builder.folder().join("front");
-    let backend = builder.backend().address().to_string();
+    let backend = builder.backend().address().clone();
     let listeners = [
         Listener::tcp("tcp", &backend),
         Listener::tcp("postgres", &backend).protocol("postgres"),
@@ -230,7 +231,7 @@ fn listeners_of_proxyd_are_servers_like_others() {
     ];
     let daemon = listeners
         .into_iter()
-        .fold(builder, |it, listener| it.listener(listener))
+        .fold(builder, Builder::listener)
         .start();
     let prober = Prober::new(&ca);
     for (protocol, address) in [

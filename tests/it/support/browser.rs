@@ -1,4 +1,4 @@
-//! A real browser: Chromium without a window, told what to do by its own driver (W3C WebDriver).
+//! A real browser: Chromium without a window, told what to do by its own driver (W3C `WebDriver`).
 
 use std::{
     env,
