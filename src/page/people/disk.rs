@@ -63,7 +63,7 @@ fn files(html: &mut Html, view: &View<'_>) {
         (DiskState::Invalid, _) => (Tone::Bad, "invalid; what was last good is served"),
     };
     state(html, tone, word);
-    html.markup(", since ");
+    html.markup("; first seen ");
     ago(html, disk.since, view.now);
     if let Some(reason) = &disk.reason {
         html.markup(": ");

@@ -59,13 +59,13 @@ fn history(html: &mut Html, view: &View<'_>) {
     let recent = view.recent;
     html.element_with("p", &[("class", &"note")], |html| {
         if recent.history.length() < POINTS {
-            html.markup("The charts show the last hour, of which this page knows what was since ");
+            html.markup("The charts cover the last hour. The process of this page began at ");
             html.text(moment(recent.since));
-            html.markup(", when its process began. ");
+            html.markup(" and has no figures from before. ");
         } else {
-            html.markup("The charts show the last hour. ");
+            html.markup("The charts cover the last hour. ");
         }
-        html.markup("Gaps are times of which nothing is known.");
+        html.markup("A gap is a time without figures.");
     });
 }
 
@@ -231,9 +231,9 @@ fn health(html: &mut Html, backend: &BackendStatus, view: &View<'_>) {
         return state(html, Tone::Quiet, "not used yet");
     };
     if backend.healthy {
-        state(html, Tone::Good, "connects, since ");
+        state(html, Tone::Good, "connects; changed ");
     } else {
-        state(html, Tone::Odd, "down, since ");
+        state(html, Tone::Odd, "down; changed ");
     }
     ago(html, since, view.now);
 }

@@ -87,7 +87,7 @@
     timer = setTimeout(refresh, EVERY);
   }
 
-  every.textContent = ', anew every 10 s';
+  every.textContent = ', refreshed every 10 s';
   document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
   timer = setTimeout(refresh, EVERY);
 })();

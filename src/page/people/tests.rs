@@ -52,7 +52,7 @@ fn the_last_hour_is_drawn_and_told_in_words() {
         "Sessions open in the last hour: now 7, at most 7",
         "Bytes in the last hour: 2.0KB to backends, 20KB to clients; now 204B/s to backends, 2.0KB/s to clients",
         "Sessions that failed in the last hour: 2",
-        "of which this page knows what was since 2026-01-01T23:59:00Z",
+        "began at 2026-01-01T23:59:00Z and has no figures from before",
         "Restarts of the last 1 hour: 0 events, 2 failures",
     ] {
         assert!(page.contains(words), "{words}");
