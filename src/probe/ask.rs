@@ -2,22 +2,32 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Probe, Report, Target,
     failure::{Failure, Phase},
-    reply::{self, Next},
+    reply::{self, LONGEST_GREETING, Next},
     stranger::Stranger,
     stream::{Place, Stream},
 };
 use crate::{
-    protocol::{Protocol, postgres::backend::ssl_request},
+    protocol::{
+        Protocol,
+        mysql::{
+            packet,
+            parting::{self, Parting},
+        },
+        postgres::backend::ssl_request,
+    },
     tls::observe::{Broken, Observation},
 };
 
 /// How long a server may take to end a connection that is over.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long a server may take to refuse a login.
+const REFUSAL: Duration = Duration::from_secs(2);
 
 /// How many bytes of a server's are looked at to say what it seems to be.
 const LOOKED_AT: usize = 512;
@@ -27,7 +37,7 @@ pub(super) async fn ask(probe: &Probe, target: &Arc<Target>, place: &Place) -> R
     let mut report = Report::new(target, place.peer());
     let deadline = Instant::now() + probe.timeout;
     let begun = begin(target, place, deadline).await;
-    let (stream, observation) = match begun {
+    let (stream, observation, login) = match begun {
         Ok(begun) => begun,
         Err(failure) => {
             report.failure = Some(failure);
@@ -54,33 +64,44 @@ pub(super) async fn ask(probe: &Probe, target: &Arc<Target>, place: &Place) -> R
         );
     report.note(observed, &probe.judge);
     report.failure = failure.filter(|_| !is_for_want_of_certificate);
+    if let Some(login) = login.filter(|_| !handshake.observation.is_handshaking()) {
+        let deadline = deadline.min(Instant::now() + REFUSAL);
+        // All that was to be learned is known.
+        let _ = timeout_at(deadline, handshake.be_refused(&login)).await;
+    }
     handshake.end(deadline).await;
     report
 }
 
-/// Connects and speaks up to where TLS begins.
+/// Connects and speaks up to where TLS begins; returns the login too that is to follow within TLS.
 async fn begin(
     target: &Target,
     place: &Place,
     deadline: Instant,
-) -> Result<(Stream, Observation), Failure> {
+) -> Result<(Stream, Observation, Option<Vec<u8>>), Failure> {
     let observation = Observation::new(target.protocol, target.name.as_ref());
     let observation = observation.map_err(|error| Failure::Setup(error.to_string()))?;
     let mut stream = Stream::connect(place, deadline).await?;
-    match target.protocol {
-        Protocol::Tcp => {}
+    let login = match target.protocol {
+        Protocol::Tcp => None,
         Protocol::Mysql => open_mysql(&mut stream).await?,
-        Protocol::Postgres => open_postgres(&mut stream).await?,
-    }
-    Ok((stream, observation))
+        Protocol::Postgres => {
+            open_postgres(&mut stream).await?;
+            None
+        }
+    };
+    Ok((stream, observation, login))
 }
 
-async fn open_mysql(stream: &mut Stream) -> Result<(), Failure> {
+async fn open_mysql(stream: &mut Stream) -> Result<Option<Vec<u8>>, Failure> {
     let mut said = Vec::new();
     loop {
         match reply::mysql(&said)? {
             Next::Wait => stream.receive(&mut said, Phase::Greeting).await?,
-            Next::Begin(request) => return stream.send(&request, Phase::Handshake).await,
+            Next::Begin(begin) => {
+                stream.send(&begin.request, Phase::Handshake).await?;
+                return Ok(begin.login);
+            }
         }
     }
 }
@@ -151,6 +172,36 @@ impl Handshake {
                 },
                 broken => Failure::Tls(broken),
             })
+    }
+
+    /// Logs in as a user who does not exist. MySQL and MariaDB count a connection that ends before the login is decided,
+    /// and refuse its host after some of them (`max_connect_errors`); a login that they refuse is not counted.
+    async fn be_refused(&mut self, login: &[u8]) -> Result<(), Failure> {
+        let mut parting = Parting::new(parting::PLUGIN);
+        let (mut bytes, mut said) = (Vec::new(), Vec::new());
+        self.observation.say(login);
+        loop {
+            let out = self.observation.output();
+            self.stream.send(&out, Phase::Handshake).await?;
+            let (next, length) = loop {
+                let packet = packet::split(&said, LONGEST_GREETING);
+                if let Some((packet, length)) = packet.map_err(|_| Failure::Tls(Broken::TooLong))? {
+                    break (parting.hear(packet), length);
+                }
+                bytes.clear();
+                self.stream.receive(&mut bytes, Phase::Handshake).await?;
+                self.take(&bytes)?;
+                self.observation.hear(&mut said);
+            };
+            said.drain(..length);
+            match next {
+                parting::Next::Answer(words) => self.observation.say(&words),
+                parting::Next::Close(words) => {
+                    self.observation.say(words);
+                    return Ok(());
+                }
+            }
+        }
     }
 
     async fn end(mut self, deadline: Instant) {

@@ -8,15 +8,17 @@ use crate::protocol::{
     Protocol,
     mysql::{
         Capabilities,
-        greeting::ServerFirst,
+        greeting::{Greeting, ServerFirst},
+        login::Login,
         packet::{self, HEADER_LEN},
+        parting::{self, Parting},
     },
     postgres::backend::{self, SslReply},
 };
 
 /// The longest greeting or error of a server of MySQL that is read. The former has some hundred bytes, and
 /// messages of errors have 512 (`MYSQL_ERRMSG_SIZE`).
-const LONGEST_GREETING: usize = 4096;
+pub(super) const LONGEST_GREETING: usize = 4096;
 
 /// The longest error of a server of PostgreSQL that is read.
 const LONGEST_ERROR: usize = 4096;
@@ -26,8 +28,17 @@ const LONGEST_ERROR: usize = 4096;
 pub(super) enum Next {
     /// Wait for more.
     Wait,
-    /// Send these bytes, behind which TLS begins.
-    Begin(Vec<u8>),
+    /// TLS begins.
+    Begin(Begin),
+}
+
+/// How TLS begins and ends.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Begin {
+    /// What to send before TLS.
+    pub(super) request: Vec<u8>,
+    /// What to send within TLS, so that the server does not count that the connection ends.
+    pub(super) login: Option<Vec<u8>>,
 }
 
 /// Reads what a server of MySQL or MariaDB has said so far.
@@ -50,7 +61,10 @@ pub(super) fn mysql(said: &[u8]) -> Result<Next, Failure> {
             Err(Failure::NoTls(Protocol::Mysql))
         }
         Ok(ServerFirst::Greeting(_)) if said.len() > length => Err(Failure::Unencrypted),
-        Ok(ServerFirst::Greeting(_)) => Ok(Next::Begin(ssl_request(packet.seq.wrapping_add(1)))),
+        Ok(ServerFirst::Greeting(greeting)) => Ok(Next::Begin(Begin {
+            request: ssl_request(packet.seq.wrapping_add(1)),
+            login: login(&greeting, packet.seq.wrapping_add(2)),
+        })),
         Err(_) => Err(stranger()),
     }
 }
@@ -76,11 +90,20 @@ fn ssl_request(seq: u8) -> Vec<u8> {
     request
 }
 
+/// Returns the packet of a login that the server will refuse.
+fn login(greeting: &Greeting, seq: u8) -> Option<Vec<u8>> {
+    let payload = Parting::login(greeting, parting::PROBE);
+    let login = Login::parse(&payload).ok()?;
+    let mut words = Vec::new();
+    login.write(seq, true, &mut words);
+    Some(words)
+}
+
 /// Reads what a server of PostgreSQL has answered so far to the request for TLS; `is_all` if nothing more comes.
 pub(super) fn postgres(said: &[u8], is_all: bool) -> Result<Next, Failure> {
     match SslReply::parse(said) {
         Ok(None) => Ok(Next::Wait),
-        Ok(Some(SslReply::Accept)) => Ok(Next::Begin(Vec::new())),
+        Ok(Some(SslReply::Accept)) => Ok(Next::Begin(Begin::default())),
         Ok(Some(SslReply::Decline)) => Err(Failure::NoTls(Protocol::Postgres)),
         Ok(Some(SslReply::Error)) => match backend::error_words(said) {
             None if !is_all && said.len() < LONGEST_ERROR => Ok(Next::Wait),
@@ -116,9 +139,14 @@ mod tests {
         for end in 0..said.len() {
             assert_eq!(mysql(&said[..end]), Ok(Next::Wait), "{end}");
         }
-        let Ok(Next::Begin(request)) = mysql(&said) else {
+        let Ok(Next::Begin(Begin { request, login })) = mysql(&said) else {
             panic!("TLS begins");
         };
+        let login = login.unwrap();
+        let (packet, _) = packet::split(&login, 200).unwrap().unwrap();
+        assert_eq!(packet.seq, 2);
+        let login = Login::parse(packet.payload).unwrap();
+        assert_eq!(login.user(), parting::PROBE);
         let (packet, _) = packet::split(&request, 100).unwrap().unwrap();
         assert_eq!((packet.seq, packet.payload.len()), (1, 32));
         let first = ClientFirst::parse(packet.payload);

@@ -7,9 +7,12 @@
 mod judge;
 mod words;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    io::{Read as _, Write as _},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustls::{
@@ -121,6 +124,18 @@ impl Observation {
             }
         }
         out
+    }
+
+    /// Has [`Self::output`] say this to the server within TLS, once the handshake is complete.
+    pub fn say(&mut self, words: &[u8]) {
+        // Its buffer grows.
+        let _ = self.connection.writer().write_all(words);
+    }
+
+    /// Appends what the server has said within TLS.
+    pub fn hear(&mut self, words: &mut Vec<u8>) {
+        // It ends with an error where nothing more has come, which is no fault.
+        let _ = self.connection.reader().read_to_end(words);
     }
 
     /// Makes [`Self::output`] end with the message that nothing more will be sent (RFC 8446 §6.1).

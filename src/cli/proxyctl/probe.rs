@@ -14,10 +14,8 @@ Warning: the certificate is at its warning threshold, or some clients may refuse
 it.
 The worst server decides. The first line is for monitoring systems, and a table follows.
 
-No account is needed: once TLS has begun, the connection is ended. MySQL and MariaDB count that as
-an error of the host that it comes from, and refuse a host after max_connect_errors of them in a row
-(100 by default); a login from that host that succeeds sets the count back. They refuse a host from
-which no account may log in.
+No account is needed: once TLS has begun, the connection is ended. MySQL and MariaDB would refuse a
+host after some of these, and so refuse a login as proxyd.probe first, which they may log.
 
 Each line of the file of --hosts is an address; protocol= and name= may follow where they differ
 from the options. What follows a # is left out:

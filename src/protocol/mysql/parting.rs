@@ -1,4 +1,4 @@
-//! A login that its client has given up, brought to an end that a database does not count.
+//! A login that its client has given up, or that was never meant, brought to an end that a database does not count.
 //!
 //! Databases count connections that end before the login does, and block a host that has made too many
 //! of them (`max_connect_errors`). To a database every client comes from the proxy's host, so that a
@@ -14,7 +14,13 @@ use super::greeting::Greeting;
 use super::packet::{self, Packet};
 
 /// The user that the database's log names when a client has given up before it sent a name.
-pub const NOBODY: &str = "proxyd.client.left";
+pub const CLIENT_LEFT: &str = "proxyd.client.left";
+
+/// The user that the database's log names when a probe has seen what it wanted to see.
+pub const PROBE: &str = "proxyd.probe";
+
+/// The plugin of [`Parting::login`].
+pub const PLUGIN: &[u8] = b"mysql_native_password";
 
 /// How many questions are answered at most; more than any plugin has.
 const PATIENCE: u8 = 8;
@@ -52,9 +58,9 @@ impl Parting {
         }
     }
 
-    /// Returns the payload of a login as [`NOBODY`], for a client that never sent one.
+    /// Returns the payload of a login as this user, who does not exist, for a client that never sent one.
     #[must_use]
-    pub fn login(greeting: &Greeting) -> Vec<u8> {
+    pub fn login(greeting: &Greeting, user: &str) -> Vec<u8> {
         let wanted =
             Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION | Capabilities::PLUGIN_AUTH;
         let bits = wanted.bits() & greeting.capabilities().bits();
@@ -62,10 +68,11 @@ impl Parting {
         // The largest packet, the character set utf8, and what is reserved.
         payload.extend_from_slice(&[0, 0, 0, 1, 33]);
         payload.extend_from_slice(&[0; 23]);
-        payload.extend_from_slice(NOBODY.as_bytes());
+        payload.extend_from_slice(user.as_bytes());
         // The end of the user, no authentication data.
         payload.extend_from_slice(&[0, 0]);
-        payload.extend_from_slice(b"mysql_native_password\0");
+        payload.extend_from_slice(PLUGIN);
+        payload.push(0);
         payload
     }
 
@@ -122,9 +129,9 @@ mod tests {
 
     #[test]
     fn nobody_logs_in_without_a_password() {
-        let payload = Parting::login(&greeting(0xdfff_f7ff, "caching_sha2_password"));
+        let payload = Parting::login(&greeting(0xdfff_f7ff, "caching_sha2_password"), CLIENT_LEFT);
         let login = Login::parse(&payload).expect("a login");
-        assert_eq!(login.user(), NOBODY);
+        assert_eq!(login.user(), CLIENT_LEFT);
         assert!(login.response().is_empty());
         assert!(!login.capabilities().contains(Capabilities::SSL));
     }

@@ -3,6 +3,7 @@
 use super::Prober;
 use crate::support::{
     front::Front,
+    inside::{ADDRESS, is_in_own_network},
     own_server::OwnServer,
     servers::{self, Kind, Server, Tls},
 };
@@ -104,5 +105,28 @@ fn a_database_without_tls_is_told_so() {
         let prober = Prober::trusting(server.ca.clone());
         let arguments = format!("--protocol mysql {}", own.server.address());
         prober.critical(&arguments, "it offers no TLS in its greeting");
+    }
+}
+
+/// Servers count only what comes from another host, so the server has an address that is not loopback's.
+#[test]
+fn probes_do_not_get_their_host_blocked() {
+    if !is_in_own_network("probe::databases::probes_do_not_get_their_host_blocked") {
+        return;
+    }
+    for server in [
+        servers::mariadb(),
+        servers::mariadb_newer(),
+        servers::mysql(),
+    ] {
+        let Some(server) = server else { continue };
+        let strict = OwnServer::start(&server, ADDRESS, &["--max-connect-errors=3"]);
+        let prober = Prober::trusting(server.ca.clone());
+        let address = format!("{ADDRESS}:{}", strict.server.port);
+        for _ in 0..10 {
+            let told = prober.json(&format!("--protocol mysql {address}"));
+            let told = &told["servers"][0];
+            assert!(told["tls"]["version"].is_string(), "{told:#}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         auth::Exchange,
         greeting::{Greeting, ServerFirst},
         login::Login,
-        parting::{Next, Parting},
+        parting::{CLIENT_LEFT, Next, Parting},
     },
     worker::{backends::BackendError, connect::Target, deadline::Deadline},
 };
@@ -165,7 +165,7 @@ async fn log_in(
     backend: &mut Reader,
     greeting: &Greeting,
 ) -> Result<Parting, BackendError> {
-    let payload = Parting::login(greeting);
+    let payload = Parting::login(greeting, CLIENT_LEFT);
     let login = Login::parse(&payload).map_err(BackendError::violation)?;
     // Without TLS it is refused as well, and hides nothing.
     if backend.leg.tls().is_none() && greeting.has_tls() {
