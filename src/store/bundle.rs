@@ -49,7 +49,7 @@ pub(crate) fn roots(text: &[u8], now: Timestamp) -> Result<Checked<Vec<Der>>, Bu
     }
     let mut warnings = Vec::new();
     if others.iter().any(Block::is_key) {
-        warnings.push("it holds a private key, which nobody who only trusts it needs".to_owned());
+        warnings.push("it holds a private key, which is not needed to trust it".to_owned());
     }
     for block in &blocks {
         warnings.extend(check_root(block, now)?);

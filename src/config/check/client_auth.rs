@@ -125,7 +125,7 @@ impl Check<'_> {
         };
         let rules: Vec<_> = written.get_ref().iter().map(|it| it.0.clone()).collect();
         if rules.is_empty() {
-            let message = "this would let nobody in; leave the key out to let in everybody whose \
+            let message = "this would let no client in; leave the key out to let in every client whose \
                 certificate is good";
             // An array that lost its items to other complaints says nothing of its own.
             self.absent(Some(written.span()), message);

@@ -34,7 +34,7 @@ pub enum ClientError {
     },
     /// There is a socket, but no process listens.
     #[error(
-        "no proxyd answers: nobody listens at {}, its daemon has ended; start proxyd again",
+        "no proxyd answers: no process listens at {}, because its daemon has ended; start proxyd again",
         path.display()
     )]
     NoDaemon {

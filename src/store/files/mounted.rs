@@ -36,8 +36,8 @@ impl Mounted {
                 match mounts::footing(path) {
                     Ok(Footing::InFolder) | Err(_) => {}
                     Ok(Footing::Mounted) => {
-                        let reason = "it is a mount of its own; whoever replaces it outside by a \
-                            rename, as most tools do, is not seen here: mount its folder instead";
+                        let reason = "it is a mount of its own: if it is replaced outside by a rename, \
+                            as most tools do, proxyd does not see that; mount its folder instead";
                         found.warnings.push(about(&piece, path, reason));
                     }
                     Ok(Footing::Gone) => {

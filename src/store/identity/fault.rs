@@ -77,7 +77,7 @@ pub(crate) enum KeyFault {
     )]
     SeveralKeys { count: usize },
     #[error(
-        "the key needs a passphrase, which nobody can type into a daemon; \
+        "the key needs a passphrase, and a daemon has no terminal to ask for it; \
          give `passphrase_file` or `passphrase_command`"
     )]
     Encrypted,

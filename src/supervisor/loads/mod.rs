@@ -382,7 +382,8 @@ impl Loads {
                 refused(&message)
             }
             Outcome::Impossible => {
-                let reason = refusal.unwrap_or_else(|| "nobody waits for the rollback".to_owned());
+                let reason =
+                    refusal.unwrap_or_else(|| "no client waits for the rollback".to_owned());
                 warn!(%trigger, "refused: {reason}");
                 refused(&reason)
             }

@@ -27,7 +27,7 @@ fn every_mistake_about_clients_is_found() {
         ),
         (
             "client_auth = { mode = \"optional\", ca = \"c\", allow = [] }",
-            "this would let nobody in",
+            "this would let no client in",
         ),
         (
             "client_auth = { mode = \"optional\", ca = \"c\", allow = [\"cn:a\", \"db1\"] }",

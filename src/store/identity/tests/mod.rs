@@ -147,7 +147,7 @@ fn broken_files_are_refused_with_their_reason() {
         (
             cert,
             &label(key, "ENCRYPTED PRIVATE KEY"),
-            "key: the key needs a passphrase, which nobody can type",
+            "key: the key needs a passphrase, and a daemon has no terminal",
         ),
         (
             cert,
