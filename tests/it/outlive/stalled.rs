@@ -4,7 +4,7 @@ use std::{
     net::TcpStream,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -15,8 +15,11 @@ use socket2::SockRef;
 use super::{end::End, numbered::Numbered, talk::Talk};
 use crate::support::until;
 
-/// More bytes than the buffers of all sockets on the way take.
+/// How many bytes are said at least.
 const MUCH: u64 = 10 << 20;
+
+/// More bytes than the buffers of all sockets on the way take, as far as the kernel lets them grow (`tcp_rmem`).
+const MOST: u64 = 128 << 20;
 
 /// What is said at once.
 const CHUNK: usize = 64 * 1024;
@@ -40,6 +43,8 @@ pub(super) enum Way {
 pub(super) struct Stalled {
     name: String,
     said: Arc<AtomicU64>,
+    /// All buffers on the way are full.
+    filled: Arc<AtomicBool>,
     speaker: JoinHandle<End>,
     speaker_ear: End,
     listener: End,
@@ -62,10 +67,13 @@ impl Stalled {
         }
         let said = Arc::<AtomicU64>::default();
         let noted = Arc::clone(&said);
+        let filled = Arc::<AtomicBool>::default();
+        let is_filled = Arc::clone(&filled);
         let speaker_ear = from.hearing_half();
         let speaker = thread::spawn(move || {
             let mut words = flow.said;
-            while words.at() < MUCH {
+            let is_enough = |at: u64| at >= MUCH && is_filled.load(Ordering::Relaxed);
+            while !is_enough(words.at()) && words.at() < MOST {
                 from.say(&words.take(CHUNK)).unwrap();
                 noted.store(words.at(), Ordering::Relaxed);
             }
@@ -75,6 +83,7 @@ impl Stalled {
         Self {
             name: talk.name,
             said,
+            filled,
             speaker,
             speaker_ear,
             listener: to,
@@ -96,6 +105,7 @@ impl Stalled {
             last.1.elapsed() > STILL
         });
         assert!(!self.speaker.is_finished(), "{}: it all fits", self.name);
+        self.filled.store(true, Ordering::Relaxed);
     }
 
     /// Sees that the other direction works meanwhile.
@@ -133,13 +143,19 @@ impl Stalled {
     /// Hears all that was said and the end behind it, and ends the other direction.
     #[track_caller]
     pub(super) fn hears_all(mut self) {
-        self.hears_some(MUCH - self.heard.at());
-        let more = self
-            .listener
-            .hear()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        assert_eq!(more, b"", "{}", self.name);
+        loop {
+            let words = self.listener.hear();
+            let words = words.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+            if words.is_empty() {
+                break;
+            }
+            self.heard
+                .check(&words)
+                .unwrap_or_else(|wrong| panic!("{}: {wrong}", self.name));
+        }
         let _from = self.speaker.join().unwrap();
+        let said = self.said.load(Ordering::Relaxed);
+        assert_eq!(self.heard.at(), said, "{}: not all came", self.name);
         self.listener.finish().unwrap();
         assert_eq!(self.speaker_ear.hear().unwrap(), b"", "{}", self.name);
     }
