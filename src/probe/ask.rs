@@ -58,10 +58,11 @@ pub(super) async fn ask(probe: &Probe, target: &Arc<Target>, place: &Place) -> R
     // A client without a certificate is shown the server's all the same, and is turned away then.
     let is_for_want_of_certificate = observed.asks_for_certificate
         && observed.is_proved
-        && matches!(
-            failure,
-            Some(Failure::Tls(Broken::Alert(_)) | Failure::Closed(_))
-        );
+        && match &failure {
+            Some(Failure::Tls(broken)) => broken.is_for_want_of_certificate(),
+            Some(Failure::Closed(_)) => true,
+            _ => false,
+        };
     report.note(observed, &probe.judge);
     report.failure = failure.filter(|_| !is_for_want_of_certificate);
     if let Some(login) = login.filter(|_| !handshake.observation.is_handshaking()) {

@@ -44,6 +44,8 @@ pub struct Report {
     pub tls: Option<Tls>,
     /// What a client makes of the certificates that were sent, if any were.
     pub judgement: Option<Judgement>,
+    /// The server has shown that it holds the key of its certificate; without that, any server could have sent it.
+    pub is_proved: bool,
     /// The server asks for a certificate of the client.
     pub asks_for_certificate: bool,
     /// Why there is no more to tell.
@@ -70,6 +72,7 @@ impl Report {
             peer,
             tls: None,
             judgement: None,
+            is_proved: false,
             asks_for_certificate: false,
             failure: None,
             has_alternative: false,
@@ -88,6 +91,7 @@ impl Report {
         let now = Timestamp::now();
         self.judgement = Some(judge.judge(&observed.chain, name, now))
             .filter(|judgement| judgement.sha256.is_some());
+        self.is_proved = observed.is_proved;
         self.asks_for_certificate = observed.asks_for_certificate;
         self.tls = observed.version.map(|version| Tls {
             version,

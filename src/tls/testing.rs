@@ -71,9 +71,24 @@ fn authority(name: &str) -> CertificateParams {
     params
 }
 
+/// The same, but its certificates have expired in 2020.
+fn expired(name: &str) -> CertificateParams {
+    let mut params = authority(name);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    params
+}
+
 impl Ca {
     pub(crate) fn new(name: &str) -> Self {
-        let params = authority(name);
+        Self::with(name, authority(name))
+    }
+
+    /// Returns an authority whose own certificate has expired.
+    pub(crate) fn expired(name: &str) -> Self {
+        Self::with(name, expired(name))
+    }
+
+    fn with(name: &str, params: CertificateParams) -> Self {
         let key = Key::generate().unwrap();
         let cert = params.self_signed(&key).unwrap();
         Self::of(&cert, name, params, key)
@@ -103,6 +118,12 @@ impl Ca {
             .signed_by(other.issuer.key(), &self.issuer)
             .unwrap()
             .pem()
+    }
+
+    /// The same, but that has expired.
+    pub(crate) fn sign_expired(&self, other: &Self) -> String {
+        let signed = expired(&other.name).signed_by(other.issuer.key(), &self.issuer);
+        signed.unwrap().pem()
     }
 
     /// Returns its certificate as one that a list can name.

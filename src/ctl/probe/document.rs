@@ -108,7 +108,7 @@ impl ServerDocument {
             findings: verdict.findings,
             reached: report.failure.is_none(),
             tls: report.tls.as_ref().map(TlsDocument::from),
-            verified: judgement.map(|it| it.doubts.is_empty()),
+            verified: judgement.map(|it| it.doubts.is_empty() && report.is_proved),
             doubts: judgement.map(|it| it.doubts.clone()).unwrap_or_default(),
             expected: verdict.is_expected,
             sha256: judgement.and_then(|it| it.sha256.clone()),

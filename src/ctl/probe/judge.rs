@@ -28,7 +28,7 @@ pub(super) struct Verdict {
     pub(super) state: Level,
     /// The worst first.
     pub(super) findings: Vec<Finding>,
-    /// Whether it shows the expected certificate; `None` if none is expected, or it shows none.
+    /// Whether it shows the expected certificate, and that it holds its key; `None` if none is expected, or it shows none.
     pub(super) is_expected: Option<bool>,
 }
 
@@ -46,8 +46,8 @@ impl Verdict {
             add(level, failure.to_string());
         }
         let judgement = report.judgement.as_ref();
-        let is_expected = judgement.and_then(|it| is_expected(it, rules));
-        if let (Some(false), Some(judgement)) = (is_expected, judgement) {
+        let is_shown = judgement.and_then(|it| is_expected(it, rules));
+        if let (Some(false), Some(judgement)) = (is_shown, judgement) {
             add(Level::Critical, unexpected(judgement));
         }
         if judgement.is_none() && report.failure.is_none() {
@@ -73,7 +73,7 @@ impl Verdict {
         Self {
             state: findings.first().map_or(Level::Ok, |finding| finding.level),
             findings,
-            is_expected,
+            is_expected: is_shown.map(|it| it && report.is_proved),
         }
     }
 }

@@ -55,6 +55,7 @@ fn report(change: impl FnOnce(&mut Report)) -> Report {
             group: Some("x25519".to_owned()),
         }),
         judgement: Some(judgement()),
+        is_proved: true,
         asks_for_certificate: false,
         failure: None,
         has_alternative: false,
@@ -95,6 +96,24 @@ fn a_server_is_as_bad_as_the_worst_about_it() {
             it.has_alternative = has_alternative;
         });
         assert_eq!(Verdict::of(&unreachable, &rules(), now()).state, level);
+    }
+}
+
+#[test]
+fn a_server_that_does_not_prove_to_hold_the_key_does_not_show_the_expected_certificate() {
+    let expected = Rules {
+        expected: Some(Fingerprint::from([0xab; 32])),
+        ..rules()
+    };
+    for (is_proved, is_expected) in [(true, true), (false, false)] {
+        let report = report(|it| {
+            it.is_proved = is_proved;
+            it.failure = Some(Failure::NoAddress).filter(|_| !is_proved);
+        });
+        let verdict = Verdict::of(&report, &expected, now());
+        assert_eq!(verdict.is_expected, Some(is_expected));
+        let document = ServerDocument::new(&report, verdict, &expected, now());
+        assert_eq!(document.verified, Some(is_proved));
     }
 }
 

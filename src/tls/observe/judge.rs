@@ -30,6 +30,17 @@ const MOST_NAMES: usize = 8;
 #[derive(Debug)]
 pub struct Judge {
     verifier: BackendVerifier,
+    /// The trusted certificates, whose dates the verifier does not look at.
+    trusted: Vec<Anchor>,
+}
+
+/// A trusted certificate.
+#[derive(Debug)]
+struct Anchor {
+    /// Its subject in DER.
+    subject: Vec<u8>,
+    from: Moment,
+    until: Moment,
 }
 
 /// What a client makes of a chain.
@@ -52,9 +63,18 @@ pub struct Judgement {
 impl Judge {
     /// Makes a client that trusts these certificates.
     pub fn new(trusted: &[Der]) -> Result<Self, Error> {
-        let trusted = trusted.iter().map(Der::to_certificate).collect();
-        let verifier = BackendVerifier::new(Check::IssuerAndName, trusted)?;
-        Ok(Self { verifier })
+        let certificates: Vec<_> = trusted.iter().map(Der::to_certificate).collect();
+        let anchors = certificates.iter().filter_map(|it| {
+            let read = certificate::parse(it).ok()?;
+            Some(Anchor {
+                subject: read.subject().as_raw().to_vec(),
+                from: certificate::not_before(&read),
+                until: certificate::not_after(&read),
+            })
+        });
+        let trusted = anchors.collect();
+        let verifier = BackendVerifier::new(Check::IssuerAndName, certificates)?;
+        Ok(Self { verifier, trusted })
     }
 
     /// Judges a chain of DER, in the order in which it was sent; without a name, it may be of any.
@@ -83,7 +103,7 @@ impl Judge {
         }
         (judgement.doubts, judgement.is_of_strangers) = self.doubts(chain, &read, name, now);
         judgement.oddities = oddities(&read, now);
-        judgement.ends_first = ends_first(&read);
+        judgement.ends_first = ends_first(&read, judgement.doubts.is_empty(), now.into());
         judgement
     }
 
@@ -101,6 +121,7 @@ impl Judge {
             return (doubts, false);
         }
         let is_late = !doubts.is_empty();
+        let is_leaf_late = !dates(&read[..1], now.into()).is_empty();
         let ders: Vec<_> = chain
             .iter()
             .map(|it| CertificateDer::from(&it[..]))
@@ -113,10 +134,43 @@ impl Judge {
         );
         match checked {
             Err(error) if !(is_late && is_of_dates(&error)) => doubts.push(issuer(read, &error)),
+            // A client takes another way to an authority than by what has expired, such as an old cross-signature.
+            Ok(()) if !is_leaf_late => doubts = self.late_authority(&chain[0], read, now.into()),
             Ok(()) | Err(_) => {}
         }
         doubts.extend(name.and_then(|name| misnamed(&ders[0], leaf, name)));
         (doubts, is_of_strangers)
+    }
+
+    /// Says that every trusted certificate with the name of the last issuer is outside its dates, which many clients check.
+    fn late_authority(
+        &self,
+        leaf: &[u8],
+        read: &[X509Certificate<'_>],
+        now: Moment,
+    ) -> Vec<String> {
+        let Some(last) = path::followed(read).last().filter(|_| !self.trusts(leaf)) else {
+            return Vec::new();
+        };
+        let issuer = last.issuer();
+        let named = self.trusted.iter();
+        let mut named = named.filter(|it| it.subject == issuer.as_raw()).peekable();
+        let Some(first) = named.peek() else {
+            return Vec::new();
+        };
+        let (from, until) = (first.from, first.until);
+        if named.any(|it| it.from <= now && now <= it.until) {
+            return Vec::new();
+        }
+        let issuer = printable(&issuer.to_string());
+        let when = if now > until {
+            format!("expired at {until}")
+        } else {
+            format!("is not valid before {from}")
+        };
+        vec![format!(
+            "the trusted authority {issuer} {when}, which many clients check"
+        )]
     }
 
     fn trusts(&self, leaf: &[u8]) -> bool {
@@ -268,8 +322,15 @@ fn oddities(read: &[X509Certificate<'_>], now: Timestamp) -> Vec<String> {
         .collect()
 }
 
-fn ends_first(read: &[X509Certificate<'_>]) -> Option<usize> {
+/// Returns which of the certificates that a client follows ends first. What has expired and did not keep a client from a
+/// trusted authority is not followed.
+fn ends_first(read: &[X509Certificate<'_>], is_trusted: bool, now: Moment) -> Option<usize> {
     let followed = path::followed(read).iter().enumerate();
-    let first = followed.min_by_key(|(_, it)| certificate::not_after(it));
+    let is_needed = |(place, it): &(usize, &X509Certificate<'_>)| {
+        *place == 0 || !is_trusted || certificate::not_after(it) >= now
+    };
+    let first = followed
+        .filter(is_needed)
+        .min_by_key(|(_, it)| certificate::not_after(it));
     first.map(|(place, _)| place)
 }

@@ -138,6 +138,31 @@ fn a_good_chain_is_believed_and_ends_with_its_first_end() {
 }
 
 #[test]
+fn a_trusted_authority_that_has_expired_is_told() {
+    let (root, good) = (Ca::expired("root"), Ca::new("root"));
+    let leaf = root.server(&["db"]);
+    let judgement = judge(&[&root], &[&leaf.cert], "db");
+    assert_doubts(
+        &judgement,
+        &["the trusted authority CN=root expired at 2020"],
+    );
+    // Which of two authorities of one name issued it is for signatures to say; clients find the good one if it is.
+    assert_doubts(&judge(&[&root, &good], &[&leaf.cert], "db"), &[]);
+}
+
+#[test]
+fn an_old_cross_signature_that_has_expired_keeps_no_client_from_a_trusted_authority() {
+    let (root, old) = (Ca::new("root"), Ca::new("old"));
+    let middle = root.intermediate("middle");
+    let leaf = middle.server(&["db"]);
+    let chain = [&*leaf.cert, &middle.pem, &old.sign_expired(&root)];
+    let judgement = judge(&[&root], &chain, "db");
+    assert_doubts(&judgement, &[]);
+    assert_ne!(judgement.ends_first, Some(2));
+    assert_eq!(judge(&[&old], &chain, "db").ends_first, Some(2));
+}
+
+#[test]
 fn a_missing_intermediate_is_told_apart_from_a_stranger() {
     let root = Ca::new("root");
     let middle = root.intermediate("middle");

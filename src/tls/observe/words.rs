@@ -32,6 +32,23 @@ pub enum Broken {
 }
 
 impl Broken {
+    /// Whether a server says by this that it wants a certificate of the client: `certificate_required` (RFC 8446 §6.2), or
+    /// what servers of TLS 1.2 send in its place.
+    pub fn is_for_want_of_certificate(&self) -> bool {
+        matches!(
+            self,
+            Self::Alert(
+                AlertDescription::CertificateRequired
+                    | AlertDescription::HandshakeFailure
+                    | AlertDescription::NoCertificate
+                    | AlertDescription::BadCertificate
+                    | AlertDescription::CertificateUnknown
+                    | AlertDescription::UnknownCA
+                    | AlertDescription::AccessDenied
+            )
+        )
+    }
+
     /// Sorts what the TLS library says.
     pub(super) fn of(error: &Error) -> Self {
         let shared = |what| Self::Other(format!("the two sides have no {what} in common"));
