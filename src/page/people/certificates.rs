@@ -152,7 +152,11 @@ fn pages(html: &mut Html, query: &Query, page: usize, last: usize) {
 fn one(html: &mut Html, identity: &IdentityStatus, view: &View<'_>) {
     let id = format!("identity-{}", encoded(&identity.name));
     let finding = findings::of_identity(identity, &view.status.tls, DEFAULTS, view.now);
-    let tone = finding.map_or(Tone::Good, |it| Tone::of(it.level));
+    let tone = match finding {
+        _ if identity.path_not_after < view.now.into() => Tone::Bad,
+        Some(finding) => Tone::of(finding.level),
+        None => Tone::Good,
+    };
     html.element_with("details", &[("id", &id)], |html| {
         html.element("summary", |html| {
             html.element_with("span", &[("class", &"who")], |html| {

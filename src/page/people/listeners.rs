@@ -108,7 +108,12 @@ fn traffic(html: &mut Html, points: &Points) {
         values(points, |it| it.bytes_up, u64::saturating_add),
         values(points, |it| it.bytes_down, u64::saturating_add),
     );
-    let last = points.back().copied().flatten().unwrap_or_default();
+    // The first point after a gap has all that came in the gap, in an unknown time.
+    let mut newest = points.iter().rev().copied();
+    let last = match (newest.next().flatten(), newest.next().flatten()) {
+        (Some(last), Some(_)) => last,
+        _ => Point::default(),
+    };
     let rate = |it: u64| format!("{}B/s", bytes(it / STEP.as_secs()));
     let (now_up, now_down) = (rate(last.bytes_up), rate(last.bytes_down));
     let sum = |values: &Values| {

@@ -2,11 +2,12 @@
 'use strict';
 (() => {
   const EVERY = 10000, PATIENCE = 9000;
+  const OFTEN = ', refreshed every 10 s';
   const main = document.getElementById('main');
   const silence = document.getElementById('silence');
   const every = document.getElementById('every');
   let answered = document.getElementById('updated').dateTime;
-  let timer = 0;
+  let timer = 0, turn = 0;
 
   // Remembers what the reader has opened, scrolled, typed and focused; returns what brings it back.
   function remember() {
@@ -72,22 +73,27 @@
 
   async function refresh() {
     clearTimeout(timer);
+    const mine = ++turn;
     // Text that is being selected stays.
-    if (!document.hidden && getSelection().isCollapsed) {
+    const isSelecting = !getSelection().isCollapsed;
+    every.textContent = isSelecting ? ', not refreshed while text is selected' : OFTEN;
+    if (!document.hidden && !isSelecting) {
       try {
         const asked = location.pathname + location.search;
         const answer = await fetch(asked, { cache: 'no-store', signal: AbortSignal.timeout(PATIENCE) });
         const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+        if (mine !== turn) return;
         if (answer.ok && page.getElementById('main')) show(page);
         else fail((page.getElementById('why') || { textContent: 'status ' + answer.status }).textContent.trim());
       } catch (error) {
+        if (mine !== turn) return;
         fail('this address cannot be reached');
       }
     }
     timer = setTimeout(refresh, EVERY);
   }
 
-  every.textContent = ', refreshed every 10 s';
+  every.textContent = OFTEN;
   document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
   timer = setTimeout(refresh, EVERY);
 })();
