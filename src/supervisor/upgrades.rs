@@ -29,9 +29,8 @@ impl Supervisor {
             Phase::Serving => Situation::Serving,
             Phase::Draining { .. } | Phase::Stopping { .. } => Situation::Ending,
         };
-        let told = self
-            .upgrades
-            .begin(what, asker, situation, self.state_to_leave());
+        let given = (self.state_to_leave(), self.workers.binds_of_systemd());
+        let told = self.upgrades.begin(what, asker, situation, given);
         self.tell_upgrade(told);
     }
 

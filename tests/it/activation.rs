@@ -238,3 +238,23 @@ fn ends(mut stream: UnixStream) -> io::Result<()> {
         read => read.map(|_| ()),
     }
 }
+
+#[test]
+fn an_upgrade_does_not_bind_what_systemd_has_bound() {
+    let Some(programs) = Programs::new() else {
+        return;
+    };
+    let (old, new) = (programs.daemon("proxyd"), programs.daemon("next"));
+    let (socket, address) = listening("127.0.0.1:0");
+    // It is of no network of this machine (RFC 5737), so that no program can bind it here.
+    let mut scene = Scene::prepare(|it| {
+        let it = at(it.workers(2).program(&old), "192.0.2.1:3307");
+        it.passing("main", &socket)
+    });
+    scene.daemon.start();
+    is_served(&scene, address);
+    let path = new.to_str().unwrap();
+    let answer = scene.daemon.json(&["upgrade", "--binary", path]);
+    assert_eq!(answer["upgraded"], true, "{answer}");
+    is_served(&scene, address);
+}

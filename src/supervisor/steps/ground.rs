@@ -23,6 +23,8 @@ pub(in crate::supervisor) struct Origin {
     pub(in crate::supervisor) program: Program,
     /// The listening sockets that systemd has passed.
     pub(in crate::supervisor) passed: PassedSockets,
+    /// The `bind` of each listener whose socket the daemon has, and need not bind.
+    pub(super) listening: Vec<String>,
     pub(super) names: Names,
 }
 
@@ -33,6 +35,7 @@ impl Origin {
             detached,
             program: Program::of_process(),
             passed: PassedSockets::default(),
+            listening: Vec::new(),
             names: Names::default(),
         }
     }
@@ -42,6 +45,14 @@ impl Origin {
         Self {
             program: Program(Some(path.to_owned())),
             ..Self::of_process(detached)
+        }
+    }
+
+    /// Notes the `bind` of each listener whose socket the daemon has already, from systemd.
+    pub(in crate::supervisor) fn listening_at(self, binds: &[String]) -> Self {
+        Self {
+            listening: binds.to_vec(),
+            ..self
         }
     }
 

@@ -37,7 +37,8 @@ pub(super) fn attempt_listeners(ground: &Ground<'_>, findings: &mut Findings) {
     if matches!(ground.who, Who::Start) {
         passed.refused().iter().for_each(|it| findings.doubt(it));
     }
-    for listener in &ground.config.listeners {
+    let is_open = |it: &&Listener| ground.origin.listening.contains(&it.bind.to_string());
+    for listener in ground.config.listeners.iter().filter(|it| !is_open(it)) {
         let what = format!("listener \"{}\"", listener.name);
         let tried = match (choice.of(&listener.name), &listener.bind) {
             (Some(Chosen::One(number)), _) => {

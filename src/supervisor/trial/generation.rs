@@ -50,7 +50,7 @@ pub(super) fn make_ready(
 
 /// Tries all steps of a start, without effect.
 fn check(config: &Config, ask: &Ask) -> Result<(), Refusal> {
-    let origin = Origin::of_process(ask.detached);
+    let origin = Origin::of_process(ask.detached).listening_at(&ask.listening);
     let found = steps::attempt(&Ground::new(config, Who::Check, &origin));
     if found.obstacles.is_empty() {
         Ok(())

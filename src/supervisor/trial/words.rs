@@ -60,6 +60,8 @@ pub(in crate::supervisor) struct Ask {
     pub(in crate::supervisor) detached: bool,
     /// The version of the manifest that the program would get.
     pub(in crate::supervisor) manifest: u16,
+    /// The `bind` of each listener whose socket systemd has passed: the program gets it, and need not bind it.
+    pub(in crate::supervisor) listening: Vec<String>,
 }
 
 /// What a program that is tried answers.
@@ -128,6 +130,7 @@ mod tests {
             directory: Some("/".into()),
             detached: true,
             manifest: 1,
+            listening: vec!["127.0.0.1:1".into()],
         };
         let ready = Answer::Ready(Ready {
             version: "0.2.0".into(),

@@ -135,13 +135,14 @@ impl Upgrades {
     }
 
     /// Begins an upgrade, or only a trial, of the program at `binary`, or at the path that the daemon was started by.
-    /// Returns what is told if that is refused at once. Must be called in a [`tokio::task::LocalSet`].
+    /// The program gets `state`, and is told at which addresses systemd listens for the daemon. Returns what is told if that is
+    /// refused at once. Must be called in a [`tokio::task::LocalSet`].
     pub(super) fn begin(
         &mut self,
         (binary, check): (Option<PathBuf>, bool),
         asker: Option<Asker>,
         situation: Situation,
-        state: Vec<Arc<OwnedFd>>,
+        (state, listening): (Vec<Arc<OwnedFd>>, Vec<String>),
     ) -> Told {
         let path = match (binary, &self.fixtures.program) {
             (Some(path), _) if !path.is_absolute() => {
@@ -160,7 +161,7 @@ impl Upgrades {
         }
         upgrade_points::reach(Point::Asked);
         self.asker = asker;
-        let trial = self.trial(state);
+        let trial = self.trial(state, listening);
         let inbox = self.inbox.clone();
         tokio::task::spawn_local(async move {
             let tried = choose(path, trial).await.map(Box::new);
@@ -170,12 +171,17 @@ impl Upgrades {
     }
 
     /// Returns what tries a program that was opened.
-    fn trial(&self, state: Vec<Arc<OwnedFd>>) -> impl FnOnce(Arc<OwnedFd>) -> Trial + use<> {
+    fn trial(
+        &self,
+        state: Vec<Arc<OwnedFd>>,
+        listening: Vec<String>,
+    ) -> impl FnOnce(Arc<OwnedFd>) -> Trial + use<> {
         let ask = Ask {
             version: PROGRAM_VERSION.to_owned(),
             directory: self.fixtures.directory.clone(),
             detached: self.fixtures.detached,
             manifest: MANIFEST_VERSION,
+            listening,
         };
         let arguments: Vec<OsString> = self.fixtures.arguments.iter().skip(1).cloned().collect();
         let (children, sink) = (self.children.clone(), self.sink.clone());

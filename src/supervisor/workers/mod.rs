@@ -201,6 +201,11 @@ impl Workers {
         self.sockets.passed().clone()
     }
 
+    /// Returns the `bind` of each listener whose socket systemd has passed.
+    pub(super) fn binds_of_systemd(&self) -> Vec<String> {
+        self.sockets.binds_of_systemd()
+    }
+
     /// Closes all listening sockets.
     pub(super) fn close_sockets(&mut self) {
         let files = self.sockets.close();

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     repair,
@@ -103,11 +103,12 @@ pub(super) fn bound(
         Place::Path(_) | Place::Abstract(_) => None,
     };
     let bind = listener.bind.to_string();
+    // One listener that a worker has shut down for good must not keep the daemon from serving the others.
     if !repair::reopen(&passed.socket, address, &bind) {
-        return Err(io::Error::other(format!(
-            "the socket at {} that systemd passes no longer listens: {LOST}",
+        error!(
+            "no client can connect at {}, because the socket that systemd passes no longer listens: {LOST}",
             passed.place
-        )));
+        );
     }
     Ok(Bound {
         sockets: vec![Arc::clone(&passed.socket)],

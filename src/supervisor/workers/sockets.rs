@@ -187,6 +187,13 @@ impl Sockets {
         (0..self.slots).flat_map(of_slot).collect()
     }
 
+    /// Returns the `bind` of each listener whose socket systemd has passed.
+    pub(super) fn binds_of_systemd(&self) -> Vec<String> {
+        let bound = self.bound.iter();
+        let passed = bound.filter(|(_, bound)| matches!(bound.owner, Owner::Systemd));
+        passed.map(|(key, _)| key.bind.clone()).collect()
+    }
+
     /// Returns the address that clients of `listener` connect to, with the real port.
     pub(super) fn address(&self, listener: &Listener) -> String {
         self.bound
