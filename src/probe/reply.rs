@@ -7,10 +7,9 @@ use super::{
 use crate::protocol::{
     Protocol,
     mysql::{
-        Capabilities,
         greeting::{Greeting, ServerFirst},
         login::Login,
-        packet::{self, HEADER_LEN},
+        packet,
         parting::{self, Parting},
     },
     postgres::backend::{self, SslReply},
@@ -61,42 +60,26 @@ pub(super) fn mysql(said: &[u8]) -> Result<Next, Failure> {
             Err(Failure::NoTls(Protocol::Mysql))
         }
         Ok(ServerFirst::Greeting(_)) if said.len() > length => Err(Failure::Unencrypted),
-        Ok(ServerFirst::Greeting(greeting)) => Ok(Next::Begin(Begin {
-            request: ssl_request(packet.seq.wrapping_add(1)),
-            login: login(&greeting, packet.seq.wrapping_add(2)),
-        })),
+        Ok(ServerFirst::Greeting(greeting)) => match begin(&greeting, packet.seq) {
+            Some(begin) => Ok(Next::Begin(begin)),
+            None => Err(stranger()),
+        },
         Err(_) => Err(stranger()),
     }
 }
 
-/// Returns the packet that asks for TLS: capabilities (4), longest packet (4), character set (1) and 23 zeros
-/// ("`Protocol::SSLRequest`" in the MySQL source documentation).
-fn ssl_request(seq: u8) -> Vec<u8> {
-    /// `CLIENT_LONG_PASSWORD`: without it MariaDB takes the last four of the zeros for capabilities of its own.
-    const LONG_PASSWORD: Capabilities = Capabilities::from_bits(1);
-    /// `utf8mb4_general_ci`, which every server since 5.5.3 has.
-    const CHARACTER_SET: u8 = 45;
-    let capabilities = LONG_PASSWORD
-        | Capabilities::PROTOCOL_41
-        | Capabilities::SSL
-        | Capabilities::SECURE_CONNECTION
-        | Capabilities::PLUGIN_AUTH;
-    let mut payload = capabilities.bits().to_le_bytes().to_vec();
-    payload.extend_from_slice(&(1_u32 << 24).to_le_bytes());
-    payload.push(CHARACTER_SET);
-    payload.resize(32, 0);
-    let mut request = Vec::with_capacity(HEADER_LEN + payload.len());
-    packet::write(seq, &payload, &mut request);
-    request
-}
-
-/// Returns the packet of a login that the server will refuse.
-fn login(greeting: &Greeting, seq: u8) -> Option<Vec<u8>> {
+/// Returns how TLS begins there, with a login for behind it that the server will refuse. Both have the same head: MySQL
+/// counts a login that differs from the request for TLS as an error of the protocol.
+fn begin(greeting: &Greeting, seq: u8) -> Option<Begin> {
     let payload = Parting::login(greeting, parting::PROBE);
-    let login = Login::parse(&payload).ok()?;
-    let mut words = Vec::new();
-    login.write(seq, true, &mut words);
-    Some(words)
+    let parsed = Login::parse(&payload).ok()?;
+    let (mut request, mut login) = (Vec::new(), Vec::new());
+    parsed.write_ssl_request(seq.wrapping_add(1), &mut request);
+    parsed.write(seq.wrapping_add(2), true, &mut login);
+    Some(Begin {
+        request,
+        login: Some(login),
+    })
 }
 
 /// Reads what a server of PostgreSQL has answered so far to the request for TLS; `is_all` if nothing more comes.
