@@ -103,9 +103,10 @@ fn by_name(workers: usize) -> Scene {
             .backend()
             .address()
             .replace("127.0.0.1", "localhost");
-        builder
-            .workers(workers)
-            .listener(Listener::tcp("main", &backend))
+        let listener = Listener::tcp("main", &backend);
+        // Without descriptors, workers are linked to the resolver one after the other, in the seconds that follow.
+        let patient = listener.line("limits = { connect_timeout = \"20s\" }");
+        builder.workers(workers).listener(patient)
     })
 }
 
