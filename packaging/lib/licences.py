@@ -1,7 +1,4 @@
-"""The file `copyright` of the package, in Debian's machine-readable format.
-
-https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-"""
+"""The file `copyright` of the package, in Debian's machine-readable format (DEP 5)."""
 
 import os
 import re

@@ -115,13 +115,11 @@ impl Judge {
         now: Timestamp,
     ) -> (Vec<String>, bool) {
         let leaf = &read[0];
-        let mut doubts: Vec<_> = dates(path::followed(read), now.into());
+        let mut late: Vec<_> = dates(path::followed(read), now.into());
         if !certificate::is_v3(leaf) && !self.trusts(&chain[0]) {
-            doubts.push("its certificate is X.509 version 1, which clients refuse".to_owned());
-            return (doubts, false);
+            late.push("its certificate is X.509 version 1, which clients refuse".to_owned());
+            return (late, false);
         }
-        let is_late = !doubts.is_empty();
-        let is_leaf_late = !dates(&read[..1], now.into()).is_empty();
         let ders: Vec<_> = chain
             .iter()
             .map(|it| CertificateDer::from(&it[..]))
@@ -132,12 +130,17 @@ impl Judge {
             checked,
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
         );
-        match checked {
-            Err(error) if !(is_late && is_of_dates(&error)) => doubts.push(issuer(read, &error)),
+        let mut doubts = match checked {
             // A client takes another way to an authority than by what has expired, such as an old cross-signature.
-            Ok(()) if !is_leaf_late => doubts = self.late_authority(&chain[0], read, now.into()),
-            Ok(()) | Err(_) => {}
-        }
+            Ok(()) if dates(&read[..1], now.into()).is_empty() => {
+                self.late_authority(&chain[0], read, now.into())
+            }
+            Err(error) if late.is_empty() || !is_of_dates(&error) => {
+                late.push(issuer(read, &error));
+                late
+            }
+            Ok(()) | Err(_) => late,
+        };
         doubts.extend(name.and_then(|name| misnamed(&ders[0], leaf, name)));
         (doubts, is_of_strangers)
     }
