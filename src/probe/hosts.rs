@@ -67,7 +67,10 @@ fn parse_line(
     let mut own_name = None;
     for word in words {
         match word.split_once('=') {
-            Some(("protocol", text)) => protocol = Some(protocol_of(text)?),
+            Some(("protocol", text)) => {
+                let named = text.parse();
+                protocol = Some(named.map_err(|_| LineFault::Protocol(text.to_owned()))?);
+            }
             Some(("name", text)) => {
                 let parsed: Name = text.parse().map_err(TargetError::from)?;
                 own_name = Some(parsed);
@@ -77,11 +80,6 @@ fn parse_line(
     }
     let name = own_name.as_ref().or(name);
     Ok(Some(Target::parse(address, protocol, name)?))
-}
-
-fn protocol_of(text: &str) -> Result<Protocol, LineFault> {
-    let named = Protocol::ALL.into_iter().find(|it| it.as_str() == text);
-    named.ok_or_else(|| LineFault::Protocol(text.to_owned()))
 }
 
 #[cfg(test)]

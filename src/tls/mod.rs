@@ -28,9 +28,16 @@ pub mod space;
 pub(crate) mod testing;
 pub(crate) mod trust;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use jiff::Timestamp;
+use rustls::{
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::UnixTime,
+};
 
 pub use self::{
     material::Material,
@@ -47,9 +54,8 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())))
 }
 
-#[cfg(test)]
-pub(crate) fn unix_time(now: jiff::Timestamp) -> rustls::pki_types::UnixTime {
-    rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-        u64::try_from(now.as_second()).unwrap_or(0),
-    ))
+/// Returns a moment as the TLS library writes it; one before 1970 is its beginning.
+pub(crate) fn unix_time(moment: Timestamp) -> UnixTime {
+    let seconds = u64::try_from(moment.as_second()).unwrap_or(0);
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }

@@ -30,8 +30,9 @@ pub use self::{
     words::Broken,
 };
 use super::{
+    policy::no_name,
     provider,
-    records::suite::Suite,
+    records::suite::{Suite, Version},
     trust::verifier::{BackendVerifier, Check},
 };
 use crate::protocol::Protocol;
@@ -62,8 +63,6 @@ pub struct Observed {
     pub is_proved: bool,
     /// The server has asked for a certificate of the client.
     pub asks_for_certificate: bool,
-    /// The handshake was completed.
-    pub is_complete: bool,
 }
 
 impl Observation {
@@ -78,9 +77,7 @@ impl Observation {
         config.resumption = rustls::client::Resumption::disabled();
         let names = protocol.traits().alpn.iter();
         config.alpn_protocols = names.map(|it| it.to_vec()).collect();
-        // Addresses are never sent, so one stands in where there is no name.
-        let nameless = || ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
-        let name = name.cloned().unwrap_or_else(nameless);
+        let name = name.cloned().unwrap_or_else(no_name);
         let connection = ClientConnection::new(Arc::new(config), name)?;
         Ok(Self {
             connection,
@@ -147,8 +144,11 @@ impl Observation {
     pub fn observed(&self) -> Observed {
         let suite = self.connection.negotiated_cipher_suite();
         let group = self.connection.negotiated_key_exchange_group();
+        let version = self.connection.protocol_version();
         Observed {
-            version: self.connection.protocol_version().and_then(version),
+            version: version
+                .and_then(|it| Version::find(it.into()))
+                .map(Version::name),
             suite: suite
                 .and_then(|it| Suite::find(it.suite().into()))
                 .map(|it| it.name),
@@ -156,16 +156,7 @@ impl Observation {
             chain: self.witness.chain(),
             is_proved: self.witness.proved.load(Ordering::Relaxed),
             asks_for_certificate: self.witness.asked.load(Ordering::Relaxed),
-            is_complete: !self.is_handshaking(),
         }
-    }
-}
-
-fn version(version: rustls::ProtocolVersion) -> Option<&'static str> {
-    match version {
-        rustls::ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
-        rustls::ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
-        _ => None,
     }
 }
 

@@ -400,7 +400,7 @@ fn configured_name(tls: &BackendTls, backend: &Address) -> String {
 }
 
 /// Stands in where no name is checked and none is sent.
-fn no_name() -> ServerName<'static> {
+pub(super) fn no_name() -> ServerName<'static> {
     ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]))
 }
 

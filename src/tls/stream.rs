@@ -8,8 +8,8 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, Error, ProtocolVersion, client::UnbufferedClientConnection,
-    pki_types::ServerName, server::UnbufferedServerConnection,
+    ClientConfig, Error, client::UnbufferedClientConnection, pki_types::ServerName,
+    server::UnbufferedServerConnection,
 };
 
 use super::{
@@ -207,11 +207,10 @@ impl TlsStream {
     /// Returns the TLS version as the PROXY protocol writes it, such as `TLSv1.3`.
     pub fn version(&self) -> &'static str {
         let version = match &self.phase {
-            Phase::Handshake(handshake) => match handshake.state().protocol_version() {
-                Some(ProtocolVersion::TLSv1_2) => Some(Version::Tls12),
-                Some(ProtocolVersion::TLSv1_3) => Some(Version::Tls13),
-                _ => None,
-            },
+            Phase::Handshake(handshake) => {
+                let version = handshake.state().protocol_version();
+                version.and_then(|it| Version::find(it.into()))
+            }
             Phase::Established(records, _) => Some(records.suite().version()),
             Phase::Failed => None,
         };

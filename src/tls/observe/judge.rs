@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rustls::{
     CertificateError, Error,
     client::verify_server_name,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName},
     server::ParsedCertificate,
 };
 use x509_parser::certificate::X509Certificate;
@@ -16,6 +16,7 @@ use crate::{
         notes::printable,
         provider,
         trust::verifier::{BackendVerifier, Check},
+        unix_time,
     },
     x509::{
         certificate,
@@ -179,11 +180,6 @@ impl Judge {
     fn trusts(&self, leaf: &[u8]) -> bool {
         self.verifier.trusts(&CertificateDer::from(leaf))
     }
-}
-
-fn unix_time(now: Timestamp) -> UnixTime {
-    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
-    UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
 }
 
 fn is_of_dates(error: &Error) -> bool {

@@ -15,6 +15,15 @@ pub enum Version {
 }
 
 impl Version {
+    /// Finds a version by its number (RFC 8446 §4.2.1).
+    pub fn find(number: u16) -> Option<Self> {
+        match number {
+            0x0303 => Some(Self::Tls12),
+            0x0304 => Some(Self::Tls13),
+            _ => None,
+        }
+    }
+
     /// Returns the name as the PROXY protocol writes it, such as `TLSv1.3`.
     pub fn name(self) -> &'static str {
         match self {
