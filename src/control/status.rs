@@ -328,7 +328,25 @@ impl WorkerState {
     }
 }
 
+impl TlsStatus {
+    /// Returns the certificates that an identity sends behind its leaf, from the leaf's issuer upwards.
+    pub fn above<'a>(
+        &'a self,
+        identity: &'a IdentityStatus,
+    ) -> impl Iterator<Item = &'a CertificateFacts> {
+        let places = identity.intermediates.iter();
+        places.filter_map(|it| self.intermediates.get(usize::try_from(*it).ok()?))
+    }
+}
+
 impl Status {
+    /// Returns how many workers serve.
+    #[must_use]
+    pub fn serving(&self) -> usize {
+        let all = self.workers.iter();
+        all.filter(|it| it.state == WorkerState::Serving).count()
+    }
+
     /// Returns how many slots for workers there are.
     #[must_use]
     pub fn slots(&self) -> usize {

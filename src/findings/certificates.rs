@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Finding, Thresholds, critical, least, lifetime, warning};
+use super::{Finding, Level, Thresholds, at, critical, lifetime, warning};
 use crate::{
     control::{IdentityStatus, Status, TlsStatus, WatchState},
     facts::{Expiry, ExpiryEffect, ExpiryKind, Moment, duration},
@@ -12,7 +12,7 @@ use crate::{
 
 /// The lifetime that percentages of what is no leaf are of, at most: authorities last for decades, and
 /// a third of that is no time to be warned for.
-pub const LONGEST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// What to do about a certificate where files are watched.
 const RENEW_WATCHED: &str =
@@ -45,7 +45,7 @@ pub fn soonest(status: &Status) -> impl Iterator<Item = &IdentityStatus> {
 }
 
 /// Returns a finding about the leaf of an identity; `None` if it has time enough.
-pub fn of_identity(
+fn of_identity(
     identity: &IdentityStatus,
     tls: &TlsStatus,
     thresholds: Thresholds,
@@ -65,19 +65,34 @@ pub fn of_identity(
     let Ok(left) = Duration::try_from(identity.not_after.duration_since(now)) else {
         return Some(critical(format!("{name} has expired"), renew));
     };
-    let lifetime = lifetime(identity.not_before, identity.not_after);
-    let reached = |threshold| left <= least(threshold, lifetime);
-    let message = format!("{name} expires in {}", duration(left));
-    if reached(thresholds.critical) {
-        Some(critical(message, renew))
-    } else {
-        reached(thresholds.warn).then(|| warning(message, renew))
-    }
+    let level = thresholds.level(left, lifetime(identity.not_before, identity.not_after));
+    at(
+        level,
+        format!("{name} expires in {}", duration(left)),
+        renew,
+    )
+}
+
+/// Returns how urgent it is to renew what an identity sends: its leaf, or a certificate behind it.
+pub fn urgency(
+    identity: &IdentityStatus,
+    tls: &TlsStatus,
+    thresholds: Thresholds,
+    now: Timestamp,
+) -> Level {
+    let leaf = of_identity(identity, tls, thresholds, now).map_or(Level::Ok, |it| it.level);
+    let above = tls.above(identity).map(|it| {
+        let left = Duration::try_from(it.not_after.duration_since(now));
+        left.map_or(Level::Critical, |left| {
+            thresholds.level(left, lifetime_above(it.not_before, it.not_after))
+        })
+    });
+    above.fold(leaf, Level::max)
 }
 
 /// Returns the lifetime that percentages are of, for what is no leaf.
-pub fn lifetime_of(it: &Expiry) -> Duration {
-    lifetime(it.starts_at, it.ends_at).min(LONGEST)
+pub fn lifetime_above(from: Moment, until: Moment) -> Duration {
+    lifetime(from, until).min(LONGEST)
 }
 
 /// Returns a finding about anything else that ends, such as an intermediate or a revocation list.
@@ -92,11 +107,12 @@ fn expiry(it: &Expiry, thresholds: Thresholds, now: Timestamp) -> Option<Finding
             critical(message, REPLACE)
         });
     };
-    let reached = |threshold| left <= least(threshold, lifetime_of(it));
-    let message = format!("{it} ends in {}; then {effect}", duration(left));
-    if reached(thresholds.critical) && !harmless {
-        Some(critical(message, REPLACE))
+    let level = thresholds.level(left, lifetime_above(it.starts_at, it.ends_at));
+    let most = if harmless {
+        Level::Warning
     } else {
-        reached(thresholds.warn).then(|| warning(message, REPLACE))
-    }
+        Level::Critical
+    };
+    let message = format!("{it} ends in {}; then {effect}", duration(left));
+    at(level.min(most), message, REPLACE)
 }

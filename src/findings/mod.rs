@@ -12,9 +12,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::{
-    certificates::{LONGEST, lifetime_of, of_identity, soonest},
+    certificates::{lifetime_above, soonest, urgency},
     disk::trust_went_back,
-    service::serving,
 };
 use crate::{cli::proxyctl::Threshold, control::Status, facts::Moment};
 
@@ -61,6 +60,30 @@ pub const DEFAULTS: Thresholds = Thresholds {
     critical: Threshold::Percent(10),
 };
 
+impl Thresholds {
+    /// Returns these thresholds, with the default for one that was not asked for.
+    #[must_use]
+    pub fn or_default(warn: Option<Threshold>, critical: Option<Threshold>) -> Self {
+        Self {
+            warn: warn.unwrap_or(DEFAULTS.warn),
+            critical: critical.unwrap_or(DEFAULTS.critical),
+        }
+    }
+
+    /// Returns how urgent it is when so much is left of a lifetime.
+    #[must_use]
+    pub fn level(self, left: Duration, lifetime: Duration) -> Level {
+        let reached = |threshold| left <= least(threshold, lifetime);
+        if reached(self.critical) {
+            Level::Critical
+        } else if reached(self.warn) {
+            Level::Warning
+        } else {
+            Level::Ok
+        }
+    }
+}
+
 /// Returns all findings, the worst first, because some monitoring systems cut the line.
 pub fn of(status: &Status, thresholds: Thresholds, now: Timestamp) -> Vec<Finding> {
     let mut findings = service::findings(status);
@@ -82,6 +105,15 @@ pub fn least(threshold: Threshold, lifetime: Duration) -> Duration {
         Threshold::Time(time) => time,
         Threshold::Percent(percent) => lifetime / 100 * u32::from(percent),
     }
+}
+
+/// Returns a finding of this level; `None` if there is nothing to find.
+fn at(level: Level, message: String, advice: &'static str) -> Option<Finding> {
+    (level > Level::Ok).then_some(Finding {
+        level,
+        message,
+        advice,
+    })
 }
 
 fn warning(message: impl Into<String>, advice: &'static str) -> Finding {

@@ -13,16 +13,10 @@ const KEEPS_FAILING: u32 = 3;
 const LOOK_AT_FAILURES: &str =
     "`proxyctl events` lists how workers ended, and the daemon's log says why.";
 
-/// Returns how many workers serve.
-pub fn serving(status: &Status) -> usize {
-    let serves = |worker: &&WorkerStatus| worker.state == WorkerState::Serving;
-    status.workers.iter().filter(serves).count()
-}
-
 /// Whether every worker serves or is getting ready.
 fn starting(status: &Status) -> bool {
     let fine = |state| matches!(state, WorkerState::Serving | WorkerState::Starting);
-    serving(status) > 0 && of_slots(status).all(|worker| fine(worker.state))
+    status.serving() > 0 && of_slots(status).all(|worker| fine(worker.state))
 }
 
 /// Returns the workers that are not those of an earlier supervisor.
@@ -35,7 +29,7 @@ pub(super) fn findings(status: &Status) -> Vec<Finding> {
     match status.supervisor.state {
         SupervisorState::Starting => findings.push(warning("proxyd is starting", "")),
         SupervisorState::Draining => findings.push(warning("proxyd is draining", "")),
-        SupervisorState::Degraded | SupervisorState::Serving if serving(status) == 0 => {
+        SupervisorState::Degraded | SupervisorState::Serving if status.serving() == 0 => {
             findings.push(critical("no worker serves", LOOK_AT_FAILURES));
         }
         SupervisorState::Degraded => findings.push(critical(
@@ -44,8 +38,8 @@ pub(super) fn findings(status: &Status) -> Vec<Finding> {
         )),
         // The first workers of a daemon do not all get ready at the same moment.
         SupervisorState::Serving if status.restarts.consecutive == 0 && starting(status) => {}
-        SupervisorState::Serving if serving(status) < of_slots(status).count() => {
-            let (serving, all) = (serving(status), of_slots(status).count());
+        SupervisorState::Serving if status.serving() < status.slots() => {
+            let (serving, all) = (status.serving(), status.slots());
             findings.push(warning(
                 format!("{serving} of {all} workers serve"),
                 LOOK_AT_FAILURES,

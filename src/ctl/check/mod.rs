@@ -19,7 +19,7 @@ use crate::{
     },
     control::Status,
     facts::amount,
-    findings::{self, DEFAULTS, Finding, Level, Thresholds, serving, soonest},
+    findings::{self, Finding, Level, Thresholds, soonest},
 };
 
 /// How many findings are on the line; `--json` has all of them.
@@ -48,10 +48,7 @@ pub(super) fn run(
     if check.warns_too_late() {
         return Err(CtlError::WarnsTooLate);
     }
-    let thresholds = Thresholds {
-        warn: check.warn.unwrap_or(DEFAULTS.warn),
-        critical: check.critical.unwrap_or(DEFAULTS.critical),
-    };
+    let thresholds = Thresholds::or_default(check.warn, check.critical);
     let verdict = match status::fetch(arguments) {
         Ok(status) => verdict(&status, thresholds, Timestamp::now()),
         Err(error) => unknown(&error),
@@ -144,7 +141,7 @@ fn cut(message: &str) -> String {
 }
 
 fn summary(status: &Status, now: Timestamp) -> String {
-    let workers = amount(serving(status) as u64, "worker");
+    let workers = amount(status.serving() as u64, "worker");
     let mut text = format!("generation {} on {workers}", status.tls.generation);
     if let Some(identity) = soonest(status).next() {
         let left =

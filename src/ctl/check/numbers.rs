@@ -9,9 +9,9 @@ use jiff::Timestamp;
 
 use crate::{
     cli::proxyctl::Threshold,
-    control::{IdentityStatus, Status},
-    facts::{Expiry, ExpiryKind, clean},
-    findings::{self, Thresholds, least, lifetime, soonest},
+    control::{IdentityStatus, Status, TlsStatus},
+    facts::clean,
+    findings::{Thresholds, least, lifetime, lifetime_above, soonest},
 };
 
 /// For how many identities numbers are printed: those that expire first, which a graph is for.
@@ -23,7 +23,7 @@ const DAY: f64 = 86_400.0;
 pub(super) fn numbers(status: &Status, thresholds: Thresholds, now: Timestamp) -> String {
     let numbers = soonest(status).take(TOLD).map(|identity| {
         let left = identity.path_not_after.duration_since(now).as_secs_f64();
-        let bound = |threshold| bound(identity, &status.tls.expiries, threshold);
+        let bound = |threshold| bound(identity, &status.tls, threshold);
         days_left(
             &identity.name,
             left,
@@ -52,17 +52,14 @@ pub(in crate::ctl) fn days_left(
 
 /// Returns how much time is left until the end of what an identity sends when the first finding about
 /// it comes: about its leaf, or about an intermediate that ends before that.
-fn bound(identity: &IdentityStatus, expiries: &[Expiry], threshold: Threshold) -> Duration {
+fn bound(identity: &IdentityStatus, tls: &TlsStatus, threshold: Threshold) -> Duration {
     let end = identity.path_not_after;
     // The leaf may end later, so that less is left by then of the path that its finding is about.
     let later = lifetime(end, identity.not_after);
     let leaf = least(threshold, lifetime(identity.not_before, identity.not_after));
-    // Which identities share an intermediate is not told; its end tells it well enough.
-    let first = expiries
-        .iter()
-        .filter(|it| it.kind == ExpiryKind::Intermediate && it.ends_at == end);
+    let first = tls.above(identity).filter(|it| it.not_after == end);
     first
-        .map(|it| least(threshold, findings::lifetime_of(it)))
+        .map(|it| least(threshold, lifetime_above(it.not_before, it.not_after)))
         .fold(leaf.saturating_sub(later), Duration::max)
 }
 
@@ -85,13 +82,11 @@ fn label(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{DEFAULTS, Level},
-        *,
-    };
+    use super::*;
     use crate::{
         ctl::status::tests::{at, status},
-        facts::ExpiryEffect,
+        facts::{Expiry, ExpiryEffect, ExpiryKind},
+        findings::{DEFAULTS, Level},
     };
 
     #[test]
@@ -124,6 +119,9 @@ mod tests {
                 // The leaf is good from 2026-01-01 until 2026-04-01.
                 let identity = &mut status.tls.identities[0];
                 identity.path_not_after = ends.parse().unwrap();
+                let between = &mut status.tls.intermediates[0];
+                between.not_before = "2025-12-01T00:00:00Z".parse().unwrap();
+                between.not_after = identity.path_not_after;
                 status.tls.expiries = vec![Expiry {
                     kind: ExpiryKind::Intermediate,
                     owner: "identity \"default\" and 1 more".into(),

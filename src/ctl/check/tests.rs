@@ -7,6 +7,7 @@ use super::{
 use crate::{
     control::{DiskState, LoadError, RollbackStatus, SupervisorState, WatchState, WorkerState},
     facts::Trigger,
+    findings::DEFAULTS,
 };
 
 const NOW: &str = "2026-01-02T00:00:00Z";

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     ctl::render::duration,
     facts::{CertificateFacts, Fingerprint},
-    findings::{Finding, LONGEST, Level, Thresholds, least, lifetime},
+    findings::{Finding, Level, Thresholds, lifetime, lifetime_above},
     probe::{Failure, Report},
     tls::observe::Judgement,
 };
@@ -114,10 +114,9 @@ pub(super) fn ends_first(judgement: &Judgement) -> Option<&CertificateFacts> {
 pub(super) fn left(judgement: &Judgement, now: Timestamp) -> Option<(Duration, Duration)> {
     let first = ends_first(judgement)?;
     let left = Duration::try_from(first.not_after.duration_since(now)).ok()?;
-    let whole = lifetime(first.not_before, first.not_after);
     let whole = match judgement.ends_first {
-        Some(0) => whole,
-        _ => whole.min(LONGEST),
+        Some(0) => lifetime(first.not_before, first.not_after),
+        _ => lifetime_above(first.not_before, first.not_after),
     };
     Some((left, whole))
 }
@@ -135,13 +134,6 @@ fn end(judgement: &Judgement, thresholds: Thresholds, now: Timestamp) -> Option<
         )
     };
     let message = format!("{which} expires in {}", duration(left));
-    let reached = |threshold| left <= least(threshold, whole);
-    let level = if reached(thresholds.critical) {
-        Level::Critical
-    } else if reached(thresholds.warn) {
-        Level::Warning
-    } else {
-        return None;
-    };
-    Some(finding(level, message))
+    let level = thresholds.level(left, whole);
+    (level > Level::Ok).then(|| finding(level, message))
 }

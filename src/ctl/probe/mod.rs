@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     cli::proxyctl::{Probe, Proxyctl},
-    findings::{DEFAULTS, Level, Thresholds},
+    findings::{Level, Thresholds},
     probe::{self, Report},
 };
 
@@ -62,10 +62,7 @@ fn answer(
         return Ok(Document::unknown(message));
     }
     let rules = Rules {
-        thresholds: Thresholds {
-            warn: how.warn.unwrap_or(DEFAULTS.warn),
-            critical: how.critical.unwrap_or(DEFAULTS.critical),
-        },
+        thresholds: Thresholds::or_default(how.warn, how.critical),
         trusts_system: how.ca.is_none(),
         expected: sources.expected,
     };

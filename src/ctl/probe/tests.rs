@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     cli::proxyctl::Threshold,
     facts::{CertificateFacts, Fingerprint},
+    findings::DEFAULTS,
     probe::{Failure, Target, Tls},
     tls::observe::Judgement,
 };

@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use super::{Fraction, Labels, by_reason, count, gauge, states, whole};
-use crate::control::{SessionsStatus, Status, SupervisorState, UpgradesStatus, WorkerState};
+use crate::control::{SessionsStatus, Status, SupervisorState, UpgradesStatus};
 
 /// Adds them.
 pub(super) fn register(status: &Status, registry: &mut Registry) {
@@ -55,17 +55,11 @@ fn daemon(status: &Status, registry: &mut Registry) {
         status.supervisor.state,
         &all.map(|it| (it, it.word())),
     );
-    let serving = |state| state == WorkerState::Serving;
-    let workers = status
-        .workers
-        .iter()
-        .filter(|worker| serving(worker.state))
-        .count();
     gauge(
         registry,
         "workers_serving",
         "Workers that accept clients",
-        whole(workers),
+        whole(status.serving()),
     );
     gauge(
         registry,

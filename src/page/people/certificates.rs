@@ -9,7 +9,7 @@ use super::{
     words::{Tone, ago, day, number, section, state, until},
 };
 use crate::{
-    control::{IdentityStatus, Status},
+    control::IdentityStatus,
     facts::{CertificateFacts, Expiry, ExpiryKind, Moment},
     findings::{self, DEFAULTS, soonest},
 };
@@ -151,12 +151,8 @@ fn pages(html: &mut Html, query: &Query, page: usize, last: usize) {
 
 fn one(html: &mut Html, identity: &IdentityStatus, view: &View<'_>) {
     let id = format!("identity-{}", encoded(&identity.name));
-    let finding = findings::of_identity(identity, &view.status.tls, DEFAULTS, view.now);
-    let tone = match finding {
-        _ if identity.path_not_after < view.now.into() => Tone::Bad,
-        Some(finding) => Tone::of(finding.level),
-        None => Tone::Good,
-    };
+    let tls = &view.status.tls;
+    let tone = Tone::of(findings::urgency(identity, tls, DEFAULTS, view.now));
     html.element_with("details", &[("id", &id)], |html| {
         html.element("summary", |html| {
             html.element_with("span", &[("class", &"who")], |html| {
@@ -264,7 +260,7 @@ fn details(html: &mut Html, identity: &IdentityStatus, view: &View<'_>) {
         html.markup("<ol class=\"chain\">");
         certificate(html, "Leaf", &leaf, view);
         let mut above = &identity.issuer;
-        for facts in sent_behind(identity, view.status) {
+        for facts in view.status.tls.above(identity) {
             certificate(html, "Intermediate", facts, view);
             above = &facts.issuer;
         }
@@ -284,15 +280,6 @@ fn details(html: &mut Html, identity: &IdentityStatus, view: &View<'_>) {
             }
         });
     });
-}
-
-/// Returns the certificates that an identity sends behind its leaf.
-fn sent_behind<'a>(
-    identity: &'a IdentityStatus,
-    status: &'a Status,
-) -> impl Iterator<Item = &'a CertificateFacts> {
-    let places = identity.intermediates.iter();
-    places.filter_map(|it| status.tls.intermediates.get(usize::try_from(*it).ok()?))
 }
 
 /// Writes a certificate as an item of a list.

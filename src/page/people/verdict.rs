@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     facts::{amount, duration},
-    findings::{Finding, Level, serving, soonest},
+    findings::{Finding, Level, soonest},
 };
 
 /// How many findings are shown of each level.
@@ -70,7 +70,7 @@ fn boxed(html: &mut Html, tone: super::Tone, headline: &str, inside: impl FnOnce
 /// Says in a line what is served.
 fn summary(html: &mut Html, view: &View<'_>) {
     let status = view.status;
-    let workers = amount(serving(status) as u64, "worker");
+    let workers = amount(status.serving() as u64, "worker");
     html.text(format_args!(
         "Generation {} on {workers}, loaded ",
         status.tls.generation
@@ -133,7 +133,7 @@ fn figures(html: &mut Html, view: &View<'_>) {
         ("Sessions open", number(status.sessions.open), kept),
         (
             "Workers serving",
-            number(serving(status) as u64),
+            number(status.serving() as u64),
             format!("of {}", amount(slots, "slot")),
         ),
         (
