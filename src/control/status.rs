@@ -383,6 +383,20 @@ pub struct ExitStatus {
     pub uptime_s: f64,
 }
 
+impl ExitStatus {
+    /// Says how the worker ended, as what a sentence says of it.
+    #[must_use]
+    pub fn how(&self) -> String {
+        match (self.kind, self.signal, self.code) {
+            (ExitKind::Watchdog, ..) => "hung and was killed".to_owned(),
+            (ExitKind::Start, ..) => "did not come up".to_owned(),
+            (_, Some(signal), _) => format!("was ended by signal {signal}"),
+            (_, None, Some(code)) => format!("exited with {code}"),
+            (_, None, None) => "ended".to_owned(),
+        }
+    }
+}
+
 /// What kind of failure a worker's end was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -191,6 +191,18 @@ impl Output {
         self.text(&text)
     }
 
+    /// Does the same for a command whose exit status its caller must get, even if no process reads the answer.
+    fn verdict<T: Serialize>(
+        &mut self,
+        document: &T,
+        text: impl FnOnce(Paint) -> String,
+    ) -> io::Result<()> {
+        match self.answer(document, text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a JSON document on a line of its own.
     fn json_line<T: Serialize>(&mut self, document: &T) -> io::Result<()> {
         let line = render::escaped_json(&serde_json::to_string(document)?);

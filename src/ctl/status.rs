@@ -12,12 +12,12 @@ use crate::{
     cli::{exit, proxyctl::Proxyctl},
     config::Resumption,
     control::{
-        DiskState, DiskStatus, ExitKind, ExitStatus, IdentityStatus, KeepingState, ListenerStatus,
-        Request, Response, SandboxStatus, SessionsStatus, Status, SupervisorState,
-        SupervisorStatus, TlsStatus, UpgradeResult, WatchState, WatchStatus, WorkerState,
-        WorkerStatus, client::ClientError,
+        DiskState, DiskStatus, ExitStatus, IdentityStatus, KeepingState, ListenerStatus, Request,
+        Response, SandboxStatus, SessionsStatus, Status, SupervisorState, SupervisorStatus,
+        TlsStatus, UpgradeResult, WatchState, WatchStatus, WorkerState, WorkerStatus,
+        client::ClientError,
     },
-    facts::{ExpiryKind, Reason, Tally, amount},
+    facts::{ExpiryKind, Reason, amount},
     findings::trust_went_back,
 };
 
@@ -379,7 +379,11 @@ fn details(listener: &ListenerStatus) -> String {
             clean(backend.last_error.as_deref().unwrap_or_default())
         );
     }
-    if let Some(reasons) = by_reason(&listener.connections.failed_by_reason) {
+    if let Some(reasons) = listener
+        .connections
+        .failed_by_reason
+        .listed(|it| it.to_string())
+    {
         let _ = writeln!(text, "  failed handshakes of {name}: {reasons}");
     }
     let ends = listener.connections.ended.iter();
@@ -416,24 +420,18 @@ fn sessions(sessions: &SessionsStatus, paint: Paint) -> String {
     for (words, reasons) in [
         (
             "lost with their worker",
-            by_reason(&sessions.lost_by_reason),
+            sessions.lost_by_reason.listed(|it| it.to_string()),
         ),
-        ("could not be kept", by_reason(&sessions.unkept_by_reason)),
+        (
+            "could not be kept",
+            sessions.unkept_by_reason.listed(|it| it.to_string()),
+        ),
     ] {
         if let Some(reasons) = reasons {
             let _ = writeln!(text, "  {}: {reasons}", paint.paint(words, Tone::Bad));
         }
     }
     text
-}
-
-/// Lists the reasons that were counted; `None` if none was.
-fn by_reason<R: Reason<N>, const N: usize>(counts: &Tally<R, N>) -> Option<String> {
-    let words: Vec<_> = counts
-        .counted()
-        .map(|(reason, number)| format!("{number} {}", reason.name()))
-        .collect();
-    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn restarts(status: &Status) -> String {
@@ -453,13 +451,7 @@ fn restarts(status: &Status) -> String {
 }
 
 fn failure(last: &ExitStatus) -> String {
-    let how = match (last.kind, last.signal, last.code) {
-        (ExitKind::Watchdog, ..) => "hung and was killed".to_owned(),
-        (ExitKind::Start, ..) => "did not come up".to_owned(),
-        (_, Some(signal), _) => format!("was ended by signal {signal}"),
-        (_, None, Some(code)) => format!("exited with {code}"),
-        (_, None, None) => "ended".to_owned(),
-    };
+    let how = last.how();
     let (at, pid, lived) = (moment(last.at), last.pid, seconds(last.uptime_s));
     format!("{at}: worker {pid} {how} after {lived}")
 }

@@ -50,6 +50,15 @@ impl<R: Reason<N>, const N: usize> Tally<R, N> {
         self.iter().filter(|(_, count)| *count > 0)
     }
 
+    /// Lists the reasons that were counted, with each count as `number` writes it; `None` if none was.
+    pub fn listed(&self, number: impl Fn(u64) -> String) -> Option<String> {
+        let words: Vec<_> = self
+            .counted()
+            .map(|(reason, count)| format!("{} {}", number(count), reason.name()))
+            .collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
     /// Returns how often it happened for this reason.
     #[must_use]
     pub fn of(&self, reason: R) -> u64 {

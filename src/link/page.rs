@@ -61,9 +61,7 @@ pub struct Numbers {
     pub listener: String,
     /// Sessions open now.
     pub open: u64,
-    /// Sessions accepted since the daemon started.
-    pub accepted: u64,
-    /// Sessions that never came to relay, since then: failed handshakes, no backend, no room.
+    /// Sessions that never came to relay, since the daemon started: failed handshakes, no backend, no room.
     pub failed: u64,
     /// Bytes from clients to backends since then.
     pub bytes_up: u64,

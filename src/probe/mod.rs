@@ -89,8 +89,7 @@ impl Report {
     fn note(&mut self, observed: Observed, judge: &Judge) {
         let name = self.target.name.as_ref();
         let now = Timestamp::now();
-        self.judgement = Some(judge.judge(&observed.chain, name, now))
-            .filter(|judgement| judgement.sha256.is_some());
+        self.judgement = judge.judge(&observed.chain, name, now);
         self.is_proved = observed.is_proved;
         self.asks_for_certificate = observed.asks_for_certificate;
         self.tls = observed.version.map(|version| Tls {

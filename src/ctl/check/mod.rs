@@ -54,11 +54,8 @@ pub(super) fn run(
         Err(error) => unknown(&error),
     };
     let code = exit_code(verdict.state);
-    // The caller must get the exit status, even if no process reads the line.
-    match output.answer(&verdict, |_| line(&verdict)) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(code),
-    }
+    output.verdict(&verdict, |_| line(&verdict))?;
+    Ok(code)
 }
 
 pub(super) fn word(level: Level) -> &'static str {

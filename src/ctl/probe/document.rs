@@ -111,7 +111,7 @@ impl ServerDocument {
             verified: judgement.map(|it| it.doubts.is_empty() && report.is_proved),
             doubts: judgement.map(|it| it.doubts.clone()).unwrap_or_default(),
             expected: verdict.is_expected,
-            sha256: judgement.and_then(|it| it.sha256.clone()),
+            sha256: judgement.map(|it| it.sha256.clone()),
             not_after,
             days_left: not_after.map(|it| it.days_since(now)),
             asks_for_client_certificate: report.asks_for_certificate,
@@ -156,7 +156,7 @@ impl Document {
         }
     }
 
-    pub(super) fn of(servers: Vec<ServerDocument>, rules: &Rules) -> Self {
+    pub(super) fn of(servers: Vec<ServerDocument>, rules: &Rules, now: Timestamp) -> Self {
         let worst = servers.iter().map(|it| it.state).max();
         let expected = rules.expected.map(|sha256| Expected {
             sha256: sha256.to_string(),
@@ -170,7 +170,7 @@ impl Document {
             schema: SCHEMA,
             state: worst.unwrap_or(Level::Ok),
             error: None,
-            summary: summary(&servers, expected.as_ref()),
+            summary: summary(&servers, expected.as_ref(), now),
             numbers: soonest(&servers)
                 .filter_map(|it| it.number.as_deref())
                 .take(NUMBERED)
@@ -203,7 +203,7 @@ fn soonest(servers: &[ServerDocument]) -> impl Iterator<Item = &ServerDocument> 
     soonest.into_iter()
 }
 
-fn summary(servers: &[ServerDocument], expected: Option<&Expected>) -> String {
+fn summary(servers: &[ServerDocument], expected: Option<&Expected>, now: Timestamp) -> String {
     let mut parts = Vec::new();
     let all = servers.len();
     match servers.iter().filter(|it| it.state == Level::Ok).count() {
@@ -217,7 +217,7 @@ fn summary(servers: &[ServerDocument], expected: Option<&Expected>) -> String {
     }
     let first = soonest(servers).next();
     if let Some((first, end)) = first.and_then(|it| Some((it, it.not_after?))) {
-        let left = end.duration_since(Timestamp::now());
+        let left = end.duration_since(now);
         let left = duration(left.try_into().unwrap_or_default());
         parts.push(format!("first expiry: {} in {left}", first.label()));
     }

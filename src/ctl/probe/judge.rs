@@ -88,11 +88,11 @@ fn finding(level: Level, message: String) -> Finding {
 
 fn is_expected(judgement: &Judgement, rules: &Rules) -> Option<bool> {
     let expected = rules.expected?.to_string();
-    Some(judgement.sha256.as_deref() == Some(&expected))
+    Some(judgement.sha256 == expected)
 }
 
 fn unexpected(judgement: &Judgement) -> String {
-    let sha256 = judgement.sha256.as_deref().unwrap_or_default();
+    let sha256 = &judgement.sha256;
     match judgement.chain.first() {
         Some(leaf) => format!(
             "it does not show the expected certificate, but {} of {}, good from {} until {}",

@@ -43,11 +43,8 @@ pub(super) fn run(arguments: &Proxyctl, how: &Probe, output: &mut Output) -> Res
         Err(error) => Document::unknown(error.to_string()),
     };
     let code = exit_code(document.state);
-    // The caller must get the exit status, even if no process reads the answer.
-    match output.answer(&document, |paint| text(&document, paint)) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(code),
-    }
+    output.verdict(&document, |paint| text(&document, paint))?;
+    Ok(code)
 }
 
 fn answer(
@@ -76,7 +73,7 @@ fn answer(
         let verdict = Verdict::of(report, &rules, now);
         ServerDocument::new(report, verdict, &rules, now)
     });
-    Ok(Document::of(servers.collect(), &rules))
+    Ok(Document::of(servers.collect(), &rules, now))
 }
 
 fn ask(probe: &probe::Probe, targets: Vec<probe::Target>) -> Result<Vec<Report>, CtlError> {

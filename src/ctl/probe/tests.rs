@@ -40,7 +40,7 @@ fn facts(subject: &str, until: &str) -> CertificateFacts {
 fn judgement() -> Judgement {
     Judgement {
         chain: vec![facts("CN=db", "2026-04-11T00:00:00Z")],
-        sha256: Some("ab".repeat(32)),
+        sha256: "ab".repeat(32),
         ends_first: Some(0),
         ..Judgement::default()
     }
@@ -173,7 +173,7 @@ fn document(reports: &[Report], rules: &Rules) -> Document {
         let verdict = Verdict::of(report, rules, now());
         ServerDocument::new(report, verdict, rules, now())
     });
-    Document::of(servers.collect(), rules)
+    Document::of(servers.collect(), rules, now())
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_fleet_is_summed_up_in_a_line_for_monitoring_systems() {
         it.target = Arc::new(Target::parse("192.0.2.2:443", None, None).unwrap());
         it.peer = Some("192.0.2.2:443".parse().unwrap());
         let judgement = it.judgement.as_mut().unwrap();
-        judgement.sha256 = Some("cd".repeat(32));
+        judgement.sha256 = "cd".repeat(32);
         judgement.chain[0].subject = "CN=a|b\n".to_owned();
     });
     let rules = Rules {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     control::ListenerStatus,
-    facts::{BackendStatus, Reason, Tally, amount, bytes, moment},
+    facts::{BackendStatus, amount, bytes, moment},
     page::recent::{POINTS, Point, STEP},
 };
 
@@ -184,18 +184,10 @@ fn totals(html: &mut Html, listener: &ListenerStatus) {
                 ""
             });
         }
-        if let Some(reasons) = by_reason(&counts.failed_by_reason) {
+        if let Some(reasons) = counts.failed_by_reason.listed(number) {
             html.text(format_args!(" ({reasons})"));
         }
     });
-}
-
-fn by_reason<R: Reason<N>, const N: usize>(counts: &Tally<R, N>) -> Option<String> {
-    let words: Vec<_> = counts
-        .counted()
-        .map(|(reason, count)| format!("{} {}", number(count), reason.name()))
-        .collect();
-    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// Writes the backends with their health and certificates.

@@ -6,7 +6,7 @@ use super::{
     words::{Tone, ago, number, section, state, table},
 };
 use crate::{
-    control::{ExitHookSource, ExitHookStatus, ExitKind, ExitStatus, WorkerState, WorkerStatus},
+    control::{ExitHookSource, ExitHookStatus, ExitStatus, WorkerState, WorkerStatus},
     facts::{amount, seconds},
 };
 
@@ -64,15 +64,12 @@ fn row(html: &mut Html, worker: &WorkerStatus, view: &View<'_>) {
 }
 
 fn failure(html: &mut Html, last: &ExitStatus, view: &View<'_>) {
-    html.text(format_args!("worker {} ", last.pid));
-    match (last.kind, last.signal, last.code) {
-        (ExitKind::Watchdog, ..) => html.markup("hung and was killed"),
-        (ExitKind::Start, ..) => html.markup("did not come up"),
-        (_, Some(signal), _) => html.text(format_args!("was ended by signal {signal}")),
-        (_, None, Some(code)) => html.text(format_args!("exited with {code}")),
-        (_, None, None) => html.markup("ended"),
-    }
-    html.text(format_args!(" after {}, ", seconds(last.uptime_s)));
+    let lived = seconds(last.uptime_s);
+    html.text(format_args!(
+        "worker {} {} after {lived}, ",
+        last.pid,
+        last.how()
+    ));
     ago(html, last.at, view.now);
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     control::{KeepingState, Status},
-    facts::{Reason, Tally, amount},
+    facts::amount,
 };
 
 /// Writes what is at fault; nothing if nothing is.
@@ -49,25 +49,13 @@ fn faults(status: &Status) -> Vec<String> {
             faults.push(format!("new sessions end with their worker: {reason}"));
         }
     }
-    faults.extend(by_reason(
-        "sessions were lost with their worker",
-        &sessions.lost_by_reason,
-    ));
-    faults.extend(by_reason(
-        "sessions could not be kept",
-        &sessions.unkept_by_reason,
-    ));
+    let lost = sessions.lost_by_reason.listed(number);
+    faults.extend(lost.map(|it| format!("sessions were lost with their worker: {it}")));
+    let unkept = sessions.unkept_by_reason.listed(number);
+    faults.extend(unkept.map(|it| format!("sessions could not be kept: {it}")));
     if status.log.lost_lines > 0 {
         let lines = amount(status.log.lost_lines, "line");
         faults.push(format!("{lines} of the log lost; the log says why"));
     }
     faults
-}
-
-fn by_reason<R: Reason<N>, const N: usize>(words: &str, counts: &Tally<R, N>) -> Option<String> {
-    let counted: Vec<_> = counts
-        .counted()
-        .map(|(reason, count)| format!("{} {}", number(count), reason.name()))
-        .collect();
-    (!counted.is_empty()).then(|| format!("{words}: {}", counted.join(", ")))
 }

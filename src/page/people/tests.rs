@@ -28,7 +28,6 @@ fn remembered() -> Recent {
             listeners: vec![Numbers {
                 listener: "orders".into(),
                 open: count,
-                accepted: count,
                 failed: count,
                 bytes_up: 1024 * count,
                 bytes_down: 10_240 * count,

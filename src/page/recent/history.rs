@@ -126,7 +126,6 @@ mod tests {
         Numbers {
             listener: listener.to_owned(),
             open,
-            accepted: counted,
             failed: counted,
             bytes_up: counted * 10,
             bytes_down: counted * 100,

@@ -296,7 +296,6 @@ pub(in crate::supervisor) fn numbers(workers: &Workers, generation: &Generation)
             Numbers {
                 listener: listener.name.clone(),
                 open: counts.open,
-                accepted: counts.total,
                 failed: failed.into_iter().fold(0, u64::saturating_add),
                 bytes_up: counts.bytes_up,
                 bytes_down: counts.bytes_down,

@@ -49,8 +49,8 @@ struct Anchor {
 pub struct Judgement {
     /// What the certificates say, in the order in which they were sent; those that cannot be read are left out.
     pub chain: Vec<CertificateFacts>,
-    /// SHA-256 of the first certificate's DER, lower-case hexadecimal; `None` if none was sent.
-    pub sha256: Option<String>,
+    /// SHA-256 of the first certificate's DER, lower-case hexadecimal.
+    pub sha256: String,
     /// Why a client refuses it; none means that the client believes it.
     pub doubts: Vec<String>,
     /// One of these is that no trusted authority issued it.
@@ -78,34 +78,33 @@ impl Judge {
         Ok(Self { verifier, trusted })
     }
 
-    /// Judges a chain of DER, in the order in which it was sent; without a name, it may be of any.
+    /// Judges a chain of DER, in the order in which it was sent; without a name, it may be of any. There is nothing to judge
+    /// if none was sent.
     pub fn judge(
         &self,
         chain: &[Vec<u8>],
         name: Option<&ServerName<'_>>,
         now: Timestamp,
-    ) -> Judgement {
-        let Some(leaf) = chain.first() else {
-            return Judgement::default();
-        };
+    ) -> Option<Judgement> {
+        let leaf = chain.first()?;
         let read: Vec<_> = chain
             .iter()
             .filter_map(|it| certificate::parse(it).ok())
             .collect();
         let mut judgement = Judgement {
             chain: read.iter().map(certificate::facts).collect(),
-            sha256: Some(certificate::sha256(leaf)),
+            sha256: certificate::sha256(leaf),
             ..Judgement::default()
         };
         if let Err(why) = certificate::parse(leaf) {
             let doubt = format!("its certificate cannot be read: {why}");
             judgement.doubts.push(doubt);
-            return judgement;
+            return Some(judgement);
         }
         (judgement.doubts, judgement.is_of_strangers) = self.doubts(chain, &read, name, now);
         judgement.oddities = oddities(&read, now);
         judgement.ends_first = ends_first(&read, judgement.doubts.is_empty(), now.into());
-        judgement
+        Some(judgement)
     }
 
     fn doubts(
