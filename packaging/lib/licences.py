@@ -1,5 +1,6 @@
 """The file `copyright` of the package, in Debian's machine-readable format (DEP 5)."""
 
+import functools
 import os
 import re
 from typing import NamedTuple
@@ -30,6 +31,7 @@ class Entry(NamedTuple):
     licence: str
 
 
+@functools.cache
 def copyright_file():
     """Returns the text of the file."""
     entries = {}

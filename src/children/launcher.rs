@@ -146,7 +146,7 @@ impl Starts {
             .stdin(Stdio::from(link))
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        #[cfg(any(feature = "orders", feature = "next"))]
+        #[cfg(feature = "points")]
         if let Role::Worker { .. } = role {
             command.envs(crate::sys::upgrade_points::worker_order());
         }

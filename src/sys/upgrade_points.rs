@@ -70,21 +70,21 @@ pub const fn patience(seconds: u64, in_tests: u64) -> Duration {
 }
 
 /// Says that a point is reached.
-#[cfg(not(any(feature = "orders", feature = "next")))]
+#[cfg(not(feature = "points"))]
 #[inline]
 pub fn reach(_point: Point) {}
 
 /// Says that a point is reached at which a process can fail.
-#[cfg(not(any(feature = "orders", feature = "next")))]
+#[cfg(not(feature = "points"))]
 #[inline]
 pub fn pass(_point: Point) -> Result<(), Told> {
     Ok(())
 }
 
-#[cfg(any(feature = "orders", feature = "next"))]
+#[cfg(feature = "points")]
 pub use self::obeyed::{begin_worker, pass, reach, worker_order};
 
-#[cfg(any(feature = "orders", feature = "next"))]
+#[cfg(feature = "points")]
 mod obeyed {
     use std::{env, fs, process, sync::Mutex, thread};
 

@@ -79,7 +79,7 @@ const LAST_COUNTS: Duration = Duration::from_millis(50);
 
 /// Runs a worker; returns its exit status.
 pub fn main(args: &Args) -> ExitCode {
-    #[cfg(any(feature = "orders", feature = "next"))]
+    #[cfg(feature = "points")]
     crate::sys::upgrade_points::begin_worker();
     match child::begin(c"proxyd-worker", args.log) {
         Ok(Begun { link, log, runtime }) => {

@@ -74,19 +74,41 @@ impl PassedSockets {
         &self.0.refused
     }
 
+    /// Whether one of the sockets has this port.
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        let mut places = self.0.sockets.iter().map(|it| &it.place);
+        places.any(|place| matches!(place, Place::Tcp { address, .. } if address.port() == port))
+    }
+
     /// Decides which sockets are for which listeners. `lookup` returns the addresses of a host name, and is asked only if
-    /// there are sockets.
+    /// there is a socket of the listener's port.
     pub(super) fn choose(
         &self,
         listeners: &[Listener],
         lookup: impl Fn(&str) -> Vec<IpAddr>,
     ) -> Choice {
-        if self.0.sockets.is_empty() {
-            return Choice::default();
-        }
         let offers = self.iter().map(|(_, it)| (it.name.as_str(), &it.place));
-        let wishes = listeners.iter().map(|it| wish(it, &lookup));
+        let wishes = listeners.iter().map(|it| self.wish(it, &lookup));
         choice::choose(&offers.collect::<Vec<_>>(), &wishes.collect::<Vec<_>>())
+    }
+
+    fn wish<'a>(&self, listener: &'a Listener, lookup: impl Fn(&str) -> Vec<IpAddr>) -> Wish<'a> {
+        let spots = match listener.bind.canonical() {
+            Address::Unix(path) => vec![Spot::Path(place::resolved(&path))],
+            Address::Tcp { port, .. } if !self.has_port(port) => Vec::new(),
+            Address::Tcp { host, port } => {
+                let found = host
+                    .parse()
+                    .map_or_else(|_| lookup(&host), |address| vec![address]);
+                let spots = found.into_iter().map(|ip| Spot::Tcp(ip, port));
+                spots.collect()
+            }
+        };
+        Wish {
+            name: &listener.name,
+            is_unix: listener.bind.port().is_none(),
+            spots,
+        }
     }
 
     /// Says which of the sockets keeps another one from being bound to this address, if one does.
@@ -121,26 +143,6 @@ fn refusal(name: &str, why: &Unfit) -> String {
         "systemd passes a descriptor \"{name}\" that is not used: {why}. proxyd takes listening sockets of TCP and Unix \
          streams alone; its socket unit must have ListenStream=, and not Accept=yes."
     )
-}
-
-fn wish(listener: &Listener, lookup: impl Fn(&str) -> Vec<IpAddr>) -> Wish<'_> {
-    let spots = match listener.bind.canonical() {
-        Address::Unix(path) => vec![Spot::Path(place::resolved(&path))],
-        // The kernel would choose the port.
-        Address::Tcp { port: 0, .. } => Vec::new(),
-        Address::Tcp { host, port } => {
-            let found = host
-                .parse()
-                .map_or_else(|_| lookup(&host), |address| vec![address]);
-            let spots = found.into_iter().map(|ip| Spot::Tcp(ip, port));
-            spots.collect()
-        }
-    };
-    Wish {
-        name: &listener.name,
-        is_unix: listener.bind.port().is_none(),
-        spots,
-    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,10 @@ enum Trial {
 
 pub(super) fn attempt_listeners(ground: &Ground<'_>, findings: &mut Findings) {
     let passed = &ground.origin.passed;
-    let choice = passed.choose(&ground.config.listeners, |host| look_up(ground, host));
+    let choice = passed.choose(&ground.config.listeners, |host| {
+        let found = look_up(ground, host).and_then(Result::ok);
+        found.unwrap_or_default()
+    });
     if matches!(ground.who, Who::Start) {
         passed.refused().iter().for_each(|it| findings.doubt(it));
     }
@@ -78,13 +81,12 @@ fn attempt_passed(ground: &Ground<'_>, findings: &mut Findings, what: &str, numb
     bound.push((address, what.to_owned()));
 }
 
-/// Returns the addresses of a host as far as they can be told.
-fn look_up(ground: &Ground<'_>, host: &str) -> Vec<IpAddr> {
-    let found = match ground.who {
+/// Looks up the addresses of a host; `None` if that takes too long.
+fn look_up(ground: &Ground<'_>, host: &str) -> Option<names::Answer> {
+    match ground.who {
         Who::Daemon(_) => ground.origin.names.resolve_within(host, NAME_PATIENCE),
         Who::Start | Who::Check => Some(names::resolve(host)),
-    };
-    found.and_then(Result::ok).unwrap_or_default()
+    }
 }
 
 pub(super) fn attempt_page(ground: &Ground<'_>, findings: &mut Findings) {
@@ -133,11 +135,7 @@ fn attempt_host(
     freebind: bool,
     own: bool,
 ) -> Trial {
-    let found = match ground.who {
-        Who::Daemon(_) => ground.origin.names.resolve_within(host, NAME_PATIENCE),
-        Who::Start | Who::Check => Some(names::resolve(host)),
-    };
-    let found = match found {
+    let found = match look_up(ground, host) {
         None => return Trial::Untold("the name was not looked up in time".to_owned()),
         Some(Err(error)) => return Trial::Refused(error),
         Some(Ok(found)) => found,

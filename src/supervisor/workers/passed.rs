@@ -128,6 +128,9 @@ pub(super) fn in_the_way(passed: &PassedSockets, address: &Address) -> Option<St
     let Address::Tcp { host, port } = address else {
         return None;
     };
+    if !passed.has_port(*port) {
+        return None;
+    }
     let mut found = look_up(host).into_iter();
     found.find_map(|ip| passed.in_the_way(SocketAddr::new(ip, *port)))
 }
