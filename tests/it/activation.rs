@@ -53,7 +53,7 @@ fn is_served(scene: &Scene, address: SocketAddr) {
 
 /// Has a client talk before each worker is killed, and once more with those that come in their places.
 #[track_caller]
-fn every_worker_serves(scene: &Scene, address: SocketAddr) {
+fn is_served_whichever_worker_dies(scene: &Scene, address: SocketAddr) {
     for worker in scene.daemon.workers() {
         is_served(scene, address);
         process::send(worker, Signal::SIGKILL);
@@ -72,7 +72,7 @@ fn a_socket_that_is_passed_is_served_by_all_workers_and_clients_wait_in_it_while
     let mut scene = prepared(&socket, |it| it);
     scene.daemon.start();
     assert_eq!(scene.daemon.address(), address);
-    every_worker_serves(&scene, address);
+    is_served_whichever_worker_dies(&scene, address);
     scene.daemon.ctl(&["stop"]).answer();
     scene.daemon.wait_exit(PATIENCE);
     let waiting = connect(address).unwrap();
@@ -146,7 +146,7 @@ fn workers_go_on_with_a_socket_whose_unit_was_stopped_and_so_does_the_next_super
     for _ in 0..2 {
         kill_supervisor(&mut scene.daemon);
         scene.daemon.start();
-        every_worker_serves(&scene, address);
+        is_served_whichever_worker_dies(&scene, address);
     }
     scene.daemon.ctl(&["stop"]).answer();
     scene.daemon.wait_exit(PATIENCE);

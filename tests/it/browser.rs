@@ -59,8 +59,10 @@ impl Front {
         let complaints = self.browser.complaints();
         assert!(complaints.is_empty(), "{complaints:?}");
         let requests = self.browser.requests().into_iter();
-        let own = |it: &String| it.starts_with(&self.address) || it.starts_with("data:");
-        let others: Vec<_> = requests.filter(|it| !own(it)).collect();
+        let is_own = |it: &String| it.starts_with(&self.address);
+        let (own, mut others): (Vec<_>, Vec<_>) = requests.partition(is_own);
+        assert!(!own.is_empty(), "the page itself is asked for");
+        others.retain(|it| !it.starts_with("data:"));
         assert!(
             others
                 .iter()

@@ -14,7 +14,9 @@ use crate::support::{
     client::{self, Client},
     configuration::Listener,
     daemon::TestDaemon,
-    eventually, is_root, process,
+    eventually, is_root,
+    ports::free_port,
+    process,
     scene::{NAME, Scene},
     skip, until,
 };
@@ -185,7 +187,7 @@ fn a_worker_that_serves_no_clients_yet_finishes_the_sessions_it_took_over() {
 
 #[test]
 fn the_successor_of_a_killed_supervisor_takes_the_port_at_once() {
-    let port = client::free_port();
+    let port = free_port();
     let mut scene = Scene::with(|builder| {
         let listener = Listener::tcp("main", &builder.backend().address());
         builder

@@ -68,7 +68,7 @@ fn disturb(front: &Front, seconds: impl Iterator<Item = ()>) {
 
 /// Returns the number behind a word of a program's report.
 #[track_caller]
-fn number_behind(report: &str, word: &str) -> u64 {
+pub(crate) fn number_behind(report: &str, word: &str) -> u64 {
     let line = report
         .lines()
         .find_map(|line| line.trim().strip_prefix(word));

@@ -47,8 +47,8 @@ fn workers_serve_every_listener_for_a_while_when_their_supervisor_is_killed() {
     let client = Client::new(&scene.ca);
     let mut before = client.connect(addresses[0]).unwrap();
     before.echo("before").unwrap();
-    let left = kill_supervisor(&mut scene);
     let killed = Instant::now();
+    let left = kill_supervisor(&mut scene);
     let mut served = 0;
     while killed.elapsed() < Duration::from_secs(2) {
         for address in addresses {

@@ -23,6 +23,7 @@ use crate::{
         daemon::TestDaemon,
         eventually, is_root,
         pki::Ca,
+        ports::free_port,
         process::{self, Known},
         skip, until,
     },
@@ -36,7 +37,7 @@ struct Front {
 impl Front {
     /// Starts a daemon whose page is at a port that is known before.
     fn at_known_port(change: impl FnOnce(Builder) -> Builder) -> Self {
-        let port = client::free_port();
+        let port = free_port();
         let bind = format!("{{ bind = \"127.0.0.1:{port}\" }}");
         let builder = TestDaemon::builder().set("metrics", &bind);
         Self {

@@ -15,8 +15,8 @@ use rustix::fs::{XattrFlags, setxattr};
 use serde_json::Value;
 
 use crate::support::{
-    PATIENCE, configuration::Listener, daemon::TestDaemon, is_root, program::End, scene::Scene,
-    skip,
+    PATIENCE, configuration::Listener, daemon::TestDaemon, is_root, ports::free_port, program::End,
+    scene::Scene, skip,
 };
 
 /// A way in which a start can fail.
@@ -173,10 +173,7 @@ type Change = (&'static str, Option<(&'static str, String)>, Vec<Listener>);
 fn a_configuration_that_a_start_cannot_carry_out_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let free = {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let free = free_port();
     let listener = |bind: &str| Listener::tcp("second", "127.0.0.1:1").bind(bind);
     let unknown = "\"nobody-has-this-name\"".to_owned();
     let ways: Vec<Change> = vec![
@@ -251,11 +248,7 @@ fn a_configuration_that_a_start_cannot_carry_out_is_told() {
 #[test]
 fn ports_of_the_daemon_that_runs_are_free_for_the_next() {
     let mut daemon = TestDaemon::builder().prepare();
-    let free = |_| {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
-    let [port, page] = [0, 1].map(free);
+    let [port, page] = [(); 2].map(|()| free_port());
     daemon.reconfigure(|it| {
         it.listeners[0].bind = format!("127.0.0.1:{port}");
         it.set("metrics", &format!("{{ bind = \"127.0.0.1:{page}\" }}"));
@@ -501,9 +494,7 @@ fn too_few_descriptors_are_told_with_the_number_that_is_needed() {
 #[test]
 fn a_trial_does_not_disturb_a_daemon_that_starts() {
     let mut daemon = TestDaemon::builder().prepare();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
+    let address = format!("127.0.0.1:{}", free_port());
     daemon.reconfigure(|it| it.listeners[0].bind = address);
     let mut check = daemon.command();
     check.arg("--check-config");

@@ -7,10 +7,11 @@ use nix::sys::signal::Signal;
 use crate::support::{
     PATIENCE,
     backend::Backend,
-    client::{Client, Session, connect, free_port, handshake},
+    client::{Client, Session, connect, handshake},
     eventually,
     pki::{Ca, Leaf},
     podman::{CONFINED, Container, Image, Volume},
+    ports::free_port,
     process, until,
 };
 use crate::{metrics::ask, support::process::Known};

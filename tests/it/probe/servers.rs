@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::{Prober, SHORT, probe};
 use crate::support::{
+    backend::Closed,
     builder::Builder,
     configuration::Listener,
     daemon::TestDaemon,
@@ -171,10 +172,11 @@ fn what_is_no_tls_server_is_told_in_words_and_in_time() {
             "{told:#}"
         );
     }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = port.local_addr().unwrap();
-    drop(port);
-    prober.critical(&address.to_string(), "not reachable: connection refused");
+    let nowhere = Closed::new();
+    prober.critical(
+        &nowhere.address().to_string(),
+        "not reachable: connection refused",
+    );
     prober.critical("name.invalid:443", "not reachable: its name");
     prober.critical("unix:/nonexistent/socket", "not reachable: no such file");
 }

@@ -10,11 +10,11 @@ use std::{
 use super::bench::Leg;
 use crate::support::{
     PATIENCE,
-    client::free_port,
     configuration::Listener,
     daemon::TestDaemon,
     openssl::is_there,
     pki::{Ca, Files},
+    ports::free_port,
     stream, until,
 };
 

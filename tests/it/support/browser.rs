@@ -13,6 +13,8 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::ports::free_port;
+
 /// How long the browser may take to do what it is told, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -39,21 +41,25 @@ impl Browser {
     /// Starts a browser; `None` if this machine has none.
     pub(crate) fn start() -> Option<Self> {
         let (chromium, driver) = (program("chromium")?, program("chromedriver")?);
+        // One that it took by itself might be taken for IPv6, without which it ends.
+        let port = free_port();
         let mut driver = Command::new(driver)
-            .arg("--port=0")
+            .arg(format!("--port={port}"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.find_map(|line| {
-            let line = line.unwrap();
-            let (_, port) = line.split_once("started successfully on port ")?;
-            Some(port.trim_end_matches('.').parse::<u16>().unwrap())
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let mut told = Vec::new();
+        let has_started = lines.map_while(Result::ok).any(|line| {
+            let is_last = line.contains("started successfully");
+            told.push(line);
+            is_last
         });
+        assert!(has_started, "{told:#?}");
         let mut browser = Self {
             driver,
-            address: SocketAddr::from(([127, 0, 0, 1], port.unwrap())),
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
             session: String::new(),
             profile: TempDir::new().unwrap(),
         };

@@ -22,6 +22,7 @@ pub(crate) mod package;
 pub(crate) mod passing;
 pub(crate) mod pki;
 pub(crate) mod podman;
+pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod raw_tls;

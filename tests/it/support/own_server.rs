@@ -5,7 +5,6 @@ use std::{
     env,
     ffi::OsStr,
     fs::Permissions,
-    net::TcpListener,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
         process::CommandExt as _,
@@ -18,6 +17,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
+    ports::free_port,
     program::run,
     servers::{Kind, Server, Tls},
     until,
@@ -50,9 +50,7 @@ impl OwnServer {
         std::fs::write(path("accounts.sql"), accounts(known)).unwrap();
         std::fs::set_permissions(path("accounts.sql"), Permissions::from_mode(0o644)).unwrap();
         std::os::unix::fs::chown(folder.path(), Some(owner.uid()), Some(owner.gid())).unwrap();
-        let listener = TcpListener::bind((address, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let certificates = known.socket.parent().unwrap();
         let mut command = Command::new(variable("SERVER"));
         command

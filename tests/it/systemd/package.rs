@@ -110,9 +110,12 @@ fn an_upgrade_by_apt_under_load_disturbs_no_client_and_keeps_what_the_operator_c
     let worker = machine.worker();
     let ca = fs::read_to_string(machine.path("/var/lib/proxyd/tls/ca.pem")).unwrap();
     let work = Work::start(3, &ca, address);
-    let pgbench = postgres.map(|it| Pgbench::start(&it, database, &ca));
+    let mut pgbench = postgres.map(|it| Pgbench::start(&it, database, &ca));
     work.goes_on();
     let said = newer::upgrade_all(&machine);
+    if let Some(pgbench) = &mut pgbench {
+        pgbench.is_at_work();
+    }
     assert!(said.contains("Setting up proxyd"), "{said}");
     assert!(!said.contains("goes on running the version"), "{said}");
     assert_eq!(machine.main_process(), Some(running));

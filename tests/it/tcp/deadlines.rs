@@ -17,8 +17,8 @@ fn a_session_in_which_nothing_moves_ends_at_its_deadline() {
     let backend = Backend::tcp();
     let (client, daemon) = front(&backend.address(), "limits = { idle_timeout = \"300ms\" }");
     let mut session = client.connect(daemon.address()).unwrap();
-    session.echo("hello").unwrap();
     let began = Instant::now();
+    session.echo("hello").unwrap();
     assert_eq!(session.rest().unwrap(), b"");
     assert!(began.elapsed() >= Duration::from_millis(250));
     until("the backend is rid of it", || backend.open() == 0);
@@ -44,9 +44,9 @@ fn a_client_that_says_nothing_is_closed_at_the_deadline_for_handshakes() {
         let limits =
             format!("tls = {{ mode = \"{mode}\" }}\nlimits = {{ handshake_timeout = \"300ms\" }}");
         let (_, daemon) = front(&backend.address(), &limits);
+        let began = Instant::now();
         let mut socket = connect(daemon.address()).unwrap();
         socket.write_all(first).unwrap();
-        let began = Instant::now();
         let mut rest = Vec::new();
         // Unread bytes make it a reset.
         let _ = socket.read_to_end(&mut rest);

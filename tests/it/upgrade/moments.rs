@@ -72,12 +72,16 @@ fn an_upgrade_while_a_worker_that_died_again_and_again_waits_to_be_started_is_do
     };
     let mut session = it.scene.session();
     let daemon = &it.scene.daemon;
-    daemon.await_status("the session is kept", |status| {
-        status["sessions"]["kept"] == 1
+    // The next worker of the slot that has it would be started at once, to take it over.
+    let idle = eventually("the session is kept", PATIENCE, || {
+        let status = daemon.status();
+        let of = [0, 1].map(|slot| status["workers"][slot]["connections"].as_u64());
+        let idle = of.iter().position(|it| *it == Some(0))?;
+        (status["sessions"]["kept"] == 1 && of[1 - idle] == Some(1)).then_some(idle)
     });
     eventually("a worker waits to be started", PATIENCE, || {
         let status = daemon.status();
-        let worker = &status["workers"][0];
+        let worker = &status["workers"][idle];
         if worker["pid"].is_null() && status["restarts"]["consecutive"].as_u64() >= Some(4) {
             return Some(());
         }
