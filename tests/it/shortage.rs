@@ -203,6 +203,35 @@ fn a_resolver_that_is_short_of_descriptors_keeps_the_last_for_names() {
     scene.session();
 }
 
+#[test]
+fn sessions_wait_until_a_supervisor_has_the_descriptors_that_the_next_workers_need() {
+    let scene = Scene::with(|builder| builder.workers(4));
+    let supervisor = scene.daemon.pid();
+    let mut sessions: Vec<_> = (0..8).map(|_| scene.session()).collect();
+    for more in 0..6 {
+        scene.daemon.await_status("all are kept", |status| {
+            let workers = status["workers"].as_array().unwrap();
+            status["sessions"]["kept"] == 8 && workers.iter().all(|it| it["state"] == "serving")
+        });
+        let killed = scene.daemon.workers();
+        if !leave(supervisor, more) {
+            return;
+        }
+        for pid in &killed {
+            process::send(*pid, Signal::SIGKILL);
+        }
+        until("all are replaced", || {
+            let workers = process::workers(supervisor);
+            workers.len() == 4 && workers.iter().all(|pid| !killed.contains(pid))
+        });
+        assert!(limit_descriptors(supervisor, ENOUGH));
+        for session in &mut sessions {
+            session.echo("still there").unwrap();
+        }
+        assert_eq!(scene.daemon.status()["sessions"]["lost_total"], 0, "{more}");
+    }
+}
+
 /// Limits a process to so many descriptors beyond those that it has; returns whether that succeeded.
 ///
 /// The limit is one of numbers, and a process may have open what is above it.

@@ -1,6 +1,6 @@
 //! What workers have kept of their sessions, and how it comes to another worker.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use tracing::info;
 
@@ -69,7 +69,12 @@ impl Workers {
         let Some(process) = self.processes.get(&id) else {
             return;
         };
-        if let Some((number, table)) = self.keeping.begin(id, process.origin) {
+        let table = self.keeping.begin(id, process.origin);
+        self.send_table(id, table);
+    }
+
+    fn send_table(&self, id: WorkerId, table: Option<(u64, Arc<OwnedFd>)>) {
+        if let (Some(process), Some((number, table))) = (self.processes.get(&id), table) {
             let message = ToWorker::Table { number };
             process.child.send_with(message, vec![table]);
         }
@@ -162,9 +167,13 @@ impl Workers {
         }
         // It counts them by listener.
         self.tell_numbers(heir, false);
+        if !self.keeping.has_table(heir) {
+            let table = self.keeping.begin_late(heir);
+            self.send_table(heir, table);
+        }
         let parcels = self.keeping.hand(waiting, heir);
-        if parcels.is_none() && self.keeping.is_offered(waiting) {
-            // Their worker goes on serving them.
+        if parcels.is_none() && (self.keeping.is_offered(waiting) || self.keeps_none().is_none()) {
+            // Their worker goes on serving them, or they wait until descriptors are to be had.
             return Handed::NotYet;
         }
         let Some(parcels) = parcels else {

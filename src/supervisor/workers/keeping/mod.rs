@@ -193,6 +193,24 @@ impl Keeping {
         given
     }
 
+    /// Returns whether a worker has a table.
+    pub(super) fn has_table(&self, id: WorkerId) -> bool {
+        let holder = self.holders.get(&id);
+        holder.is_some_and(|it| it.table.is_some())
+    }
+
+    /// Makes a worker its table for which no descriptor was to be had when it was started; returns it as [`Self::begin`]
+    /// does.
+    pub(super) fn begin_late(&mut self, id: WorkerId) -> Option<(u64, Arc<OwnedFd>)> {
+        if self.unsupported.is_some() || !self.holders.contains_key(&id) {
+            return None;
+        }
+        let table = self.make_table()?;
+        let given = (table.number, Arc::clone(&table.file));
+        self.holders.get_mut(&id)?.table = Some(table);
+        Some(given)
+    }
+
     /// Goes on with keeping the sessions of a worker that another supervisor has started, with what it has told of them.
     pub(super) fn adopt(&mut self, id: WorkerId, told: Told) {
         let Told {
