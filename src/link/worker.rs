@@ -186,7 +186,8 @@ pub enum ToWorker {
         record: u16,
     },
     /// Writes records of sessions in this version from now on, or in the nearest that it can write
-    /// ([`record::version`](crate::session::record::version)).
+    /// ([`record::version`](crate::session::record::version)), and those of all its sessions anew; says when it has with
+    /// [`FromWorker::Recorded`].
     Records {
         /// The version.
         version: u16,
@@ -357,6 +358,11 @@ pub enum FromWorker {
     Holds {
         /// The tables' numbers.
         tables: Vec<u64>,
+    },
+    /// No record of its sessions is in another version than it was told with [`ToWorker::Records`].
+    Recorded {
+        /// The version that it was told.
+        version: u16,
     },
 }
 

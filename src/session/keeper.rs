@@ -176,6 +176,11 @@ impl Keeper {
         self.changes.note();
     }
 
+    /// Notes that a session has answered what it was asked.
+    pub fn is_answered(&self) {
+        self.changes.note();
+    }
+
     /// Has the supervisor forget the sockets of a session.
     pub fn over(&self, id: SessionId) {
         self.tell(News::Over(id));

@@ -16,7 +16,7 @@ use super::{
     counters::{Bytes, Counters},
     peers::Peers,
     record::Record,
-    standing::KeepState,
+    standing::{Ask, KeepState},
     stop::StopCell,
 };
 use crate::{
@@ -153,7 +153,12 @@ impl LiveSession {
 
     /// Tells the session that it is to be kept, or, if it is, that it is to send the supervisor its sockets again.
     pub fn is_to_be_kept(&self) {
-        self.keep.ask();
+        self.ask(Ask::Keep);
+    }
+
+    /// Tells the session that it is to do this.
+    pub fn ask(&self, ask: Ask) {
+        self.keep.ask(ask);
         self.stop.wake();
     }
 

@@ -13,6 +13,15 @@ const FAILED: u8 = 2;
 /// It has ended, and its peers are being told.
 const OVER: u8 = 3;
 
+/// What a session is asked to do for another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// To write its record anew if it is not in the version in which records are written now.
+    Rewrite = 1,
+    /// The same, and to be kept, or to send its sockets again if it is.
+    Keep = 2,
+}
+
 /// How far an established session is with being kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -29,27 +38,38 @@ pub enum Standing {
 /// What a session notes of its being kept.
 #[derive(Debug, Default)]
 pub struct KeepState {
-    /// Whether it is to be kept and has not done anything about it yet.
-    asked: AtomicBool,
+    /// What it is asked to do and has not done anything about yet, as a number of [`Ask`]; 0 if nothing.
+    asked: AtomicU8,
     stage: AtomicU8,
     /// The number of the link over which its sockets were sent last; 0 if they never were.
     told_over: AtomicU32,
 }
 
 impl KeepState {
-    /// Notes that it is to be kept, or is to send its sockets again if it is.
-    pub fn ask(&self) {
-        self.asked.store(true, Ordering::Relaxed);
+    /// Notes what it is to do, beside what it was asked before.
+    pub fn ask(&self, ask: Ask) {
+        self.asked.fetch_max(ask as u8, Ordering::Relaxed);
     }
 
-    /// Returns, once, whether it was asked.
-    pub fn takes_ask(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::Relaxed)
+    /// Returns, once, what it was asked to do.
+    pub fn takes_ask(&self) -> Option<Ask> {
+        if !self.is_asked() {
+            return None;
+        }
+        match self.asked.swap(0, Ordering::Relaxed) {
+            0 => None,
+            it if it == Ask::Rewrite as u8 => Some(Ask::Rewrite),
+            _ => Some(Ask::Keep),
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) != 0
     }
 
     /// Returns whether it was asked, and will still do something about it.
     pub fn is_waited_for(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) && self.stage.load(Ordering::Relaxed) != OVER
+        self.is_asked() && self.stage.load(Ordering::Relaxed) != OVER
     }
 
     /// Notes that it is kept, and that its sockets were sent over the link with this number.
@@ -75,7 +95,7 @@ impl KeepState {
 
     /// Returns how far it is, while its worker has the link with this number.
     pub fn standing(&self, link: u32) -> Standing {
-        let asked = self.asked.load(Ordering::Relaxed);
+        let asked = self.is_asked();
         match self.stage.load(Ordering::Relaxed) {
             OVER => Standing::Over,
             _ if asked => Standing::Pending,
@@ -123,9 +143,10 @@ mod tests {
         state.is_kept(1);
         assert_eq!(state.standing(1), Standing::Told);
         assert_eq!(state.standing(2), Standing::Stays);
-        state.ask();
+        state.ask(Ask::Keep);
         assert_eq!(state.standing(2), Standing::Pending);
-        assert!(state.takes_ask() && !state.takes_ask());
+        assert_eq!(state.takes_ask(), Some(Ask::Keep));
+        assert_eq!(state.takes_ask(), None);
         state.is_kept(2);
         assert_eq!(state.standing(2), Standing::Told);
     }
@@ -135,8 +156,22 @@ mod tests {
         let state = KeepState::default();
         assert!(state.has_failed() && !state.has_failed());
         assert_eq!(state.standing(1), Standing::Stays);
-        state.ask();
+        state.ask(Ask::Keep);
         state.is_over();
         assert_eq!(state.standing(1), Standing::Over);
+        assert!(!state.is_waited_for());
+    }
+
+    #[test]
+    fn a_session_that_is_asked_twice_does_what_is_more() {
+        let state = KeepState::default();
+        state.ask(Ask::Rewrite);
+        assert!(state.is_waited_for());
+        assert_eq!(state.takes_ask(), Some(Ask::Rewrite));
+        for [first, second] in [[Ask::Rewrite, Ask::Keep], [Ask::Keep, Ask::Rewrite]] {
+            state.ask(first);
+            state.ask(second);
+            assert_eq!(state.takes_ask(), Some(Ask::Keep));
+        }
     }
 }

@@ -166,6 +166,7 @@ impl Supervisor {
             FromWorker::Over { ids } => self.workers.over(worker, &ids),
             FromWorker::Unkept { counts } => self.workers.unkept(worker, &counts),
             FromWorker::Holds { tables } => self.holds(worker, &tables),
+            FromWorker::Recorded { version } => self.workers.recorded(worker, version),
             FromWorker::TookOver {
                 tables,
                 taken,

@@ -74,6 +74,7 @@ impl Supervisor {
         if self.plan.is_loading() {
             return Some(Busy::Load);
         }
+        let version = self.upgrades.record_version();
         for (number, slot) in self.plan.slots().iter().enumerate() {
             match &slot.state {
                 SlotState::Worker(worker) if worker.heir == Heir::TakesOver => {
@@ -81,6 +82,9 @@ impl Supervisor {
                 }
                 SlotState::Worker(worker) if !matches!(worker.doing, Doing::Serving { .. }) => {
                     return Some(Busy::Worker(number));
+                }
+                SlotState::Worker(worker) if !self.workers.has_recorded(worker.id, version) => {
+                    return Some(Busy::Records(number));
                 }
                 SlotState::Loading { .. } => return Some(Busy::Load),
                 _ => {}

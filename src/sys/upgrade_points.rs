@@ -118,6 +118,11 @@ mod obeyed {
                 }
                 Ok(())
             }
+            Some("Stop") => {
+                // Until the test lets it go on.
+                let _ = raise(Signal::SIGSTOP);
+                pass(point)
+            }
             Some(deed) => act(deed),
         }
     }

@@ -167,7 +167,7 @@ impl Worker {
             return None;
         }
         self.phase = Phase::Serving;
-        self.wait_for_sessions(false);
+        self.wait_for_sessions();
         if self.given.is_none() && self.sessions.is_empty() {
             info!("the supervisor is gone, and this worker has not served yet; it exits");
             return Some(Ended::Done);
@@ -201,6 +201,7 @@ impl Worker {
         self.withdraw();
         self.heir = Heir::default();
         self.telling = None;
+        self.rewriting = None;
     }
 
     /// Stops accepting, and lets the sessions end within the drain timeout; those that are left are then cut.
@@ -211,7 +212,7 @@ impl Worker {
             until: Instant::now() + self.drain_timeout,
             is_told,
         };
-        self.wait_for_sessions(self.telling.is_some());
+        self.wait_for_sessions();
     }
 
     /// Reports how many sessions were cut.
@@ -239,15 +240,19 @@ impl Worker {
 
     /// Goes on with what waits for sessions; `again` asks those once more that could not do what they were asked.
     fn look_after_sessions(&mut self, again: bool) -> Option<Ended> {
+        self.go_on_rewriting();
         self.go_on_telling();
         self.go_on_handing_over(again)
     }
 
-    /// Says whether anything waits for sessions to be kept, to send their sockets or to end.
-    pub(super) fn wait_for_sessions(&mut self, waits: bool) {
+    /// Has sessions say when they are further, if anything waits for them to be kept, to write their records anew, to send
+    /// their sockets or to end.
+    pub(super) fn wait_for_sessions(&mut self) {
+        let hands_over = matches!(self.phase, Phase::HandingOver(_));
+        let waits = hands_over || self.telling.is_some() || self.rewriting.is_some();
         self.services.sessions.changes.want(waits);
         if let Some(keeper) = self.services.keeper.get() {
-            keeper.keep_at_once(matches!(self.phase, Phase::HandingOver(_)));
+            keeper.keep_at_once(hands_over);
         }
     }
 }

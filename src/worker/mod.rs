@@ -43,7 +43,7 @@ use self::{
     names::Pairs,
     places::{Counting, Places},
     service::{Built, ServeError, Services},
-    succession::{Asking, Bequest},
+    succession::{Asking, Bequest, Rewriting},
     told::Told,
 };
 use crate::{
@@ -56,7 +56,7 @@ use crate::{
         door::OfWorker,
         end,
     },
-    session::{record, table},
+    session::table,
     sys::{clock, usage},
     telemetry::log::Pipe,
     tls::stream::warm_up,
@@ -130,6 +130,8 @@ struct Worker {
     bequest: Bequest,
     /// The answer to a supervisor that asks for all, until that is complete.
     telling: Option<Asking>,
+    /// There until all records are in the version that it was told.
+    rewriting: Option<Rewriting>,
     /// The generation to which the supervisor hands over the next one as a difference.
     given: Option<Given>,
     listeners: Listeners,
@@ -192,6 +194,7 @@ async fn work(
         ends: watch::Sender::default(),
         bequest: Bequest::default(),
         telling: None,
+        rewriting: None,
         listeners: Listeners::new(Arc::clone(&services), sessions.clone()),
         services,
         given: None,
@@ -266,7 +269,7 @@ impl Worker {
                 self.heir
                     .take(message, fds.collect(), household, &self.voice);
             }
-            ToWorker::Records { version } => record::version::write(version),
+            ToWorker::Records { version } => self.change_records(version),
             ToWorker::Door { owner } => self.take_door(owner, fds.next()),
             ToWorker::Spare { key, slot } => {
                 if let Some(socket) = fds.next() {

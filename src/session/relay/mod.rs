@@ -41,6 +41,7 @@ use super::{
     live::LiveSession,
     scratch::{Scratch, with_scratch},
     socket::SocketEnd,
+    standing::Ask,
 };
 use crate::protocol::watch::{Side, Wants, Watch};
 
@@ -100,6 +101,9 @@ pub fn take_over<W: Watch + Unpin>(
 ) -> impl Future<Output = Ended> {
     let idle = session.idle();
     session.keep.is_kept(journal.keeper().link());
+    if !journal.is_current() {
+        session.keep.ask(Ask::Rewrite);
+    }
     let mut relay = Box::new(Relay::new(conversation, patience, session));
     relay.journal = Some(journal);
     relay.idle = patience
@@ -127,8 +131,10 @@ impl<W: Watch + Unpin> Future for Relay<W> {
         if let Poll::Ready(ended) = polled {
             return Poll::Ready(ended);
         }
-        if this.session.keep.takes_ask() {
-            this.keep();
+        match this.session.keep.takes_ask() {
+            None => {}
+            Some(Ask::Rewrite) => this.rewrite(),
+            Some(Ask::Keep) => this.keep(),
         }
         if moved {
             this.warn_of_limits();
@@ -183,9 +189,7 @@ impl<W: Watch> Relay<W> {
     /// Has the session outlive its worker from now on, if that can be. If it does already, sends the supervisor its
     /// sockets again, with its record in the version in which records are written now.
     fn keep(&mut self) {
-        if self.journal.as_ref().is_some_and(|it| !it.is_current()) {
-            with_scratch(|scratch| self.step(&mut false).commit(scratch));
-        }
+        self.rewrite();
         if let Some(journal) = &self.journal {
             return self.send_again(journal.keeper());
         }
@@ -213,6 +217,18 @@ impl<W: Watch> Relay<W> {
                 self.keeping = Some(keeping);
             }
         }
+    }
+
+    /// Has the record of a session that is kept in the version in which records are written now.
+    fn rewrite(&mut self) {
+        let Some(journal) = &self.journal else {
+            return;
+        };
+        let keeper = Arc::clone(journal.keeper());
+        if !journal.is_current() {
+            with_scratch(|scratch| self.step(&mut false).commit(scratch));
+        }
+        keeper.is_answered();
     }
 
     /// Sends the supervisor the sockets of a session that is kept. Where this process is short of descriptors, that

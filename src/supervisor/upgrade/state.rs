@@ -72,6 +72,10 @@ pub(in crate::supervisor) enum Busy {
     Worker(usize),
     #[error("sessions of a worker that ended have not been taken over yet")]
     Sessions,
+    #[error(
+        "the worker in slot {0} has not rewritten the records of its sessions for the other program"
+    )]
+    Records(usize),
     #[error("the exit-failure command runs")]
     Hook,
     #[error("other requests over the control socket are being answered")]

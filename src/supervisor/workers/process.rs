@@ -10,6 +10,7 @@ use crate::{
     children,
     facts::ListenerCounts,
     link::{Generation, ToWorker, board::ListenerNumber},
+    session::record,
 };
 
 /// The shortest time between two links to the resolver that a worker gets for saying that it needs one: no
@@ -45,6 +46,8 @@ pub(in crate::supervisor) struct Process {
     pub(super) has_board: bool,
     /// The numbers of listeners that it was told, by name.
     pub(super) numbers: BTreeMap<String, ListenerNumber>,
+    /// The version in which the records of its sessions are, as it has said last.
+    pub(super) records: u16,
 }
 
 /// The generations that a worker was handed.
@@ -120,6 +123,7 @@ impl Process {
             held_back,
             has_board: false,
             numbers: BTreeMap::new(),
+            records: record::VERSION,
         }
     }
 

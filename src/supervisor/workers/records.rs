@@ -15,6 +15,19 @@ impl Workers {
         }
     }
 
+    /// Notes that the records of all sessions of a worker are in this version.
+    pub(in crate::supervisor) fn recorded(&mut self, id: WorkerId, version: u16) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.records = version;
+        }
+    }
+
+    /// Returns whether the records of all sessions of a worker are in this version, as far as it has said.
+    pub(in crate::supervisor) fn has_recorded(&self, id: WorkerId, version: u16) -> bool {
+        let process = self.processes.get(&id);
+        process.is_none_or(|it| it.records == version)
+    }
+
     /// Tells a worker that was started in which version it writes records, if that is not what it does by itself.
     pub(super) fn tell_records(&self, id: WorkerId) {
         let version = self.records;

@@ -3,6 +3,7 @@
 
 mod asking;
 mod handing_over;
+mod rewriting;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use self::handing_over::{Tally, Verdict};
-pub(super) use self::{asking::Asking, handing_over::HandingOver};
+pub(super) use self::{asking::Asking, handing_over::HandingOver, rewriting::Rewriting};
 use super::{
     Worker,
     contact::{Along, Parcel},
@@ -78,7 +79,7 @@ impl Worker {
         let sessions = self.services.sessions.all();
         let kept = sessions.iter().filter(|it| it.keep.is_noted());
         self.telling = Some(Asking::new(kept));
-        self.wait_for_sessions(true);
+        self.wait_for_sessions();
     }
 
     fn tell_about(&self) {
@@ -120,7 +121,7 @@ impl Worker {
             self.tell_accepts();
         }
         self.voice.send(FromWorker::Told);
-        self.wait_for_sessions(matches!(self.phase, Phase::HandingOver(_)));
+        self.wait_for_sessions();
     }
 
     /// Begins to hand over the sessions, with records of this version.
@@ -140,7 +141,7 @@ impl Worker {
             can_write && it.has_opened() && !is_ready
         });
         self.phase = Phase::HandingOver(HandingOver::new(Asking::new(asked), can_write));
-        self.wait_for_sessions(true);
+        self.wait_for_sessions();
         self.go_on_handing_over(false)
     }
 

@@ -402,6 +402,29 @@ async fn a_worker_that_cannot_write_records_of_a_version_keeps_its_sessions() {
 }
 
 #[tokio::test]
+async fn a_worker_says_when_all_records_are_in_the_version_that_it_was_told() {
+    run(async {
+        let keep = |it: &mut Config| it.keep_after = Some(Duration::from_millis(1));
+        let mut scene = Scene::new(true, keep).await;
+        let mut sessions = Vec::new();
+        for _ in 0..3 {
+            sessions.push(scene.open(0).await);
+            scene.hear(|it| matches!(it, FromWorker::Keep { .. })).await;
+        }
+        for version in [VERSION + 1, VERSION] {
+            scene.send(ToWorker::Records { version }, &[]).await;
+            let recorded = FromWorker::Recorded { version };
+            let heard = scene.hear(|it| *it == recorded).await;
+            assert!(kept(&heard).is_empty(), "no socket is sent again");
+        }
+        for session in &mut sessions {
+            session.echo().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_worker_without_a_supervisor_serves_all_slots_and_tells_the_next_one_all() {
     run(async {
         let keep = |it: &mut Config| it.keep_after = Some(Duration::from_millis(1));
