@@ -110,7 +110,7 @@ pub struct Inherited {
     words: usize,
     bytes: usize,
     // Closing it drops the lock.
-    _file: OwnedFd,
+    file: OwnedFd,
 }
 
 impl Inherited {
@@ -126,8 +126,24 @@ impl Inherited {
             start,
             words,
             bytes,
-            _file: file,
+            file,
         })
+    }
+
+    /// Writes a word, for whichever process maps the table after this one. Does nothing beyond the first page; fails as
+    /// mmap(2) does.
+    pub fn set(&self, index: usize, value: u64) -> io::Result<()> {
+        let page = page_size();
+        if index >= self.words || index >= page / WORD {
+            return Ok(());
+        }
+        let start = map(&self.file, page, ProtFlags::READ | ProtFlags::WRITE)?;
+        // SAFETY: the index lies within the mapping that was just made, which is aligned to a page, and which the seals
+        // keep from being shortened. This process reads the same memory through `self`, by atomic loads alone.
+        let word = unsafe { start.cast::<AtomicU64>().add(index).as_ref() };
+        word.store(value, Ordering::Release);
+        // SAFETY: this is the whole mapping that was just made, and no reference into it is used any more.
+        Ok(unsafe { munmap(start.as_ptr().cast(), page) }?)
     }
 
     /// Returns a word; `None` beyond the last.

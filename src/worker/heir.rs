@@ -252,6 +252,8 @@ impl Heir {
         let numbers = self.numbers();
         let arrived = std::mem::take(&mut self.arrived);
         self.tables = arrived.into_iter().filter_map(Arrived::map).collect();
+        let lacks_table = self.tables.len() < numbers.len();
+        let are_elsewhere = self.claim(household.services.sessions.origin());
         with_table(Table::remember_ends);
         let candidates = self.candidates();
         let (mut taken, mut lost) = (0, LossCounts::default());
@@ -269,7 +271,9 @@ impl Heir {
                 }
             }
         }
-        let lacks_table = self.tables.len() < numbers.len();
+        if are_elsewhere {
+            self.leave_rest(&household);
+        }
         self.forget_rest(&household, lacks_table, &mut lost).await;
         household
             .told
@@ -328,6 +332,21 @@ impl Heir {
                 () = sleep(BETWEEN_TRIES), if may_try => {}
             }
         }
+    }
+
+    /// Claims the sessions of the tables for the worker with this origin. Those of a table stay with the worker that has
+    /// claimed it before, unless that one has left its own table, and so has ended. Returns whether there are such.
+    fn claim(&mut self, origin: u64) -> bool {
+        let ended: HashSet<u64> = self.tables.iter().map(Left::origin).collect();
+        let before = self.tables.len();
+        self.tables
+            .retain(|it| it.taker().is_none_or(|taker| ended.contains(&taker)));
+        for table in &self.tables {
+            if let Err(error) = table.note_taker(origin) {
+                warn!(table = table.number, %error, "a table cannot be claimed");
+            }
+        }
+        self.tables.len() < before
     }
 
     /// Returns the sessions that were left behind, each from the table of the last worker that had it.
@@ -436,6 +455,19 @@ impl Heir {
         died_over_it.map(|it| it.death).collect()
     }
 
+    /// Lets go of the sessions that are left, without a word to their peers: another worker serves them that the supervisor
+    /// does not know of.
+    fn leave_rest(&mut self, household: &Household) {
+        let sessions = self.sockets.len();
+        for (id, _) in self.sockets.drain() {
+            household.keeper.over(id);
+        }
+        warn!(
+            sessions,
+            "a worker that could not be found has taken sessions over that were left here; it goes on with them"
+        );
+    }
+
     /// Ends the connections of sessions of which no table has a record: they had ended, or their table cannot be read.
     async fn forget_rest(
         &mut self,
@@ -527,7 +559,7 @@ mod tests {
     /// Returns a table with this number that a worker has left, in which these sessions live and those have ended.
     fn left(number: u64, living: &[u64], ended: &[u64]) -> Left {
         let file = create(layout::LENGTH).unwrap();
-        table::begin(file.try_clone().unwrap()).unwrap();
+        table::begin(file.try_clone().unwrap(), number).unwrap();
         with_table(|table| {
             table.remember_ends();
             for number in living.iter().chain(ended) {
@@ -560,5 +592,32 @@ mod tests {
             .collect();
         found.sort();
         assert_eq!(found, [(id(1), 5), (id(3), 9)]);
+    }
+
+    #[test]
+    fn sessions_that_a_worker_has_taken_which_has_not_ended_stay_with_it() {
+        let taken = left(9, &[1], &[]);
+        taken.note_taker(5).unwrap();
+        let mut heir = Heir {
+            tables: vec![taken, left(8, &[2], &[])],
+            ..Heir::default()
+        };
+        assert!(heir.claim(7));
+        let found: Vec<_> = heir.candidates().into_iter().map(|it| it.id).collect();
+        assert_eq!(found, [id(2)]);
+        assert_eq!(heir.tables[0].taker(), Some(7));
+    }
+
+    #[test]
+    fn sessions_that_a_worker_has_taken_which_has_ended_are_taken_from_it() {
+        let taken = left(9, &[1, 2], &[]);
+        taken.note_taker(5).unwrap();
+        let mut heir = Heir {
+            tables: vec![taken, left(5, &[1], &[])],
+            ..Heir::default()
+        };
+        assert!(!heir.claim(7));
+        assert_eq!(heir.candidates().len(), 2);
+        assert!(heir.tables.iter().all(|it| it.taker() == Some(7)));
     }
 }

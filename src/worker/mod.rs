@@ -340,7 +340,8 @@ impl Worker {
     /// Keeps sessions in a table from now on; without one, they end with this worker.
     fn take_table(&mut self, number: u64, table: Option<OwnedFd>) {
         let table = table.ok_or_else(|| io::Error::other("it did not arrive"));
-        match table.and_then(table::begin) {
+        let origin = self.services.sessions.origin();
+        match table.and_then(|table| table::begin(table, origin)) {
             Ok(()) => {
                 self.bequest.table = Some(number);
                 let changes = Arc::clone(&self.services.sessions.changes);

@@ -32,6 +32,10 @@ pub mod head {
     pub const READING_ROW: usize = 4;
     /// How many supervisors the worker has told of its sessions that had not started it.
     pub const EPOCH: usize = 5;
+    /// The origin of the worker whose table it is; 0 if it was not told.
+    pub const ORIGIN: usize = 6;
+    /// The origin of the worker that goes on with the sessions, written by that worker; 0 for none.
+    pub const TAKER: usize = 7;
 }
 
 /// Which words of a row say what.

@@ -74,6 +74,21 @@ impl Left {
         self.memory.word(index).unwrap_or(0)
     }
 
+    /// Returns the origin of the worker whose table it was; 0 if that is not known.
+    pub fn origin(&self) -> u64 {
+        self.word(head::ORIGIN)
+    }
+
+    /// Returns the origin of the worker that has gone on with the sessions; `None` if none has.
+    pub fn taker(&self) -> Option<u64> {
+        Some(self.word(head::TAKER)).filter(|it| *it != 0)
+    }
+
+    /// Notes that the worker with this origin goes on with the sessions. Fails as [`Inherited::set`] does.
+    pub fn note_taker(&self, origin: u64) -> io::Result<()> {
+        self.memory.set(head::TAKER, origin)
+    }
+
     /// Returns the rows that were used; none if the worker had not begun with the table.
     pub fn rows(&self) -> std::ops::Range<u32> {
         if self.word(head::MAGIC) != MAGIC {

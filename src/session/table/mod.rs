@@ -66,13 +66,15 @@ pub(super) struct Spaces {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row(u32);
 
-/// Uses a table from now on: for this thread's scratch space, and for its sessions. Fails as [`Own::map`] does.
-pub fn begin(file: OwnedFd) -> io::Result<()> {
+/// Uses a table from now on: for this thread's scratch space, and for the sessions of the worker with this origin. Fails as
+/// [`Own::map`] does.
+pub fn begin(file: OwnedFd, origin: u64) -> io::Result<()> {
     let Own { words, bytes, file } = Own::map(file, WORDS, BYTES)?;
     let [input, plain, out] = AREAS;
     let (input_area, rest) = bytes.split_at_mut(input);
     let (plain_area, rest) = rest.split_at_mut(plain);
     let (out_area, blocks) = rest.split_at_mut(out);
+    words[head::ORIGIN].store(origin, Ordering::Release);
     words[head::MAGIC].store(MAGIC, Ordering::Release);
     with_scratch(|scratch| {
         scratch.lie_in(Areas {

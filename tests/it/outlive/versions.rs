@@ -24,6 +24,7 @@ use crate::{
         pause, process,
         program::{End, Outcome, run},
         scene::{Knocker, Scene},
+        until,
     },
     upgrade::programs::Programs,
 };
@@ -273,6 +274,82 @@ fn a_worker_that_is_killed_during_an_upgrade_or_a_downgrade_takes_no_session_alo
     }
     busy.go_on();
     busy.end_whole();
+    it.stage.lost_none();
+}
+
+/// Asks for an upgrade to `program`, waits until the supervisor has stopped as it was ordered, calls `meanwhile`, and lets it
+/// go on; returns how the command ended.
+fn while_stopped(
+    it: &Releases,
+    program: &Path,
+    meanwhile: impl FnOnce(),
+) -> std::process::ExitStatus {
+    let (daemon, path) = (&it.stage.daemon, program.to_str().unwrap());
+    let supervisor = daemon.pid();
+    let mut asked = daemon.ctl_command(&["upgrade", "--binary", path]);
+    let streams = asked.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut asked = streams.spawn().unwrap();
+    until("the supervisor has stopped", || {
+        process::status_line(supervisor, "State").is_some_and(|it| it.starts_with('T'))
+    });
+    meanwhile();
+    process::send(supervisor, Signal::SIGCONT);
+    asked.wait().unwrap()
+}
+
+#[test]
+fn a_worker_that_is_killed_just_before_a_downgrade_takes_no_idle_session_along() {
+    let Some(mut it) = Releases::start() else {
+        return;
+    };
+    // Their records are written at no other time.
+    let mut idle = it.stage.open_all(&Kind::mixed());
+    it.stage.await_kept(idle.len());
+    it.becomes(&it.next, [THIS, NEXT]);
+    it.programs.order(&["Executing Stop".to_owned()]);
+    let old = it.stage.daemon.workers();
+    let ended = while_stopped(&it, &it.this, || {
+        for pid in old {
+            process::send(pid, Signal::SIGKILL);
+        }
+    });
+    assert!(ended.success());
+    it.settled(THIS);
+    idle.iter_mut().for_each(|it| it.exchange());
+    idle.into_iter().for_each(|it| it.finish());
+    it.stage.lost_none();
+}
+
+#[test]
+fn sessions_of_a_worker_that_does_not_answer_the_release_that_is_gone_back_to_stay_with_it() {
+    let Some(mut it) = Releases::start() else {
+        return;
+    };
+    let mut idle = it.stage.open_all(&Kind::mixed());
+    it.stage.await_kept(idle.len());
+    let old = it.stage.daemon.workers();
+    let orders = ["Confirming Stop", "Confirming Fail"];
+    it.programs.order(&orders.map(str::to_owned));
+    let mut hung = Vec::new();
+    let ended = while_stopped(&it, &it.next, || {
+        let supervisor = it.stage.daemon.pid();
+        let workers = process::workers(supervisor).into_iter();
+        hung = workers.filter(|pid| !old.contains(pid)).collect();
+        assert_eq!(hung.len(), 2);
+        for pid in &hung {
+            process::send(*pid, Signal::SIGSTOP);
+        }
+    });
+    assert!(!ended.success());
+    it.stage.daemon.await_status("own workers serve", |status| {
+        let workers = status["workers"].as_array().unwrap();
+        workers.len() == 2 && workers.iter().all(|it| it["state"] == "serving")
+    });
+    for pid in &hung {
+        process::send(*pid, Signal::SIGCONT);
+    }
+    idle.iter_mut().for_each(|it| it.exchange());
+    idle.into_iter().for_each(|it| it.finish());
     it.stage.lost_none();
 }
 

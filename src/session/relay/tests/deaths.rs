@@ -37,7 +37,7 @@ struct Kept {
 
 fn new_table() -> OwnedFd {
     let table = create(layout::LENGTH).unwrap();
-    table::begin(table.try_clone().unwrap()).unwrap();
+    table::begin(table.try_clone().unwrap(), 1).unwrap();
     table
 }
 
