@@ -162,7 +162,7 @@ mod tests {
     use crate::{
         supervisor::{
             activation::PassedSockets,
-            workers::sockets::{Binder, Sockets},
+            workers::sockets::{Binder, Sockets, testing::reserved},
         },
         tls::testing,
     };
@@ -179,16 +179,11 @@ mod tests {
 
     /// Binds what an earlier supervisor of two slots would have; returns a listener at its address, and the sockets.
     fn earlier() -> (Listener, Vec<(ListenerKey, usize, OwnedFd)>) {
-        let bound = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = bound.local_addr().unwrap();
-        drop(bound);
+        let (_reserved, address) = reserved();
         let listener = listener(&address.to_string());
-        let all = std::slice::from_ref(&listener);
-        let bindings = binder(2).bind(all, Duration::ZERO, FoundSockets::default());
-        let bindings = bindings.unwrap();
         let of = |slot| {
-            let (key, socket) = bindings.of_slot(slot).remove(0);
-            (key, slot, socket.try_clone().unwrap())
+            let socket = listen(address, false).unwrap();
+            (ListenerKey::of(&listener), slot, socket.into())
         };
         let sockets = vec![of(0), of(1)];
         (listener, sockets)

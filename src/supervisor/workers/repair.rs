@@ -194,7 +194,13 @@ mod tests {
     use super::*;
     use crate::{
         config::Address,
-        supervisor::{activation::PassedSockets, workers::FoundSockets},
+        supervisor::{
+            activation::PassedSockets,
+            workers::{
+                FoundSockets,
+                sockets::{listen, testing::reserved},
+            },
+        },
         tls::testing,
     };
 
@@ -224,9 +230,7 @@ mod tests {
     fn a_tcp_socket_that_was_connected_elsewhere_is_bound_anew() {
         let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = elsewhere.local_addr().unwrap();
-        let chosen = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = chosen.local_addr().unwrap();
-        drop(chosen);
+        let (_reserved, address) = reserved();
         let bound = Stale::Tcp(address, 1).bind().unwrap();
         let socket = bound.of_slot(0).unwrap();
         SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
@@ -334,11 +338,9 @@ mod tests {
 
     #[test]
     fn a_tcp_socket_of_systemd_that_was_shut_down_listens_again() {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
         // A port that the kernel chose is lost with the end of listening.
-        drop(socket);
-        let socket = TcpListener::bind(address).unwrap();
+        let (_reserved, address) = reserved();
+        let socket = listen(address, false).unwrap();
         let bind = address.to_string().parse().unwrap();
         let mut sockets = passed_and_shut(socket.into(), bind);
         let mut repair = Repair::default();

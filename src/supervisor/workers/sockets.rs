@@ -584,3 +584,19 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(_) => fs::remove_file(path),
     }
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// Returns an address of which no other process is given the port while the socket is held; others can be bound beside it
+    /// that share their port.
+    pub(in crate::supervisor::workers) fn reserved() -> (Socket, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, address)
+    }
+}

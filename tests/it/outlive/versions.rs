@@ -303,7 +303,7 @@ fn a_worker_that_is_killed_just_before_a_downgrade_takes_no_idle_session_along()
         return;
     };
     // Their records are written at no other time.
-    let mut idle = it.stage.open_all(&Kind::mixed());
+    let idle = it.stage.open_all(&Kind::mixed());
     it.stage.await_kept(idle.len());
     it.becomes(&it.next, [THIS, NEXT]);
     it.programs.order(&["Executing Stop".to_owned()]);
@@ -315,8 +315,10 @@ fn a_worker_that_is_killed_just_before_a_downgrade_takes_no_idle_session_along()
     });
     assert!(ended.success());
     it.settled(THIS);
-    idle.iter_mut().for_each(|it| it.exchange());
-    idle.into_iter().for_each(|it| it.finish());
+    for mut session in idle {
+        session.exchange();
+        session.finish();
+    }
     it.stage.lost_none();
 }
 
@@ -325,7 +327,7 @@ fn sessions_of_a_worker_that_does_not_answer_the_release_that_is_gone_back_to_st
     let Some(mut it) = Releases::start() else {
         return;
     };
-    let mut idle = it.stage.open_all(&Kind::mixed());
+    let idle = it.stage.open_all(&Kind::mixed());
     it.stage.await_kept(idle.len());
     let old = it.stage.daemon.workers();
     let orders = ["Confirming Stop", "Confirming Fail"];
@@ -348,8 +350,10 @@ fn sessions_of_a_worker_that_does_not_answer_the_release_that_is_gone_back_to_st
     for pid in &hung {
         process::send(*pid, Signal::SIGCONT);
     }
-    idle.iter_mut().for_each(|it| it.exchange());
-    idle.into_iter().for_each(|it| it.finish());
+    for mut session in idle {
+        session.exchange();
+        session.finish();
+    }
     it.stage.lost_none();
 }
 
