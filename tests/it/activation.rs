@@ -17,6 +17,7 @@ use crate::{
         configuration::Listener,
         daemon::TestDaemon,
         passing::Passing,
+        ports::free_port,
         process,
         scene::Scene,
     },
@@ -154,6 +155,16 @@ fn workers_go_on_with_a_socket_whose_unit_was_stopped_and_so_does_the_next_super
 }
 
 #[test]
+fn a_socket_that_a_worker_shut_down_before_its_supervisor_died_listens_again() {
+    // One that the kernel chose is lost with the end of listening.
+    let (socket, address) = listening(&format!("127.0.0.1:{}", free_port()));
+    let mut scene = prepared(&socket, |it| it);
+    rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
+    scene.daemon.start();
+    is_served(&scene, address);
+}
+
+#[test]
 fn what_no_listener_has_is_told_and_never_accepted_from() {
     let (socket, address) = listening("127.0.0.1:0");
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -181,6 +192,26 @@ fn a_socket_is_found_by_its_name_too() {
     let (socket, address) = listening("127.0.0.1:0");
     let scene = Scene::with(|it| at(it, "127.0.0.2:0").passing("main", &socket));
     assert_eq!(scene.daemon.address(), address);
+    is_served(&scene, address);
+}
+
+#[test]
+fn a_socket_that_a_listener_has_by_its_name_is_given_to_no_other_by_its_address() {
+    let (socket, address) = listening("127.0.0.1:0");
+    let mut scene = Scene::with(|it| at(it, "127.0.0.2:0").passing("main", &socket));
+    let backend = scene.daemon.backend.address();
+    let second = Listener::tcp("second", &backend).bind(&address.to_string());
+    scene.daemon.reconfigure(|it| it.listeners.push(second));
+    let outcome = scene.daemon.ctl(&["reload"]);
+    assert_eq!(outcome.code(), 1);
+    let told = "listener \"main\" has the socket that systemd passes for this address";
+    assert!(outcome.stderr.contains(told), "{outcome:#?}");
+    is_served(&scene, address);
+    scene
+        .daemon
+        .reconfigure(|it| it.listeners.retain(|it| it.name != "main"));
+    scene.daemon.ctl(&["reload"]).answer();
+    assert_eq!(scene.daemon.address_of("second"), address);
     is_served(&scene, address);
 }
 

@@ -54,7 +54,7 @@ impl Place {
         if domain != Domain::UNIX && !is_tcp {
             return Err(Unfit::OtherKind);
         }
-        if !socket.is_listener().unwrap_or(false) {
+        if !socket.is_listener().unwrap_or(false) && !was_shut_down(&socket) {
             return Err(Unfit::NotListening);
         }
         let bound = socket.local_addr().map_err(Unfit::NoAddress)?;
@@ -68,6 +68,13 @@ impl Place {
         let name = bound.as_abstract_namespace().ok_or(Unfit::OtherKind)?;
         Ok(Self::Abstract(String::from_utf8_lossy(name).into_owned()))
     }
+}
+
+/// Returns whether a socket of TCP is bound and connected to no peer: a worker of an earlier supervisor has shut it down, and
+/// it can listen again.
+fn was_shut_down(socket: &SockRef<'_>) -> bool {
+    let bound = socket.local_addr().ok().and_then(|it| it.as_socket());
+    bound.is_some_and(|it| it.port() != 0) && socket.peer_addr().is_err()
 }
 
 /// Returns a path whose folder is named without symbolic links and in one way alone; as it is if the folder is not there.

@@ -96,7 +96,8 @@ pub(super) struct SocketFile {
 #[derive(Debug, Clone)]
 pub(super) struct Binder {
     slots: usize,
-    bound: BTreeSet<ListenerKey>,
+    /// What is bound already, and the number of its passed socket if it has one.
+    bound: BTreeMap<ListenerKey, Option<usize>>,
     passed: PassedSockets,
 }
 
@@ -119,9 +120,19 @@ impl Sockets {
     pub(super) fn binder(&self) -> Binder {
         Binder {
             slots: self.slots,
-            bound: self.bound.keys().cloned().collect(),
+            bound: self
+                .bound
+                .iter()
+                .map(|(key, bound)| (key.clone(), self.passed_number(bound)))
+                .collect(),
             passed: self.passed.clone(),
         }
+    }
+
+    fn passed_number(&self, bound: &Bound) -> Option<usize> {
+        let mut passed = self.passed.iter();
+        let is_its = |socket| bound.sockets.iter().any(|it| Arc::ptr_eq(it, socket));
+        passed.find_map(|(number, it)| is_its(&it.socket).then_some(number))
     }
 
     /// Keeps new sockets and closes those that `listeners` no longer name; returns the files to
@@ -296,13 +307,16 @@ impl Binder {
         let choice = self.passed.choose(listeners, passed::look_up);
         for listener in listeners {
             let key = ListenerKey::of(listener);
-            if self.bound.contains(&key) {
+            if self.bound.contains_key(&key) {
                 continue;
             }
             // What is there of a socket that systemd passes is that socket itself.
             let there = found.take(&key).unwrap_or_default();
             let bound = match choice.of(&listener.name) {
-                Some(Chosen::One(number)) => passed::bound(&self.passed, *number, listener),
+                Some(Chosen::One(number)) => match self.holder_of(*number, listeners) {
+                    Some(other) => Err(io::Error::other(held(other))),
+                    None => passed::bound(&self.passed, *number, listener),
+                },
                 Some(Chosen::Several(numbers)) => {
                     Err(io::Error::other(self.passed.several(numbers)))
                 }
@@ -328,8 +342,17 @@ impl Binder {
         Ok(bindings)
     }
 
+    /// Returns the listener that has a passed socket already and keeps it.
+    fn holder_of<'l>(&self, number: usize, listeners: &'l [Listener]) -> Option<&'l Listener> {
+        let has_it = |it: &&Listener| {
+            let bound = self.bound.get(&ListenerKey::of(it));
+            bound == Some(&Some(number))
+        };
+        listeners.iter().find(has_it)
+    }
+
     fn explain(&self, error: &io::Error, address: &Address) -> String {
-        let ours = self.bound.iter().find(|key| {
+        let ours = self.bound.keys().find(|key| {
             let bound = key.bind.parse::<Address>();
             bound.is_ok_and(|bound| bound.port() == address.port())
         });
@@ -348,6 +371,14 @@ impl Binder {
             None => explain(error, address),
         }
     }
+}
+
+fn held(other: &Listener) -> String {
+    format!(
+        "listener \"{}\" has the socket that systemd passes for this address; take that listener away with one reload, and \
+         add both with the next",
+        other.name
+    )
 }
 
 /// A listener whose sockets must be bound anew.
