@@ -133,7 +133,12 @@ impl<W: Watch + Unpin> Future for Relay<W> {
         }
         match this.session.keep.takes_ask() {
             None => {}
-            Some(Ask::Rewrite) => this.rewrite(),
+            Some(Ask::Rewrite) => {
+                this.update_record();
+                if let Some(journal) = &this.journal {
+                    journal.keeper().is_answered();
+                }
+            }
             Some(Ask::Keep) => this.keep(),
         }
         if moved {
@@ -189,7 +194,7 @@ impl<W: Watch> Relay<W> {
     /// Has the session outlive its worker from now on, if that can be. If it does already, sends the supervisor its
     /// sockets again, with its record in the version in which records are written now.
     fn keep(&mut self) {
-        self.rewrite();
+        self.update_record();
         if let Some(journal) = &self.journal {
             return self.send_again(journal.keeper());
         }
@@ -220,15 +225,10 @@ impl<W: Watch> Relay<W> {
     }
 
     /// Has the record of a session that is kept in the version in which records are written now.
-    fn rewrite(&mut self) {
-        let Some(journal) = &self.journal else {
-            return;
-        };
-        let keeper = Arc::clone(journal.keeper());
-        if !journal.is_current() {
+    fn update_record(&mut self) {
+        if self.journal.as_ref().is_some_and(|it| !it.is_current()) {
             with_scratch(|scratch| self.step(&mut false).commit(scratch));
         }
-        keeper.is_answered();
     }
 
     /// Sends the supervisor the sockets of a session that is kept. Where this process is short of descriptors, that

@@ -167,10 +167,8 @@ impl Workers {
         }
         // It counts them by listener.
         self.tell_numbers(heir, false);
-        if !self.keeping.has_table(heir) {
-            let table = self.keeping.begin_late(heir);
-            self.send_table(heir, table);
-        }
+        let table = self.keeping.begin_late(heir);
+        self.send_table(heir, table);
         let parcels = self.keeping.hand(waiting, heir);
         if parcels.is_none() && (self.keeping.is_offered(waiting) || self.keeps_none().is_none()) {
             // Their worker goes on serving them, or they wait until descriptors are to be had.

@@ -131,8 +131,7 @@ impl Sockets {
 
     fn passed_number(&self, bound: &Bound) -> Option<usize> {
         let mut passed = self.passed.iter();
-        let is_its = |socket| bound.sockets.iter().any(|it| Arc::ptr_eq(it, socket));
-        passed.find_map(|(number, it)| is_its(&it.socket).then_some(number))
+        passed.find_map(|(number, it)| bound.has(&it.socket).then_some(number))
     }
 
     /// Keeps new sockets and closes those that `listeners` no longer name; returns the files to
@@ -150,8 +149,7 @@ impl Sockets {
         self.bound.extend(bindings.0);
         let Self { bound, uses, .. } = self;
         uses.note(&self.passed, |socket| {
-            let mut sockets = bound.values().flat_map(|bound| &bound.sockets);
-            sockets.any(|it| Arc::ptr_eq(it, socket))
+            bound.values().any(|it| it.has(socket))
         });
         files
     }
@@ -411,6 +409,11 @@ impl Stale {
 }
 
 impl Bound {
+    /// Whether this socket is one of its own.
+    fn has(&self, socket: &Arc<OwnedFd>) -> bool {
+        self.sockets.iter().any(|it| Arc::ptr_eq(it, socket))
+    }
+
     fn stale(&self) -> Option<Stale> {
         Some(match (&self.owner, self.address.parse()) {
             (Owner::Systemd, _) => return None,

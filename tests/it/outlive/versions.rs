@@ -343,10 +343,7 @@ fn sessions_of_a_worker_that_does_not_answer_the_release_that_is_gone_back_to_st
         }
     });
     assert!(!ended.success());
-    it.stage.daemon.await_status("own workers serve", |status| {
-        let workers = status["workers"].as_array().unwrap();
-        workers.len() == 2 && workers.iter().all(|it| it["state"] == "serving")
-    });
+    it.settled(THIS);
     for pid in &hung {
         process::send(*pid, Signal::SIGCONT);
     }

@@ -19,10 +19,8 @@ pub(crate) fn free_port() -> u16 {
     let count = u32::from(PORTS.end - PORTS.start);
     // Tests that run at one time begin at different ports.
     let first = process::id().wrapping_mul(7) % count;
-    let candidates = PORTS.cycle().skip(first as usize).take(count as usize);
-    let free = candidates
-        .into_iter()
-        .find(|port| reserve(*port) && is_free(*port));
+    let mut candidates = PORTS.cycle().skip(first as usize).take(count as usize);
+    let free = candidates.find(|port| reserve(*port) && is_free(*port));
     free.expect("a port is free")
 }
 

@@ -183,26 +183,17 @@ impl Keeping {
     /// Begins to keep sessions of a worker that was started; returns the number and the memory of its table.
     /// `None` if none can be kept.
     pub(super) fn begin(&mut self, id: WorkerId, origin: u64) -> Option<(u64, Arc<OwnedFd>)> {
-        let table = match self.unsupported {
-            Some(_) => None,
-            None => self.make_table(),
-        };
+        let table = self.make_table();
         let given = table.as_ref();
         let given = given.map(|it| (it.number, Arc::clone(&it.file)));
         self.holders.insert(id, Holder::new(origin, table));
         given
     }
 
-    /// Returns whether a worker has a table.
-    pub(super) fn has_table(&self, id: WorkerId) -> bool {
-        let holder = self.holders.get(&id);
-        holder.is_some_and(|it| it.table.is_some())
-    }
-
-    /// Makes a worker its table for which no descriptor was to be had when it was started; returns it as [`Self::begin`]
-    /// does.
+    /// Makes a worker its table if it has none, because no descriptor was to be had when it was started; returns a new one
+    /// as [`Self::begin`] does.
     pub(super) fn begin_late(&mut self, id: WorkerId) -> Option<(u64, Arc<OwnedFd>)> {
-        if self.unsupported.is_some() || !self.holders.contains_key(&id) {
+        if self.holders.get(&id)?.table.is_some() {
             return None;
         }
         let table = self.make_table()?;
@@ -259,6 +250,9 @@ impl Keeping {
     }
 
     fn make_table(&mut self) -> Option<Table> {
+        if self.unsupported.is_some() {
+            return None;
+        }
         match self.reserve.lend(|| table::create(LENGTH)) {
             Ok(file) => {
                 self.tables += 1;
