@@ -1,42 +1,29 @@
 //! Goes on with the sessions of workers that have ended.
 
+mod arrived;
+mod household;
+mod loss;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    io,
-    net::IpAddr,
+    collections::{HashMap, HashSet},
     os::fd::OwnedFd,
-    sync::Arc,
     time::Duration,
 };
 
-use tokio::{sync::watch, task::yield_now, time::sleep};
-use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tokio::{task::yield_now, time::sleep};
+use tracing::{error, info, warn};
 
-use super::{
-    contact::Voice,
-    places::{Counting, Places},
-    service::Services,
-    told::Told,
-};
+pub(super) use self::household::{Ends, Household};
+use self::{arrived::Arrived, loss::Loss};
+use super::contact::Voice;
 use crate::{
-    facts::{Death, EndReason, LossCounts, LossReason, Reason as _, SessionId},
-    link::{FromWorker, ToWorker, board::ListenerNumber, worker::MOST_OVER},
-    protocol::watcher::Watcher,
+    facts::{Death, LossCounts, LossReason, Reason as _, SessionId},
+    link::{FromWorker, ToWorker, worker::MOST_OVER},
     session::{
-        conversation::Conversation,
-        ending::SessionEnd,
-        journal::{Journal, KeptTerms},
-        keeper::Keeper,
-        live::LiveSession,
-        record::Record,
-        relay::take_over,
-        scratch::with_scratch,
         socket::Socket,
-        table::{self, Left, LeftSession, Table, layout::RowState, with_table},
+        table::{Left, LeftSession, Table, layout::RowState, with_table},
         takeover::{MOST_SUSPICION, resume, suspicion},
     },
-    sys::table::lock,
 };
 
 /// How many sessions are taken over before sessions that run here already get their turn.
@@ -57,94 +44,6 @@ pub(super) struct Heir {
     without_sockets: HashSet<SessionId>,
 }
 
-/// A table that has come, or should have.
-#[derive(Debug)]
-struct Arrived {
-    number: u64,
-    death: Death,
-    /// Whether its worker worked on it when it came.
-    lived: bool,
-    file: Option<OwnedFd>,
-    /// Its epoch when it came.
-    epoch: Option<u64>,
-}
-
-impl Arrived {
-    fn new((number, death): (u64, Death), lived: bool, file: Option<OwnedFd>) -> Self {
-        let epoch = file.as_ref().and_then(|file| table::epoch(file).ok());
-        Self {
-            number,
-            death,
-            lived,
-            file,
-            epoch,
-        }
-    }
-
-    /// Returns whether its worker has told no other supervisor of its sessions since it came.
-    fn is_current(&self) -> bool {
-        let now = self.file.as_ref().and_then(|file| table::epoch(file).ok());
-        !self.lived || now == self.epoch
-    }
-
-    /// Returns whether no other worker works on the table, and keeps others from it from then on.
-    fn is_free(&self) -> bool {
-        let locked = self.file.as_ref().map(lock);
-        !matches!(locked, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    /// Returns the table; `None` if it cannot be read, which is logged.
-    fn map(self) -> Option<Left> {
-        let Self {
-            number,
-            death,
-            file,
-            ..
-        } = self;
-        let file = file.ok_or_else(|| io::Error::other("it did not arrive"));
-        let mapped = file.and_then(|file| Left::map(number, death, file));
-        mapped
-            .inspect_err(|error| {
-                error!(
-                    table = number, %error,
-                    "the table of a worker that has ended is unusable; its sessions are lost"
-                );
-            })
-            .ok()
-    }
-}
-
-/// What a worker needs to go on with sessions.
-#[derive(Clone)]
-pub(super) struct Household {
-    pub(super) services: Arc<Services>,
-    pub(super) counting: Arc<Counting>,
-    pub(super) keeper: Arc<Keeper>,
-    pub(super) tasks: TaskTracker,
-    pub(super) voice: Voice,
-    /// Counts sessions: the supervisor hears the counts before it hears of the takeover.
-    pub(super) told: Told,
-    /// What is heard of workers that are to end. Its sender is dropped when another supervisor has come, which hands out
-    /// anew what this worker still waits for.
-    pub(super) ends: watch::Receiver<Ends>,
-}
-
-/// What a worker has heard of others whose sessions it is to go on with when they end.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ends {
-    /// The tables whose workers have ended, as the supervisor says.
-    pub(super) tables: BTreeSet<u64>,
-    /// Whether no supervisor is left that could say so.
-    pub(super) is_alone: bool,
-}
-
-impl Ends {
-    /// Returns whether nothing is to be heard any more before the lock of a table is tried.
-    fn may_try(&self, table: u64) -> bool {
-        self.is_alone || self.tables.contains(&table)
-    }
-}
-
 /// A session that was left behind.
 struct Candidate {
     table: usize,
@@ -152,44 +51,6 @@ struct Candidate {
     state: RowState,
     id: SessionId,
     moved: u64,
-}
-
-/// A session with which this worker cannot go on.
-struct Loss {
-    reason: LossReason,
-    /// What is known of it, if its record could be read.
-    record: Option<Box<Record>>,
-}
-
-impl From<LossReason> for Loss {
-    fn from(reason: LossReason) -> Self {
-        Self {
-            reason,
-            record: None,
-        }
-    }
-}
-
-impl Loss {
-    fn of(reason: LossReason, record: Record) -> Self {
-        Self {
-            reason,
-            record: Some(Box::new(record)),
-        }
-    }
-
-    /// Counts and logs the end of the session.
-    fn note(&self, id: SessionId, services: &Services) {
-        let words = self.reason.words();
-        let Some(record) = &self.record else {
-            // There may be very many of them; how many there were is told at the end.
-            return debug!(session = %id, reason = self.reason.name(), "a session is lost, because {words}");
-        };
-        let counters = services.counters_of(&record.seat.listener);
-        let session = LiveSession::taken_over(record, counters);
-        let words = format!("its worker ended: {words}");
-        SessionEnd::new(EndReason::Lost, words).note(&session);
-    }
 }
 
 impl Heir {
@@ -510,51 +371,13 @@ fn shut(sockets: impl IntoIterator<Item = OwnedFd>) {
     }
 }
 
-impl Household {
-    /// Goes on with a session.
-    fn go_on(
-        &self,
-        mut conversation: Conversation<Watcher>,
-        record: &mut Record,
-        suspicion: u8,
-    ) -> Result<(), LossReason> {
-        if let Some(tls) = &mut record.facts.tls {
-            let chain = tls.certificate.take();
-            tls.certificate = chain.map(|it| self.services.sessions.chains.same(it));
-        }
-        let seat = &record.seat;
-        let number = ListenerNumber::at(seat.number.into()).ok_or(LossReason::Damaged)?;
-        let counters = self.services.counters_of(&seat.listener);
-        let session = LiveSession::taken_over(record, Arc::clone(&counters));
-        let session = self.services.sessions.resume(session);
-        let session = session.ok_or(LossReason::Damaged)?;
-        let terms = KeptTerms {
-            number: seat.number,
-            counts_client: seat.counts_client,
-            patience: record.patience,
-            suspicion,
-        };
-        let journal = with_scratch(|scratch| {
-            Journal::begin(&mut conversation, &session, terms, &self.keeper, scratch)
-        });
-        let journal = journal.map_err(|_| LossReason::NoRoom)?;
-        let client = record.facts.peers.client.map(|it| it.ip());
-        let places = Arc::new(Places::new(number, Arc::clone(&self.counting)));
-        let place = places.retake(client.filter(|_: &IpAddr| seat.counts_client));
-        let counted = (counters.take_over(), place);
-        let relayed = take_over(conversation, record.patience, Arc::clone(&session), journal);
-        self.tasks.spawn(async move {
-            SessionEnd::from(&relayed.await).note(&session);
-            drop(counted);
-        });
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{session::table::layout, sys::table::create};
+    use crate::{
+        session::table::{self, layout},
+        sys::table::create,
+    };
 
     /// Returns a table with this number that a worker has left, in which these sessions live and those have ended.
     fn left(number: u64, living: &[u64], ended: &[u64]) -> Left {
